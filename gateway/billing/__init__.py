@@ -1,0 +1,1 @@
+"""Prices, quotes, authorizations and settlement: everything that touches money."""

@@ -1,0 +1,120 @@
+"""What a signature covers: the canonical request, the output text and the digest over both.
+
+The wire contract is the one that the OpenGradient SDK's verifier recomputes from the caller's own request
+(facts/x402.md 2.4). It must not drift: a client that knows only its request and the answer has to arrive at
+the same bytes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.keccak import keccak256
+
+Json = Any
+
+
+def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
+    """The bytes that stand for a chat request.
+
+    ``body`` is the decoded request exactly as the caller sent it. Covered are ``model``, ``messages``,
+    ``temperature`` (0.0 when absent) and, when truthy, ``max_tokens``, ``stop``, ``tools``, ``response_format``
+    and ``web_search``; nothing else.
+    """
+    canonical = _settings(body, messages=[_canonical_message(message) for message in body["messages"]])
+    for key in ("tools", "response_format"):
+        if body.get(key):
+            canonical[key] = body[key]
+    if body.get("web_search"):
+        canonical["web_search"] = True
+    return _dump(canonical)
+
+
+def canonical_completion_request(body: Mapping[str, Json]) -> bytes:
+    """The bytes that stand for a legacy completion request: model, prompt, temperature, max_tokens, stop."""
+    return _dump(_settings(body, prompt=body["prompt"]))
+
+
+def signed_output(choices: Sequence[Mapping[str, Json]]) -> str:
+    """The text that stands for an answer.
+
+    ``choices`` are OpenAI choices, of a chat answer (``message``) or a legacy one (``text``). One choice is its own
+    output; several are ``json.dumps`` of the list of their outputs in index order.
+    """
+    outputs = [choice_output(choice) for choice in sorted(choices, key=lambda choice: choice.get("index", 0))]
+    return outputs[0] if len(outputs) == 1 else json.dumps(outputs)
+
+
+def choice_output(choice: Mapping[str, Json]) -> str:
+    """The output of one choice: its tool calls as sorted JSON when it finished with them, otherwise its text."""
+    message = choice.get("message")
+    if message is None:
+        return choice.get("text") or ""
+    if choice.get("finish_reason") == "tool_calls" and isinstance(message.get("tool_calls"), list):
+        return json.dumps(message["tool_calls"], sort_keys=True)
+    return message.get("content") or ""
+
+
+def signing_digest(request_hash: bytes, output_hash: bytes, timestamp: int) -> bytes:
+    """keccak256(request_hash ‖ output_hash ‖ uint256 timestamp): 32 bytes, the message that RSA-PSS signs."""
+    return keccak256(request_hash + output_hash + timestamp.to_bytes(32, "big"))
+
+
+def _dump(canonical: Json) -> bytes:
+    return json.dumps(canonical, sort_keys=True).encode()
+
+
+def _settings(body: Mapping[str, Json], **subject: Json) -> dict[str, Json]:
+    temperature = body.get("temperature")
+    canonical = {"model": body["model"], **subject, "temperature": 0.0 if temperature is None else float(temperature)}
+    if body.get("max_tokens") is not None:
+        canonical["max_tokens"] = body["max_tokens"]
+    if body.get("stop"):
+        canonical["stop"] = body["stop"]
+    return canonical
+
+
+def _canonical_message(message: Mapping[str, Json]) -> dict[str, Json]:
+    role = message["role"]
+    content = message.get("content")
+    match role:
+        case "system" | "developer":
+            return {"role": "system", "content": content}
+        case "user":
+            return {"role": "user", "content": _canonical_user_content(content)}
+        case "assistant":
+            canonical = {"role": "assistant", "content": content or ""}
+            if message.get("tool_calls"):
+                canonical["tool_calls"] = [_canonical_tool_call(call) for call in message["tool_calls"]]
+            return canonical
+        case "tool":
+            return {"role": "tool", "content": content, "tool_call_id": message.get("tool_call_id")}
+        case _:
+            return {"role": role, "content": content, "name": message.get("name")}
+
+
+def _canonical_user_content(content: Json) -> Json:
+    """Text stays; every attachment is reduced to its type and file name."""
+    if not isinstance(content, list):
+        return content
+    return [_canonical_part(part) for part in content]
+
+
+def _canonical_part(part: Mapping[str, Json]) -> dict[str, Json]:
+    if part.get("type") == "text":
+        return {"type": "text", "text": part.get("text") or ""}
+    canonical: dict[str, Json] = {"type": part.get("type")}
+    file = part.get("file")
+    filename = (file.get("filename") if isinstance(file, dict) else None) or part.get("filename")
+    if filename:
+        canonical["filename"] = filename
+    return canonical
+
+
+def _canonical_tool_call(call: Mapping[str, Json]) -> dict[str, Json]:
+    function = call.get("function") or {}
+    return {
+        "id": call.get("id", ""),
+        "type": call.get("type", "function"),
+        "function": {"name": function.get("name", ""), "arguments": function.get("arguments", "")},
+    }

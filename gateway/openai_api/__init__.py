@@ -1,0 +1,1 @@
+"""What clients speak: the OpenAI request, answer, stream and error shapes."""

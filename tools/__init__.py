@@ -1,0 +1,1 @@
+"""What operators, verifiers and tests run beside the gateway; nothing here enters the enclave."""
