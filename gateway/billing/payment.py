@@ -1,0 +1,89 @@
+"""The contract between an exchange and its payment.
+
+The exchange says what a request may cost, what it did cost and when; everything about quotes, signatures,
+facilitators and journals stays behind these protocols.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from gateway.catalog import Model
+from gateway.openai_api.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is asked for, before any work.
+
+    ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
+    ``headers`` are the request's, names in lower case. ``body_digest`` identifies the body for idempotent replays.
+    """
+
+    path: str
+    model: Model
+    prompt_tokens: int
+    output_tokens: int | None
+    choices: int
+    images: int
+    stream: bool
+    body_digest: bytes
+    headers: Mapping[str, str]
+    resource_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a broken-off answer."""
+
+    model: Model
+    usage: Usage
+    cost_usd: Decimal
+    complete: bool
+    request_hash: str
+    output_hash: str
+    signature: str
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How a payment ended: the ``payment`` object of the answer and the headers of a non-streamed one."""
+
+    payment: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Payment(Protocol):
+    """One admitted request's payment, from claim to settlement."""
+
+    @property
+    def output_limit(self) -> int | None:
+        """Output tokens per choice that the payment covers, thinking included; None without a cap."""
+        ...
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the answer may take before the authorization runs out; None without a deadline."""
+        ...
+
+    async def settle(self, bill: Bill) -> Receipt:
+        """Charge for an answer; survives the caller's cancellation. Raises GatewayError when it must be withheld."""
+        ...
+
+    async def release(self, reason: str) -> None:
+        """Give the claim back: nothing was produced that could be charged."""
+        ...
+
+
+class Payments(Protocol):
+    """Who lets requests in."""
+
+    async def admit(self, order: Order) -> Payment:
+        """Claim and verify the payment for ``order``; raises GatewayError (402, 400, 409, 503) otherwise."""
+        ...
+
+    def reasons(self) -> list[str]:
+        """Why no paid request can be served now; empty when it can."""
+        ...

@@ -1,0 +1,150 @@
+"""Errors as OpenAI clients know them.
+
+Raised anywhere, translated to the wire in one place. The status says whose fault it is: 4xx the caller's, 502, 503
+and 504 an upstream's, 500 ours (facts/providers.md 1.3).
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Fault(StrEnum):
+    """Whose fault an error is; the closed vocabulary of the error metric."""
+
+    CALLER = "caller"
+    POLICY = "policy"
+    UPSTREAM = "upstream"
+    GATEWAY = "gateway"
+
+
+class GatewayError(Exception):
+    """One failed request.
+
+    ``retryable`` tells the transport that the same upstream call may be sent again, before any byte was forwarded.
+    ``retry_after`` is in seconds and travels to the client. ``should_retry`` becomes ``x-should-retry``, which
+    OpenAI's SDKs obey; None leaves the decision to them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",  # noqa: A002 - the wire's own word
+        code: str | None = None,
+        param: str | None = None,
+        fault: Fault = Fault.CALLER,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.fault = fault
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.headers = headers or {}
+
+    def envelope(self) -> dict[str, Any]:
+        """``{"error": {message, type, param, code}}``."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def body(self) -> bytes:
+        """The envelope as JSON."""
+        return msgspec.json.encode(self.envelope())
+
+    def http_headers(self) -> dict[str, str]:
+        """``Retry-After`` in whole seconds rounded up, ``retry-after-ms``, ``x-should-retry``, and the error's own."""
+        headers = dict(self.headers)
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(-int(-self.retry_after // 1))
+            headers["retry-after-ms"] = str(round(self.retry_after * 1000))
+        if self.should_retry is not None:
+            headers["x-should-retry"] = "true" if self.should_retry else "false"
+        return headers
+
+
+def invalid_request(message: str, param: str | None = None, code: str | None = None) -> GatewayError:
+    """400: the caller's request is wrong; ``param`` is the JSON path of what is wrong."""
+    return GatewayError(message, param=param, code=code)
+
+
+def unsupported_parameter(param: str, model: str) -> GatewayError:
+    """400: leaving the parameter out would change what the caller asked for, and the model cannot honour it."""
+    return GatewayError(
+        f"Unsupported parameter: '{param}' is not supported with model '{model}'.",
+        param=param,
+        code="unsupported_parameter",
+    )
+
+
+def unsupported_value(message: str, param: str) -> GatewayError:
+    """400: the parameter is known to the model, this value is not."""
+    return GatewayError(message, param=param, code="unsupported_value")
+
+
+def context_length_exceeded(message: str) -> GatewayError:
+    """400: prompt and output do not fit the model's context."""
+    return GatewayError(message, param="messages", code="context_length_exceeded")
+
+
+def content_policy_violation(message: str) -> GatewayError:
+    """400: the vendor refuses the content of the request."""
+    return GatewayError(message, code="content_policy_violation")
+
+
+def model_not_found(message: str) -> GatewayError:
+    """404: unknown here, or retired upstream."""
+    return GatewayError(message, status=404, param="model", code="model_not_found")
+
+
+def rate_limited(retry_after: float | None = None, message: str = "Upstream rate limit reached") -> GatewayError:
+    """429 of an upstream, handed on."""
+    return GatewayError(
+        message,
+        status=429,
+        type="rate_limit_error",
+        code="rate_limit_exceeded",
+        fault=Fault.UPSTREAM,
+        retryable=True,
+        retry_after=retry_after,
+    )
+
+
+def upstream_overloaded(retry_after: float | None = None) -> GatewayError:
+    """503: the vendor has no capacity now."""
+    return GatewayError(
+        "Upstream overloaded",
+        status=503,
+        type="server_error",
+        code="upstream_overloaded",
+        fault=Fault.UPSTREAM,
+        retryable=True,
+        retry_after=retry_after,
+    )
+
+
+def upstream_timeout(message: str = "The upstream did not answer in time") -> GatewayError:
+    """504: no first byte, or silence in the middle."""
+    return GatewayError(message, status=504, type="server_error", code="upstream_timeout", fault=Fault.UPSTREAM)
+
+
+def upstream_error(
+    code: str, message: str = "The upstream answered with an error", *, retryable: bool = False
+) -> GatewayError:
+    """502: the upstream's fault, or the fault of our own account there.
+
+    ``code`` is one of upstream_bad_response, upstream_auth_failed, upstream_billing, upstream_truncated,
+    upstream_unreachable, upstream_error.
+    """
+    return GatewayError(
+        message, status=502, type="upstream_error", code=code, fault=Fault.UPSTREAM, retryable=retryable
+    )

@@ -1,0 +1,172 @@
+"""The messages of a chat request, typed.
+
+Fields beyond OpenAI's own are what other vendors' answers carry and need back (facts/providers.md 1.5) and
+Anthropic's ``cache_control``. Unknown keys are ignored here; they never travel upstream.
+"""
+
+from typing import Any
+
+import msgspec
+
+CacheControl = dict[str, Any] | None
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text"):
+    text: str
+    cache_control: CacheControl = None
+
+
+class ImageURL(msgspec.Struct):
+    """``url`` is https or a ``data:`` URI."""
+
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
+    image_url: ImageURL
+    cache_control: CacheControl = None
+
+
+class VideoURL(msgspec.Struct):
+    url: str
+    fps: float | None = None
+
+
+class VideoPart(msgspec.Struct, tag_field="type", tag="video_url"):
+    video_url: VideoURL
+
+
+class InputAudio(msgspec.Struct):
+    """``data`` is base64 without a ``data:`` prefix; ``format`` is wav, mp3, ..."""
+
+    data: str
+    format: str
+
+
+class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
+    input_audio: InputAudio
+
+
+class File(msgspec.Struct):
+    """``file_data`` is a ``data:`` URI (or an https URL where the vendor fetches it)."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, tag_field="type", tag="file"):
+    file: File
+    cache_control: CacheControl = None
+
+
+class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+UserPart = TextPart | ImagePart | VideoPart | AudioPart | FilePart
+AssistantPart = TextPart | RefusalPart
+ToolPart = TextPart | ImagePart | FilePart
+
+
+class FunctionCall(msgspec.Struct):
+    """``arguments`` is a JSON text, as models write it: it may be empty or broken."""
+
+    name: str
+    arguments: str
+    thought_signature: str | None = None
+
+
+class FunctionToolCall(msgspec.Struct, tag_field="type", tag="function"):
+    id: str
+    function: FunctionCall
+    extra_content: dict[str, Any] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+    thought_signature: str | None = None
+
+
+class CustomCall(msgspec.Struct):
+    name: str
+    input: str
+
+
+class CustomToolCall(msgspec.Struct, tag_field="type", tag="custom"):
+    id: str
+    custom: CustomCall
+
+
+ToolCall = FunctionToolCall | CustomToolCall
+
+
+class ReasoningDetail(msgspec.Struct):
+    """OpenRouter's carrier of thoughts: reasoning.text, reasoning.summary or reasoning.encrypted."""
+
+    type: str
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
+class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
+    content: str | list[TextPart]
+    name: str | None = None
+    cache_control: CacheControl = None
+
+
+class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
+    content: str | list[TextPart]
+    name: str | None = None
+    cache_control: CacheControl = None
+
+
+class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
+    content: str | list[UserPart]
+    name: str | None = None
+    cache_control: CacheControl = None
+
+
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
+    content: str | list[AssistantPart] | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+    name: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
+    encrypted_content: str | None = None
+    images: list[Any] | None = None
+    cache_control: CacheControl = None
+
+
+class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
+    """``is_error`` is a vendor extra: the tool failed."""
+
+    content: str | list[ToolPart]
+    tool_call_id: str
+    name: str | None = None
+    is_error: bool | None = None
+    cache_control: CacheControl = None
+
+
+class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
+    name: str
+    content: str | None = None
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+
+def text_of(content: str | list[Any] | None) -> str:
+    """The text of a message's content, parts joined without separator; other kinds of part count as nothing."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, TextPart))

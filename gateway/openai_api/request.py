@@ -1,0 +1,186 @@
+"""A chat request: OpenAI's parameters, their types and limits.
+
+The body is decoded once; the typed form is made from the decoded one, so that the signature can cover what the
+caller really sent. Everything refused names the JSON path of what is wrong in ``param``.
+"""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.messages import CacheControl, Message
+
+Json = Any
+
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TokenCount = Annotated[int, Meta(ge=1)]
+ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:-]{1,128}$")]
+
+
+class FunctionDefinition(msgspec.Struct):
+    """``parameters`` is a JSON Schema of type object, absent for a tool without arguments."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: FunctionDefinition
+    cache_control: CacheControl = None
+
+
+class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    custom: dict[str, Any]
+
+
+Tool = FunctionTool | CustomTool
+
+
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    pass
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class JsonSchema(msgspec.Struct):
+    name: str
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    json_schema: JsonSchema
+
+
+ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """The OpenAI chat parameters (facts/providers.md 2.3), and the vendor extras that an adapter can honour."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenCount | None = None
+    max_completion_tokens: TokenCount | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[FunctionDefinition] | None = None
+    function_call: str | dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
+    moderation: Json = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
+    # Extras of other vendors and of the OpenGradient SDK.
+    web_search: bool | None = None
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+    repetition_penalty: float | None = None
+    thinking: dict[str, Any] | None = None
+    cache_control: CacheControl = None
+    image_config: dict[str, Any] | None = None
+    safety_settings: list[dict[str, Any]] | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """The client asked for OpenAI's usage chunk at the end of the stream."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def choices(self) -> int:
+        return self.n or 1
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The caller's own output limit, whichever name it used."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        if self.stop is None:
+            return []
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+def decode(body: bytes) -> dict[str, Json]:
+    """The JSON object in ``body``, or 400."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid_request(f"We could not parse the JSON body of your request: {error}") from None
+    except RecursionError:
+        raise invalid_request("The JSON body of your request is nested too deeply") from None
+    if not isinstance(decoded, dict):
+        raise invalid_request("The body of your request must be a JSON object")
+    return decoded
+
+
+def parse_chat(body: dict[str, Json]) -> ChatRequest:
+    """``body`` typed and checked as far as that needs no knowledge of the model."""
+    return convert(body, ChatRequest)
+
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+
+def convert(body: dict[str, Json], form: type[Form]) -> Form:
+    """``body`` as ``form``; an unknown key, a wrong type or a value out of range is a 400 that names its path."""
+    for key in body:
+        if key not in form.__struct_fields__:
+            raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
+    try:
+        return msgspec.convert(body, form)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+
+
+_PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
+
+
+def _refusal(message: str) -> GatewayError:
+    """msgspec's account of what is wrong, as OpenAI tells it."""
+    match = _PATH.search(message)
+    what, path = (message[: match.start()], match["path"]) if match else (message, "")
+    if missing := _MISSING.match(what):
+        param = f"{path}.{missing['field']}" if path else missing["field"]
+        return invalid_request(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    code = "invalid_type" if ", got `" in what else "invalid_value"
+    reason = what[0].lower() + what[1:].replace("`", "'")
+    return invalid_request(f"Invalid '{path}': {reason}.", path or None, code)

@@ -1,0 +1,73 @@
+"""Tokens of one answer, in one convention for all upstreams."""
+
+from typing import Any
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an answer used.
+
+    ``prompt_tokens`` includes cached, cache-written, audio and tool-use tokens; ``completion_tokens`` includes
+    reasoning and image tokens; their sum is the total. Each adapter turns its vendor's count into this one
+    (facts/providers.md 1.4). ``images`` counts pictures really delivered by models with a flat price.
+    ``tier`` is the service tier that the answer reports (``""`` = standard), ``region`` the inference region.
+    ``estimated`` marks counts that the vendor did not give.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    reasoning_tokens: int = 0
+    completion_audio_tokens: int = 0
+    image_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+    images: int = 0
+    web_searches: int = 0
+    tier: str = ""
+    region: str = ""
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """The sum of two answers to one request (a list of prompts); tier and region are the later answer's."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return Usage(
+            **counts,
+            tier=other.tier or self.tier,
+            region=other.region or self.region,
+            estimated=self.estimated or other.estimated,
+        )
+
+    def as_openai(self) -> dict[str, Any]:
+        """OpenAI's ``usage`` object; details that are zero and rare are left out."""
+        prompt: dict[str, int] = {"cached_tokens": self.cached_tokens, "audio_tokens": self.audio_tokens}
+        writes = self.cache_write_tokens + self.cache_write_1h_tokens
+        if writes:
+            prompt["cache_write_tokens"] = writes
+        completion: dict[str, int] = {
+            "reasoning_tokens": self.reasoning_tokens,
+            "audio_tokens": self.completion_audio_tokens,
+            "accepted_prediction_tokens": self.accepted_prediction_tokens,
+            "rejected_prediction_tokens": self.rejected_prediction_tokens,
+        }
+        if self.image_tokens:
+            completion["image_tokens"] = self.image_tokens
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+            "prompt_tokens_details": prompt,
+            "completion_tokens_details": completion,
+        }
+
+
+_COUNTS = tuple(field.name for field in msgspec.structs.fields(Usage) if field.type is int)
