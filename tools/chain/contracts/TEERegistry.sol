@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.28;
+
+/// The registry as clients read it: `getActiveTEEs(uint8)` and its neighbours with the published 11-field record.
+///
+/// A fixture: anyone may write a record, no attestation document is verified and a heartbeat's signature is not
+/// checked (both need the precompile at 0x900 of the OpenGradient chain); its times are.
+contract TEERegistry {
+    struct OhttpConfig {
+        uint8 keyId;
+        uint16 kemId;
+        uint16 kdfId;
+        uint16 aeadId;
+        bytes publicKey;
+        bytes keyConfig;
+        uint256 registeredAt;
+    }
+
+    struct TEEInfo {
+        address owner;
+        address paymentAddress;
+        string endpoint;
+        bytes publicKey;
+        bytes tlsCertificate;
+        bytes32 pcrHash;
+        uint8 teeType;
+        bool enabled;
+        uint256 registeredAt;
+        uint256 lastHeartbeatAt;
+        OhttpConfig ohttpConfig;
+    }
+
+    uint256 public constant HEARTBEAT_MAX_AGE = 1800;
+
+    mapping(bytes32 teeId => TEEInfo) private _tees;
+    bytes32[] private _ids;
+
+    event TEERegistered(bytes32 indexed teeId, address indexed owner, uint8 teeType);
+    event HeartbeatReceived(bytes32 indexed teeId, uint256 timestamp);
+
+    error HeartbeatTimestampInvalid(uint256 timestamp);
+    error TEENotFound(bytes32 teeId);
+
+    /// Writes a record under keccak256 of its public key (SPKI DER), dated now and alive from now on.
+    function setTEE(TEEInfo calldata info) external returns (bytes32 teeId) {
+        teeId = keccak256(info.publicKey);
+        if (_tees[teeId].registeredAt == 0) _ids.push(teeId);
+        _tees[teeId] = info;
+        _tees[teeId].registeredAt = block.timestamp;
+        _tees[teeId].lastHeartbeatAt = block.timestamp;
+        emit TEERegistered(teeId, info.owner, info.teeType);
+    }
+
+    function setEnabled(bytes32 teeId, bool enabled) external {
+        _record(teeId).enabled = enabled;
+    }
+
+    function heartbeat(bytes32 teeId, uint256 timestamp, bytes calldata) external {
+        TEEInfo storage tee = _record(teeId);
+        if (timestamp > block.timestamp || block.timestamp - timestamp > HEARTBEAT_MAX_AGE) {
+            revert HeartbeatTimestampInvalid(timestamp);
+        }
+        tee.lastHeartbeatAt = block.timestamp;
+        emit HeartbeatReceived(teeId, timestamp);
+    }
+
+    function getTEE(bytes32 teeId) external view returns (TEEInfo memory) {
+        return _record(teeId);
+    }
+
+    function isTEEEnabled(bytes32 teeId) public view returns (bool) {
+        return _tees[teeId].enabled;
+    }
+
+    function isTEEActive(bytes32 teeId) public view returns (bool) {
+        return isTEEEnabled(teeId) && block.timestamp - _tees[teeId].lastHeartbeatAt <= HEARTBEAT_MAX_AGE;
+    }
+
+    function getTEEsByType(uint8 teeType) external view returns (bytes32[] memory) {
+        return _select(teeType, _any);
+    }
+
+    function getEnabledTEEs(uint8 teeType) external view returns (bytes32[] memory) {
+        return _select(teeType, isTEEEnabled);
+    }
+
+    function getActiveTEEs(uint8 teeType) external view returns (TEEInfo[] memory active) {
+        bytes32[] memory ids = _select(teeType, isTEEActive);
+        active = new TEEInfo[](ids.length);
+        for (uint256 i = 0; i < ids.length; i++) {
+            active[i] = _tees[ids[i]];
+        }
+    }
+
+    function _any(bytes32) private pure returns (bool) {
+        return true;
+    }
+
+    function _record(bytes32 teeId) private view returns (TEEInfo storage tee) {
+        tee = _tees[teeId];
+        if (tee.registeredAt == 0) revert TEENotFound(teeId);
+    }
+
+    function _select(uint8 teeType, function(bytes32) view returns (bool) wanted)
+        private
+        view
+        returns (bytes32[] memory selected)
+    {
+        selected = new bytes32[](_ids.length);
+        uint256 count = 0;
+        for (uint256 i = 0; i < _ids.length; i++) {
+            if (_tees[_ids[i]].teeType == teeType && wanted(_ids[i])) selected[count++] = _ids[i];
+        }
+        assembly ("memory-safe") {
+            mstore(selected, count)
+        }
+    }
+}
