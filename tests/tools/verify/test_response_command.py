@@ -1,0 +1,162 @@
+"""``python -m tools.verify response`` as a person runs it: lines, JSON and exit codes."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tools.verify.__main__ import main
+
+Json = Any
+Write = Callable[[str, Any], str]
+REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+CANONICAL = '{"messages": [{"content": "hi", "role": "user"}], "model": "m", "temperature": 0.0}'
+
+
+@pytest.fixture
+def files(signer: Any, write: Write) -> dict[str, str]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
+    return {
+        "key": write("key.pem", signer.pem),
+        "request": write("request.json", REQUEST),
+        "response": write("response.json", {"choices": [choice], **signer.envelope(CANONICAL, "ho")}),
+    }
+
+
+def run(files: dict[str, str], *extra: str) -> int:
+    return main(["response", *[part for name in files for part in (f"--{name}", files[name])], *extra])
+
+
+def test_a_valid_answer_prints_four_passes_and_what_is_not_covered(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(files) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [
+        ["PASS", "tee_id"],
+        ["PASS", "request_hash"],
+        ["PASS", "output_hash"],
+        ["PASS", "signature"],
+    ]
+    assert lines[4] == "valid"
+    uncovered = "\n".join(lines[5:])
+    for item in ("model", "usage", "finish_reason", "price", "pictures", "tool_choice", "text beside tool calls"):
+        assert item in uncovered
+
+
+def test_json_report(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(files, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["valid"] is True
+    assert [claim["claim"] for claim in report["claims"]] == ["tee_id", "request_hash", "output_hash", "signature"]
+    assert report["not_covered"]
+
+
+def test_an_invalid_answer_exits_1_and_its_text_cannot_forge_a_line(
+    files: dict[str, str], write: Write, signer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = {"tee_id": "x\nPASS tee_id \x1b[2J", "choices": []}
+    assert run({**files, "response": write("forged.json", forged)}) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert [line for line in out.splitlines() if line.startswith("PASS")] == []
+    assert "invalid: tee_id, request_hash, output_hash, signature" in out
+
+
+def test_an_sse_file(files: dict[str, str], write: Write, signer: Any) -> None:
+    chunks: list[Json] = [
+        {"choices": [{"index": 0, "delta": {"content": "ho"}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], **signer.envelope(CANONICAL, "ho")},
+    ]
+    stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    assert run({**files, "response": write("response.sse", stream.encode())}) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("key", b"nonsense", "not a PEM public key"),
+        ("request", b"nonsense", "not JSON"),
+        ("request", b"[]", "not a JSON object"),
+        ("request", b"{}", "the request has no messages"),
+    ],
+)
+def test_unusable_inputs_exit_2_with_one_line(
+    name: str,
+    content: bytes,
+    message: str,
+    files: dict[str, str],
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run({**files, name: write("bad", content)}) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_missing_file_exits_2(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run({**files, "response": files["response"] + ".gone"}) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_missing_options_exit_2(files: dict[str, str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run({name: path for name, path in files.items() if name != "key"})
+    assert caught.value.code == 2
+
+
+@pytest.fixture
+def key_server(signer: Any) -> Iterator[str]:
+    """A /signing-key that answers like the gateway, and 404 for the rest."""
+    document = {"public_key": signer.pem.decode(), "tee_id": signer.tee_id, "wallet_address": "0x00"}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path == "/signing-key"
+            body = json.dumps(document).encode() if found else b"x" * (100_000 if self.path == "/large" else 1)
+            self.send_response(200 if found or self.path == "/large" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["/signing-key", "/", ""])
+def test_key_from_a_url(path: str, key_server: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    del files["key"]
+    assert run(files, "--key-url", key_server + path) == 0
+    assert "note: the key came from a URL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("/other", "answered 404"), ("/large", "more than"), (":1/signing-key", "not a URL")]
+)
+def test_a_url_without_a_key_is_reported(
+    path: str, message: str, key_server: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del files["key"]
+    assert run(files, "--key-url", key_server + path) == (2 if message == "not a URL" else 3)
+    assert message in capsys.readouterr().err
+
+
+def test_nobody_at_the_url_exits_3(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    del files["key"]
+    assert run(files, "--key-url", f"http://127.0.0.1:{port}/signing-key") == 3
+    assert "cannot be reached" in capsys.readouterr().err

@@ -1,0 +1,42 @@
+"""``python -m tools.verify``: exit 0 valid, 1 invalid, 2 unusable input, 3 a URL could not be reached."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from tools.verify import response_command
+from tools.verify.claims import Report
+from tools.verify.errors import VerifyError
+
+Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Report]]
+
+_COMMANDS: dict[str, Command] = {
+    "response": (
+        "is this answer what this key signed for this request?",
+        response_command.add_arguments,
+        response_command.run,
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, print its report and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.verify", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (summary, add_arguments, run) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        add_arguments(command)
+        command.add_argument("--json", action="store_true", help="print the report as JSON")
+        command.set_defaults(run=run)
+    arguments = parser.parse_args(argv)
+    try:
+        report: Report = arguments.run(arguments)
+    except VerifyError as error:
+        print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    report.write(sys.stdout, as_json=arguments.json)
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

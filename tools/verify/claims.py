@@ -1,0 +1,96 @@
+"""Verdicts: one per claim, printed one per line."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TextIO
+
+_DETAIL_LIMIT = 240
+
+
+class Verdict(StrEnum):
+    PASS = "PASS"  # noqa: S105
+    FAIL = "FAIL"
+    SKIP = "SKIP"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One statement about the subject and what came of checking it."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+
+    def line(self) -> str:
+        return f"{self.verdict} {self.name} {_one_line(self.detail)}"
+
+
+def passed(name: str, detail: str) -> Claim:
+    return Claim(name, Verdict.PASS, detail)
+
+
+def failed(name: str, detail: str) -> Claim:
+    return Claim(name, Verdict.FAIL, detail)
+
+
+def skipped(name: str, detail: str) -> Claim:
+    return Claim(name, Verdict.SKIP, detail)
+
+
+def skip_all(names: Iterable[str], detail: str) -> list[Claim]:
+    return [skipped(name, detail) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The claims of one run, with what the reader has to know beside them."""
+
+    claims: list[Claim]
+    notes: list[str] = field(default_factory=list)
+    not_covered: list[str] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """At least one claim holds and none fails."""
+        verdicts = {claim.verdict for claim in self.claims}
+        return Verdict.PASS in verdicts and Verdict.FAIL not in verdicts
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.valid else 1
+
+    def write(self, out: TextIO, *, as_json: bool = False) -> None:
+        """Print as lines for people or, with ``as_json``, as one JSON object."""
+        out.write(self._json() if as_json else self._text())
+
+    def _json(self) -> str:
+        claims = [{"claim": claim.name, "verdict": claim.verdict, "detail": claim.detail} for claim in self.claims]
+        return (
+            json.dumps(
+                {"valid": self.valid, "claims": claims, "notes": self.notes, "not_covered": self.not_covered}, indent=2
+            )
+            + "\n"
+        )
+
+    def _text(self) -> str:
+        lines = [claim.line() for claim in self.claims]
+        lines.append(self._summary())
+        lines += [f"note: {_one_line(note)}" for note in self.notes]
+        if self.not_covered:
+            lines.append("not covered by the signature:")
+            lines += [f"  - {item}" for item in self.not_covered]
+        return "\n".join(lines) + "\n"
+
+    def _summary(self) -> str:
+        if self.valid:
+            return "valid"
+        broken = [claim.name for claim in self.claims if claim.verdict is Verdict.FAIL]
+        return f"invalid: {', '.join(broken) or 'nothing could be checked'}"
+
+
+def _one_line(text: str) -> str:
+    """Untrusted text made fit for a terminal: printable, one line, bounded."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return shown if len(shown) <= _DETAIL_LIMIT else shown[: _DETAIL_LIMIT - 1] + "…"

@@ -1,0 +1,170 @@
+"""A signed answer, checked against the caller's own request and the gateway's key.
+
+The envelope's rules are gateway/envelope.py; the four claims stand each on its own, so that a verdict says which part
+of the answer was touched: the hashes are recomputed from request and answer, the signature is checked over the hashes
+that the answer states.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from gateway.envelope import canonical_chat_request, canonical_completion_request, signed_output, signing_digest
+from gateway.keccak import keccak256
+from tools.verify import stream, strict_json
+from tools.verify.claims import Claim, failed, passed, skip_all
+from tools.verify.errors import MalformedError, UsageError
+from tools.verify.signing_key import SigningKey
+
+Json = Any
+
+CLAIMS = ("tee_id", "request_hash", "output_hash", "signature")
+
+NOT_COVERED = [
+    "which model really answered, and which provider",
+    "token usage, price and payment",
+    "finish_reason, the answer's id and role, the number of choices",
+    "pictures and attachment bytes (an attachment counts by type and file name only)",
+    "reasoning, refusals and log probabilities",
+    "text beside tool calls",
+    (
+        "request fields other than model, messages (or prompt), temperature, max_tokens, stop, tools, response_format"
+        " and web_search: tool_choice, stream, n, top_p, seed, …"
+    ),
+]
+
+_PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
+_TIMESTAMP_LIMIT = 1 << 256
+
+
+def read_answer(data: bytes) -> dict[str, Json]:
+    """The answer object in a JSON body or an SSE stream.
+
+    Raises ``MalformedError`` with a one-line message when there is no complete answer in it.
+    """
+    answer = strict_json.loads_object(data) if data.lstrip()[:1] in (b"{", b"[") else stream.reassemble(data)
+    if "error" in answer and "choices" not in answer:
+        raise MalformedError(f"an error, not an answer: {stream.error_summary(answer['error'])}")
+    return answer
+
+
+def verify_response(key: SigningKey, request: Mapping[str, Json], data: bytes) -> list[Claim]:
+    """One claim per name in CLAIMS about the answer in ``data`` (JSON or SSE bytes).
+
+    A request that cannot be canonicalised is the verifier's own input, hence a UsageError.
+    """
+    try:
+        answer = read_answer(data)
+    except MalformedError as error:
+        rest = [name for name in CLAIMS if name != "output_hash"]
+        return [failed("output_hash", f"the response is {error}"), *skip_all(rest, "there is no complete answer")]
+    return [
+        _tee_id(key, answer),
+        _hash("request_hash", answer, keccak256(canonical_request(request, answer))),
+        _output_hash(answer),
+        _signature(key, answer),
+    ]
+
+
+def canonical_request(request: Mapping[str, Json], answer: Mapping[str, Json]) -> bytes:
+    """The signed bytes of ``request``: a legacy completion when it has a prompt, otherwise a chat."""
+    legacy = "prompt" in request and ("messages" not in request or answer.get("object") == "text_completion")
+    canonical = canonical_completion_request if legacy else canonical_chat_request
+    try:
+        return canonical(request)
+    except KeyError as error:
+        raise UsageError(f"the request has no {error.args[0]}") from None
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise UsageError("the request is not one that the gateway accepts: a field has the wrong type") from None
+
+
+def _tee_id(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
+    stated = answer.get("tee_id")
+    if key.stated_tee_id not in (None, key.tee_id):
+        return failed("tee_id", f"the key's source names {key.stated_tee_id}, but the key's own id is {key.tee_id}")
+    if stated != key.tee_id:
+        return failed("tee_id", f"the answer names {stated}, the key is {key.tee_id}")
+    return passed("tee_id", key.tee_id)
+
+
+def _output_hash(answer: Mapping[str, Json]) -> Claim:
+    try:
+        output = _output(answer)
+    except MalformedError as error:
+        return failed("output_hash", str(error))
+    return _hash("output_hash", answer, keccak256(output))
+
+
+def _output(answer: Mapping[str, Json]) -> bytes:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise MalformedError("the answer has no choices")
+    if sorted(str(choice.get("index", 0)) for choice in choices) != sorted(map(str, range(len(choices)))):
+        raise MalformedError("the choices are not numbered from 0")
+    for choice in choices:
+        _check_output_types(choice)
+    completion = answer.get("completion", choices[0].get("text"))
+    if "message" not in choices[0] and completion != choices[0].get("text"):
+        raise MalformedError("completion and choices[0].text differ")
+    try:
+        return signed_output(choices).encode()
+    except UnicodeEncodeError:
+        raise MalformedError("the answer's text has half a surrogate pair in it") from None
+
+
+def _check_output_types(choice: Mapping[str, Json]) -> None:
+    message = choice.get("message", {"content": choice.get("text")})
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
+        raise MalformedError("the answer's content is not text")
+
+
+def _hash(name: str, answer: Mapping[str, Json], computed: bytes) -> Claim:
+    stated = _stated_hash(answer, f"tee_{name}")
+    if stated is None:
+        return failed(name, f"the answer has no tee_{name} of 64 lower-case hex digits")
+    if stated != computed:
+        return failed(name, f"computed {computed.hex()}, the answer states {stated.hex()}")
+    return passed(name, computed.hex())
+
+
+def _stated_hash(answer: Mapping[str, Json], field: str) -> bytes | None:
+    stated = answer.get(field)
+    if not isinstance(stated, str):
+        return None
+    digits = stated.removeprefix("0x")
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        return None
+    return bytes.fromhex(digits)
+
+
+def _signature(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
+    request_hash, output_hash = (_stated_hash(answer, f"tee_{name}") for name in ("request_hash", "output_hash"))
+    timestamp = answer.get("tee_timestamp")
+    if request_hash is None or output_hash is None:
+        return failed("signature", "the answer does not state both hashes")
+    if not isinstance(timestamp, int) or isinstance(timestamp, bool) or not 0 <= timestamp < _TIMESTAMP_LIMIT:
+        return failed("signature", "tee_timestamp is not a whole number of seconds")
+    signature = _decode_signature(answer.get("tee_signature"))
+    if signature is None:
+        return failed("signature", "tee_signature is not base64")
+    try:
+        key.public_key.verify(signature, signing_digest(request_hash, output_hash, timestamp), _PSS, SHA256())
+    except InvalidSignature:
+        return failed("signature", "not made by this key over the stated hashes and tee_timestamp")
+    return passed("signature", f"RSA-PSS by this key, tee_timestamp {timestamp}")
+
+
+def _decode_signature(text: Json) -> bytes | None:
+    """Base64 in its one canonical spelling, or None."""
+    if not isinstance(text, str):
+        return None
+    try:
+        signature = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return signature if base64.b64encode(signature).decode() == text else None

@@ -1,0 +1,45 @@
+"""JSON that has one reading only: two parsers given the same bytes cannot disagree."""
+
+import json
+from typing import Any, NoReturn
+
+from tools.verify.errors import MalformedError
+
+Json = Any
+
+
+def loads(data: bytes) -> Json:
+    """Decode UTF-8 JSON.
+
+    Raises ``MalformedError`` with a one-line message for anything malformed, a repeated key, or NaN and Infinity.
+    """
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedError("not UTF-8") from None
+    except RecursionError:
+        raise MalformedError("nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise MalformedError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except ValueError:
+        raise MalformedError("not JSON that can be held: a number is too long") from None
+
+
+def loads_object(data: bytes) -> dict[str, Json]:
+    """The same for a document that has to be an object."""
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise MalformedError("not a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise MalformedError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedError(f"{name} is not JSON")
