@@ -1,0 +1,36 @@
+"""Names that one vendor gave or allows, rewritten for another (facts/providers.md 4)."""
+
+import re
+
+
+class NameMap:
+    """Names of one request and what they are called at the upstream: each has its own, and the way back is known.
+
+    ``refused`` matches a character that the upstream does not allow, ``limit`` is the longest name that it takes.
+    Names are given out first come, first served, so a map fed in the same order twice is the same map. A map without
+    a limit never shortens: tool-call ids must stay apart.
+    """
+
+    def __init__(self, refused: re.Pattern[str], limit: int | None = None) -> None:
+        self._refused = refused
+        self._limit = limit
+        self._outbound: dict[str, str] = {}
+        self._inbound: dict[str, str] = {}
+
+    def outbound(self, name: str) -> str:
+        """What ``name`` is called at the upstream."""
+        if (known := self._outbound.get(name)) is not None:
+            return known
+        base = self._refused.sub("_", name)[: self._limit] or "_"
+        safe, count = base, 1
+        while safe in self._inbound:
+            count += 1
+            suffix = f"_{count}"
+            safe = (base if self._limit is None else base[: self._limit - len(suffix)]) + suffix
+        self._outbound[name] = safe
+        self._inbound[safe] = name
+        return safe
+
+    def inbound(self, name: str) -> str:
+        """What the caller calls the upstream's ``name``; one that was never sent is returned as it is."""
+        return self._inbound.get(name, name)
