@@ -1,0 +1,223 @@
+"""Deltas in, finished choices out: the one place where an answer is put together, streamed or not."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.openai_api.deltas import (
+    Delta,
+    Finish,
+    Image,
+    MessageField,
+    Reasoning,
+    Refusal,
+    Served,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+)
+from gateway.openai_api.usage import Usage
+
+
+class _Choice:
+    """What has arrived of one choice."""
+
+    __slots__ = (
+        "arguments",
+        "calls",
+        "details",
+        "fields",
+        "finish",
+        "images",
+        "logprobs",
+        "reasoning",
+        "refusal",
+        "text",
+    )
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.refusal: list[str] = []
+        self.reasoning: list[str] = []
+        self.details: list[dict[str, Any]] = []
+        self.calls: dict[int, ToolCallStart] = {}
+        self.arguments: dict[int, list[str]] = {}
+        self.images: list[str] = []
+        self.fields: dict[str, Any] = {}
+        self.logprobs: list[dict[str, Any]] = []
+        self.finish: str | None = None
+
+
+class Assembler:
+    """Puts one answer together.
+
+    ``usage`` is the last one that arrived, ``served`` what the upstream said of itself. ``produced`` counts the
+    characters of text, thought and arguments, for estimates.
+    """
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _Choice] = {}
+        self.usage: Usage | None = None
+        self.served = Served()
+        self.produced = 0
+
+    def add(self, delta: Delta) -> None:
+        """Take one delta; its place in the order of its kind is its place in the answer."""
+        if type(delta) is Text:
+            choice = self._choice(delta.choice)
+            choice.text.append(delta.text)
+            self.produced += len(delta.text)
+            if delta.logprobs is not None:
+                choice.logprobs.append(delta.logprobs)
+            return
+        if isinstance(delta, Usage):
+            self.usage = delta
+        elif isinstance(delta, Served):
+            self.served = _newer(self.served, delta)
+        else:
+            self._add_to_choice(self._choice(delta.choice), delta)
+
+    def meter(self, delta: Delta) -> None:
+        """Take only what a delta says of cost: for output that nobody receives any more."""
+        if isinstance(delta, Usage | Served):
+            self.add(delta)
+        elif isinstance(delta, Text | Refusal | Reasoning):
+            self.produced += len(delta.text)
+        elif isinstance(delta, ToolCallArguments):
+            self.produced += len(delta.arguments)
+
+    def extend(self, deltas: Iterable[Delta]) -> None:
+        for delta in deltas:
+            self.add(delta)
+
+    @property
+    def started(self) -> bool:
+        """Something of an answer has arrived."""
+        return bool(self._choices)
+
+    @property
+    def pictures(self) -> list[str]:
+        """All pictures, in the order of choices."""
+        return [url for _, choice in sorted(self._choices.items()) for url in choice.images]
+
+    def finish_reasons(self) -> dict[int, str | None]:
+        """Why each choice ended, by index; None for one that was broken off."""
+        return {index: choice.finish for index, choice in sorted(self._choices.items())}
+
+    def choices(self) -> list[dict[str, Any]]:
+        """OpenAI's ``choices`` of a chat answer (facts/providers.md 1.1)."""
+        return [
+            {
+                "index": index,
+                "message": _message(choice),
+                "logprobs": _logprobs(choice.logprobs),
+                "finish_reason": choice.finish,
+            }
+            for index, choice in sorted(self._choices.items())
+        ]
+
+    def texts(self) -> list[dict[str, Any]]:
+        """OpenAI's ``choices`` of a legacy completion (facts/providers.md 1.7)."""
+        return [
+            {"text": "".join(choice.text), "index": index, "logprobs": None, "finish_reason": choice.finish}
+            for index, choice in sorted(self._choices.items())
+        ]
+
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+        return choice
+
+    def _add_to_choice(self, choice: _Choice, delta: Delta) -> None:
+        match delta:
+            case ToolCallArguments(index=index, arguments=arguments):
+                choice.arguments[index].append(arguments)
+                self.produced += len(arguments)
+            case ToolCallStart(index=index):
+                choice.calls[index] = delta
+                choice.arguments[index] = []
+            case Reasoning(text=text):
+                choice.reasoning.append(text)
+                self.produced += len(text)
+                if delta.format is not None:
+                    merge_detail(choice.details, reasoning_detail(delta))
+            case Refusal(text=text):
+                choice.refusal.append(text)
+                self.produced += len(text)
+            case Image(url=url):
+                choice.images.append(url)
+            case MessageField(name=name, value=value):
+                known = choice.fields.get(name)
+                choice.fields[name] = known + value if isinstance(known, list) and isinstance(value, list) else value
+            case Finish(reason=reason):
+                choice.finish = reason
+
+
+def tool_call(start: ToolCallStart, arguments: str) -> dict[str, Any]:
+    """OpenAI's object for one finished tool call."""
+    body = {"name": start.name, "arguments" if start.type == "function" else "input": arguments}
+    call: dict[str, Any] = {"id": start.id, "type": start.type, start.type: body}
+    if start.extra_content is not None:
+        call["extra_content"] = start.extra_content
+    return call
+
+
+def reasoning_detail(delta: Reasoning) -> dict[str, Any]:
+    """The ``reasoning_details`` item of one piece of thought (facts/providers.md 1.5)."""
+    detail: dict[str, Any] = {"type": "reasoning.text" if delta.data is None else "reasoning.encrypted"}
+    if delta.data is not None:
+        detail["data"] = delta.data
+    elif delta.text:
+        detail["text"] = delta.text
+    if delta.signature is not None:
+        detail["signature"] = delta.signature
+    if delta.id is not None:
+        detail["id"] = delta.id
+    return detail | {"format": delta.format, "index": delta.index}
+
+
+def merge_detail(details: list[dict[str, Any]], detail: dict[str, Any]) -> None:
+    """Append ``detail``, or grow the last item when both are text of the same block."""
+    last = details[-1] if details else None
+    if last and last["type"] == detail["type"] == "reasoning.text" and last["index"] == detail["index"]:
+        text = last.get("text", "") + detail.get("text", "")
+        last.update(detail)
+        if text:
+            last["text"] = text
+    else:
+        details.append(detail)
+
+
+def _message(choice: _Choice) -> dict[str, Any]:
+    text = "".join(choice.text)
+    refusal = "".join(choice.refusal) or None
+    absent = not text and (choice.calls or refusal)
+    message: dict[str, Any] = {"role": "assistant", "content": None if absent else text, "refusal": refusal}
+    if choice.calls:
+        message["tool_calls"] = [
+            tool_call(start, "".join(choice.arguments[index])) for index, start in sorted(choice.calls.items())
+        ]
+    if reasoning := "".join(choice.reasoning):
+        message["reasoning_content"] = reasoning
+    if choice.details:
+        message["reasoning_details"] = choice.details
+    if choice.images:
+        message["images"] = choice.images
+    return message | choice.fields
+
+
+def _logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if not pieces:
+        return None
+    return {
+        key: [token for piece in pieces for token in piece.get(key) or ()] or None for key in ("content", "refusal")
+    }
+
+
+def _newer(old: Served, new: Served) -> Served:
+    return Served(
+        model=new.model or old.model,
+        service_tier=new.service_tier or old.service_tier,
+        system_fingerprint=new.system_fingerprint or old.system_fingerprint,
+        id=new.id or old.id,
+    )

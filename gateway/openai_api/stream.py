@@ -1,0 +1,168 @@
+"""Deltas as OpenAI stream chunks, written as ready event-stream bytes.
+
+What is the same in all chunks of a stream is encoded once. ``usage`` is never null, and finish reason, usage and
+signature leave together in one last event (design 4.3).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.openai_api.assembler import reasoning_detail
+from gateway.openai_api.deltas import (
+    Delta,
+    Image,
+    MessageField,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+)
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+encode_json = msgspec.json.Encoder().encode
+
+
+class ChunkEncoder(Protocol):
+    """How one endpoint writes its stream."""
+
+    def encode(self, delta: Delta) -> bytes:
+        """The events of one delta; empty for one that this endpoint does not show."""
+        ...
+
+    def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
+        """The end of the stream: finish reasons, then ``extra`` (usage, tee_*, payment), and ``[DONE]``.
+
+        With ``separate_usage`` (the client set ``stream_options.include_usage``) the finish reasons have a chunk of
+        their own and ``extra`` follows in one with empty ``choices``.
+        """
+        ...
+
+
+def error_event(envelope: Mapping[str, Any]) -> bytes:
+    """The event that tells a client that the stream broke; no ``[DONE]`` may follow."""
+    return b"data: " + encode_json(envelope) + b"\n\n"
+
+
+class _Encoder:
+    """What both kinds of stream share."""
+
+    object: str
+
+    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002 - the wire's own word
+        head = {"id": id, "object": self.object, "created": created, "model": model}
+        self._head = b"data: " + encode_json(head)[:-1]
+        self._open = self._head + b',"choices":[{"index":'
+
+    def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
+        endings = b',"choices":' + encode_json([self._ending(index, reason) for index, reason in finish.items()])
+        details = b"," + encode_json(extra)[1:-1] if extra else b""
+        if separate_usage:
+            frames = self._head + endings + b"}\n\n" + self._head + b',"choices":[]' + details + b"}\n\n"
+        else:
+            frames = self._head + endings + details + b"}\n\n"
+        return frames + DONE
+
+    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class ChatChunkEncoder(_Encoder):
+    """``chat.completion.chunk`` (facts/providers.md 1.2)."""
+
+    object = "chat.completion.chunk"
+
+    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
+        super().__init__(id, created, model)
+        self._greeted: set[int] = set()
+        self._text_open = self._open + b'0,"delta":{"content":'
+
+    def encode(self, delta: Delta) -> bytes:
+        if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and self._greeted:
+            return self._text_open + encode_json(delta.text) + _CLOSE
+        shape = _CHAT_DELTAS.get(type(delta))
+        if shape is None:
+            return b""
+        choice: int = delta.choice  # type: ignore[union-attr] # every kind in the table has one
+        logprobs = delta.logprobs if isinstance(delta, Text) else None
+        frame = self._chunk(choice, shape(delta), logprobs)
+        if choice in self._greeted:
+            return frame
+        self._greeted.add(choice)
+        return self._chunk(choice, _ROLE, None) + frame
+
+    def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
+        greetings = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._greeted)
+        return greetings + super().last(finish, extra, separate_usage=separate_usage)
+
+    def _chunk(self, choice: int, delta: dict[str, Any], logprobs: dict[str, Any] | None) -> bytes:
+        if logprobs is None:
+            return self._open + b'%d,"delta":' % choice + encode_json(delta) + _CLOSE[1:]
+        return (
+            self._open
+            + b'%d,"delta":' % choice
+            + encode_json(delta)
+            + b',"logprobs":'
+            + encode_json(logprobs)
+            + b',"finish_reason":null}]}\n\n'
+        )
+
+    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
+        return {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
+
+
+class TextChunkEncoder(_Encoder):
+    """``text_completion`` chunks of the legacy endpoint: text only (facts/providers.md 1.7)."""
+
+    object = "text_completion"
+
+    def encode(self, delta: Delta) -> bytes:
+        if type(delta) is not Text:
+            return b""
+        return (
+            self._head
+            + b',"choices":[{"text":'
+            + encode_json(delta.text)
+            + b',"index":%d,"logprobs":null,"finish_reason":null}]}\n\n' % delta.choice
+        )
+
+    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
+        return {"text": "", "index": index, "logprobs": None, "finish_reason": reason}
+
+
+_CLOSE = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+_ROLE = {"role": "assistant", "content": "", "refusal": None}
+
+
+def _reasoning(delta: Reasoning) -> dict[str, Any]:
+    shape: dict[str, Any] = {"reasoning_content": delta.text} if delta.text else {}
+    if delta.format is not None:
+        shape["reasoning_details"] = [reasoning_detail(delta)]
+    return shape
+
+
+def _tool_call_start(delta: ToolCallStart) -> dict[str, Any]:
+    body = {"name": delta.name, "arguments" if delta.type == "function" else "input": ""}
+    call: dict[str, Any] = {"index": delta.index, "id": delta.id, "type": delta.type, delta.type: body}
+    if delta.extra_content is not None:
+        call["extra_content"] = delta.extra_content
+    return {"tool_calls": [call]}
+
+
+def _tool_call_arguments(delta: ToolCallArguments) -> dict[str, Any]:
+    return {"tool_calls": [{"index": delta.index, "function": {"arguments": delta.arguments}}]}
+
+
+_CHAT_DELTAS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    Text: lambda delta: {"content": delta.text},
+    Refusal: lambda delta: {"refusal": delta.text},
+    Reasoning: _reasoning,
+    ToolCallStart: _tool_call_start,
+    ToolCallArguments: _tool_call_arguments,
+    Image: lambda delta: {"images": [delta.url]},
+    MessageField: lambda delta: {delta.name: delta.value},
+}
