@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Launch an enclave image on this EC2 host, check what it is, then hand it its keys. Stays until Ctrl-C.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: nitro/run-enclave.sh EIF
+
+Launches EIF behind gvproxy (port 443 for everybody, port 8000 on 127.0.0.1 of this host only), waits for its health,
+verifies its attestation against measurements.txt, and only then injects the keys of .env. Ctrl-C ends the enclave.
+
+Settings, from the environment:
+  ENCLAVE_CID      vsock address of the enclave, 4 or more           (4)
+  ENCLAVE_CPUS     vCPUs taken from the host                         (2)
+  ENCLAVE_MEMORY   MiB taken from the host                           (8192)
+  PUBLIC_PORT      port of this host that is open to everybody       (443)
+  HOST_PORT        port on 127.0.0.1 for key injection               (8000)
+  ENV_FILE         provider keys, payee, heartbeat settings          (.env)
+  MEASUREMENTS     the PCRs to insist on                             (measurements.txt beside this repository)
+  HEALTH_SECONDS   how long the gateway may take to come up          (180)
+  WATCH_SECONDS    how often the enclave is looked after             (10)
+
+Exit status: 0 ended by Ctrl-C, 2 usage, 3 tool missing, 4 port taken, 5 .env, 6 launch, 7 health, 8 attestation,
+9 injection.
+TEXT
+}
+
+readonly USAGE=2 TOOL=3 PORT=4 ENV=5 LAUNCH=6 HEALTH=7 ATTESTATION=8 INJECTION=9
+# Addresses that nitriding and gvproxy agree on.
+readonly GVPROXY_VSOCK_PORT=1024 ENCLAVE_ADDRESS=192.168.127.2
+
+unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY XAI_API_KEY ARK_API_KEY NOUS_API_KEY
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cid=${ENCLAVE_CID:-4}
+cpus=${ENCLAVE_CPUS:-2}
+memory=${ENCLAVE_MEMORY:-8192}
+public_port=${PUBLIC_PORT:-443}
+host_port=${HOST_PORT:-8000}
+env_file=${ENV_FILE:-.env}
+measurements=${MEASUREMENTS:-$root/measurements.txt}
+health_seconds=${HEALTH_SECONDS:-180}
+watch_seconds=${WATCH_SECONDS:-10}
+
+public_url=https://127.0.0.1:$public_port
+host_url=http://127.0.0.1:$host_port
+scratch='' gvproxy='' enclave=''
+
+fail() {
+    echo "run-enclave: $2" >&2
+    exit "$1"
+}
+
+clean_up() {
+    trap - EXIT INT TERM
+    local job
+    [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
+        echo "run-enclave: enclave $enclave could not be terminated" >&2
+    for job in $(jobs -p); do
+        kill "$job" 2>/dev/null || true
+    done
+    [[ -z $scratch ]] || rm -rf "$scratch"
+}
+
+check_number() { # name, value, least
+    if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ((10#$2 < $3)); then
+        fail "$USAGE" "$1 is '$2', but has to be a number from $3 up"
+    fi
+}
+
+check_tools() {
+    local tool missing=()
+    for tool in nitro-cli gvproxy curl python3 ss; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
+    done
+    ((${#missing[@]} == 0)) || fail "$TOOL" "missing: ${missing[*]}"
+    python3 -c 'import cbor2, cryptography' 2>/dev/null ||
+        fail "$TOOL" "python3 lacks cbor2 or cryptography: put this repository's .venv/bin first in PATH"
+}
+
+check_ports() {
+    local port
+    for port in "$public_port" "$host_port"; do
+        [[ -z $(ss -Hltn "sport = :$port") ]] || fail "$PORT" "port $port is taken"
+    done
+}
+
+# The file is looked at, never sourced: its values stay out of this shell and of everything it starts.
+check_env_file() {
+    [[ -f $env_file && -r $env_file ]] || fail "$ENV" "$env_file is missing or cannot be read"
+    grep -qE '^(export +)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
+}
+
+expose() { # address on this host, port in the enclave
+    curl --silent --show-error --fail --retry 10 --retry-delay 1 --retry-all-errors \
+        --unix-socket "$scratch/gvproxy.sock" http://gvproxy/services/forwarder/expose \
+        --data "{\"local\":\"$1\",\"remote\":\"$ENCLAVE_ADDRESS:$2\"}" >/dev/null ||
+        fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave"
+}
+
+launch() {
+    local answer
+    scratch=$(mktemp -d)
+    gvproxy -listen "vsock://:$GVPROXY_VSOCK_PORT" -listen "unix://$scratch/gvproxy.sock" >"$scratch/gvproxy.log" 2>&1 &
+    gvproxy=$!
+    expose ":$public_port" 443
+    expose "127.0.0.1:$host_port" 8000
+    answer=$(nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" --memory "$memory") ||
+        fail "$LAUNCH" "nitro-cli could not launch $1"
+    [[ $answer =~ \"EnclaveID\":\ *\"([^\"]+)\" ]] || fail "$LAUNCH" "nitro-cli named no enclave"
+    enclave=${BASH_REMATCH[1]}
+}
+
+# Only says that something answers; what it is, the attestation says.
+await_health() {
+    curl --silent --fail --insecure --output /dev/null --max-time 5 "$public_url/health" \
+        --retry 1000000 --retry-delay 1 --retry-all-errors --retry-max-time "$health_seconds" ||
+        fail "$HEALTH" "no health from $public_url after $health_seconds s"
+}
+
+verify_attestation() {
+    PYTHONPATH=$root python3 -m tools.verify attestation --url "$public_url" --measurements "$measurements" ||
+        fail "$ATTESTATION" "the enclave is not what $measurements says; no key was injected"
+}
+
+inject() {
+    PYTHONPATH=$root python3 -m tools.inject --url "$host_url" --attestation-url "$public_url" \
+        --measurements "$measurements" --env-file "$env_file" || fail "$INJECTION" "the keys were not injected"
+}
+
+running() {
+    kill -0 "$gvproxy" 2>/dev/null && [[ $(nitro-cli describe-enclaves) == *"\"$enclave\""* ]]
+}
+
+check_arguments() {
+    if (($# != 1)) || [[ $1 == -* ]]; then
+        usage >&2
+        exit "$USAGE"
+    fi
+    [[ -f $1 && -r $1 ]] || fail "$USAGE" "$1 is not a readable file"
+    check_number ENCLAVE_CID "$cid" 4
+    check_number ENCLAVE_CPUS "$cpus" 1
+    check_number ENCLAVE_MEMORY "$memory" 64
+    check_number PUBLIC_PORT "$public_port" 1
+    check_number HOST_PORT "$host_port" 1
+    check_number HEALTH_SECONDS "$health_seconds" 1
+    check_number WATCH_SECONDS "$watch_seconds" 1
+}
+
+main() {
+    check_arguments "$@"
+    check_tools
+    check_ports
+    check_env_file
+    [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing: there is nothing to verify against"
+
+    trap clean_up EXIT
+    trap 'exit 0' INT TERM
+    launch "$1"
+    await_health
+    verify_attestation
+    inject
+
+    cat <<TEXT
+enclave      $enclave, CID $cid, $cpus CPUs, $memory MiB
+public       https://<this host>:$public_port
+attestation  https://<this host>:$public_port/enclave/attestation?nonce=<40 hex digits>
+host only    $host_url
+TEXT
+    while running; do
+        sleep "$watch_seconds" &
+        wait "$!"
+    done
+    fail "$LAUNCH" "enclave $enclave or its gvproxy has ended"
+}
+
+if [[ ${1-} == --help ]]; then
+    usage
+else
+    main "$@"
+fi

@@ -1,0 +1,307 @@
+"""nitro/run-enclave.sh from its first line to its last, every external command replaced by a stand-in.
+
+A stand-in notes its arguments and its environment, then does what ``behaviour`` says, a line or two of shell.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "nitro" / "run-enclave.sh"
+ENCLAVE = "i-0123456789abcdef0-enc0123456789abcde"
+SECRET = "sk-never-to-be-seen"
+COREUTILS = ("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "sleep")
+
+BEHAVIOUR = {
+    "nitro-cli": f"""case $1 in
+        run-enclave) echo '{{ "EnclaveID": "{ENCLAVE}", "EnclaveCID": 4 }}' ;;
+        describe-enclaves) cat "$NOTES/described" ;;
+        esac""",
+    "gvproxy": "echo $$ >$NOTES/gvproxy.pid; exec sleep 60",
+    "curl": "for _ in {1..200}; do [[ -s $NOTES/gvproxy.pid ]] && exit 0; sleep 0.05; done; exit 7",
+    "python3": "",
+    "ss": "",
+}
+
+
+@dataclass
+class Host:
+    """A parent instance in a folder: its commands, its files, what was called on it."""
+
+    folder: Path
+    behaviour: dict[str, str] = field(default_factory=lambda: dict(BEHAVIOUR))
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("bin", "notes", "tmp"):
+            (self.folder / name).mkdir()
+        (self.folder / "gateway.eif").write_bytes(b".eif")
+        (self.folder / "measurements.txt").write_text("{}")
+        (self.folder / ".env").write_text(f"# provider keys\nOPENAI_API_KEY={SECRET}\n")
+        (self.folder / "notes" / "described").write_text(f'[{{ "EnclaveID": "{ENCLAVE}" }}]')
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        for name in COREUTILS:
+            where = shutil.which(name)
+            assert where is not None
+            (self.folder / "bin" / name).symlink_to(where)
+        for name, does in self.behaviour.items():
+            command = self.folder / "bin" / name
+            command.write_text(f'#!/bin/bash\necho "{name} $*" >>$NOTES/calls\nenv >>$NOTES/environments\n{does}\n')
+            command.chmod(0o755)
+        environment = {
+            "PATH": str(self.folder / "bin"),
+            "NOTES": str(self.folder / "notes"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "MEASUREMENTS": str(self.folder / "measurements.txt"),
+            **self.settings,
+        }
+        return subprocess.Popen(
+            [str(SCRIPT), *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @contextmanager
+    def launched(self) -> Iterator[tuple[subprocess.Popen[str], str]]:
+        """The script once it is up, and what it printed until then."""
+        with self.start("gateway.eif") as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            printed = ""
+            for line in process.stdout:
+                printed += line
+                if line.startswith("host only"):
+                    break
+            else:
+                raise AssertionError(process.stderr.read())
+            try:
+                yield process, printed
+            finally:
+                process.terminate()
+
+    def launch_and_stop(self) -> None:
+        with self.launched() as (process, _):
+            process.terminate()
+            process.communicate(timeout=30)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=30)
+        return process.returncode, output, errors
+
+    @property
+    def calls(self) -> list[str]:
+        notes = self.folder / "notes" / "calls"
+        return notes.read_text().splitlines() if notes.exists() else []
+
+    def called(self, start: str) -> bool:
+        return any(call.startswith(start) for call in self.calls)
+
+    def nothing_is_left(self) -> bool:
+        """No gvproxy process and no scratch folder."""
+        pid = self.folder / "notes" / "gvproxy.pid"
+        running = pid.exists() and Path(f"/proc/{pid.read_text().strip()}/environ").exists()
+        zombie = running and "State:\tZ" in Path(f"/proc/{pid.read_text().strip()}/status").read_text()
+        return (not running or zombie) and not list((self.folder / "tmp").iterdir())
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    pid = tmp_path / "notes" / "gvproxy.pid"
+    if pid.exists() and not host.nothing_is_left():
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> None:
+    with host.launched() as (process, endpoints):
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert f"enclave      {ENCLAVE}, CID 4, 2 CPUs, 8192 MiB" in endpoints
+    assert "https://<this host>:443/enclave/attestation?nonce=" in endpoints
+    assert f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}" in host.calls
+    assert host.nothing_is_left()
+
+
+def test_what_is_called_in_which_order(host: Host) -> None:
+    host.launch_and_stop()
+    steps = (
+        "python3 -c",
+        "ss -Hltn sport = :443",
+        "ss -Hltn sport = :8000",
+        "curl .*forwarder/expose .*:443.*192.168.127.2:443",
+        "curl .*forwarder/expose .*127.0.0.1:8000.*192.168.127.2:8000",
+        "nitro-cli run-enclave --eif-path gateway.eif --enclave-cid 4 --cpu-count 2 --memory 8192",
+        "curl .*https://127.0.0.1:443/health",
+        "python3 -m tools.verify attestation --url https://127.0.0.1:443 --measurements .*/measurements.txt",
+        "python3 -m tools.inject --url http://127.0.0.1:8000 .*--env-file .env",
+    )
+    calls = [call for call in host.calls if not call.startswith("gvproxy")]
+    for step, call in zip(steps, calls, strict=False):
+        assert re.match(step, call), f"{call} came where {step} should"
+    assert any(re.fullmatch(r"gvproxy -listen vsock://:1024 -listen unix://.*\.sock", call) for call in host.calls)
+
+
+def test_settings_reach_the_commands(host: Host) -> None:
+    host.settings = {
+        "ENCLAVE_CID": "16",
+        "ENCLAVE_CPUS": "4",
+        "ENCLAVE_MEMORY": "4096",
+        "PUBLIC_PORT": "8443",
+        "HOST_PORT": "9000",
+        "ENV_FILE": "keys",
+    }
+    (host.folder / ".env").rename(host.folder / "keys")
+    host.launch_and_stop()
+    assert host.called("nitro-cli run-enclave --eif-path gateway.eif --enclave-cid 16 --cpu-count 4 --memory 4096")
+    assert host.called("ss -Hltn sport = :8443")
+    assert host.called("python3 -m tools.verify attestation --url https://127.0.0.1:8443")
+    inject = next(call for call in host.calls if call.startswith("python3 -m tools.inject"))
+    assert "--url http://127.0.0.1:9000" in inject
+    assert "--env-file keys" in inject
+
+
+def test_keys_reach_no_command(host: Host) -> None:
+    host.settings = {"OPENAI_API_KEY": SECRET}
+    host.launch_and_stop()
+    assert host.called("python3 -m tools.inject")
+    assert SECRET not in "\n".join(host.calls)
+    environments = (host.folder / "notes" / "environments").read_text()
+    assert environments.count("NOTES=") == len(host.calls)
+    assert SECRET not in environments
+
+
+@pytest.mark.parametrize("arguments", [(), ("a.eif", "b.eif"), ("--eif",), ("absent.eif",)])
+def test_usage(host: Host, arguments: tuple[str, ...]) -> None:
+    code, _, errors = host.run(*arguments)
+    assert code == 2
+    assert "usage: nitro/run-enclave.sh EIF" in errors or "absent.eif is not a readable file" in errors
+    assert host.calls == []
+
+
+def test_help_is_no_error(host: Host) -> None:
+    code, output, errors = host.run("--help")
+    assert (code, errors) == (0, "")
+    assert "ENCLAVE_CID" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ENCLAVE_CID", "3"), ("ENCLAVE_CPUS", "two"), ("ENCLAVE_MEMORY", "-1"), ("PUBLIC_PORT", "0")],
+)
+def test_settings_are_checked_before_anything_starts(host: Host, name: str, value: str) -> None:
+    host.settings = {name: value}
+    code, _, errors = host.run("gateway.eif")
+    assert code == 2
+    assert f"{name} is '{value}'" in errors
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("tool", sorted(BEHAVIOUR))
+def test_a_missing_tool_is_named(host: Host, tool: str) -> None:
+    del host.behaviour[tool]
+    code, _, errors = host.run("gateway.eif")
+    assert (code, errors) == (3, f"run-enclave: missing: {tool}\n")
+
+
+def test_all_missing_tools_are_named_at_once(host: Host) -> None:
+    host.behaviour = {"curl": "", "python3": ""}
+    code, _, errors = host.run("gateway.eif")
+    assert (code, errors) == (3, "run-enclave: missing: nitro-cli gvproxy ss\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "is missing or cannot be read"),
+        ("", r"sets no \*_API_KEY"),
+        ("#OPENAI_API_KEY=sk\nOPENAI_API_KEY=\nXAI_API_KEY=''\n", r"sets no \*_API_KEY"),
+    ],
+)
+def test_an_env_file_without_keys(host: Host, content: str | None, reason: str) -> None:
+    (host.folder / ".env").unlink()
+    if content is not None:
+        (host.folder / ".env").write_text(content)
+    code, _, errors = host.run("gateway.eif")
+    assert code == 5
+    assert re.fullmatch(rf"run-enclave: \.env {reason}\n", errors)
+    assert not host.called("gvproxy")
+
+
+def on(condition: str, does: str) -> str:
+    return f'if [[ "$*" == {condition} ]]; then {does}; fi'
+
+
+@pytest.mark.parametrize(
+    ("tool", "behaviour", "code", "reason"),
+    [
+        ("python3", on("-c*", "exit 1"), 3, "python3 lacks cbor2 or cryptography"),
+        ("ss", on("*:443", "echo LISTEN 0 128 0.0.0.0:443"), 4, "port 443 is taken"),
+        ("ss", on("*:8000", "echo LISTEN 0 128 127.0.0.1:8000"), 4, "port 8000 is taken"),
+        ("curl", on("*expose*:443*", "exit 7"), 6, "gvproxy does not forward :443 to port 443"),
+        ("curl", on("*expose*8000*", "exit 22"), 6, "gvproxy does not forward 127.0.0.1:8000 to port 8000"),
+        ("nitro-cli", "exit 1", 6, "nitro-cli could not launch gateway.eif"),
+        ("nitro-cli", "echo {}", 6, "nitro-cli named no enclave"),
+        ("curl", on("*/health*", "exit 28"), 7, "no health from https://127.0.0.1:443 after 180 s"),
+        ("python3", on("*tools.verify*", "exit 1"), 8, "no key was injected"),
+        ("python3", on("*tools.inject*", "exit 1"), 9, "the keys were not injected"),
+    ],
+)
+def test_every_failure_has_its_line_and_its_status(
+    host: Host, tool: str, behaviour: str, code: int, reason: str
+) -> None:
+    host.behaviour[tool] = behaviour
+    status, output, errors = host.run("gateway.eif")
+    assert (status, output) == (code, "")
+    assert errors.count("\n") == 1
+    assert reason in errors
+    if code < 9:
+        assert not host.called("python3 -m tools.inject")
+    launched = code > 6
+    assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}") is launched
+    assert host.nothing_is_left()
+
+
+def test_no_measurements_no_launch(host: Host) -> None:
+    (host.folder / "measurements.txt").unlink()
+    code, _, errors = host.run("gateway.eif")
+    assert code == 8
+    assert "there is nothing to verify against" in errors
+    assert not host.called("nitro-cli")
+
+
+@pytest.mark.parametrize("gone", ["enclave", "gvproxy"])
+def test_an_enclave_that_ends_is_noticed(host: Host, gone: str) -> None:
+    host.settings = {"WATCH_SECONDS": "1"}
+    with host.launched() as (process, _):
+        if gone == "enclave":
+            (host.folder / "notes" / "described").write_text("[]")
+        else:
+            os.kill(int((host.folder / "notes" / "gvproxy.pid").read_text()), signal.SIGKILL)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 6
+    assert f"enclave {ENCLAVE} or its gvproxy has ended" in errors
+    assert host.nothing_is_left()
+
+
+def test_an_enclave_that_cannot_be_terminated_is_named(host: Host) -> None:
+    host.behaviour["nitro-cli"] = on("terminate*", "exit 1") + "\n" + BEHAVIOUR["nitro-cli"]
+    with host.launched() as (process, _):
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert errors == f"run-enclave: enclave {ENCLAVE} could not be terminated\n"
