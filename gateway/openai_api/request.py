@@ -171,6 +171,11 @@ def convert(body: dict[str, Json], form: type[Form]) -> Form:
 
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_CODES = (
+    (", got `", "invalid_type"),
+    ("`array` of length >= 1", "empty_array"),
+    ("`array` of length", "array_above_max_length"),
+)
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 
 
@@ -181,6 +186,6 @@ def _refusal(message: str) -> GatewayError:
     if missing := _MISSING.match(what):
         param = f"{path}.{missing['field']}" if path else missing["field"]
         return invalid_request(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
-    code = "invalid_type" if ", got `" in what else "invalid_value"
+    code = next((code for sign, code in _CODES if sign in what), "invalid_value")
     reason = what[0].lower() + what[1:].replace("`", "'")
     return invalid_request(f"Invalid '{path}': {reason}.", path or None, code)

@@ -1,0 +1,227 @@
+"""What the error answers of OpenAI-shaped upstreams mean (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7).
+
+A refused key or an empty account is the gateway's fault with its vendor, so it is a 502, never the caller's 401;
+the vendor's words about keys, accounts and organisations stay inside.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api import errors
+from gateway.openai_api.errors import GatewayError
+
+
+@dataclass(frozen=True, slots=True)
+class VendorError:
+    """An error answer taken apart. ``retry_after`` is in seconds."""
+
+    status: int
+    message: str = ""
+    code: str = ""
+    type: str = ""
+    param: str | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """Matches when everything that is given matches; ``code`` and ``message`` are searched, ignoring case."""
+
+    meaning: Callable[[VendorError], GatewayError]
+    status: tuple[int, ...] = ()
+    code: str = ""
+    message: str = ""
+
+    def matches(self, error: VendorError) -> bool:
+        return (
+            (not self.status or error.status in self.status)
+            and (not self.code or bool(re.search(self.code, f"{error.code} {error.type}", re.IGNORECASE)))
+            and (not self.message or bool(re.search(self.message, error.message, re.IGNORECASE)))
+        )
+
+
+def explain(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
+    """The first rule that matches; a status nobody foresaw is a bad answer of the upstream."""
+    for rule in rules:
+        if rule.matches(error):
+            return rule.meaning(error)
+    return errors.upstream_error("upstream_bad_response", f"The upstream answered with status {error.status}")
+
+
+def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
+    """Take an error body apart: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, or none at all."""
+    retry_after = read_retry_after(headers)
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return VendorError(status, retry_after=retry_after)
+    return from_json(status, decoded, retry_after)
+
+
+def from_json(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
+    """``parse`` for a body that is decoded already."""
+    if not isinstance(decoded, dict):
+        return VendorError(status, retry_after=retry_after)
+    error = decoded.get("error")
+    if not isinstance(error, dict):
+        error = {"message": error, "code": decoded.get("code"), "type": decoded.get("type")}
+    param = error.get("param")
+    return VendorError(
+        status=status,
+        message=str(error.get("message") or ""),
+        code=str(error.get("code") or ""),
+        type=str(error.get("type") or ""),
+        param=param if isinstance(param, str) else None,
+        retry_after=retry_after,
+    )
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from ``retry-after-ms`` or ``Retry-After``, which is a number or an HTTP date; header case is free."""
+    lower = {name.lower(): value for name, value in headers.items() if name.lower().startswith("retry-after")}
+    milliseconds = _number(lower.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = lower.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or text is None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is None or 0 <= number < 86_400 * 366 else None
+
+
+_ACCOUNT = re.compile(
+    r"\s*(?:in|for|on)?\s*(?:organization|project|team)\s+\S*(?:org-|proj_|team)?[\w-]+", re.IGNORECASE
+)
+
+
+def public_message(message: str) -> str:
+    """A vendor's words about the request, without the names of accounts."""
+    return _ACCOUNT.sub("", message)[:2000] or "The upstream refused the request"
+
+
+def _as_sent(error: VendorError) -> GatewayError:
+    return errors.invalid_request(public_message(error.message), error.param, error.code or None)
+
+
+def _plain(error: VendorError) -> GatewayError:
+    return errors.invalid_request(public_message(error.message), error.param)
+
+
+def _context_length(error: VendorError) -> GatewayError:
+    return errors.context_length_exceeded(public_message(error.message))
+
+
+def _content_policy(error: VendorError) -> GatewayError:
+    return errors.content_policy_violation(public_message(error.message))
+
+
+def _model_not_found(error: VendorError) -> GatewayError:
+    return errors.model_not_found("The upstream does not serve this model")
+
+
+def _too_large(error: VendorError) -> GatewayError:
+    return GatewayError("The upstream refused the request as too large", status=413, code="request_too_large")
+
+
+def _auth(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+
+
+def _billing(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_billing", "The gateway's account with the upstream cannot be charged")
+
+
+def _rate_limit(error: VendorError) -> GatewayError:
+    return errors.rate_limited(error.retry_after)
+
+
+def _single_prompt_too_large(error: VendorError) -> GatewayError:
+    refusal = errors.rate_limited(None, public_message(error.message))
+    refusal.retryable, refusal.should_retry = False, False
+    return refusal
+
+
+def _overloaded(error: VendorError) -> GatewayError:
+    return errors.upstream_overloaded(error.retry_after)
+
+
+def _timeout(error: VendorError) -> GatewayError:
+    return errors.upstream_timeout()
+
+
+def _server_error(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_error", retryable=True)
+
+
+_SERVER = (
+    ErrorRule(_overloaded, status=(503, 529)),
+    ErrorRule(_timeout, status=(408, 504)),
+    ErrorRule(_server_error, status=(500, 502)),
+)
+_CREDENTIALS = (
+    ErrorRule(_auth, status=(401, 403), message="api[ -]?key|token|credential|auth"),
+    ErrorRule(_billing, status=(402,)),
+    ErrorRule(_auth, status=(401, 403)),
+)
+
+OPENAI_ERRORS = (
+    *_CREDENTIALS,
+    ErrorRule(_model_not_found, status=(404,)),
+    ErrorRule(_billing, status=(429,), code="insufficient_quota|billing"),
+    ErrorRule(_single_prompt_too_large, status=(429,), message="request too large|too large for"),
+    ErrorRule(_rate_limit, status=(429,)),
+    ErrorRule(_context_length, code="context_length_exceeded"),
+    ErrorRule(_content_policy, status=(400,), code="content_policy|content_filter"),
+    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(_as_sent, status=(400, 409, 415, 422)),
+    *_SERVER,
+)
+
+XAI_ERRORS = (
+    ErrorRule(_auth, status=(400, 401, 403), message="api key"),
+    *_CREDENTIALS,
+    ErrorRule(_model_not_found, status=(404, 410)),
+    ErrorRule(_billing, status=(429,), message="credits|spending limit"),
+    ErrorRule(_rate_limit, status=(429,)),
+    ErrorRule(_context_length, status=(400,), message="maximum prompt length|context (length|window)"),
+    ErrorRule(_model_not_found, status=(400,), message="model not found"),
+    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(_plain, status=(400, 415, 422)),
+    ErrorRule(_overloaded, status=(200,), message="unavailable|overloaded|capacity"),
+    *_SERVER,
+)
+
+MODELARK_ERRORS = (
+    ErrorRule(_billing, code="AccountOverdue"),
+    *_CREDENTIALS,
+    ErrorRule(_model_not_found, status=(404,)),
+    ErrorRule(_model_not_found, status=(400,), code="InvalidEndpoint"),
+    ErrorRule(_overloaded, status=(429,), code="ServerOverloaded"),
+    ErrorRule(_billing, status=(429,), code="QuotaExceeded"),
+    ErrorRule(_rate_limit, status=(429,)),
+    ErrorRule(_content_policy, status=(400,), code="Sensitive"),
+    ErrorRule(_context_length, status=(400,), message="context (length|window)|max(imum)? (input|prompt)"),
+    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(_as_sent, status=(400, 422)),
+    *_SERVER,
+)
+
+NOUS_ERRORS = (ErrorRule(_auth, status=(402,)), *OPENAI_ERRORS)

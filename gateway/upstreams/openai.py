@@ -1,0 +1,273 @@
+"""The adapter of every upstream that speaks OpenAI's chat completions; what differs is its dialect."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from gateway.openai_api.deltas import (
+    Delta,
+    Finish,
+    MessageField,
+    Reasoning,
+    Refusal,
+    Served,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+)
+from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.usage import Usage
+from gateway.upstreams import error_rules, openai_request
+from gateway.upstreams.adapter import Chat, UpstreamCall
+from gateway.upstreams.dialects import Dialect
+from gateway.upstreams.sse import Event
+from gateway.upstreams.think_tags import ThinkTags
+
+
+class OpenAIAdapter:
+    """Chat completions of OpenAI, xAI, BytePlus ModelArk and Nous (facts/providers.md 2, 6, 7, 8)."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def authorization(self, key: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
+    def remote_files(self, chat: Chat) -> Iterable[str]:
+        return ()
+
+    def request(self, chat: Chat) -> UpstreamCall:
+        body, dropped = openai_request.build(self._dialect, chat)
+        return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
+
+    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+        decoder = OpenAIDecoder(self._dialect)
+        yield from decoder.take(body)
+        yield from decoder.finish()
+
+    def decoder(self, chat: Chat) -> "OpenAIDecoder":
+        return OpenAIDecoder(self._dialect)
+
+    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return error_rules.explain(self._dialect.errors, error_rules.parse(status, headers, body))
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+    input: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: _Function | None = None
+    custom: _Function | None = None
+
+
+class _Piece(msgspec.Struct):
+    """A ``delta`` of a stream or the ``message`` of a complete answer: the same keys."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    annotations: list[Any] | None = None
+    audio: Any = None
+    encrypted_content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Piece | None = None
+    message: _Piece | None = None
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str | None = None
+
+
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Chunk(msgspec.Struct):
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: Any = None
+    code: Any = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+_STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
+
+
+class OpenAIDecoder:
+    """One answer, whole or in chunks. Finish reasons are held back until the end, because usage comes after them."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._finish: dict[int, str | None] = {}
+        self._calls: dict[int, _Calls] = {}
+        self._thoughts: dict[int, ThinkTags] = {}
+        self._served: tuple[str | None, str | None, str | None] | None = None
+        self._done = False
+
+    def feed(self, event: Event) -> Iterator[Delta]:
+        if event.data == b"[DONE]":
+            self._done = True
+        elif event.data:
+            yield from self.take(event.data)
+
+    def take(self, data: bytes) -> Iterator[Delta]:
+        """The deltas of one JSON object, a chunk or a complete answer."""
+        try:
+            chunk = _decode_chunk(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+        if chunk.error:
+            raise self._error(data)
+        seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
+        if seen != self._served:
+            self._served = seen
+            yield Served(
+                model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint
+            )
+        for choice in chunk.choices or ():
+            yield from self._choice(choice)
+        if chunk.usage is not None:
+            yield self._usage(chunk.usage, chunk.service_tier or "")
+
+    def finish(self) -> Iterator[Delta]:
+        if not self._finish or (not self._done and None in self._finish.values()):
+            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        for index, reason in self._finish.items():
+            if index in self._thoughts:
+                yield from self._thoughts[index].finish()
+            calls = self._calls.get(index)
+            if calls:
+                yield from calls.finish()
+            yield Finish(_FINISH_REASONS.get(reason or "", "tool_calls" if calls and not reason else "stop"), index)
+
+    def _choice(self, choice: _Choice) -> Iterator[Delta]:
+        self._finish.setdefault(choice.index, None)
+        piece = choice.delta or choice.message
+        if piece is not None:
+            yield from self._piece(choice.index, piece, choice.logprobs)
+        if choice.finish_reason is not None:
+            self._finish[choice.index] = choice.finish_reason
+
+    def _piece(self, index: int, piece: _Piece, logprobs: dict[str, Any] | None) -> Iterator[Delta]:
+        if thought := piece.reasoning_content or piece.reasoning:
+            yield Reasoning(text=thought, choice=index)
+        if piece.content or logprobs:
+            yield from self._text(index, piece.content or "", logprobs)
+        if piece.refusal:
+            yield Refusal(piece.refusal, index)
+        if piece.tool_calls:
+            calls = self._calls.setdefault(index, _Calls(index))
+            for call in piece.tool_calls:
+                yield from calls.take(call)
+        for name in ("annotations", "audio", "encrypted_content"):
+            if value := getattr(piece, name):
+                yield MessageField(name, value, index)
+
+    def _text(self, index: int, text: str, logprobs: dict[str, Any] | None) -> Iterator[Delta]:
+        if self._dialect.think_tags:
+            tags = self._thoughts.setdefault(index, ThinkTags(index))
+            yield from tags.feed(text)
+        else:
+            yield Text(text, index, logprobs)
+
+    def _usage(self, usage: _Usage, tier: str) -> Usage:
+        prompt = usage.prompt_tokens_details or _PromptDetails()
+        completion = usage.completion_tokens_details or _CompletionDetails()
+        return Usage(
+            prompt_tokens=usage.prompt_tokens or 0,
+            completion_tokens=self._completion_tokens(usage, completion.reasoning_tokens or 0),
+            cached_tokens=prompt.cached_tokens or 0,
+            cache_write_tokens=prompt.cache_write_tokens or 0,
+            audio_tokens=prompt.audio_tokens or 0,
+            reasoning_tokens=completion.reasoning_tokens or 0,
+            completion_audio_tokens=completion.audio_tokens or 0,
+            accepted_prediction_tokens=completion.accepted_prediction_tokens or 0,
+            rejected_prediction_tokens=completion.rejected_prediction_tokens or 0,
+            tier="" if tier in _STANDARD_TIERS else tier,
+        )
+
+    def _completion_tokens(self, usage: _Usage, reasoning: int) -> int:
+        """Completion with reasoning inside, whichever way the vendor counts; the total tells (1.4)."""
+        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        if usage.total_tokens is None:
+            beside = not self._dialect.reasoning_counted
+        else:
+            beside = usage.total_tokens == prompt + completion + reasoning
+        return completion + reasoning if beside else completion
+
+    def _error(self, data: bytes) -> GatewayError:
+        """An error inside an answer with status 200."""
+        error = error_rules.from_json(200, msgspec.json.decode(data))
+        status = 429 if "rate_limit" in f"{error.code} {error.type}" else 500 if "server_error" in error.type else 200
+        return error_rules.explain(self._dialect.errors, dataclasses.replace(error, status=status))
+
+
+class _Calls:
+    """The tool calls of one choice: whatever indexes the vendor uses, ours count up and are never shared."""
+
+    def __init__(self, choice: int) -> None:
+        self._choice = choice
+        self._ours: dict[int, int] = {}
+        self._ids: dict[int, str] = {}
+        self._empty: set[int] = set()
+        self._last = -1
+
+    def take(self, call: _ToolCall) -> Iterator[Delta]:
+        body = call.function or call.custom or _Function()
+        theirs = call.index if call.index is not None else self._last
+        known = self._ours.get(theirs)
+        if known is None or (call.id and call.id != self._ids[known] and body.name):
+            known = len(self._ids)
+            self._ours[theirs if call.index is not None else known] = known
+            self._ids[known] = call.id or f"call_{uuid4().hex}"
+            self._empty.add(known)
+            kind = "custom" if call.custom is not None else "function"
+            yield ToolCallStart(index=known, id=self._ids[known], name=body.name or "", choice=self._choice, type=kind)
+        self._last = theirs if call.index is not None else known
+        if fragment := body.arguments or body.input:
+            self._empty.discard(known)
+            yield ToolCallArguments(known, fragment, self._choice)
+
+    def finish(self) -> Iterator[Delta]:
+        """Valid JSON for the calls that came without arguments."""
+        for index in sorted(self._empty):
+            yield ToolCallArguments(index, "{}", self._choice)

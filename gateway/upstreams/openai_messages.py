@@ -1,0 +1,106 @@
+"""Messages and tools for OpenAI-shaped upstreams: the caller's own objects, copied only where a key must go.
+
+Unknown keys are refused by OpenAI, so what other vendors' answers left in the history (reasoning_details,
+extra_content, images, cache_control) is taken out here (facts/providers.md 2.3).
+"""
+
+from typing import Any
+
+from gateway.openai_api.errors import unsupported_value
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.dialects import Dialect
+
+_KEYS = {
+    "system": frozenset({"role", "content", "name"}),
+    "developer": frozenset({"role", "content", "name"}),
+    "user": frozenset({"role", "content", "name"}),
+    "assistant": frozenset({"role", "content", "name", "refusal", "tool_calls"}),
+    "tool": frozenset({"role", "content", "tool_call_id"}),
+}
+_PART_KEYS = {
+    "text": ("text",),
+    "image_url": ("image_url",),
+    "input_audio": ("input_audio",),
+    "video_url": ("video_url",),
+    "file": ("file",),
+    "refusal": ("refusal",),
+}
+_PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "pdf"}
+
+
+def translate_messages(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
+    """The caller's messages as the vendor takes them; raises 400 for a part that the model cannot read."""
+    messages = [_message(dialect, chat, message, i) for i, message in enumerate(chat.body["messages"])]
+    if _thinks_by_prompt(dialect, chat):
+        messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
+    return messages
+
+
+def translate_tools(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
+    """The caller's tools, without what the vendor does not know."""
+    return [_tool(dialect, tool, i) for i, tool in enumerate(chat.body["tools"])]
+
+
+def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
+    asked = chat.request.reasoning_effort not in (None, "none")
+    return dialect.thinking_prompt is not None and asked and chat.model.traits.thinking == "prompt"
+
+
+def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: int) -> dict[str, Any]:
+    role = message["role"]
+    allowed = _KEYS[role]
+    if role == "assistant":
+        allowed |= dialect.message_keys
+    if not dialect.named_messages:
+        allowed -= {"name"}
+    copy = message if message.keys() <= allowed else {key: message[key] for key in message if key in allowed}
+    content = copy.get("content")
+    if isinstance(content, list):
+        copy = copy | {"content": _parts(dialect, chat, role, content, position)}
+    if role in dialect.roles:
+        copy = copy | {"role": dialect.roles[role]}
+    if copy.get("tool_calls"):
+        copy = copy | {"tool_calls": [_tool_call(call) for call in copy["tool_calls"]]}
+    elif "tool_calls" in copy:
+        copy = {key: value for key, value in copy.items() if key != "tool_calls"}
+    if copy.get("refusal") is not None and not dialect.refusal_parts:
+        copy = {key: value for key, value in copy.items() if key != "refusal"}
+    return copy
+
+
+def _parts(dialect: Dialect, chat: Chat, role: str, parts: list[dict[str, Any]], position: int) -> list[dict[str, Any]]:
+    return [
+        _part(dialect, chat, role, part, f"messages[{position}].content[{place}]") for place, part in enumerate(parts)
+    ]
+
+
+def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = part["type"]
+    if kind == "refusal" and not dialect.refusal_parts:
+        return {"type": "text", "text": part["refusal"]}
+    modality = _PART_INPUTS.get(kind)
+    readable = modality is None or (modality in chat.model.inputs and role == "user")
+    if not readable or (kind == "file" and not dialect.file_parts):
+        raise unsupported_value(f"The model '{chat.request.model}' cannot read '{kind}' parts here.", f"{where}.type")
+    keys = _PART_KEYS[kind]
+    return {"type": kind, **{key: part[key] for key in keys}}
+
+
+def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
+    kind = call["type"]
+    body = call[kind]
+    keys = ("name", "arguments") if kind == "function" else ("name", "input")
+    return {"id": call["id"], "type": kind, kind: {key: body[key] for key in keys}}
+
+
+def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, Any]:
+    if tool["type"] == "custom":
+        if not dialect.custom_tools:
+            raise unsupported_value("Custom tools are not supported with this model.", f"tools[{position}].type")
+        return {"type": "custom", "custom": tool["custom"]}
+    keys = ("name", "description", "parameters", "strict") if dialect.strict_tools else _PLAIN_TOOL
+    function = tool["function"]
+    return {"type": "function", "function": {key: function[key] for key in keys if function.get(key) is not None}}
+
+
+_PLAIN_TOOL = ("name", "description", "parameters")
