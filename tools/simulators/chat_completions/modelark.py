@@ -1,0 +1,198 @@
+"""BytePlus ModelArk: facts/providers.md 7."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tools.simulators.chat_completions.checks import MessageRules, Range, keys
+from tools.simulators.chat_completions.rendering import Style
+from tools.simulators.chat_completions.vendor import ChatCompletions, Model
+from tools.simulators.composition import Answer, Tokens
+from tools.simulators.identifiers import Identifiers
+from tools.simulators.images import ARK_PICTURES, PictureEndpoint
+from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.scenario import ErrorKind
+from tools.simulators.simulator import Endpoint, Received
+
+REQUEST_KEYS = keys(
+    "messages model max_tokens max_completion_tokens temperature top_p top_k frequency_penalty presence_penalty "
+    "repetition_penalty seed n logprobs top_logprobs logit_bias user parallel_tool_calls service_tier stream "
+    "stream_options tools tool_choice response_format stop thinking reasoning_effort"
+)
+
+TEXT = frozenset({"text"})
+
+MESSAGE_RULES = MessageRules(
+    keys={
+        "system": frozenset({"role", "content", "name"}),
+        "user": frozenset({"role", "content", "name"}),
+        "assistant": frozenset(
+            {"role", "content", "name", "refusal", "tool_calls", "reasoning_content", "encrypted_content"}
+        ),
+        "tool": frozenset({"role", "content", "tool_call_id"}),
+    },
+    parts={"system": TEXT, "user": frozenset({"text", "image_url", "video_url"}), "assistant": TEXT, "tool": TEXT},
+    image_keys=frozenset({"url", "detail", "image_pixel_limit"}),
+)
+
+RANGES = {
+    "temperature": Range(0, 2),
+    "top_p": Range(0, 1),
+    "frequency_penalty": Range(-2, 2),
+    "presence_penalty": Range(-2, 2),
+    "max_tokens": Range(1, 131_072, integer=True),
+    "max_completion_tokens": Range(1, 131_072, integer=True),
+    "n": Range(1, 8, integer=True),
+    "top_logprobs": Range(0, 20, integer=True),
+}
+
+
+def _row(status: int, type_: str, code: str, message: str) -> VendorError:
+    return VendorError(status, type_, code, message)
+
+
+ERRORS: Mapping[ErrorKind, VendorError] = {
+    "bad_request": _row(400, "BadRequest", "InvalidParameter", "The request is invalid."),
+    "bad_key": _row(401, "Unauthorized", "AuthenticationError", "The API key in the request is missing or invalid."),
+    "missing_key": _row(
+        401, "Unauthorized", "AuthenticationError", "The API key in the request is missing or invalid."
+    ),
+    "permission": _row(403, "Forbidden", "AccessDenied", "The request is not allowed for this account."),
+    "model_not_found": _row(
+        404,
+        "NotFound",
+        "InvalidEndpointOrModel.NotFound",
+        "The model or endpoint {model} does not exist or you do not have access to it.",
+    ),
+    "context_length": _row(
+        400, "BadRequest", "InvalidParameter", "Input length 230001 exceeds the maximum length 229376 of the model."
+    ),
+    "content_policy": _row(
+        400,
+        "BadRequest",
+        "InputTextSensitiveContentDetected",
+        "The request failed because the input text may contain sensitive information.",
+    ),
+    "too_large": _row(413, "BadRequest", "RequestTooLarge", "The request body is too large."),
+    "rate_limit": _row(
+        429,
+        "TooManyRequests",
+        "RateLimitExceeded.EndpointRPMExceeded",
+        "The requests per minute limit of the endpoint is exceeded.",
+    ),
+    "daily_quota": _row(429, "TooManyRequests", "QuotaExceeded", "The quota of the account for this model is used up."),
+    "billing": _row(403, "Forbidden", "AccountOverdueError", "The account has an overdue balance."),
+    "overloaded": _row(429, "TooManyRequests", "ServerOverloaded", "The service is currently overloaded."),
+    "server_error": _row(500, "InternalServerError", "InternalServiceError", "The service had an internal error."),
+    "timeout": _row(504, "InternalServerError", "InternalServiceError", "The request timed out."),
+}
+
+STYLE = Style(
+    role_alone=False,
+    role_always=True,
+    reasoning="reasoning_content",
+    null_content=False,
+    choice_fields=(("logprobs", None),),
+    fields=(("service_tier", "default"),),
+)
+EFFORTS = frozenset({"minimal", "low", "medium", "high"})
+OWN_CODES = frozenset({"MissingParameter", "ModelNotOpen"})
+ENCRYPTING = "seed-2-0-lite-260428"
+
+
+def _seed(name: str) -> Model:
+    return Model(name=name, context=262_144, thinks=True, efforts=EFFORTS, style=STYLE)
+
+
+MODELS: Mapping[str, Model] = {
+    name: _seed(name) for name in ("seed-1-6-250915", "seed-1-8-251228", "seed-2-0-lite-260228", ENCRYPTING)
+}
+
+
+class ModelArk(ChatCompletions):
+    name = "bytedance"
+    base_path = "/api/v3"
+    models = MODELS
+    request_keys = REQUEST_KEYS
+    message_rules = MESSAGE_RULES
+    ranges = RANGES
+    errors = ERRORS
+    style = STYLE
+    limit_keys: ClassVar[Mapping[str, bool]] = {"max_completion_tokens": True, "max_tokens": False}
+    default_limit = 4096
+
+    def endpoint(self, received: Received) -> Endpoint | None:
+        if received.path == "/api/v3/images/generations":
+            return PictureEndpoint(self, ARK_PICTURES, self.picture_usage).endpoint
+        return super().endpoint(received)
+
+    def picture_usage(self, delivered: int, model: str) -> dict[str, Any]:
+        tokens = delivered * 16_384
+        return {"usage": {"generated_images": delivered, "output_tokens": tokens, "total_tokens": tokens}}
+
+    def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
+        return (("X-Request-Id", ids.hex(44)),)
+
+    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+        text = f"{message} Request id: {ids.hex(44)}"
+        code = refused.code if refused.kind == "bad_request" and refused.code in OWN_CODES else error.code
+        return {"error": {"code": code, "message": text, "param": refused.param or "", "type": error.type}}
+
+    def answer_id(self, ids: Identifiers) -> str:
+        return f"02{ids.digits(15)}{ids.hex(28)}"
+
+    def call_id(self, model: Model, number: int, ids: Identifiers) -> str:
+        return f"call_{ids.lower(24)}"
+
+    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
+        switched_off = (body.get("thinking") or {}).get("type") == "disabled"
+        return not switched_off and body.get("reasoning_effort") != "minimal"
+
+    def last_reasoning(self, model: Model, answer: Answer) -> Mapping[str, Any] | None:
+        if model.name != ENCRYPTING or not answer.reasoning:
+            return None
+        return {"encrypted_content": answer.reasoning.encode().hex()}
+
+    def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
+        completion = tokens.completion + tokens.reasoning
+        return {
+            "prompt_tokens": tokens.prompt,
+            "completion_tokens": completion,
+            "total_tokens": tokens.prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": tokens.cached},
+            "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
+        }
+
+    def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
+        _check_thinking(body, model)
+        _check_format(body, model)
+        if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
+            raise Refused("max_tokens and max_completion_tokens can not be set at the same time.", param="max_tokens")
+        stop = body.get("stop")
+        if stop is not None and self.thinks(body, model):
+            raise Refused("stop is not supported by a model that is thinking.", param="stop")
+        if isinstance(stop, list) and len(stop) > 4:
+            raise Refused("stop takes at most 4 sequences.", param="stop")
+        if body.get("service_tier") not in (None, "default", "flex", "auto"):
+            raise Refused("service_tier must be one of default, flex.", param="service_tier")
+        if unknown := (body.get("stream_options") or {}).keys() - {"include_usage", "chunk_include_usage"}:
+            raise Refused(f"unknown stream option {min(unknown)}.", param="stream_options")
+
+
+def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
+    effort, thinking = body.get("reasoning_effort"), body.get("thinking")
+    if effort is not None and effort not in model.efforts:
+        raise Refused(f"reasoning_effort {effort} is not supported by this model.", param="reasoning_effort")
+    if thinking is None:
+        return
+    kind = thinking.get("type") if isinstance(thinking, dict) and thinking.keys() == {"type"} else None
+    if kind not in ("enabled", "disabled"):
+        raise Refused("thinking.type must be one of enabled, disabled.", param="thinking.type")
+    if kind == "disabled" and effort is not None:
+        raise Refused("Invalid combination of reasoning_effort and thinking type.", param="reasoning_effort")
+
+
+def _check_format(body: Mapping[str, Any], model: Model) -> None:
+    kind = (body.get("response_format") or {}).get("type", "text")
+    if kind == "text" or (kind == "json_schema" and model.name != ENCRYPTING):
+        return
+    raise Refused(f"response_format.type {kind} is not supported by this model.", param="response_format.type")

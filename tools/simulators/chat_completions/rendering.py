@@ -1,0 +1,194 @@
+"""An answer as a chat.completion document and as chat.completion.chunk events."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from tools.simulators.composition import Answer, Call
+from tools.simulators.identifiers import CREATED, Identifiers
+
+WORD = re.compile(r"\s*\S{1,12}|\s+")
+FRAGMENT = re.compile(r"\W+|\w{1,8}")
+
+FINISH_REASONS = {
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "stop",
+}
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """A vendor's habits on the wire."""
+
+    role_alone: bool = True
+    """The role has a chunk of its own; otherwise it rides on the first token."""
+    role_always: bool = False
+    fragments: bool = True
+    """Tool arguments arrive in pieces; otherwise each call is one delta."""
+    null_finish_reason: bool = True
+    null_usage: bool = False
+    """Chunks carry `usage: null` when usage was asked for."""
+    obfuscation: bool = False
+    reasoning: Literal["hidden", "reasoning_content", "think_tags"] = "hidden"
+    null_content: bool = True
+    """Content is null beside tool calls; otherwise an empty string."""
+    annotations: bool = False
+    fields: tuple[tuple[str, Any], ...] = ()
+    """Fields on every document and chunk."""
+    choice_fields: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Render:
+    """One answer about to be written."""
+
+    answer: Answer
+    style: Style
+    id: str
+    calls: tuple[tuple[str, Call], ...]
+    """Tool calls with their ids."""
+    usage: Mapping[str, Any] | None
+    choices: int
+    ids: Identifiers
+    refusal: str | None
+    include_usage: bool = False
+    include_obfuscation: bool = True
+    last_reasoning: Mapping[str, Any] | None = None
+    """A delta between reasoning and content."""
+
+
+def document(render: Render) -> bytes:
+    return msgspec.json.encode(
+        {
+            "id": render.id,
+            "object": "chat.completion",
+            "created": CREATED,
+            "model": render.answer.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message(render, index),
+                    **dict(render.style.choice_fields),
+                    "finish_reason": FINISH_REASONS[render.answer.ending],
+                }
+                for index in range(render.choices)
+            ],
+            **({"usage": render.usage} if render.usage is not None else {}),
+            **dict(render.style.fields),
+        }
+    )
+
+
+def _message(render: Render, index: int) -> dict[str, Any]:
+    answer, style = render.answer, render.style
+    content: str | None = _content(render, index)
+    if render.refusal is not None or (render.calls and not content and style.null_content):
+        content = None
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if answer.reasoning and style.reasoning == "reasoning_content":
+        message["reasoning_content"] = answer.reasoning
+    if render.calls:
+        message["tool_calls"] = [
+            {"id": id_, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for id_, call in render.calls
+        ]
+    message["refusal"] = render.refusal
+    if style.annotations:
+        message["annotations"] = []
+    return message
+
+
+def _content(render: Render, index: int) -> str:
+    answer = render.answer
+    text = answer.text if index == 0 else f"{answer.text} ({index + 1})"
+    if answer.reasoning and render.style.reasoning == "think_tags":
+        return f"<think>\n{answer.reasoning}\n</think>\n\n{text}"
+    return text
+
+
+def events(render: Render) -> list[bytes]:
+    """The stream, with `[DONE]` as its last event."""
+    frames = [
+        _chunk(render, [_choice(render, index, delta, None)])
+        for index in range(render.choices)
+        for delta in _with_role(render.style, _deltas(render, index))
+    ]
+    finish = FINISH_REASONS[render.answer.ending]
+    frames += [_chunk(render, [_choice(render, index, {}, finish)]) for index in range(render.choices)]
+    if render.include_usage and render.usage is not None:
+        frames.append(_chunk(render, [], usage=render.usage))
+    return [*frames, DONE]
+
+
+def _deltas(render: Render, index: int) -> Iterator[dict[str, Any]]:
+    answer, style = render.answer, render.style
+    if answer.reasoning and style.reasoning == "reasoning_content":
+        for word in WORD.findall(answer.reasoning):
+            yield {"reasoning_content": word}
+    if render.last_reasoning is not None:
+        yield dict(render.last_reasoning)
+    key = "content" if render.refusal is None else "refusal"
+    for word in WORD.findall(_content(render, index) if render.refusal is None else render.refusal):
+        yield {key: word}
+    for number, (id_, call) in enumerate(render.calls):
+        yield from _call_deltas(number, id_, call, style)
+
+
+def _call_deltas(number: int, id_: str, call: Call, style: Style) -> Iterator[dict[str, Any]]:
+    arguments = "" if style.fragments else call.arguments
+    start = {"index": number, "id": id_, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    yield {"tool_calls": [start]}
+    if style.fragments:
+        for piece in FRAGMENT.findall(call.arguments):
+            yield {"tool_calls": [{"index": number, "function": {"arguments": piece}}]}
+
+
+def _with_role(style: Style, deltas: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Put the role where the vendor has it; a tool call that comes first shares the role's chunk."""
+    first = next(deltas, {})
+    if not style.role_alone:
+        yield {"role": "assistant", **(first or {"content": ""})}
+    elif "tool_calls" in first:
+        yield {"role": "assistant", "content": None, **first, "refusal": None}
+    else:
+        yield {"role": "assistant", "content": "", "refusal": None}
+        if first:
+            yield first
+    for delta in deltas:
+        yield {"role": "assistant", **delta} if style.role_always else delta
+
+
+def _choice(render: Render, index: int, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    choice = {"index": index, "delta": delta, **dict(render.style.choice_fields)}
+    if finish is not None or render.style.null_finish_reason:
+        choice["finish_reason"] = finish
+    return choice
+
+
+def _chunk(render: Render, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None) -> bytes:
+    chunk = {
+        "id": render.id,
+        "object": "chat.completion.chunk",
+        "created": CREATED,
+        "model": render.answer.model,
+        **dict(render.style.fields),
+        "choices": choices,
+    }
+    if usage is not None or (render.style.null_usage and render.include_usage):
+        chunk["usage"] = usage
+    if render.style.obfuscation and render.include_obfuscation:
+        chunk["obfuscation"] = render.ids.alphanumeric(4 + render.ids.octets(1)[0] % 12)
+    return sse(chunk)
+
+
+def sse(value: Any) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"

@@ -1,0 +1,269 @@
+"""POST /chat/completions as the OpenAI-shaped vendors have it; subclasses are mostly tables."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from tools.simulators.chat_completions.checks import (
+    MessageRules,
+    Range,
+    check_keys,
+    check_messages,
+    check_ranges,
+    check_tools,
+)
+from tools.simulators.chat_completions.rendering import Render, Style, document, events
+from tools.simulators.composition import Answer, Tokens, compose
+from tools.simulators.delivery import Reply
+from tools.simulators.identifiers import Identifiers
+from tools.simulators.prompt import Prompt, PromptSize, Tool
+from tools.simulators.refusal import PROXY_PAGE, Refused, VendorError
+from tools.simulators.scenario import ErrorKind
+from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What a vendor knows about one of its models."""
+
+    name: str
+    """The id that answers carry."""
+    context: int
+    retired: str = ""
+    """Why it no longer answers; empty while it does."""
+    thinks: bool = False
+    """Reasons unless told otherwise."""
+    efforts: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    """Request keys that this model does not take."""
+    style: Style | None = None
+
+
+class ChatCompletions(Vendor):
+    """Reads, checks and answers; class variables say how this vendor does it."""
+
+    models: ClassVar[Mapping[str, Model]]
+    request_keys: ClassVar[frozenset[str]]
+    message_rules: ClassVar[MessageRules]
+    function_keys: ClassVar[frozenset[str]] = frozenset({"name", "description", "parameters", "strict"})
+    ranges: ClassVar[Mapping[str, Range]]
+    errors: ClassVar[Mapping[ErrorKind, VendorError]]
+    style: ClassVar[Style]
+    limit_keys: ClassVar[Mapping[str, bool]]
+    """Token limits in the order they win, and whether reasoning counts against them."""
+    default_limit: ClassVar[int | None] = None
+    json_type: ClassVar[str] = "application/json"
+    stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+
+    def endpoint(self, received: Received) -> Endpoint | None:
+        if received.path == f"{self.base_path}/chat/completions":
+            return Endpoint(self.chat, asked)
+        return None
+
+    def authenticate(self, received: Received) -> None:
+        scheme, _, key = received.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise Refused(kind="missing_key")
+        if key.startswith("wrong"):
+            raise Refused(kind="bad_key")
+
+    @abstractmethod
+    def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
+        """Headers of every answer."""
+
+    @abstractmethod
+    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+        """The JSON value of an error answer."""
+
+    @abstractmethod
+    def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
+        """What depends on the model."""
+
+    @abstractmethod
+    def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
+        """The usage object."""
+
+    @abstractmethod
+    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
+        """Whether this request is answered after reasoning."""
+
+    def answer_id(self, ids: Identifiers) -> str:
+        return f"chatcmpl-{ids.alphanumeric(29)}"
+
+    def call_id(self, model: Model, number: int, ids: Identifiers) -> str:
+        return f"call_{ids.alphanumeric(24)}"
+
+    def answer_model(self, body: Mapping[str, Any], model: Model) -> str:
+        return model.name
+
+    def chat(self, exchange: Exchange) -> Reply:
+        model = self.model(exchange)
+        self.check(exchange.body, model)
+        prompt = self.prompt(exchange.body, model)
+        if prompt.tokens > model.context:
+            raise Refused(kind="context_length", param="messages")
+        exchange.fail_if_scripted()
+        answer = compose(prompt, exchange.scenario)
+        render = self._render(exchange, model, prompt, answer)
+        stream = exchange.body.get("stream") is True and not exchange.scenario.json_instead_of_stream
+        reply = Reply(
+            status=200,
+            headers=(("Content-Type", self.stream_type if stream else self.json_type), *self.headers(exchange.ids)),
+            events=tuple(events(render)) if stream else (document(render),),
+            stream=stream,
+            scenario=exchange.scenario,
+        )
+        error = self.stream_error(exchange) if exchange.scenario.error is not None and stream else None
+        return reply.with_content_faults(error, end_marker=stream)
+
+    def model(self, exchange: Exchange) -> Model:
+        name = exchange.body.get("model")
+        if not isinstance(name, str) or not name:
+            raise Refused("you must provide a model parameter", param="model")
+        model = self.models.get(name)
+        if model is None:
+            raise Refused(kind="model_not_found", param="model")
+        if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
+            raise self.retired(model)
+        return model
+
+    def retired(self, model: Model) -> Refused:
+        return Refused(kind="model_not_found", param="model")
+
+    def check(self, body: Mapping[str, Any], model: Model) -> None:
+        check_keys(body, self.request_keys)
+        check_messages(body, self.message_rules)
+        check_ranges(body, self.ranges)
+        check_tools(body, self.function_keys)
+        if body.get("stream_options") is not None and body.get("stream") is not True:
+            raise Refused(
+                "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
+            )
+        self.check_model_rules(body, model)
+
+    def prompt(self, body: Mapping[str, Any], model: Model) -> Prompt:
+        size = PromptSize()
+        for message in body["messages"]:
+            measure(message, size)
+        limits = [(body[key], inclusive) for key, inclusive in self.limit_keys.items() if body.get(key) is not None]
+        limit, inclusive = limits[0] if limits else (self.default_limit, False)
+        format_ = body.get("response_format") or {}
+        stop = body.get("stop") or ()
+        return Prompt(
+            model=self.answer_model(body, model),
+            asked=asked(body),
+            results=results(body["messages"]),
+            tokens=size.tokens,
+            tools=tuple(Tool(t["function"]["name"], t["function"].get("parameters")) for t in body.get("tools") or ()),
+            tool_choice=_choice(body.get("tool_choice")),
+            parallel_tools=body.get("parallel_tool_calls") is not False,
+            schema=format_.get("json_schema", {}).get("schema") if format_.get("type") == "json_schema" else None,
+            json_mode=format_.get("type") == "json_object",
+            thinks=self.thinks(body, model),
+            limit=limit,
+            limit_includes_reasoning=inclusive,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            choices=body.get("n") or 1,
+        )
+
+    def _render(self, exchange: Exchange, model: Model, prompt: Prompt, answer: Answer) -> Render:
+        options = exchange.body.get("stream_options") or {}
+        return Render(
+            answer=answer,
+            style=model.style or self.style,
+            id=self.answer_id(exchange.ids),
+            calls=tuple(
+                (call.id or self.call_id(model, number, exchange.ids), call) for number, call in enumerate(answer.calls)
+            ),
+            usage=self.usage(answer.tokens, model) if answer.tokens else None,
+            choices=prompt.choices,
+            ids=exchange.ids,
+            refusal=answer.text if answer.ending == "refusal" else None,
+            include_usage=options.get("include_usage") is True,
+            include_obfuscation=options.get("include_obfuscation") is not False,
+            last_reasoning=self.last_reasoning(model, answer),
+        )
+
+    def last_reasoning(self, model: Model, answer: Answer) -> Mapping[str, Any] | None:
+        return None
+
+    def stream_error(self, exchange: Exchange) -> bytes:
+        """The event that reports a failure inside a stream."""
+        refused = exchange.scripted_error()
+        body = self.error_body(*self._row(refused, exchange), refused, exchange.ids)
+        return b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+    def error(self, refused: Refused, exchange: Exchange) -> Reply:
+        if refused.kind == "proxy_page":
+            return html_page(refused, exchange)
+        row, message = self._row(refused, exchange)
+        scenario = exchange.scenario
+        retry = [("retry-after", scenario.retry_after)] if scenario.retry_after is not None else []
+        if scenario.retry_after_ms is not None:
+            retry.append(("retry-after-ms", str(scenario.retry_after_ms)))
+        return Reply(
+            status=refused.status or row.status,
+            headers=(("Content-Type", self.json_type), *self.headers(exchange.ids), *row.headers, *retry),
+            events=(msgspec.json.encode(self.error_body(row, message, refused, exchange.ids)),),
+            scenario=scenario,
+        )
+
+    def _row(self, refused: Refused, exchange: Exchange) -> tuple[VendorError, str]:
+        row = self.errors[refused.kind]
+        model = exchange.body.get("model") if isinstance(exchange.body, dict) else None
+        return row, refused.message or row.message.format(model=model)
+
+
+def html_page(refused: Refused, exchange: Exchange) -> Reply:
+    """The page of a proxy in front of the vendor."""
+    return Reply(
+        status=refused.status or 502,
+        headers=(("Content-Type", "text/html"),),
+        events=(PROXY_PAGE,),
+        scenario=exchange.scenario,
+    )
+
+
+def asked(body: Any) -> str:
+    """Text of the user message that ends the conversation; empty for a body of any other shape."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") != "user":
+        return ""
+    return message_text(last.get("content"))
+
+
+def message_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+def results(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The tool messages that end the conversation."""
+    found: list[str] = []
+    for message in reversed(messages):
+        if message["role"] != "tool":
+            break
+        found.append(message_text(message.get("content")))
+    return tuple(reversed(found))
+
+
+def measure(message: Mapping[str, Any], size: PromptSize) -> None:
+    size.text(message_text(message.get("content")))
+    content = message.get("content")
+    for part in content if isinstance(content, list) else ():
+        if "text" not in part:
+            size.attachment()
+    for call in message.get("tool_calls") or ():
+        size.text(call["function"]["name"] + call["function"]["arguments"])
+
+
+def _choice(choice: Any) -> str:
+    if isinstance(choice, dict):
+        return f":{choice['function']['name']}" if "function" in choice else choice["allowed_tools"].get("mode", "auto")
+    return choice or "auto"

@@ -1,0 +1,191 @@
+"""From a prompt and a scenario to one answer, before any vendor's wire format.
+
+Where the scenario is silent, these rules hold:
+
+- tools: none once results have come back; else every offered tool whose name, or a word of at least four letters
+  of it, occurs in the last user text; the demanded one when the choice demands it. Arguments are an example of
+  the tool's schema whose strings are the last capitalised word of the text ("Oslo").
+- text: `You said: <last user text>` (at most 400 characters), `The tools answered: <results>`, or an example of the
+  response schema; cut at a stop sequence and at the token limit.
+- tokens: four UTF-8 bytes each, rounded up.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tools.simulators.prompt import BYTES_PER_TOKEN, Prompt, Tool, token_count
+from tools.simulators.scenario import Scenario, ToolCall
+from tools.simulators.schema_example import example
+
+REASONING = "The user wants an answer."
+REFUSAL = "I'm sorry, but I can't help with that."
+ECHO_LIMIT = 400
+
+Ending = Literal["stop", "stop_sequence", "length", "tool_calls", "content_filter", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call of the answer; `arguments` is JSON text, as sent by the OpenAI-shaped vendors."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+    @property
+    def input(self) -> Any:
+        """The arguments as a JSON value; text that is no JSON stays text."""
+        try:
+            return json.loads(self.arguments or "{}")
+        except ValueError:
+            return self.arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Prompt includes cached and cache-written tokens; completion excludes reasoning."""
+
+    prompt: int
+    completion: int
+    reasoning: int = 0
+    cached: int = 0
+    cache_write: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    model: str
+    text: str
+    reasoning: str
+    calls: tuple[Call, ...]
+    ending: Ending
+    tokens: Tokens | None
+    stop_sequence: str | None = None
+    pictures: int = 0
+    redacted: bool = False
+
+
+def compose(prompt: Prompt, scenario: Scenario) -> Answer:
+    calls = _calls(prompt, scenario)
+    reasoning = scenario.reasoning if scenario.reasoning is not None else REASONING if prompt.thinks else ""
+    text = scenario.text if scenario.text is not None else _text(prompt, calls)
+    ending: Ending = "tool_calls" if calls else "stop"
+    stop_sequence = None
+    if not calls:
+        text, stop_sequence = _until_stop(text, prompt.stop)
+        if stop_sequence is not None:
+            ending = "stop_sequence"
+        room = None if prompt.limit is None else prompt.limit * BYTES_PER_TOKEN
+        if room is not None and prompt.limit_includes_reasoning:
+            reasoning, room = _cut(reasoning, room)
+        shortened, _ = (text, 0) if room is None else _cut(text, room)
+        if shortened != text:
+            text, ending, stop_sequence = shortened, "length", None
+    if scenario.finish is not None:
+        ending = scenario.finish
+    if ending == "refusal" and scenario.text is None:
+        text = REFUSAL
+    return Answer(
+        model=scenario.model or prompt.model,
+        text=text,
+        reasoning=reasoning,
+        calls=calls,
+        ending=ending,
+        tokens=_tokens(prompt, scenario, text, reasoning, calls),
+        stop_sequence=stop_sequence,
+        pictures=scenario.pictures if scenario.pictures is not None else int(prompt.paints),
+        redacted=scenario.redacted,
+    )
+
+
+def _text(prompt: Prompt, calls: tuple[Call, ...]) -> str:
+    if calls:
+        return ""
+    if prompt.schema is not None:
+        return json.dumps(example(prompt.schema, _word(prompt.asked)), ensure_ascii=False)
+    if prompt.json_mode:
+        return json.dumps({"answer": prompt.asked[:ECHO_LIMIT]}, ensure_ascii=False)
+    if prompt.paints:
+        return "Here is your picture."
+    if prompt.results:
+        return f"The tools answered: {'; '.join(prompt.results)}"[:ECHO_LIMIT]
+    return f"You said: {prompt.asked[:ECHO_LIMIT]}"
+
+
+def _calls(prompt: Prompt, scenario: Scenario) -> tuple[Call, ...]:
+    if scenario.tool_calls is not None:
+        return tuple(_scripted(call, prompt) for call in scenario.tool_calls)
+    if scenario.text is not None or scenario.finish is not None:
+        return ()
+    chosen = [Call(tool.name, _arguments(tool, prompt)) for tool in _wanted(prompt)]
+    return tuple(chosen if prompt.parallel_tools else chosen[:1])
+
+
+def _scripted(call: ToolCall, prompt: Prompt) -> Call:
+    by_name: Mapping[str, Tool] = {tool.name: tool for tool in prompt.tools}
+    tool = by_name.get(call.name or "") or (prompt.tools[0] if prompt.tools and call.name is None else None)
+    name = call.name or (tool.name if tool else "function")
+    if call.arguments is None:
+        return Call(name, _arguments(tool or Tool(name), prompt), call.id)
+    text = call.arguments if isinstance(call.arguments, str) else _dumps(call.arguments)
+    return Call(name, text, call.id)
+
+
+def _wanted(prompt: Prompt) -> list[Tool]:
+    if prompt.tool_choice == "none" or not prompt.tools or prompt.results:
+        return []
+    if prompt.tool_choice.startswith(":"):
+        return [tool for tool in prompt.tools if tool.name == prompt.tool_choice[1:]]
+    asked = prompt.asked.lower()
+    named = [tool for tool in prompt.tools if any(word in asked for word in _words(tool.name))]
+    return named or (list(prompt.tools[:1]) if prompt.tool_choice == "required" else [])
+
+
+def _words(name: str) -> list[str]:
+    return [name.lower(), *(word.lower() for word in re.split(r"[^A-Za-z0-9]+", name) if len(word) >= 4)]
+
+
+def _arguments(tool: Tool, prompt: Prompt) -> str:
+    return _dumps(example(tool.parameters, _word(prompt.asked)) or {}) if tool.parameters else "{}"
+
+
+def _word(text: str) -> str:
+    capitalised = re.findall(r"\b[A-Z][a-z]+\b", text)
+    return capitalised[-1] if capitalised else "example"
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _until_stop(text: str, stop: tuple[str, ...]) -> tuple[str, str | None]:
+    found = [(text.find(sequence), sequence) for sequence in stop if sequence and sequence in text]
+    if not found:
+        return text, None
+    position, sequence = min(found)
+    return text[:position], sequence
+
+
+def _cut(text: str, room: int) -> tuple[str, int]:
+    """`text` in at most `room` bytes, and the bytes left over."""
+    encoded = text.encode()
+    if len(encoded) <= room:
+        return text, room - -(-len(encoded) // BYTES_PER_TOKEN) * BYTES_PER_TOKEN
+    return encoded[: max(room, 0)].decode("utf-8", "ignore"), 0
+
+
+def _tokens(prompt: Prompt, scenario: Scenario, text: str, reasoning: str, calls: tuple[Call, ...]) -> Tokens | None:
+    if scenario.omit_usage:
+        return None
+    counted = token_count(text) + sum(token_count(call.name + call.arguments) for call in calls)
+    prompt_tokens = scenario.prompt_tokens if scenario.prompt_tokens is not None else prompt.tokens
+    return Tokens(
+        prompt=max(prompt_tokens, scenario.cached_tokens + scenario.cache_write_tokens),
+        completion=scenario.completion_tokens if scenario.completion_tokens is not None else counted * prompt.choices,
+        reasoning=scenario.reasoning_tokens if scenario.reasoning_tokens is not None else token_count(reasoning),
+        cached=scenario.cached_tokens,
+        cache_write=scenario.cache_write_tokens,
+    )

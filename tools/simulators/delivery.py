@@ -1,0 +1,112 @@
+"""Putting a reply on the socket, whole or with the faults of its scenario."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from tools.simulators.scenario import DEFAULT, Scenario, split
+
+GARBAGE = b'data: {"cut in the mid\xff\xfe\n\n'
+COMMENT = b": keep-alive\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A complete answer of a vendor; `events` are written one by one, a JSON body is a single event."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    events: tuple[bytes, ...]
+    stream: bool = False
+    scenario: Scenario = DEFAULT
+
+    def with_content_faults(self, error: bytes | None, end_marker: bool) -> "Reply":
+        """Apply what the scenario does to the list of events; `error` is an event that ends the stream.
+
+        `chunk_bytes` splits across event borders unless the scenario counts events.
+        """
+        scenario, events = self.scenario, list(self.events)
+        if scenario.omit_end_marker and end_marker:
+            events.pop()
+        if scenario.garbage_at is not None:
+            events.insert(scenario.garbage_at, GARBAGE)
+        if scenario.comment_at is not None:
+            events.insert(scenario.comment_at, COMMENT)
+        if error is not None and scenario.error_after is not None:
+            events[scenario.error_after :] = [error]
+        if scenario.chunk_bytes is not None and not scenario.counts_events:
+            events = list(split(b"".join(events), scenario.chunk_bytes))
+        return replace(self, events=tuple(events))
+
+
+class Cut(Exception):  # noqa: N818
+    """The scenario closes the connection here."""
+
+
+async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -> web.StreamResponse:
+    """Write the reply; `progress[0]` counts the events written, and stays behind when the client leaves."""
+    if not reply.stream and reply.scenario.at_once:
+        progress[0] = len(reply.events)
+        return web.Response(status=reply.status, headers=reply.headers, body=b"".join(reply.events))
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    if not reply.stream:
+        response.content_length = sum(map(len, reply.events))
+    if reply.scenario.at_once:
+        await response.prepare(request)
+        for event in reply.events:
+            await response.write(event)
+            progress[0] += 1
+    else:
+        try:
+            await _deliver_with_faults(request, response, reply, progress)
+        except Cut:
+            if request.transport is not None:
+                request.transport.close()
+            return response
+    await response.write_eof()
+    return response
+
+
+async def _deliver_with_faults(
+    request: web.BaseRequest, response: web.StreamResponse, reply: Reply, progress: list[int]
+) -> None:
+    scenario = reply.scenario
+    await asyncio.sleep(scenario.first_byte_delay)
+    await response.prepare(request)
+    room = scenario.cut_after_bytes
+    for number, event in enumerate(reply.events):
+        await _before_event(number, scenario)
+        for piece in _pieces(event if room is None else event[:room], scenario.chunk_bytes):
+            await response.write(piece)
+            await asyncio.sleep(0)
+        if room is not None:
+            room -= len(event)
+            if room <= 0:
+                raise Cut
+        progress[0] += 1
+    await _before_event(len(reply.events), scenario, last=True)
+
+
+async def _before_event(number: int, scenario: Scenario, *, last: bool = False) -> None:
+    """Cut, stall or wait; a number beyond the last event means: before the end of the body."""
+    if scenario.cut_after is not None and (number == scenario.cut_after or (last and scenario.cut_after > number)):
+        raise Cut
+    if scenario.stall_after is not None and (
+        number == scenario.stall_after or (last and scenario.stall_after > number)
+    ):
+        if scenario.stall_seconds is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.sleep(scenario.stall_seconds)
+    if scenario.event_delay and not last:
+        await asyncio.sleep(scenario.event_delay)
+
+
+def _pieces(event: bytes, size: int | None) -> Iterator[bytes]:
+    if size is None:
+        yield event
+        return
+    for start in range(0, len(event), size):
+        yield event[start : start + size]

@@ -1,0 +1,185 @@
+"""POST /images/generations of xAI (facts/providers.md 6.6) and ModelArk (7.4)."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tools.simulators.chat_completions.checks import keys
+from tools.simulators.delivery import Reply
+from tools.simulators.identifiers import CREATED
+from tools.simulators.pictures import base64_text, jpeg
+from tools.simulators.refusal import Refused
+from tools.simulators.simulator import Endpoint, Exchange
+
+if TYPE_CHECKING:
+    from tools.simulators.chat_completions.vendor import ChatCompletions
+
+PICTURE_TICKS = {"grok-2-image-1212": 700_000_000, "grok-imagine-image": 200_000_000}
+"""Price of a picture in ticks of 1e-10 USD."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureModel:
+    name: str
+    keys: frozenset[str]
+    retired: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRules:
+    models: Mapping[str, PictureModel]
+    count_key: str | None
+    """Request key that says how many pictures are wanted."""
+    most: int
+    names_model: bool
+    """Answers carry `model` and `created`."""
+    revised_prompt: bool = False
+    mime_type: bool = False
+    size: str | None = None
+    """Size of each picture, reported with it."""
+    references: int = 0
+    """How many reference pictures a request may have."""
+
+
+BASIC = frozenset({"model", "prompt", "n", "response_format", "user"})
+GROK_2_IMAGE = PictureModel(name="grok-2-image-1212", keys=BASIC, retired="shut down 2026-02-24")
+
+XAI_PICTURES = PictureRules(
+    models={
+        "grok-2-image": GROK_2_IMAGE,
+        "grok-2-image-1212": GROK_2_IMAGE,
+        "grok-2-image-latest": GROK_2_IMAGE,
+        "grok-imagine-image": PictureModel(name="grok-imagine-image", keys=BASIC | {"aspect_ratio", "resolution"}),
+    },
+    count_key="n",
+    most=10,
+    names_model=False,
+    revised_prompt=True,
+    mime_type=True,
+)
+
+ARK_PICTURES = PictureRules(
+    models={
+        "seedream-4-0-250828": PictureModel(
+            name="seedream-4-0-250828",
+            keys=keys(
+                "model prompt image size response_format watermark sequential_image_generation "
+                "sequential_image_generation_options optimize_prompt_options stream"
+            ),
+        )
+    },
+    count_key=None,
+    most=15,
+    names_model=True,
+    size="2048x2048",
+    references=10,
+)
+
+SIZE = re.compile(r"[124]K|\d{3,4}x\d{3,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureEndpoint:
+    """Answers a request for pictures in the way of one vendor."""
+
+    vendor: "ChatCompletions"
+    rules: PictureRules
+    usage: Callable[[int, str], dict[str, Any]]
+    endpoint: Endpoint = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "endpoint", Endpoint(self.answer, _prompt))
+
+    def answer(self, exchange: Exchange) -> Reply:
+        body, scenario, rules = exchange.body, exchange.scenario, self.rules
+        model = self._model(exchange)
+        _check(body, model, rules)
+        exchange.fail_if_scripted()
+        wanted = body.get(rules.count_key, 1) if rules.count_key else _sequence(body)
+        count = scenario.pictures if scenario.pictures is not None else wanted
+        data = [self._picture(exchange, number) for number in range(count)]
+        data += [_FAILED] * scenario.failed_pictures
+        answer: dict[str, Any] = {"model": model.name, "created": CREATED} if rules.names_model else {}
+        answer["data"] = data
+        if not scenario.omit_usage:
+            answer |= self.usage(count, model.name)
+        reply = Reply(
+            status=200,
+            headers=(("Content-Type", self.vendor.json_type), *self.vendor.headers(exchange.ids)),
+            events=(msgspec.json.encode(answer),),
+            scenario=scenario,
+        )
+        return reply.with_content_faults(None, end_marker=False)
+
+    def _model(self, exchange: Exchange) -> PictureModel:
+        model = self.rules.models.get(str(exchange.body.get("model")))
+        if model is None:
+            raise Refused(kind="model_not_found", param="model")
+        if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
+            raise Refused(f"{model.name} is no longer available, use grok-imagine-image.", kind="server_error")
+        return model
+
+    def _picture(self, exchange: Exchange, number: int) -> dict[str, Any]:
+        body, rules = exchange.body, self.rules
+        seed = int.from_bytes(exchange.ids.octets(3)) + number
+        if body.get("response_format", "url") == "b64_json":
+            prefix = "data:image/jpeg;base64," if exchange.scenario.picture_prefix else ""
+            picture = {"b64_json": prefix + base64_text(jpeg(seed, exchange.scenario.picture_bytes))}
+        else:
+            picture = {"url": f"https://pictures.example/{seed:06x}.jpeg"}
+        if rules.revised_prompt:
+            picture["revised_prompt"] = f"A detailed picture of {body['prompt'][:100]}"
+        if rules.mime_type:
+            picture["mime_type"] = "image/jpeg"
+        if rules.size is not None:
+            picture["size"] = rules.size
+        return picture
+
+
+_FAILED = {
+    "error": {
+        "code": "OutputImageSensitiveContentDetected",
+        "message": "The request failed because the output image may contain sensitive information.",
+    }
+}
+
+
+def _prompt(body: Any) -> str:
+    prompt = body.get("prompt") if isinstance(body, dict) else None
+    return prompt if isinstance(prompt, str) else ""
+
+
+def _check(body: Mapping[str, Any], model: PictureModel, rules: PictureRules) -> None:
+    if unknown := sorted(body.keys() - model.keys):
+        raise Refused(f"Argument not supported on this model: {unknown[0]}", param=unknown[0])
+    if not _prompt(body):
+        raise Refused("prompt is required.", param="prompt", code="MissingParameter")
+    if body.get("response_format", "url") not in ("url", "b64_json"):
+        raise Refused("response_format must be url or b64_json.", param="response_format")
+    count = body.get("n", 1)
+    if not isinstance(count, int) or not 1 <= count <= rules.most:
+        raise Refused(f"n must be between 1 and {rules.most}.", param="n")
+    size = body.get("size")
+    if size is not None and not (isinstance(size, str) and SIZE.fullmatch(size)):
+        raise Refused("size must be 1K, 2K, 4K or <width>x<height>.", param="size")
+    _check_references(body.get("image"), rules)
+
+
+def _check_references(images: Any, rules: PictureRules) -> None:
+    references = images if isinstance(images, list) else [] if images is None else [images]
+    if len(references) > rules.references:
+        raise Refused(f"at most {rules.references} reference images are supported.", param="image")
+    for reference in references:
+        if not isinstance(reference, str) or not reference.startswith(("https://", "http://", "data:image/")):
+            raise Refused("image must be a URL or a data URI.", param="image")
+
+
+def _sequence(body: Mapping[str, Any]) -> int:
+    """ModelArk: several pictures only in sequential mode."""
+    if body.get("sequential_image_generation") != "auto":
+        return 1
+    options = body.get("sequential_image_generation_options") or {}
+    return min(int(options.get("max_images", 15)), 15)

@@ -1,0 +1,94 @@
+"""One value that satisfies a JSON Schema, the same one every time."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_DEPTH = 12
+
+
+def example(schema: Mapping[str, Any], word: str = "example") -> Any:
+    """A small value of `schema`; strings become `word`, only required properties are filled.
+
+    Covers $ref into the same document, anyOf/oneOf/allOf, const, enum, type lists and OpenAPI's upper-case
+    types. A schema that recurses through required properties ends in None at depth 12.
+    """
+    return _value(schema, schema, word, 0)
+
+
+def _value(schema: Any, root: Mapping[str, Any], word: str, depth: int) -> Any:
+    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
+        return None
+    if "$ref" in schema:
+        return _value(_resolve(schema["$ref"], root), root, word, depth + 1)
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if schema.get(key):
+            return _value(schema[key][0], root, word, depth + 1)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = kind[0]
+    return _BY_TYPE.get(str(kind).lower(), _null)(schema, root, word, depth)
+
+
+def _object(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    properties = schema.get("properties") or {}
+    wanted = schema.get("required", list(properties))
+    return {name: _value(properties.get(name, {}), root, word, depth + 1) for name in wanted}
+
+
+def _array(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return [_value(schema["items"], root, word, depth + 1)] if "items" in schema else []
+
+
+def _string(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return _FORMATS.get(schema.get("format", ""), word)
+
+
+def _integer(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return schema.get("minimum", 1)
+
+
+def _number(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return schema.get("minimum", 1.5)
+
+
+def _boolean(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return True
+
+
+def _null(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    return None
+
+
+_BY_TYPE: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], str, int], Any]] = {
+    "object": _object,
+    "array": _array,
+    "string": _string,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "null": _null,
+}
+
+_FORMATS = {
+    "date": "2026-11-22",
+    "date-time": "2026-11-22T12:00:00Z",
+    "time": "12:00:00Z",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def _resolve(reference: Any, root: Mapping[str, Any]) -> Any:
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    node: Any = root
+    for step in reference[1:].split("/"):
+        if step:
+            node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
+    return node
