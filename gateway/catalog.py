@@ -6,7 +6,7 @@ be served and billed from.
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.catalog_checks import check
 from gateway.openai_api.errors import model_not_found
 
 Modality = Literal["text", "image", "audio", "video", "pdf"]
@@ -22,7 +23,11 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class CatalogError(Exception):
-    """The catalogue contradicts itself; says where."""
+    """The catalogue contradicts itself; every complaint begins with the path of what is wrong."""
+
+    def __init__(self, *complaints: str) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = complaints
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,20 +49,29 @@ class LongContext(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     over_tokens: int
 
 
+class AnnouncedRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rates that take the place of ``Prices.rates`` on a day that the vendor has named."""
+
+    starts_on: date
+
+
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a model costs, with the source of every figure.
 
-    ``tiers`` are the rates of other service tiers, as the answer names them. ``per_image`` is the flat price in USD
-    of one delivered picture, ``per_web_search`` of one search.
+    ``tiers`` are other service tiers, as the answer names them: rates of their own, or the factor on the standard
+    ones. ``regions`` are factors on every token price. The flat prices are USD: ``per_image`` for one delivered
+    picture, ``per_web_search`` for one search, ``per_grounded_prompt`` for a request that searched at all.
     """
 
     source: str
     rates: Rates | None = None
     long_context: LongContext | None = None
-    tiers: dict[str, Rates] = {}
+    announced: AnnouncedRates | None = None
+    tiers: dict[str, Rates | Decimal] = {}
     regions: dict[str, Decimal] = {}
     per_image: Decimal | None = None
     per_web_search: Decimal | None = None
+    per_grounded_prompt: Decimal | None = None
 
 
 class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +81,7 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``without_effort`` (free while reasoning is off); ``refused``. ``thinking``: how thinking is controlled:
     ``effort`` (OpenAI's word list), ``switch`` (ModelArk's thinking.type), ``prompt`` (Nous), ``budget`` (tokens),
     ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. ``efforts`` are the words the model
-    takes, ``default_effort`` the one it uses when told nothing.
+    takes, ``default_effort`` the one it uses when told nothing. ``thinking_budget`` is the smallest and the largest.
     """
 
     max_completion_tokens: bool = False
@@ -96,8 +110,10 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model. Dates are the vendor's; ``replacement`` is what the vendor names instead.
+    """One model. Dates are the vendor's.
 
+    ``replacement`` is what to use instead: the vendor's word, or the nearest current model where it gives none.
+    ``rerouted`` says that the vendor answers, or may answer, with the replacement under this model's name.
     ``max_output_tokens`` is None where the vendor limits only prompt and output together.
     """
 
@@ -115,6 +131,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     released: date | None = None
     retires_on: date | None = None
     replacement: str | None = None
+    rerouted: bool = False
     note: str | None = None
     traits: Traits = Traits()
 
@@ -125,6 +142,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One vendor: the base URL in its SDK's convention, and the names under which operators give its key and URL.
 
+    ``prefixes`` are the names that may stand before a model's, beside ``id``: ``x-ai/grok-4``.
     ``stops_billing_on_close``: closing the connection ends the generation and its bill (practice.md 2).
     """
 
@@ -134,46 +152,57 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     key_variable: str
     base_url_variable: str
     injected_key: str
+    prefixes: tuple[str, ...] = ()
     stops_billing_on_close: bool = False
 
 
 class Catalog:
-    """All providers and models, looked up by any name they go by."""
+    """All providers and models, looked up by any name they go by, in any case."""
 
     def __init__(self, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
         self.providers = providers
         self.models = models
         self._names: dict[str, Model] = {}
+        complaints = [*check(providers, models)]
         for model in models.values():
-            self._index(model)
-        self._check_references()
+            complaints += self._index(model)
+        if complaints:
+            raise CatalogError(*complaints)
 
     def find(self, name: str) -> Model:
-        """The model called ``name``; raises 404 model_not_found with near matches."""
-        if model := self._names.get(name):
+        """The model called ``name``, retired or not; raises 404 model_not_found with near matches."""
+        if model := self.get(name):
             return model
-        near = difflib.get_close_matches(name.rpartition("/")[2], self.models, n=3, cutoff=0.5)
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise model_not_found(f"The model '{name[:128]}' does not exist.{hint}")
+        hint = f" Did you mean {', '.join(near)}?" if (near := self._near(name)) else ""
+        raise model_not_found(f"The model '{name[:_LONGEST_NAME]}' does not exist.{hint}")
 
     def get(self, name: str) -> Model | None:
         """The model called ``name``, or None; for the names that upstreams answer with."""
-        return self._names.get(name)
+        return self._names.get(name.strip().lower())
 
-    def _index(self, model: Model) -> None:
-        if model.provider not in self.providers:
-            raise CatalogError(f"models.{model.id}: unknown provider {model.provider!r}")
-        names = {model.id, model.upstream_id, *model.aliases}
-        for name in names | {f"{model.provider}/{name}" for name in names if "/" not in name}:
+    def may_answer(self, model: Model) -> tuple[Model, ...]:
+        """``model``, and its replacement where the vendor may answer with that one: whom a quote has to cover."""
+        if model.rerouted and model.replacement is not None:
+            return model, self.models[model.replacement]
+        return (model,)
+
+    def _near(self, name: str) -> list[str]:
+        """Ids of the models whose name, without its provider, looks like ``name``."""
+        word = name[-_LONGEST_NAME:].strip().lower().rpartition("/")[2]
+        near = difflib.get_close_matches(word, [name for name in self._names if "/" not in name], n=6, cutoff=0.6)
+        return list(dict.fromkeys(self._names[name].id for name in near))[:3]
+
+    def _index(self, model: Model) -> Iterator[str]:
+        provider = self.providers.get(model.provider)
+        prefixes = (provider.id, *provider.prefixes) if provider else ()
+        bare = [name.lower() for name in (model.id, model.upstream_id, *model.aliases)]
+        prefixed = [f"{prefix}/{name}" for name in bare if "/" not in name for prefix in prefixes]
+        for name in dict.fromkeys(bare + prefixed):
             if (other := self._names.setdefault(name, model)) is not model:
-                raise CatalogError(f"models.{model.id}: the name {name!r} already belongs to {other.id}")
+                yield f"models.{model.id}: the name {name!r} already belongs to {other.id}"
 
-    def _check_references(self) -> None:
-        for model in self.models.values():
-            if model.replacement is not None and model.replacement not in self.models:
-                raise CatalogError(f"models.{model.id}: unknown replacement {model.replacement!r}")
-            if model.prices.rates is None and model.prices.per_image is None:
-                raise CatalogError(f"models.{model.id}: no price")
+
+_LONGEST_NAME = 128
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,20 +211,28 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def load(text: str) -> Catalog:
-    """The catalogue in a TOML text; raises CatalogError."""
+    """The catalogue in a TOML text; raises CatalogError.
+
+    A ``traits`` table of a provider holds the defaults of its models' traits.
+    """
     try:
         file = msgspec.convert(tomllib.loads(text), _File)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise CatalogError(str(error)) from None
+    defaults = {name: fields.pop("traits", {}) for name, fields in file.providers.items()}
     return Catalog(
         {name: _entry(Provider, "providers", name, fields) for name, fields in file.providers.items()},
-        {name: _entry(Model, "models", name, fields) for name, fields in file.models.items()},
+        {name: _entry(Model, "models", name, _inherit(fields, defaults)) for name, fields in file.models.items()},
     )
+
+
+def _inherit(fields: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return fields | {"traits": defaults.get(fields.get("provider", ""), {}) | fields.get("traits", {})}
 
 
 def _entry(form: Any, table: str, name: str, fields: dict[str, Any]) -> Any:
     try:
-        return msgspec.convert({"id": name, **fields}, form)
+        return msgspec.convert(fields | {"id": name}, form)
     except msgspec.ValidationError as error:
         raise CatalogError(f"{table}.{name}: {error}") from None
 
