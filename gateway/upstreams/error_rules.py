@@ -59,8 +59,9 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
     retry_after = read_retry_after(headers)
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return VendorError(status, retry_after=retry_after)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = body[:4096].decode("utf-8", "replace").strip()
+        return VendorError(status, "" if text.startswith("<") else text, retry_after=retry_after)
     return from_json(status, decoded, retry_after)
 
 

@@ -1,0 +1,201 @@
+"""A vendor as the exchange sees it: a chat goes in, batches of deltas come out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import aiohttp
+
+from gateway.catalog import Provider
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import (
+    Fault,
+    GatewayError,
+    model_not_found,
+    upstream_error,
+    upstream_timeout,
+)
+from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
+from gateway.upstreams.sse import EventTooLargeError, SSEReader
+from gateway.upstreams.transport import Transport, read_body
+
+_FAREWELL = 1.0
+
+
+class Keys(Protocol):
+    """Where the upstream keys are; they may arrive after the start."""
+
+    def key(self, provider: str) -> str | None: ...
+
+
+class Upstream:
+    """One provider: its adapters by endpoint (``chat``, ``images``), its pool and its key."""
+
+    def __init__(self, provider: Provider, adapters: Mapping[str, Adapter], transport: Transport, keys: Keys) -> None:
+        self.provider = provider
+        self.transport = transport
+        self._adapters = adapters
+        self._keys = keys
+
+    def adapter(self, chat: Chat) -> Adapter:
+        """Who translates for the chat's model; raises 503 for an endpoint that nobody serves."""
+        try:
+            return self._adapters[chat.model.endpoint]
+        except KeyError:
+            raise GatewayError(
+                f"The gateway does not serve '{chat.model.id}' yet",
+                status=503,
+                type="server_error",
+                code="model_unavailable",
+                fault=Fault.GATEWAY,
+            ) from None
+
+    def require_key(self) -> str:
+        """The API key; raises 503 naming the provider."""
+        key = self._keys.key(self.provider.id)
+        if key is None:
+            raise GatewayError(
+                f"The provider {self.provider.name} is not configured on this gateway",
+                status=503,
+                type="server_error",
+                code="provider_not_configured",
+                fault=Fault.GATEWAY,
+                should_retry=False,
+            )
+        return key
+
+    async def open(self, chat: Chat, call: UpstreamCall) -> "Answering":
+        """Send ``call``; the answer's headers have arrived with a good status. Raises GatewayError."""
+        adapter = self.adapter(chat)
+
+        def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+            return _named(chat, adapter.error(chat, status, headers, body))
+
+        response = await self.transport.send(call, adapter.authorization(self.require_key()), read_error)
+        return Answering(chat, adapter, call, response, self.transport.limits.idle)
+
+
+class Answering:
+    """An upstream's answer under way."""
+
+    def __init__(
+        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: aiohttp.ClientResponse, idle: float
+    ) -> None:
+        self._chat = chat
+        self._adapter = adapter
+        self._call = call
+        self._response = response
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+        self._silence: asyncio.TimerHandle | None = None
+        self._last_read = 0.0
+        self._complete = False
+        self._fell_silent = False
+        self._closed = False
+
+    @property
+    def request_id(self) -> str | None:
+        """The vendor's own id of the call, when it gives one."""
+        headers = self._response.headers
+        return headers.get("x-request-id") or headers.get("request-id")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    def close(self) -> None:
+        """Stop now: the connection is closed, which is what makes vendors stop generating."""
+        self._closed = True
+        self._response.close()
+
+    async def batches(self) -> AsyncIterator[list[Delta]]:
+        """Deltas, those of one network read together. Ends early after ``close``; raises GatewayError."""
+        try:
+            if self._call.stream and self._is_event_stream():
+                async for batch in self._events():
+                    yield batch
+            else:
+                yield list(self._adapter.answer(self._chat, await read_body(self._response)))
+        except GatewayError as error:
+            if not self._closed or self._fell_silent:
+                raise _named(self._chat, error) from None
+        finally:
+            self._rest()
+            self._response.close()
+
+    def _is_event_stream(self) -> bool:
+        """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
+        return self._response.content_type != "application/json"
+
+    async def _events(self) -> AsyncIterator[list[Delta]]:
+        reader = SSEReader()
+        decoder = self._adapter.decoder(self._chat)
+        batch: list[Delta] = []
+        try:
+            async for chunk in self._chunks():
+                for event in reader.feed(chunk):
+                    batch.extend(decoder.feed(event))
+                    if event.data == b"[DONE]" or event.name == "message_stop":
+                        self._hurry()
+                if batch:
+                    yield batch
+                    batch = []
+            for event in reader.close():
+                batch.extend(decoder.feed(event))
+            batch.extend(decoder.finish())
+        except EventTooLargeError:
+            failure = upstream_error("upstream_bad_response", "The upstream sent an event that is too large")
+        except GatewayError as error:
+            failure = error
+        else:
+            yield batch
+            return
+        if batch:
+            yield batch
+        raise failure
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_any():
+                self._last_read = self._loop.time()
+                if self._silence is None:
+                    self._silence = self._loop.call_later(self._idle, self._check_silence)
+                yield chunk
+        except TimeoutError:
+            raise upstream_timeout() from None
+        except (aiohttp.ClientError, OSError):
+            if self._complete:
+                return
+            if self._fell_silent:
+                raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
+            raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
+
+    def _check_silence(self) -> None:
+        """One timer for the whole stream; it looks when the last bytes came and sleeps on."""
+        left = self._last_read + self._idle - self._loop.time()
+        if left <= 0:
+            self._fell_silent = True
+            self._response.close()
+        else:
+            self._silence = self._loop.call_later(left, self._check_silence)
+
+    def _hurry(self) -> None:
+        """The vendor's end mark came: the connection may still end cleanly and be reused, but not for long."""
+        self._complete = True
+        self._rest()
+        self._silence = self._loop.call_later(_FAREWELL, self._response.close)
+
+    def _rest(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+
+
+def _named(chat: Chat, error: GatewayError) -> GatewayError:
+    """A model the vendor no longer has goes by its public name, with what replaces it."""
+    if error.code != "model_not_found":
+        return error
+    model = chat.model
+    retired = "has been retired by its provider" if model.retired(datetime.now(UTC).date()) else "is not available"
+    advice = f" Use '{model.replacement}' instead." if model.replacement else ""
+    return model_not_found(f"The model '{model.id}' {retired}.{advice}")
