@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Contract:
 
     def __init__(self, artifact: Mapping[str, Any]) -> None:
         self.name: str = artifact["contract"]
-        self.abi: Sequence[Mapping[str, Any]] = artifact["abi"]
+        self.abi: list[dict[str, Any]] = artifact["abi"]
         self.code = bytes.fromhex(artifact["deployedBytecode"].removeprefix("0x"))
         self.storage: Mapping[str, int] = artifact["storage"]
 

@@ -1,0 +1,60 @@
+"""`python -m tools.chain`: a chain and a facilitator until SIGTERM or Ctrl-C.
+
+It prints one JSON object with all that a gateway, a payer and a test need to know.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+
+from tools.chain.deployment import CHAIN_ID, PAYEE, PAYER, PERMIT2, TEE_REGISTRY, TOKENS
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+
+
+def description(chain: LocalChain, facilitator: LocalFacilitator) -> dict[str, object]:
+    return {
+        "chain_id": CHAIN_ID,
+        "rpc_url": chain.rpc_url,
+        "facilitator_url": facilitator.url,
+        "facilitator": facilitator.address,
+        "payee": PAYEE.address,
+        "payer": PAYER.address,
+        "payer_key": PAYER.key,
+        "tokens": {token.symbol: token.address for token in TOKENS},
+        "tee_registry": TEE_REGISTRY,
+        "permit2": PERMIT2,
+    }
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    async with (
+        LocalChain(arguments.rpc_port) as chain,
+        LocalFacilitator(chain.rpc_url, port=arguments.facilitator_port) as facilitator,
+    ):
+        if arguments.approve_permit2:
+            for token in TOKENS:
+                await chain.approve_permit2(Wallet(PAYER.key), token)
+        print(json.dumps(description(chain, facilitator), indent=2), flush=True)
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.chain", description=__doc__)
+    parser.add_argument("--rpc-port", type=int, default=0, help="port of the JSON-RPC server; 0 takes a free one")
+    parser.add_argument("--facilitator-port", type=int, default=0, help="port of the facilitator; 0 takes a free one")
+    parser.add_argument(
+        "--approve-permit2",
+        action="store_true",
+        help="let the demo payer approve Permit2 first, so that it can pay over Permit2 without an EIP-2612 permit",
+    )
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
