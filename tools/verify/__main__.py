@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tools.verify import response_command
+from tools.verify import answer_command, attestation_command, response_command
 from tools.verify.claims import Report
 from tools.verify.errors import VerifyError
 
@@ -15,6 +15,16 @@ _COMMANDS: dict[str, Command] = {
         "is this answer what this key signed for this request?",
         response_command.add_arguments,
         response_command.run,
+    ),
+    "attestation": (
+        "which code runs there, and which certificate and key belong to it?",
+        attestation_command.add_arguments,
+        attestation_command.run,
+    ),
+    "answer": (
+        "did this answer come from this code? attestation, key and answer in one run",
+        answer_command.add_arguments,
+        answer_command.run,
     ),
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TextIO
 
-_DETAIL_LIMIT = 240
+_DETAIL_LIMIT = 800
 
 
 class Verdict(StrEnum):
@@ -45,11 +45,12 @@ def skip_all(names: Iterable[str], detail: str) -> list[Claim]:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The claims of one run, with what the reader has to know beside them."""
+    """The claims of one run, with what the reader has to know beside them; ``meaning`` says what valid means."""
 
     claims: list[Claim]
     notes: list[str] = field(default_factory=list)
     not_covered: list[str] = field(default_factory=list)
+    meaning: str = ""
 
     @property
     def valid(self) -> bool:
@@ -85,7 +86,7 @@ class Report:
 
     def _summary(self) -> str:
         if self.valid:
-            return "valid"
+            return f"valid: {self.meaning}" if self.meaning else "valid"
         broken = [claim.name for claim in self.claims if claim.verdict is Verdict.FAIL]
         return f"invalid: {', '.join(broken) or 'nothing could be checked'}"
 

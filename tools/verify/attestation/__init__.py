@@ -1,0 +1,1 @@
+"""AWS Nitro attestation documents: parse, path, policy. facts/enclave.md 2 is the specification."""

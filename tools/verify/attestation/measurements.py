@@ -1,0 +1,52 @@
+"""The PCRs that a build is expected to have: measurements.txt."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tools.verify import strict_json
+from tools.verify.errors import MalformedError
+
+COMPARED_PCRS = (0, 1, 2)
+_PCR_HEX_DIGITS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """SHA-384 values of PCR0, PCR1 and PCR2: whole image, kernel with first ramdisk, the rest."""
+
+    pcrs: tuple[bytes, bytes, bytes]
+
+    def differences(self, pcrs: Mapping[int, bytes]) -> list[str]:
+        """One phrase per register that is not as expected. All three count: PCR0 alone does not fix the borders
+        between kernel, command line and ramdisks (facts/enclave.md 2.3, 9)."""
+        return [
+            f"PCR{index} is {pcrs[index].hex() if index in pcrs else 'absent'}, expected {expected.hex()}"
+            for index, expected in zip(COMPARED_PCRS, self.pcrs, strict=True)
+            if not hmac.compare_digest(pcrs.get(index, b""), expected)
+        ]
+
+
+def load_measurements(data: bytes) -> Measurements:
+    """Read ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, …}``; MalformedError for anything else."""
+    values = strict_json.loads_object(data).get("Measurements")
+    if not isinstance(values, dict):
+        raise MalformedError("without a Measurements object")
+    algorithm = values.get("HashAlgorithm")
+    if not isinstance(algorithm, str) or not algorithm.upper().replace("-", "").startswith("SHA384"):
+        raise MalformedError("using a HashAlgorithm other than SHA384")
+    pcr0, pcr1, pcr2 = (_pcr(values, index) for index in COMPARED_PCRS)
+    return Measurements((pcr0, pcr1, pcr2))
+
+
+def _pcr(values: Mapping[str, object], index: int) -> bytes:
+    text = values.get(f"PCR{index}")
+    if not isinstance(text, str) or len(text) != _PCR_HEX_DIGITS:
+        raise MalformedError(f"without a PCR{index} of {_PCR_HEX_DIGITS} hex digits")
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        raise MalformedError(f"carrying a PCR{index} that is not hex") from None
+    if not any(value):
+        raise MalformedError(f"carrying an all-zero PCR{index}, which is debug mode and not a measurement")
+    return value

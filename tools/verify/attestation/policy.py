@@ -1,0 +1,201 @@
+"""From a document and what is expected of it to one verdict per claim (facts/enclave.md 2.3)."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from tools.verify.attestation.binding import Binding, read_binding
+from tools.verify.attestation.chain import (
+    ChainError,
+    Path,
+    check_leaf_signature,
+    check_path,
+    check_validity,
+    load_path,
+)
+from tools.verify.attestation.document import Document, parse
+from tools.verify.attestation.measurements import COMPARED_PCRS, Measurements
+from tools.verify.attestation.root import aws_root
+from tools.verify.claims import Claim, Verdict, failed, passed, skip_all, skipped
+from tools.verify.errors import MalformedError
+from tools.verify.signing_key import SigningKey
+
+CLAIMS = ("format", "chain", "signature", "time", "debug", "pcrs", "nonce", "tls_cert", "key_hash")
+
+LEAF_LIFE = timedelta(hours=3)
+LIVE_MAX_AGE = timedelta(minutes=5)
+MAX_CLOCK_SKEW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What the verifier knows from elsewhere; None (or empty) means not known, and the claim is skipped.
+
+    ``now`` is the moment of a live check; None asks only whether the document was valid when it was made.
+    ``tls_certificates`` are DER; every one of them has to be the attested one. ``root`` is the only trust anchor.
+    """
+
+    now: datetime | None
+    max_age: timedelta = LEAF_LIFE
+    measurements: Measurements | None = None
+    nonce: bytes | None = None
+    tls_certificates: tuple[bytes, ...] = ()
+    key: SigningKey | None = None
+    allow_debug: bool = False
+    root: x509.Certificate = field(default_factory=aws_root)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """``document`` is None when the bytes are not one."""
+
+    claims: list[Claim]
+    document: Document | None
+
+    @property
+    def valid(self) -> bool:
+        return all(claim.verdict is not Verdict.FAIL for claim in self.claims)
+
+
+def verify_attestation(data: bytes, expected: Expectations) -> Verification:
+    """Check the document in ``data`` (raw CBOR or base64): one claim per name in CLAIMS, in that order."""
+    try:
+        document = parse(data)
+    except MalformedError as error:
+        return Verification([failed("format", f"malformed: {error}"), *skip_all(CLAIMS[1:], "no document")], None)
+    made = f"{document.made.isoformat(timespec='milliseconds')}"
+    debug = _debug(document, allowed=expected.allow_debug)
+    claims = [
+        passed("format", f"{document.module_id}, made {made}"),
+        *_certificate_claims(document, expected),
+        debug,
+        _pcrs(document, expected.measurements, debug),
+        _nonce(document, expected.nonce),
+        _tls_certificate(document, expected.tls_certificates),
+        _key_hash(document, expected.key),
+    ]
+    return Verification(claims, document)
+
+
+def _certificate_claims(document: Document, expected: Expectations) -> list[Claim]:
+    try:
+        path = load_path(document)
+    except ChainError as error:
+        return [failed("chain", str(error)), *skip_all(("signature", "time"), "no certificates to check with")]
+    return [_chain(path, expected.root), _signature(document, path), _time(document, path, expected)]
+
+
+def _chain(path: Path, root: x509.Certificate) -> Claim:
+    try:
+        check_path(path, root)
+    except ChainError as error:
+        return failed("chain", str(error))
+    return passed("chain", f"{len(path)} certificates from the pinned root to the enclave")
+
+
+def _signature(document: Document, path: Path) -> Claim:
+    try:
+        check_leaf_signature(path[-1], document.signature, document.signed_bytes)
+    except InvalidSignature:
+        return failed("signature", "forged: not made by the document's leaf certificate")
+    return passed("signature", "ES384 by the document's leaf certificate")
+
+
+def _time(document: Document, path: Path, expected: Expectations) -> Claim:
+    """Two questions: was it valid when made, and is it fresh. Archived evidence can only answer the first."""
+    when_made = _validity_problem(path, document.made)
+    if when_made:
+        return failed("time", f"not valid when made: {when_made}")
+    if expected.now is None:
+        return passed("time", f"valid when made ({document.made:%FT%TZ}); freshness was not asked")
+    problem = _validity_problem(path, expected.now) or _age_problem(expected.now - document.made, expected.max_age)
+    if problem:
+        return failed("time", f"not fresh: {problem}; it was valid when made")
+    return passed("time", f"valid when made and fresh: {_seconds(expected.now - document.made)} s old")
+
+
+def _validity_problem(path: Path, moment: datetime) -> str | None:
+    try:
+        check_validity(path, moment)
+    except ChainError as error:
+        return str(error)
+    return None
+
+
+def _age_problem(age: timedelta, max_age: timedelta) -> str | None:
+    if age > max_age:
+        return f"made {_seconds(age)} s ago, more than {_seconds(max_age)}"
+    if age < -MAX_CLOCK_SKEW:
+        return f"made {_seconds(-age)} s in the future"
+    return None
+
+
+def _seconds(span: timedelta) -> int:
+    return round(span.total_seconds())
+
+
+def _debug(document: Document, *, allowed: bool) -> Claim:
+    """A debug enclave has zeros for PCR0-2: its console is open to the host, so nothing in it is secret."""
+    zero = [f"PCR{index}" for index in COMPARED_PCRS if not any(document.pcrs.get(index, b""))]
+    if not zero:
+        return passed("debug", "not in debug mode")
+    what = f"debug mode: {', '.join(zero)} zero or absent"
+    return skipped("debug", f"{what}, which --allow-debug accepts") if allowed else failed("debug", what)
+
+
+def _pcrs(document: Document, measurements: Measurements | None, debug: Claim) -> Claim:
+    if measurements is None:
+        return skipped("pcrs", "no measurements given")
+    if debug.verdict is Verdict.FAIL:
+        return skipped("pcrs", "not compared: debug mode")
+    differences = measurements.differences(document.pcrs)
+    if differences:
+        return failed("pcrs", f"mismatch: {'; '.join(differences)}")
+    return passed("pcrs", "PCR0, PCR1 and PCR2 are the expected ones")
+
+
+def _nonce(document: Document, nonce: bytes | None) -> Claim:
+    if nonce is None:
+        return skipped("nonce", "no nonce given")
+    if document.nonce is None or not hmac.compare_digest(document.nonce, nonce):
+        return failed("nonce", "mismatch: the document was not made for this nonce")
+    return passed("nonce", f"{len(nonce)} bytes as asked for")
+
+
+def _tls_certificate(document: Document, certificates: tuple[bytes, ...]) -> Claim:
+    if not certificates:
+        return skipped("tls_cert", "no TLS certificate to compare")
+    binding = read_binding(document.user_data)
+    if binding is None:
+        return failed("tls_cert", _NOT_NITRIDING)
+    for certificate in certificates:
+        digest = hashlib.sha256(certificate).digest()
+        if not hmac.compare_digest(binding.tls_certificate_hash, digest):
+            return failed(
+                "tls_cert", f"attested {binding.tls_certificate_hash.hex()}, the certificate is {digest.hex()}"
+            )
+    return passed("tls_cert", binding.tls_certificate_hash.hex())
+
+
+def _key_hash(document: Document, key: SigningKey | None) -> Claim:
+    binding = read_binding(document.user_data)
+    if binding is not None and not any(binding.app_key_hash):
+        return failed("key_hash", "all zero: the application never registered its key")
+    if key is None:
+        return skipped("key_hash", _attested_key(binding))
+    if binding is None:
+        return failed("key_hash", _NOT_NITRIDING)
+    if not hmac.compare_digest(binding.app_key_hash, key.key_hash):
+        return failed("key_hash", f"attested {binding.app_key_hash.hex()}, the key is {key.key_hash.hex()}")
+    return passed("key_hash", binding.app_key_hash.hex())
+
+
+def _attested_key(binding: Binding | None) -> str:
+    return "no signing key to compare" + (f" with {binding.app_key_hash.hex()}" if binding else "")
+
+
+_NOT_NITRIDING = "user_data is not nitriding's two hashes in 68 bytes"

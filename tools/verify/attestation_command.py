@@ -1,0 +1,144 @@
+"""``python -m tools.verify attestation``: which code runs there, and which certificate and key belong to it?"""
+
+import argparse
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tools.verify import registry
+from tools.verify.attestation.document import MAX_BASE64_BYTES
+from tools.verify.attestation.measurements import Measurements, load_measurements
+from tools.verify.attestation.policy import LEAF_LIFE, LIVE_MAX_AGE, Expectations, Verification, verify_attestation
+from tools.verify.attestation.root import aws_root, fingerprint, load_certificate
+from tools.verify.claims import Report
+from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
+from tools.verify.errors import MalformedError, UnreachableError, UsageError
+from tools.verify.inputs import read_file
+from tools.verify.response_command import read_key
+from tools.verify.signing_key import SigningKey, load_signing_key
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--url", help="gateway to ask, https://HOST[:PORT]; its document, certificate and key are used")
+    source.add_argument("--document", type=Path, metavar="FILE", help="a saved document, raw CBOR or base64")
+    parser.add_argument("--measurements", type=Path, metavar="FILE", help="expected PCRs: measurements.txt")
+    parser.add_argument(
+        "--nonce", type=_hex, metavar="HEX", help="nonce that the document must carry; with --url the default is random"
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="TLS certificate (PEM or DER) that must be attested")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="signing key (PEM or /signing-key JSON), likewise")
+    parser.add_argument(
+        "--at",
+        choices=("now", "document"),
+        default="now",
+        help="now: valid and fresh today; document: was it valid when it was made (for archives)",
+    )
+    parser.add_argument(
+        "--max-age",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"oldest document that is fresh; default {LIVE_MAX_AGE.seconds} with --url, else {LEAF_LIFE.seconds}",
+    )
+    parser.add_argument("--allow-debug", action="store_true", help="accept an enclave whose console is open")
+    parser.add_argument(
+        "--root", type=Path, metavar="FILE", help="FOR TESTS: trust this root certificate instead of the AWS root"
+    )
+    chain = parser.add_argument_group("on-chain registry")
+    chain.add_argument("--chain", action="store_true", help="compare with what the TEE registry has on chain")
+    chain.add_argument("--rpc", default=registry.DEFAULT_RPC, metavar="URL", help="default %(default)s")
+    chain.add_argument("--registry", default=registry.DEFAULT_REGISTRY, metavar="ADDRESS", help="default %(default)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One verified document with the key that the run knows for it, if any."""
+
+    verification: Verification
+    key: SigningKey | None
+    notes: list[str]
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    inspection = inspect(arguments)
+    return Report(inspection.verification.claims, inspection.notes)
+
+
+def inspect(arguments: argparse.Namespace) -> Inspection:
+    """Gather what the options name, verify, and ask the chain if told to."""
+    notes: list[str] = []
+    root = _root(arguments.root, notes)
+    measurements = _measurements(arguments.measurements)
+    key = read_key(arguments.key) if arguments.key else None
+    certificates = [_certificate(arguments.cert)] if arguments.cert else []
+    nonce = arguments.nonce
+    if arguments.url:
+        nonce = nonce or secrets.token_bytes(NITRIDING_NONCE_BYTES)
+        fetched = fetch_document(arguments.url, nonce)
+        document = fetched.body
+        certificates += [fetched.certificate] if fetched.certificate else []
+        key = key or _served_key(arguments.url, notes)
+    else:
+        document = read_file(arguments.document, what="document", limit=MAX_BASE64_BYTES)
+    expected = Expectations(
+        now=datetime.now(UTC) if arguments.at == "now" else None,
+        max_age=arguments.max_age or (LIVE_MAX_AGE if arguments.url else LEAF_LIFE),
+        measurements=measurements,
+        nonce=nonce,
+        tls_certificates=tuple(certificates),
+        key=key,
+        allow_debug=arguments.allow_debug,
+        root=root,
+    )
+    verification = verify_attestation(document, expected)
+    if arguments.chain and verification.document:
+        tees = registry.active_tees(arguments.rpc, arguments.registry)
+        verification.claims.extend(registry.compare(verification.document, tees))
+    return Inspection(verification, key, notes)
+
+
+def _root(path: Path | None, notes: list[str]) -> x509.Certificate:
+    if path is None:
+        return aws_root()
+    root = load_certificate(read_file(path, what="root certificate"))
+    notes.append(f"TEST ROOT: trusting {fingerprint(root)} instead of the AWS root; this proves nothing about AWS")
+    return root
+
+
+def _measurements(path: Path | None) -> Measurements | None:
+    if path is None:
+        return None
+    try:
+        return load_measurements(read_file(path, what="measurements"))
+    except MalformedError as error:
+        raise UsageError(f"the measurements {path} are {error}") from None
+
+
+def _certificate(path: Path) -> bytes:
+    return load_certificate(read_file(path, what="certificate")).public_bytes(Encoding.DER)
+
+
+def _served_key(url: str, notes: list[str]) -> SigningKey | None:
+    """The key at /signing-key; without one the claim is skipped, and a note says why."""
+    try:
+        return load_signing_key(fetch_signing_key(url))
+    except UnreachableError as error:
+        notes.append(f"no signing key to compare: {error}")
+    except MalformedError as error:
+        notes.append(f"no signing key to compare: what /signing-key answered is {error}")
+    return None
+
+
+def _hex(text: str) -> bytes:
+    value = bytes.fromhex(text.removeprefix("0x"))
+    if not value or len(value) > 512:
+        raise ValueError
+    return value
+
+
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=float(text))

@@ -1,0 +1,186 @@
+"""A stand-in for the Nitro hypervisor's signer, for tests: real COSE_Sign1/ES384 documents under a generated root.
+
+The documents have the layout of nitriding's (facts/enclave.md 1.3, 2.1): ``bf..ff`` map, null for what is absent, 16
+PCRs, four certificates root-first, a leaf of three hours. Every part can be made wrong. Nothing here is trusted unless
+a test passes :attr:`AttestationDouble.root` as the trust anchor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import cbor2
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from tools.verify.attestation.binding import Binding, bind
+
+Fields = dict[str, Any]
+
+MODULE_ID = "i-0123456789abcdef0-enc0123456789abcdef"
+PROTECTED_ES384 = bytes.fromhex("a1013822")
+DEFAULT_PCRS = {0: b"\xa0" * 48, 1: b"\xa1" * 48, 2: b"\xa2" * 48, 4: b"\xa4" * 48}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How one certificate of the path is made; the defaults of LINKS are those of AWS."""
+
+    name: str
+    life: timedelta
+    ca: bool = True
+    path_length: int | None = None
+    key_cert_sign: bool = True
+    digital_signature: bool = True
+    begins: timedelta = timedelta(minutes=-1)
+    curve: ec.EllipticCurve = ec.SECP384R1()  # noqa: RUF009
+    digest: SHA256 | SHA384 = SHA384()  # noqa: RUF009
+    critical_extension: bool = False
+    issuer_name: str | None = None
+    self_signed: bool = False
+
+
+LINKS = {
+    "root": Link("double.aws.nitro-enclaves", timedelta(days=10957)),
+    "regional": Link("0.test-1.aws.nitro-enclaves", timedelta(days=20), path_length=2),
+    "zonal": Link("zonal.test-1a.aws.nitro-enclaves", timedelta(days=6), path_length=1),
+    "instance": Link("i-0123456789abcdef0.test-1", timedelta(days=1), path_length=0, digital_signature=False),
+    "leaf": Link(f"{MODULE_ID}.test-1", timedelta(hours=3, seconds=3), ca=False, key_cert_sign=False),
+}
+
+
+class AttestationDouble:
+    """One enclave on one instance: a certificate path made at ``made`` and documents signed by its leaf key.
+
+    ``links`` replaces links of LINKS by name, e.g. ``{"leaf": replace(LINKS["leaf"], ca=True)}``.
+    """
+
+    def __init__(self, made: datetime | None = None, links: Mapping[str, Link] | None = None) -> None:
+        self.made = (made or datetime.now(UTC)).replace(microsecond=0)
+        self.path: list[x509.Certificate] = []
+        issuer: tuple[str, ec.EllipticCurvePrivateKey] | None = None
+        for link in {**LINKS, **(links or {})}.values():
+            key = ec.generate_private_key(link.curve)
+            self.path.append(_certificate(link, key, issuer, self.made))
+            issuer = (link.name, key)
+            self.leaf_key = key
+
+    @property
+    def root(self) -> x509.Certificate:
+        return self.path[0]
+
+    @property
+    def cabundle(self) -> list[bytes]:
+        """DER, root first, without the leaf."""
+        return [certificate.public_bytes(Encoding.DER) for certificate in self.path[:-1]]
+
+    def fields(
+        self,
+        *,
+        tls_certificate: bytes = b"",
+        app_key_hash: bytes = bytes(32),
+        nonce: bytes | None = None,
+        pcrs: Mapping[int, bytes] = DEFAULT_PCRS,
+        made: datetime | None = None,
+    ) -> Fields:
+        """The payload's fields of a nitriding document; ``tls_certificate`` is DER, empty for a hash never set."""
+        binding = bind(tls_certificate, app_key_hash) if tls_certificate else Binding(bytes(32), app_key_hash)
+        return {
+            "module_id": MODULE_ID,
+            "digest": "SHA384",
+            "timestamp": round((made or self.made).timestamp() * 1000),
+            "pcrs": {index: pcrs.get(index, bytes(48)) for index in range(16)},
+            "certificate": self.path[-1].public_bytes(Encoding.DER),
+            "cabundle": self.cabundle,
+            "public_key": b"dummy",
+            "user_data": binding.user_data(),
+            "nonce": nonce,
+        }
+
+    def sign(self, fields: Fields) -> bytes:
+        """An honest document over any fields."""
+        return self.sign_payload(encode_payload(fields))
+
+    def sign_payload(
+        self,
+        payload: bytes,
+        *,
+        protected: bytes = PROTECTED_ES384,
+        unprotected: Mapping[Any, Any] | None = None,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        edit: Callable[[list[Any]], object] = lambda array: None,
+    ) -> bytes:
+        """COSE_Sign1 around any payload bytes; ``edit`` changes the array of four after it was signed."""
+        signer = key or self.leaf_key
+        to_be_signed = cbor2.dumps(["Signature1", protected, b"", payload])
+        r, s = decode_dss_signature(signer.sign(to_be_signed, ec.ECDSA(SHA384())))
+        array = [protected, dict(unprotected or {}), payload, r.to_bytes(48, "big") + s.to_bytes(48, "big")]
+        edit(array)
+        return cbor2.dumps(array)
+
+    def document(self, **fields: Any) -> bytes:
+        """An honest document; the keywords are those of :meth:`fields`."""
+        return self.sign(self.fields(**fields))
+
+
+def encode_payload(fields: Fields, *, definite: bool = False) -> bytes:
+    """The payload's CBOR map; of indefinite length as NSM has written it since 2025, or definite as before."""
+    encoded = cbor2.dumps(fields)
+    return encoded if definite else b"\xbf" + encoded[1:] + b"\xff"
+
+
+def encode_pairs(pairs: Sequence[tuple[Any, Any]]) -> bytes:
+    """A ``bf..ff`` map with exactly these pairs, repeated keys included."""
+    return b"\xbf" + b"".join(cbor2.dumps(key) + cbor2.dumps(value) for key, value in pairs) + b"\xff"
+
+
+def with_link(name: str, **changes: Any) -> dict[str, Link]:
+    """One link of the path made otherwise."""
+    return {name: replace(LINKS[name], **changes)}
+
+
+def _certificate(
+    link: Link,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: tuple[str, ec.EllipticCurvePrivateKey] | None,
+    made: datetime,
+) -> x509.Certificate:
+    issuer_name, issuer_key = (link.name, key) if issuer is None or link.self_signed else issuer
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(link.name))
+        .issuer_name(_name(link.issuer_name or issuer_name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(made + link.begins)
+        .not_valid_after(made + link.life)
+        .add_extension(x509.BasicConstraints(link.ca, link.path_length), critical=True)
+        .add_extension(_usage(link), critical=True)
+    )
+    if link.critical_extension:
+        unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+        builder = builder.add_extension(unknown, critical=True)
+    return builder.sign(issuer_key, link.digest)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(link: Link) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=link.digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=link.key_cert_sign,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

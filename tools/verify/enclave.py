@@ -1,0 +1,26 @@
+"""What a live gateway shows of itself: an attestation document with the certificate served, and its signing key."""
+
+from tools.verify.attestation.document import MAX_BASE64_BYTES
+from tools.verify.errors import UnreachableError, UsageError
+from tools.verify.fetch import Fetched, fetch, origin
+
+NITRIDING_NONCE_BYTES = 20
+
+
+def fetch_document(url: str, nonce: bytes) -> Fetched:
+    """``GET /enclave/attestation?nonce=…`` of the URL's origin; nitriding takes 20 bytes of nonce and nothing else."""
+    if len(nonce) != NITRIDING_NONCE_BYTES:
+        raise UsageError(f"a nonce for nitriding has {NITRIDING_NONCE_BYTES} bytes, not {len(nonce)}")
+    return _fetch_ok(f"{origin(url)}/enclave/attestation?nonce={nonce.hex()}", limit=MAX_BASE64_BYTES)
+
+
+def fetch_signing_key(url: str) -> bytes:
+    """The body of ``/signing-key`` of the URL's origin."""
+    return _fetch_ok(f"{origin(url)}/signing-key", limit=64 * 1024).body
+
+
+def _fetch_ok(url: str, limit: int) -> Fetched:
+    fetched = fetch(url, limit=limit)
+    if fetched.status != 200:
+        raise UnreachableError(f"{url} answered {fetched.status}")
+    return fetched
