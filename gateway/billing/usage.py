@@ -1,0 +1,65 @@
+"""Usage that an upstream did not report, because the answer broke off or the vendor left it out.
+
+An estimate goes by size: about four bytes of UTF-8 per token (facts/providers.md 1.4, last paragraph).
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.usage import Usage
+
+_BYTES_PER_TOKEN = 4
+_MEDIUM_TOKENS = 1120  # an input picture on Gemini 3 (10.3); for other media and vendors no figure is known
+
+_CONTENT = ("messages", "prompt", "tools", "functions", "response_format")
+_MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
+
+
+def estimate(body: dict[str, Any], produced: str, seen: Usage | None = None) -> Usage:
+    """The usage of an answer to ``body`` that produced the text ``produced`` (reasoning and arguments included).
+
+    What the vendor had reported before it fell silent, ``seen``, is kept: its prompt count is final, its completion
+    count only a lower bound, because some vendors open with a provisional one.
+    """
+    seen = seen or Usage()
+    return msgspec.structs.replace(
+        seen,
+        prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
+        completion_tokens=max(seen.completion_tokens, text_tokens(produced)),
+        estimated=True,
+    )
+
+
+def prompt_tokens(body: dict[str, Any]) -> int:
+    """About how many tokens the decoded request ``body`` puts before a model."""
+    size, media = _measure([body.get(name) for name in _CONTENT])
+    return -(-size // _BYTES_PER_TOKEN) + media * _MEDIUM_TOKENS
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens ``text`` is; never 0 for text that is not empty."""
+    return -(-_size(text) // _BYTES_PER_TOKEN)
+
+
+def _measure(value: Any) -> tuple[int, int]:
+    """Bytes of text, keys included, and number of media in a decoded JSON value, however deep it is nested."""
+    size = media = 0
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case str() as text:
+                size += _size(text)
+            case list() as items:
+                pending += items
+            case dict() as fields:
+                for name, field in fields.items():
+                    if name in _MEDIA:
+                        media += len(field) if isinstance(field, list) else 1
+                    else:
+                        pending += (name, field)
+    return size, media
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
