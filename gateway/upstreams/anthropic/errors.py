@@ -1,0 +1,89 @@
+"""What Anthropic's errors mean to the caller (facts/providers.md 3.13, 12.7).
+
+The vendor's words travel only where they are about the request: never about keys, money or accounts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.catalog import Model
+from gateway.openai_api import errors
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams import error_rules
+from gateway.upstreams.error_rules import ErrorRule, VendorError
+
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
+
+def from_answer(model: Model, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    """An answer with an error status; its body may be anything, a proxy's HTML page too."""
+    return _explain(model, error_rules.parse(status, headers, body))
+
+
+def from_message(model: Model, message: dict[str, Any]) -> GatewayError:
+    """``{"type": "error", "error": {...}}`` inside an answer that began with status 200."""
+    return _explain(model, error_rules.from_json(500, message))
+
+
+def _explain(model: Model, error: VendorError) -> GatewayError:
+    error = replace(error, status=_STATUSES.get(error.type, error.status))
+    if error.status == 404:
+        return _model_not_found(model)
+    return error_rules.explain(_RULES, error)
+
+
+def _model_not_found(model: Model) -> GatewayError:
+    advice = f" Use '{model.replacement}' instead." if model.replacement else ""
+    return errors.model_not_found(f"The model '{model.id}' is not available upstream.{advice}")
+
+
+def _billing(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_billing", "The gateway's account with the upstream cannot be charged")
+
+
+def _auth(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+
+
+def _context_length(error: VendorError) -> GatewayError:
+    return errors.context_length_exceeded(error_rules.public_message(error.message))
+
+
+def _content_policy(error: VendorError) -> GatewayError:
+    return errors.content_policy_violation(error_rules.public_message(error.message))
+
+
+def _invalid(error: VendorError) -> GatewayError:
+    return errors.invalid_request(error_rules.public_message(error.message))
+
+
+def _too_large(error: VendorError) -> GatewayError:
+    return GatewayError("The request is larger than the upstream accepts", status=413, code="request_too_large")
+
+
+_RULES = (
+    ErrorRule(_billing, status=(400, 403, 429), message=r"credit balance|spend(ing)? limit|usage limits|billing"),
+    ErrorRule(_billing, status=(402,)),
+    ErrorRule(_auth, status=(401, 403)),
+    ErrorRule(_context_length, status=(400,), message=r"prompt is too long|exceed context limit|context window"),
+    ErrorRule(_content_policy, status=(400,), message=r"content filtering policy"),
+    ErrorRule(_invalid, status=(400, 422)),
+    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(lambda error: errors.rate_limited(error.retry_after), status=(429,)),
+    ErrorRule(lambda error: errors.upstream_overloaded(error.retry_after), status=(503, 529)),
+    ErrorRule(lambda error: errors.upstream_timeout(), status=(408, 504)),
+    ErrorRule(lambda error: errors.upstream_error("upstream_error", retryable=True), status=(409, 500, 502)),
+)

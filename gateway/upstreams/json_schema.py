@@ -1,0 +1,144 @@
+"""JSON Schemas cut down to what Claude's structured output enforces (facts/providers.md 3.6)."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.errors import unsupported_value
+
+Schema = dict[str, Any]
+
+_UNSUPPORTED = frozenset(
+    {
+        "contains",
+        "contentEncoding",
+        "contentMediaType",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "if",
+        "maxContains",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minContains",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "patternProperties",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "uniqueItems",
+    }
+)
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_LOOKAROUND = re.compile(r"\(\?<?[=!]")
+_META = frozenset({"$schema", "$id", "$comment"})
+_MAPS = frozenset({"properties", "$defs", "definitions"})
+_LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
+
+
+def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
+    """``schema`` with every object closed and every constraint that is not enforced moved into its description.
+
+    With ``lossless`` (the caller insisted on ``strict``) such a constraint is a 400 instead. So is recursion, always.
+    """
+    if _recursive(schema):
+        raise unsupported_value(f"Invalid '{param}': recursive schemas are not supported with this model.", param)
+    return _restrict(schema, lossless, param)
+
+
+def _restrict(schema: Any, lossless: bool, param: str) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept: Schema = {}
+    lost: Schema = {}
+    for keyword, value in schema.items():
+        if keyword in _META:
+            continue
+        if _enforced(keyword, value):
+            name = "anyOf" if keyword == "oneOf" else keyword
+            kept[name] = _descend(name, value, lossless, f"{param}.{keyword}")
+        else:
+            lost[keyword] = value
+    if "properties" in kept or "object" in _types(schema):
+        kept["additionalProperties"] = False
+    if lost and lossless:
+        keyword = next(iter(lost))
+        raise unsupported_value(
+            f"Invalid '{param}': '{keyword}' cannot be enforced with this model; leave out 'strict' to have it "
+            "passed on as a description.",
+            f"{param}.{keyword}",
+        )
+    if lost:
+        kept["description"] = _described(schema.get("description"), lost)
+    return kept
+
+
+def _descend(keyword: str, value: Any, lossless: bool, param: str) -> Any:
+    if keyword in _MAPS and isinstance(value, dict):
+        return {name: _restrict(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
+    if keyword in _LISTS and isinstance(value, list):
+        return [_restrict(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
+    return _restrict(value, lossless, param) if keyword == "items" else value
+
+
+def _enforced(keyword: str, value: Any) -> bool:
+    match keyword:
+        case "minItems":
+            return value in (0, 1)
+        case "format":
+            return value in _FORMATS
+        case "pattern":
+            return isinstance(value, str) and not _LOOKAROUND.search(value)
+        case "additionalProperties":
+            return value is False
+    return keyword not in _UNSUPPORTED
+
+
+def _types(schema: Schema) -> tuple[Any, ...]:
+    kind = schema.get("type")
+    return tuple(kind) if isinstance(kind, list) else (kind,)
+
+
+def _described(description: Any, lost: Schema) -> str:
+    constraints = "; ".join(f"{keyword}: {msgspec.json.encode(value).decode()}" for keyword, value in lost.items())
+    return f"{description} ({constraints})" if description else f"({constraints})"
+
+
+def _recursive(schema: Schema) -> bool:
+    """A local ``$ref`` leads back to where it stands."""
+    definitions = {
+        f"#/{table}/{name}": inner
+        for table in ("$defs", "definitions")
+        if isinstance(schema.get(table), dict)
+        for name, inner in schema[table].items()
+    }
+    links = {pointer: set(_references(inner)) for pointer, inner in definitions.items()}
+    while links:
+        leaves = {pointer for pointer, targets in links.items() if not targets & links.keys()}
+        if not leaves:
+            return True
+        for pointer in leaves:
+            del links[pointer]
+    return "#" in _references(schema)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(target := schema.get("$ref"), str):
+            yield target
+        for inner in schema.values():
+            yield from _references(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _references(inner)

@@ -1,0 +1,102 @@
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams.json_schema import restrict
+
+PARAM = "response_format.json_schema.schema"
+
+
+def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
+    return restrict(schema, lossless=False, param=PARAM)
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string"}, {"type": "string"}),
+        (
+            {"$schema": "x", "type": "object", "properties": {"minimum": {"type": "integer", "minimum": 1}}},
+            {
+                "type": "object",
+                "properties": {"minimum": {"type": "integer", "description": "(minimum: 1)"}},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"type": "object", "additionalProperties": True, "description": "A map"},
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "description": "A map (additionalProperties: true)",
+            },
+        ),
+        (
+            {"type": "array", "minItems": 3, "maxItems": 5, "items": {"oneOf": [{"const": 1}, {"type": "null"}]}},
+            {
+                "type": "array",
+                "items": {"anyOf": [{"const": 1}, {"type": "null"}]},
+                "description": "(minItems: 3; maxItems: 5)",
+            },
+        ),
+        ({"type": "array", "minItems": 1}, {"type": "array", "minItems": 1}),
+        ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}),
+        ({"type": "string", "format": "iban"}, {"type": "string", "description": '(format: "iban")'}),
+        ({"type": "string", "pattern": "^a+$"}, {"type": "string", "pattern": "^a+$"}),
+        ({"type": "string", "pattern": "(?=a)"}, {"type": "string", "description": '(pattern: "(?=a)")'}),
+        (
+            {"type": ["object", "null"], "properties": {}},
+            {"type": ["object", "null"], "properties": {}, "additionalProperties": False},
+        ),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {"type": "number", "multipleOf": 2}}},
+            {"$ref": "#/$defs/a", "$defs": {"a": {"type": "number", "description": "(multipleOf: 2)"}}},
+        ),
+    ],
+)
+def test_what_is_not_enforced_becomes_a_description(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = repr(schema)
+    assert relaxed(schema) == expected
+    assert repr(schema) == before
+
+
+def test_strict_keeps_a_schema_that_is_enforced_as_it_is() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "enum": ["Oslo"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    assert restrict(schema, lossless=True, param=PARAM) == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "param"),
+    [
+        ({"type": "string", "minLength": 2}, f"{PARAM}.minLength"),
+        (
+            {"type": "object", "properties": {"a": {"items": {"maximum": 3}}}},
+            f"{PARAM}.properties.a.items.maximum",
+        ),
+        ({"anyOf": [{"type": "object", "additionalProperties": {}}]}, f"{PARAM}.anyOf[0].additionalProperties"),
+    ],
+)
+def test_strict_refuses_what_would_be_lost(schema: dict[str, Any], param: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        restrict(schema, lossless=True, param=PARAM)
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, "unsupported_value")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"child": {"$ref": "#"}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}},
+        {"definitions": {"a": {"properties": {"x": {"$ref": "#/definitions/a"}}}}},
+    ],
+)
+def test_recursion_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(GatewayError) as caught:
+        relaxed(schema)
+    assert (caught.value.status, caught.value.param) == (400, PARAM)
