@@ -82,6 +82,7 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``effort`` (OpenAI's word list), ``switch`` (ModelArk's thinking.type), ``prompt`` (Nous), ``budget`` (tokens),
     ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. ``efforts`` are the words the model
     takes, ``default_effort`` the one it uses when told nothing. ``thinking_budget`` is the smallest and the largest.
+    ``thinking_hidden``: thoughts come back empty unless a summary is asked for.
     """
 
     max_completion_tokens: bool = False
@@ -91,6 +92,7 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     default_effort: Effort | None = None
     thinking_budget: tuple[int, int] | None = None
     thinking_off: bool = True
+    thinking_hidden: bool = False
     verbosity: tuple[Literal["low", "medium", "high"], ...] = ()
     max_choices: int = 128
     stop: bool = True
