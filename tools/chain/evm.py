@@ -236,7 +236,7 @@ class Evm:
     def _decoded(self, raw: bytes) -> SignedTransactionAPI:
         try:
             transaction = self._chain.get_vm().get_transaction_builder().decode(raw)
-            transaction.validate()
+            transaction.check_signature_validity()
             chain_id = transaction.chain_id
         except Exception as error:  # what py-evm and rlp raise for garbage has no common base
             raise InvalidTransactionError(f"cannot decode transaction: {error}") from error
