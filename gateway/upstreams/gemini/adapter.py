@@ -1,0 +1,69 @@
+"""The adapter of Google's Gemini models."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams.adapter import Chat, UpstreamCall
+from gateway.upstreams.gemini import generation, tools
+from gateway.upstreams.gemini.contents import Contents
+from gateway.upstreams.gemini.decoder import GeminiDecoder
+from gateway.upstreams.gemini.errors import http_error
+from gateway.upstreams.gemini.parts import remote_urls
+from gateway.upstreams.names import NameMap
+from gateway.upstreams.signatures import SignatureCache
+
+
+class GeminiAdapter:
+    """generateContent of the Developer API; the base URL has no path.
+
+    ``signatures`` keeps the thought signatures for callers whose clients do not return them.
+    """
+
+    def __init__(self, signatures: SignatureCache) -> None:
+        self._signatures = signatures
+
+    def authorization(self, key: str) -> Mapping[str, str]:
+        return {"x-goog-api-key": key}
+
+    def remote_files(self, chat: Chat) -> Iterable[str]:
+        return remote_urls(chat)
+
+    def request(self, chat: Chat) -> UpstreamCall:
+        method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
+        generation.refuse(chat)
+        body = self._body(chat, tools.tool_names(chat.request))
+        return UpstreamCall(
+            path=f"/v1beta/models/{chat.model.upstream_id}:{method}",
+            body=msgspec.json.encode(body),
+            stream=chat.stream,
+            dropped=tuple(generation.dropped_hints(chat)),
+        )
+
+    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+        decoder = GeminiDecoder(chat, tools.tool_names(chat.request), self._signatures, complete=True)
+        yield from decoder.take(body)
+        yield from decoder.finish()
+
+    def decoder(self, chat: Chat) -> GeminiDecoder:
+        return GeminiDecoder(chat, tools.tool_names(chat.request), self._signatures)
+
+    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return http_error(status, headers, body)
+
+    def _body(self, chat: Chat, names: NameMap) -> dict[str, Any]:
+        contents = Contents(chat, names, self._signatures)
+        body: dict[str, Any] = {"contents": contents.turns}
+        if contents.system:
+            body["systemInstruction"] = {"parts": contents.system}
+        body |= tools.translate(chat, names)
+        if config := generation.generation_config(chat):
+            body["generationConfig"] = config
+        if chat.request.safety_settings:
+            body["safetySettings"] = chat.request.safety_settings
+        if tier := generation.service_tier(chat):
+            body["serviceTier"] = tier
+        return body

@@ -1,0 +1,188 @@
+"""Messages as systemInstruction and contents (facts/providers.md 5.2, 12.3).
+
+Gemini knows two roles, and the results of all calls of one model turn stand together, in call order, in the user turn
+right after it.
+"""
+
+from collections import defaultdict, deque
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.errors import invalid_request, unsupported_value
+from gateway.openai_api.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionMessage,
+    FunctionToolCall,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.gemini.parts import Part, content_parts, media, picture_url
+from gateway.upstreams.gemini.sealed import SKIP_VALIDATION, Seals, plain_id
+from gateway.upstreams.names import NameMap
+from gateway.upstreams.signatures import SignatureCache
+
+_Results = list[tuple[int, ToolMessage]]
+
+
+class Contents:
+    """The conversation of one chat. ``system`` are the parts of systemInstruction, ``turns`` the contents."""
+
+    def __init__(self, chat: Chat, names: NameMap, signatures: SignatureCache) -> None:
+        self._chat = chat
+        self._names = names
+        self._signatures = signatures
+        self.system: list[Part] = []
+        self.turns: list[dict[str, Any]] = []
+        waiting = deque(enumerate(chat.request.messages))
+        while waiting:
+            position, message = waiting.popleft()
+            match message:
+                case SystemMessage() | DeveloperMessage():
+                    if text := text_of(message.content):
+                        self.system.append({"text": text})
+                case UserMessage():
+                    self._turn("user", content_parts(chat, message.content, f"messages[{position}].content"))
+                case AssistantMessage():
+                    self._turn("model", self._model_parts(position, message))
+                    self._turn("user", self._result_parts(position, message.tool_calls or [], _results(waiting)))
+                case ToolMessage():
+                    raise _orphan(position, message)
+                case FunctionMessage():
+                    raise unsupported_value("The role 'function' is not supported.", f"messages[{position}].role")
+        self._tidy()
+
+    def _turn(self, role: str, parts: list[Part]) -> None:
+        if not parts:
+            return
+        if self.turns and self.turns[-1]["role"] == role:
+            self.turns[-1]["parts"] += parts
+        else:
+            self.turns.append({"role": role, "parts": parts})
+
+    def _tidy(self) -> None:
+        """No empty text beside other parts; a user turn first, and at least one (5.2)."""
+        for turn in self.turns:
+            turn["parts"] = [part for part in turn["parts"] if part != {"text": ""}] or [{"text": ""}]
+        if not self.turns:
+            self.turns.append({"role": "user", "parts": [{"text": ""}]})
+        elif self.turns[0]["role"] == "model":
+            self.turns.insert(0, {"role": "user", "parts": [{"text": " "}]})
+
+    def _model_parts(self, position: int, message: AssistantMessage) -> list[Part]:
+        seals = Seals(message, self._chat.caller, self._signatures)
+        calls = message.tool_calls or []
+        text = _said(message)
+        parts: list[Part] = [{"text": text}] if text else []
+        if seals.text and (text or not calls):
+            parts = [{"text": text, "thoughtSignature": seals.text}]
+        for number, picture in enumerate(message.images or ()):
+            where = f"messages[{position}].images[{number}]"
+            parts.append(self._picture(seals, number, picture_url(picture), where))
+        for number, call in enumerate(calls):
+            where = f"messages[{position}].tool_calls[{number}]"
+            parts.append(self._call(seals, call, where, first=number == 0))
+        return parts
+
+    def _picture(self, seals: Seals, number: int, url: str, where: str) -> Part:
+        part = media(self._chat, url, where)
+        signature = seals.picture(number, url)
+        if signature is None and self._chat.model.traits.signatures:
+            signature = SKIP_VALIDATION
+        return part if signature is None else part | {"thoughtSignature": signature}
+
+    def _call(self, seals: Seals, call: ToolCall, where: str, *, first: bool) -> Part:
+        """A functionCall part; the first of a turn needs a signature on models that validate them (5.6)."""
+        arguments: Any
+        if isinstance(call, FunctionToolCall):
+            arguments = _arguments(call.function.arguments, f"{where}.function.arguments")
+            name, signature = call.function.name, seals.call(call)
+        else:
+            arguments = {"input": call.custom.input}
+            name, signature = call.custom.name, None
+        if signature is None and first and self._chat.model.traits.signatures:
+            signature = SKIP_VALIDATION
+        part = {"functionCall": {"id": plain_id(call.id), "name": self._names.outbound(name), "args": arguments}}
+        return part if signature is None else part | {"thoughtSignature": signature}
+
+    def _result_parts(self, position: int, calls: list[ToolCall], results: _Results) -> list[Part]:
+        """The results in call order, then the files that the model takes only beside them."""
+        by_id: dict[str, deque[tuple[int, ToolMessage]]] = defaultdict(deque)
+        for result in results:
+            by_id[plain_id(result[1].tool_call_id)].append(result)
+        parts: list[Part] = []
+        beside: list[Part] = []
+        for number, call in enumerate(calls):
+            if not (found := by_id[plain_id(call.id)]):
+                param = f"messages[{position}].tool_calls[{number}].id"
+                raise invalid_request(f"No tool message follows that answers the tool call '{call.id}'.", param)
+            answered, message = found.popleft()
+            response, files = self._response(message, f"messages[{answered}].content")
+            if files and self._chat.model.traits.tool_result_images:
+                response["parts"] = files
+            else:
+                beside += files
+            name = call.function.name if isinstance(call, FunctionToolCall) else call.custom.name
+            head = {"id": plain_id(call.id), "name": self._names.outbound(name)}
+            parts.append({"functionResponse": head | response})
+        for left in by_id.values():
+            for answered, message in left:
+                raise _orphan(answered, message)
+        return parts + beside
+
+    def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
+        """``{"response": …}`` of one result, and its files."""
+        text = text_of(message.content)
+        files: list[Part] = []
+        if not isinstance(message.content, str):
+            files = [part for part in content_parts(self._chat, message.content, where) if "text" not in part]
+        response: Any = {"error": text} if message.is_error else {"output": text}
+        if _is_object(text) and not message.is_error:
+            response = msgspec.Raw(text.encode())
+        return {"response": response}, files
+
+
+def _results(waiting: "deque[tuple[int, Message]]") -> _Results:
+    """The tool messages that come next, with their positions."""
+    results: _Results = []
+    while waiting and isinstance(message := waiting[0][1], ToolMessage):
+        results.append((waiting.popleft()[0], message))
+    return results
+
+
+def _said(message: AssistantMessage) -> str:
+    """The visible text of an assistant message; a refusal is text too."""
+    content = message.content
+    if isinstance(content, list):
+        return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
+    return content or message.refusal or ""
+
+
+def _arguments(text: str, param: str) -> msgspec.Raw:
+    """The arguments of a call as the object that Gemini wants; the caller's own bytes."""
+    if not text.strip():
+        return msgspec.Raw(b"{}")
+    if not _is_object(text):
+        raise invalid_request(f"Invalid '{param}': expected a JSON object.", param)
+    return msgspec.Raw(text.encode())
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _orphan(position: int, message: ToolMessage) -> Exception:
+    return invalid_request(
+        f"The tool message answers '{message.tool_call_id}', which is no tool call of the assistant message before it.",
+        f"messages[{position}].tool_call_id",
+    )

@@ -1,0 +1,142 @@
+"""What Gemini's errors mean (facts/providers.md 5.9, 12.7): as HTTP answers, and inside a stream."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.openai_api import errors
+from gateway.openai_api.errors import Fault, GatewayError
+from gateway.upstreams.error_rules import ErrorRule, VendorError, explain, public_message, read_retry_after
+from gateway.upstreams.gemini.wire import ErrorBody, decode
+
+_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+def http_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    """The meaning of an answer with an error status; its body is an object, or an array around it."""
+    try:
+        found = [response.error for response in decode(body) if response.error is not None]
+    except ValueError:
+        found = []
+    return meaning(status, found[0] if found else ErrorBody(), read_retry_after(headers))
+
+
+def meaning(status: int, body: ErrorBody, retry_after: float | None = None) -> GatewayError:
+    """The meaning of ``body``, which came with HTTP ``status``, or with 200 inside a stream."""
+    if status < 400:
+        status = body.code or _STATUS.get(body.status or "", 500)
+    details = body.details or []
+    error = VendorError(
+        status=status,
+        message=body.message or "",
+        code=" ".join([body.status or "", *_reasons(details)]),
+        retry_after=retry_after if retry_after is not None else _retry_delay(details),
+    )
+    return explain(_RULES, error)
+
+
+def _reasons(details: list[dict[str, Any]]) -> list[str]:
+    """Machine-readable reasons: ErrorInfo's, and the names of exhausted quotas."""
+    reasons = [detail.get("reason") for detail in details]
+    reasons += [
+        violation.get("quotaId")
+        for detail in details
+        if isinstance(violations := detail.get("violations"), list)
+        for violation in violations
+        if isinstance(violation, dict)
+    ]
+    return [reason for reason in reasons if isinstance(reason, str)]
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds of RetryInfo's ``retryDelay``."""
+    for detail in details:
+        if match := _DELAY.fullmatch(str(detail.get("retryDelay"))):
+            return float(match[1])
+    return None
+
+
+def _model_gone(error: VendorError) -> GatewayError:
+    return errors.model_not_found("The upstream does not serve this model")
+
+
+def _auth(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+
+
+def _billing(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_billing", "The gateway's account with the upstream cannot be charged")
+
+
+def _region(error: VendorError) -> GatewayError:
+    return GatewayError(
+        "The vendor does not serve this model where the gateway runs",
+        status=403,
+        type="permission_error",
+        fault=Fault.UPSTREAM,
+    )
+
+
+def _context_length(error: VendorError) -> GatewayError:
+    return errors.context_length_exceeded(public_message(error.message))
+
+
+def _too_large(error: VendorError) -> GatewayError:
+    return GatewayError("The upstream refused the request as too large", status=413, code="request_too_large")
+
+
+def _invalid(error: VendorError) -> GatewayError:
+    return errors.invalid_request(public_message(error.message))
+
+
+def _daily_quota(error: VendorError) -> GatewayError:
+    refusal = errors.rate_limited(error.retry_after, "The upstream's daily quota is used up")
+    refusal.retryable, refusal.should_retry = False, False
+    return refusal
+
+
+def _rate_limit(error: VendorError) -> GatewayError:
+    return errors.rate_limited(error.retry_after)
+
+
+def _overloaded(error: VendorError) -> GatewayError:
+    return errors.upstream_overloaded(error.retry_after)
+
+
+def _timeout(error: VendorError) -> GatewayError:
+    return errors.upstream_timeout()
+
+
+def _server(error: VendorError) -> GatewayError:
+    return errors.upstream_error("upstream_error", retryable=True)
+
+
+_RULES = (
+    ErrorRule(_auth, code=r"API_KEY_"),
+    ErrorRule(_auth, status=(400,), message=r"api key (not valid|expired|not found)"),
+    ErrorRule(_auth, status=(401, 403)),
+    ErrorRule(_billing, status=(402,)),
+    ErrorRule(_billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
+    ErrorRule(_region, status=(400,), code="FAILED_PRECONDITION"),
+    ErrorRule(_context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
+    ErrorRule(_invalid, status=(400,)),
+    ErrorRule(_model_gone, status=(404,)),
+    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(_daily_quota, status=(429,), code="PerDay"),
+    ErrorRule(_rate_limit, status=(429,)),
+    ErrorRule(_overloaded, status=(503, 529)),
+    ErrorRule(_timeout, status=(408, 504)),
+    ErrorRule(_server, status=(500, 502)),
+)

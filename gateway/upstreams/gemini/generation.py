@@ -1,0 +1,156 @@
+"""generationConfig, and what becomes of the parameters that Gemini does not have (facts/providers.md 1.8, 5.2, 5.3)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
+from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat, TextFormat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.gemini import schema
+from gateway.upstreams.gemini.thinking import thinking_config
+from gateway.upstreams.gemini.tools import searches
+
+_MAX_STOPS = 5
+_MAX_SEED = 2**31 - 1
+_REFUSED = ("logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call")
+# Hints, with the values at which leaving them out changes nothing.
+_HINTS: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "parallel_tool_calls": (True,),
+    "user": (),
+    "safety_identifier": (),
+    "metadata": (),
+    "store": (False,),
+    "verbosity": (),
+    "prediction": (),
+    "moderation": (),
+    "prompt_cache_key": (),
+    "prompt_cache_retention": (),
+    "prompt_cache_options": (),
+    "cache_control": (),
+}
+_SEARCH_HINTS = ("search_context_size", "user_location")
+_TIERS = {"auto": None, "default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
+
+
+def refuse(chat: Chat) -> None:
+    """Raise 400 for a parameter whose loss would change the meaning of the request."""
+    for name in _REFUSED:
+        if getattr(chat.request, name):
+            raise unsupported_parameter(name, chat.request.model)
+
+
+def dropped_hints(chat: Chat) -> Iterator[str]:
+    """The hints of the request that have no counterpart."""
+    request = chat.request
+    for name, neutral in _HINTS.items():
+        value = getattr(request, name)
+        if value is not None and value not in neutral:
+            yield name
+    if request.seed is not None and not -_MAX_SEED - 1 <= request.seed <= _MAX_SEED:
+        yield "seed"
+    if request.image_config and not draws(chat):
+        yield "image_config"
+    for name in _SEARCH_HINTS:
+        if (request.web_search_options or {}).get(name) is not None:
+            yield f"web_search_options.{name}"
+
+
+def draws(chat: Chat) -> bool:
+    """The model produces pictures."""
+    return "image" in chat.model.outputs
+
+
+def service_tier(chat: Chat) -> str | None:
+    """Gemini's word for the service tier asked for; None when none is."""
+    tier = chat.request.service_tier
+    if tier is None:
+        return None
+    if tier not in _TIERS:
+        raise unsupported_value(f"Unsupported value: '{tier}' with this model.", "service_tier")
+    return _TIERS[tier]
+
+
+def generation_config(chat: Chat) -> dict[str, Any]:
+    """generationConfig, without the fields that stay unset."""
+    request = chat.request
+    seed = request.seed if request.seed is not None and abs(request.seed) <= _MAX_SEED else None
+    config: dict[str, Any] = {
+        "temperature": request.temperature,
+        "topP": request.top_p,
+        "topK": request.top_k,
+        "maxOutputTokens": chat.output_tokens,
+        "stopSequences": _stops(chat),
+        "candidateCount": _candidates(chat),
+        "seed": seed,
+        "thinkingConfig": thinking_config(chat),
+        "responseModalities": _modalities(chat),
+        "imageConfig": _image_config(chat) if draws(chat) else None,
+        **_response_format(chat),
+    }
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def _stops(chat: Chat) -> list[str] | None:
+    stops = chat.request.stops
+    if stops and not chat.model.traits.stop:
+        raise unsupported_parameter("stop", chat.request.model)
+    if len(stops) > _MAX_STOPS:
+        raise unsupported_value(f"At most {_MAX_STOPS} stop sequences are supported.", "stop")
+    return stops or None
+
+
+def _candidates(chat: Chat) -> int | None:
+    count, most = chat.request.choices, chat.model.traits.max_choices
+    if count == 1:
+        return None
+    if count > most:
+        raise unsupported_value(f"'n' must be at most {most} with this model.", "n")
+    if chat.stream:
+        raise unsupported_value("'n' must be 1 in a stream with this model.", "n")
+    return count
+
+
+def _modalities(chat: Chat) -> list[str] | None:
+    """responseModalities of a picture model: text and pictures unless the caller asked for one of them."""
+    asked = chat.request.modalities
+    for modality in asked or ():
+        if modality not in chat.model.outputs:
+            raise unsupported_value(f"This model does not produce '{modality}'.", "modalities")
+    if not draws(chat):
+        return None
+    wanted = set(asked or ("text", "image"))
+    return [modality.upper() for modality in ("text", "image") if modality in wanted]
+
+
+_IMAGE_FIELDS = {"aspect_ratio": "aspectRatio", "image_size": "imageSize"}
+
+
+def _image_config(chat: Chat) -> dict[str, str] | None:
+    config = {}
+    for name, value in (chat.request.image_config or {}).items():
+        if name not in _IMAGE_FIELDS:
+            raise unsupported_parameter(f"image_config.{name}", chat.request.model)
+        if not isinstance(value, str):
+            raise invalid_request(f"Invalid 'image_config.{name}': expected a string.", f"image_config.{name}")
+        config[_IMAGE_FIELDS[name]] = value
+    return config or None
+
+
+def _response_format(chat: Chat) -> dict[str, Any]:
+    wanted, traits = chat.request.response_format, chat.model.traits
+    if wanted is None or isinstance(wanted, TextFormat):
+        return {}
+    known = traits.json_schema if isinstance(wanted, JsonSchemaFormat) else traits.json_object
+    if draws(chat) or not known:
+        raise unsupported_parameter("response_format", chat.request.model)
+    if (chat.request.tools or searches(chat.request)) and not traits.json_with_tools:
+        raise unsupported_value("This model cannot combine 'response_format' with tools.", "response_format")
+    if isinstance(wanted, JsonObjectFormat) or wanted.json_schema.schema is None:
+        return {"responseMimeType": "application/json"}
+    json_schema = schema.translate(wanted.json_schema.schema)
+    if wanted.json_schema.description:
+        json_schema = {"description": wanted.json_schema.description} | json_schema
+    return {"responseMimeType": "application/json", "responseJsonSchema": json_schema}

@@ -1,0 +1,119 @@
+"""The parts of one candidate as deltas (facts/providers.md 5.6, 5.7, 12.4)."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.upstreams.gemini.partial_args import PartialArguments
+from gateway.upstreams.gemini.sealed import FORMAT, PICTURE, picture_id
+from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
+from gateway.upstreams.names import NameMap
+from gateway.upstreams.signatures import SignatureCache
+
+
+class _OpenCall:
+    """A function call whose arguments are still arriving."""
+
+    def __init__(self, index: int, call_id: str, name: str, signature: str | None) -> None:
+        self.index = index
+        self.id = call_id
+        self.name = name
+        self.signature = signature
+        self.arguments = PartialArguments()
+
+
+class Output:
+    """One candidate. ``calls`` counts its tool calls, ``produced`` says that it has something to show.
+
+    Signatures go out where clients may keep them, and into the cache for clients that do not.
+    """
+
+    def __init__(self, choice: int, caller: str, names: NameMap, signatures: SignatureCache) -> None:
+        self._choice = choice
+        self._caller = caller
+        self._names = names
+        self._signatures = signatures
+        self._texts: list[str] = []
+        self._pictures = 0
+        self._block = -1
+        self._thinking = False
+        self._open: _OpenCall | None = None
+        self.calls = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    @property
+    def produced(self) -> bool:
+        return bool(self._texts or self._pictures or self.calls)
+
+    def take(self, part: Part, new_id: str) -> Iterator[Delta]:
+        """The deltas of one part; ``new_id`` is for a function call that has no id of its own."""
+        if part.function_call is not None:
+            yield from self._call(part.function_call, part.thought_signature, new_id)
+        elif part.inline_data is not None:
+            if not part.thought and part.inline_data.mime_type.startswith("image/"):
+                yield from self._picture(part.inline_data, part.thought_signature)
+        elif part.thought:
+            yield from self._thought(part)
+        elif part.text is not None:
+            if part.text:
+                self._texts.append(part.text)
+                yield Text(part.text, self._choice)
+            if part.thought_signature:
+                yield self._seal(part.thought_signature)
+
+    def finish(self) -> Iterator[Delta]:
+        """The end of a call whose last part never came."""
+        if self._open is not None:
+            yield from self._close(self._open)
+
+    def _thought(self, part: Part) -> Iterator[Delta]:
+        if part.text:
+            if not self._thinking:
+                self._thinking = True
+                self._block += 1
+            yield Reasoning(text=part.text, choice=self._choice, format=FORMAT, index=self._block)
+        if part.thought_signature:
+            yield self._seal(part.thought_signature)
+
+    def _picture(self, picture: Blob, signature: str | None) -> Iterator[Delta]:
+        url = f"data:{picture.mime_type};base64,{picture.data}"
+        yield Image(url, self._choice)
+        if signature:
+            self._signatures.remember(self._caller, PICTURE, PICTURE, url, signature)
+            yield self._seal(signature, picture_id(self._pictures))
+        self._pictures += 1
+
+    def _call(self, call: FunctionCall, signature: str | None, new_id: str) -> Iterator[Delta]:
+        if call.name:
+            yield from self.finish()
+            name = self._names.inbound(call.name)
+            opened = self._open = _OpenCall(self.calls, call.id or new_id, name, signature)
+            self.calls += 1
+            opened.arguments.value.update(call.args or {})
+            extra = {"google": {"thought_signature": signature}} if signature else None
+            yield ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
+            if signature:
+                yield self._seal(signature, opened.id)
+        if self._open is None:
+            raise ValueError("arguments without a function call")
+        for piece in call.partial_args or ():
+            self._open.arguments.add(piece)
+        if not call.will_continue:
+            yield from self._close(self._open)
+
+    def _close(self, call: _OpenCall) -> Iterator[Delta]:
+        arguments = msgspec.json.encode(call.arguments.value).decode()
+        if call.signature:
+            self._signatures.remember(self._caller, call.id, call.name, arguments, call.signature)
+        self._open = None
+        yield ToolCallArguments(call.index, arguments, self._choice)
+
+    def _seal(self, signature: str, belongs_to: str | None = None) -> Reasoning:
+        """A signature as a block of its own in ``reasoning_details``."""
+        self._thinking = False
+        self._block += 1
+        return Reasoning(data=signature, id=belongs_to, format=FORMAT, index=self._block, choice=self._choice)

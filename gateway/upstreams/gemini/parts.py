@@ -1,0 +1,124 @@
+"""Text and media of messages as Gemini parts; files travel as inline bytes (facts/providers.md 5.2)."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.openai_api.errors import invalid_request, unsupported_value
+from gateway.openai_api.messages import (
+    AssistantMessage,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    TextPart,
+    ToolMessage,
+    ToolPart,
+    UserMessage,
+    UserPart,
+    VideoPart,
+)
+from gateway.upstreams import data_uri
+from gateway.upstreams.adapter import Chat
+
+Part = dict[str, Any]
+
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+_AUDIO_FORMATS = {
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+    "aiff": "audio/aiff",
+}
+_OWN_FILES = "https://generativelanguage.googleapis.com/v1beta/files/"
+_YOUTUBE = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtu.be"})
+
+
+def content_parts(chat: Chat, content: str | list[UserPart] | list[ToolPart], where: str) -> list[Part]:
+    """The parts of a user's or a tool's content; raises 400 for one that the model cannot read."""
+    if isinstance(content, str):
+        return [{"text": content}]
+    return [_part(chat, part, f"{where}[{place}]") for place, part in enumerate(content)]
+
+
+def media(chat: Chat, url: str, param: str) -> Part:
+    """The file behind ``url``: its bytes inline, or the URL itself where Gemini reads it."""
+    if data_uri.is_data_uri(url):
+        uri = data_uri.parse(url, param)
+        return _inline(chat, uri.media_type, uri.base64, param)
+    if (attachment := chat.attachments.get(url)) is not None:
+        return _inline(chat, attachment.media_type, base64.b64encode(attachment.data).decode(), param)
+    if _read_by_gemini(url):
+        return {"fileData": {"fileUri": url}}
+    raise invalid_request(f"Invalid '{param}': this model takes files as bytes only. Send a data: URI.", param)
+
+
+def remote_urls(chat: Chat) -> Iterator[str]:
+    """The URLs of the conversation's files that somebody has to fetch, once each, in order."""
+    urls = (url for message in chat.request.messages for url in _urls(message))
+    return (url for url in dict.fromkeys(urls) if not data_uri.is_data_uri(url) and not _read_by_gemini(url))
+
+
+def picture_url(picture: Any) -> str:
+    """The URL of one of an assistant's pictures, as a string or in OpenRouter's object; empty for anything else."""
+    if isinstance(picture, dict):
+        picture = picture.get("image_url")
+        picture = picture.get("url") if isinstance(picture, dict) else picture
+    return picture if isinstance(picture, str) else ""
+
+
+def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
+    match part:
+        case TextPart(text=text):
+            return {"text": text}
+        case ImagePart(image_url=image):
+            found = media(chat, image.url, f"{where}.image_url.url")
+            return _require(found, "image/", f"{where}.image_url.url")
+        case VideoPart(video_url=video):
+            found = media(chat, video.url, f"{where}.video_url.url")
+            return found if video.fps is None else found | {"videoMetadata": {"fps": video.fps}}
+        case AudioPart(input_audio=audio):
+            media_type = _AUDIO_FORMATS.get(audio.format.lower())
+            if media_type is None:
+                known = ", ".join(_AUDIO_FORMATS)
+                raise unsupported_value(f"Audio formats of this model: {known}.", f"{where}.input_audio.format")
+            data = data_uri.checked_base64(audio.data, f"{where}.input_audio.data")
+            return _inline(chat, media_type, data, f"{where}.input_audio")
+        case FilePart(file=file) if file.file_data:
+            return media(chat, file.file_data, f"{where}.file.file_data")
+        case FilePart():
+            raise unsupported_value("This model takes files as 'file_data' only.", f"{where}.file.file_id")
+
+
+def _require(part: Part, kind: str, param: str) -> Part:
+    if "inlineData" in part and not part["inlineData"]["mimeType"].startswith(kind):
+        raise unsupported_value(f"Invalid '{param}': not a picture.", param)
+    return part
+
+
+def _inline(chat: Chat, media_type: str, data: str, param: str) -> Part:
+    modality = "pdf" if media_type == "application/pdf" else media_type.partition("/")[0]
+    refused = modality == "image" and media_type not in _IMAGES
+    if refused or (modality != "text" and modality not in chat.model.inputs):
+        raise unsupported_value(f"The model '{chat.request.model}' cannot read '{media_type}'.", param)
+    return {"inlineData": {"mimeType": media_type, "data": data}}
+
+
+def _read_by_gemini(url: str) -> bool:
+    return url.startswith(_OWN_FILES) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
+
+
+def _urls(message: Any) -> Iterator[str]:
+    if isinstance(message, AssistantMessage):
+        yield from filter(None, map(picture_url, message.images or ()))
+    elif isinstance(message, UserMessage | ToolMessage) and not isinstance(message.content, str):
+        for part in message.content:
+            match part:
+                case ImagePart(image_url=image):
+                    yield image.url
+                case VideoPart(video_url=video):
+                    yield video.url
+                case FilePart(file=file) if file.file_data:
+                    yield file.file_data

@@ -1,0 +1,107 @@
+"""Tools and tool choice, and web search as Gemini's built-in tool (facts/providers.md 5.2)."""
+
+import re
+from typing import Any
+
+from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
+from gateway.openai_api.request import ChatRequest, FunctionDefinition, FunctionTool
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.gemini import schema
+from gateway.upstreams.names import NameMap
+
+_REFUSED = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
+_MAX_NAME = 64
+
+
+def tool_names(request: ChatRequest) -> NameMap:
+    """The map of this request's tool names; the same one for the request and for its answer."""
+    names = NameMap(_REFUSED, _MAX_NAME)
+    for tool in request.tools or ():
+        if isinstance(tool, FunctionTool):
+            names.outbound(tool.function.name)
+    return names
+
+
+def searches(request: ChatRequest) -> str | None:
+    """The parameter that asks for a web search, if one does."""
+    if request.web_search_options is not None:
+        return "web_search_options"
+    return "web_search" if request.web_search else None
+
+
+def translate(chat: Chat, names: NameMap) -> dict[str, Any]:
+    """``tools`` and ``toolConfig`` of the request, without those that stay empty."""
+    request, traits = chat.request, chat.model.traits
+    search = searches(request)
+    for asked in ("tools" if request.tools else None, search):
+        if asked and not traits.tools:
+            raise unsupported_parameter(asked, request.model)
+    if search and request.tools and not traits.json_with_tools:
+        raise unsupported_value(f"This model cannot combine '{search}' with function tools.", search)
+    functions = [_function(tool, f"tools[{place}]") for place, tool in enumerate(request.tools or ())]
+    tools: list[dict[str, Any]] = []
+    if functions:
+        tools.append({"functionDeclarations": [_declaration(function, names) for function in functions]})
+    if search:
+        tools.append({"googleSearch": {}})
+    config = _calling_config(request, names, functions)
+    return ({"tools": tools} if tools else {}) | (
+        {"toolConfig": {"functionCallingConfig": config}} if config is not None else {}
+    )
+
+
+def _function(tool: Any, where: str) -> FunctionDefinition:
+    if not isinstance(tool, FunctionTool):
+        raise unsupported_value("Custom tools are not supported with this model.", f"{where}.type")
+    return tool.function
+
+
+def _declaration(function: FunctionDefinition, names: NameMap) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"name": names.outbound(function.name)}
+    if function.description:
+        declaration["description"] = function.description
+    if function.parameters is not None and schema.takes_arguments(function.parameters):
+        declaration["parametersJsonSchema"] = schema.translate(function.parameters)
+    return declaration
+
+
+def _calling_config(request: ChatRequest, names: NameMap, functions: list[FunctionDefinition]) -> dict[str, Any] | None:
+    """functionCallingConfig; None where Gemini's default already says it."""
+    mode, allowed = _choice(request.tool_choice)
+    if not functions:
+        if mode == "ANY":
+            raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+        return None
+    known = {function.name for function in functions}
+    for name in allowed:
+        if name not in known:
+            raise invalid_request(f"'tool_choice' names '{name}', which is none of the tools.", "tool_choice")
+    if mode == "AUTO" and (allowed or any(function.strict for function in functions)):
+        mode = "VALIDATED"
+    if mode == "AUTO" and request.tool_choice is None:
+        return None
+    return {"mode": mode} | ({"allowedFunctionNames": [names.outbound(name) for name in allowed]} if allowed else {})
+
+
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+
+
+def _choice(choice: str | dict[str, Any] | None) -> tuple[str, list[str]]:
+    """The mode and the allowed names of OpenAI's ``tool_choice``."""
+    match choice:
+        case None:
+            return "AUTO", []
+        case str() if choice in _MODES:
+            return _MODES[choice], []
+        case {"type": "function", "function": {"name": str(name)}}:
+            return "ANY", [name]
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(tools)}}:
+            return _MODES[mode], [_allowed(tool) for tool in tools]
+    raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
+
+
+def _allowed(tool: Any) -> str:
+    match tool:
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+    raise unsupported_value("Only function tools can be allowed with this model.", "tool_choice")

@@ -1,0 +1,130 @@
+"""What Gemini answers with, as far as it is read (facts/providers.md 5.7); unknown keys are ignored."""
+
+from typing import Any
+
+import msgspec
+
+
+class Blob(msgspec.Struct, rename="camel", gc=False):
+    """``data`` is base64, megabytes of it for a picture."""
+
+    mime_type: str = ""
+    data: str = ""
+
+
+class PartialArg(msgspec.Struct, rename="camel"):
+    """One piece of an argument, at the JSON path where it belongs; without a value it is null."""
+
+    json_path: str
+    string_value: str | None = None
+    number_value: float | None = None
+    bool_value: bool | None = None
+
+
+class FunctionCall(msgspec.Struct, rename="camel"):
+    """A call that ``will_continue`` goes on in the next parts, which have no name."""
+
+    name: str | None = None
+    id: str | None = None
+    args: dict[str, Any] | None = None
+    partial_args: list[PartialArg] | None = None
+    will_continue: bool | None = None
+
+
+class Part(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: FunctionCall | None = None
+    inline_data: Blob | None = None
+
+
+class Content(msgspec.Struct):
+    parts: list[Part] | None = None
+
+
+class Web(msgspec.Struct):
+    uri: str = ""
+    title: str = ""
+
+
+class GroundingChunk(msgspec.Struct):
+    web: Web | None = None
+
+
+class Segment(msgspec.Struct, rename="camel"):
+    """A stretch of the answer's text, in UTF-8 bytes."""
+
+    start_index: int = 0
+    end_index: int = 0
+
+
+class GroundingSupport(msgspec.Struct, rename="camel"):
+    segment: Segment | None = None
+    grounding_chunk_indices: list[int] | None = None
+
+
+class GroundingMetadata(msgspec.Struct, rename="camel"):
+    web_search_queries: list[str] | None = None
+    grounding_chunks: list[GroundingChunk] | None = None
+    grounding_supports: list[GroundingSupport] | None = None
+
+
+class Candidate(msgspec.Struct, rename="camel"):
+    content: Content | None = None
+    finish_reason: str | None = None
+    index: int | None = None
+    grounding_metadata: GroundingMetadata | None = None
+
+
+class PromptFeedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class ModalityCount(msgspec.Struct, rename="camel"):
+    modality: str = ""
+    token_count: int = 0
+
+
+class UsageMetadata(msgspec.Struct, rename="camel"):
+    """Counts that are zero are absent; ``candidates`` exclude thoughts (facts/providers.md 1.4)."""
+
+    prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    prompt_tokens_details: list[ModalityCount] | None = None
+    cache_tokens_details: list[ModalityCount] | None = None
+    candidates_tokens_details: list[ModalityCount] | None = None
+    service_tier: str | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    code: int | None = None
+    message: str | None = None
+    status: str | None = None
+    details: list[dict[str, Any]] | None = None
+
+
+class Response(msgspec.Struct, rename="camel"):
+    """A GenerateContentResponse, or ``{"error": …}`` in its place."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: UsageMetadata | None = None
+    model_version: str | None = None
+    response_id: str | None = None
+    error: ErrorBody | None = None
+
+
+_decode = msgspec.json.Decoder(Response | list[Response]).decode
+
+
+def decode(data: bytes) -> list[Response]:
+    """The responses in ``data``: one, or the elements of an array. Raises ValueError for anything else."""
+    try:
+        decoded = _decode(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return decoded if isinstance(decoded, list) else [decoded]
