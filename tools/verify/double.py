@@ -38,8 +38,8 @@ class Link:
     key_cert_sign: bool = True
     digital_signature: bool = True
     begins: timedelta = timedelta(minutes=-1)
-    curve: ec.EllipticCurve = ec.SECP384R1()  # noqa: RUF009
-    digest: SHA256 | SHA384 = SHA384()  # noqa: RUF009
+    curve: type[ec.EllipticCurve] = ec.SECP384R1
+    digest: type[SHA256 | SHA384] = SHA384
     critical_extension: bool = False
     issuer_name: str | None = None
     self_signed: bool = False
@@ -65,7 +65,7 @@ class AttestationDouble:
         self.path: list[x509.Certificate] = []
         issuer: tuple[str, ec.EllipticCurvePrivateKey] | None = None
         for link in {**LINKS, **(links or {})}.values():
-            key = ec.generate_private_key(link.curve)
+            key = ec.generate_private_key(link.curve())
             self.path.append(_certificate(link, key, issuer, self.made))
             issuer = (link.name, key)
             self.leaf_key = key
@@ -165,7 +165,7 @@ def _certificate(
     if link.critical_extension:
         unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)
-    return builder.sign(issuer_key, link.digest)
+    return builder.sign(issuer_key, link.digest())
 
 
 def _name(common_name: str) -> x509.Name:
