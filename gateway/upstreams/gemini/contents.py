@@ -24,9 +24,10 @@ from gateway.openai_api.messages import (
     text_of,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.gemini.parts import Part, content_parts, media, picture_url
+from gateway.upstreams.gemini.parts import Part, content_parts, media
 from gateway.upstreams.gemini.sealed import SKIP_VALIDATION, Seals, plain_id
 from gateway.upstreams.names import NameMap
+from gateway.upstreams.pictures import picture_url
 from gateway.upstreams.signatures import SignatureCache
 
 _Results = list[tuple[int, ToolMessage]]

@@ -20,6 +20,7 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams import data_uri
 from gateway.upstreams.adapter import Chat
+from gateway.upstreams.pictures import picture_url
 
 Part = dict[str, Any]
 
@@ -59,14 +60,6 @@ def remote_urls(chat: Chat) -> Iterator[str]:
     """The URLs of the conversation's files that somebody has to fetch, once each, in order."""
     urls = (url for message in chat.request.messages for url in _urls(message))
     return (url for url in dict.fromkeys(urls) if not data_uri.is_data_uri(url) and not _read_by_gemini(url))
-
-
-def picture_url(picture: Any) -> str:
-    """The URL of one of an assistant's pictures, as a string or in OpenRouter's object; empty for anything else."""
-    if isinstance(picture, dict):
-        picture = picture.get("image_url")
-        picture = picture.get("url") if isinstance(picture, dict) else picture
-    return picture if isinstance(picture, str) else ""
 
 
 def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:

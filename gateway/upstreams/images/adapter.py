@@ -1,0 +1,165 @@
+"""A picture endpoint as an upstream of chats.
+
+The call is never streamed: a streaming caller gets the same deltas once they are there.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.deltas import Delta, Finish, Image, Served
+from gateway.openai_api.errors import (
+    GatewayError,
+    invalid_request,
+    unsupported_parameter,
+    unsupported_value,
+    upstream_error,
+)
+from gateway.openai_api.request import ChatRequest, TextFormat
+from gateway.openai_api.usage import Usage
+from gateway.upstreams.adapter import Chat, UpstreamCall
+from gateway.upstreams.error_rules import VendorError, explain, parse
+from gateway.upstreams.images.answer import Answer, decode
+from gateway.upstreams.images.dialects import ImagesDialect
+from gateway.upstreams.images.prompt import prompt, references
+from gateway.upstreams.sse import Event
+
+_REFUSED = (
+    "tools",
+    "functions",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "audio",
+    "thinking",
+    "web_search",
+    "web_search_options",
+)
+# They steer text; a picture has none.
+_DROPPED = (
+    "cache_control",
+    "frequency_penalty",
+    "max_completion_tokens",
+    "max_tokens",
+    "metadata",
+    "moderation",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "repetition_penalty",
+    "safety_identifier",
+    "safety_settings",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "temperature",
+    "tool_choice",
+    "top_k",
+    "top_p",
+    "user",
+    "verbosity",
+)
+
+
+class ImagesAdapter:
+    """``POST /images/generations``; every picture is a choice of its own."""
+
+    def __init__(self, dialect: ImagesDialect) -> None:
+        self._dialect = dialect
+
+    def authorization(self, key: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
+    def remote_files(self, chat: Chat) -> Iterable[str]:
+        return ()
+
+    def request(self, chat: Chat) -> UpstreamCall:
+        _check(chat.request)
+        body: dict[str, Any] = {
+            "model": chat.model.upstream_id,
+            "prompt": prompt(chat.request.messages),
+            "response_format": "b64_json",
+            **self._dialect.fixed,
+            **self._size(chat.request),
+            **self._count(chat),
+        }
+        if pictures := references(chat.request.messages, self._dialect.references):
+            body["image"] = pictures[0] if len(pictures) == 1 else pictures
+        dropped = tuple(name for name in _DROPPED if getattr(chat.request, name) is not None)
+        return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=dropped)
+
+    def answer(self, chat: Chat, body: bytes) -> Iterator[Delta]:
+        answer = decode(body)
+        if answer.error:
+            raise self.error(chat, 200, {}, body)
+        pictures = [item.picture for item in answer.data or ()]
+        if not any(pictures):
+            raise self._nothing_delivered(answer)
+        yield Served(model=answer.model)
+        for choice, url in enumerate(pictures):
+            if url:
+                yield Image(url, choice)
+            yield Finish("stop" if url else "content_filter", choice)
+        yield Usage(images=sum(map(bool, pictures)))
+
+    def decoder(self, chat: Chat) -> "NoStream":
+        return NoStream()
+
+    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return explain(self._dialect.errors, parse(status, headers, body))
+
+    def _nothing_delivered(self, answer: Answer) -> GatewayError:
+        """Failures stand inside an answer with status 200; their code tells whose fault they are (7.4)."""
+        failure = answer.failure
+        if failure is None:
+            return upstream_error("upstream_bad_response", "The upstream delivered no picture")
+        code = failure.code or ""
+        status = 400 if "Sensitive" in code or "Invalid" in code else 500
+        return explain(self._dialect.errors, VendorError(status, failure.message or "", code))
+
+    def _size(self, request: ChatRequest) -> dict[str, str]:
+        sizes = {}
+        for name, value in (request.image_config or {}).items():
+            param = f"image_config.{name}"
+            if name != "image_size" or not self._dialect.size:
+                raise unsupported_parameter(param, request.model)
+            if not isinstance(value, str):
+                raise invalid_request(f"Invalid '{param}': expected a string.", param)
+            sizes[self._dialect.size] = value
+        return sizes
+
+    def _count(self, chat: Chat) -> dict[str, int]:
+        count, most = chat.request.choices, chat.model.traits.max_choices if self._dialect.counts else 1
+        if count > most:
+            raise unsupported_value(f"'n' must be at most {most} with this model.", "n")
+        return {"n": count} if count > 1 else {}
+
+
+class NoStream:
+    """The decoder of an endpoint that is never asked to stream."""
+
+    def feed(self, event: Event) -> Iterable[Delta]:
+        raise upstream_error("upstream_bad_response", "The upstream streamed an answer that was not asked for")
+
+    def finish(self) -> Iterable[Delta]:
+        raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+
+
+def _check(request: ChatRequest) -> None:
+    """Raise 400 for what a picture endpoint cannot do."""
+    for name in _REFUSED:
+        if getattr(request, name):
+            raise unsupported_parameter(name, request.model)
+    if request.response_format is not None and not isinstance(request.response_format, TextFormat):
+        raise unsupported_parameter("response_format", request.model)
+    for modality in request.modalities or ():
+        if modality not in ("image", "text"):
+            raise unsupported_value(f"This model does not produce '{modality}'.", "modalities")
+    if request.modalities is not None and "image" not in request.modalities:
+        raise unsupported_value("This model produces pictures: 'modalities' must contain 'image'.", "modalities")

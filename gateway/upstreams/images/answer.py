@@ -1,0 +1,57 @@
+"""The answer of a picture endpoint: pictures, and failures among them (facts/providers.md 6.6, 7.4)."""
+
+import binascii
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.errors import upstream_error
+from gateway.upstreams import media_types
+
+
+class Failure(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+
+
+class Item(msgspec.Struct):
+    """One picture, or why there is none."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    mime_type: str | None = None
+    error: Failure | None = None
+
+    @property
+    def picture(self) -> str | None:
+        """The picture as a ``data:`` URI of its real type, or the URL that the vendor gave instead."""
+        if not self.b64_json:
+            return self.url
+        data = self.b64_json.partition(",")[2] if self.b64_json.startswith("data:") else self.b64_json
+        try:
+            head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4])
+        except binascii.Error:
+            raise upstream_error("upstream_bad_response", "The upstream sent a picture that is not base64") from None
+        return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
+
+
+class Answer(msgspec.Struct):
+    model: str | None = None
+    data: list[Item] | None = None
+    error: Any = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the first of the missing pictures is missing."""
+        return next((item.error for item in self.data or () if item.error is not None), None)
+
+
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+def decode(body: bytes) -> Answer:
+    """The answer in ``body``; raises 502 for anything else."""
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None

@@ -1,0 +1,30 @@
+"""What kind of file some bytes are, by their first ones; what a server or a vendor claims is not asked."""
+
+import re
+
+# As many bytes as any of the marks needs.
+HEAD = 16
+
+_MARKS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"....ftyp(heic|heix|hevc|hevx)", re.DOTALL), "image/heic"),
+    (re.compile(rb"....ftyp(mif1|msf1)", re.DOTALL), "image/heif"),
+    (re.compile(rb"%PDF-"), "application/pdf"),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav"),
+    (re.compile(rb"ID3|\xff[\xfb\xf3\xf2]"), "audio/mpeg"),
+    (re.compile(rb"\xff[\xf1\xf9]"), "audio/aac"),
+    (re.compile(rb"fLaC"), "audio/flac"),
+    (re.compile(rb"OggS"), "audio/ogg"),
+    (re.compile(rb"FORM....AIF[FC]", re.DOTALL), "audio/aiff"),
+    (re.compile(rb"....ftypqt", re.DOTALL), "video/quicktime"),
+    (re.compile(rb"....ftyp", re.DOTALL), "video/mp4"),
+    (re.compile(rb"\x1aE\xdf\xa3"), "video/webm"),
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """The media type of a file that starts with ``head``; None for one that is none of those vendors read."""
+    return next((media_type for mark, media_type in _MARKS if mark.match(head)), None)
