@@ -66,6 +66,8 @@ def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[
         from web3.exceptions import Web3Exception
     except ModuleNotFoundError:
         raise UsageError("--chain needs the web3 package") from None
+    if not Web3.is_address(address):
+        raise UsageError(f"not an address: {address}")
     try:
         chain = Web3(Web3.HTTPProvider(rpc, request_kwargs={"timeout": 20}))
         contract = chain.eth.contract(address=Web3.to_checksum_address(address), abi=[_active_tees_abi()])

@@ -1,24 +1,30 @@
 """JSON that has one reading only: two parsers given the same bytes cannot disagree."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 from tools.verify.errors import MalformedError
 
 Json = Any
 
+MAX_DEPTH = 200
+
+_BRACKET_OR_STRING = re.compile(rb'[\[{]|[\]}]|"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
 
 def loads(data: bytes) -> Json:
     """Decode UTF-8 JSON.
 
-    Raises ``MalformedError`` with a one-line message for anything malformed, a repeated key, or NaN and Infinity.
+    Raises ``MalformedError`` with a one-line message for anything malformed, a repeated key, NaN and Infinity, or more
+    than MAX_DEPTH levels (counted here: the interpreter's own limit may have been raised past what its stack bears).
     """
+    if _depth(data) > MAX_DEPTH:
+        raise MalformedError("nested too deeply")
     try:
         return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise MalformedError("not UTF-8") from None
-    except RecursionError:
-        raise MalformedError("nested too deeply") from None
     except json.JSONDecodeError as error:
         raise MalformedError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except ValueError:
@@ -43,3 +49,14 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise MalformedError(f"{name} is not JSON")
+
+
+def _depth(data: bytes) -> int:
+    depth = deepest = 0
+    for match in _BRACKET_OR_STRING.finditer(data):
+        if match[0] in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[0] in (b"]", b"}"):
+            depth -= 1
+    return deepest

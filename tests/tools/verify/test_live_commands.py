@@ -1,0 +1,298 @@
+"""``attestation --url`` and ``answer`` against a gateway's front on a real TLS socket."""
+
+import base64
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tools.verify.__main__ import main
+from tools.verify.attestation.policy import CLAIMS
+from tools.verify.double import DEFAULT_PCRS, AttestationDouble
+from tools.verify.signing_key import load_signing_key
+
+Json = Any
+Write = Callable[[str, Any], str]
+REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+CANONICAL = '{"messages": [{"content": "hi", "role": "user"}], "model": "m", "temperature": 0.0}'
+
+
+@dataclass
+class Front:
+    """nitriding with the application behind it; the attributes make it lie."""
+
+    enclave: AttestationDouble
+    signer: Any
+    certificate: bytes
+    url: str = ""
+    attestation_status: int = 200
+    key_status: int = 200
+    nonces: list[bytes] = field(default_factory=list)
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        parts = urlsplit(path)
+        if parts.path == "/signing-key":
+            document = {"public_key": self.signer.pem.decode(), "tee_id": self.signer.tee_id, "wallet_address": "0x00"}
+            return self.key_status, json.dumps(document).encode()
+        if parts.path != "/enclave/attestation":
+            return 404, b""
+        nonce = bytes.fromhex(parse_qs(parts.query)["nonce"][0])
+        self.nonces.append(nonce)
+        stated: dict[str, Any] = {
+            "tls_certificate": self.certificate,
+            "app_key_hash": load_signing_key(self.signer.pem).key_hash,
+            "nonce": nonce,
+            "made": datetime.now(UTC),
+        }
+        return self.attestation_status, base64.b64encode(self.enclave.document(**(stated | self.overrides))) + b"\n"
+
+
+def self_signed(tmp_path: Path) -> tuple[Path, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "AWS Nitro enclave application")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(days=356))
+        .sign(key, SHA256())
+    )
+    pem = tmp_path / "tls.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return pem, certificate.public_bytes(Encoding.DER)
+
+
+@pytest.fixture
+def front(signer: Any, tmp_path: Path) -> Iterator[Front]:
+    pem, certificate = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    front = Front(AttestationDouble(), signer, certificate)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = front.answer(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        front.url = f"https://127.0.0.1:{server.server_port}"
+        yield front
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def options(front: Front, write: Write) -> list[str]:
+    pcrs = {f"PCR{index}": DEFAULT_PCRS[index].hex() for index in range(3)}
+    measurements = {"Measurements": {"HashAlgorithm": "Sha384 { ... }", **pcrs}, "recipe": {}}
+    root = front.enclave.root.public_bytes(Encoding.PEM)
+    return [
+        *("--url", front.url, "--root", write("root.pem", root)),
+        *("--measurements", write("measurements.txt", measurements)),
+    ]
+
+
+@pytest.fixture
+def exchange(signer: Any, write: Write) -> list[str]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
+    answer = {"choices": [choice], **signer.envelope(CANONICAL, "ho")}
+    return ["--request", write("request.json", REQUEST), "--response", write("response.json", answer)]
+
+
+def report(capsys: pytest.CaptureFixture[str]) -> Json:
+    return json.loads(capsys.readouterr().out)
+
+
+def failing(report: Json) -> set[str]:
+    return {claim["claim"] for claim in report["claims"] if claim["verdict"] == "FAIL"}
+
+
+def test_an_honest_gateway_passes_every_claim_with_a_fresh_nonce(
+    front: Front, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert main(["attestation", *options]) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert [line.split()[:2] for line in out[:9]] == [["PASS", name] for name in CLAIMS]
+        assert "TEST ROOT" in out[-1]
+    assert len({*front.nonces}) == 2
+    assert {len(nonce) for nonce in front.nonces} == {20}
+
+
+def test_without_the_test_root_nothing_is_trusted(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    del options[2:4]
+    assert main(["attestation", "--json", *options]) == 1
+    assert failing(report(capsys)) == {"chain"}
+
+
+def test_the_given_nonce_is_sent_and_checked(
+    front: Front, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attestation", *options, "--nonce", "ab" * 20]) == 0
+    assert front.nonces == [b"\xab" * 20]
+    capsys.readouterr()
+    front.overrides = {"nonce": b"\x00" * 20}
+    assert main(["attestation", "--json", *options]) == 1
+    assert failing(report(capsys)) == {"nonce"}
+    assert main(["attestation", *options, "--nonce", "ab" * 19]) == 2
+    assert "20 bytes" in capsys.readouterr().err
+
+
+LIES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "another TLS certificate": ({"tls_certificate": b"other"}, {"tls_cert"}),
+    "another key": ({"app_key_hash": b"k" * 32}, {"key_hash"}),
+    "no key registered": ({"app_key_hash": bytes(32)}, {"key_hash"}),
+    "debug mode": ({"pcrs": {}}, {"debug"}),
+    "another image": ({"pcrs": {**DEFAULT_PCRS, 2: b"\x01" * 48}}, {"pcrs"}),
+    "stale": ({"made": datetime.now(UTC) - timedelta(minutes=6)}, {"time"}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_is_named(
+    lie: str, front: Front, options: list[str], exchange: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    front.overrides, claims = LIES[lie]
+    if lie == "stale":
+        front.enclave = AttestationDouble(datetime.now(UTC) - timedelta(minutes=10))
+        Path(options[3]).write_bytes(front.enclave.root.public_bytes(Encoding.PEM))
+    assert main(["attestation", "--json", *options]) == 1
+    assert failing(report(capsys)) == claims
+    assert main(["answer", "--json", *options, *exchange]) == 1
+    assert failing(report(capsys)) >= {f"attestation.{claim}" for claim in claims}
+
+
+def test_a_pinned_certificate_and_key_from_files(
+    front: Front, options: list[str], write: Write, other_signer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, certificate = write("key.pem", front.signer.pem), write("cert.der", front.certificate)
+    assert main(["attestation", *options, "--key", key, "--cert", certificate]) == 0
+    capsys.readouterr()
+    assert main(["attestation", "--json", *options, "--key", write("other.pem", other_signer.pem)]) == 1
+    assert failing(report(capsys)) == {"key_hash"}
+    other = write("other-cert.pem", front.enclave.root.public_bytes(Encoding.PEM))
+    assert main(["attestation", "--json", *options, "--cert", other]) == 1
+    assert failing(report(capsys)) == {"tls_cert"}
+
+
+def test_no_document_exits_3(front: Front, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    front.attestation_status = 500
+    assert main(["attestation", *options]) == 3
+    assert "answered 500" in capsys.readouterr().err
+
+
+def test_without_a_served_key_the_claim_is_skipped_and_an_answer_cannot_be_judged(
+    front: Front, options: list[str], exchange: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    front.key_status = 502
+    assert main(["attestation", *options]) == 0
+    assert "SKIP key_hash" in capsys.readouterr().out
+    assert main(["answer", *options, *exchange]) == 2
+    assert "answered 502" in capsys.readouterr().err
+
+
+def test_from_url_to_this_answer_came_from_this_code(
+    options: list[str], exchange: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["answer", *options, *exchange]) == 0
+    out = capsys.readouterr().out
+    assert out.count("PASS attestation.") == len(CLAIMS)
+    assert out.count("PASS response.") == 4
+    assert "valid: this answer came from this code" in out
+    assert "not covered by the signature:" in out
+
+
+def test_an_answer_of_another_key_is_refused(
+    options: list[str], exchange: list[str], other_signer: Any, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
+    foreign = write("foreign.json", {"choices": [choice], **other_signer.envelope(CANONICAL, "ho")})
+    assert main(["answer", "--json", *options, *exchange[:3], foreign]) == 1
+    assert failing(report(capsys)) == {"response.tee_id", "response.signature"}
+
+
+def test_an_answer_needs_measurements(
+    options: list[str], exchange: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["answer", *options[:4], *exchange]) == 2
+    assert "--measurements is needed" in capsys.readouterr().err
+
+
+def test_an_archived_answer(
+    front: Front, options: list[str], exchange: list[str], write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Months later: the saved document and key, valid when made."""
+    made = datetime.now(UTC) - timedelta(days=100)
+    front.enclave = AttestationDouble(made)
+    Path(options[3]).write_bytes(front.enclave.root.public_bytes(Encoding.PEM))
+    key = write("key.pem", front.signer.pem)
+    document = front.enclave.document(app_key_hash=load_signing_key(front.signer.pem).key_hash)
+    saved = ["--document", write("document.cbor", document), "--key", key, *options[2:]]
+    assert main(["answer", *saved, *exchange, "--at", "document"]) == 0
+    capsys.readouterr()
+    assert main(["answer", "--json", *saved, *exchange]) == 1
+    assert failing(report(capsys)) == {"attestation.time"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "without a Measurements object"),
+        ({"Measurements": {"HashAlgorithm": "SHA256"}}, "other than SHA384"),
+        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "00" * 48}}, "all-zero PCR0"),
+        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "zz" * 48}}, "not hex"),
+        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "11" * 47}}, "without a PCR0 of 96 hex digits"),
+        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "11" * 48}}, "without a PCR1"),
+    ],
+)
+def test_unusable_measurements_exit_2(
+    content: Any, message: str, options: list[str], write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("measurements.txt", content)
+    assert main(["attestation", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonce", "xyz"],
+        ["--nonce", ""],
+        ["--at", "tomorrow"],
+        ["--max-age", "old"],
+        ["--document", "d", "--url", "https://localhost"],
+    ],
+)
+def test_bad_options_exit_2(arguments: list[str], options: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["attestation", *options, *arguments])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("url", ["localhost", "ftp://localhost", "https://", "https://host:port"])
+def test_what_is_no_url_exits_2(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attestation", "--url", url]) == 2
+    assert "not a" in capsys.readouterr().err

@@ -1,0 +1,149 @@
+"""The TEE registry's entry compared with an attested enclave, read over JSON-RPC by web3."""
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from tools.verify.__main__ import main
+from tools.verify.attestation.document import parse
+from tools.verify.claims import Verdict
+from tools.verify.double import DEFAULT_PCRS, AttestationDouble
+from tools.verify.errors import UnreachableError
+from tools.verify.registry import CLAIMS, DEFAULT_REGISTRY, RegisteredTee, active_tees, compare
+from tools.verify.signing_key import load_signing_key
+
+Json = Any
+CERTIFICATE = b"leaf certificate DER"
+NOW = 1_790_000_000
+ENCLAVE = AttestationDouble()
+PCR_HASH = keccak(DEFAULT_PCRS[0] + DEFAULT_PCRS[1] + DEFAULT_PCRS[2])
+ENTRY = (
+    "(address,address,string,bytes,bytes,bytes32,uint8,bool,uint256,uint256,"
+    "(uint8,uint16,uint16,uint16,bytes,bytes,uint256))[]"
+)
+NOBODY = "0x" + "00" * 20
+
+
+@pytest.fixture(scope="module")
+def document(signer: Any) -> bytes:
+    key_hash = load_signing_key(signer.pem).key_hash
+    return ENCLAVE.document(tls_certificate=CERTIFICATE, app_key_hash=key_hash)
+
+
+@pytest.fixture
+def tee(signer: Any) -> RegisteredTee:
+    return RegisteredTee(
+        public_key=signer.spki,
+        tls_certificate=CERTIFICATE,
+        pcr_hash=PCR_HASH,
+        enabled=True,
+        last_heartbeat=NOW - 900,
+        block_time=NOW,
+    )
+
+
+def verdicts(document: bytes, *tees: RegisteredTee) -> dict[str, Verdict]:
+    return {claim.name: claim.verdict for claim in compare(parse(document), tees)}
+
+
+def test_an_entry_that_says_the_same(document: bytes, tee: RegisteredTee) -> None:
+    assert verdicts(document, replace(tee, public_key=b"other"), tee) == dict.fromkeys(CLAIMS, Verdict.PASS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "claim"),
+    [
+        ({"tls_certificate": b"other"}, "registry_cert"),
+        ({"pcr_hash": bytes(32)}, "registry_pcrs"),
+        ({"enabled": False}, "registry_alive"),
+        ({"last_heartbeat": NOW - 1801}, "registry_alive"),
+    ],
+)
+def test_an_entry_that_says_something_else(
+    changes: dict[str, Any], claim: str, document: bytes, tee: RegisteredTee
+) -> None:
+    found = verdicts(document, replace(tee, **changes))
+    assert found == {**dict.fromkeys(CLAIMS, Verdict.PASS), claim: Verdict.FAIL}
+
+
+def test_no_entry_for_the_key(document: bytes, tee: RegisteredTee) -> None:
+    missing = {**dict.fromkeys(CLAIMS, Verdict.SKIP), "registry_key": Verdict.FAIL}
+    assert verdicts(document) == missing
+    assert verdicts(document, replace(tee, public_key=b"other")) == missing
+    unbound = ENCLAVE.sign({**ENCLAVE.fields(), "user_data": None})
+    assert verdicts(unbound, tee) == missing
+
+
+class Chain(http.server.BaseHTTPRequestHandler):
+    """One JSON-RPC node whose registry has one entry."""
+
+    public_key = b""
+    calls: list[Json] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        result: Json = {
+            "eth_call": "0x" + encode([ENTRY], [[self._entry()]]).hex(),
+            "eth_getBlockByNumber": {"timestamp": hex(NOW)},
+            "eth_chainId": "0x29f4",
+        }[request["method"]]
+        self.calls.append(request)
+        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _entry(self) -> tuple[Any, ...]:
+        ohttp = (1, 0x20, 1, 3, b"k" * 32, b"c", NOW)
+        return (NOBODY, NOBODY, "https://x", self.public_key, CERTIFICATE, PCR_HASH, 0, True, NOW - 5, NOW - 3, ohttp)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def rpc(signer: Any) -> Iterator[str]:
+    Chain.public_key = signer.spki
+    Chain.calls = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chain) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_active_tees_are_read_from_the_contract(rpc: str, signer: Any) -> None:
+    assert active_tees(rpc, DEFAULT_REGISTRY) == [RegisteredTee(signer.spki, CERTIFICATE, PCR_HASH, True, NOW - 3, NOW)]
+    call = next(call for call in Chain.calls if call["method"] == "eth_call")["params"][0]
+    assert call["to"] == DEFAULT_REGISTRY
+    assert call["data"] == "0x" + keccak(b"getActiveTEEs(uint8)")[:4].hex() + "00" * 32
+
+
+def test_the_chain_option_adds_its_claims(
+    rpc: str, document: bytes, write: Callable[[str, Any], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write("root.pem", ENCLAVE.root.public_bytes(Encoding.PEM))
+    arguments = ["attestation", "--document", write("d", document), "--root", root, "--at", "document"]
+    assert main([*arguments, "--chain", "--rpc", rpc]) == 0
+    out = capsys.readouterr().out
+    assert [name for name in CLAIMS if f"PASS {name} " in out] == list(CLAIMS)
+    assert main([*arguments, "--chain", "--rpc", "http://127.0.0.1:1"]) == 3
+    assert main([*arguments, "--chain", "--rpc", rpc, "--registry", "0x12"]) == 2
+
+
+def test_nobody_at_the_rpc_is_unreachable_soon() -> None:
+    started = time.monotonic()
+    with pytest.raises(UnreachableError):
+        active_tees("http://127.0.0.1:1", DEFAULT_REGISTRY)
+    assert time.monotonic() - started < 20
