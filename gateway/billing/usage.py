@@ -16,8 +16,8 @@ _CONTENT = ("messages", "prompt", "tools", "functions", "response_format")
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
-def estimate(body: dict[str, Any], produced: str, seen: Usage | None = None) -> Usage:
-    """The usage of an answer to ``body`` that produced the text ``produced`` (reasoning and arguments included).
+def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None) -> Usage:
+    """The usage of an answer to ``body`` that produced ``produced_bytes`` of text, reasoning and arguments included.
 
     What the vendor had reported before it fell silent, ``seen``, is kept: its prompt count is final, its completion
     count only a lower bound, because some vendors open with a provisional one.
@@ -26,7 +26,7 @@ def estimate(body: dict[str, Any], produced: str, seen: Usage | None = None) -> 
     return msgspec.structs.replace(
         seen,
         prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
-        completion_tokens=max(seen.completion_tokens, text_tokens(produced)),
+        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN)),
         estimated=True,
     )
 
