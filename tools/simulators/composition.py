@@ -21,7 +21,6 @@ from tools.simulators.scenario import Scenario, ToolCall
 from tools.simulators.schema_example import example
 
 REASONING = "The user wants an answer."
-REFUSAL = "I'm sorry, but I can't help with that."
 ECHO_LIMIT = 400
 
 Ending = Literal["stop", "stop_sequence", "length", "tool_calls", "content_filter", "refusal"]
@@ -86,8 +85,8 @@ def compose(prompt: Prompt, scenario: Scenario) -> Answer:
             text, ending, stop_sequence = shortened, "length", None
     if scenario.finish is not None:
         ending = scenario.finish
-    if ending == "refusal" and scenario.text is None:
-        text = REFUSAL
+    if ending in ("refusal", "content_filter"):
+        text = scenario.text or ""
     return Answer(
         model=scenario.model or prompt.model,
         text=text,

@@ -3,10 +3,12 @@
 from contextlib import AsyncExitStack
 from typing import Self
 
+from tools.simulators.anthropic.vendor import Anthropic
 from tools.simulators.chat_completions.modelark import ModelArk
 from tools.simulators.chat_completions.nous import Nous
 from tools.simulators.chat_completions.openai import OpenAI
 from tools.simulators.chat_completions.xai import XAI
+from tools.simulators.gemini.vendor import Gemini
 from tools.simulators.simulator import Simulator
 
 
@@ -18,24 +20,33 @@ class Fleet:
         self.xai = Simulator(XAI(), keep=keep, serve_retired=serve_retired)
         self.ark = Simulator(ModelArk(), keep=keep, serve_retired=serve_retired)
         self.nous = Simulator(Nous(), keep=keep, serve_retired=serve_retired)
+        self.anthropic = Simulator(Anthropic(), keep=keep, serve_retired=serve_retired)
+        self.google = Simulator(Gemini(), keep=keep, serve_retired=serve_retired)
         self._stack = AsyncExitStack()
 
     @property
     def simulators(self) -> dict[str, Simulator]:
         """By the gateway's provider names."""
-        return {simulator.name: simulator for simulator in (self.openai, self.xai, self.ark, self.nous)}
+        return {simulator.name: simulator for simulator in self._by_variable.values()}
+
+    @property
+    def _by_variable(self) -> dict[str, Simulator]:
+        return {
+            "OPENAI": self.openai,
+            "ANTHROPIC": self.anthropic,
+            "GOOGLE": self.google,
+            "XAI": self.xai,
+            "ARK": self.ark,
+            "NOUS": self.nous,
+        }
 
     def environment(self) -> dict[str, str]:
         """What points the gateway, or a vendor's SDK, at the simulators."""
         environment: dict[str, str] = {}
-        for variable, simulator in self._variables.items():
+        for variable, simulator in self._by_variable.items():
             environment[f"{variable}_BASE_URL"] = simulator.base_url
             environment[f"{variable}_API_KEY"] = f"simulated-{simulator.name}-key"
         return environment
-
-    @property
-    def _variables(self) -> dict[str, Simulator]:
-        return {"OPENAI": self.openai, "XAI": self.xai, "ARK": self.ark, "NOUS": self.nous}
 
     def reset(self) -> None:
         for simulator in self.simulators.values():

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tools.simulators.delivery import Reply, deliver
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import PROXY_PAGE, Refused
 from tools.simulators.scenario import DEFAULT, Scenario, ScenarioError, from_directive
 
 MAX_BODY = 64 * 2**20
@@ -100,6 +100,16 @@ class Vendor(ABC):
     @abstractmethod
     def error(self, refused: Refused, exchange: Exchange) -> Reply:
         """The vendor's answer to a refused or failed request."""
+
+
+def html_page(refused: Refused, exchange: Exchange) -> Reply:
+    """The page of a proxy in front of the vendor."""
+    return Reply(
+        status=refused.status or 502,
+        headers=(("Content-Type", "text/html"),),
+        events=(PROXY_PAGE,),
+        scenario=exchange.scenario,
+    )
 
 
 class _Server(web.Server):

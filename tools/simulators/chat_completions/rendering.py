@@ -22,6 +22,7 @@ FINISH_REASONS = {
     "refusal": "stop",
 }
 
+REFUSAL = "I'm sorry, but I can't help with that."
 DONE = b"data: [DONE]\n\n"
 
 

@@ -15,14 +15,14 @@ from tools.simulators.chat_completions.checks import (
     check_ranges,
     check_tools,
 )
-from tools.simulators.chat_completions.rendering import Render, Style, document, events
+from tools.simulators.chat_completions.rendering import REFUSAL, Render, Style, document, events
 from tools.simulators.composition import Answer, Tokens, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
-from tools.simulators.refusal import PROXY_PAGE, Refused, VendorError
+from tools.simulators.refusal import Refused, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor
+from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor, html_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class ChatCompletions(Vendor):
             usage=self.usage(answer.tokens, model) if answer.tokens else None,
             choices=prompt.choices,
             ids=exchange.ids,
-            refusal=answer.text if answer.ending == "refusal" else None,
+            refusal=(answer.text or REFUSAL) if answer.ending == "refusal" else None,
             include_usage=options.get("include_usage") is True,
             include_obfuscation=options.get("include_obfuscation") is not False,
             last_reasoning=self.last_reasoning(model, answer),
@@ -215,16 +215,6 @@ class ChatCompletions(Vendor):
         row = self.errors[refused.kind]
         model = exchange.body.get("model") if isinstance(exchange.body, dict) else None
         return row, refused.message or row.message.format(model=model)
-
-
-def html_page(refused: Refused, exchange: Exchange) -> Reply:
-    """The page of a proxy in front of the vendor."""
-    return Reply(
-        status=refused.status or 502,
-        headers=(("Content-Type", "text/html"),),
-        events=(PROXY_PAGE,),
-        scenario=exchange.scenario,
-    )
 
 
 def asked(body: Any) -> str:

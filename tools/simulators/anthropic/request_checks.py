@@ -1,0 +1,277 @@
+"""Rules on everything but the messages: facts/providers.md 3.3, 3.5 to 3.9."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tools.simulators.anthropic.blocks import (
+    MAX_CACHE_MARKS,
+    TOOL_NAME,
+    cache_marks,
+    check_block,
+    check_cache_mark,
+    check_extra,
+)
+from tools.simulators.anthropic.conversation import blocks, check_messages
+from tools.simulators.anthropic.models import Model
+from tools.simulators.refusal import Refused
+
+VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
+UNSAMPLED_VERSION = BEARER_VERSION = "2026-10-21"
+"""Under this version temperature, top_p and top_k are refused whatever the model, and the key may be a bearer token."""
+
+REQUEST_KEYS = frozenset(
+    {
+        "cache_control",
+        "container",
+        "inference_geo",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "output_config",
+        "service_tier",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    }
+)
+TOOL_KEYS = frozenset(
+    {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
+)
+CHOICE_KEYS: Mapping[str, frozenset[str]] = {
+    "auto": frozenset({"type", "disable_parallel_tool_use"}),
+    "any": frozenset({"type", "disable_parallel_tool_use"}),
+    "tool": frozenset({"type", "name", "disable_parallel_tool_use"}),
+    "none": frozenset({"type"}),
+}
+THINKING_KEYS: Mapping[str, frozenset[str]] = {
+    "enabled": frozenset({"type", "budget_tokens", "display"}),
+    "adaptive": frozenset({"type", "display"}),
+    "disabled": frozenset({"type"}),
+}
+FORBIDDEN_SCHEMA_KEYS = frozenset(
+    {
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "uniqueItems",
+        "maxItems",
+        "patternProperties",
+        "if",
+        "not",
+        "oneOf",
+    }
+)
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+
+
+def check(body: Mapping[str, Any], model: Model, version: str) -> None:
+    check_extra(body, REQUEST_KEYS, "")
+    _check_limit(body.get("max_tokens"), model)
+    _check_sampling(body, model, version)
+    _check_thinking(body, model)
+    _check_output(body.get("output_config"), model)
+    _check_system(body.get("system"))
+    check_messages(body.get("messages"), model, thinking=thinks(body, model))
+    _check_tools(body)
+    _check_rest(body)
+
+
+def thinks(body: Mapping[str, Any], model: Model) -> bool:
+    return model.always_thinks or thinking_type(body) in ("enabled", "adaptive")
+
+
+def thinking_type(body: Mapping[str, Any]) -> str | None:
+    kind = (body.get("thinking") or {}).get("type")
+    return str(kind) if kind is not None else None
+
+
+def _check_limit(limit: Any, model: Model) -> None:
+    if limit is None:
+        raise Refused("max_tokens: Field required")
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise Refused("max_tokens: Input should be a valid integer")
+    if limit < 0:
+        raise Refused("max_tokens: must be greater than or equal to 1")
+    if limit > model.max_output:
+        raise Refused(
+            f"max_tokens: {limit} > {model.max_output}, which is the maximum allowed number of output tokens for "
+            f"{model.name}"
+        )
+
+
+def _check_sampling(body: Mapping[str, Any], model: Model, version: str) -> None:
+    given = [key for key in ("temperature", "top_p", "top_k") if body.get(key) is not None]
+    if not given:
+        return
+    if not model.sampling or version == UNSAMPLED_VERSION:
+        raise Refused(f"{given[0]}: this parameter is not supported on this model")
+    for key in ("temperature", "top_p"):
+        value = body.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+            raise Refused(f"{key}: range: 0..1")
+    if "temperature" in given and "top_p" in given:
+        raise Refused("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+    if thinking_type(body) == "enabled":
+        if body.get("temperature") not in (None, 1):
+            raise Refused("`temperature` may only be set to 1 when thinking is enabled.")
+        if "top_k" in given:
+            raise Refused("`top_k` must be unset when thinking is enabled.")
+        if body.get("top_p") is not None and body["top_p"] < 0.95:
+            raise Refused("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.")
+
+
+def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
+    thinking = body.get("thinking")
+    if thinking is None:
+        return
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    if not isinstance(kind, str) or kind not in THINKING_KEYS:
+        raise Refused("thinking: Input tag does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'")
+    check_extra(thinking, THINKING_KEYS[kind], f"thinking.{kind}")
+    if kind not in model.thinking:
+        raise Refused(f'thinking.type: "thinking.type.{kind}" is not supported for this model.')
+    if thinking.get("display") not in (None, "summarized", "omitted"):
+        raise Refused(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
+    if kind == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int) or budget < 1024:
+            raise Refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+        if budget >= body["max_tokens"]:
+            raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
+
+
+def _check_output(config: Any, model: Model) -> None:
+    if config is None:
+        return
+    if not isinstance(config, dict):
+        raise Refused("output_config: Input should be a valid dictionary")
+    check_extra(config, frozenset({"effort", "format"}), "output_config")
+    effort = config.get("effort")
+    if effort is not None and effort not in model.efforts:
+        if not model.efforts:
+            raise Refused("This model does not support the effort parameter.")
+        raise Refused(
+            f"This model does not support effort level '{effort}'. "
+            f"Supported levels: {', '.join(sorted(model.efforts))}."
+        )
+    if (format_ := config.get("format")) is None:
+        return
+    if not model.native_json:
+        raise Refused("output_config.format: structured outputs are not supported on this model")
+    if not isinstance(format_, dict) or format_.get("type") != "json_schema" or format_.keys() != {"type", "schema"}:
+        raise Refused("output_config.format: Input should be a json_schema with a schema")
+    check_schema(format_["schema"], "output_config.format.schema")
+
+
+def check_schema(schema: Any, where: str) -> None:
+    """The subset of JSON Schema that constrained decoding takes."""
+    for node in _nodes(schema):
+        if node.get("type") == "object" and node.get("additionalProperties") is not False:
+            raise Refused(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
+        if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):
+            raise Refused(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
+        if node.get("minItems", 0) > 1:
+            raise Refused(f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
+        if "format" in node and node["format"] not in FORMATS:
+            raise Refused(f"{where}: String format '{node['format']}' is not supported")
+
+
+def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """The schema and the schemas inside it; property names are not keywords."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key in ("properties", "$defs", "definitions"):
+        for inner in (schema.get(key) or {}).values():
+            yield from _nodes(inner)
+    for key in ("anyOf", "allOf", "oneOf"):
+        for inner in schema.get(key) or ():
+            yield from _nodes(inner)
+    yield from _nodes(schema.get("items"))
+
+
+def _check_system(system: Any) -> None:
+    if system is None or isinstance(system, str):
+        return
+    for number, block in enumerate(blocks(system)):
+        check_block(block, "system", f"system.{number}")
+
+
+def _check_tools(body: Mapping[str, Any]) -> None:
+    tools = body.get("tools")
+    uses_tools = any(
+        block["type"] in ("tool_use", "tool_result")
+        for message in body["messages"]
+        for block in blocks(message["content"])
+    )
+    if not tools:
+        if uses_tools:
+            raise Refused("Requests which include `tool_use` or `tool_result` blocks must define tools")
+        if body.get("tool_choice") is not None:
+            raise Refused("tool_choice may only be specified while providing tools")
+        return
+    names = [_tool_name(tool, f"tools.{number}") for number, tool in enumerate(tools)]
+    if len(set(names)) < len(names):
+        raise Refused("tools: Tool names must be unique.")
+    _check_choice(body, names)
+
+
+def _tool_name(tool: Any, where: str) -> str:
+    if not isinstance(tool, dict) or tool.get("type", "custom") not in ("custom", None):
+        raise Refused(f"{where}: only custom tools are simulated")
+    check_extra(tool, TOOL_KEYS, f"{where}.custom")
+    check_cache_mark(tool.get("cache_control"), f"{where}.custom")
+    name, schema = tool.get("name"), tool.get("input_schema")
+    if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
+        raise Refused(f"{where}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+    if not isinstance(schema, dict):
+        raise Refused(f"{where}.custom.input_schema: Field required")
+    if schema.get("type") != "object":
+        raise Refused(f"{where}.custom.input_schema.type: Input should be 'object'")
+    if tool.get("strict"):
+        check_schema(schema, f"{where}.custom.input_schema")
+    return name
+
+
+def _check_choice(body: Mapping[str, Any], names: list[str]) -> None:
+    choice = body.get("tool_choice")
+    if choice is None:
+        return
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if not isinstance(kind, str) or kind not in CHOICE_KEYS:
+        raise Refused("tool_choice: Input tag does not match any of the expected tags: 'any', 'auto', 'none', 'tool'")
+    check_extra(choice, CHOICE_KEYS[kind], f"tool_choice.{kind}")
+    if kind == "tool" and choice.get("name") not in names:
+        raise Refused(f"Tool '{choice.get('name')}' not found in provided tools")
+    if kind in ("any", "tool") and thinking_type(body) == "enabled":
+        raise Refused("Thinking may not be enabled when tool_choice forces tool use.")
+
+
+def _check_rest(body: Mapping[str, Any]) -> None:
+    for number, sequence in enumerate(body.get("stop_sequences") or ()):
+        if not isinstance(sequence, str) or not sequence.strip():
+            raise Refused(f"stop_sequences.{number}: each stop sequence must contain non-whitespace")
+    if body.get("service_tier") not in (None, "auto", "standard_only"):
+        raise Refused("service_tier: Input should be 'auto' or 'standard_only'")
+    metadata = body.get("metadata")
+    if metadata is not None:
+        check_extra(metadata, frozenset({"user_id"}), "metadata")
+        if len(metadata.get("user_id") or "") > 256:
+            raise Refused("metadata.user_id: String should have at most 256 characters")
+    check_cache_mark(body.get("cache_control"), "request")
+    marks = [mark.get("ttl", "5m") for mark in cache_marks({**body, "cache_control": None})]
+    if len(marks) > MAX_CACHE_MARKS:
+        raise Refused(f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {len(marks)}.")
+    if not isinstance(body.get("stream", False), bool):
+        raise Refused("stream: Input should be a valid boolean")

@@ -1,0 +1,1 @@
+"""Google's Gemini Developer API: facts/providers.md 5."""

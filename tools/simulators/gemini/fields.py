@@ -1,0 +1,182 @@
+"""The request messages as a table of their fields; anything else is refused, either spelling is read.
+
+Types: `s` string, `n` number, `b` bool, `y` base64 bytes, `o` object, `*` anything, a message name, `[X]` a list of X,
+`{X}` a map to X.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tools.simulators.refusal import Refused
+
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "GenerateContentRequest": {
+        "model": "s",
+        "contents": "[Content]",
+        "systemInstruction": "Content",
+        "tools": "[Tool]",
+        "toolConfig": "ToolConfig",
+        "generationConfig": "GenerationConfig",
+        "safetySettings": "[SafetySetting]",
+        "cachedContent": "s",
+        "serviceTier": "s",
+    },
+    "Content": {"role": "s", "parts": "[Part]"},
+    "Part": {
+        "text": "s",
+        "thought": "b",
+        "thoughtSignature": "y",
+        "inlineData": "Blob",
+        "fileData": "FileData",
+        "functionCall": "FunctionCall",
+        "functionResponse": "FunctionResponse",
+        "executableCode": "o",
+        "codeExecutionResult": "o",
+        "videoMetadata": "o",
+        "mediaResolution": "*",
+    },
+    "Blob": {"mimeType": "s", "data": "y"},
+    "FileData": {"mimeType": "s", "fileUri": "s"},
+    "FunctionCall": {"id": "s", "name": "s", "args": "o"},
+    "FunctionResponse": {
+        "id": "s",
+        "name": "s",
+        "response": "o",
+        "parts": "[FunctionResponsePart]",
+        "willContinue": "b",
+        "scheduling": "s",
+    },
+    "FunctionResponsePart": {"inlineData": "Blob"},
+    "Tool": {
+        "functionDeclarations": "[FunctionDeclaration]",
+        "googleSearch": "o",
+        "codeExecution": "o",
+        "urlContext": "o",
+    },
+    "FunctionDeclaration": {
+        "name": "s",
+        "description": "s",
+        "behavior": "s",
+        "parameters": "Schema",
+        "parametersJsonSchema": "*",
+        "response": "Schema",
+        "responseJsonSchema": "*",
+    },
+    "Schema": {
+        "type": "s",
+        "format": "s",
+        "title": "s",
+        "description": "s",
+        "nullable": "b",
+        "enum": "[s]",
+        "maxItems": "*",
+        "minItems": "*",
+        "properties": "{Schema}",
+        "required": "[s]",
+        "minProperties": "*",
+        "maxProperties": "*",
+        "minLength": "*",
+        "maxLength": "*",
+        "pattern": "s",
+        "example": "*",
+        "anyOf": "[Schema]",
+        "propertyOrdering": "[s]",
+        "default": "*",
+        "items": "Schema",
+        "minimum": "n",
+        "maximum": "n",
+    },
+    "ToolConfig": {"functionCallingConfig": "FunctionCallingConfig", "retrievalConfig": "o"},
+    "FunctionCallingConfig": {"mode": "s", "allowedFunctionNames": "[s]"},
+    "GenerationConfig": {
+        "temperature": "n",
+        "topP": "n",
+        "topK": "n",
+        "maxOutputTokens": "n",
+        "stopSequences": "[s]",
+        "candidateCount": "n",
+        "seed": "n",
+        "presencePenalty": "n",
+        "frequencyPenalty": "n",
+        "responseLogprobs": "b",
+        "logprobs": "n",
+        "responseMimeType": "s",
+        "responseJsonSchema": "*",
+        "responseSchema": "Schema",
+        "responseModalities": "[s]",
+        "thinkingConfig": "ThinkingConfig",
+        "imageConfig": "ImageConfig",
+        "mediaResolution": "s",
+        "speechConfig": "o",
+    },
+    "ThinkingConfig": {"includeThoughts": "b", "thinkingBudget": "n", "thinkingLevel": "s"},
+    "ImageConfig": {"aspectRatio": "s", "imageSize": "s"},
+    "SafetySetting": {"category": "s", "threshold": "s"},
+}
+
+TYPE_NAMES = {"s": "TYPE_STRING", "n": "TYPE_DOUBLE", "b": "TYPE_BOOL", "y": "TYPE_BYTES", "o": "Struct"}
+PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {"s": str, "n": (int, float), "b": bool, "y": str, "o": dict}
+
+
+def read(value: Any) -> dict[str, Any]:
+    """The request with camelCase names throughout; raises `Refused` for an unknown name or a wrong type."""
+    message = _read(value, "GenerateContentRequest", "")
+    assert isinstance(message, dict)  # noqa: S101
+    return message
+
+
+def _read(value: Any, kind: str, where: str) -> Any:
+    if kind == "*" or value is None:
+        return value
+    if kind.startswith("["):
+        if not isinstance(value, list):
+            value = [value]
+        return [_read(item, kind[1:-1], f"{where}[{number}]") for number, item in enumerate(value)]
+    if not where and not isinstance(value, dict):
+        raise Refused("Invalid JSON payload received.")
+    if kind.startswith("{"):
+        _check_scalar(value, "o", where)
+        return {name: _read(item, kind[1:-1], f"{where}.{name}") for name, item in value.items()}
+    if kind in TYPE_NAMES:
+        return _check_scalar(value, kind, where)
+    _check_scalar(value, "o", where)
+    return {
+        camel: _read(item, FIELDS[kind][camel], f"{where}.{_snake(camel)}".lstrip("."))
+        for camel, item in ((_known(name, kind, where), item) for name, item in value.items())
+    }
+
+
+def _known(name: str, kind: str, where: str) -> str:
+    if name in FIELDS[kind]:
+        return name
+    head, *tail = name.split("_")
+    camel = head + "".join(map(str.capitalize, tail))
+    if camel not in FIELDS[kind]:
+        place = f" at '{where}'" if where else ""
+        raise Refused(
+            f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.', param=where or name
+        )
+    return camel
+
+
+def _check_scalar(value: Any, kind: str, where: str) -> Any:
+    wrong = not isinstance(value, PYTHON_TYPES[kind]) or (kind == "n" and isinstance(value, bool))
+    if wrong or (kind == "y" and not _is_base64(value)):
+        raise Refused(f"Invalid value at '{where}' ({TYPE_NAMES[kind]})", param=where)
+    return value
+
+
+def _is_base64(text: str) -> bool:
+    """Either alphabet, padded or not."""
+    try:
+        base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        return False
+    return True
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda match: f"_{match[0].lower()}", name)
