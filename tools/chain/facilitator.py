@@ -32,7 +32,7 @@ from tools.chain.faults import (
     When,
 )
 from tools.chain.jobs import Jobs
-from tools.chain.settler import PaymentBody, Settler
+from tools.chain.settler import PaymentBody, Settler, Signer
 
 HOST = "127.0.0.1"
 CONFIRMATION_SECONDS = 10.0
@@ -73,14 +73,14 @@ class LocalFacilitator:
     """Serves while its `async with` lasts. Two on one chain need two keys, each with ether for gas."""
 
     rpc_url: str
-    key: str = FACILITATOR.key
+    key: str = field(default=FACILITATOR.key, repr=False)
     port: int = 0
     confirmation_timeout: float = CONFIRMATION_SECONDS
     """Seconds after which a transaction without a receipt counts as pending."""
     jobs: JobMode | None = None
     """Set, /settle answers 202 and a job."""
     faults: Faults = field(default_factory=Faults)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list, repr=False)
     url: str = ""
 
     async def __aenter__(self) -> Self:
@@ -101,9 +101,14 @@ class LocalFacilitator:
         await asyncio.to_thread(self._settler.close)
 
     @property
+    def signer(self) -> Signer:
+        """Its key on the chain, whose `confirmation_timeout` may be changed while it serves."""
+        return self._settler.signer
+
+    @property
     def address(self) -> str:
         """The account that pays for gas, and that payers of `upto` name in what they sign."""
-        return str(self._settler.signer.address)
+        return str(self.signer.address)
 
     def called(self, endpoint: Endpoint) -> list[Call]:
         return [call for call in self.calls if call.endpoint == endpoint]

@@ -168,6 +168,19 @@ class LocalChain:
         word, bit = nonce >> 8, nonce & 0xFF
         return await self.send(wallet, "Permit2", PERMIT2, "invalidateUnorderedNonces", word, 1 << bit)
 
+    async def cancel_authorization(self, wallet: Wallet, token: Token, nonce: bytes) -> str:
+        """What a payer does to take a signed EIP-3009 authorization back."""
+        fields = [{"name": "authorizer", "type": "address"}, {"name": "nonce", "type": "bytes32"}]
+        signature = wallet.account.sign_typed_data(
+            domain_data={**token.domain, "chainId": CHAIN_ID, "verifyingContract": token.address},
+            message_types={"CancelAuthorization": fields},
+            message_data={"authorizer": wallet.address, "nonce": nonce},
+        )
+        r, s = (number.to_bytes(32, "big") for number in (signature.r, signature.s))
+        return await self.send(
+            wallet, "Token", token.address, "cancelAuthorization", wallet.address, nonce, signature.v, r, s
+        )
+
     async def balance(self, token: Token, account: str) -> int:
         """In atomic units."""
         return int(await self.call("Token", token.address, "balanceOf", account))
