@@ -57,9 +57,7 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
     return _restrict(schema, lossless, param)
 
 
-def _restrict(schema: Any, lossless: bool, param: str) -> Any:
-    if not isinstance(schema, dict):
-        return schema
+def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
     kept: Schema = {}
     lost: Schema = {}
     for keyword, value in schema.items():
@@ -86,10 +84,15 @@ def _restrict(schema: Any, lossless: bool, param: str) -> Any:
 
 def _descend(keyword: str, value: Any, lossless: bool, param: str) -> Any:
     if keyword in _MAPS and isinstance(value, dict):
-        return {name: _restrict(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
+        return {name: _inner(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
     if keyword in _LISTS and isinstance(value, list):
-        return [_restrict(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
-    return _restrict(value, lossless, param) if keyword == "items" else value
+        return [_inner(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
+    return _inner(value, lossless, param) if keyword == "items" else value
+
+
+def _inner(schema: Any, lossless: bool, param: str) -> Any:
+    """A schema in a place where ``true`` and ``false`` are schemas too."""
+    return _restrict(schema, lossless, param) if isinstance(schema, dict) else schema
 
 
 def _enforced(keyword: str, value: Any) -> bool:

@@ -31,6 +31,10 @@ class NameMap:
         self._inbound[safe] = name
         return safe
 
+    def reserve(self, name: str) -> None:
+        """Keep ``name`` for the gateway's own use at the upstream; no name of the caller's becomes it."""
+        self._inbound.setdefault(name, name)
+
     def inbound(self, name: str) -> str:
         """What the caller calls the upstream's ``name``; one that was never sent is returned as it is."""
         return self._inbound.get(name, name)

@@ -92,7 +92,10 @@ def test_strict_refuses_what_would_be_lost(schema: dict[str, Any], param: str) -
     "schema",
     [
         {"type": "object", "properties": {"child": {"$ref": "#"}}},
-        {"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}},
+        {
+            "$ref": "#/$defs/a",
+            "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}},
+        },
         {"definitions": {"a": {"properties": {"x": {"$ref": "#/definitions/a"}}}}},
     ],
 )

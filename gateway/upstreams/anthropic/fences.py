@@ -7,6 +7,8 @@ _OPENING = re.compile(r"\s*```(?:json)?[ \t]*\r?\n", re.IGNORECASE)
 _MAY_OPEN = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json)?[ \t]*\r?)", re.IGNORECASE)
 _CLOSING = re.compile(r"\s*\n[ \t]*```")
 
+State = Literal["start", "plain", "fenced", "closed"]
+
 
 class FenceStripper:
     """The text of one answer, without a fence that opens it and what follows the fence that closes it.
@@ -17,7 +19,7 @@ class FenceStripper:
 
     def __init__(self) -> None:
         self._held = ""
-        self._state: Literal["start", "plain", "fenced", "closed"] = "start"
+        self._state: State = "start"
 
     def feed(self, text: str) -> str:
         """What can be shown after ``text``."""
@@ -25,7 +27,7 @@ class FenceStripper:
             return text
         self._held += text
         if self._state == "start":
-            self._open()
+            self._state = self._opening()
         if self._state == "fenced":
             return self._inside()
         return self._release() if self._state == "plain" else ""
@@ -34,12 +36,11 @@ class FenceStripper:
         """What is still to be shown at the end of the answer."""
         return self._release() if self._state == "start" else ""
 
-    def _open(self) -> None:
+    def _opening(self) -> State:
         if opening := _OPENING.match(self._held):
             self._held = self._held[opening.end() :]
-            self._state = "fenced"
-        elif not _MAY_OPEN.fullmatch(self._held):
-            self._state = "plain"
+            return "fenced"
+        return "start" if _MAY_OPEN.fullmatch(self._held) else "plain"
 
     def _inside(self) -> str:
         if closing := _CLOSING.search(self._held):

@@ -1,0 +1,134 @@
+"""Anthropic's answers as deltas: a stream's events, or a complete message taken as if it were one
+(facts/providers.md 3.11, 3.12, 12.2).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.catalog import Model
+from gateway.openai_api.deltas import Delta, Finish, Refusal, Served
+from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.upstreams.anthropic import errors
+from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader
+from gateway.upstreams.anthropic.usage import UsageCounter
+from gateway.upstreams.sse import Event
+
+_FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "refusal": "content_filter",
+}
+
+_decode = msgspec.json.Decoder().decode
+
+
+class AnthropicDecoder:
+    """One answer. ``done`` is called with the output of one that came to its end.
+
+    ``pause_turn`` is ``length``: the answer is unfinished, and going on needs another call. A stream in which the
+    answer begins anew, as some proxies send it, keeps the id of the first and the usage of the last beginning;
+    what was open is closed.
+    """
+
+    def __init__(self, model: Model, output: Output, done: Callable[[Output], None]) -> None:
+        self._model = model
+        self._output = output
+        self._done = done
+        self._usage = UsageCounter()
+        self._blocks: dict[int, BlockReader] = {}
+        self._current: str | None = None
+        self._stopped = False
+        self._finish = "stop"
+        self._handlers: dict[str, Callable[[Fields], Iterator[Delta]]] = {
+            "message_start": lambda event: self._message_start(event["message"]),
+            "content_block_start": lambda event: self._block_start(event["index"], event["content_block"]),
+            "content_block_delta": lambda event: self._blocks[event["index"]].grow(event["delta"]),
+            "content_block_stop": lambda event: self._block_stop(event["index"]),
+            "message_delta": lambda event: self._message_delta(event["delta"], event.get("usage")),
+            "message_stop": lambda event: self._message_stop(),
+            "error": self._error,
+        }
+
+    def feed(self, event: Event) -> Iterator[Delta]:
+        """The deltas of one event. Unknown types, ``ping`` among them, say nothing."""
+        try:
+            fields = _decode(event.data)
+            handler = self._handlers.get(fields["type"])
+            if handler is not None:
+                yield from handler(fields)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+            raise _unreadable() from None
+
+    def complete(self, body: bytes) -> Iterator[Delta]:
+        """The deltas of a complete message."""
+        try:
+            message = _decode(body)
+            if message["type"] == "error":
+                yield from self._error(message)
+            yield from self._message_start(message)
+            for index, block in enumerate(message["content"]):
+                yield from self._block_start(index, block)
+                yield from self._block_stop(index)
+            yield from self._message_delta(message, None)
+            yield from self._message_stop()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+            raise _unreadable() from None
+
+    def finish(self) -> Iterator[Delta]:
+        """The answer's end, held back until the stream's; raises upstream_truncated if it never came."""
+        if not self._stopped:
+            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        yield from self._output.finish()
+        self._done(self._output)
+        yield Finish(self._finish)
+
+    def _message_start(self, message: Fields) -> Iterator[Delta]:
+        again, current = self._current is not None, message["id"]
+        if again and current != self._current:
+            yield from self._close()
+            self._output.forget()
+        self._current = current
+        yield Served(model=message["model"], id=None if again else current)
+        yield self._usage.start(message.get("usage"))
+
+    def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:
+        self._blocks[index] = opened = reader(self._output, block)
+        yield from opened.start(block)
+
+    def _block_stop(self, index: int) -> Iterator[Delta]:
+        yield from self._blocks.pop(index).stop()
+
+    def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterator[Delta]:
+        if (reason := delta.get("stop_reason")) is not None:
+            self._finish = self._finish_reason(reason)
+            details = delta.get("stop_details") or {}
+            if reason == "refusal" and (explanation := details.get("explanation")):
+                yield Refusal(explanation)
+        if usage is not None:
+            yield self._usage.update(usage)
+
+    def _message_stop(self) -> Iterator[Delta]:
+        yield from self._close()
+        self._stopped = True
+
+    def _close(self) -> Iterator[Delta]:
+        """Stop the blocks that the upstream left open."""
+        for index in sorted(self._blocks):
+            yield from self._block_stop(index)
+
+    def _finish_reason(self, reason: str) -> str:
+        if reason == "tool_use":
+            return "tool_calls" if self._output.called else "stop"
+        return _FINISH_REASONS.get(reason, "stop")
+
+    def _error(self, fields: dict[str, Any]) -> Iterator[Delta]:
+        raise errors.from_message(self._model, fields)
+
+
+def _unreadable() -> GatewayError:
+    return upstream_error("upstream_bad_response", "The upstream's answer could not be read")

@@ -1,0 +1,246 @@
+"""The content blocks of an answer, each turned into deltas as it grows (facts/providers.md 3.11, 12.2)."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.openai_api.deltas import Delta, MessageField, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.upstreams.anthropic.fences import FenceStripper
+from gateway.upstreams.anthropic.partial_json import completion
+from gateway.upstreams.anthropic.replay import FORMAT
+from gateway.upstreams.anthropic.tools import JSON_TOOL
+from gateway.upstreams.names import NameMap
+
+Fields = dict[str, Any]
+
+
+class Output:
+    """What the blocks of one answer share.
+
+    ``calls`` are the finished tool calls as (id, name, arguments); ``thoughts`` the blocks to be sent back with them.
+    """
+
+    def __init__(self, names: NameMap, fences: FenceStripper | None) -> None:
+        self.names = names
+        self.calls: list[tuple[str, str, str]] = []
+        self.thoughts: list[Fields] = []
+        self.length = 0
+        self._fences = fences
+        self._call_count = 0
+        self._thought_count = 0
+
+    @property
+    def called(self) -> bool:
+        """A tool of the caller's was called."""
+        return self._call_count > 0
+
+    def next_call(self) -> int:
+        self._call_count += 1
+        return self._call_count - 1
+
+    def next_thought(self) -> int:
+        self._thought_count += 1
+        return self._thought_count - 1
+
+    def text(self, text: str) -> Iterator[Delta]:
+        if self._fences is not None:
+            text = self._fences.feed(text)
+        if text:
+            self.length += len(text)
+            yield Text(text)
+
+    def finish(self) -> Iterator[Delta]:
+        """Text held back until the answer's end."""
+        if self._fences is not None and (text := self._fences.finish()):
+            yield Text(text)
+
+    def forget(self) -> None:
+        """The answer starts again: what came before belongs to another one."""
+        self.calls.clear()
+        self.thoughts.clear()
+
+
+class BlockReader(Protocol):
+    """One content block. ``start`` gets the block as it begins, which in a complete answer is all of it."""
+
+    def start(self, block: Fields) -> Iterator[Delta]: ...
+
+    def grow(self, delta: Fields) -> Iterator[Delta]: ...
+
+    def stop(self) -> Iterator[Delta]: ...
+
+
+def reader(output: Output, block: Fields) -> BlockReader:
+    """The reader for a block that begins; kinds that the client has no use for are swallowed."""
+    match block.get("type"):
+        case "text":
+            return _Text(output)
+        case "thinking":
+            return _Thinking(output)
+        case "redacted_thinking":
+            return _RedactedThinking(output)
+        case "tool_use":
+            return _JsonAnswer(output) if block.get("name") == JSON_TOOL else _ToolUse(output)
+    return _Hidden()
+
+
+class _Hidden:
+    """Server-side tools, their results, and what is not known yet."""
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        yield from ()
+
+    def grow(self, delta: Fields) -> Iterator[Delta]:
+        yield from ()
+
+    def stop(self) -> Iterator[Delta]:
+        yield from ()
+
+
+class _Text:
+    """Visible text; citations of web pages become OpenAI's ``annotations`` over the whole block."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._from = output.length
+        self._citations: list[Fields] = []
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        self._citations += block.get("citations") or []
+        yield from self._output.text(block.get("text") or "")
+
+    def grow(self, delta: Fields) -> Iterator[Delta]:
+        if delta.get("type") == "text_delta":
+            yield from self._output.text(delta["text"])
+        elif delta.get("type") == "citations_delta":
+            self._citations.append(delta["citation"])
+
+    def stop(self) -> Iterator[Delta]:
+        annotations = [
+            {
+                "type": "url_citation",
+                "url_citation": {
+                    "url": citation["url"],
+                    "title": citation.get("title") or "",
+                    "start_index": self._from,
+                    "end_index": self._output.length,
+                },
+            }
+            for citation in self._citations
+            if citation.get("type") == "web_search_result_location"
+        ]
+        if annotations:
+            yield MessageField("annotations", annotations)
+
+
+class _Thinking:
+    """A thought and its signature; a thought kept from sight comes empty, with a signature."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._index = output.next_thought()
+        self._block = {"type": "thinking", "thinking": "", "signature": ""}
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        yield from self._piece(block.get("thinking") or "", block.get("signature") or "")
+
+    def grow(self, delta: Fields) -> Iterator[Delta]:
+        if delta.get("type") == "thinking_delta":
+            yield from self._piece(delta["thinking"], "")
+        elif delta.get("type") == "signature_delta":
+            yield from self._piece("", delta["signature"])
+
+    def stop(self) -> Iterator[Delta]:
+        self._output.thoughts.append(self._block)
+        yield from ()
+
+    def _piece(self, text: str, signature: str) -> Iterator[Delta]:
+        if text or signature:
+            self._block["thinking"] += text
+            self._block["signature"] += signature
+            yield Reasoning(text=text, signature=signature or None, format=FORMAT, index=self._index)
+
+
+class _RedactedThinking(_Hidden):
+    """A sealed thought, complete when it begins."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._index = output.next_thought()
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        self._output.thoughts.append({"type": "redacted_thinking", "data": block["data"]})
+        yield Reasoning(data=block["data"], format=FORMAT, index=self._index)
+
+
+class _Json:
+    """JSON that arrives in fragments, the first of which is often empty, and is whole JSON at the end."""
+
+    def __init__(self) -> None:
+        self._fragments: list[str] = []
+
+    def take(self, block: Fields) -> str:
+        """The text in a block that begins; the ``{}`` of a stream's block is a placeholder."""
+        return self.more(msgspec.json.encode(block["input"]).decode()) if block.get("input") else ""
+
+    def more(self, fragment: str) -> str:
+        self._fragments.append(fragment)
+        return fragment
+
+    def rest(self) -> str:
+        """What is missing at the end: ``{}`` where there was nothing, the other half of what broke off."""
+        text = "".join(self._fragments)
+        try:
+            msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            return self.more(completion(text))
+        return ""
+
+    def __str__(self) -> str:
+        return "".join(self._fragments)
+
+
+class _ToolUse:
+    """A call of one of the caller's tools."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._index = output.next_call()
+        self._arguments = _Json()
+        self._id = self._name = ""
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        self._id, self._name = block["id"], self._output.names.inbound(block["name"])
+        yield ToolCallStart(index=self._index, id=self._id, name=self._name)
+        yield from self._more(self._arguments.take(block))
+
+    def grow(self, delta: Fields) -> Iterator[Delta]:
+        if delta.get("type") == "input_json_delta":
+            yield from self._more(self._arguments.more(delta["partial_json"]))
+
+    def stop(self) -> Iterator[Delta]:
+        yield from self._more(self._arguments.rest())
+        self._output.calls.append((self._id, self._name, str(self._arguments)))
+
+    def _more(self, fragment: str) -> Iterator[Delta]:
+        if fragment:
+            yield ToolCallArguments(self._index, fragment)
+
+
+class _JsonAnswer:
+    """The call of the tool that stands in for structured output: its input is the answer's text."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._input = _Json()
+
+    def start(self, block: Fields) -> Iterator[Delta]:
+        yield from self._output.text(self._input.take(block))
+
+    def grow(self, delta: Fields) -> Iterator[Delta]:
+        if delta.get("type") == "input_json_delta":
+            yield from self._output.text(self._input.more(delta["partial_json"]))
+
+    def stop(self) -> Iterator[Delta]:
+        yield from self._output.text(self._input.rest())

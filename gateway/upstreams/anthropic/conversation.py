@@ -1,0 +1,177 @@
+"""OpenAI's messages as Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.errors import invalid_request, unsupported_value
+from gateway.openai_api.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionToolCall,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.anthropic.content import Block, blocks, marked, text_block
+from gateway.upstreams.names import NameMap
+
+
+class _Turn:
+    """One turn being put together. Tool results come before everything else in theirs."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.results: list[Block] = []
+        self.blocks: list[Block] = []
+
+    def wire(self) -> dict[str, Any]:
+        return {"role": self.role, "content": self.results + self.blocks}
+
+
+class Conversation:
+    """Takes the messages of a chat in order; ``system`` and ``turns`` are what goes into the body.
+
+    Every tool call must be answered in the turn that follows it, and every result must have its call: what is missing
+    is a 400 that names it, nothing is made up. ``thoughts`` are thinking blocks by position of their message.
+    """
+
+    def __init__(self, chat: Chat, names: NameMap, ids: NameMap, thoughts: Mapping[int, list[Block]]) -> None:
+        self.system: list[Block] = []
+        self._model = chat.model
+        self._names = names
+        self._ids = ids
+        self._turns: list[_Turn] = []
+        self._unanswered: dict[str, str] = {}
+        for position, message in enumerate(chat.request.messages):
+            self._add(message, f"messages[{position}]", thoughts.get(position, []))
+        self._check_answered()
+        self._end(len(chat.request.messages) - 1)
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        return [turn.wire() for turn in self._turns]
+
+    @property
+    def prefilled(self) -> bool:
+        """The last turn is the assistant's: the answer is to go on from there."""
+        return self._turns[-1].role == "assistant"
+
+    def _add(self, message: Message, where: str, thoughts: list[Block]) -> None:
+        match message:
+            case SystemMessage() | DeveloperMessage():
+                self._add_system(message, where)
+            case UserMessage():
+                self._extend("user", _marked_last(self._blocks(message.content, where), message.cache_control))
+            case AssistantMessage():
+                self._add_assistant(message, where, thoughts)
+            case ToolMessage():
+                self._add_result(message, where)
+            case _:
+                raise unsupported_value("Messages of role 'function' are not supported.", f"{where}.role")
+
+    def _blocks(self, content: Any, where: str) -> list[Block]:
+        return blocks(content, self._model, f"{where}.content")
+
+    def _add_system(self, message: SystemMessage | DeveloperMessage, where: str) -> None:
+        """Before the first turn: the system prompt. Later: a turn of its own, or marked text in the user's turn."""
+        found = _marked_last(self._blocks(message.content, where), message.cache_control)
+        if not self._turns:
+            self.system += found
+        elif self._model.traits.system_turns and not self._unanswered:
+            self._extend("system", found)
+        else:
+            self._extend("user", [block | {"text": f"<system>{block['text']}</system>"} for block in found])
+
+    def _add_assistant(self, message: AssistantMessage, where: str, thoughts: list[Block]) -> None:
+        if message.function_call is not None:
+            raise unsupported_value("'function_call' is not supported; use 'tool_calls'.", f"{where}.function_call")
+        found = [*thoughts, *self._blocks(message.content, where)]
+        if message.refusal and (refusal := text_block(message.refusal)):
+            found.append(refusal)
+        for index, call in enumerate(message.tool_calls or ()):
+            found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
+        if found and (not self._turns or self._turns[-1].role != "assistant"):
+            self._check_answered()
+        self._extend("assistant", _marked_last(found, message.cache_control))
+        self._unanswered |= {
+            call.id: f"{where}.tool_calls[{index}].id" for index, call in enumerate(message.tool_calls or ())
+        }
+
+    def _tool_use(self, call: ToolCall, where: str) -> Block:
+        if isinstance(call, FunctionToolCall):
+            name, arguments = call.function.name, _arguments(call.function.arguments, f"{where}.function.arguments")
+        else:
+            name, arguments = call.custom.name, {"input": call.custom.input}
+        return {
+            "type": "tool_use",
+            "id": self._ids.outbound(call.id),
+            "name": self._names.outbound(name),
+            "input": arguments,
+        }
+
+    def _add_result(self, message: ToolMessage, where: str) -> None:
+        if self._unanswered.pop(message.tool_call_id, None) is None:
+            raise invalid_request(
+                f"Invalid '{where}.tool_call_id': no preceding tool call with id '{message.tool_call_id[:128]}' is "
+                "waiting for a result.",
+                f"{where}.tool_call_id",
+            )
+        result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
+        content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
+        if content:
+            result["content"] = content
+        if message.is_error is not None:
+            result["is_error"] = message.is_error
+        self._turn("user").results.append(marked(result, message.cache_control))
+
+    def _extend(self, role: str, found: list[Block]) -> None:
+        if found:
+            self._turn(role).blocks += found
+
+    def _turn(self, role: str) -> _Turn:
+        if not self._turns or self._turns[-1].role != role:
+            self._turns.append(_Turn(role))
+        return self._turns[-1]
+
+    def _check_answered(self) -> None:
+        for call_id, where in self._unanswered.items():
+            raise invalid_request(
+                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
+            )
+
+    def _end(self, position: int) -> None:
+        """What Anthropic asks of the last turn: there is one, and an assistant's ends without blanks."""
+        where = f"messages[{position}]"
+        if not self._turns:
+            raise invalid_request("At least one message besides the system prompt must have content.", "messages")
+        if not self.prefilled:
+            return
+        if not self._model.traits.prefill:
+            raise unsupported_value(
+                f"The model '{self._model.id}' does not continue an assistant message; end with the user's.",
+                f"{where}.role",
+            )
+        last = self._turns[-1].blocks[-1]
+        if last["type"] == "text":
+            last["text"] = last["text"].rstrip()
+
+
+def _marked_last(found: list[Block], cache_control: dict[str, Any] | None) -> list[Block]:
+    """``found`` with a message's own cache breakpoint on its last block."""
+    return [*found[:-1], marked(found[-1], cache_control)] if found else found
+
+
+def _arguments(text: str, where: str) -> dict[str, Any]:
+    """A call's arguments as the object that Anthropic wants; no text at all is no arguments."""
+    try:
+        arguments = msgspec.json.decode(text) if text.strip() else {}
+    except (msgspec.DecodeError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise invalid_request(f"Invalid '{where}': expected a JSON object.", where)
+    return arguments

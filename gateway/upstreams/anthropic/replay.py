@@ -1,0 +1,100 @@
+"""Thinking blocks that go back to the model that thought them (facts/providers.md 3.8, 4).
+
+While tool calls are answered, the turn that made them has to begin with its thoughts, unchanged. They come from this
+gateway's own cache, or from the client: ``reasoning_details`` of Anthropic's format, or litellm's
+``thinking_blocks``. Thoughts of other vendors, of other models, and of turns that are over are left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.openai_api.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionToolCall,
+    ReasoningDetail,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.anthropic.content import Block
+from gateway.upstreams.signatures import SignatureCache
+
+FORMAT = "anthropic-claude-v1"
+
+
+def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
+    """Thinking blocks by position of the assistant message in the current round of tool calls.
+
+    Empty when no tool call is being answered. None when the thoughts of the calls being answered are lost.
+    """
+    turns = list(_round(chat))
+    known = {position: blocks for position, turn in turns if (blocks := _known(chat, cache, turn)) is not None}
+    if turns and turns[0][0] not in known:
+        return None
+    return {position: blocks for position, blocks in known.items() if blocks}
+
+
+def remember(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], blocks: list[Block]) -> None:
+    """Keep an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
+    for call_id, name, arguments in calls:
+        cache.remember(chat.caller, call_id, name, arguments, {"model": chat.model.upstream_id, "blocks": blocks})
+
+
+def _round(chat: Chat) -> Iterator[tuple[int, AssistantMessage]]:
+    """The assistant messages since the user last spoke, latest first, if the latest one's tool calls are answered."""
+    messages = list(enumerate(chat.request.messages))
+    while messages and isinstance(messages[-1][1], UserMessage | SystemMessage | DeveloperMessage):
+        messages.pop()
+    if not messages or not isinstance(messages[-1][1], ToolMessage):
+        return
+    for position, message in reversed(messages):
+        if isinstance(message, UserMessage):
+            return
+        if isinstance(message, AssistantMessage):
+            yield position, message
+
+
+def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
+    for call in message.tool_calls or ():
+        if isinstance(call, FunctionToolCall):
+            kept = cache.recall(chat.caller, call.id, call.function.name, call.function.arguments)
+            if kept is not None:
+                return kept["blocks"] if kept["model"] == chat.model.upstream_id else None
+    return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
+
+
+def _from_details(details: list[ReasoningDetail]) -> list[Block]:
+    """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index."""
+    blocks: list[Block] = []
+    index: int | None = None
+    for detail in details:
+        if detail.format != FORMAT:
+            continue
+        if detail.data is not None:
+            blocks.append({"type": "redacted_thinking", "data": detail.data})
+        elif blocks and blocks[-1]["type"] == "thinking" and detail.index == index is not None:
+            blocks[-1]["thinking"] += detail.text or ""
+            blocks[-1]["signature"] = detail.signature or blocks[-1]["signature"]
+        else:
+            blocks.append({"type": "thinking", "thinking": detail.text or "", "signature": detail.signature})
+        index = detail.index
+    return _whole(blocks)
+
+
+def _from_blocks(blocks: list[dict[str, Any]]) -> list[Block]:
+    """Blocks from litellm's key, with nothing in them but what Anthropic gave."""
+    keys = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
+    return _whole(
+        [
+            {"type": kind} | {key: block.get(key) for key in keys[kind]}
+            for block in blocks
+            if (kind := block.get("type")) in keys
+        ]
+    )
+
+
+def _whole(blocks: list[Block]) -> list[Block]:
+    """All of ``blocks``, or none when one lacks its signature: parts of a thought are refused."""
+    return blocks if all(isinstance(value, str) for block in blocks for value in block.values()) else []

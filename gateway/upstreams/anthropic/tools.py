@@ -1,0 +1,191 @@
+"""Tools and tool choice in Anthropic's form (facts/providers.md 3.5, 3.6, 3.10)."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
+from gateway.openai_api.messages import AssistantMessage, FunctionToolCall
+from gateway.openai_api.request import ChatRequest, FunctionTool, JsonSchema, JsonSchemaFormat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.anthropic.content import marked
+from gateway.upstreams.json_schema import restrict
+from gateway.upstreams.names import NameMap
+
+SEARCH_TOOL = "web_search"
+JSON_TOOL = "json_tool_call"
+MAX_STRICT = 20
+MAX_SEARCHES = 5
+
+_REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME_LIMIT = 128
+
+
+@dataclass(slots=True)
+class Toolset:
+    """``choice`` is the body's ``tool_choice``; ``dropped`` names what of the tools could not be honoured."""
+
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    choice: dict[str, Any] | None = None
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def forced(self) -> bool:
+        return self.choice is not None and self.choice["type"] in ("any", "tool")
+
+
+def name_map(chat: Chat) -> NameMap:
+    """The request's tool names as Anthropic takes them; our own tools' names are taken first."""
+    names = NameMap(_REFUSED, _NAME_LIMIT)
+    names.reserve(JSON_TOOL)
+    names.reserve(SEARCH_TOOL)
+    for tool in chat.request.tools or ():
+        if isinstance(tool, FunctionTool):
+            names.outbound(tool.function.name)
+    return names
+
+
+def id_map() -> NameMap:
+    """Tool-call ids, which other vendors write in other alphabets; never shortened."""
+    return NameMap(_REFUSED)
+
+
+def emulated_schema(chat: Chat) -> JsonSchema | None:
+    """What the answer has to look like, if a tool must see to it because the model has no structured output."""
+    match chat.request.response_format:
+        case JsonSchemaFormat(json_schema=wanted) if wanted.schema is not None and not chat.model.traits.json_schema:
+            return wanted
+    return None
+
+
+def toolset(chat: Chat, names: NameMap) -> Toolset:
+    """Everything about tools in the request; raises 400 for what Anthropic has no counterpart for."""
+    request = chat.request
+    if request.tools:
+        chosen = _declared(chat, names)
+    else:
+        chosen = _from_history(request, names)
+        if request.tool_choice not in (None, "auto", "none"):
+            raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    if request.web_search or request.web_search_options is not None:
+        chosen.tools.append(_search(request))
+        if not request.tools:
+            chosen.choice = None
+    if (wanted := emulated_schema(chat)) is not None:
+        _force_json(chat, wanted, chosen)
+    return chosen
+
+
+def _declared(chat: Chat, names: NameMap) -> Toolset:
+    request = chat.request
+    allowed, choice = _choice(request.tool_choice, names)
+    if request.parallel_tool_calls is False and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    tools: list[dict[str, Any]] = []
+    strict, relaxed = 0, False
+    for index, tool in enumerate(request.tools or ()):
+        if not isinstance(tool, FunctionTool):
+            raise unsupported_value("Custom tools are not supported with this model.", f"tools[{index}].type")
+        if allowed is not None and tool.function.name not in allowed:
+            continue
+        shape = _tool(tool, names, f"tools[{index}].function")
+        if tool.function.strict:
+            schema = _enforceable(chat, shape["input_schema"]) if strict < MAX_STRICT else None
+            relaxed |= schema is None
+            if schema is not None:
+                strict += 1
+                shape |= {"input_schema": schema, "strict": True}
+        tools.append(shape)
+    _check_choice(choice, tools)
+    return Toolset(tools, choice, ("tools.strict",) if relaxed else ())
+
+
+def _tool(tool: FunctionTool, names: NameMap, where: str) -> dict[str, Any]:
+    function = tool.function
+    schema = (
+        {"type": "object", "properties": {}}
+        if function.parameters is None
+        else {"type": "object", **function.parameters}
+    )
+    if schema["type"] != "object":
+        raise unsupported_value("The parameters of a tool must be of type 'object'.", f"{where}.parameters.type")
+    shape = {"name": names.outbound(function.name), "input_schema": schema}
+    if function.description:
+        shape["description"] = function.description
+    return marked(shape, tool.cache_control)
+
+
+def _enforceable(chat: Chat, schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema for ``strict``, or None where this model or this schema does not allow it."""
+    if not chat.model.traits.json_schema:
+        return None
+    try:
+        return restrict(schema, lossless=True, param="parameters")
+    except GatewayError:
+        return None
+
+
+def _choice(choice: str | dict[str, Any] | None, names: NameMap) -> tuple[set[str] | None, dict[str, Any]]:
+    """OpenAI's ``tool_choice`` as the names it leaves to choose from (None: all) and Anthropic's object."""
+    match choice:
+        case None | "auto":
+            return None, {"type": "auto"}
+        case "required":
+            return None, {"type": "any"}
+        case "none":
+            return None, {"type": "none"}
+        case {"type": "function", "function": {"name": str(name)}}:
+            return None, {"type": "tool", "name": names.outbound(name)}
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*tools]}}:
+            allowed = {tool["function"]["name"] for tool in tools if _names_function(tool)}
+            return allowed, {"type": "any" if mode == "required" else "auto"}
+    raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
+
+
+def _names_function(tool: Any) -> bool:
+    match tool:
+        case {"type": "function", "function": {"name": str()}}:
+            return True
+    return False
+
+
+def _check_choice(choice: dict[str, Any], tools: list[dict[str, Any]]) -> None:
+    if not tools:
+        raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
+    if choice["type"] == "tool" and choice["name"] not in {tool["name"] for tool in tools}:
+        raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", "tool_choice")
+
+
+def _from_history(request: ChatRequest, names: NameMap) -> Toolset:
+    """The tools that earlier turns called: Anthropic wants them declared, though none may be called now."""
+    used = {
+        names.outbound(call.function.name if isinstance(call, FunctionToolCall) else call.custom.name): None
+        for message in request.messages
+        if isinstance(message, AssistantMessage)
+        for call in message.tool_calls or ()
+    }
+    tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in used]
+    return Toolset(tools, {"type": "none"} if tools else None)
+
+
+def _search(request: ChatRequest) -> dict[str, Any]:
+    """Anthropic's own web search, as often as one answer may cost; ``search_context_size`` has no counterpart."""
+    tool: dict[str, Any] = {"type": "web_search_20250305", "name": SEARCH_TOOL, "max_uses": MAX_SEARCHES}
+    match request.web_search_options:
+        case {"user_location": {"approximate": dict(place)}}:
+            keys = ("city", "country", "region", "timezone")
+            tool["user_location"] = {"type": "approximate"} | {key: place[key] for key in keys if place.get(key)}
+    return tool
+
+
+def _force_json(chat: Chat, wanted: JsonSchema, chosen: Toolset) -> None:
+    """One tool that has to be called and whose input becomes the answer's text."""
+    schema = {"type": "object", **(wanted.schema or {})}
+    if schema["type"] != "object":
+        where = "response_format.json_schema.schema.type"
+        raise unsupported_value("The schema's type must be 'object' with this model.", where)
+    if chat.request.tools or any(tool["name"] == SEARCH_TOOL for tool in chosen.tools):
+        raise unsupported_value("'tools' and a JSON schema cannot be combined with this model.", "response_format")
+    tool = {"name": JSON_TOOL, "description": wanted.description or "Give the answer.", "input_schema": schema}
+    chosen.tools.append(tool)
+    chosen.choice = {"type": "tool", "name": JSON_TOOL}
