@@ -1,0 +1,211 @@
+"""What a payer signed: read strictly, checked field by field against our own terms, its signature recovered.
+
+Nothing is taken from the echo that the client sends beside it: a facilitator checks none of that (facts/x402.md
+1.10). All encodings of one authorization have one key, and what is forwarded is written anew from the parsed values.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from gateway.billing import eip712, evm, x402
+from gateway.billing.definitions import Contracts, Deadlines
+from gateway.billing.terms import PaymentTerms
+
+
+class RefusedPaymentError(Exception):
+    """A payment that is well formed and not acceptable; ``reason`` is x402's code for why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """One signed transfer, EIP-3009 or Permit2.
+
+    ``spender`` and ``facilitator`` are None where the message has no such field; ``token`` is None for EIP-3009,
+    whose token is the verifying contract. Times are Unix seconds; ``signature`` is in its normal form.
+    """
+
+    payer: bytes
+    payee: bytes
+    amount: int
+    nonce: int
+    valid_after: int
+    deadline: int
+    signature: bytes
+    token: bytes | None = None
+    spender: bytes | None = None
+    facilitator: bytes | None = None
+
+    @property
+    def is_permit2(self) -> bool:
+        return self.spender is not None
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """The x402 payload that a facilitator gets."""
+        signature = evm.as_hex(self.signature)
+        if not self.is_permit2:
+            return {"signature": signature, "authorization": self._transfer()}
+        return {"signature": signature, "permit2Authorization": self._permit()}
+
+    def _transfer(self) -> dict[str, Any]:
+        return {
+            "from": evm.checksummed(self.payer),
+            "to": evm.checksummed(self.payee),
+            "value": str(self.amount),
+            "validAfter": str(self.valid_after),
+            "validBefore": str(self.deadline),
+            "nonce": evm.as_hex(evm.word(self.nonce)),
+        }
+
+    def _permit(self) -> dict[str, Any]:
+        assert self.token is not None and self.spender is not None  # noqa: S101, PT018 - permit2 has both
+        witness = {"to": evm.checksummed(self.payee), "validAfter": str(self.valid_after)}
+        if self.facilitator is not None:
+            witness["facilitator"] = evm.checksummed(self.facilitator)
+        return {
+            "from": evm.checksummed(self.payer),
+            "permitted": {"token": evm.checksummed(self.token), "amount": str(self.amount)},
+            "spender": evm.checksummed(self.spender),
+            "nonce": str(self.nonce),
+            "deadline": str(self.deadline),
+            "witness": witness,
+        }
+
+
+def read(payload: x402.SchemePayload) -> Authorization:
+    """The authorization in a payload; raises MalformedPaymentError."""
+    try:
+        signature = eip712.normalise_signature(evm.hex_bytes(payload.signature))
+        if isinstance(payload.authorization, x402.Eip3009Authorization):
+            return _read_transfer(payload.authorization, signature)
+        if isinstance(payload.permit2_authorization, x402.Permit2Authorization):
+            return _read_permit(payload.permit2_authorization, signature)
+    except ValueError as error:
+        raise x402.MalformedPaymentError(f"payment authorization: {error}") from None
+    raise x402.MalformedPaymentError("payment payload holds no authorization")
+
+
+def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes) -> Authorization:
+    return Authorization(
+        payer=evm.address(wire.from_),
+        payee=evm.address(wire.to),
+        amount=evm.uint256(wire.value),
+        nonce=int.from_bytes(evm.bytes32(wire.nonce), "big"),
+        valid_after=evm.uint256(wire.valid_after),
+        deadline=evm.uint256(wire.valid_before),
+        signature=signature,
+    )
+
+
+def _read_permit(wire: x402.Permit2Authorization, signature: bytes) -> Authorization:
+    facilitator = wire.witness.facilitator
+    return Authorization(
+        payer=evm.address(wire.from_),
+        payee=evm.address(wire.witness.to),
+        amount=evm.uint256(wire.permitted.amount),
+        nonce=evm.uint256(wire.nonce, hexadecimal=True),
+        valid_after=evm.uint256(wire.witness.valid_after),
+        deadline=evm.uint256(wire.deadline),
+        signature=signature,
+        token=evm.address(wire.permitted.token),
+        spender=evm.address(wire.spender),
+        facilitator=None if facilitator is msgspec.UNSET else evm.address(facilitator),
+    )
+
+
+def check(
+    authorization: Authorization, terms: PaymentTerms, contracts: Contracts, deadlines: Deadlines, now: float
+) -> None:
+    """Compares every signed field with ``terms``; raises RefusedPaymentError on the first that differs.
+
+    ``now`` is Unix time. The deadline must leave time to answer and to settle, and lie so near that the nonce can
+    be remembered until then.
+    """
+    if authorization.is_permit2 != (terms.method == "permit2"):
+        raise RefusedPaymentError("unsupported_payload_type", f"this offer is paid by {terms.method}")
+    kind = "permit2" if authorization.is_permit2 else "invalid_exact_evm_payload_authorization"
+    least = now + deadlines.settle_margin_seconds + deadlines.least_answer_seconds
+    for passed, reason, message in (
+        *_permit2_checks(authorization, terms, contracts),
+        (authorization.payee == terms.payee, f"{kind}_recipient_mismatch", "signed for another payee"),
+        (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "signed for another amount than accepted"),
+        (authorization.valid_after <= now, f"{kind}_not_yet_valid", "not valid yet"),
+        (
+            authorization.deadline >= least,
+            f"{kind}_deadline_expired",
+            "expires before the answer could be given and settled",
+        ),
+        (
+            authorization.deadline <= now + deadlines.furthest_seconds,
+            f"{kind}_deadline_too_far",
+            f"valid for more than {deadlines.furthest_seconds} seconds",
+        ),
+    ):
+        if not passed:
+            raise RefusedPaymentError(reason, f"The payment authorization is {message}.")
+
+
+def _permit2_checks(
+    authorization: Authorization, terms: PaymentTerms, contracts: Contracts
+) -> tuple[tuple[bool, str, str], ...]:
+    if not authorization.is_permit2:
+        return ()
+    upto = terms.scheme == "upto"
+    proxy = evm.address(contracts.upto_proxy if upto else contracts.exact_proxy)
+    token = evm.address(terms.token.address)
+    facilitator = terms.facilitator if upto else None
+    return (
+        (authorization.token == token, "permit2_token_mismatch", "signed for another token"),
+        (authorization.spender == proxy, "invalid_permit2_spender", f"not for the {terms.scheme} proxy"),
+        (authorization.facilitator == facilitator, "upto_facilitator_mismatch", "signed for another facilitator"),
+    )
+
+
+def signed_by_payer(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bool:
+    """Whether the payer's own key signed; False says nothing about a payer that is a contract."""
+    return eip712.recover(digest(authorization, terms, contracts), authorization.signature) == authorization.payer
+
+
+def digest(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bytes:
+    """The EIP-712 digest of the authorization on the network and token of ``terms``."""
+    chain_id = terms.network.chain_id
+    if authorization.token is None or authorization.spender is None:
+        token = terms.token
+        return eip712.transfer_digest(
+            eip712.token_domain(token.name, token.version, chain_id, evm.address(token.address)),
+            payer=authorization.payer,
+            payee=authorization.payee,
+            value=authorization.amount,
+            valid_after=authorization.valid_after,
+            valid_before=authorization.deadline,
+            nonce=authorization.nonce,
+        )
+    return eip712.permit2_digest(
+        eip712.permit2_domain(chain_id, evm.address(contracts.permit2)),
+        token=authorization.token,
+        amount=authorization.amount,
+        spender=authorization.spender,
+        nonce=authorization.nonce,
+        deadline=authorization.deadline,
+        payee=authorization.payee,
+        facilitator=authorization.facilitator,
+        valid_after=authorization.valid_after,
+    )
+
+
+def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bytes:
+    """The 80 bytes that one payment is known by: chain id, contract that burns the nonce, payer, nonce."""
+    contract = contracts.permit2 if authorization.is_permit2 else terms.token.address
+    return (
+        terms.network.chain_id.to_bytes(8, "big")
+        + evm.address(contract)
+        + authorization.payer
+        + evm.word(authorization.nonce)
+    )

@@ -1,0 +1,248 @@
+"""The measured constants of payment: ``definitions.toml``, validated completely when it is loaded."""
+
+import re
+import tomllib
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+import msgspec
+
+Scheme = Literal["upto", "exact"]
+TransferMethod = Literal["eip3009", "permit2"]
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+class DefinitionsError(Exception):
+    """The definitions contradict themselves; says where."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Contracts(_Record, frozen=True):
+    """Addresses that are the same on every network."""
+
+    permit2: str
+    exact_proxy: str
+    upto_proxy: str
+
+
+class Network(_Record, frozen=True):
+    """An EVM chain, by its CAIP-2 id. A ``testnet``'s tokens are worth nothing."""
+
+    id: str
+    name: str
+    chain_id: int
+    block_seconds: int
+    testnet: bool
+
+
+class Feed(_Record, frozen=True):
+    """Where a token's price comes from and what of it is believed.
+
+    ``platform`` is CoinGecko's name of the chain. ``largest_step`` is the factor by which one reading may differ
+    from the last.
+    """
+
+    platform: str
+    lowest_usd: Decimal
+    highest_usd: Decimal
+    largest_step: Decimal
+
+
+class Token(_Record, frozen=True):
+    """An asset we take. ``name`` and ``version`` are its EIP-712 domain's; the price is either ``usd`` or a feed's."""
+
+    id: str
+    symbol: str
+    network: str
+    address: str
+    decimals: int
+    name: str
+    version: str
+    methods: tuple[TransferMethod, ...]
+    eip2612: bool
+    usd: Decimal | None = None
+    feed: Feed | None = None
+
+
+class Offer(_Record, frozen=True):
+    """One way to pay."""
+
+    scheme: Scheme
+    token: str
+    method: TransferMethod
+
+
+class Wire(_Record, frozen=True):
+    """Limits of the x402 headers; sizes in bytes of the encoded header."""
+
+    payment_header_bytes: int
+    required_header_bytes: int
+    json_depth: int
+
+
+class Quotes(_Record, frozen=True):
+    seconds: int
+    max_timeout_seconds: int
+    max_usd: Decimal
+
+
+class Deadlines(_Record, frozen=True):
+    settle_margin_seconds: int
+    least_answer_seconds: int
+    furthest_seconds: int
+
+
+class Exposure(_Record, frozen=True):
+    newcomer_usd: Decimal
+    growth: Decimal
+    ceiling_usd: Decimal
+
+
+class FacilitatorTimes(_Record, frozen=True):
+    verify_seconds: float
+    settle_seconds: float
+    job_seconds: float
+    poll_seconds: float
+    supported_refresh_seconds: float
+    supported_stale_seconds: float
+
+
+class SettlementTimes(_Record, frozen=True):
+    hold_seconds: float
+    retry_seconds: float
+    give_up_before_deadline_seconds: int
+    retain_seconds: int
+    sweep_seconds: float
+
+
+class PriceTimes(_Record, frozen=True):
+    refresh_seconds: float
+    stale_seconds: float
+    source_stale_seconds: float
+    confirmations: int
+
+
+class Definitions(_Record, frozen=True):
+    """Everything in the file; ``networks`` and ``tokens`` by their ids, ``offers`` in the order of preference."""
+
+    contracts: Contracts
+    networks: dict[str, Network]
+    tokens: dict[str, Token]
+    offers: tuple[Offer, ...]
+    wire: Wire
+    quotes: Quotes
+    deadlines: Deadlines
+    exposure: Exposure
+    facilitator: FacilitatorTimes
+    settlement: SettlementTimes
+    prices: PriceTimes
+
+    def network(self, token: Token) -> Network:
+        return self.networks[token.network]
+
+
+def load(text: str) -> Definitions:
+    """The definitions in a TOML text; raises DefinitionsError."""
+    try:
+        file = tomllib.loads(text)
+        for table in ("networks", "tokens"):
+            file[table] = {name: {"id": name, **fields} for name, fields in file[table].items()}
+        definitions = msgspec.convert(file, Definitions)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise DefinitionsError(str(error)) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DefinitionsError(f"networks and tokens must be tables of tables: {error!r}") from None
+    for problem in _problems(definitions):
+        raise DefinitionsError(problem)
+    return definitions
+
+
+@cache
+def bundled() -> Definitions:
+    """The definitions that ship with the gateway, read once."""
+    return load(resources.files("gateway.billing").joinpath("definitions.toml").read_text(encoding="utf-8"))
+
+
+def _problems(definitions: Definitions) -> list[str]:
+    problems = _contract_problems(definitions.contracts) + _number_problems(definitions)
+    for network in definitions.networks.values():
+        if network.id != f"eip155:{network.chain_id}":
+            problems.append(f"networks.{network.id}: chain_id {network.chain_id} is another network's")
+    for token in definitions.tokens.values():
+        problems += [f"tokens.{token.id}: {problem}" for problem in _token_problems(token, definitions)]
+    for position, offer in enumerate(definitions.offers):
+        problems += [f"offers[{position}]: {problem}" for problem in _offer_problems(offer, definitions)]
+    if not definitions.offers:
+        problems.append("offers: there is none")
+    if len(set(definitions.offers)) != len(definitions.offers):
+        problems.append("offers: one is listed twice")
+    return problems
+
+
+def _contract_problems(contracts: Contracts) -> list[str]:
+    return [
+        f"contracts.{name}: {address!r} is not an address"
+        for name, address in msgspec.structs.asdict(contracts).items()
+        if not _ADDRESS.fullmatch(address)
+    ]
+
+
+def _token_problems(token: Token, definitions: Definitions) -> list[str]:
+    twins = [
+        other.id
+        for other in definitions.tokens.values()
+        if other.id != token.id and other.network == token.network and other.address.lower() == token.address.lower()
+    ]
+    checks = {
+        f"unknown network {token.network!r}": token.network in definitions.networks,
+        f"{token.address!r} is not an address": bool(_ADDRESS.fullmatch(token.address)),
+        f"{token.decimals} decimals": 0 <= token.decimals <= 36,
+        "name and version must not be empty": bool(token.name and token.version and token.symbol),
+        "no transfer method": bool(token.methods),
+        f"the same contract as {twins}": not twins,
+        "one of usd and feed must be given": (token.usd is None) != (token.feed is None),
+        "usd must be positive": token.usd is None or token.usd > 0,
+        "the feed's band must be 0 < lowest_usd < highest_usd and its step above 1": token.feed is None
+        or (0 < token.feed.lowest_usd < token.feed.highest_usd and token.feed.largest_step > 1),
+    }
+    return [problem for problem, passed in checks.items() if not passed]
+
+
+def _offer_problems(offer: Offer, definitions: Definitions) -> list[str]:
+    token = definitions.tokens.get(offer.token)
+    if token is None:
+        return [f"unknown token {offer.token!r}"]
+    problems = []
+    if offer.method not in token.methods:
+        problems.append(f"{token.id} cannot be paid by {offer.method}")
+    if offer.scheme == "upto" and offer.method != "permit2":
+        problems.append("upto needs permit2")
+    return problems
+
+
+def _number_problems(definitions: Definitions) -> list[str]:
+    """Every limit is above zero, and those that bound one another do."""
+    sections: dict[str, Any] = {
+        name: msgspec.structs.asdict(getattr(definitions, name))
+        for name in ("wire", "quotes", "deadlines", "exposure", "facilitator", "settlement", "prices")
+    }
+    problems = [
+        f"{section}.{name}: must be above zero"
+        for section, values in sections.items()
+        for name, value in values.items()
+        if value <= 0
+    ]
+    deadlines, quotes = definitions.deadlines, definitions.quotes
+    if quotes.max_timeout_seconds < deadlines.settle_margin_seconds + deadlines.least_answer_seconds:
+        problems.append("quotes.max_timeout_seconds: leaves no time to answer and settle")
+    if deadlines.furthest_seconds < quotes.max_timeout_seconds:
+        problems.append("deadlines.furthest_seconds: refuses what quotes.max_timeout_seconds asks for")
+    if definitions.exposure.ceiling_usd < definitions.exposure.newcomer_usd:
+        problems.append("exposure.ceiling_usd: below newcomer_usd")
+    return problems

@@ -1,0 +1,38 @@
+"""What one payment was offered for: an offer of the definitions with an amount, a payee and a facilitator."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gateway.billing.definitions import Network, Scheme, Token, TransferMethod
+from gateway.billing.x402 import Requirements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentTerms:
+    """One offer that we made, in parsed form.
+
+    ``amount`` is the cap (upto) or the price (exact) in atomic units, ``rate`` the USD price of one whole token,
+    frozen when the offer was made. ``facilitator`` is the only address that may settle an upto payment.
+    ``requirements`` is the same on the wire.
+    """
+
+    scheme: Scheme
+    method: TransferMethod
+    token: Token
+    network: Network
+    amount: int
+    payee: bytes
+    facilitator: bytes | None
+    rate: Decimal
+    upfront: bool
+    quote_id: str
+    requirements: Requirements
+
+    @property
+    def amount_usd(self) -> Decimal:
+        return self.rate * self.amount * Decimal(10) ** -self.token.decimals
+
+    @property
+    def asset(self) -> str:
+        """Network and contract, the way balances and exposures are told apart."""
+        return f"{self.network.id}/{self.token.address.lower()}"

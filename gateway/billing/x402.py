@@ -1,0 +1,205 @@
+"""x402 v2 on the wire: its objects, and the headers that carry them as base64 of JSON (facts/x402.md 1.1, 1.2)."""
+
+import base64
+import binascii
+from typing import Any, TypeVar
+
+import msgspec
+
+VERSION = 2
+
+PAYMENT_REQUIRED = "PAYMENT-REQUIRED"
+PAYMENT_SIGNATURE = "PAYMENT-SIGNATURE"
+PAYMENT_RESPONSE = "PAYMENT-RESPONSE"
+V1_PAYMENT = "X-PAYMENT"
+
+EIP2612_EXTENSION = "eip2612GasSponsoring"
+
+T = TypeVar("T")
+
+
+class MalformedPaymentError(Exception):
+    """A header that no x402 v2 client sends; the message is for the caller."""
+
+
+class _Object(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    pass
+
+
+class Resource(_Object, frozen=True):
+    url: str
+    description: str = ""
+    mime_type: str = ""
+
+
+class Requirements(_Object, frozen=True):
+    """One element of ``accepts``. ``amount`` is in atomic units of ``asset``, as a decimal string."""
+
+    scheme: str
+    network: str
+    amount: str
+    asset: str
+    pay_to: str
+    max_timeout_seconds: int
+    extra: dict[str, Any] = {}
+
+
+class PaymentRequired(_Object, frozen=True):
+    """What a 402 offers."""
+
+    x402_version: int = msgspec.field(name="x402Version")
+    error: str
+    resource: Resource
+    accepts: list[Requirements]
+    extensions: dict[str, Any] = {}
+
+
+class _Signed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    pass
+
+
+class Eip3009Authorization(_Signed, frozen=True):
+    """``TransferWithAuthorization`` of the token itself."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    value: str
+    valid_after: str
+    valid_before: str
+    nonce: str
+
+
+class TokenPermissions(_Signed, frozen=True):
+    token: str
+    amount: str
+
+
+class Witness(_Signed, frozen=True):
+    """``facilitator`` is there in upto and only there."""
+
+    to: str
+    valid_after: str
+    facilitator: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Permit2Authorization(_Signed, frozen=True):
+    """``PermitWitnessTransferFrom`` of Permit2."""
+
+    from_: str = msgspec.field(name="from")
+    permitted: TokenPermissions
+    spender: str
+    nonce: str
+    deadline: str
+    witness: Witness
+
+
+class SchemePayload(_Signed, frozen=True):
+    """The scheme's data: a signature over exactly one of the two authorizations."""
+
+    signature: str
+    authorization: Eip3009Authorization | msgspec.UnsetType = msgspec.UNSET
+    permit2_authorization: Permit2Authorization | msgspec.UnsetType = msgspec.UNSET
+
+
+class PaymentPayload(_Object, frozen=True):
+    """What a client pays with. ``accepted`` stays as it came: its quote's MAC covers every key of it."""
+
+    x402_version: int = msgspec.field(name="x402Version")
+    payload: SchemePayload
+    accepted: dict[str, Any]
+    resource: dict[str, Any] | None = None
+    extensions: dict[str, Any] | None = None
+
+
+class SettleResponse(_Object, frozen=True):
+    """How a settlement ended; ``transaction`` is empty or the hash, also of a reverted or pending one."""
+
+    success: bool
+    transaction: str = ""
+    network: str = ""
+    payer: str | None = None
+    amount: str | None = None
+    error_reason: str | None = None
+    error_message: str | None = None
+
+
+class VerifyResponse(_Object, frozen=True):
+    is_valid: bool
+    payer: str | None = None
+    invalid_reason: str | None = None
+    invalid_message: str | None = None
+
+
+class SupportedKind(_Object, frozen=True):
+    x402_version: int = msgspec.field(name="x402Version")
+    scheme: str
+    network: str
+    extra: dict[str, Any] | None = None
+
+
+class Supported(_Object, frozen=True):
+    """What a facilitator can do; ``signers`` by CAIP-2 family (``eip155:*``) or network."""
+
+    kinds: list[SupportedKind]
+    extensions: list[str] = []
+    signers: dict[str, list[str]] = {}
+
+
+def read_payment(header: str, *, max_bytes: int, max_depth: int) -> PaymentPayload:
+    """The payload in a ``PAYMENT-SIGNATURE`` header; raises MalformedPaymentError."""
+    fields = _read_version_2(_decode_base64(header, max_bytes), max_depth)
+    try:
+        payment = msgspec.convert(fields, PaymentPayload)
+    except msgspec.ValidationError as error:
+        raise MalformedPaymentError(f"{PAYMENT_SIGNATURE}: {error}") from None
+    kinds = (payment.payload.authorization, payment.payload.permit2_authorization)
+    if sum(kind is not msgspec.UNSET for kind in kinds) != 1:
+        raise MalformedPaymentError(
+            f"{PAYMENT_SIGNATURE}: payload must hold exactly one of authorization and permit2Authorization"
+        )
+    return payment
+
+
+def write_header(value: PaymentRequired | SettleResponse) -> str:
+    """The header value of an object that we send."""
+    return base64.b64encode(msgspec.json.encode(value)).decode()
+
+
+def read_header(header: str, form: type[T], *, max_bytes: int = 65536) -> T:
+    """The object in a ``PAYMENT-REQUIRED`` or ``PAYMENT-RESPONSE`` header; raises MalformedPaymentError."""
+    try:
+        return msgspec.json.decode(_decode_base64(header, max_bytes), type=form)
+    except msgspec.DecodeError as error:
+        raise MalformedPaymentError(str(error)) from None
+
+
+def _decode_base64(header: str, max_bytes: int) -> bytes:
+    if len(header) > max_bytes:
+        raise MalformedPaymentError(f"payment header of {len(header)} bytes; at most {max_bytes} are read")
+    try:
+        return base64.b64decode(header.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise MalformedPaymentError("payment header is not standard base64") from None
+
+
+def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise MalformedPaymentError("payment header does not hold JSON") from None
+    if not isinstance(value, dict):
+        raise MalformedPaymentError("payment header does not hold a JSON object")
+    if _deeper_than(value, max_depth):
+        raise MalformedPaymentError(f"payment header is nested deeper than {max_depth} levels")
+    version = value.get("x402Version")
+    if version != VERSION or isinstance(version, bool | float):
+        raise MalformedPaymentError(f"x402Version must be {VERSION}")
+    return value
+
+
+def _deeper_than(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
