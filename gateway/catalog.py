@@ -202,6 +202,7 @@ class Catalog:
         for name in dict.fromkeys(bare + prefixed):
             if (other := self._names.setdefault(name, model)) is not model:
                 yield f"models.{model.id}: the name {name!r} already belongs to {other.id}"
+                return
 
 
 _LONGEST_NAME = 128

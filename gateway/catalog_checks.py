@@ -206,8 +206,10 @@ def _variants(model: Model, rates: Rates) -> Iterator[str]:
         yield from _under("long_context", _variant(long, rates))
         if long.over_tokens < 1 or (model.context_length is not None and long.over_tokens >= model.context_length):
             yield f"long_context.over_tokens: {long.over_tokens} is not within the context"
-        if all(map(_positive, (long.input, rates.input))) and long.input < rates.input:
-            yield "long_context.input: less than the standard rate"
+        standard = _priced(rates)
+        for kind, price in _priced(long).items():
+            if price.is_finite() and price < standard.get(kind, price):
+                yield f"long_context.{kind}: {price} is less than the standard rate"
     if announced := prices.announced:
         yield from _under("announced", _variant(announced, rates))
         if long or own_tiers:

@@ -1,0 +1,285 @@
+"""A catalogue that contradicts itself does not load, and says where: each broken one gets its own complaint only."""
+
+# ruff: noqa: E501 - a case is a row
+
+import pytest
+
+from gateway.catalog import Catalog, CatalogError, load
+
+SOUND = """
+[providers.acme]
+name = "Acme"
+base_url = "https://api.acme.example/v1"
+key_variable = "ACME_API_KEY"
+base_url_variable = "ACME_BASE_URL"
+injected_key = "acme_api_key"
+prefixes = ["ac-me"]
+
+[providers.acme.traits]
+logit_bias = false
+
+[providers.other]
+name = "Other"
+base_url = "https://other.example"
+key_variable = "OTHER_API_KEY"
+base_url_variable = "OTHER_BASE_URL"
+injected_key = "other_api_key"
+
+[models.text]
+provider = "acme"
+upstream_id = "text-2025-01-01"
+aliases = ["words"]
+released = 2025-01-01
+retires_on = 2026-01-01
+replacement = "thinker"
+context_length = 1000
+max_input_tokens = 900
+max_output_tokens = 100
+inputs = ["text", "image"]
+prices.source = "a list"
+prices.rates = { input = "2", output = "8", cached_input = "1", cache_write_5m = "3", cache_write_1h = "4" }
+prices.tiers.flex = "0.5"
+prices.tiers.priority = { input = "4", output = "16", cached_input = "2", cache_write_5m = "6", cache_write_1h = "8" }
+prices.regions.us = "1.1"
+prices.per_web_search = "0.01"
+traits.verbosity = ["low", "high"]
+traits.tool_result_images = true
+traits.output_within_context = true
+
+[models.thinker]
+provider = "acme"
+upstream_id = "thinker-1"
+retires_on = 2027-01-01
+replacement = "budgeter"
+rerouted = true
+context_length = 1000
+prices.source = "a list"
+prices.rates = { input = "1", output = "2", audio_input = "3", cached_audio_input = "0.5" }
+prices.long_context = { over_tokens = 500, input = "2", output = "4", audio_input = "6", cached_audio_input = "4" }
+traits.sampling = "without_effort"
+traits.thinking = "effort"
+traits.efforts = ["none", "low", "high"]
+traits.default_effort = "low"
+traits.signatures = true
+
+[models.budgeter]
+provider = "acme"
+upstream_id = "budgeter"
+context_length = 1000
+max_output_tokens = 100
+outputs = ["text", "image"]
+prices.source = "a list"
+prices.rates = { input = "1", output = "2", image_output = "30" }
+prices.announced = { starts_on = 2027-01-01, input = "2", output = "4", image_output = "60" }
+traits.thinking = "budget"
+traits.thinking_budget = [10, 99]
+traits.default_effort = "none"
+
+[models.level]
+provider = "other"
+upstream_id = "level-9"
+context_length = 1000
+prices.source = "a list"
+prices.rates = { input = "1", output = "2" }
+traits.thinking = "level"
+traits.efforts = ["low"]
+traits.thinking_off = false
+
+[models.picture]
+provider = "other"
+upstream_id = "picture"
+endpoint = "images"
+outputs = ["image"]
+prices.source = "a list"
+prices.per_image = "0.05"
+
+[models.picture.traits]
+stop = false
+logprobs = false
+tools = false
+parallel_tool_calls = false
+json_object = false
+json_schema = false
+json_with_tools = false
+"""
+
+
+def complaints(text: str) -> tuple[str, ...]:
+    with pytest.raises(CatalogError) as caught:
+        load(text)
+    assert str(caught.value) == "\n".join(caught.value.complaints)
+    return caught.value.complaints
+
+
+def broken(old: str, new: str) -> str:
+    assert SOUND.count(old) == 1, f"{old!r} occurs {SOUND.count(old)} times"
+    return SOUND.replace(old, new)
+
+
+def test_the_sound_catalogue_loads() -> None:
+    catalog = load(SOUND)
+    assert isinstance(catalog, Catalog)
+    assert catalog.find("ac-me/words").id == "text"
+    assert catalog.models["text"].traits.logit_bias is False
+    assert catalog.models["level"].traits.logit_bias is True
+
+
+def test_a_model_may_override_its_providers_traits() -> None:
+    text = broken("traits.verbosity", "traits.logit_bias = true\ntraits.verbosity")
+    assert load(text).models["text"].traits.logit_bias is True
+
+
+CASES = [
+    # Providers.
+    ('"https://api.acme.example/v1"', '"http://api.acme.example/v1"', "providers.acme.base_url: 'http://api.acme.example/v1' is not an https URL without a final slash"),
+    ('"https://other.example"', '"https://other.example/"', "providers.other.base_url: 'https://other.example/' is not an https URL without a final slash"),
+    ('"OTHER_API_KEY"', '"ACME_API_KEY"', "providers.other.key_variable: 'ACME_API_KEY' already belongs to acme"),
+    ('"OTHER_BASE_URL"', '"ACME_BASE_URL"', "providers.other.base_url_variable: 'ACME_BASE_URL' already belongs to acme"),
+    ('"other_api_key"', '"acme_api_key"', "providers.other.injected_key: 'acme_api_key' already belongs to acme"),
+    ('prefixes = ["ac-me"]', 'prefixes = ["other"]', "providers.other.prefixes: 'other' already belongs to acme"),
+    # Names.
+    ('aliases = ["words"]', 'aliases = ["thinker-1"]', "models.thinker: the name 'thinker-1' already belongs to text"),
+    ('aliases = ["words"]', 'aliases = ["THINKER-1"]', "models.thinker: the name 'thinker-1' already belongs to text"),
+    ('aliases = ["words"]', 'aliases = ["other/level-9"]', "models.level: the name 'other/level-9' already belongs to text"),
+    ('aliases = ["words"]', 'aliases = ["words", "words"]', "models.text.aliases: 'words' is repeated"),
+    ('aliases = ["words"]', 'aliases = ["text"]', "models.text.aliases: 'text' is repeated"),
+    ('aliases = ["words"]', 'aliases = [" words"]', "models.text.aliases: ' words' is empty or has blanks around it"),
+    ('upstream_id = "picture"', 'upstream_id = ""', "models.picture.aliases: '' is empty or has blanks around it"),
+    # Limits and modalities.
+    ("context_length = 1000\nmax_input", "max_input", "models.text.context_length: missing"),
+    ("max_input_tokens = 900", "max_input_tokens = 0", "models.text.max_input_tokens: 0 is not positive"),
+    ("max_input_tokens = 900", "max_input_tokens = 1001", "models.text.max_input_tokens: 1001 is more than context_length"),
+    ("max_output_tokens = 100\ninputs", "max_output_tokens = 1001\ninputs", "models.text.max_output_tokens: 1001 is more than context_length"),
+    ("max_output_tokens = 100\ninputs", "max_output_tokens = -1\ninputs", "models.text.max_output_tokens: -1 is not positive"),
+    ('inputs = ["text", "image"]', 'inputs = ["image"]', "models.text.inputs: no text"),
+    ('inputs = ["text", "image"]', 'inputs = ["text", "image", "text"]', "models.text.inputs: 'text' is repeated"),
+    ('outputs = ["text", "image"]', 'outputs = ["image"]', "models.budgeter.outputs: no text"),
+    ('outputs = ["text", "image"]', 'outputs = ["text", "image", "image"]', "models.budgeter.outputs: 'image' is repeated"),
+    ('outputs = ["image"]', 'outputs = ["text", "image"]', "models.picture.outputs: an images endpoint delivers pictures only"),
+    # Ends of life.
+    ("retires_on = 2026-01-01", "retires_on = 2025-01-01", "models.text.retires_on: not after released"),
+    ('replacement = "thinker"', "", "models.text.replacement: missing for a model that retires"),
+    ('replacement = "thinker"', 'replacement = "nobody"', "models.text.replacement: unknown model 'nobody'"),
+    ('replacement = "thinker"', 'replacement = "text"', "models.text.replacement: text does not outlive the model"),
+    ('replacement = "thinker"', 'replacement = "picture"', "models.text.replacement: picture is served by another endpoint"),
+    ("retires_on = 2027-01-01", "retires_on = 2026-01-01", "models.text.replacement: thinker does not outlive the model"),
+    ("retires_on = 2027-01-01\n", "", "models.thinker.replacement: the model has no retires_on"),
+    ('outputs = ["text", "image"]', 'outputs = ["text", "image"]\nrerouted = true', "models.budgeter.rerouted: there is no replacement to be rerouted to"),
+    # Prices.
+    ('prices.source = "a list"\nprices.per_image', 'prices.source = " "\nprices.per_image', "models.picture.prices.source: missing"),
+    ('per_image = "0.05"', 'per_image = "0"', "models.picture.prices.per_image: 0 is not a positive number"),
+    ('per_image = "0.05"', 'per_image = "NaN"', "models.picture.prices.per_image: NaN is not a positive number"),
+    ('per_image = "0.05"', 'per_web_search = "1"', "models.picture.prices.per_image: missing for an images endpoint"),
+    ('per_image = "0.05"', 'per_image = "0.05"\nprices.rates = { input = "1", output = "2" }', "models.picture.prices.rates: an images endpoint charges by picture"),
+    ('per_image = "0.05"', 'per_image = "0.05"\nprices.regions.us = "1.1"', "models.picture.prices.regions: without rates"),
+    ('per_image = "0.05"', 'per_image = "0.05"\nprices.tiers.flex = "0.5"', "models.picture.prices.tiers: without rates"),
+    ('per_web_search = "0.01"', 'per_web_search = "-1"', "models.text.prices.per_web_search: -1 is not a positive number"),
+    ('per_web_search = "0.01"', 'per_grounded_prompt = "Infinity"', "models.text.prices.per_grounded_prompt: Infinity is not a positive number"),
+    ('per_web_search = "0.01"', 'per_image = "1"', "models.text.prices.per_image: only an images endpoint charges by picture"),
+    ('per_web_search = "0.01"', 'per_web_search = "0.01"\nprices.per_grounded_prompt = "0.02"', "models.text.prices.per_grounded_prompt: a search is charged by query or by prompt, not both"),
+    ('prices.rates = { input = "1", output = "2" }\ntraits.thinking = "level"', 'traits.thinking = "level"', "models.level.prices.rates: missing"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "0", output = "2" }', "models.level.prices.rates.input: 0 is not a positive number"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "-2" }', "models.level.prices.rates.output: -2 is not a positive number"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "sNaN" }', "models.level.prices.rates.output: sNaN is not a positive number"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", cached_input = "1.1" }', "models.level.prices.rates.cached_input: 1.1 is more than input"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", cached_audio_input = "0.1" }', "models.level.prices.rates.cached_audio_input: without audio_input"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", cache_write_5m = "1" }', "models.level.prices.rates.cache_write_5m: goes with cache_write_1h"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", cache_write_5m = "0.9", cache_write_1h = "1" }', "models.level.prices.rates.input: 1 is more than cache_write_5m"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", cache_write_5m = "3", cache_write_1h = "2" }', "models.level.prices.rates.cache_write_5m: 3 is more than cache_write_1h"),
+    ('rates = { input = "1", output = "2" }', 'rates = { input = "1", output = "2", image_output = "3" }', "models.level.prices.rates.image_output: goes with image among the outputs"),
+    ('audio_input = "3", cached_audio_input = "0.5"', 'audio_input = "3", cached_audio_input = "3.5"', "models.thinker.prices.rates.cached_audio_input: 3.5 is more than audio_input"),
+    ('rates = { input = "1", output = "2", image_output = "30" }', 'rates = { input = "1", output = "40", image_output = "30" }', "models.budgeter.prices.rates.output: 40 is more than image_output"),
+    ("over_tokens = 500", "over_tokens = 1000", "models.thinker.prices.long_context.over_tokens: 1000 is not within the context"),
+    ("over_tokens = 500", "over_tokens = 0", "models.thinker.prices.long_context.over_tokens: 0 is not within the context"),
+    ('over_tokens = 500, input = "2"', 'over_tokens = 500, input = "0.5"', "models.thinker.prices.long_context.input: 0.5 is less than the standard rate"),
+    ('output = "4", audio_input = "6"', 'output = "1", audio_input = "6"', "models.thinker.prices.long_context.output: 1 is less than the standard rate"),
+    ('audio_input = "6", cached_audio_input = "4" }', 'audio_input = "6" }', "models.thinker.prices.long_context.cached_audio_input: priced here or in the standard rates only"),
+    ('image_output = "60" }', 'image_output = "60", cached_input = "1" }', "models.budgeter.prices.announced.cached_input: priced here or in the standard rates only"),
+    ('image_output = "60" }', 'image_output = "-60" }', "models.budgeter.prices.announced.image_output: -60 is not a positive number"),
+    ("prices.announced =", 'prices.long_context = { over_tokens = 5, input = "1", output = "2", image_output = "30" }\nprices.announced =', "models.budgeter.prices.announced: would have to announce the long context and tier rates as well"),
+    ("prices.announced =", 'prices.tiers.flex = { input = "1", output = "2", image_output = "30" }\nprices.announced =', "models.budgeter.prices.announced: would have to announce the long context and tier rates as well"),
+    ("prices.long_context =", 'prices.tiers.flex = { input = "1", output = "2", audio_input = "3", cached_audio_input = "1" }\nprices.long_context =', "models.thinker.prices.tiers.flex: has to be a factor, because of the long context rates"),
+    ('prices.tiers.flex = "0.5"', 'prices.tiers.flexible = "0.5"', "models.text.prices.tiers.flexible: unknown tier"),
+    ('prices.tiers.flex = "0.5"', 'prices.tiers.flex = "1"', "models.text.prices.tiers.flex: 1 is not a factor below 1"),
+    ('prices.tiers.flex = "0.5"', 'prices.tiers.flex = "0"', "models.text.prices.tiers.flex: 0 is not a factor below 1"),
+    ('prices.tiers.flex = "0.5"', 'prices.tiers.fast = "0.5"', "models.text.prices.tiers.fast: 0.5 is not a factor from 1"),
+    ('input = "4", output = "16"', 'input = "-4", output = "16"', "models.text.prices.tiers.priority.input: -4 is not a positive number"),
+    ('prices.regions.us = "1.1"', 'prices.regions.eu = "1.1"', "models.text.prices.regions.eu: unknown region"),
+    ('prices.regions.us = "1.1"', 'prices.regions.us = "0.9"', "models.text.prices.regions.us: 0.9 is not a factor from 1"),
+    ('prices.regions.us = "1.1"', 'prices.regions.us = "NaN"', "models.text.prices.regions.us: NaN is not a factor from 1"),
+    # Thinking.
+    ('efforts = ["none", "low", "high"]', 'efforts = ["none", "high", "low"]', "models.thinker.traits.efforts: not in the order none, minimal, low, medium, high, xhigh, max"),
+    ('efforts = ["none", "low", "high"]', 'efforts = ["none", "low", "low", "high"]', "models.thinker.traits.efforts: not in the order none, minimal, low, medium, high, xhigh, max"),
+    ('default_effort = "low"', 'default_effort = "medium"', "models.thinker.traits.default_effort: medium is not one of the efforts"),
+    ('default_effort = "low"', 'thinking_off = false', "models.thinker.traits.thinking_off: goes with the effort none"),
+    ('traits.efforts = ["low"]\n', "", "models.level.traits.efforts: missing for thinking by level"),
+    ('traits.efforts = ["low"]\ntraits.thinking_off = false', 'traits.efforts = ["low"]', "models.level.traits.thinking_off: thinking by level cannot be switched off"),
+    ('traits.efforts = ["low"]', 'traits.efforts = ["low"]\ntraits.default_effort = "none"', "models.level.traits.default_effort: none is not one of the efforts"),
+    ('traits.verbosity', 'traits.efforts = ["low"]\ntraits.verbosity', "models.text.traits.efforts: the model does not think"),
+    ('traits.verbosity', 'traits.default_effort = "none"\ntraits.verbosity', "models.text.traits.default_effort: the model does not think"),
+    ('traits.verbosity', 'traits.signatures = true\ntraits.verbosity', "models.text.traits.signatures: the model does not think"),
+    ('traits.verbosity', 'traits.thinking_off = false\ntraits.verbosity', "models.text.traits.thinking_off: the model does not think"),
+    ('traits.verbosity', 'traits.thinking_budget = [1, 2]\ntraits.verbosity', "models.text.traits.thinking_budget: goes with thinking by budget"),
+    ("traits.thinking_budget = [10, 99]\n", "", "models.budgeter.traits.thinking_budget: goes with thinking by budget"),
+    ("[10, 99]", "[10, 100]", "models.budgeter.traits.thinking_budget: 100 leaves no room for an answer"),
+    ("[10, 99]", "[50, 50]", "models.budgeter.traits.thinking_budget: 50 to 50 is no range"),
+    ("[10, 99]", "[0, 99]", "models.budgeter.traits.thinking_budget: 0 to 99 is no range"),
+    # Parameters.
+    ('verbosity = ["low", "high"]', 'verbosity = ["high", "low"]', "models.text.traits.verbosity: not in the order low, medium, high"),
+    ('traits.verbosity', 'traits.max_choices = 0\ntraits.verbosity', "models.text.traits.max_choices: 0 is not between 1 and 128"),
+    ('traits.verbosity', 'traits.max_choices = 129\ntraits.verbosity', "models.text.traits.max_choices: 129 is not between 1 and 128"),
+    ('traits.verbosity', 'traits.sampling = "without_effort"\ntraits.verbosity', "models.text.traits.sampling: without_effort needs the effort none"),
+    ('traits.verbosity', 'traits.tools = false\ntraits.json_with_tools = false\ntraits.verbosity', "models.text.traits.parallel_tool_calls: without tools"),
+    ('traits.verbosity', 'traits.tools = false\ntraits.parallel_tool_calls = false\ntraits.verbosity', "models.text.traits.json_with_tools: without tools or without JSON"),
+    ('traits.verbosity', 'traits.json_schema = false\ntraits.json_object = false\ntraits.verbosity', "models.text.traits.json_with_tools: without tools or without JSON"),
+    ('inputs = ["text", "image"]', 'inputs = ["text", "audio"]', "models.text.traits.tool_result_images: the model reads no images"),
+    ("max_output_tokens = 100\ninputs", "inputs", "models.text.traits.output_within_context: without max_output_tokens"),
+    ("[models.picture.traits]\nstop = false", "[models.picture.traits]", "models.picture.traits.stop: an images endpoint has none"),
+    ("\nlogprobs = false", "", "models.picture.traits.logprobs: an images endpoint has none"),
+    ("\njson_schema = false", "", "models.picture.traits.json_schema: an images endpoint has none"),
+    ("\njson_object = false", "", "models.picture.traits.json_object: an images endpoint has none"),
+    ("\ntools = false", "", "models.picture.traits.tools: an images endpoint has none"),
+    ("\ntools = false", '\ntools = false\nmax_completion_tokens = true', "models.picture.traits.max_completion_tokens: an images endpoint has none"),
+    ("\ntools = false", '\ntools = false\nthinking = "switch"\nefforts = ["low"]', "models.picture.traits.thinking: an images endpoint has none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "complaint"), CASES, ids=[case[2] for case in CASES])
+def test_a_broken_catalogue_says_what_is_wrong(old: str, new: str, complaint: str) -> None:
+    assert complaints(broken(old, new)) == (complaint,)
+
+
+def test_an_unknown_provider() -> None:
+    found = complaints(
+        broken('provider = "acme"\nupstream_id = "budgeter"', 'provider = "nobody"\nupstream_id = "budgeter"')
+    )
+    assert found == ("models.budgeter.provider: unknown provider 'nobody'",)
+
+
+def test_all_complaints_come_at_once() -> None:
+    text = broken("[10, 99]", "[0, 99]").replace('per_image = "0.05"', 'per_image = "0"')
+    assert len(complaints(text)) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('provider = "acme"\nupstream_id = "budgeter"', 'upstream_id = "budgeter"', "models.budgeter: Object missing required field `provider`"),
+        ("[10, 99]", '["ten", 99]', "models.budgeter: Expected `int`, got `str` - at `$.traits.thinking_budget[0]`"),
+        ('per_image = "0.05"', 'per_picture = "0.05"', "models.picture: Object contains unknown field `per_picture` - at `$.prices`"),
+        ('name = "Other"', "", "providers.other: Object missing required field `name`"),
+        ('efforts = ["low"]', 'efforts = ["lower"]', "models.level: Invalid enum value 'lower' - at `$.traits.efforts[0]`"),
+        ("logit_bias = false", "logit_bias = 0", "models.text: Expected `bool`, got `int` - at `$.traits.logit_bias`"),
+    ],
+)  # fmt: skip
+def test_a_field_of_the_wrong_kind(old: str, new: str, complaint: str) -> None:
+    assert complaints(broken(old, new)) == (complaint,)
+
+
+def test_text_that_is_not_toml() -> None:
+    (complaint,) = complaints("[models")
+    assert complaint.startswith("Expected ']' at the end of a table declaration")
+
+
+def test_a_file_without_models() -> None:
+    assert complaints("[providers]") == ("Object missing required field `models`",)
