@@ -37,11 +37,6 @@ def prompt_tokens(body: dict[str, Any]) -> int:
     return -(-size // _BYTES_PER_TOKEN) + media * _MEDIUM_TOKENS
 
 
-def text_tokens(text: str) -> int:
-    """About how many tokens ``text`` is; never 0 for text that is not empty."""
-    return -(-_size(text) // _BYTES_PER_TOKEN)
-
-
 def _measure(value: Any) -> tuple[int, int]:
     """Bytes of text, keys included, and number of media in a decoded JSON value, however deep it is nested."""
     size = media = 0

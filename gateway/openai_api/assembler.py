@@ -51,7 +51,7 @@ class Assembler:
     """Puts one answer together.
 
     ``usage`` is the last one that arrived, ``served`` what the upstream said of itself. ``produced`` counts the
-    characters of text, thought and arguments, for estimates.
+    bytes of text, thought and arguments, for estimates.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Assembler:
         if type(delta) is Text:
             choice = self._choice(delta.choice)
             choice.text.append(delta.text)
-            self.produced += len(delta.text)
+            self.produced += _size(delta.text)
             if delta.logprobs is not None:
                 choice.logprobs.append(delta.logprobs)
             return
@@ -81,9 +81,9 @@ class Assembler:
         if isinstance(delta, Usage | Served):
             self.add(delta)
         elif isinstance(delta, Text | Refusal | Reasoning):
-            self.produced += len(delta.text)
+            self.produced += _size(delta.text)
         elif isinstance(delta, ToolCallArguments):
-            self.produced += len(delta.arguments)
+            self.produced += _size(delta.arguments)
 
     def extend(self, deltas: Iterable[Delta]) -> None:
         for delta in deltas:
@@ -132,18 +132,18 @@ class Assembler:
         match delta:
             case ToolCallArguments(index=index, arguments=arguments):
                 choice.arguments[index].append(arguments)
-                self.produced += len(arguments)
+                self.produced += _size(arguments)
             case ToolCallStart(index=index):
                 choice.calls[index] = delta
                 choice.arguments[index] = []
             case Reasoning(text=text):
                 choice.reasoning.append(text)
-                self.produced += len(text)
+                self.produced += _size(text)
                 if delta.format is not None:
                     merge_detail(choice.details, reasoning_detail(delta))
             case Refusal(text=text):
                 choice.refusal.append(text)
-                self.produced += len(text)
+                self.produced += _size(text)
             case Image(url=url):
                 choice.images.append(url)
             case MessageField(name=name, value=value):
@@ -151,6 +151,10 @@ class Assembler:
                 choice.fields[name] = known + value if isinstance(known, list) and isinstance(value, list) else value
             case Finish(reason=reason):
                 choice.finish = reason
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def tool_call(start: ToolCallStart, arguments: str) -> dict[str, Any]:

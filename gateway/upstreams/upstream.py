@@ -1,7 +1,7 @@
 """A vendor as the exchange sees it: a chat goes in, batches of deltas come out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -109,7 +109,7 @@ class Answering:
         self._closed = True
         self._response.close()
 
-    async def batches(self) -> AsyncIterator[list[Delta]]:
+    async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """Deltas, those of one network read together. Ends early after ``close``; raises GatewayError."""
         try:
             if self._call.stream and self._is_event_stream():
@@ -128,7 +128,7 @@ class Answering:
         """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
         return self._response.content_type != "application/json"
 
-    async def _events(self) -> AsyncIterator[list[Delta]]:
+    async def _events(self) -> AsyncGenerator[list[Delta], None]:
         reader = SSEReader()
         decoder = self._adapter.decoder(self._chat)
         batch: list[Delta] = []
@@ -155,7 +155,7 @@ class Answering:
             yield batch
         raise failure
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
         try:
             async for chunk in self._response.content.iter_any():
                 self._last_read = self._loop.time()

@@ -1,0 +1,47 @@
+"""The two ways of not being paid: serving for free on purpose, and refusing to serve."""
+
+from gateway.billing.payment import Bill, Order, Payment, Receipt
+from gateway.openai_api.errors import Fault, GatewayError
+
+
+class FreeOfCharge:
+    """The payment of a request that nobody pays for."""
+
+    output_limit: int | None = None
+    seconds: float | None = None
+
+    async def settle(self, bill: Bill) -> Receipt:
+        return Receipt()
+
+    async def release(self, reason: str) -> None:
+        pass
+
+
+class Unpaid:
+    """``GATEWAY_PAYMENTS=off``: everybody is let in."""
+
+    async def admit(self, order: Order) -> Payment:
+        return FreeOfCharge()
+
+    def reasons(self) -> list[str]:
+        return []
+
+
+class Unconfigured:
+    """Payments are required but cannot be taken yet: paid routes fail closed, with the reasons."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self._reasons = reasons
+
+    async def admit(self, order: Order) -> Payment:
+        raise GatewayError(
+            f"This gateway cannot take payments yet: {'; '.join(self._reasons)}",
+            status=503,
+            type="server_error",
+            code="payments_unavailable",
+            fault=Fault.GATEWAY,
+            retry_after=30.0,
+        )
+
+    def reasons(self) -> list[str]:
+        return list(self._reasons)

@@ -1,0 +1,102 @@
+"""Request bodies: read under a size limit, a time limit and a budget that all requests share."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPException
+
+from gateway.openai_api.errors import Fault, GatewayError
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+BODY_BUDGET_BYTES = 512 * 1024 * 1024
+BODY_SECONDS = 120.0
+PIECE_SECONDS = 30.0
+
+
+class BodyBudget:
+    """Bytes of request bodies in memory at once, over all requests."""
+
+    def __init__(self, limit: int = BODY_BUDGET_BYTES) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> None:
+        """Reserve ``size`` bytes; raises 503 when they are not there."""
+        if size > self._left:
+            raise GatewayError(
+                "The gateway holds too many large requests right now",
+                status=503,
+                type="server_error",
+                code="overloaded",
+                fault=Fault.GATEWAY,
+                retry_after=1.0,
+            )
+        self._left -= size
+
+    def give(self, size: int) -> None:
+        self._left += size
+
+
+class Body:
+    """A request's body, held in the budget until ``discard``."""
+
+    def __init__(self, budget: BodyBudget, limit: int = MAX_BODY_BYTES) -> None:
+        self._budget = budget
+        self._limit = limit
+        self._held = 0
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """The whole body; raises 413, 415, 408 or 503."""
+        _check_headers(request)
+        announced = request.content_length
+        if announced is not None:
+            self._hold(announced)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._pieces(request)
+        except TimeoutError:
+            raise GatewayError("The request body came too slowly", status=408, code="request_timeout") from None
+        except (web.RequestPayloadError, HTTPException, ConnectionError):
+            raise GatewayError("The request body broke off", status=400, code="incomplete_body") from None
+
+    def discard(self) -> None:
+        """The body is needed no longer."""
+        self._budget.give(self._held)
+        self._held = 0
+
+    async def _pieces(self, request: web.BaseRequest) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while not request.content.at_eof():
+            piece = request.content.read_nowait()
+            if not piece:
+                async with asyncio.timeout(PIECE_SECONDS):
+                    piece = await request.content.readany()
+            size += len(piece)
+            if size > self._held:
+                self._hold(size - self._held)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _hold(self, size: int) -> None:
+        if self._held + size > self._limit:
+            raise GatewayError(
+                f"The request body is larger than {self._limit} bytes", status=413, code="request_too_large"
+            )
+        self._budget.take(size)
+        self._held += size
+
+
+def _check_headers(request: web.BaseRequest) -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise GatewayError(
+            f"Content-Encoding '{encoding[:32]}' is not supported", status=415, code="unsupported_media_type"
+        )
+    if "Content-Type" in request.headers and request.content_type != "application/json":
+        raise GatewayError(
+            "The request body must be JSON: send 'Content-Type: application/json'",
+            status=415,
+            code="unsupported_media_type",
+        )

@@ -1,0 +1,70 @@
+"""The HTTP server's connections: aiohttp's, with OpenAI-shaped protocol errors and a word when the client leaves."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.openai_api.errors import Fault, GatewayError
+
+MAX_HEADER_BYTES = 32 * 1024
+KEEP_ALIVE_SECONDS = 75.0
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Connection(RequestHandler):
+    """One client connection. ``on_lost`` is called once when it goes while a request is being served."""
+
+    __slots__ = ("on_lost",)
+
+    def __init__(self, manager: Any, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is wrong before a request can be routed: bad HTTP, oversized headers."""
+        text = HTTPStatus(status).phrase
+        if status == HTTPStatus.BAD_REQUEST:
+            text = "The request is not valid HTTP, or its headers are too large"
+        error = GatewayError(
+            text, status=status, type="invalid_request_error" if status < 500 else "server_error", fault=Fault.CALLER
+        )
+        response = web.Response(status=status, body=error.body(), content_type="application/json")
+        response.force_close()
+        return response
+
+
+class HttpServer(web.Server):
+    """A low-level aiohttp server whose connections are ``Connection``s."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(handler)
+        self._options: dict[str, Any] = {
+            "keepalive_timeout": KEEP_ALIVE_SECONDS,
+            "max_line_size": MAX_HEADER_BYTES,
+            "max_field_size": MAX_HEADER_BYTES,
+            "max_headers": 128,
+            "lingering_time": 5.0,
+            "auto_decompress": False,
+            "access_log": None,
+            "logger": logging.getLogger(__name__),
+        }
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=asyncio.get_running_loop(), **self._options)

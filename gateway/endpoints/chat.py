@@ -1,0 +1,26 @@
+"""``POST /v1/chat/completions``."""
+
+from aiohttp import web
+
+from gateway.endpoints.serving import order, read_json, serve
+from gateway.exchange import Exchange
+from gateway.forms import CHAT
+from gateway.openai_api.checks import check
+from gateway.openai_api.legacy_functions import modernise
+from gateway.openai_api.request import parse_chat
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.adapter import Chat
+
+
+async def chat_completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """Answer one chat, streamed or not, in OpenAI's shape and signed."""
+    async with read_json(services, request) as sent:
+        body = modernise(sent.json)
+        chat_request = parse_chat(body)
+        check(chat_request)
+        record.stream = bool(chat_request.stream)
+        model = services.catalog.find(chat_request.model)
+        chat = Chat(body, chat_request, model, caller=sent.caller)
+        exchange = Exchange(services, CHAT, sent.json, [chat], order(request, sent, [chat]), record)
+        return await serve(services, exchange, request, stream=chat.stream)

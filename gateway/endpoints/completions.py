@@ -1,0 +1,43 @@
+"""``POST /v1/completions``, the legacy endpoint."""
+
+from aiohttp import web
+
+from gateway.endpoints.serving import order, read_json, serve
+from gateway.exchange import Exchange
+from gateway.forms import COMPLETION
+from gateway.openai_api.completion import CompletionRequest, chat_bodies, parse_completion
+from gateway.openai_api.deltas import Delta, Text
+from gateway.openai_api.request import parse_chat
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.adapter import Chat
+
+
+async def completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """Answer prompts as chats, in the legacy shape; the answer's first text is also its ``completion``."""
+    async with read_json(services, request) as sent:
+        completion = parse_completion(sent.json)
+        record.stream = bool(completion.stream)
+        model = services.catalog.find(completion.model)
+        chats = [Chat(body, parse_chat(body), model, caller=sent.caller) for body in chat_bodies(sent.json, completion)]
+        exchange = Exchange(
+            services,
+            COMPLETION,
+            sent.json,
+            chats,
+            order(request, sent, chats),
+            record,
+            _Echo(completion) if completion.echo else None,
+        )
+        return await serve(services, exchange, request, stream=record.stream)
+
+
+class _Echo:
+    """The prompt before each of its choices, as ``echo`` asks."""
+
+    def __init__(self, completion: CompletionRequest) -> None:
+        self._completion = completion
+
+    def __call__(self, position: int) -> list[Delta]:
+        prompt = self._completion.prompts[position]
+        return [Text(prompt, choice) for choice in range(self._completion.n or 1)]

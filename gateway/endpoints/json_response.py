@@ -1,0 +1,12 @@
+"""A JSON answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """``body`` encoded as JSON."""
+    return web.Response(status=status, body=msgspec.json.encode(body), headers=headers, content_type="application/json")

@@ -1,0 +1,91 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``: what can be asked for, what it can do and what it costs."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from gateway.catalog import Model, Rates
+from gateway.endpoints.json_response import json_response
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+
+
+async def list_models(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """OpenAI's list of models, with prices and limits beside."""
+    return json_response({"object": "list", "data": [_entry(model) for model in services.catalog.models.values()]})
+
+
+async def get_model(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """One model, under any of its names; 404 for an unknown one."""
+    name = request.path.removeprefix("/v1/models/")
+    return json_response(_entry(services.catalog.find(name)))
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    today = datetime.now(UTC).date()
+    released = model.released
+    created = datetime(released.year, released.month, released.day, tzinfo=UTC) if released else None
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": int(created.timestamp()) if created else 0,
+        "owned_by": model.provider,
+        "provider": model.provider,
+        "upstream_id": model.upstream_id,
+        "aliases": list(model.aliases),
+        "context_length": model.context_length,
+        "max_output_tokens": model.max_output_tokens,
+        "pricing": _pricing(model),
+        "capabilities": _capabilities(model),
+        "retired": model.retired(today),
+        "retires_on": model.retires_on.isoformat() if model.retires_on else None,
+        "replacement": model.replacement,
+    }
+
+
+def _pricing(model: Model) -> dict[str, Any]:
+    """USD per million tokens, as decimal strings; pictures and searches in USD each."""
+    prices = model.prices
+    pricing: dict[str, Any] = {"currency": "USD", "unit": "1M tokens", "source": prices.source}
+    if prices.rates is not None:
+        pricing |= _rates(prices.rates)
+    if prices.long_context is not None:
+        pricing["long_context"] = _rates(prices.long_context)
+    if prices.tiers:
+        pricing["tiers"] = {
+            name: _rates(tier) if isinstance(tier, Rates) else {"factor": str(tier)}
+            for name, tier in prices.tiers.items()
+        }
+    if prices.per_image is not None:
+        pricing["per_image"] = str(prices.per_image)
+    if prices.per_web_search is not None:
+        pricing["per_web_search"] = str(prices.per_web_search)
+    return pricing
+
+
+def _rates(rates: Rates) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, int) else str(value)
+        for name in rates.__struct_fields__
+        if (value := getattr(rates, name)) is not None
+    }
+
+
+def _capabilities(model: Model) -> dict[str, Any]:
+    traits = model.traits
+    return {
+        "input_modalities": list(model.inputs),
+        "output_modalities": list(model.outputs),
+        "streaming": True,
+        "tools": traits.tools,
+        "parallel_tool_calls": traits.tools and traits.parallel_tool_calls,
+        "json_object": traits.json_object,
+        "json_schema": traits.json_schema,
+        "reasoning": traits.thinking != "none",
+        "reasoning_efforts": list(traits.efforts),
+        "temperature": traits.sampling in ("free", "single", "without_effort"),
+        "stop": traits.stop,
+        "logprobs": traits.logprobs,
+        "max_choices": traits.max_choices,
+    }

@@ -1,0 +1,84 @@
+"""``GET /openapi.json``: made from the route table and the request types, so that it says what is served."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway import __version__
+from gateway.keyring import Injection
+from gateway.openai_api.completion import CompletionRequest
+from gateway.openai_api.request import ChatRequest
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+
+_BODIES = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/keys": Injection,
+}
+_STREAMED = frozenset({"/v1/chat/completions", "/v1/completions"})
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+_OBJECT = {"application/json": {"schema": {"type": "object"}}}
+
+
+async def openapi(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """OpenAPI 3.1 of this gateway."""
+    return web.Response(body=_document(), content_type="application/json")
+
+
+@cache
+def _document() -> bytes:
+    from gateway.routes import ROUTES
+
+    schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
+    bodies = dict(zip(_BODIES, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        operation = _operation(route.path, route.endpoint.__doc__ or "", bodies.get(route.path))
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "TEE gateway", "version": __version__},
+            "paths": paths,
+            "components": {"schemas": components | {"Error": _ERROR_SCHEMA}},
+        }
+    )
+
+
+def _operation(path: str, text: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"text/plain": {}} if path == "/metrics" else dict(_OBJECT)
+    if path in _STREAMED:
+        answer["text/event-stream"] = {"schema": {"type": "string"}}
+    operation: dict[str, Any] = {
+        "summary": text.partition("\n")[0],
+        "responses": {
+            "200": {"description": "The answer", "content": answer},
+            "default": {
+                "description": "OpenAI's error envelope",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if "{id}" in path:
+        operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return operation

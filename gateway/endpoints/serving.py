@@ -1,0 +1,106 @@
+"""What the two paid endpoints do alike: read the body, admit, answer or stream."""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from gateway.billing.payment import Order
+from gateway.billing.usage import prompt_tokens
+from gateway.body import Body
+from gateway.exchange import Exchange
+from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.request import decode
+from gateway.openai_api.stream import error_event
+from gateway.reply import StreamReply
+from gateway.services import Services
+from gateway.upstreams.adapter import Chat
+
+HEADERS = web.RequestKey("headers", dict[str, str])
+"""What every answer carries; a stream has to send it before its handler returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the caller sent. ``caller`` is an opaque key of who it was, as far as the request tells."""
+
+    raw: bytes
+    json: dict[str, Any]
+    caller: str
+
+
+@asynccontextmanager
+async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterator[Sent]:
+    """The request's JSON body, counted in the shared budget as long as it is in use."""
+    if services.draining:
+        raise GatewayError(
+            "The gateway is shutting down",
+            status=503,
+            type="server_error",
+            code="draining",
+            fault=Fault.GATEWAY,
+            retry_after=1.0,
+        )
+    body = Body(services.bodies)
+    try:
+        raw = await body.read(request)
+        yield Sent(raw, decode(raw), _caller(request))
+    finally:
+        body.discard()
+
+
+def order(request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
+    """What the chats may cost, for whoever takes the payment."""
+    first = chats[0]
+    return Order(
+        path=request.path,
+        model=first.model,
+        prompt_tokens=prompt_tokens(sent.json),
+        output_tokens=first.request.output_tokens,
+        choices=first.request.choices * len(chats),
+        images=first.request.choices if "image" in first.model.outputs else 0,
+        stream=first.stream,
+        body_digest=hashlib.sha256(sent.raw).digest(),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        resource_url=str(request.url.with_query(None)),
+    )
+
+
+async def serve(
+    services: Services, exchange: Exchange, request: web.BaseRequest, *, stream: bool
+) -> web.StreamResponse:
+    """Run the exchange to its end."""
+    async with services.admission:
+        await exchange.admit()
+        if stream:
+            return await _stream(services, exchange, request)
+        answer = await exchange.answer(lambda: request.transport is None)
+        if answer is None:
+            raise ConnectionResetError
+        return web.Response(body=answer.body, headers=answer.headers, content_type="application/json")
+
+
+async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
+    reply = StreamReply(request, exchange.headers() | request[HEADERS])
+    services.streams.add(reply)
+    try:
+        last = await exchange.stream(reply)
+    except GatewayError as error:
+        if reply.gone:
+            raise ConnectionResetError from None
+        if not reply.committed:
+            raise
+        return await reply.abort(error_event(error.envelope()))
+    else:
+        return await reply.end(last)
+    finally:
+        services.streams.discard(reply)
+        reply.release()
+
+
+def _caller(request: web.BaseRequest) -> str:
+    who = "\0".join(request.headers.get(name, "") for name in ("Authorization", "X-Forwarded-For"))
+    return hashlib.sha256(who.encode("utf-8", "surrogateescape")).hexdigest()

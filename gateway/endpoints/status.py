@@ -1,0 +1,53 @@
+"""Who this gateway is and how it is: health, readiness, signing key, heartbeat, metrics."""
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.endpoints.json_response import json_response
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+
+
+async def health(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """Liveness, and the facts that an operator chose; what it says is true at this moment."""
+    settings = services.settings
+    injected = services.keyring.injected
+    body: dict[str, Any] = {
+        "status": "ok",
+        "version": __version__,
+        "tee_enabled": services.tee_enabled,
+        "payments": settings.payments,
+        "providers": services.keyring.configured(),
+        "facilitator": (injected and injected.facilitator_url) or settings.facilitator_url,
+        "pay_to": (injected and injected.evm_payment_address) or settings.pay_to,
+    }
+    if settings.payments == "off":
+        body["warning"] = "payments are off: every answer is free"
+    return json_response(body)
+
+
+async def ready(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """200 when new work is welcome, otherwise 503 with the reasons."""
+    reasons = services.not_ready()
+    return json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+
+async def signing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """The key under every answer. Who wants to know that it was born in an enclave asks for the attestation."""
+    signer = services.signer
+    return json_response(
+        {"public_key": signer.public_pem, "tee_id": signer.tee_id, "wallet_address": signer.wallet_address}
+    )
+
+
+async def metrics(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """Prometheus metrics."""
+    gauges = services.metrics
+    gauges.in_flight.set(services.admission.active)
+    gauges.queued.set(services.admission.waiting)
+    gauges.streams.set(len(services.streams))
+    for name, upstream in services.upstreams.items():
+        gauges.connections.labels(name).set(upstream.transport.open_connections)
+    return web.Response(body=gauges.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,0 +1,349 @@
+"""One request's life: admitted, dispatched, answered, signed, settled.
+
+Both endpoints, streamed and not, go through here; nothing else decides in which order money, work and signature
+happen (gateway.lifecycle).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gateway.billing.payment import Bill, Order, Payment, Receipt
+from gateway.billing.pricing import cost
+from gateway.billing.usage import estimate
+from gateway.catalog import Model
+from gateway.envelope import signed_output
+from gateway.forms import Form
+from gateway.keccak import keccak256
+from gateway.lifecycle import Lifecycle, State
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
+from gateway.openai_api.usage import Usage
+from gateway.reply import StreamReply
+from gateway.services import Services
+from gateway.signing import Envelope
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
+from gateway.upstreams.upstream import Upstream
+
+DRAIN_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Answer:
+    """A complete answer, ready to send."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Exchange:
+    """One request on its way through the gateway.
+
+    ``sent`` is the caller's request as decoded, which is what the signature covers. ``chats`` are the upstream
+    calls it takes: one, or one per prompt of a legacy list. ``prelude`` are deltas that precede the upstream's own
+    (``echo``).
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        form: Form,
+        sent: dict[str, Any],
+        chats: list[Chat],
+        order: Order,
+        record: RequestRecord,
+        prelude: Callable[[int], list[Delta]] | None = None,
+    ) -> None:
+        self._services = services
+        self._form = form
+        self._sent = sent
+        self._chats = chats
+        self._order = order
+        self._record = record
+        self._prelude = prelude
+        self._model: Model = chats[0].model
+        self._upstream: Upstream = services.upstreams[self._model.provider]
+        self._life = Lifecycle()
+        self._usages: list[Usage] = []
+        self._assembler = Assembler()
+        self._id = form.new_id()
+        self._created = services.clock()
+        self._payment: Payment
+        self._calls: list[UpstreamCall] = []
+        record.model, record.upstream = self._model.id, self._upstream.provider.id
+
+    # Both ways -------------------------------------------------------------------------------------------------
+
+    async def admit(self) -> None:
+        """Everything that can refuse the request before any work: key, translation, files, payment."""
+        try:
+            self._upstream.require_key()
+            adapter = self._upstream.adapter(self._chats[0])
+            remote = any([*adapter.remote_files(chat)] for chat in self._chats)
+            if not remote:
+                self._calls = [adapter.request(chat) for chat in self._chats]
+            self._payment = await self._services.payments.admit(self._order)
+        except GatewayError:
+            self._move(State.REFUSED)
+            raise
+        self._move(State.ADMITTED)
+        if remote or self._payment.output_limit is not None:
+            await self._prepare(adapter)
+
+    async def _prepare(self, adapter: Adapter) -> None:
+        """Translate once more, with what only an admitted request gets: fetched files and the payment's limit."""
+        try:
+            for chat in self._chats:
+                chat.output_limit = self._payment.output_limit
+                await self._services.fetcher.attach(chat, adapter.remote_files(chat))
+            self._calls = [adapter.request(chat) for chat in self._chats]
+        except GatewayError:
+            await self._release("refused")
+            raise
+
+    def headers(self) -> dict[str, str]:
+        """Of both kinds of answer: what was dropped, and the limit that the payment set."""
+        headers = {}
+        dropped = sorted({name for call in self._calls for name in call.dropped})
+        if dropped:
+            headers["x-dropped-params"] = ",".join(dropped)
+        if self._payment.output_limit is not None:
+            headers["x-output-limit"] = str(self._payment.output_limit)
+        return headers
+
+    async def _batches(self, reply: StreamReply | None) -> AsyncGenerator[list[Delta], None]:
+        """Deltas of all upstream calls in turn, choices numbered through."""
+        for position, (chat, call) in enumerate(zip(self._chats, self._calls, strict=True)):
+            offset = position * chat.request.choices
+            if self._prelude is not None:
+                yield _shifted(self._prelude(position), offset)
+            if self._life.state is State.ADMITTED:
+                self._move(State.DISPATCHED)
+            started = time.perf_counter()
+            answering = await self._upstream.open(chat, call)
+            self._record.upstream_request_id = answering.request_id
+            if reply is not None:
+                self._watch_leaving(reply, answering.close)
+            try:
+                async with aclosing(answering.batches()) as batches:
+                    async for batch in batches:
+                        self._note_time(started)
+                        yield _shifted(batch, offset)
+                        started = time.perf_counter()
+            finally:
+                if reply is not None:
+                    reply.on_leave = None
+            self._take_usage(chat)
+            if reply is not None and reply.gone:
+                return
+
+    def _watch_leaving(self, reply: StreamReply, close: Callable[[], None]) -> None:
+        """A client that leaves closes the upstream: at once where the vendor then stops billing, elsewhere after a
+        while in which the answer may still tell its exact usage (design 4.5)."""
+        at_once = self._upstream.provider.stops_billing_on_close
+
+        def leave() -> None:
+            if at_once:
+                close()
+            else:
+                asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
+
+        reply.on_leave = leave
+        if reply.gone:
+            leave()
+
+    def _note_time(self, started: float) -> None:
+        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + time.perf_counter() - started
+
+    def _take_usage(self, chat: Chat) -> None:
+        """Close the books on one upstream call; what the vendor did not report is estimated."""
+        seen = self._assembler.usage
+        complete = all(reason is not None for reason in self._assembler.finish_reasons().values())
+        if seen is None or not complete:
+            seen = estimate(chat.body, self._assembler.produced, seen)
+        self._usages.append(seen)
+        self._assembler.usage, self._assembler.produced = None, 0
+
+    def _usage(self) -> Usage:
+        total = self._usages[0]
+        for usage in self._usages[1:]:
+            total += usage
+        return total
+
+    def _served(self) -> Model:
+        """The model that answered; one that the catalogue does not know counts as the one that was asked for."""
+        name = self._assembler.served.model
+        if name is None:
+            return self._model
+        served = self._services.catalog.get(name)
+        if served is None or served.provider != self._model.provider:
+            self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
+            self._record.served_model = name
+            return self._model
+        if served is not self._model:
+            self._record.served_model = served.id
+        return served
+
+    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> tuple[Envelope, Receipt]:
+        usage, served = self._usage(), self._served()
+        request_hash = keccak256(self._form.canonical(self._sent))
+        envelope = self._services.signer.sign(request_hash, signed_output(choices), self._services.clock())
+        self._move(State.SIGNED)
+        price = cost(served, usage, datetime.now(UTC).date())
+        self._count(usage, str(price))
+        bill = Bill(
+            model=served,
+            usage=usage,
+            cost_usd=price,
+            complete=complete,
+            request_hash=envelope.request_hash,
+            output_hash=envelope.output_hash,
+            signature=envelope.signature,
+            timestamp=envelope.timestamp,
+        )
+        self._move(State.SETTLING)
+        try:
+            receipt = await self._payment.settle(bill)
+        except GatewayError:
+            self._move(State.REFUSED)
+            raise
+        self._move(State.SETTLED)
+        return envelope, receipt
+
+    def _count(self, usage: Usage, price: str) -> None:
+        record = self._record
+        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        record.estimated = usage.estimated or None
+        record.cost_usd = price
+        self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
+
+    def _proof(self, envelope: Envelope, receipt: Receipt) -> dict[str, Any]:
+        """What follows the answer itself: usage, signature, payment, and what the vendor said of its service."""
+        fields: dict[str, Any] = {"usage": self._usage().as_openai(), **envelope.fields()}
+        served = self._assembler.served
+        if served.service_tier is not None:
+            fields["service_tier"] = served.service_tier
+        if served.system_fingerprint is not None:
+            fields["system_fingerprint"] = served.system_fingerprint
+        if receipt.payment is not None:
+            fields["payment"] = receipt.payment
+        return fields
+
+    async def _release(self, reason: str) -> None:
+        self._move(State.RELEASED)
+        await self._payment.release(reason)
+
+    def _move(self, to: State) -> None:
+        self._life.move(to)
+        self._record.state = to.value
+
+    # Not streamed ----------------------------------------------------------------------------------------------
+
+    async def answer(self, left: Callable[[], bool]) -> Answer | None:
+        """The complete answer, signed and settled; None when ``left`` says that nobody waits for it any more.
+
+        Vendors bill a call in full whether the client waits or not, so it is always read to its end; a client that
+        saw nothing of it is not charged (facts/x402.md 4 row 5).
+        """
+        try:
+            async with aclosing(self._batches(None)) as batches:
+                async for batch in batches:
+                    self._assembler.extend(batch)
+        except GatewayError:
+            await self._release("upstream_failed")
+            raise
+        self._move(State.ANSWERING)
+        if left():
+            self._record.client_left = True
+            self._count(self._usage(), str(cost(self._served(), self._usage(), datetime.now(UTC).date())))
+            await self._release("client_left")
+            return None
+        choices = self._form.choices(self._assembler)
+        envelope, receipt = await self._sign_and_settle(choices, complete=True)
+        body = {
+            "id": self._id,
+            "object": self._form.object,
+            "created": self._created,
+            "model": self._served().id,
+            "choices": choices,
+            **self._form.extras(choices),
+            **self._proof(envelope, receipt),
+        }
+        return Answer(msgspec.json.encode(body), {**self.headers(), **envelope.headers(), **receipt.headers})
+
+    # Streamed --------------------------------------------------------------------------------------------------
+
+    async def stream(self, reply: StreamReply) -> bytes:
+        """Write the answer as it comes; the last events, which the caller sends to end the stream.
+
+        Raises GatewayError when the upstream breaks: before anything was sent it can still become a status,
+        afterwards it is an event in the stream. What was delivered by then is signed and settled all the same.
+        """
+        encoder = self._form.encoder(self._id, self._created, self._model.id)
+        failure: GatewayError | None = None
+        deadline = self._deadline()
+        try:
+            async with aclosing(self._batches(reply)) as batches:
+                async for batch in batches:
+                    await self._forward(encoder.encode, batch, reply)
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise upstream_timeout("The payment's deadline is near; the answer was cut here")
+        except GatewayError as error:
+            failure = error
+        if self._life.state is not State.ANSWERING:
+            await self._release("client_left" if reply.gone else "upstream_failed")
+            raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
+        if len(self._usages) < len(self._chats):
+            self._take_usage(self._chats[len(self._usages)])
+        choices = self._form.choices(self._assembler)
+        self._record.client_left = reply.gone or None
+        envelope, receipt = await self._sign_and_settle(choices, complete=failure is None and not reply.gone)
+        if failure is not None:
+            raise failure
+        extra = {**self._form.extras(choices), **self._proof(envelope, receipt)}
+        if pictures := self._assembler.pictures:
+            extra["images"] = pictures
+        return encoder.last(
+            self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
+        )
+
+    async def _forward(self, encode: Callable[[Delta], bytes], batch: list[Delta], reply: StreamReply) -> None:
+        """One write for everything that one read brought. After the client left, only the meter runs."""
+        if reply.gone:
+            for delta in batch:
+                self._assembler.meter(delta)
+            return
+        started = time.perf_counter()
+        self._assembler.extend(batch)
+        data = b"".join([encode(delta) for delta in batch])
+        if not data:
+            return
+        if self._life.state is State.DISPATCHED:
+            self._move(State.ANSWERING)
+        await reply.write(data)
+        self._record.chunks = (self._record.chunks or 0) + 1
+        self._record.own_seconds += time.perf_counter() - started
+        if self._record.first_byte_seconds is None:
+            self._record.first_byte_seconds = time.perf_counter() - self._record.started
+
+    def _deadline(self) -> float | None:
+        seconds = self._payment.seconds
+        return None if seconds is None else time.monotonic() + seconds
+
+
+def _shifted(batch: list[Delta], offset: int) -> list[Delta]:
+    """The same deltas for choices that start at ``offset``."""
+    if not offset:
+        return batch
+    return [
+        msgspec.structs.replace(delta, choice=delta.choice + offset) if hasattr(delta, "choice") else delta
+        for delta in batch
+    ]

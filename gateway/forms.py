@@ -1,0 +1,42 @@
+"""The two forms of one exchange: chat completions and legacy completions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from gateway.envelope import canonical_chat_request, canonical_completion_request
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.stream import ChatChunkEncoder, TextChunkEncoder
+
+Choices = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an endpoint's answers look like and which bytes stand for its requests."""
+
+    id_prefix: str
+    object: str
+    canonical: Callable[[Mapping[str, Any]], bytes]
+    choices: Callable[[Assembler], Choices]
+    encoder: type[ChatChunkEncoder] | type[TextChunkEncoder]
+    extras: Callable[[Choices], dict[str, Any]]
+
+    def new_id(self) -> str:
+        return self.id_prefix + uuid4().hex
+
+
+def _no_extras(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {}
+
+
+def _completion(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The OpenGradient SDK reads a legacy answer from the top level (facts/x402.md 2.4)."""
+    return {"completion": choices[0]["text"] if choices else ""}
+
+
+CHAT = Form("chatcmpl-", "chat.completion", canonical_chat_request, Assembler.choices, ChatChunkEncoder, _no_extras)
+COMPLETION = Form(
+    "cmpl-", "text_completion", canonical_completion_request, Assembler.texts, TextChunkEncoder, _completion
+)

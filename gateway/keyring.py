@@ -1,0 +1,105 @@
+"""The upstream keys and run-time facts, from the environment or the one-time injection.
+
+They live in memory only. What is set can be told, what it is cannot (design 4.6).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gateway.catalog import Provider
+from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.request import convert
+from gateway.settings import ADDRESS, Settings, SettingsError, checked_key, checked_url
+
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+
+
+class Injection(msgspec.Struct, kw_only=True):
+    """The body of ``POST /v1/keys`` (interfaces.md). Null or empty means: leave as it is."""
+
+    openai_api_key: str | None = None
+    anthropic_api_key: str | None = None
+    google_api_key: str | None = None
+    xai_api_key: str | None = None
+    bytedance_api_key: str | None = None
+    nous_api_key: str | None = None
+    facilitator_url: str | None = None
+    evm_payment_address: str | None = None
+    evm_rpc_url: str | None = None
+    coingecko_api_key: str | None = None
+    journal_key: str | None = None
+    heartbeat_contract_address: str | None = None
+    tee_heartbeat_interval: Seconds | None = None
+    tee_heartbeat_buffer: Annotated[int, Meta(ge=0, le=86_400)] | None = None
+
+
+_URLS = ("facilitator_url", "evm_rpc_url")
+_ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")
+_SECRETS = ("coingecko_api_key", "journal_key")
+
+
+class Keyring:
+    """Keys by provider, and the facts that the injection may set once."""
+
+    def __init__(self, providers: Mapping[str, Provider], settings: Settings) -> None:
+        self._providers = providers
+        self._keys = dict(settings.keys)
+        self._injected: Injection | None = None
+
+    def __repr__(self) -> str:
+        return f"<Keyring {', '.join(self.configured()) or 'empty'}>"
+
+    def key(self, provider: str) -> str | None:
+        return self._keys.get(provider)
+
+    def configured(self) -> list[str]:
+        """The providers that have a key, in the catalogue's order."""
+        return [provider for provider in self._providers if provider in self._keys]
+
+    @property
+    def injected(self) -> Injection | None:
+        """What was injected, once it was."""
+        return self._injected
+
+    def inject(self, body: dict[str, Any]) -> list[str]:
+        """Take the one injection; the providers that got a key. A refused one changes nothing.
+
+        Raises 400 for a malformed body and 409 for a second injection.
+        """
+        if self._injected is not None:
+            raise GatewayError("The keys have been injected already", status=409, code="already_injected")
+        injection = convert(body, Injection)
+        keys = {
+            provider.id: key
+            for provider in self._providers.values()
+            if (key := _checked(checked_key, injection, provider.injected_key))
+        }
+        for name in _SECRETS:
+            _checked(checked_key, injection, name)
+        for name in _URLS:
+            _checked(checked_url, injection, name)
+        for name in _ADDRESSES:
+            _checked(_checked_address, injection, name)
+        self._injected = injection
+        self._keys.update(keys)
+        return [provider for provider in self._providers if provider in keys]
+
+
+def _checked(check: Any, injection: Injection, name: str) -> str | None:
+    value = getattr(injection, name) or None
+    if value is None:
+        return None
+    try:
+        checked: str = check(name, value)
+    except SettingsError as error:
+        raise invalid_request(f"{error}.", name, "invalid_value") from None
+    return checked
+
+
+def _checked_address(name: str, value: str) -> str:
+    if not ADDRESS.fullmatch(value):
+        raise SettingsError(f"{name} must be an Ethereum address")
+    return value

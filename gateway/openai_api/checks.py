@@ -1,0 +1,85 @@
+"""What can be wrong with a well-typed chat request, whatever the model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.openai_api.errors import invalid_request
+from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
+from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
+
+MAX_STOPS = 16
+_CHOICES = ("auto", "none", "required")
+
+
+def check(request: ChatRequest) -> None:
+    """Raise a 400 that names the first parameter that contradicts another."""
+    if request.stream_options is not None and not request.stream:
+        raise invalid_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
+    if request.top_logprobs and not request.logprobs:
+        raise invalid_request("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+    if len(request.stops) > MAX_STOPS:
+        raise invalid_request(f"At most {MAX_STOPS} stop sequences are supported.", "stop", "array_above_max_length")
+    _check_tools(request)
+    _check_tool_results(request.messages)
+
+
+def _check_tools(request: ChatRequest) -> None:
+    names = [_tool_name(tool) for tool in request.tools or ()]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise invalid_request(f"The tool '{name}' is defined twice.", f"tools[{position}].function.name")
+    choice = request.tool_choice
+    if choice is None or choice == "none":
+        return
+    if not names:
+        raise invalid_request("'tool_choice' is only allowed when 'tools' are given.", "tool_choice")
+    if isinstance(choice, str):
+        if choice not in _CHOICES:
+            raise invalid_request(f"Invalid value for 'tool_choice': '{choice[:64]}'.", "tool_choice", "invalid_value")
+    else:
+        _check_named_choice(choice, names)
+
+
+def _tool_name(tool: FunctionTool | CustomTool) -> str | None:
+    return tool.function.name if isinstance(tool, FunctionTool) else tool.custom.get("name")
+
+
+def _check_named_choice(choice: dict[str, Any], names: Sequence[str | None]) -> None:
+    kind = choice.get("type")
+    named = choice.get(kind) if isinstance(kind, str) else None
+    if kind not in ("function", "custom", "allowed_tools") or not isinstance(named, dict):
+        raise invalid_request("Invalid 'tool_choice'.", "tool_choice", "invalid_value")
+    if kind != "allowed_tools" and named.get("name") not in names:
+        raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", f"tool_choice.{kind}.name")
+
+
+def _check_tool_results(messages: Sequence[Message]) -> None:
+    """Every tool call is answered by tool messages right behind it, and nothing else is (facts/providers.md 2.3)."""
+    open_calls: dict[str, None] = {}
+    asked = 0
+    for position, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in open_calls:
+                raise invalid_request(
+                    f"No preceding tool call has the id '{message.tool_call_id[:64]}'.",
+                    f"messages[{position}].tool_call_id",
+                )
+            del open_calls[message.tool_call_id]
+            continue
+        _refuse_open(open_calls, asked)
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            asked = position
+            open_calls = {call.id: None for call in message.tool_calls}
+            if len(open_calls) < len(message.tool_calls):
+                raise invalid_request("Two tool calls share an id.", f"messages[{position}].tool_calls")
+    _refuse_open(open_calls, asked)
+
+
+def _refuse_open(open_calls: dict[str, None], asked: int) -> None:
+    if open_calls:
+        missing = ", ".join(f"'{call[:64]}'" for call in open_calls)
+        raise invalid_request(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. No result was found for: {missing}.",
+            f"messages[{asked}].tool_calls",
+        )

@@ -1,0 +1,93 @@
+"""The legacy completion request, and the chats that answer it (facts/providers.md 1.7).
+
+No model of ours has a legacy endpoint of its own, so every prompt becomes one user message.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gateway.openai_api.errors import invalid_request, unsupported_parameter
+from gateway.openai_api.request import Penalty, StreamOptions, TokenCount, convert
+
+DEFAULT_MAX_TOKENS = 16
+MAX_PROMPTS = 32
+_SHARED = (
+    "model",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "n",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "user",
+    "web_search",
+)
+
+
+class CompletionRequest(msgspec.Struct, kw_only=True):
+    """OpenAI's legacy parameters, and the OpenGradient SDK's ``web_search``."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    prompt: str | list[Any]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenCount | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+    user: str | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+    logprobs: int | None = None
+    web_search: bool | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+
+def parse_completion(body: dict[str, Any]) -> CompletionRequest:
+    """``body`` typed and checked; what chat models cannot do is a 400 that names its parameter."""
+    request = convert(body, CompletionRequest)
+    if isinstance(request.prompt, list):
+        _check_prompts(request.prompt)
+    if request.suffix:
+        raise unsupported_parameter("suffix", request.model)
+    if request.logprobs is not None:
+        raise unsupported_parameter("logprobs", request.model)
+    if (request.best_of or 1) > (request.n or 1):
+        raise unsupported_parameter("best_of", request.model)
+    if request.stream_options is not None and not request.stream:
+        raise invalid_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
+    return request
+
+
+def chat_bodies(body: dict[str, Any], request: CompletionRequest) -> list[dict[str, Any]]:
+    """One chat request body per prompt."""
+    shared = {name: body[name] for name in _SHARED if body.get(name) is not None}
+    shared["max_tokens"] = request.max_tokens or DEFAULT_MAX_TOKENS
+    return [{**shared, "messages": [{"role": "user", "content": prompt}]} for prompt in request.prompts]
+
+
+def _check_prompts(prompts: list[Any]) -> None:
+    if not prompts:
+        raise invalid_request("Invalid 'prompt': it must not be an empty list.", "prompt", "empty_array")
+    if len(prompts) > MAX_PROMPTS:
+        raise invalid_request(f"At most {MAX_PROMPTS} prompts are supported.", "prompt", "array_above_max_length")
+    for position, prompt in enumerate(prompts):
+        if isinstance(prompt, int | list):
+            raise invalid_request("Token arrays are not supported: send text.", "prompt", "unsupported_value")
+        if not isinstance(prompt, str):
+            raise invalid_request("A prompt must be a string.", f"prompt[{position}]", "invalid_type")

@@ -1,0 +1,57 @@
+"""OpenAI's retired function calling (``functions``, ``function_call``, role ``function``) as tools.
+
+The signature still covers the request as it was sent; only what goes upstream is modern.
+"""
+
+from typing import Any
+
+from gateway.openai_api.errors import invalid_request
+
+Json = dict[str, Any]
+
+
+def modernise(body: Json) -> Json:
+    """``body`` with functions turned into tools; the same object when there are none.
+
+    A body that is not well typed passes through: typing it later names what is wrong.
+    """
+    messages = body.get("messages")
+    rows = messages if isinstance(messages, list) else []
+    old_messages = any(
+        isinstance(row, dict) and (row.get("role") == "function" or row.get("function_call")) for row in rows
+    )
+    if not old_messages and body.get("functions") is None and body.get("function_call") is None:
+        return body
+    if body.get("tools") and body.get("functions"):
+        raise invalid_request("'functions' and 'tools' cannot be used together.", "functions")
+    modern = {key: value for key, value in body.items() if key not in ("functions", "function_call")}
+    if isinstance(body.get("functions"), list):
+        modern["tools"] = [{"type": "function", "function": function} for function in body["functions"]]
+    if body.get("function_call") is not None:
+        modern["tool_choice"] = _choice(body["function_call"])
+    if old_messages:
+        modern["messages"] = _messages(rows)
+    return modern
+
+
+def _choice(choice: Any) -> Any:
+    return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
+
+
+def _messages(rows: list[Any]) -> list[Any]:
+    """Calls and results paired by order, since the old form had no ids."""
+    modern: list[Any] = []
+    call_id = ""
+    for position, row in enumerate(rows):
+        if not isinstance(row, dict):
+            modern.append(row)
+        elif row.get("function_call"):
+            call_id = f"call_{position}"
+            call = {"id": call_id, "type": "function", "function": row["function_call"]}
+            rest = {key: value for key, value in row.items() if key != "function_call"}
+            modern.append({**rest, "tool_calls": [call]})
+        elif row.get("role") == "function":
+            modern.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
+        else:
+            modern.append(row)
+    return modern

@@ -1,0 +1,53 @@
+"""The route table: every path, its methods, and who may use it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.endpoints import chat, completions, keys, models, status
+from gateway.endpoints.openapi import openapi
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+
+Endpoint = Callable[[Services, web.BaseRequest, RequestRecord], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path. ``local`` routes are for this machine and the host link only (design 4.6)."""
+
+    path: str
+    method: str
+    endpoint: Endpoint
+    local: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What is answered here: GET comes with HEAD."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+ROUTES = (
+    Route("/health", "GET", status.health),
+    Route("/health/ready", "GET", status.ready),
+    Route("/signing-key", "GET", status.signing_key),
+    Route("/openapi.json", "GET", openapi),
+    Route("/metrics", "GET", status.metrics, local=True),
+    Route("/v1/keys", "POST", keys.inject_keys, local=True),
+    Route("/v1/models", "GET", models.list_models),
+    Route("/v1/models/{id}", "GET", models.get_model),
+    Route("/v1/chat/completions", "POST", chat.chat_completions),
+    Route("/v1/completions", "POST", completions.completions),
+)
+
+_EXACT = {route.path: route for route in ROUTES if "{" not in route.path}
+_PREFIXES = tuple((route.path.partition("{")[0], route) for route in ROUTES if "{" in route.path)
+
+
+def find(path: str) -> Route | None:
+    """The route of ``path``, whatever the method."""
+    route = _EXACT.get(path)
+    if route is not None:
+        return route
+    return next((route for prefix, route in _PREFIXES if path.startswith(prefix) and path != prefix), None)

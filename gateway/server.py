@@ -1,0 +1,209 @@
+"""The HTTP server: routes requests, answers every mistake in OpenAI's envelope, logs, drains."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from uuid import uuid4
+
+from aiohttp import web
+
+from gateway.connection import HttpServer
+from gateway.endpoints.serving import HEADERS
+from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.stream import error_event
+from gateway.routes import Route, find
+from gateway.services import Services
+from gateway.settings import is_loopback
+from gateway.telemetry import RequestRecord
+
+HOST_LINK_PEER = "192.168.127.1"
+_PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "Via")
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": (
+        "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-TEE-Signature, X-TEE-ID, X-TEE-Timestamp, X-TEE-Request-Hash, "
+        "X-TEE-Output-Hash, x-request-id, x-dropped-params, x-output-limit, Retry-After"
+    ),
+}
+_PREFLIGHT = {
+    **_CORS,
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, PAYMENT-SIGNATURE, X-SETTLEMENT-TYPE, OpenAI-Organization, OpenAI-Project, "
+        "X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, "
+        "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout, X-Stainless-Helper-Method, "
+        "Access-Control-Expose-Headers"
+    ),
+    "Access-Control-Max-Age": "86400",
+}
+log = logging.getLogger(__name__)
+requests_log = logging.getLogger("gateway.requests")
+
+
+class Audience(Enum):
+    """Who can reach a listener: inside an enclave the loopback one belongs to the public proxy."""
+
+    PUBLIC = "public"
+    HOST = "host"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    host: str
+    port: int
+    audience: Audience
+
+
+class GatewayServer:
+    """Serves requests on one or more listeners until it is drained."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._runners: list[web.ServerRunner] = []
+        self._sites: list[web.TCPSite] = []
+
+    async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
+        """Bind; the addresses really bound (port 0 lets the system choose)."""
+        bound: list[tuple[str, int]] = []
+        for listener in listeners:
+            runner = web.ServerRunner(HttpServer(_Dispatcher(self._services, listener.audience).handle))
+            await runner.setup()
+            self._runners.append(runner)
+            site = web.TCPSite(runner, listener.host, listener.port, backlog=1024, shutdown_timeout=1.0)
+            await site.start()
+            self._sites.append(site)
+            bound += [(address[0], address[1]) for address in runner.addresses]
+        return bound
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close."""
+        self._services.draining = True
+        for site in self._sites:
+            await site.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._services.admission.wait_idle()
+        for reply in list(self._services.streams):
+            await reply.abort(error_event(_shutting_down().envelope()))
+        for runner in self._runners:
+            await runner.cleanup()
+
+
+class _Dispatcher:
+    """Finds the endpoint of each request of one listener."""
+
+    def __init__(self, services: Services, audience: Audience) -> None:
+        self._services = services
+        self._audience = audience
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp's handler: one request, answered and logged whatever happens."""
+        record = RequestRecord(f"req_{uuid4().hex}", request.method, "unknown")
+        request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
+        if "Origin" in request.headers:
+            headers.update(_CORS)
+        try:
+            response = await self._answer(request, record)
+        except (ConnectionError, asyncio.CancelledError):
+            record.client_left = True
+            raise
+        else:
+            record.status = response.status
+            if not response.prepared:
+                response.headers.update(headers)
+                if self._services.draining:
+                    response.force_close()
+            return response
+        finally:
+            self._account(record)
+
+    async def _answer(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+        try:
+            return await self._route(request, record)
+        except GatewayError as error:
+            return self._refusal(error, record)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("unhandled error in request %s", record.id)
+            return self._refusal(_internal_error(), record)
+
+    async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+        route = find(request.path)
+        if route is not None:
+            record.path = route.path
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=_PREFLIGHT)
+        if route is None:
+            raise GatewayError(f"Invalid URL ({request.method} {request.path[:128]})", status=404, code="not_found")
+        if route.local:
+            self._check_local(request)
+        if request.method not in route.methods:
+            raise _method_not_allowed(request, route)
+        return await route.endpoint(self._services, request, record)
+
+    def _check_local(self, request: web.BaseRequest) -> None:
+        """Only this machine, or inside an enclave only the host link; never through a proxy."""
+        peer = request.remote or ""
+        allowed = {
+            Audience.PUBLIC: False,
+            Audience.HOST: peer == HOST_LINK_PEER,
+            Audience.LOCAL: is_loopback(peer),
+        }[self._audience]
+        if not allowed or any(name in request.headers for name in _PROXY_HEADERS):
+            raise GatewayError(
+                "This endpoint answers to the gateway's own host only",
+                status=403,
+                type="permission_error",
+                code="forbidden",
+                fault=Fault.POLICY,
+            )
+
+    def _refusal(self, error: GatewayError, record: RequestRecord) -> web.Response:
+        record.error, record.fault = error.code or error.type, error.fault.value
+        self._services.metrics.count_error(error.fault, error.status)
+        return web.Response(
+            status=error.status, body=error.body(), headers=error.http_headers(), content_type="application/json"
+        )
+
+    def _account(self, record: RequestRecord) -> None:
+        metrics = self._services.metrics
+        record.seconds = time.perf_counter() - record.started
+        metrics.requests.labels(record.path, record.status).inc()
+        if record.upstream_seconds is not None:
+            metrics.overhead.observe(record.seconds - record.upstream_seconds)
+        if record.first_byte_seconds is not None:
+            metrics.first_byte.observe(record.first_byte_seconds)
+        if record.chunks:
+            metrics.chunk.observe(record.own_seconds / record.chunks)
+        requests_log.info(record)
+
+
+def _method_not_allowed(request: web.BaseRequest, route: Route) -> GatewayError:
+    return GatewayError(
+        f"Not allowed to {request.method} on {route.path}",
+        status=405,
+        code="method_not_allowed",
+        headers={"Allow": ", ".join((*route.methods, "OPTIONS"))},
+    )
+
+
+def _internal_error() -> GatewayError:
+    return GatewayError(
+        "The gateway failed to serve this request",
+        status=500,
+        type="server_error",
+        code="internal_error",
+        fault=Fault.GATEWAY,
+    )
+
+
+def _shutting_down() -> GatewayError:
+    return GatewayError(
+        "The gateway is shutting down", status=503, type="server_error", code="draining", fault=Fault.GATEWAY
+    )

@@ -1,0 +1,44 @@
+"""What every request shares: one of each for the life of the process."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.admission import Admission
+from gateway.billing.payment import Payments
+from gateway.body import BodyBudget
+from gateway.catalog import Catalog
+from gateway.keyring import Keyring
+from gateway.reply import StreamReply
+from gateway.settings import Settings
+from gateway.signing import Signer
+from gateway.telemetry import Metrics
+from gateway.upstreams.fetch import FileFetcher
+from gateway.upstreams.upstream import Upstream
+
+
+@dataclass(slots=True)
+class Services:
+    """The rooms that a request passes. ``clock`` gives integer seconds since the epoch."""
+
+    settings: Settings
+    catalog: Catalog
+    signer: Signer
+    keyring: Keyring
+    upstreams: Mapping[str, Upstream]
+    payments: Payments
+    fetcher: FileFetcher
+    admission: Admission
+    metrics: Metrics = field(default_factory=Metrics)
+    bodies: BodyBudget = field(default_factory=BodyBudget)
+    clock: Callable[[], int] = lambda: int(time.time())
+    tee_enabled: bool = False
+    draining: bool = False
+    streams: set[StreamReply] = field(default_factory=set)
+
+    def not_ready(self) -> list[str]:
+        """Why new work should go elsewhere; empty when this gateway can serve."""
+        reasons = ["draining"] if self.draining else []
+        if not self.keyring.configured():
+            reasons.append("no upstream key is configured")
+        return reasons + self.payments.reasons()

@@ -1,0 +1,171 @@
+"""What the process is told at its start: the environment, read once and checked completely."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from gateway.catalog import Provider
+
+NSM_DEVICE = Path("/dev/nsm")
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text is the one line that the operator sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Times in seconds. ``keys`` and ``base_urls`` are by provider id; a provider without a key is absent."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the operator's default, narrowed by run-time checks
+    port: int = 8000
+    keys: Mapping[str, str] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    payments: Literal["required", "off"] = "required"
+    pay_to: str | None = None
+    facilitator_url: str | None = None
+    rpc_url: str | None = None
+    price_url: str | None = None
+    journal: str | None = None
+    store: str | None = None
+    journal_sink: str | None = None
+    workers: int = 1
+    max_inflight: int = 1024
+    queue: int = 1024
+    drain_seconds: float = 120.0
+    max_usd: Decimal = Decimal("1.00")
+    enclave: bool = False
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], providers: Mapping[str, Provider], *, enclave: bool | None = None
+    ) -> "Settings":
+        """Read the variables of interfaces.md; raises SettingsError with one clear line."""
+        read = _Reader(environment)
+        settings = cls(
+            host=read.text("API_SERVER_HOST") or cls.host,
+            port=read.integer("API_SERVER_PORT", cls.port, most=65535),
+            keys={id_: key for id_, provider in providers.items() if (key := read.key(provider.key_variable))},
+            base_urls={
+                id_: read.url(provider.base_url_variable) or provider.base_url for id_, provider in providers.items()
+            },
+            payments=read.payments(),
+            pay_to=read.address("EVM_PAYMENT_ADDRESS"),
+            facilitator_url=read.url("FACILITATOR_URL"),
+            rpc_url=read.url("GATEWAY_RPC_URL"),
+            price_url=read.url("GATEWAY_PRICE_URL"),
+            journal=read.text("GATEWAY_JOURNAL"),
+            store=read.text("GATEWAY_STORE"),
+            journal_sink=read.text("GATEWAY_JOURNAL_SINK"),
+            workers=read.integer("GATEWAY_WORKERS", cls.workers, least=1, most=256),
+            max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, least=1),
+            queue=read.integer("GATEWAY_QUEUE", cls.queue),
+            drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), most=86_400)),
+            max_usd=read.money("GATEWAY_MAX_USD", cls.max_usd),
+            enclave=NSM_DEVICE.exists() if enclave is None else enclave,
+        )
+        settings._check_unpaid(allowed_publicly=read.text("GATEWAY_UNPAID_PUBLIC") == "1")
+        return settings
+
+    def _check_unpaid(self, *, allowed_publicly: bool) -> None:
+        if self.payments != "off":
+            return
+        if self.enclave:
+            raise SettingsError("GATEWAY_PAYMENTS=off is refused inside an enclave")
+        if not is_loopback(self.host) and not allowed_publicly:
+            raise SettingsError(
+                f"GATEWAY_PAYMENTS=off serves everybody for free: bind a loopback address instead of {self.host} "
+                "(API_SERVER_HOST=127.0.0.1), or say so with GATEWAY_UNPAID_PUBLIC=1"
+            )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether ``host``, an address or ``localhost``, can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def checked_url(name: str, url: str) -> str:
+    """``url`` without a trailing slash; it must be https, or http to loopback. Raises SettingsError."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"{name} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise SettingsError(f"{name} must be an https URL")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise SettingsError(f"{name} must be https; http is allowed to loopback addresses only")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise SettingsError(f"{name} must be a plain URL without credentials, query or fragment")
+    return url.rstrip("/")
+
+
+def checked_key(name: str, key: str) -> str:
+    """An API key as it may stand in a header: printable ASCII without blanks. Raises SettingsError."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
+        raise SettingsError(f"{name} holds characters that no API key has")
+    return key
+
+
+class _Reader:
+    """Variables by name; an empty one counts as absent."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str) -> str | None:
+        return self._environment.get(name, "").strip() or None
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise SettingsError(f"{name} must be a whole number from {least} to {most}")
+        return int(text)
+
+    def money(self, name: str, default: Decimal) -> Decimal:
+        text = self.text(name)
+        try:
+            amount = Decimal(text) if text is not None else default
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        if not amount.is_finite() or amount <= 0:
+            raise SettingsError(f"{name} must be an amount of US dollars above zero")
+        return amount
+
+    def url(self, name: str) -> str | None:
+        text = self.text(name)
+        return checked_url(name, text) if text is not None else None
+
+    def key(self, name: str) -> str | None:
+        text = self.text(name)
+        return checked_key(name, text) if text is not None else None
+
+    def address(self, name: str) -> str | None:
+        text = self.text(name)
+        if text is not None and not ADDRESS.fullmatch(text):
+            raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
+        return text
+
+    def payments(self) -> Literal["required", "off"]:
+        match self.text("GATEWAY_PAYMENTS") or "required":
+            case "required":
+                return "required"
+            case "off":
+                return "off"
+        raise SettingsError("GATEWAY_PAYMENTS must be 'required' or 'off'")

@@ -1,0 +1,24 @@
+"""Which adapter speaks for which provider. A further OpenAI-compatible provider is one line here."""
+
+from collections.abc import Mapping
+
+from gateway.upstreams.adapter import Adapter
+from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.dialects import MODELARK, NOUS, OPENAI, XAI
+from gateway.upstreams.gemini import GeminiAdapter
+from gateway.upstreams.images import MODELARK_IMAGES, XAI_IMAGES, ImagesAdapter
+from gateway.upstreams.openai import OpenAIAdapter
+from gateway.upstreams.signatures import SignatureCache
+
+
+def adapters() -> Mapping[str, Mapping[str, Adapter]]:
+    """Fresh adapters by provider and endpoint."""
+    signatures = SignatureCache()
+    return {
+        "openai": {"chat": OpenAIAdapter(OPENAI)},
+        "anthropic": {"chat": AnthropicAdapter(signatures)},
+        "google": {"chat": GeminiAdapter(signatures)},
+        "xai": {"chat": OpenAIAdapter(XAI), "images": ImagesAdapter(XAI_IMAGES)},
+        "bytedance": {"chat": OpenAIAdapter(MODELARK), "images": ImagesAdapter(MODELARK_IMAGES)},
+        "nous": {"chat": OpenAIAdapter(NOUS)},
+    }
