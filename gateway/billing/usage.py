@@ -37,6 +37,15 @@ def prompt_tokens(body: dict[str, Any]) -> int:
     return -(-size // _BYTES_PER_TOKEN) + media * _MEDIUM_TOKENS
 
 
+def prompt_bound(body: dict[str, Any]) -> int:
+    """The most tokens that the text of ``body`` can be: tokenizers that work on bytes make at most one of each.
+
+    Media have no bound that their size would tell; they count as in ``prompt_tokens``.
+    """
+    size, media = _measure([body.get(name) for name in _CONTENT])
+    return size + media * _MEDIUM_TOKENS
+
+
 def _measure(value: Any) -> tuple[int, int]:
     """Bytes of text, keys included, and number of media in a decoded JSON value, however deep it is nested."""
     size = media = 0

@@ -1,0 +1,382 @@
+"""What answers cost: the worked figures of the fact sheet, recorded bills, and the laws of pricing."""
+
+import re
+from datetime import date
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.billing.pricing import ANY_TERMS, Terms, affordable_output, atomic, cost, worst_case
+from gateway.catalog import Model, Prices, Rates, bundled
+from gateway.openai_api.usage import Usage
+
+TODAY = date(2026, 11, 22)
+TRANSCRIPTS = Path(__file__).parents[2].parent / "shared" / "transcripts"
+PLAIN = Terms(tiers=(), regions=(), cache_writes=False, audio=False)
+
+
+def model(name: str) -> Model:
+    return bundled().models[name]
+
+
+def usd(name: str, **usage: Any) -> Decimal:
+    return cost(model(name), Usage(**usage), TODAY)
+
+
+# facts/providers.md 12.5
+WORKED = [
+    ("claude-haiku-4-5", {"prompt_tokens": 7361, "cached_tokens": 7351, "completion_tokens": 4}, "0.0007651"),
+    (
+        "claude-sonnet-4-5",
+        {"prompt_tokens": 1532, "cached_tokens": 1111, "cache_write_tokens": 418, "completion_tokens": 33},
+        "0.0024048",
+    ),
+    (
+        "gemini-2.5-flash",
+        {"prompt_tokens": 3520, "cached_tokens": 3512, "completion_tokens": 44, "reasoning_tokens": 42},
+        "0.00021776",
+    ),
+    ("gemini-2.5-flash", {"prompt_tokens": 145, "audio_tokens": 139, "completion_tokens": 34}, "0.0002258"),
+    (
+        "gemini-3.1-flash-image",
+        {"prompt_tokens": 5, "completion_tokens": 1518, "image_tokens": 1120},
+        "0.0683965",
+    ),
+    (
+        "grok-3-mini",
+        {"prompt_tokens": 15, "cached_tokens": 2, "completion_tokens": 223, "reasoning_tokens": 213},
+        "0.00011555",
+    ),
+    ("gpt-5", {"prompt_tokens": 12, "completion_tokens": 1888, "reasoning_tokens": 1600}, "0.018895"),
+    # 1.4, first recorded proof
+    ("grok-4.3", {"prompt_tokens": 349, "cached_tokens": 128, "completion_tokens": 241}, "0.00090435"),
+]
+
+
+@pytest.mark.parametrize(("name", "usage", "expected"), WORKED)
+def test_worked_figures(name: str, usage: dict[str, int], expected: str) -> None:
+    assert usd(name, **usage) == Decimal(expected)
+
+
+def test_xai_bills_one_tick_per_tenth_of_a_nanodollar() -> None:
+    assert usd("grok-3-mini", prompt_tokens=15, cached_tokens=2, completion_tokens=223) * 10**10 == 1_155_500
+
+
+def recorded_bills() -> list[tuple[str, Usage, int]]:
+    """Every usage object with a bill in the recorded xAI answers, streamed and not, reasoning on top of completion."""
+    bills = []
+    for path in sorted((TRANSCRIPTS / "xai").glob("*.json")):
+        transcript = msgspec.json.decode(path.read_bytes())
+        response = transcript["response"]
+        texts = [msgspec.json.encode(response.get("json")).decode(), response.get("body") or ""]
+        for found in re.finditer(
+            r'"model":\s*"([^"]+)"[^\n]*?"usage":\s*(\{.*?"cost_in_usd_ticks":\s*\d+)', "\n".join(texts)
+        ):
+            wire = msgspec.json.decode(found[2] + "}")
+            usage = Usage(
+                prompt_tokens=wire["prompt_tokens"],
+                cached_tokens=wire["prompt_tokens_details"]["cached_tokens"],
+                completion_tokens=wire["total_tokens"] - wire["prompt_tokens"],
+            )
+            bills.append((found[1], usage, wire["cost_in_usd_ticks"]))
+    return bills
+
+
+@pytest.mark.skipif(not TRANSCRIPTS.is_dir(), reason="no recorded transcripts beside the repository")
+def test_recorded_xai_bills() -> None:
+    priced = [(bundled().get(name), usage, ticks) for name, usage, ticks in recorded_bills()]
+    known = [(found, usage, ticks) for found, usage, ticks in priced if found is not None]
+    assert {found.id for found, _, _ in known} >= {"grok-3-mini", "grok-4.3", "grok-4-1-fast-non-reasoning"}
+    assert len(known) >= 8
+    for found, usage, ticks in known:
+        assert cost(found, usage, TODAY) * 10**10 == ticks
+
+
+def test_cache_writes_for_an_hour_cost_double() -> None:
+    assert usd("claude-haiku-4-5", prompt_tokens=1000, cache_write_1h_tokens=1000) == Decimal("0.002")
+    assert usd("claude-haiku-4-5", prompt_tokens=1000, cache_write_tokens=1000) == Decimal("0.00125")
+
+
+def test_cache_writes_without_a_price_of_their_own_are_input() -> None:
+    assert usd("gpt-5", prompt_tokens=1000, cache_write_tokens=400) == usd("gpt-5", prompt_tokens=1000)
+
+
+def test_cached_audio() -> None:
+    usage = {"prompt_tokens": 100, "audio_tokens": 60, "cached_tokens": 50, "cached_audio_tokens": 40}
+    # 20 audio at 1.00, 40 cached audio at 0.10, 10 cached text at 0.03, 30 text at 0.30
+    assert usd("gemini-2.5-flash", **usage) == Decimal("0.0000333")
+
+
+def test_audio_at_the_text_price_is_cached_at_the_text_price() -> None:
+    usage = {"prompt_tokens": 100, "audio_tokens": 100, "cached_tokens": 100, "cached_audio_tokens": 100}
+    assert usd("gemini-2.5-pro", **usage) == Decimal("0.0000125")
+
+
+def test_an_unknown_cached_price_grants_no_discount() -> None:
+    assert usd("grok-2", prompt_tokens=10, cached_tokens=10) == Decimal("0.00002")
+    rates = Rates(input=Decimal("0.30"), output=Decimal("2.50"), cached_input=Decimal("0.03"), audio_input=Decimal(1))
+    changed = msgspec.structs.replace(model("gemini-2.5-flash"), prices=Prices(source="a test", rates=rates))
+    usage = Usage(prompt_tokens=10, audio_tokens=10, cached_tokens=10, cached_audio_tokens=10)
+    assert cost(changed, usage, TODAY) == Decimal("0.00001")
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "expected"),
+    [
+        ("gemini-2.5-pro", 200_000, "0.265"),  # 0.2 M at 1.25 and 1500 at 10
+        ("gemini-2.5-pro", 200_001, "0.5225025"),  # at 2.5 and 15
+        ("grok-4.3", 199_999, "0.25374875"),
+        ("grok-4.3", 200_000, "0.5075"),
+        ("seed-1.6", 128_000, "0.035"),
+        ("seed-1.6", 128_001, "0.0700005"),
+    ],
+)
+def test_long_prompts_change_the_price_of_the_whole_request(name: str, prompt: int, expected: str) -> None:
+    assert usd(name, prompt_tokens=prompt, completion_tokens=1500) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "tier", "expected"),
+    [
+        ("gpt-5", "", "0.01125"),
+        ("gpt-5", "default", "0.01125"),
+        ("gpt-5", "priority", "0.0225"),
+        ("gpt-5", "flex", "0.005625"),
+        ("gpt-5-mini", "priority", "0.00405"),
+        ("o4-mini", "flex", "0.00275"),
+        ("gpt-4.1", "priority", "0.0175"),
+        ("gemini-2.5-flash", "standard", "0.0028"),
+        ("gemini-2.5-flash", "flex", "0.0014"),
+        ("gemini-2.5-flash", "priority", "0.00504"),
+        ("claude-opus-4-8", "standard", "0.03"),
+        ("claude-opus-4-8", "fast", "0.06"),
+        ("claude-opus-4-8", "priority", "0.03"),
+    ],
+)
+def test_the_answered_tier_is_charged(name: str, tier: str, expected: str) -> None:
+    assert usd(name, prompt_tokens=1000, completion_tokens=1000, tier=tier) == Decimal(expected)
+
+
+def test_a_tier_factor_applies_to_long_context_rates() -> None:
+    usage = {"prompt_tokens": 300_000, "completion_tokens": 1000}
+    assert usd("gemini-3.1-pro-preview", tier="priority", **usage) == Decimal("1.218") * Decimal("1.8")
+
+
+def test_us_inference() -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1000}
+    assert usd("claude-sonnet-4-6", region="us", **usage) == Decimal("0.0198")
+    assert usd("claude-sonnet-4-6", region="global", **usage) == Decimal("0.018")
+    assert usd("claude-sonnet-4-5", region="us", **usage) == Decimal("0.018")
+    assert usd("claude-sonnet-4-6", region="us", web_searches=3) == Decimal("0.03")
+
+
+def test_searches_are_charged_by_query_or_by_prompt() -> None:
+    assert usd("claude-haiku-4-5", web_searches=2) == Decimal("0.02")
+    assert usd("gemini-3.5-flash", web_searches=2) == Decimal("0.028")
+    assert [usd("gemini-2.5-flash", web_searches=count) for count in (0, 1, 5)] == [
+        0,
+        Decimal("0.035"),
+        Decimal("0.035"),
+    ]
+    assert usd("gpt-5", web_searches=2) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "price"), [("grok-2-image", "0.07"), ("grok-imagine-image", "0.02"), ("seedream-4.0", "0.03")]
+)
+def test_pictures_are_charged_by_delivered_picture_only(name: str, price: str) -> None:
+    assert usd(name, images=3, prompt_tokens=500, completion_tokens=16_384) == 3 * Decimal(price)
+    assert usd(name) == 0
+
+
+def test_an_announced_price_starts_on_its_day() -> None:
+    usage = Usage(prompt_tokens=1000, completion_tokens=1000)
+    priced = model("gemini-3.8-flash")
+    assert cost(priced, usage, date(2026, 12, 31)) == Decimal("0.0045")
+    assert cost(priced, usage, date(2027, 1, 1)) == Decimal("0.009")
+    assert cost(priced, msgspec.structs.replace(usage, tier="flex"), date(2027, 1, 1)) == Decimal("0.0045")
+
+
+def test_details_beyond_the_prompt_are_not_charged_twice() -> None:
+    assert usd("gpt-5", prompt_tokens=10, cached_tokens=1_000_000) == usd("gpt-5", prompt_tokens=10, cached_tokens=10)
+    assert usd("gemini-3.1-flash-image", completion_tokens=5, image_tokens=9) == Decimal("0.0003")
+
+
+def test_the_callers_decimal_context_does_not_matter() -> None:
+    usage = {"prompt_tokens": 123_456_789, "completion_tokens": 987_654_321}
+    exact = usd("gpt-5", tier="priority", **usage)
+    with localcontext() as context:
+        context.prec = 3
+        assert usd("gpt-5", tier="priority", **usage) == exact
+    assert exact == Decimal("20061.7283925")
+
+
+# ------------------------------------------------------------------------------------------------------------- limits
+
+
+def test_the_worst_case_of_a_plain_request() -> None:
+    assert worst_case(model("gpt-5"), 1000, 2000, 1, 0, PLAIN) == Decimal("0.02125")
+    assert worst_case(model("gpt-5"), 1000, 2000, 3, 0, PLAIN) == Decimal("0.06125")
+
+
+def test_the_worst_case_without_an_output_limit_is_the_models() -> None:
+    assert worst_case(model("gpt-5"), 0, None, 1, 0, PLAIN) == Decimal("1.28")
+    assert worst_case(model("gpt-5"), 0, 999_999, 1, 0, PLAIN) == Decimal("1.28")
+    assert worst_case(model("grok-3"), 0, None, 1, 0, PLAIN) == Decimal("1.96608")
+
+
+def test_the_worst_case_crosses_into_long_context_with_the_prompt() -> None:
+    assert worst_case(model("gemini-2.5-pro"), 200_000, 1000, 1, 0, PLAIN) == Decimal("0.26")
+    assert worst_case(model("gemini-2.5-pro"), 200_001, 1000, 1, 0, PLAIN) == Decimal("0.5150025")
+
+
+@pytest.mark.parametrize(
+    ("name", "terms", "expected"),
+    [
+        ("claude-sonnet-4-6", PLAIN, "0.018"),
+        ("claude-sonnet-4-6", Terms(tiers=(), regions=(), audio=False), "0.021"),
+        ("claude-sonnet-4-6", Terms(tiers=(), cache_writes=False), "0.0198"),
+        ("claude-sonnet-4-6", ANY_TERMS, "0.0231"),
+        ("claude-opus-4-8", Terms(tiers=("fast",), regions=(), cache_writes=False), "0.06"),
+        ("gpt-5", Terms(tiers=("flex",), regions=()), "0.01125"),
+        ("gpt-5", Terms(tiers=("priority",), regions=()), "0.0225"),
+        ("gpt-5", ANY_TERMS, "0.0225"),
+        ("gemini-2.5-flash", Terms(tiers=(), audio=True), "0.0035"),
+        ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4), "0.0378"),
+        ("gemini-3.8-flash", PLAIN, "0.009"),
+        ("gemini-2.5-flash-image", PLAIN, "0.0303"),
+        ("grok-2-image", PLAIN, "0.14"),
+    ],
+)
+def test_the_dearest_terms(name: str, terms: Terms, expected: str) -> None:
+    assert worst_case(model(name), 1000, 1000, 1, 2, terms) == Decimal(expected)
+
+
+def test_affordable_output() -> None:
+    assert affordable_output(model("gpt-5"), 1000, Decimal("0.02125"), 1, 0, PLAIN) == 2000
+    assert affordable_output(model("gpt-5"), 1000, Decimal("0.02125"), 2, 0, PLAIN) == 1000
+    assert affordable_output(model("gpt-5"), 1000, Decimal("0.00125"), 1, 0, PLAIN) == 0
+    assert affordable_output(model("gpt-5"), 1000, Decimal("0.00124"), 1, 0, PLAIN) == -1
+    assert affordable_output(model("gpt-5"), 0, Decimal("1.28"), 1, 0, PLAIN) is None
+    assert affordable_output(model("gpt-5"), 0, Decimal("1.2799999"), 1, 0, PLAIN) == 127_999
+    assert affordable_output(model("grok-2-image"), 9, Decimal("0.07"), 1, 1, PLAIN) is None
+    assert affordable_output(model("grok-2-image"), 9, Decimal("0.06"), 1, 1, PLAIN) == -1
+
+
+# -------------------------------------------------------------------------------------------------------------- atoms
+
+
+@pytest.mark.parametrize(
+    ("cost_usd", "usd_per_token", "decimals", "expected"),
+    [
+        ("0.0007651", "1", 6, 766),
+        ("0.000765", "1", 6, 765),
+        ("0", "1", 6, 0),
+        ("0.0000001", "1", 6, 1),
+        ("0.0007651", "0.0931", 18, 8_218_045_112_781_955),
+        ("1", "3", 0, 1),
+        ("1", "3", 2, 34),
+        ("1.00", "0.25", 18, 4 * 10**18),
+        ("0.0024048", "1.2E-7", 6, 20_040_000_000),
+    ],
+)
+def test_atomic_amounts(cost_usd: str, usd_per_token: str, decimals: int, expected: int) -> None:
+    assert atomic(Decimal(cost_usd), Decimal(usd_per_token), decimals) == expected
+
+
+@pytest.mark.parametrize(("cost_usd", "rate"), [("-0.1", "1"), ("1", "0"), ("1", "-1")])
+def test_no_amount_for_nonsense(cost_usd: str, rate: str) -> None:
+    with pytest.raises(ValueError, match="no amount for"):
+        atomic(Decimal(cost_usd), Decimal(rate), 6)
+
+
+# --------------------------------------------------------------------------------------------------------------- laws
+
+models = st.sampled_from(sorted(bundled().models)).map(model)
+tokens = st.integers(0, 400_000)
+days = st.dates(date(2026, 1, 1), date(2028, 1, 1))
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    """Usage whose details fit into its totals."""
+    cached_audio, cached_text, audio, write, write_1h, plain = (draw(tokens) for _ in range(6))
+    pictures, text = draw(tokens), draw(tokens)
+    return Usage(
+        prompt_tokens=cached_audio + cached_text + audio + write + write_1h + plain,
+        cached_tokens=cached_audio + cached_text,
+        cached_audio_tokens=cached_audio,
+        audio_tokens=cached_audio + audio,
+        cache_write_tokens=write,
+        cache_write_1h_tokens=write_1h,
+        completion_tokens=pictures + text,
+        image_tokens=pictures,
+        images=draw(st.integers(0, 10)),
+        web_searches=draw(st.integers(0, 10)),
+        tier=draw(st.sampled_from(["", "default", "flex", "priority", "fast"])),
+        region=draw(st.sampled_from(["", "us", "global"])),
+    )
+
+
+def raised(usage: Usage, **more: int) -> Usage:
+    return msgspec.structs.replace(usage, **{name: getattr(usage, name) + count for name, count in more.items()})
+
+
+@given(models, usages(), days, st.integers(1, 1000))
+def test_more_is_never_cheaper(priced: Model, usage: Usage, on: date, more: int) -> None:
+    for field in ("prompt_tokens", "completion_tokens", "images", "web_searches"):
+        assert cost(priced, raised(usage, **{field: more}), on) >= cost(priced, usage, on)
+
+
+@given(models, usages(), days, st.integers(1, 1000))
+def test_being_cached_is_never_dearer(priced: Model, usage: Usage, on: date, count: int) -> None:
+    fresh = raised(usage, prompt_tokens=count)
+    assert cost(priced, raised(fresh, cached_tokens=count), on) <= cost(priced, fresh, on)
+
+
+@given(models, usages(), usages(), days)
+def test_costs_add_up_below_long_context(priced: Model, one: Usage, other: Usage, on: date) -> None:
+    other = msgspec.structs.replace(other, tier=one.tier, region=one.region, web_searches=0)
+    long = priced.prices.long_context
+    if long is None or not (
+        min(one.prompt_tokens, other.prompt_tokens) <= long.over_tokens < one.prompt_tokens + other.prompt_tokens
+    ):
+        assert cost(priced, one + other, on) == cost(priced, one, on) + cost(priced, other, on)
+
+
+@given(models, usages(), days)
+def test_an_answer_never_costs_more_than_its_worst_case(priced: Model, usage: Usage, on: date) -> None:
+    bounded = msgspec.structs.replace(priced, max_output_tokens=None, context_length=10**9)
+    terms = Terms(web_searches=usage.web_searches)
+    assert cost(priced, usage, on) <= worst_case(
+        bounded, usage.prompt_tokens, usage.completion_tokens, 1, usage.images, terms
+    )
+    assert cost(priced, usage, on) <= worst_case(
+        bounded, usage.prompt_tokens + 1, usage.completion_tokens, 1, usage.images, terms
+    )
+
+
+@given(models, tokens, st.integers(1, 8), st.decimals(Decimal("0.0001"), Decimal(10), places=6))
+def test_the_affordable_output_is_the_largest(priced: Model, prompt: int, choices: int, usd_cap: Decimal) -> None:
+    limit = affordable_output(priced, prompt, usd_cap, choices, 1)
+    if limit is None:
+        assert worst_case(priced, prompt, None, choices, 1) <= usd_cap
+    else:
+        assert limit < 0 or worst_case(priced, prompt, limit, choices, 1) <= usd_cap
+        assert worst_case(priced, prompt, limit + 1, choices, 1) > usd_cap
+
+
+@given(
+    st.decimals(0, 1000, places=12),
+    st.decimals(Decimal("0.000001"), 1000, places=9),
+    st.integers(0, 18),
+)
+def test_one_rounding_upwards(cost_usd: Decimal, rate: Decimal, decimals: int) -> None:
+    exact = Fraction(cost_usd) / Fraction(rate) * 10**decimals
+    assert 0 <= atomic(cost_usd, rate, decimals) - exact < 1

@@ -1,0 +1,113 @@
+"""Estimates of usage that no upstream reported."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.billing.usage import estimate, prompt_bound, prompt_tokens
+from gateway.openai_api.usage import Usage
+
+HELLO: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("é" * 4, 2), ("漢字", 2), ("\ud800", 1)]
+)
+def test_four_bytes_are_a_token(text: str, tokens: int) -> None:
+    assert prompt_tokens({"prompt": text}) == tokens
+
+
+@pytest.mark.parametrize(("produced", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4000, 1000)])
+def test_four_bytes_of_answer_are_a_token(produced: int, tokens: int) -> None:
+    assert estimate(HELLO, produced).completion_tokens == tokens
+
+
+def test_a_prompt_is_its_text_and_its_structure() -> None:
+    # role user content Hello: 20 bytes
+    assert prompt_tokens(HELLO) == 5
+    assert prompt_tokens({"prompt": ["x" * 40, "y" * 40]}) == 20
+    assert prompt_tokens({"temperature": 1}) == 0
+
+
+def test_no_prompt_has_more_tokens_than_bytes() -> None:
+    assert prompt_bound(HELLO) == 20
+    assert prompt_bound({"prompt": "漢字"}) == 6
+    assert prompt_bound({"messages": [{"images": ["data:,A", "data:,B"]}]}) == 2240
+
+
+def test_tools_are_part_of_the_prompt() -> None:
+    tool = {"type": "function", "function": {"name": "weather", "description": "x" * 400}}
+    assert prompt_tokens(HELLO | {"tools": [tool]}) > prompt_tokens(HELLO) + 100
+
+
+def test_hints_are_not_part_of_the_prompt() -> None:
+    assert prompt_tokens(HELLO | {"metadata": {"long": "x" * 400}, "user": "y" * 400}) == prompt_tokens(HELLO)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}},
+        {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 1_000_000}},
+    ],
+)
+def test_media_count_by_the_piece_not_by_the_byte(part: dict[str, Any]) -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]}
+    assert 1120 < prompt_tokens(body) < 1150
+
+
+def test_pictures_of_earlier_answers_count_each() -> None:
+    body = {"messages": [{"role": "assistant", "content": "", "images": ["data:,A", "data:,B"]}]}
+    assert 2240 < prompt_tokens(body) < 2260
+
+
+def test_a_body_of_any_depth() -> None:
+    deep: Any = "x" * 4
+    for _ in range(100_000):
+        deep = [deep]
+    assert prompt_tokens({"messages": deep}) == 1
+
+
+def test_nothing_seen() -> None:
+    assert estimate(HELLO, 8) == Usage(prompt_tokens=5, completion_tokens=2, estimated=True)
+
+
+def test_a_provisional_completion_count_is_raised() -> None:
+    # Anthropic's message_start: the prompt is final, output_tokens is 1 or so.
+    seen = Usage(prompt_tokens=1532, cached_tokens=1111, cache_write_tokens=418, completion_tokens=1, tier="standard")
+    assert estimate(HELLO, 100, seen) == Usage(
+        prompt_tokens=1532,
+        cached_tokens=1111,
+        cache_write_tokens=418,
+        completion_tokens=25,
+        tier="standard",
+        estimated=True,
+    )
+
+
+def test_hidden_reasoning_that_was_counted_stays_counted() -> None:
+    seen = Usage(prompt_tokens=9, completion_tokens=300, reasoning_tokens=290)
+    assert estimate(HELLO, 100, seen) == Usage(
+        prompt_tokens=9, completion_tokens=300, reasoning_tokens=290, estimated=True
+    )
+
+
+counts = st.integers(0, 10**9)
+
+
+@given(counts, st.builds(Usage, prompt_tokens=counts, completion_tokens=counts, images=counts, cached_tokens=counts))
+def test_never_below_what_was_seen(produced: int, seen: Usage) -> None:
+    usage = estimate(HELLO, produced, seen)
+    assert usage.estimated
+    for name in ("prompt_tokens", "completion_tokens", "images", "cached_tokens"):
+        assert getattr(usage, name) >= getattr(seen, name)
+    assert usage.completion_tokens >= produced / 4
+
+
+@given(st.text(), st.text())
+def test_more_text_is_never_fewer_tokens(one: str, other: str) -> None:
+    parts = [prompt_tokens({"prompt": text}) for text in (one, other)]
+    assert max(parts) <= prompt_tokens({"prompt": one + other}) <= sum(parts)
