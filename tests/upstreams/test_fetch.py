@@ -1,0 +1,397 @@
+"""Fetching callers' files over real TLS sockets: what arrives, and everything that must not be reached."""
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from gateway import catalog
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Attachment, Chat
+from gateway.upstreams.fetch import FetchLimits, FileFetcher
+from gateway.upstreams.public_addresses import is_public
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+PDF = b"%PDF-1.7 " + bytes(100)
+HOST = "files.example"
+
+
+class Names(AbstractResolver):
+    """A DNS of our own: ``answers`` by host, the next answer at each question."""
+
+    def __init__(self, answers: dict[str, list[list[str]]]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked.append(host)
+        answers = self.answers[host]
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [
+            {"hostname": host, "host": address, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate of ``files.example`` and 127.0.0.1 in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName(HOST), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """A TLS server on loopback. ``routes`` maps paths to handlers; ``seen`` lists the requests that came."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Handler] = {}
+        self.seen: list[web.BaseRequest] = []
+        self.port = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append(request)
+        return await self.routes[request.path](request)  # type: ignore[arg-type]
+
+    def serve(self, path: str, body: bytes, **options: object) -> None:
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(body=body, **options)  # type: ignore[arg-type]
+
+        self.routes[path] = answer
+
+    def redirect(self, path: str, to: str, status: int = 302) -> None:
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(status=status, headers={"Location": to})
+
+        self.routes[path] = answer
+
+    def url(self, path: str, host: str = HOST) -> str:
+        return f"https://{host}:{self.port}{path}"
+
+
+@pytest.fixture
+async def server(certificate: Path) -> AsyncIterator[Server]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    running = Server()
+    runner = web.ServerRunner(web.Server(running.handle), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    assert site._server is not None
+    running.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    yield running
+    await runner.cleanup()
+
+
+MakeFetcher = Callable[..., FileFetcher]
+
+
+@pytest.fixture
+async def fetcher(certificate: Path) -> AsyncIterator[MakeFetcher]:
+    """Makes fetchers that trust the server's certificate and, unless told otherwise, its address."""
+    tls = ssl.create_default_context(cafile=str(certificate))
+    made: list[FileFetcher] = []
+
+    def make(names: Names | None = None, allowed: str = "127.0.0.1", **limits: float) -> FileFetcher:
+        made.append(
+            FileFetcher(
+                enabled=True,
+                limits=FetchLimits(**limits),  # type: ignore[arg-type]
+                allowed=lambda address: address == allowed,
+                resolver=names or Names({HOST: [["127.0.0.1"]]}),
+                tls=tls,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+def chat_with(*urls: str) -> Chat:
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    body = {
+        "model": "gemini-2.5-flash",
+        "messages": [
+            {"role": "system", "content": "Look."},
+            {"role": "user", "content": [{"type": "text", "text": "What is it?"}, *parts]},
+        ],
+    }
+    return Chat(body, parse_chat(body), catalog.bundled().find("gemini-2.5-flash"))
+
+
+async def refusal(fetcher: FileFetcher, *urls: str) -> GatewayError:
+    chat = chat_with(*urls)
+    with pytest.raises(GatewayError) as caught:
+        await fetcher.attach(chat, urls)
+    assert chat.attachments == {}
+    assert caught.value.status == 400
+    assert caught.value.code == "invalid_image_url"
+    assert str(caught.value.param).startswith("messages[1].content[")
+    return caught.value
+
+
+async def test_files_become_attachments_of_their_real_type(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG, content_type="text/html")
+    server.serve("/b", PDF)
+    urls = [server.url("/a"), server.url("/b")]
+    chat = chat_with(*urls)
+    await fetcher().attach(chat, urls)
+    assert chat.attachments == {
+        urls[0]: Attachment("image/png", PNG),
+        urls[1]: Attachment("application/pdf", PDF),
+    }
+
+
+async def test_nothing_that_identifies_us_is_sent(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG, headers={"Set-Cookie": "id=1"})
+    server.serve("/b", PNG)
+    source = fetcher()
+    await source.attach(chat_with(server.url("/a")), [server.url("/a")])
+    await source.attach(chat_with(server.url("/b")), [server.url("/b")])
+    assert [request.path for request in server.seen] == ["/a", "/b"]
+    for request in server.seen:
+        assert {"Cookie", "Authorization", "Referer", "Proxy-Authorization"}.isdisjoint(request.headers)
+        assert request.headers["Accept-Encoding"] == "identity"
+
+
+async def test_redirects_are_followed_to_a_limit(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/3", PNG)
+    for step in range(3):
+        server.redirect(f"/{step}", f"/{step + 1}", status=(301, 302, 307)[step])
+    url = server.url("/0")
+    chat = chat_with(url)
+    await fetcher(redirects=3).attach(chat, [url])
+    assert chat.attachments[url].data == PNG
+    error = await refusal(fetcher(redirects=2), url)
+    assert "redirects" in error.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://files.example/a.png",
+        "ftp://files.example/a.png",
+        "file:///etc/passwd",
+        "https://user:secret@files.example/a.png",
+        "https://user@files.example/a.png",
+        "https:///a.png",
+        "https://127.0.0.2/a.png",
+        "https://[::1]/a.png",
+        "https://169.254.169.254/latest/meta-data",
+        "not a url",
+        "https://files.example:99999/a.png",
+    ],
+)
+async def test_urls_that_are_never_asked(url: str, fetcher: MakeFetcher) -> None:
+    names = Names({})
+    error = await refusal(fetcher(names), url)
+    assert names.asked == []
+    assert "secret" not in error.message
+
+
+async def test_a_host_inside_is_not_reached(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG)
+    error = await refusal(fetcher(allowed="203.0.113.1"), server.url("/a"))
+    assert "public" in error.message
+    assert server.seen == []
+
+
+async def test_one_inner_address_among_several_refuses_the_host(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG)
+    await refusal(fetcher(Names({HOST: [["127.0.0.1", "10.0.0.1"]]})), server.url("/a"))
+    assert server.seen == []
+
+
+async def test_a_redirect_into_the_inside_is_not_followed(server: Server, fetcher: MakeFetcher) -> None:
+    names = Names({HOST: [["127.0.0.1"]], "inner.example": [["10.0.0.1"]]})
+    server.redirect("/name", f"https://inner.example:{server.port}/a")
+    server.redirect("/literal", "https://169.254.169.254/latest")
+    server.redirect("/plain", f"http://{HOST}:{server.port}/a")
+    for path in ("/name", "/literal", "/plain"):
+        await refusal(fetcher(names), server.url(path))
+    assert [request.path for request in server.seen] == ["/name", "/literal", "/plain"]
+
+
+async def test_the_checked_address_is_the_one_connected_to(server: Server, fetcher: MakeFetcher) -> None:
+    """A name server that answers differently the second time is never asked a second time."""
+    names = Names({HOST: [["127.0.0.1"], ["10.0.0.1"]]})
+    server.serve("/a", PNG)
+    url = server.url("/a")
+    source = fetcher(names)
+    await source.attach(chat_with(url), [url])
+    assert names.asked == [HOST]
+    await refusal(source, url)
+    assert names.asked == [HOST, HOST]
+    assert len(server.seen) == 1
+
+
+async def test_the_certificate_must_be_that_of_the_host(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG)
+    names = Names({"files.other": [["127.0.0.1"]]})
+    await refusal(fetcher(names), server.url("/a", host="files.other"))
+    assert server.seen == []
+
+
+async def test_large_files_are_refused_before_they_are_read(server: Server, fetcher: MakeFetcher) -> None:
+    server.serve("/a", PNG)
+    error = await refusal(fetcher(file_bytes=len(PNG) - 1), server.url("/a"))
+    assert "larger" in error.message
+
+
+async def test_a_file_without_a_length_is_cut_off(server: Server, fetcher: MakeFetcher) -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while sent < 1000:
+            await response.write(PNG * 60)
+            sent += 1
+        return response
+
+    server.routes["/a"] = endless
+    error = await refusal(fetcher(file_bytes=200_000), server.url("/a"))
+    assert "larger" in error.message
+    assert sent < 1000
+
+
+async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) -> None:
+    for path in ("/a", "/b"):
+        server.serve(path, PNG)
+    urls = [server.url("/a"), server.url("/b")]
+    assert "together" in (await refusal(fetcher(total_bytes=len(PNG) + 1), *urls)).message
+    assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
+
+
+async def test_a_silent_server_is_given_up(server: Server, fetcher: MakeFetcher) -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await asyncio.sleep(30)
+        return response
+
+    server.routes["/a"] = silent
+    error = await refusal(fetcher(seconds=0.2), server.url("/a"))
+    assert "time" in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"<html>", 200), (b"", 200), (PNG, 404), (PNG, 500), (PNG, 206)],
+    ids=["html", "empty", "missing", "broken", "partial"],
+)
+async def test_answers_that_are_no_files(server: Server, fetcher: MakeFetcher, body: bytes, status: int) -> None:
+    server.serve("/a", body, status=status)
+    await refusal(fetcher(), server.url("/a"))
+
+
+async def test_an_unreachable_host_is_the_callers_error(fetcher: MakeFetcher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    error = await refusal(fetcher(), f"https://{HOST}:{port}/a")
+    assert "127.0.0.1" not in error.message
+
+
+async def test_the_param_is_the_place_of_the_url(fetcher: MakeFetcher) -> None:
+    body = {
+        "model": "gemini-2.5-flash",
+        "messages": [
+            {"role": "user", "content": [{"type": "file", "file": {"file_data": "http://files.example/a.pdf"}}]}
+        ],
+    }
+    chat = Chat(body, parse_chat(body), catalog.bundled().find("gemini-2.5-flash"))
+    with pytest.raises(GatewayError) as caught:
+        await fetcher().attach(chat, ["http://files.example/a.pdf"])
+    assert (caught.value.param, caught.value.code) == ("messages[0].content[0].file.file_data", "invalid_file_url")
+
+
+async def test_a_gateway_that_does_not_fetch_says_what_to_send() -> None:
+    async with FileFetcher(enabled=False) as source:
+        error = await refusal(source, "https://files.example/a.png")
+        assert "data: URI" in error.message
+        chat = chat_with()
+        await source.attach(chat, [])
+        assert chat.attachments == {}
+
+
+INSIDE = [
+    "0.0.0.0",  # noqa: S104
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.2.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fec0::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "ff0e::1",
+    "2001:db8::1",
+    "2001::1",
+    "::ffff:127.0.0.1",
+    "2002:a00:1::",
+    "64:ff9b::a00:1",
+    "64:ff9b:1::1",
+    "localhost",
+    "127.1",
+]
+
+
+@pytest.mark.parametrize("address", ["", *INSIDE])
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::808:808"])
+def test_addresses_that_are_public(address: str) -> None:
+    assert is_public(address)
