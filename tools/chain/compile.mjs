@@ -14,7 +14,15 @@ const contracts = new URL("contracts/", here);
 const artifacts = new URL("artifacts/", here);
 
 // What is placed on a chain; the other sources are parts of these.
-const DEPLOYED = ["ExactPermit2Proxy", "Multicall3", "Permit2", "TEERegistry", "Token", "UptoPermit2Proxy"];
+const DEPLOYED = [
+  "ContractAccount",
+  "ExactPermit2Proxy",
+  "Multicall3",
+  "Permit2",
+  "TEERegistry",
+  "Token",
+  "UptoPermit2Proxy",
+];
 
 const settings = {
   evmVersion: "cancun",

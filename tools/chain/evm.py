@@ -8,7 +8,7 @@ off), several blocks may share a second so that their clock never leaves the wal
 import bisect
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -224,11 +224,11 @@ class Evm:
         self._index(block.header, applied)
         return block.header
 
-    def set_balance(self, account: Address, wei: int) -> None:
-        """Gives an account this balance from the next block on, which is mined at once."""
+    def edit(self, change: Callable[[StateAPI], None]) -> None:
+        """Changes accounts by decree, in a block of its own."""
         self._chain.header = self._chain.create_header_from_parent(self.head)
         state = self._chain.get_vm().state
-        state.set_balance(account, wei)
+        change(state)
         state.persist()
         self._chain.header = self._chain.header.copy(state_root=state.state_root)
         self._chain.mine_block(mix_hash=os.urandom(32))

@@ -16,7 +16,7 @@ from gateway.keccak import keccak256
 from tools.chain.contract import Contract
 from tools.chain.deployment import CHAIN_ID, OPG, PERMIT2, USDC, Token
 from tools.chain.rpc_error import RpcError
-from tools.chain.wallet import Wallet
+from tools.chain.wallet import ContractWallet, Wallet
 
 REPOSITORY = Path(__file__).parents[2]
 STOP_SECONDS = 5
@@ -154,8 +154,20 @@ class LocalChain:
                 await self.approve_permit2(wallet, token)
         return wallet
 
-    async def mint(self, wallet: Wallet, token: Token, amount: int) -> str:
-        return await self.send(wallet, "Token", token.address, "mint", wallet.address, amount)
+    async def contract_wallet(self, *, usdc: int = 0, approve: bool = False) -> ContractWallet:
+        """A new payer that is a contract, with so many atomic units of USDC, with Permit2 approved or not."""
+        owner, contract = await self.wallet(), Wallet().address
+        await self.rpc("anvil_setCode", contract, f"0x{Contract.load('ContractAccount').code.hex()}")
+        await self.send(owner, "ContractAccount", contract, "claim")
+        await self.mint(owner, USDC, usdc, to=contract)
+        if approve:
+            approval = Contract.load("Token").encode("approve", PERMIT2, 2**256 - 1)
+            await self.send(owner, "ContractAccount", contract, "execute", USDC.address, approval)
+        return ContractWallet(owner, contract)
+
+    async def mint(self, wallet: Wallet, token: Token, amount: int, *, to: str | None = None) -> str:
+        """Anyone may mint, for themselves or for another."""
+        return await self.send(wallet, "Token", token.address, "mint", to or wallet.address, amount)
 
     async def transfer(self, wallet: Wallet, token: Token, payee: str, amount: int) -> str:
         return await self.send(wallet, "Token", token.address, "transfer", payee, amount)

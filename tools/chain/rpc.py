@@ -5,6 +5,7 @@
 | `evm_setAutomine(on)` | stop mining: transactions are taken and wait; start again: what waits is mined |
 | `evm_mine()` | one block now |
 | `anvil_setBalance(account, wei)` | so much ether from the next block on |
+| `anvil_setCode(account, code)` | a contract from the next block on |
 """
 
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class Rpc:
             "evm_mine": lambda: quantity(evm.mine().block_number),
             "evm_setAutomine": self._set_auto_mine,
             "anvil_setBalance": self._set_balance,
+            "anvil_setCode": self._set_code,
         }
 
     def answer(self, request: Json) -> Json:
@@ -184,7 +186,11 @@ class Rpc:
         return True
 
     def _set_balance(self, account: Json, wei: Json) -> Json:
-        self._evm.set_balance(_address(account), _integer(wei))
+        self._evm.edit(lambda state: state.set_balance(_address(account), _integer(wei)))
+        return None
+
+    def _set_code(self, account: Json, code: Json) -> Json:
+        self._evm.edit(lambda state: state.set_code(_address(account), _bytes(code)))
         return None
 
 

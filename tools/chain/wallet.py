@@ -34,9 +34,42 @@ class Wallet:
         With `rpc_url` it can read the chain and so adds an EIP-2612 permit where the offer asks for one. Spend
         controls are off: by default they refuse tokens that the package has no entry for (facts/x402.md 1.9).
         """
-        signer = EthAccountSignerWithRPC(self.account, rpc_url) if rpc_url else EthAccountSigner(self.account)
+        signer = self._x402_signer(rpc_url)
         client = x402Client()
         register_exact_evm_client(client, signer)
         client.register("eip155:*", UptoEvmClientScheme(signer))
         client.set_spend_controls(False)
         return client
+
+    def _x402_signer(self, rpc_url: str | None) -> EthAccountSigner:
+        return EthAccountSignerWithRPC(self.account, rpc_url) if rpc_url else EthAccountSigner(self.account)
+
+
+class ContractWallet(Wallet):
+    """A contract (contracts/ContractAccount.sol) that pays with its owner's signatures, so that ECDSA recovery names
+    the owner and not the payer. It sends no transactions; its owner does."""
+
+    def __init__(self, owner: Wallet, address: str) -> None:
+        super().__init__(owner.key)
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def _x402_signer(self, rpc_url: str | None) -> EthAccountSigner:
+        if rpc_url is not None:
+            raise ValueError("a contract signs no EIP-2612 permit here")
+        return _OwnerSigner(self.account, self._address)
+
+
+class _OwnerSigner(EthAccountSigner):
+    """Signs with the owner's key in the contract's name."""
+
+    def __init__(self, owner: LocalAccount, address: str) -> None:
+        super().__init__(owner)
+        self._contract = address
+
+    @property
+    def address(self) -> str:
+        return self._contract

@@ -3,16 +3,20 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from eth_account.messages import encode_typed_data
 
 from gateway.keccak import keccak256
-from tools.chain.contract import Contract
-from tools.chain.deployment import CHAIN_ID, CONTRACTS, PAYER, PERMIT2, TOKENS, Token
+from tools.chain.contract import ARTIFACTS, Contract
+from tools.chain.deployment import CHAIN_ID, CONTRACTS, PAYER, PERMIT2, TOKENS, USDC, Token
 from tools.chain.genesis import OPENING_TOKENS
 from tools.chain.local_chain import LocalChain
+from tools.chain.payments import Payment, exact_offer
+from tools.chain.rpc_error import RpcError
+from tools.chain.wallet import Wallet
 
 SOURCES = Path(__file__).parents[3] / "tools" / "chain"
 
@@ -35,7 +39,7 @@ def test_sources_compile_to_the_committed_bytes(tmp_path: Path) -> None:
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=compiler, check=True, capture_output=True)
     compiled = subprocess.run(["node", "compile.mjs", "--check"], cwd=compiler, check=False, capture_output=True)
     assert compiled.returncode == 0, compiled.stdout.decode() + compiled.stderr.decode()
-    assert compiled.stdout.count(b"same bytes") == len(set(CONTRACTS.values()))
+    assert compiled.stdout.count(b"same bytes") == len(list(ARTIFACTS.glob("*.json")))
 
 
 @pytest.mark.parametrize(("address", "name"), CONTRACTS.items(), ids=CONTRACTS.values())
@@ -72,3 +76,37 @@ def test_reverts_are_named() -> None:
 def test_unknown_function_is_an_error() -> None:
     with pytest.raises(LookupError, match="Token has no function transfer of 3 arguments"):
         Contract.load("Token").encode("transfer", PAYER.address, 1, 2)
+
+
+def compact(signature: bytes) -> bytes:
+    """EIP-2098: the parity bit moves into the top of s."""
+    return signature[:32] + bytes([signature[32] | (signature[64] - 27) << 7]) + signature[33:64]
+
+
+@pytest.mark.parametrize("encoding", [bytes, compact], ids=["65 bytes", "64 bytes"])
+async def test_authorization_with_a_packed_signature(chain: LocalChain, encoding: Callable[[bytes], bytes]) -> None:
+    wallet, payee = await chain.wallet(usdc=10), Wallet().address
+    payment = await Payment.sign(wallet, exact_offer(USDC, 10, payee=payee))
+    fields = payment.authorization
+    arguments = (
+        wallet.address,
+        payee,
+        10,
+        int(fields["validAfter"]),
+        int(fields["validBefore"]),
+        bytes.fromhex(fields["nonce"][2:]),
+    )
+    signature = encoding(bytes.fromhex(payment.payload.payload["signature"][2:]))
+    await chain.send(wallet, "Token", USDC.address, "transferWithAuthorization", *arguments, signature)
+    assert await chain.balance(USDC, payee) == 10
+    with pytest.raises(RpcError, match="authorization is used or canceled"):
+        await chain.send(wallet, "Token", USDC.address, "transferWithAuthorization", *arguments, signature)
+
+
+async def test_a_contract_account_has_one_owner(chain: LocalChain) -> None:
+    account = await chain.contract_wallet()
+    stranger = await chain.wallet()
+    with pytest.raises(RpcError, match="claimed already"):
+        await chain.send(stranger, "ContractAccount", account.address, "claim")
+    with pytest.raises(RpcError, match="caller is not the owner"):
+        await chain.send(stranger, "ContractAccount", account.address, "execute", USDC.address, b"")

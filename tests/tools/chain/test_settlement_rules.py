@@ -14,7 +14,7 @@ from tools.chain.deployment import OPG, USDC, Keypair
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.payments import Payment, exact_offer, upto_offer
-from tools.chain.wallet import Wallet
+from tools.chain.wallet import ContractWallet, Wallet
 
 Post = Callable[[str, Any], Awaitable[Any]]
 
@@ -314,3 +314,25 @@ async def test_upto_binds_one_facilitator(
         wallet = await chain.wallet(usdc=CAP, approve=True)
         payment = await Payment.sign(wallet, upto_offer(USDC, CAP, elsewhere.address, payee=payee))
     assert (await post("/verify", payment.body()))["invalidReason"] == "upto_facilitator_mismatch"
+
+
+@every_scheme
+async def test_a_contract_pays_with_its_owners_signature(
+    chain: LocalChain, facilitator: LocalFacilitator, post: Post, payee: str, scheme: str
+) -> None:
+    account = await chain.contract_wallet(usdc=CAP, approve=True)
+    payment = await Payment.sign(account, OFFERS[scheme](facilitator, payee))
+    assert (await post("/verify", payment.body())) == {"isValid": True, "payer": account.address}
+    assert (await post("/settle", payment.body()))["success"]
+    assert await chain.balance(USDC, payee) == CAP
+
+
+@every_scheme
+async def test_nobody_else_signs_for_a_contract(
+    chain: LocalChain, facilitator: LocalFacilitator, post: Post, payee: str, scheme: str
+) -> None:
+    account = await chain.contract_wallet(usdc=CAP, approve=True)
+    forger = ContractWallet(Wallet(), account.address)
+    payment = await Payment.sign(forger, OFFERS[scheme](facilitator, payee))
+    assert not (await post("/settle", payment.body()))["success"]
+    assert await chain.balance(USDC, payee) == 0
