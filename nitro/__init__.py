@@ -1,0 +1,1 @@
+"""Everything that makes, measures and launches the enclave image."""

@@ -1,0 +1,21 @@
+"""The command-line options that every build command has in common."""
+
+import argparse
+from pathlib import Path
+
+from nitro.inputs import Inputs
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inputs", type=Path, default=Inputs().folder, metavar="DIR", help="where fetched inputs are kept"
+    )
+    parser.add_argument(
+        "--offline", type=Path, metavar="DIR", help="take every input from DIR, an inputs folder, and fetch nothing"
+    )
+
+
+def inputs_of(arguments: argparse.Namespace) -> Inputs:
+    if arguments.offline is not None:
+        return Inputs(arguments.offline, offline=True)
+    return Inputs(arguments.inputs)

@@ -1,0 +1,1 @@
+"""Debian packages by lock: which ones, where from, and what is in them."""

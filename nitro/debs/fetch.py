@@ -1,0 +1,78 @@
+"""Get the .deb files of a lock: from the folder of inputs, the configured mirror, or the dated archive."""
+
+import hashlib
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from nitro.command import run
+from nitro.debs.lock import Deb, Lock
+from nitro.errors import BuildError
+from nitro.inputs import Inputs
+
+Source = Callable[[Deb, Path], Path]
+
+
+def fetch(lock: Lock, name: str, inputs: Inputs) -> list[Path]:
+    """The verified files of one set, in the lock's order; raises :class:`BuildError` naming the package."""
+    return [_one(deb, lock.archive, inputs) for deb in lock.sets[name]]
+
+
+def _one(deb: Deb, archive: str, inputs: Inputs) -> Path:
+    place = inputs.debs / deb.file_name
+    if place.exists():
+        _verify(deb, place)
+        return place
+    if inputs.offline:
+        raise BuildError(f"{deb}: {deb.file_name} is not in {inputs.debs.name}/ of the offline folder")
+    sources: tuple[tuple[str, Source], ...] = (
+        ("mirror", _from_mirror),
+        ("archive", lambda deb, folder: _from_archive(deb, folder, archive)),
+    )
+    refusals = []
+    for label, source in sources:
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                got = source(deb, Path(scratch))
+                _verify(deb, got)
+            except BuildError as error:
+                refusals.append(f"{label}: {error}")
+                continue
+            inputs.debs.mkdir(parents=True, exist_ok=True)
+            shutil.move(got, place)
+            return place
+    raise BuildError(f"{deb} cannot be had as locked; " + "; ".join(refusals))
+
+
+def _verify(deb: Deb, file: Path) -> None:
+    content = file.read_bytes()
+    if len(content) != deb.size:
+        raise BuildError(f"{deb} has {len(content)} bytes, the lock says {deb.size}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != deb.sha256:
+        raise BuildError(f"{deb} has SHA-256 {digest}, the lock says {deb.sha256}")
+
+
+def _from_mirror(deb: Deb, folder: Path) -> Path:
+    folder.chmod(0o755)
+    run(
+        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", f"{deb.package}={deb.version}"],
+        folder=folder,
+    )
+    got = list(folder.glob("*.deb"))
+    if len(got) != 1:
+        raise BuildError(f"apt-get brought {len(got)} files")
+    return got[0]
+
+
+def _from_archive(deb: Deb, folder: Path, archive: str) -> Path:
+    got = folder / "archived.deb"
+    try:
+        with urllib.request.urlopen(f"{archive}/{deb.location}", timeout=60) as answer, got.open("wb") as file:  # noqa: S310
+            shutil.copyfileobj(answer, file)
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        raise BuildError(f"{type(error).__name__} {error}") from error
+    return got

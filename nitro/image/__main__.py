@@ -1,0 +1,53 @@
+"""``python -m nitro.image``: the enclave's root file system as one archive for Docker and OCI tools."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nitro.arguments import add_inputs, inputs_of
+from nitro.errors import BuildError
+from nitro.image import daemon, oci, rootfs
+from nitro.inputs import BUILD
+from nitro.tree import Tree
+
+NAME = "tee-gateway:enclave"
+SIZE_LIMIT = 150_000_000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m nitro.image", description=__doc__)
+    add_inputs(parser)
+    parser.add_argument("--output", type=Path, default=BUILD / "image.tar", help="the archive (build/image.tar)")
+    parser.add_argument("--rootfs", type=Path, metavar="DIR", help="lay the root file system out in DIR as well")
+    parser.add_argument(
+        "--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding: a variant, for tests, never published"
+    )
+    arguments = parser.parse_args()
+    inputs = inputs_of(arguments)
+    try:
+        program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
+        tree = rootfs.build(inputs, program)
+        refuse_bulk(tree)
+        if arguments.rootfs:
+            tree.write_to(arguments.rootfs)
+        image = oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_bytes(image.archive)
+        arguments.output.with_suffix(".files").write_text(tree.listing())
+    except (BuildError, OSError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 1
+    if arguments.daemon:
+        print(f"variant with {arguments.daemon.name} in place of nitriding")
+    print(f"files {tree.digest()} {tree.size()} bytes")
+    print(f"image {image.digest}")
+    return 0
+
+
+def refuse_bulk(tree: Tree) -> None:
+    if tree.size() >= SIZE_LIMIT:
+        raise BuildError(f"the root file system has {tree.size()} bytes, {SIZE_LIMIT} are too many")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module tee-gateway/nitro/init
+
+go 1.26

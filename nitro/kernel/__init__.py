@@ -1,0 +1,1 @@
+"""The enclave's kernel, from Debian's source by lock, compiled by locked tools."""

@@ -1,0 +1,129 @@
+"""A root file system held in memory: names, modes, bytes, and nothing that differs between two builders.
+
+Owner, group and times are not part of it; every writer uses root and 1970. The builder's umask, locale and file
+system therefore leave no trace.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nitro.errors import BuildError
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    data: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    target: str
+
+
+Entry = Directory | File | Symlink
+
+
+class Tree:
+    """Entries by path, without a leading slash; parents come into being with their first child."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, path: str, entry: Entry) -> None:
+        """Put ``entry`` at ``path``. Raises :class:`BuildError` when something else is there, or above it."""
+        name = PurePosixPath(path)
+        if name.is_absolute() or ".." in name.parts or name == PurePosixPath("."):
+            raise BuildError(f"{path!r} is no path in an image")
+        for parent in [str(each) for each in name.parents][-2::-1]:
+            if not isinstance(self._entries.setdefault(parent, Directory()), Directory):
+                raise BuildError(f"{path} is below {parent}, which is no directory")
+        here = self._entries.setdefault(str(name), entry)
+        if here != entry:
+            if not (isinstance(here, Directory) and isinstance(entry, Directory)):
+                raise BuildError(f"two inputs want to be {path}")
+            self._entries[str(name)] = entry
+
+    def add_tree(self, prefix: str, tree: "Tree") -> None:
+        for path, entry in tree.entries():
+            self.add(f"{prefix}/{path}", entry)
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Every entry in byte order of its path, so that a directory comes before what is in it."""
+        for path in sorted(self._entries, key=lambda path: path.split("/")):
+            yield path, self._entries[path]
+
+    def __getitem__(self, path: str) -> Entry:
+        return self._entries[path]
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._entries
+
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(len(entry.data) for _, entry in self.entries() if isinstance(entry, File))
+
+    def listing(self) -> str:
+        """One line an entry: mode, path, and the SHA-256 of a file or the target of a link."""
+        return "".join(f"{_mode(entry):04o} {path} {_content(entry)}\n" for path, entry in self.entries())
+
+    def digest(self) -> str:
+        """SHA-256 of :meth:`listing`, in hex."""
+        return hashlib.sha256(self.listing().encode()).hexdigest()
+
+    def write_to(self, folder: Path) -> None:
+        """Lay the tree out below ``folder``, which must not exist yet."""
+        folder.mkdir(parents=True)
+        for path, entry in self.entries():
+            place = folder / path
+            match entry:
+                case Directory():
+                    place.mkdir()
+                case File():
+                    place.write_bytes(entry.data)
+                case Symlink():
+                    place.symlink_to(entry.target)
+        for path, entry in reversed(list(self.entries())):
+            if not isinstance(entry, Symlink):
+                (folder / path).chmod(entry.mode)
+
+    @classmethod
+    def read_from(cls, folder: Path) -> "Tree":
+        """The tree below ``folder`` with its modes; devices and sockets are refused."""
+        tree = cls()
+        for here, folders, files in os.walk(folder):
+            for name in sorted(folders + files):
+                place = Path(here) / name
+                path = place.relative_to(folder).as_posix()
+                mode = place.lstat().st_mode & 0o7777
+                if place.is_symlink():
+                    tree.add(path, Symlink(str(place.readlink())))
+                elif place.is_dir():
+                    tree.add(path, Directory(mode))
+                elif place.is_file():
+                    tree.add(path, File(place.read_bytes(), mode))
+                else:
+                    raise BuildError(f"{path} is neither file, directory nor link")
+        return tree
+
+
+def _mode(entry: Entry) -> int:
+    return 0o777 if isinstance(entry, Symlink) else entry.mode
+
+
+def _content(entry: Entry) -> str:
+    match entry:
+        case Directory():
+            return "/"
+        case File():
+            return hashlib.sha256(entry.data).hexdigest()
+        case Symlink():
+            return f"-> {entry.target}"

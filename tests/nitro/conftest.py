@@ -1,0 +1,43 @@
+"""What the slow tests share: one built root file system, laid out once."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nitro.image import rootfs
+from nitro.inputs import Inputs
+from nitro.tree import Tree
+
+STAND_IN_DAEMON = b"#!/bin/sh\nexit 1\n"
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[..., None]:
+    """Skip where a tool is missing, with the reason; in CI a missing tool is left to fail the test."""
+
+    def check(*tools: str, root: bool = False) -> None:
+        missing = [tool for tool in tools if shutil.which(tool) is None]
+        if root and os.geteuid() != 0:
+            missing.append("root")
+        if missing and os.environ.get("CI") != "true":
+            pytest.skip(f"needs {', '.join(missing)}")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def root_tree(need: Callable[..., None]) -> Tree:
+    """The root file system with a stand-in for nitriding."""
+    need("apt-get", "dpkg-deb")
+    return rootfs.build(Inputs(), STAND_IN_DAEMON)
+
+
+@pytest.fixture(scope="session")
+def root_folder(root_tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("enclave") / "root"
+    root_tree.write_to(folder)
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,171 @@
+"""The image as it is built here: what is in it, what is not, that it works, and that it is the same twice."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nitro.image.oci import layer_of
+from nitro.image.rootfs import CA_BUNDLE, PACKAGES
+from nitro.inputs import ROOT, Inputs
+from nitro.tree import File, Symlink, Tree
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get"), pytest.mark.needs("dpkg-deb")]
+
+# The only programs an enclave starts: nitriding, Python, and the shell that starts those two.
+PROGRAMS = {"bin/busybox", "usr/bin/python3.11", "usr/local/bin/nitriding", "usr/local/bin/start.sh"}
+CHROOT = shutil.which("chroot") or "chroot"
+IMPORTS = (
+    "import asyncio, bz2, ctypes, decimal, lzma, sqlite3, ssl, uuid\n"
+    "import aiohttp, cbor2, coincurve, cryptography, msgspec, prometheus_client, tenacity, uvloop\n"
+    "from aiohttp import _http_parser, _http_writer\n"
+    "from Crypto.Hash import keccak\n"
+    "from cryptography.hazmat.primitives.asymmetric import rsa\n"
+    "import gateway.nitriding\n"
+    "coincurve.PrivateKey(); rsa.generate_private_key(65537, 2048); keccak.new(digest_bits=256, data=b'')\n"
+    "print(len(ssl.create_default_context().get_ca_certs()))\n"
+)
+
+
+def elf_files(tree: Tree) -> dict[str, bytes]:
+    files = {path: entry.data for path, entry in tree.entries() if isinstance(entry, File)}
+    return {path: data for path, data in files.items() if data.startswith(b"\x7fELF")}
+
+
+def test_programs_are_these_and_no_others(root_tree: Tree) -> None:
+    outside = {path for path, _ in root_tree.entries() if path.split("/")[-2:-1] in (["bin"], ["sbin"])}
+    programs = {path for path in outside if isinstance(root_tree[path], File)}
+    assert programs == PROGRAMS
+    links = {path: root_tree[path] for path in outside - programs}
+    assert links == {
+        **{f"bin/{applet}": Symlink("busybox") for applet in ("sh", "chmod", "chown", "start-stop-daemon")},
+        "usr/bin/python3": Symlink("python3.11"),
+    }
+
+
+def test_nothing_compiled_privileged_or_personal(root_tree: Tree) -> None:
+    home = re.compile(rb"/root/\.|" + re.escape(str(ROOT).encode()) + rb"/")
+    for path, entry in root_tree.entries():
+        assert not path.endswith((".pyc", ".pyo", ".a", ".h", ".lock")) or f"{PACKAGES}/" in path, path
+        assert "__pycache__" not in path
+        if isinstance(entry, File):
+            assert entry.mode in (0o644, 0o755), path
+            if f"{PACKAGES}/" in path and not path.endswith(".so"):
+                assert not home.search(entry.data), path
+
+
+def test_every_library_that_is_linked_to_is_there(root_tree: Tree, need: Callable[..., None], tmp_path: Path) -> None:
+    need("readelf")
+    names = {path.rpartition("/")[2] for path, _ in root_tree.entries()}
+    missing = {}
+    for path, data in elf_files(root_tree).items():
+        (tmp_path / "elf").write_bytes(data)
+        printed = subprocess.run(["readelf", "-d", tmp_path / "elf"], capture_output=True, text=True, check=True).stdout
+        absent = set(re.findall(r"\(NEEDED\).*\[(.+)\]", printed)) - names
+        if absent:
+            missing[path] = absent
+    assert missing == {}
+
+
+def test_the_ca_bundle_is_every_certificate_once(root_tree: Tree) -> None:
+    bundle = root_tree[CA_BUNDLE]
+    assert isinstance(bundle, File)
+    certificates = bundle.data.split(b"-----BEGIN CERTIFICATE-----\n")[1:]
+    assert len(certificates) == len(set(certificates)) > 100
+    assert all(certificate.endswith(b"-----END CERTIFICATE-----\n") for certificate in certificates)
+
+
+def test_the_gateway_s_imports_work_inside(root_folder: Path, need: Callable[..., None]) -> None:
+    need("chroot", root=True)
+    done = subprocess.run(
+        [CHROOT, str(root_folder), "/usr/bin/python3", "-I", "-B", "-c", IMPORTS],
+        env={"SSL_CERT_FILE": f"/{CA_BUNDLE}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert int(done.stdout) > 100
+
+
+def test_the_gateway_s_user_is_nobody_special(root_folder: Path, need: Callable[..., None]) -> None:
+    need("chroot", root=True)
+    probe = "import os; print(os.getuid(), os.getgid(), os.getgroups())"
+    command = f"start-stop-daemon -S -c gateway:gateway -x /usr/bin/python3 -- -I -B -c '{probe}'"
+    done = subprocess.run(
+        [CHROOT, str(root_folder), "/bin/sh", "-c", command],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("65532 65532 [65532]\n", "")
+
+
+def build(source: Path, arguments: list[str], environment: dict[str, str], umask: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "nitro.image", "--output", "build/image.tar", *arguments],
+        cwd=source,
+        env=environment,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def a_year_ahead(folder: Path) -> str:
+    """A PATH on which every tool of the build runs with its clock a year ahead."""
+    folder.mkdir()
+    for tool in ("uv", "dpkg-deb"):
+        real = shutil.which(tool) or str(ROOT / ".uv" / "bin" / tool)
+        (folder / tool).write_text(f'#!/bin/sh\nexec faketime -f +1y {real} "$@"\n')
+        (folder / tool).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_two_builders_get_the_same_image(tmp_path: Path, root_tree: Tree, need: Callable[..., None]) -> None:
+    """Another directory, umask, locale, time zone, clock and user's environment; the second one without a network."""
+    need("faketime")
+    assert root_tree.size() < 150_000_000
+    daemon = tmp_path / "daemon"
+    daemon.write_bytes(b"stand-in")
+    elsewhere = tmp_path / "elsewhere" / "deep"
+    for part in ("nitro", "gateway"):
+        shutil.copytree(ROOT / part, elsewhere / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("pyproject.toml", "uv.lock", "README.md"):
+        if (ROOT / part).exists():
+            shutil.copy(ROOT / part, elsewhere / part)
+    here = tmp_path / "here"
+    shutil.copytree(elsewhere, here)
+    inputs = str(Inputs().folder)
+    plain = {**os.environ, "PATH": f"{ROOT}/.uv/bin:{os.environ['PATH']}"}
+    other = {
+        "PATH": a_year_ahead(tmp_path / "ahead"),
+        "HOME": str(tmp_path),
+        "LC_ALL": "tr_TR.UTF-8",
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONHASHSEED": "7",
+        "USER": "somebody",
+        "SOURCE_DATE_EPOCH": "1",
+        "UV_COMPILE_BYTECODE": "1",
+    }
+    first = build(here, ["--daemon", str(daemon), "--inputs", inputs], plain, 0o022)
+    second = build(elsewhere, ["--daemon", str(daemon), "--offline", inputs], other, 0o077)
+    assert first.startswith("image sha256:")
+    assert first == second
+    assert (here / "build" / "image.tar").read_bytes() == (elsewhere / "build" / "image.tar").read_bytes()
+
+
+def test_the_archive_is_one_that_tar_reads(root_tree: Tree, need: Callable[..., None]) -> None:
+    need("tar")
+    done = subprocess.run(["tar", "--list"], input=layer_of(root_tree), capture_output=True, check=True)
+    listed = done.stdout.decode().splitlines()
+    assert [name.rstrip("/") for name in listed] == [path for path, _ in root_tree.entries()]
