@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from gateway.billing.pricing import ANY_TERMS, Terms
 from gateway.catalog import Model
+from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 
 
@@ -18,7 +20,8 @@ class Order:
     """What is asked for, before any work.
 
     ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
-    ``headers`` are the request's, names in lower case. ``body_digest`` identifies the body for idempotent replays.
+    ``headers`` are the request's, names in lower case.
+    ``body_digest`` identifies the body for idempotent replays. ``price_terms`` say what of the price list can apply.
     """
 
     path: str
@@ -31,6 +34,7 @@ class Order:
     body_digest: bytes
     headers: Mapping[str, str]
     resource_url: str
+    price_terms: Terms = ANY_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,11 @@ class Payment(Protocol):
         """How long the answer may take before the authorization runs out; None without a deadline."""
         ...
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is known before the answer and belongs to its headers: the receipt of an upfront payment."""
+        ...
+
     async def settle(self, bill: Bill) -> Receipt:
         """Charge for an answer; survives the caller's cancellation. Raises GatewayError when it must be withheld."""
         ...
@@ -82,6 +91,10 @@ class Payments(Protocol):
 
     async def admit(self, order: Order) -> Payment:
         """Claim and verify the payment for ``order``; raises GatewayError (402, 400, 409, 503) otherwise."""
+        ...
+
+    def challenge(self, resource_url: str) -> GatewayError | None:
+        """The 402 for an unpaid body too large to parse, quoting the maximum; None when nobody has to pay."""
         ...
 
     def reasons(self) -> list[str]:

@@ -1,5 +1,12 @@
 """The two ways of not being paid: serving for free on purpose, and refusing to serve."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from types import MappingProxyType
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.openai_api.errors import Fault, GatewayError
 
@@ -9,6 +16,7 @@ class FreeOfCharge:
 
     output_limit: int | None = None
     seconds: float | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
 
     async def settle(self, bill: Bill) -> Receipt:
         return Receipt()
@@ -23,6 +31,12 @@ class Unpaid:
     async def admit(self, order: Order) -> Payment:
         return FreeOfCharge()
 
+    def challenge(self, resource_url: str) -> GatewayError | None:
+        return None
+
+    def challenge(self, resource_url: str) -> GatewayError | None:
+        return None
+
     def reasons(self) -> list[str]:
         return []
 
@@ -34,14 +48,22 @@ class Unconfigured:
         self._reasons = reasons
 
     async def admit(self, order: Order) -> Payment:
-        raise GatewayError(
-            f"This gateway cannot take payments yet: {'; '.join(self._reasons)}",
-            status=503,
-            type="server_error",
-            code="payments_unavailable",
-            fault=Fault.GATEWAY,
-            retry_after=30.0,
-        )
+        raise self.challenge("")
+
+    def challenge(self, resource_url: str) -> GatewayError:
+        return payments_unavailable(self._reasons)
 
     def reasons(self) -> list[str]:
         return list(self._reasons)
+
+
+def payments_unavailable(reasons: list[str], retry_after: float = 30.0) -> GatewayError:
+    """503: nothing can be offered or checked now, so nothing is served."""
+    return GatewayError(
+        f"This gateway cannot take payments now: {'; '.join(reasons)}",
+        status=503,
+        type="server_error",
+        code="payments_unavailable",
+        fault=Fault.GATEWAY,
+        retry_after=retry_after,
+    )

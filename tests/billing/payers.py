@@ -27,7 +27,7 @@ def account() -> LocalAccount:
     return made
 
 
-def client_payload(payer: LocalAccount, requirements: dict[str, Any]) -> dict[str, Any]:
+def client_payload(payer: Any, requirements: dict[str, Any]) -> dict[str, Any]:
     """The inner payload that x402's client makes for an offer."""
     scheme = UptoEvmScheme(payer) if requirements["scheme"] == "upto" else ExactEvmScheme(payer)
     made: dict[str, Any] = scheme.create_payment_payload(PaymentRequirements.model_validate(requirements))

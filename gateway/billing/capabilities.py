@@ -1,0 +1,68 @@
+"""What a facilitator says it can do, checked against what we could offer (facts/x402.md 1.5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.billing import evm
+from gateway.billing.definitions import Definitions, Network
+from gateway.billing.x402 import VERSION, Supported, SupportedKind
+
+
+class UnusableFacilitatorError(Exception):
+    """An answer of ``/supported`` that nothing can be offered from; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Schemes by network id, and who settles there.
+
+    ``settlers`` holds for each network the address to name in upto offers; ``signers`` every address that may have
+    been named, because a facilitator with several gives another one at each call.
+    """
+
+    kinds: frozenset[tuple[str, str]]
+    settlers: Mapping[str, bytes]
+    signers: Mapping[str, frozenset[bytes]]
+    extensions: frozenset[str]
+
+
+def read(supported: Supported, definitions: Definitions) -> Capabilities:
+    """The part of ``supported`` that concerns our networks; raises UnusableFacilitatorError when there is none."""
+    kinds: set[tuple[str, str]] = set()
+    settlers: dict[str, bytes] = {}
+    signers: dict[str, frozenset[bytes]] = {}
+    for network in definitions.networks.values():
+        listed = _listed_signers(supported, network)
+        for kind in supported.kinds:
+            if kind.x402_version != VERSION or kind.network != network.id:
+                continue
+            if kind.scheme == "upto":
+                named = _settler(kind)
+                if named is None and not listed:
+                    continue
+                settlers[network.id] = named or min(listed)
+                listed |= {settlers[network.id]}
+            kinds.add((kind.scheme, network.id))
+        signers[network.id] = frozenset(listed)
+    if not any((offer.scheme, definitions.tokens[offer.token].network) in kinds for offer in definitions.offers):
+        raise UnusableFacilitatorError("the facilitator supports none of our schemes and networks")
+    return Capabilities(frozenset(kinds), settlers, signers, frozenset(supported.extensions))
+
+
+def _listed_signers(supported: Supported, network: Network) -> set[bytes]:
+    family = f"{network.id.partition(':')[0]}:*"
+    texts = [*supported.signers.get(network.id, ()), *supported.signers.get(family, ())]
+    return {signer for text in texts if (signer := _address(text)) is not None}
+
+
+def _settler(kind: SupportedKind) -> bytes | None:
+    text = (kind.extra or {}).get("facilitatorAddress")
+    return _address(text) if isinstance(text, str) else None
+
+
+def _address(text: str) -> bytes | None:
+    try:
+        value = evm.address(text)
+    except ValueError:
+        return None
+    return value if any(value) else None

@@ -1,0 +1,54 @@
+"""What a request can cost at most, and the output limit that keeps it there."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gateway.billing.payment import Order
+from gateway.billing.pricing import affordable_output, worst_case
+from gateway.catalog import Catalog, Model
+from gateway.openai_api.errors import context_length_exceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The most that a request can cost. ``output_limit`` is per choice; None leaves the model's own."""
+
+    usd: Decimal
+    output_limit: int | None
+
+
+class Estimator:
+    """Estimates by the dearer of the model that is asked for and the one that its vendor may answer with instead."""
+
+    def __init__(self, catalog: Catalog, max_usd: Decimal) -> None:
+        self._catalog = catalog
+        self._max_usd = max_usd
+
+    def estimate(self, order: Order) -> Estimate:
+        """The worst case, its output clamped to fit the maximum; raises 400 when the prompt alone does not fit."""
+        models = [order.model]
+        if order.model.replacement is not None:
+            models.append(self._catalog.models[order.model.replacement])
+        usd = _worst(order, models, order.output_tokens)
+        if usd <= self._max_usd:
+            return Estimate(usd, order.output_tokens)
+        affordable = [self._affordable(order, model) for model in models]
+        limit = min(limit for limit in affordable if limit is not None)
+        if limit < 1:
+            raise context_length_exceeded(
+                f"This request can cost up to {usd.normalize():f} USD; its prompt and pictures alone are more than the "
+                f"{self._max_usd} USD that one request may cost here."
+            )
+        return Estimate(_worst(order, models, limit), limit)
+
+    def _affordable(self, order: Order, model: Model) -> int | None:
+        return affordable_output(
+            model, order.prompt_tokens, self._max_usd, order.choices, order.images, order.price_terms
+        )
+
+
+def _worst(order: Order, models: list[Model], output_tokens: int | None) -> Decimal:
+    return max(
+        worst_case(model, order.prompt_tokens, output_tokens, order.choices, order.images, order.price_terms)
+        for model in models
+    )

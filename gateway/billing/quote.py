@@ -1,0 +1,222 @@
+"""What a request is offered for, and whether an offer that comes back is one that we made.
+
+An offer holds everything that is needed to honour it: its rate is frozen in ``extra.quote`` and a MAC covers every
+key of it, so that any worker accepts it until it expires and none has to remember it.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.billing import eip2612, evm
+from gateway.billing.authorization import RefusedPaymentError
+from gateway.billing.capabilities import Capabilities
+from gateway.billing.definitions import Definitions, Offer, Token
+from gateway.billing.pricing import atomic
+from gateway.billing.terms import PaymentTerms
+from gateway.billing.x402 import (
+    EIP2612_EXTENSION,
+    VERSION,
+    PaymentRequired,
+    Requirements,
+    Resource,
+    write_header,
+)
+
+_MAC_PURPOSE = b"x402 offer\0"
+_URL_LENGTH = 512
+
+
+class Rates(Protocol):
+    """Where the USD price of a token comes from."""
+
+    def usd(self, token: Token) -> Decimal | None:
+        """USD per whole token; None while no price can be believed."""
+        ...
+
+
+class Quoter:
+    """Makes offers and recognises them.
+
+    ``payee`` is an address, ``mac_key`` a secret that all workers share, ``max_usd`` the most that one request may
+    cost. ``capabilities`` gives the facilitator's, None while unknown. With ``testnets`` only networks without value
+    are offered, otherwise only the others.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        rates: Rates,
+        capabilities: Callable[[], Capabilities | None],
+        *,
+        payee: str,
+        mac_key: bytes,
+        max_usd: Decimal,
+        testnets: bool = False,
+    ) -> None:
+        self._definitions = definitions
+        self._rates = rates
+        self._capabilities = capabilities
+        self._payee = evm.address(payee)
+        self._payee_text = evm.checksummed(self._payee)
+        self._mac_key = mac_key
+        self._max_usd = max_usd
+        self._testnets = testnets
+
+    def available(self) -> list[Offer]:
+        """The offers that can be made now: the facilitator settles them and their token has a price."""
+        capabilities = self._capabilities()
+        if capabilities is None:
+            return []
+        return [offer for offer in self._definitions.offers if self._is_available(offer, capabilities)]
+
+    def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
+        token = self._definitions.tokens[offer.token]
+        return (
+            (offer.scheme, token.network) in capabilities.kinds
+            and self._definitions.network(token).testnet == self._testnets
+            and self._rates.usd(token) is not None
+        )
+
+    def required(
+        self,
+        resource_url: str,
+        usd: Decimal | None,
+        error: str,
+        now: float,
+        *,
+        stream: bool,
+        upfront_only: bool = False,
+    ) -> PaymentRequired:
+        """What a 402 says: every way to pay ``usd``, or the maximum for None, in the order of preference.
+
+        An exact payment of a stream is upfront, because the answer cannot be withheld (facts/x402.md 1.10);
+        ``upfront_only`` leaves nothing else, for payers who owe.
+        """
+        capabilities = self._capabilities()
+        offers = [offer for offer in self.available() if not upfront_only or offer.scheme == "exact"]
+        amount_usd = self._max_usd if usd is None else usd
+        quote_id = secrets.token_hex(8)
+        accepts = [
+            self._requirements(offer, amount_usd, quote_id, now, capabilities, upfront=stream or upfront_only)
+            for offer in offers
+            if capabilities is not None
+        ]
+        sponsored = capabilities is not None and EIP2612_EXTENSION in capabilities.extensions
+        permits = any(offer.method == "permit2" and self._definitions.tokens[offer.token].eip2612 for offer in offers)
+        required = PaymentRequired(
+            x402_version=VERSION,
+            error=error,
+            resource=Resource(
+                url=resource_url[:_URL_LENGTH], description="Chat completion", mime_type="application/json"
+            ),
+            accepts=accepts,
+            extensions={EIP2612_EXTENSION: eip2612.DECLARATION} if sponsored and permits else {},
+        )
+        return self._fitted(required)
+
+    def _fitted(self, required: PaymentRequired) -> PaymentRequired:
+        """Without its last offers when the header would not pass through clients (facts/x402.md 1.9)."""
+        while len(required.accepts) > 1 and len(write_header(required)) > self._definitions.wire.required_header_bytes:
+            required = msgspec.structs.replace(required, accepts=required.accepts[:-1])
+        return required
+
+    def _requirements(
+        self, offer: Offer, usd: Decimal, quote_id: str, now: float, capabilities: Capabilities, *, upfront: bool
+    ) -> Requirements:
+        token = self._definitions.tokens[offer.token]
+        rate = self._rates.usd(token)
+        assert rate is not None  # noqa: S101 - available() asked
+        extra: dict[str, Any] = {"name": token.name, "version": token.version, "assetTransferMethod": offer.method}
+        if offer.scheme == "upto":
+            extra["facilitatorAddress"] = evm.checksummed(capabilities.settlers[token.network])
+        else:
+            extra["price_basis"] = "maximum"
+            if upfront:
+                extra["paymentFlow"] = "upfront"
+        extra["quote"] = {"id": quote_id, "rate": f"{rate:f}", "expires": int(now) + self._definitions.quotes.seconds}
+        requirements = Requirements(
+            scheme=offer.scheme,
+            network=token.network,
+            amount=str(max(1, atomic(usd, rate, token.decimals))),
+            asset=token.address,
+            pay_to=self._payee_text,
+            max_timeout_seconds=self._definitions.quotes.max_timeout_seconds,
+            extra=extra,
+        )
+        extra["quote"]["mac"] = self._mac(msgspec.to_builtins(requirements))
+        return requirements
+
+    def _mac(self, wire: Mapping[str, Any]) -> str:
+        """Covers every key of an offer except the MAC's own."""
+        extra = wire["extra"]
+        quote = {key: value for key, value in extra["quote"].items() if key != "mac"}
+        message = msgspec.json.encode({**wire, "extra": {**extra, "quote": quote}}, order="sorted")
+        return hmac.digest(self._mac_key, _MAC_PURPOSE + message, "sha256")[:16].hex()
+
+    def accept(
+        self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float
+    ) -> PaymentTerms:
+        """The terms of an offer that comes back; raises RefusedPaymentError when it is not ours or holds no longer."""
+        try:
+            requirements = msgspec.convert(accepted, Requirements)
+            quote = requirements.extra["quote"]
+            authentic = hmac.compare_digest(quote["mac"], self._mac(accepted))
+        except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError):
+            authentic = False
+        if not authentic:
+            raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are not an offer of ours.")
+        if quote["expires"] < now:
+            raise RefusedPaymentError("quote_expired", "The quote has expired.")
+        url = (resource or {}).get("url")
+        if isinstance(url, str) and _path(url) != path:
+            raise RefusedPaymentError("resource_mismatch", "The payment was made for another resource.")
+        return self._terms(requirements, Decimal(quote["rate"]), quote["id"])
+
+    def _terms(self, requirements: Requirements, rate: Decimal, quote_id: str) -> PaymentTerms:
+        """An authentic offer, compared with what is true now: its payee and facilitator may have changed since."""
+        extra = requirements.extra
+        offer = self._find(requirements.scheme, requirements.network, requirements.asset, extra["assetTransferMethod"])
+        capabilities = self._capabilities()
+        if offer is None or capabilities is None or evm.address(requirements.pay_to) != self._payee:
+            raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are no longer offered.")
+        token = self._definitions.tokens[offer.token]
+        facilitator = evm.address(extra["facilitatorAddress"]) if offer.scheme == "upto" else None
+        if facilitator is not None and facilitator not in capabilities.signers[token.network]:
+            raise RefusedPaymentError("upto_facilitator_mismatch", "The facilitator signs with other keys now.")
+        return PaymentTerms(
+            scheme=offer.scheme,
+            method=offer.method,
+            token=token,
+            network=self._definitions.network(token),
+            amount=int(requirements.amount),
+            payee=self._payee,
+            facilitator=facilitator,
+            rate=rate,
+            upfront=extra.get("paymentFlow") == "upfront",
+            quote_id=quote_id,
+            requirements=requirements,
+        )
+
+    def _find(self, scheme: str, network: str, asset: str, method: str) -> Offer | None:
+        for offer in self._definitions.offers:
+            token = self._definitions.tokens[offer.token]
+            if (offer.scheme, token.network, token.address, offer.method) == (scheme, network, asset, method):
+                return offer if self._definitions.network(token).testnet == self._testnets else None
+        return None
+
+    def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:
+        """Whether the amount is enough for ``usd`` at the rate that the quote froze."""
+        return terms.amount >= max(1, atomic(usd, terms.rate, terms.token.decimals))
+
+
+def _path(url: str) -> str | None:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return None

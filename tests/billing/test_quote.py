@@ -1,0 +1,310 @@
+"""Offers: what is in them, and which of them are recognised when they come back."""
+
+import copy
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from x402.client import x402Client
+from x402.mechanisms.evm.exact import register_exact_evm_client
+from x402.mechanisms.evm.upto.client import UptoEvmScheme
+from x402.schemas import PaymentRequired as StockRequired
+
+from gateway.billing import capabilities
+from gateway.billing.authorization import RefusedPaymentError
+from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
+from gateway.billing.definitions import Token, bundled
+from gateway.billing.estimate import Estimator
+from gateway.billing.pricing import worst_case
+from gateway.billing.quote import Quoter
+from gateway.billing.x402 import PaymentRequired, Supported, SupportedKind, write_header
+from gateway.openai_api.errors import GatewayError
+from tests.billing import payers
+
+DEFINITIONS = bundled()
+NOW = 1_795_000_000.0
+PATH = "/v1/chat/completions"
+URL = f"https://gw.example{PATH}"
+USD = Decimal("0.25")
+
+
+class FixedRates:
+    """OPG at a price that a test sets; None when there is none."""
+
+    opg: Decimal | None = Decimal("0.0931")
+
+    def usd(self, token: Token) -> Decimal | None:
+        return token.usd if token.feed is None else self.opg
+
+
+def supported(*networks: str, extensions: tuple[str, ...] = ("eip2612GasSponsoring",)) -> Supported:
+    return Supported(
+        kinds=[
+            SupportedKind(
+                x402_version=2,
+                scheme=scheme,
+                network=network,
+                extra={"facilitatorAddress": payers.FACILITATOR} if scheme == "upto" else None,
+            )
+            for network in networks
+            for scheme in ("exact", "upto")
+        ],
+        extensions=list(extensions),
+        signers={"eip155:*": [payers.FACILITATOR, "0x" + "33" * 20]},
+    )
+
+
+class Desk:
+    """A quoter with everything around it that a test may change."""
+
+    def __init__(self) -> None:
+        self.rates = FixedRates()
+        self.capabilities: Capabilities | None = capabilities.read(
+            supported("eip155:8453", "eip155:84532"), DEFINITIONS
+        )
+        self.quoter = self.make()
+
+    def make(self, **changes: Any) -> Quoter:
+        settings: dict[str, Any] = {
+            "payee": payers.PAYEE,
+            "mac_key": b"k" * 32,
+            "max_usd": Decimal("1.00"),
+            "testnets": False,
+        }
+        return Quoter(DEFINITIONS, self.rates, lambda: self.capabilities, **settings | changes)
+
+    def required(self, usd: Decimal | None = USD, **more: Any) -> PaymentRequired:
+        return self.quoter.required(URL, usd, "pay", NOW, **{"stream": False} | more)
+
+    def accepts(self, **more: Any) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(offer) for offer in self.required(**more).accepts]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_offers_come_in_the_order_of_preference_and_round_up(desk: Desk) -> None:
+    offers = desk.accepts()
+    assert [(offer["scheme"], offer["extra"]["assetTransferMethod"], offer["amount"]) for offer in offers] == [
+        ("upto", "permit2", "2685284640171858217"),
+        ("upto", "permit2", "250000"),
+        ("exact", "eip3009", "250000"),
+        ("exact", "permit2", "250000"),
+    ]
+    assert [offer["extra"].get("facilitatorAddress") for offer in offers] == [payers.FACILITATOR] * 2 + [None] * 2
+    assert [offer["extra"].get("price_basis") for offer in offers] == [None] * 2 + ["maximum"] * 2
+    assert all("paymentFlow" not in offer["extra"] for offer in offers)
+    assert offers[0]["extra"]["name"] == "OpenGradient"
+
+
+def test_exact_is_upfront_on_a_stream_and_alone_for_debtors(desk: Desk) -> None:
+    flows = [offer["extra"].get("paymentFlow") for offer in desk.accepts(stream=True)]
+    assert flows == [None, None, "upfront", "upfront"]
+    assert [offer["scheme"] for offer in desk.accepts(upfront_only=True)] == ["exact", "exact"]
+
+
+def test_without_a_price_opg_is_not_offered(desk: Desk) -> None:
+    desk.rates.opg = None
+    assert {offer["asset"] for offer in desk.accepts()} == {DEFINITIONS.tokens["usdc"].address}
+
+
+def test_testnets_and_networks_of_value_are_never_offered_together(desk: Desk) -> None:
+    assert {offer["network"] for offer in desk.accepts()} == {"eip155:8453"}
+    desk.quoter = desk.make(testnets=True)
+    assert {offer["network"] for offer in desk.accepts()} == {"eip155:84532"}
+
+
+def test_the_header_is_small_and_stays_within_a_dollar(desk: Desk) -> None:
+    required = desk.quoter.required("https://gw.example/" + "a" * 5000, None, "pay", NOW, stream=True)
+    assert len(write_header(required)) < 8000
+    usdc = [offer for offer in required.accepts if offer.asset == DEFINITIONS.tokens["usdc"].address]
+    assert {offer.amount for offer in usdc} == {"1000000"}
+
+
+@pytest.mark.parametrize(("extensions", "declared"), [((), False), (("eip2612GasSponsoring",), True)])
+def test_eip2612_is_declared_only_when_the_facilitator_takes_it(
+    desk: Desk, extensions: tuple[str, ...], declared: bool
+) -> None:
+    desk.capabilities = capabilities.read(supported("eip155:8453", extensions=extensions), DEFINITIONS)
+    assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
+
+
+def test_every_offer_comes_back_from_any_worker_until_it_expires(desk: Desk) -> None:
+    worker = desk.make()
+    for offer in desk.accepts(stream=True):
+        echoed = json.loads(json.dumps(dict(reversed(offer.items()))))
+        terms = worker.accept(echoed, {"url": URL}, PATH, NOW + 300)
+        assert (terms.scheme, str(terms.amount)) == (offer["scheme"], offer["amount"])
+        assert terms.upfront == (offer["scheme"] == "exact")
+        assert worker.covers(terms, USD)
+        assert not worker.covers(terms, USD + Decimal("0.000001"))
+        with pytest.raises(RefusedPaymentError, match="expired"):
+            worker.accept(echoed, None, PATH, NOW + 301)
+
+
+def test_the_rate_is_the_quotes_not_todays(desk: Desk) -> None:
+    offer = desk.accepts()[0]
+    desk.rates.opg = Decimal("0.04")
+    terms = desk.quoter.accept(offer, None, PATH, NOW + 10)
+    assert terms.rate == Decimal("0.0931")
+    assert desk.quoter.covers(terms, USD)
+    desk.rates.opg = None
+    assert desk.quoter.accept(offer, None, PATH, NOW + 10) == terms
+
+
+def change(path: list[str], value: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(offer: dict[str, Any]) -> None:
+        target = offer
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        change(["amount"], "1"),
+        change(["scheme"], "exact"),
+        change(["network"], "eip155:84532"),
+        change(["asset"], payers.PAYEE),
+        change(["payTo"], payers.FACILITATOR),
+        change(["maxTimeoutSeconds"], 60),
+        change(["maxTimeoutSeconds"], "600"),
+        change(["extra", "facilitatorAddress"], payers.PAYEE),
+        change(["extra", "name"], "Other"),
+        change(["extra", "paymentFlow"], "upfront"),
+        change(["extra", "quote", "rate"], "9"),
+        change(["extra", "quote", "expires"], 2**40),
+        change(["extra", "quote", "mac"], "00" * 16),
+        change(["extra", "quote", "mac"], None),
+        change(["extra", "quote", "mac"], "é"),
+        change(["extra", "quote"], "none"),
+        change(["extra"], {}),
+        change(["extra"], None),
+        change(["more"], 1),
+        change(["extra", "more"], 1),
+    ],
+)
+def test_a_changed_offer_is_not_ours(desk: Desk, tamper: Callable[[dict[str, Any]], None]) -> None:
+    offer = copy.deepcopy(desk.accepts()[0])
+    tamper(offer)
+    with pytest.raises(RefusedPaymentError) as refused:
+        desk.quoter.accept(offer, None, PATH, NOW)
+    assert refused.value.reason == "invalid_payment_requirements"
+
+
+def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(desk: Desk) -> None:
+    offer = desk.accepts()[0]
+    with pytest.raises(RefusedPaymentError, match="not an offer of ours"):
+        desk.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
+    with pytest.raises(RefusedPaymentError, match="no longer offered"):
+        desk.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
+    with pytest.raises(RefusedPaymentError, match="no longer offered"):
+        desk.make(testnets=True).accept(offer, None, PATH, NOW)
+    for url in ("https://gw.example/v1/completions", "http://["):
+        with pytest.raises(RefusedPaymentError, match="another resource"):
+            desk.quoter.accept(offer, {"url": url}, PATH, NOW)
+    moved = supported("eip155:8453")
+    desk.capabilities = capabilities.read(
+        msgspec.structs.replace(
+            moved,
+            kinds=[
+                msgspec.structs.replace(kind, extra={"facilitatorAddress": "0x" + "44" * 20}) for kind in moved.kinds
+            ],
+            signers={},
+        ),
+        DEFINITIONS,
+    )
+    with pytest.raises(RefusedPaymentError, match="other keys"):
+        desk.quoter.accept(offer, None, PATH, NOW)
+
+
+def test_any_signer_of_the_facilitator_may_be_named(desk: Desk) -> None:
+    offer = desk.accepts()[0]
+    rotated = supported("eip155:8453")
+    for kind in rotated.kinds:
+        if kind.extra is not None:
+            kind.extra["facilitatorAddress"] = "0x" + "33" * 20
+    desk.capabilities = capabilities.read(rotated, DEFINITIONS)
+    assert desk.quoter.accept(offer, None, PATH, NOW).facilitator == bytes.fromhex("22" * 20)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Supported(kinds=[]),
+        Supported(kinds=[SupportedKind(x402_version=1, scheme="exact", network="eip155:8453")]),
+        Supported(kinds=[SupportedKind(x402_version=2, scheme="exact", network="solana:1")]),
+        Supported(kinds=[SupportedKind(x402_version=2, scheme="upto", network="eip155:8453", extra={})]),
+        Supported(
+            kinds=[
+                SupportedKind(
+                    x402_version=2, scheme="upto", network="eip155:8453", extra={"facilitatorAddress": "0x" + "00" * 20}
+                )
+            ]
+        ),
+    ],
+)
+def test_a_facilitator_without_anything_for_us_is_unusable(answer: Supported) -> None:
+    with pytest.raises(UnusableFacilitatorError):
+        capabilities.read(answer, DEFINITIONS)
+
+
+def test_the_stock_client_signs_what_it_can_and_its_echo_is_recognised(desk: Desk) -> None:
+    client = x402Client()
+    payer: Any = payers.account()
+    register_exact_evm_client(client, payer)
+    client.register("eip155:*", UptoEvmScheme(payer))
+    required = StockRequired.model_validate(msgspec.to_builtins(desk.required()))
+    import asyncio
+
+    payload = asyncio.run(client.create_payment_payload(required))
+    echo = payload.model_dump(by_alias=True, exclude_none=True)
+    terms = desk.quoter.accept(echo["accepted"], echo["resource"], PATH, NOW)
+    assert terms.token.symbol == "USDC"
+    assert terms.scheme == "upto"
+
+
+def order(catalog: Any, **changes: Any) -> Any:
+    from gateway.billing.payment import Order
+
+    fields: dict[str, Any] = {
+        "path": PATH,
+        "model": catalog.find("gpt-5"),
+        "prompt_tokens": 1000,
+        "output_tokens": 100,
+        "choices": 1,
+        "images": 0,
+        "stream": False,
+        "body_digest": b"",
+        "headers": {},
+        "resource_url": URL,
+    }
+    return Order(**fields | changes)
+
+
+def test_the_estimate_fits_the_maximum_by_clamping_the_output() -> None:
+    from gateway.catalog import bundled as catalogue
+
+    catalog = catalogue()
+    estimator = Estimator(catalog, Decimal("0.05"))
+    small = estimator.estimate(order(catalog))
+    assert small.output_limit == 100
+    assert small.usd >= worst_case(catalog.find("gpt-5"), 1000, 100, 1, 0)
+    clamped = estimator.estimate(order(catalog, output_tokens=100_000, choices=2))
+    assert clamped.output_limit is not None
+    assert clamped.usd <= Decimal("0.05")
+    models = [catalog.find("gpt-5")]
+    if models[0].replacement:
+        models.append(catalog.models[models[0].replacement])
+    one_more = max(worst_case(model, 1000, clamped.output_limit + 1, 2, 0) for model in models)
+    assert one_more > Decimal("0.05")
+    with pytest.raises(GatewayError, match="prompt and pictures alone"):
+        estimator.estimate(order(catalog, prompt_tokens=250_000))
