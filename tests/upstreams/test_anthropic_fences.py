@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from gateway.upstreams.anthropic.fences import FenceStripper
 def shown(text: str, cuts: list[int]) -> str:
     stripper = FenceStripper()
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [stripper.feed(text[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stripper.feed(text[start:end]) for start, end in pairwise(edges)]
     return "".join(pieces) + stripper.finish()
 
 

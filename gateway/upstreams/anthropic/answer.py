@@ -88,12 +88,12 @@ class AnthropicDecoder:
         yield Finish(self._finish)
 
     def _message_start(self, message: Fields) -> Iterator[Delta]:
-        again, current = self._current is not None, message["id"]
+        again, current = self._current is not None, message.get("id", "")
         if again and current != self._current:
             yield from self._close()
             self._output.forget()
         self._current = current
-        yield Served(model=message["model"], id=None if again else current)
+        yield Served(model=message.get("model"), id=None if again else current)
         yield self._usage.start(message.get("usage"))
 
     def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:

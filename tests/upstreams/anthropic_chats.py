@@ -1,0 +1,124 @@
+"""Chats for the Anthropic adapter, its answers put together, and the vendor SDK's own idea of a request."""
+
+from collections.abc import Iterable
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from anthropic.types import (
+    DocumentBlockParam,
+    ImageBlockParam,
+    RedactedThinkingBlockParam,
+    TextBlockParam,
+    ThinkingBlockParam,
+    ToolResultBlockParam,
+    ToolUseBlockParam,
+)
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+from pydantic import TypeAdapter
+
+from gateway.catalog import bundled
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.anthropic.answer import AnthropicDecoder
+from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.sse import SSEReader
+
+HELLO = {"role": "user", "content": "Hello"}
+WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA}}
+
+# Version 2023-06-01 knows them; the SDK's types, made for a later one, do not.
+_OLDER_VERSION = ("temperature", "top_p", "top_k", "stream")
+
+
+def chat(model: str = "claude-haiku-4-5", *, caller: str = "", **body: Any) -> Chat:
+    body = {"model": model, "messages": [HELLO], **body}
+    return Chat(body=body, request=parse_chat(body), model=bundled().find(model), caller=caller)
+
+
+def adapter() -> AnthropicAdapter:
+    return AnthropicAdapter(SignatureCache())
+
+
+def sent(bound: Chat, through: AnthropicAdapter | None = None) -> dict[str, Any]:
+    """The outgoing body, accepted by the SDK's types to the last key."""
+    body: dict[str, Any] = msgspec.json.decode((through or adapter()).request(bound).body)
+    check_with_sdk(body)
+    return body
+
+
+def dropped(bound: Chat) -> tuple[str, ...]:
+    return adapter().request(bound).dropped
+
+
+def check_with_sdk(body: dict[str, Any]) -> None:
+    """``body`` is what the SDK's types describe, and holds nothing that they do not know."""
+    plain = {name: value for name, value in body.items() if name not in _OLDER_VERSION}
+    _check(
+        MessageCreateParamsNonStreaming,
+        plain | {"messages": [message | {"content": ""} for message in plain["messages"]]},
+    )
+    for message in body["messages"]:
+        assert message["content"]
+        for block in message["content"]:
+            _check_block(block)
+
+
+def _check_block(block: dict[str, Any]) -> None:
+    if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+        for inner in block["content"]:
+            _check_block(inner)
+        block = block | {"content": ""}
+    _check(_BLOCKS[block["type"]], block)
+
+
+def _check(form: Any, value: dict[str, Any]) -> None:
+    adapter = _type_adapter(form)
+    assert adapter.dump_python(adapter.validate_python(value), mode="json", warnings="error") == value
+
+
+@cache
+def _type_adapter(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form)
+
+
+_BLOCKS = {
+    "text": TextBlockParam,
+    "image": ImageBlockParam,
+    "document": DocumentBlockParam,
+    "thinking": ThinkingBlockParam,
+    "redacted_thinking": RedactedThinkingBlockParam,
+    "tool_use": ToolUseBlockParam,
+    "tool_result": ToolResultBlockParam,
+}
+
+
+def put_together(deltas: Iterable[Delta]) -> Assembler:
+    assembler = Assembler()
+    assembler.extend(deltas)
+    return assembler
+
+
+def read_stream(decoder: AnthropicDecoder, body: bytes, cuts: Iterable[int] = ()) -> Iterable[Delta]:
+    """The deltas of an event stream that arrives cut at ``cuts``."""
+    reader = SSEReader()
+    edges = [0, *sorted(cuts), len(body)]
+    for start, end in pairwise(edges):
+        for event in reader.feed(body[start:end]):
+            yield from decoder.feed(event)
+    for event in reader.close():
+        yield from decoder.feed(event)
+    yield from decoder.finish()
+
+
+def as_stream(events: Iterable[dict[str, Any]]) -> bytes:
+    """Events in Anthropic's framing, padding blanks included."""
+    return b"".join(
+        b"event: " + event["type"].encode() + b"\ndata: " + msgspec.json.encode(event)[:-1] + b"   }\n\n"
+        for event in events
+    )
