@@ -110,8 +110,8 @@ class Exchange:
             raise
 
     def headers(self) -> dict[str, str]:
-        """Of both kinds of answer: what was dropped, and the limit that the payment set."""
-        headers = {}
+        """Of both kinds of answer: what was dropped, and what the payment says beforehand."""
+        headers = dict(self._payment.headers)
         dropped = sorted({name for call in self._calls for name in call.dropped})
         if dropped:
             headers["x-dropped-params"] = ",".join(dropped)

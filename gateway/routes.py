@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.endpoints import chat, completions, keys, models, status
-from gateway.endpoints.openapi import openapi
+from gateway.endpoints.openapi import OpenAPI
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
 
@@ -28,11 +28,11 @@ class Route:
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("/health", "GET", status.health),
     Route("/health/ready", "GET", status.ready),
     Route("/signing-key", "GET", status.signing_key),
-    Route("/openapi.json", "GET", openapi),
+    Route("/openapi.json", "GET", OpenAPI(lambda: ROUTES)),
     Route("/metrics", "GET", status.metrics, local=True),
     Route("/v1/keys", "POST", keys.inject_keys, local=True),
     Route("/v1/models", "GET", models.list_models),

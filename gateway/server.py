@@ -71,10 +71,12 @@ class GatewayServer:
         """Bind; the addresses really bound (port 0 lets the system choose)."""
         bound: list[tuple[str, int]] = []
         for listener in listeners:
-            runner = web.ServerRunner(HttpServer(_Dispatcher(self._services, listener.audience).handle))
+            runner = web.ServerRunner(
+                HttpServer(_Dispatcher(self._services, listener.audience).handle), shutdown_timeout=1.0
+            )
             await runner.setup()
             self._runners.append(runner)
-            site = web.TCPSite(runner, listener.host, listener.port, backlog=1024, shutdown_timeout=1.0)
+            site = web.TCPSite(runner, listener.host, listener.port, backlog=1024)
             await site.start()
             self._sites.append(site)
             bound += [(address[0], address[1]) for address in runner.addresses]

@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from types import MappingProxyType
-
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.openai_api.errors import Fault, GatewayError
@@ -30,9 +26,6 @@ class Unpaid:
 
     async def admit(self, order: Order) -> Payment:
         return FreeOfCharge()
-
-    def challenge(self, resource_url: str) -> GatewayError | None:
-        return None
 
     def challenge(self, resource_url: str) -> GatewayError | None:
         return None

@@ -1,7 +1,8 @@
 """``GET /openapi.json``: made from the route table and the request types, so that it says what is served."""
 
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -38,19 +39,36 @@ _ERROR_SCHEMA = {
 _OBJECT = {"application/json": {"schema": {"type": "object"}}}
 
 
-async def openapi(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """OpenAPI 3.1 of this gateway."""
-    return web.Response(body=_document(), content_type="application/json")
+class Operation(Protocol):
+    """What the document says of one route."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def endpoint(self) -> Callable[..., Any]: ...
 
 
-@cache
-def _document() -> bytes:
-    from gateway.routes import ROUTES
+class OpenAPI:
+    """The endpoint over a route table that is only known once all endpoints are."""
 
+    def __init__(self, routes: Callable[[], Iterable[Operation]]) -> None:
+        self._document = cache(lambda: document(routes()))
+
+    async def __call__(self, services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+        """OpenAPI 3.1 of this gateway."""
+        return web.Response(body=self._document(), content_type="application/json")
+
+
+def document(routes: Iterable[Operation]) -> bytes:
+    """The OpenAPI document of ``routes`` as JSON."""
     schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
     bodies = dict(zip(_BODIES, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes:
         operation = _operation(route.path, route.endpoint.__doc__ or "", bodies.get(route.path))
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return msgspec.json.encode(

@@ -19,6 +19,7 @@ from gateway.reply import StreamReply
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
 
+UNPAID_BODY_BYTES = 1024 * 1024
 HEADERS = web.RequestKey("headers", dict[str, str])
 """What every answer carries; a stream has to send it before its handler returns."""
 
@@ -44,12 +45,21 @@ async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterat
             fault=Fault.GATEWAY,
             retry_after=1.0,
         )
+    _challenge_large(services, request)
     body = Body(services.bodies)
     try:
         raw = await body.read(request)
         yield Sent(raw, decode(raw), _caller(request))
     finally:
         body.discard()
+
+
+def _challenge_large(services: Services, request: web.BaseRequest) -> None:
+    """Ask for money before reading a large body (facts/x402.md 1.9 row 6: it is sent again with the payment)."""
+    if (request.content_length or 0) > UNPAID_BODY_BYTES and "PAYMENT-SIGNATURE" not in request.headers:
+        challenge = services.payments.challenge(str(request.url.with_query(None)))
+        if challenge is not None:
+            raise challenge
 
 
 def order(request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:

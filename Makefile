@@ -1,0 +1,50 @@
+# Everything a newcomer needs is Python 3.11 or later and make; the rest installs itself into this folder.
+SHELL := /bin/sh
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check test test-all test-local lint mypy format fuzz mutate clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/synced ## Simulated upstreams and the gateway, with lines to copy, until Ctrl-C
+	@$(RUN) -m tools.demo
+
+demo-check: .venv/synced ## The same, runs its own lines and verifies the answers
+	@$(RUN) -m tools.demo --check
+
+test: .venv/synced ## The test suite (Python only)
+	@$(RUN) -m pytest -m "not slow"
+
+test-all: .venv/synced ## Everything this machine can run
+	@$(RUN) -m pytest
+
+test-local: .venv/synced ## The gateway alone on 127.0.0.1, payments off, keys from the environment
+	@API_SERVER_HOST=$${API_SERVER_HOST:-127.0.0.1} GATEWAY_PAYMENTS=off $(RUN) -m gateway
+
+lint: .venv/synced ## Format, style, types and import directions
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@$(RUN) -m tools.architecture
+
+mypy: .venv/synced ## Types only
+	@$(RUN) -m mypy
+
+format: .venv/synced ## Rewrite in the house format
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+clean: ## Remove what was built and installed here
+	rm -rf .venv .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/synced: pyproject.toml uv.lock | $(if $(findstring .uv/,$(UV)),.uv/bin/uv,)
+	@$(UV) sync --quiet --frozen
+	@touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9

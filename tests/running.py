@@ -1,0 +1,46 @@
+"""A gateway under test, and how tests ask for one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+
+from gateway.server import Audience, GatewayServer
+from gateway.services import Services
+from gateway.upstreams.transport import Limits
+from tools.simulators.fleet import Fleet
+
+FAST = Limits(connect=2.0, first_byte=5.0, idle=1.0, backoff=0.01, patience=0.5)
+
+
+@dataclass
+class RunningGateway:
+    """A gateway under test. ``url`` has no trailing slash."""
+
+    url: str
+    services: Services
+    session: aiohttp.ClientSession
+    server: GatewayServer
+    fleet: Fleet | None = field(default=None)
+
+    async def post(self, path: str, body: Any, **options: Any) -> aiohttp.ClientResponse:
+        """POST JSON; the answer's body is read."""
+        response = await self.session.post(self.url + path, json=body, **options)
+        await response.read()
+        return response
+
+    async def chat(self, model: str, text: str, **parameters: Any) -> aiohttp.ClientResponse:
+        messages = [{"role": "user", "content": text}]
+        return await self.post("/v1/chat/completions", {"model": model, "messages": messages, **parameters})
+
+
+class StartGateway(Protocol):
+    async def __call__(
+        self,
+        environment: dict[str, str] | None = None,
+        *,
+        audience: Audience = Audience.LOCAL,
+        limits: Limits = FAST,
+        adjust: Callable[[Services], None] | None = None,
+    ) -> RunningGateway: ...
