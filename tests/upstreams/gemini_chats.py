@@ -1,0 +1,118 @@
+"""Chats for the Gemini adapter, its answers put together, and the vendor SDK's own idea of a request."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from google.genai import types
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from gateway.catalog import bundled
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Attachment, Chat
+from gateway.upstreams.gemini import GeminiAdapter
+from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.sse import SSEReader
+
+HELLO = {"role": "user", "content": "Hello"}
+WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA}}
+PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG_PART = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+
+
+def chat(model: str = "gemini-3-flash-preview", *, caller: str = "0xpayer", **body: Any) -> Chat:
+    body = {"model": model, "messages": [HELLO], **body}
+    attachments: dict[str, Attachment] = body.pop("attachments", {})
+    bound = Chat(body=body, request=parse_chat(body), model=bundled().find(model), caller=caller)
+    bound.attachments.update(attachments)
+    return bound
+
+
+def adapter() -> GeminiAdapter:
+    return GeminiAdapter(SignatureCache())
+
+
+def sent(bound: Chat, through: GeminiAdapter | None = None) -> dict[str, Any]:
+    """The outgoing body, read by the SDK's types to the last key."""
+    body = (through or adapter()).request(bound).body
+    _sdk_request().validate_json(body)
+    decoded: dict[str, Any] = msgspec.json.decode(body)
+    return decoded
+
+
+def turns(*messages: dict[str, Any], model: str = "gemini-3-flash-preview", **body: Any) -> list[dict[str, Any]]:
+    """The outgoing contents of ``messages``."""
+    contents: list[dict[str, Any]] = sent(chat(model, messages=list(messages), **body))["contents"]
+    return contents
+
+
+def refusal(model: str = "gemini-3-flash-preview", **body: Any) -> GatewayError:
+    """The 400 that a chat is refused with."""
+    with pytest.raises(GatewayError) as caught:
+        adapter().request(chat(model, **body))
+    assert caught.value.status == 400
+    return caught.value
+
+
+def assembled(deltas: Iterable[Delta]) -> Assembler:
+    assembler = Assembler()
+    assembler.extend(deltas)
+    return assembler
+
+
+def whole(response: dict[str, Any], bound: Chat | None = None, through: GeminiAdapter | None = None) -> Assembler:
+    """A complete answer, put together."""
+    return assembled((through or adapter()).answer(bound or chat(), msgspec.json.encode(response)))
+
+
+def streamed(
+    stream: bytes, bound: Chat | None = None, through: GeminiAdapter | None = None, step: int = 0
+) -> Assembler:
+    """An event stream, put together; cut into pieces of ``step`` bytes unless that is 0."""
+    reader, assembler = SSEReader(), Assembler()
+    decoder = (through or adapter()).decoder(bound or chat(stream=True))
+    for start in range(0, len(stream), step or len(stream) or 1):
+        for event in reader.feed(stream[start : start + (step or len(stream))]):
+            assembler.extend(decoder.feed(event))
+    for event in reader.close():
+        assembler.extend(decoder.feed(event))
+    assembler.extend(decoder.finish())
+    return assembler
+
+
+def frames(*responses: dict[str, Any]) -> bytes:
+    """An event stream as Google writes it."""
+    return b"".join(b"data: " + msgspec.json.encode(response) + b"\r\n\r\n" for response in responses)
+
+
+def parts(*items: dict[str, Any], finish: str | None = None, **rest: Any) -> dict[str, Any]:
+    """A response with one candidate of these parts."""
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(items)}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate], "responseId": "r1", "modelVersion": "gemini-3-flash-preview", **rest}
+
+
+@cache
+def _sdk_request() -> TypeAdapter[BaseModel]:
+    class Request(BaseModel):
+        """A generateContent body out of the SDK's own types, which refuse unknown keys."""
+
+        model_config = ConfigDict(extra="forbid", alias_generator=to_camel, val_json_bytes="base64")
+
+        contents: list[types.Content]
+        system_instruction: types.Content | None = None
+        tools: list[types.Tool] | None = None
+        tool_config: types.ToolConfig | None = None
+        generation_config: types.GenerateContentConfig | None = None
+        safety_settings: list[types.SafetySetting] | None = None
+        service_tier: types.ServiceTier | None = None
+
+    return TypeAdapter(Request)

@@ -1,0 +1,343 @@
+"""Messages on their way to Gemini: turns, files, tool calls and their results."""
+
+from typing import Any
+
+import pytest
+
+from gateway.upstreams.adapter import Attachment
+from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, refusal, sent, turns
+
+SKIP = "skip_thought_signature_validator"
+
+
+def call(call_id: str, city: str = "Oslo", name: str = "weather", **extra: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": f'{{"city": "{city}"}}'}
+    return {"id": call_id, "type": "function", "function": function, **extra}
+
+
+def calling(*calls: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, "tool_calls": list(calls), **extra}
+
+
+def result(call_id: str, content: Any = "4 C", **extra: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content, **extra}
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": list(parts)}
+
+
+def test_the_worked_conversion() -> None:
+    """facts/providers.md 12.3."""
+    signed = call("c1", extra_content={"google": {"thought_signature": "CpE1"}})
+    body = sent(
+        chat(
+            "gemini-3-flash-preview",
+            max_completion_tokens=8000,
+            reasoning_effort="medium",
+            parallel_tool_calls=True,
+            tools=[WEATHER],
+            messages=[
+                {"role": "system", "content": "Be short."},
+                {"role": "user", "content": "Weather in Oslo and Rome?"},
+                calling(signed, call("c2", "Rome")),
+                result("c1"),
+                result("c2", "17 C"),
+                {"role": "user", "content": "Celsius please."},
+            ],
+        )
+    )
+    assert body == {
+        "systemInstruction": {"parts": [{"text": "Be short."}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": "Weather in Oslo and Rome?"}]},
+            {
+                "role": "model",
+                "parts": [
+                    {
+                        "functionCall": {"id": "c1", "name": "weather", "args": {"city": "Oslo"}},
+                        "thoughtSignature": "CpE1",
+                    },
+                    {"functionCall": {"id": "c2", "name": "weather", "args": {"city": "Rome"}}},
+                ],
+            },
+            {
+                "role": "user",
+                "parts": [
+                    {"functionResponse": {"id": "c1", "name": "weather", "response": {"output": "4 C"}}},
+                    {"functionResponse": {"id": "c2", "name": "weather", "response": {"output": "17 C"}}},
+                    {"text": "Celsius please."},
+                ],
+            },
+        ],
+        "tools": [
+            {
+                "functionDeclarations": [
+                    {"name": "weather", "parametersJsonSchema": WEATHER["function"]["parameters"]}  # type: ignore[index]
+                ]
+            }
+        ],
+        "generationConfig": {
+            "maxOutputTokens": 8000,
+            "thinkingConfig": {"thinkingLevel": "medium", "includeThoughts": True},
+        },
+    }
+
+
+def test_the_call() -> None:
+    for stream, method in ((False, "generateContent"), (True, "streamGenerateContent?alt=sse")):
+        sending = adapter().request(chat("gemini-3.1-flash-lite-preview", stream=stream))
+        assert (sending.method, sending.stream) == ("POST", stream)
+        assert sending.path == f"/v1beta/models/gemini-3.1-flash-lite-preview:{method}"
+    assert adapter().authorization("AIza") == {"x-goog-api-key": "AIza"}
+
+
+def test_system_texts_are_joined_in_order_wherever_they_stand() -> None:
+    body = sent(
+        chat(
+            messages=[
+                {"role": "system", "content": "One."},
+                HELLO,
+                {"role": "developer", "content": [{"type": "text", "text": "Two."}]},
+                {"role": "system", "content": ""},
+            ]
+        )
+    )
+    assert body["systemInstruction"] == {"parts": [{"text": "One."}, {"text": "Two."}]}
+    assert body["contents"] == [{"role": "user", "parts": [{"text": "Hello"}]}]
+
+
+def test_contents_are_never_empty() -> None:
+    assert turns({"role": "system", "content": "Rules."}) == [{"role": "user", "parts": [{"text": ""}]}]
+    assert turns({"role": "user", "content": ""}) == [{"role": "user", "parts": [{"text": ""}]}]
+
+
+def test_turns_of_one_role_are_merged_and_empty_texts_dropped() -> None:
+    assert turns(
+        {"role": "user", "content": "a"},
+        user({"type": "text", "text": ""}, {"type": "text", "text": "b"}),
+        {"role": "assistant", "content": "c"},
+        {"role": "assistant", "content": [{"type": "text", "text": "d"}, {"type": "refusal", "refusal": "no"}]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "e"},
+    ) == [
+        {"role": "user", "parts": [{"text": "a"}, {"text": "b"}]},
+        {"role": "model", "parts": [{"text": "c"}, {"text": "dno"}]},
+        {"role": "user", "parts": [{"text": "e"}]},
+    ]
+
+
+def test_a_conversation_that_the_model_opens_gets_a_user_turn_before_it() -> None:
+    assert turns({"role": "assistant", "content": "Hi."}, HELLO)[:2] == [
+        {"role": "user", "parts": [{"text": " "}]},
+        {"role": "model", "parts": [{"text": "Hi."}]},
+    ]
+
+
+def test_thoughts_are_not_replayed_as_text() -> None:
+    thoughtful = {
+        "role": "assistant",
+        "content": "4",
+        "reasoning_content": "2+2",
+        "reasoning_details": [
+            {"type": "reasoning.text", "text": "2+2", "signature": "Eq", "format": "anthropic-claude-v1"}
+        ],
+        "thinking_blocks": [{"type": "thinking", "thinking": "2+2", "signature": "Eq"}],
+    }
+    assert turns(HELLO, thoughtful, HELLO)[1] == {"role": "model", "parts": [{"text": "4"}]}
+
+
+def test_results_stand_in_call_order_after_the_text_of_the_turn() -> None:
+    contents = turns(
+        HELLO,
+        calling(call("a"), call("b"), call("c"), content="Looking."),
+        result("c", "3"),
+        result("a", "1"),
+        result("b", "2"),
+        model="gemini-2.5-flash",
+    )
+    assert [next(iter(part)) for part in contents[1]["parts"]] == ["text", *["functionCall"] * 3]
+    assert [part["functionResponse"]["response"]["output"] for part in contents[2]["parts"]] == ["1", "2", "3"]
+
+
+def test_the_same_id_may_serve_in_several_turns() -> None:
+    contents = turns(HELLO, calling(call("a")), result("a", "1"), calling(call("a", name="time")), result("a", "2"))
+    answers = [turn["parts"][0]["functionResponse"] for turn in contents if "functionResponse" in turn["parts"][0]]
+    assert [(answer["name"], answer["response"]["output"]) for answer in answers] == [("weather", "1"), ("time", "2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "extra", "response"),
+    [
+        ('{"celsius": 4, "big": 12345678901234567890}', {}, {"celsius": 4, "big": 12345678901234567890}),
+        ("4 C", {}, {"output": "4 C"}),
+        ("", {}, {"output": ""}),
+        ("[1, 2]", {}, {"output": "[1, 2]"}),
+        ([{"type": "text", "text": "4 "}, {"type": "text", "text": "C"}], {}, {"output": "4 C"}),
+        ("no such city", {"is_error": True}, {"error": "no such city"}),
+        ('{"code": 1}', {"is_error": True}, {"error": '{"code": 1}'}),
+    ],
+)
+def test_what_a_tool_said(content: Any, extra: dict[str, Any], response: dict[str, Any]) -> None:
+    [part] = turns(HELLO, calling(call("a")), result("a", content, **extra))[2]["parts"]
+    assert part == {"functionResponse": {"id": "a", "name": "weather", "response": response}}
+
+
+def test_pictures_of_tools() -> None:
+    picture = result("a", [{"type": "text", "text": "Here."}, {"type": "image_url", "image_url": {"url": PNG}}])
+    answer = {"id": "a", "name": "weather", "response": {"output": "Here."}}
+    modern = turns(HELLO, calling(call("a")), picture)
+    assert modern[2]["parts"] == [{"functionResponse": answer | {"parts": [PNG_PART]}}]
+    older = turns(HELLO, calling(call("a"), call("b")), picture, result("b"), model="gemini-2.5-flash")
+    assert older[2]["parts"][0] == {"functionResponse": answer}
+    assert "functionResponse" in older[2]["parts"][1]
+    assert older[2]["parts"][2] == PNG_PART
+
+
+def test_every_call_needs_its_result() -> None:
+    error = refusal(messages=[HELLO, calling(call("a"), call("b")), result("a")])
+    assert error.param == "messages[1].tool_calls[1].id"
+    assert "'b'" in error.message
+    assert refusal(messages=[HELLO, calling(call("a")), HELLO, result("a")]).param == "messages[1].tool_calls[0].id"
+
+
+def test_every_result_needs_its_call() -> None:
+    assert refusal(messages=[HELLO, result("a")]).param == "messages[1].tool_call_id"
+    assert refusal(messages=[HELLO, calling(call("a")), result("a"), result("a")]).param == "messages[3].tool_call_id"
+    assert refusal(messages=[HELLO, calling(call("a")), result("a"), result("x")]).param == "messages[3].tool_call_id"
+
+
+@pytest.mark.parametrize(("arguments", "args"), [("", {}), ("  ", {}), ("{}", {}), ('{"a": 1.0}', {"a": 1.0})])
+def test_arguments(arguments: str, args: dict[str, Any]) -> None:
+    plain = {"id": "a", "type": "function", "function": {"name": "now", "arguments": arguments}}
+    assert turns(HELLO, calling(plain), result("a"))[1]["parts"][0]["functionCall"]["args"] == args
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", '"text"', "null", '{"a": }'])
+def test_arguments_that_are_no_object(arguments: str) -> None:
+    broken = {"id": "a", "type": "function", "function": {"name": "now", "arguments": arguments}}
+    error = refusal(messages=[HELLO, calling(broken), result("a")])
+    assert error.param == "messages[1].tool_calls[0].function.arguments"
+
+
+def test_a_custom_call_of_another_model_is_a_function_call() -> None:
+    custom = {"id": "a", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    part = turns(HELLO, calling(custom), result("a"))[1]["parts"][0]
+    assert part == {"functionCall": {"id": "a", "name": "shell", "args": {"input": "ls"}}, "thoughtSignature": SKIP}
+
+
+@pytest.mark.parametrize(
+    ("part", "inline"),
+    [
+        ({"type": "image_url", "image_url": {"url": PNG, "detail": "high"}}, PNG_PART["inlineData"]),
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9j/4AAQ"}},
+            {"mimeType": "image/jpeg", "data": "/9j/4AAQ"},
+        ),
+        (
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}},
+            {"mimeType": "application/pdf", "data": "JVBERi0="},
+        ),
+        (
+            {"type": "file", "file": {"file_data": "data:text/plain;base64,SGk="}},
+            {"mimeType": "text/plain", "data": "SGk="},
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+            {"mimeType": "audio/wav", "data": "UklGRg=="},
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+            {"mimeType": "audio/mpeg", "data": "SUQz"},
+        ),
+    ],
+)
+def test_files_travel_inline(part: dict[str, Any], inline: dict[str, str]) -> None:
+    assert turns(user({"type": "text", "text": "See:"}, part))[0]["parts"] == [{"text": "See:"}, {"inlineData": inline}]
+
+
+def test_videos() -> None:
+    video = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA", "fps": 0.5}}
+    assert turns(user(video))[0]["parts"] == [
+        {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}, "videoMetadata": {"fps": 0.5}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "param", "code"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,a!"}}, "image_url.url", "invalid_base64"),
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lG"}},
+            "image_url.url",
+            "unsupported_value",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "data:application/pdf;base64,JVBERi0="}},
+            "image_url.url",
+            "unsupported_value",
+        ),
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, "image_url.url", None),
+        ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id", "unsupported_value"),
+        (
+            {"type": "file", "file": {"file_data": "data:application/zip;base64,UEs="}},
+            "file.file_data",
+            "unsupported_value",
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "midi"}},
+            "input_audio.format",
+            "unsupported_value",
+        ),
+        ({"type": "input_audio", "input_audio": {"data": "?", "format": "wav"}}, "input_audio.data", "invalid_base64"),
+    ],
+)
+def test_files_that_cannot_be_read(part: dict[str, Any], param: str, code: str | None) -> None:
+    error = refusal(messages=[user({"type": "text", "text": "x"}, part)])
+    assert (error.param, error.code) == (f"messages[0].content[1].{param}", code)
+
+
+def test_a_picture_model_hears_nothing() -> None:
+    audio = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    assert refusal("gemini-2.5-flash-image", messages=[user(audio)]).param == "messages[0].content[0].input_audio"
+
+
+def test_urls_are_named_once_and_their_bytes_inlined() -> None:
+    page, pdf = "https://example.com/a.png", "https://example.com/b.pdf"
+    youtube, own = "https://www.youtube.com/watch?v=1", "https://generativelanguage.googleapis.com/v1beta/files/f1"
+    messages = [
+        user(
+            {"type": "image_url", "image_url": {"url": page}},
+            {"type": "file", "file": {"file_data": pdf}},
+            {"type": "video_url", "video_url": {"url": youtube}},
+            {"type": "image_url", "image_url": {"url": page}},
+            {"type": "image_url", "image_url": {"url": PNG}},
+            {"type": "file", "file": {"file_data": own}},
+        ),
+        {"role": "assistant", "content": "", "images": ["https://example.com/c.png", PNG]},
+        user({"type": "text", "text": "Compare."}),
+    ]
+    bound = chat(messages=messages)
+    assert list(adapter().remote_files(bound)) == [page, pdf, "https://example.com/c.png"]
+    bound.attachments.update(
+        {
+            page: Attachment("image/png", b"\x89PNG"),
+            pdf: Attachment("application/pdf", b"%PDF-"),
+            "https://example.com/c.png": Attachment("image/webp", b"RIFF"),
+        }
+    )
+    first, second, _ = sent(bound)["contents"]
+    assert first["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}},
+        {"fileData": {"fileUri": youtube}},
+        {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
+        PNG_PART,
+        {"fileData": {"fileUri": own}},
+    ]
+    assert second["parts"][0]["inlineData"] == {"mimeType": "image/webp", "data": "UklGRg=="}
+
+
+def test_unicode_arrives_as_it_is() -> None:
+    text = "naïve 🦎 \u2028 \x00 e\u0301 中文"
+    assert turns({"role": "user", "content": text}) == [{"role": "user", "parts": [{"text": text}]}]
