@@ -1,0 +1,72 @@
+"""``python -m tools.demo [--check]``."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.demo.every_model import BadAnswerError, ask_every_model
+from tools.demo.lines import Line, demo_lines
+from tools.demo.stage import StageError, stage
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="run the printed lines, verify the answers, and end")
+    arguments = parser.parse_args()
+    logging.disable(logging.INFO)
+    try:
+        return asyncio.run(check() if arguments.check else show())
+    except (StageError, BadAnswerError) as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+
+
+async def show() -> int:
+    """Print the lines and stay up until Ctrl-C."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    with tempfile.TemporaryDirectory(prefix="tee-gateway-") as folder:
+        async with stage() as running:
+            print(f"Base URL: {running.url}/v1\n")
+            lines = list(demo_lines(running.url, Path(folder)))
+            for line in lines:
+                print(f"# {line.heading}\n{line.command}\n")
+            print("The first two, run for you:\n", flush=True)
+            for line in lines[:2]:
+                await run(line)
+            print("\nUp until Ctrl-C.", flush=True)
+            await stopped.wait()
+    return 0
+
+
+async def check() -> int:
+    """Run every printed line, then ask every model once."""
+    verified = 0
+    with tempfile.TemporaryDirectory(prefix="tee-gateway-") as folder:
+        async with stage() as running:
+            for line in demo_lines(running.url, Path(folder)):
+                if await run(line) != 0:
+                    print(f"FAILED: {line.command}")
+                    return 1
+                verified += line.verifies
+            verified += await ask_every_model(running.url)
+    print(f"OK {verified} answers verified")
+    return 0
+
+
+async def run(line: Line) -> int:
+    """Show and run one line as a person would; its exit status."""
+    print(f"$ {line.command}", flush=True)
+    shell = await asyncio.create_subprocess_shell(line.command)
+    status = await shell.wait()
+    print(flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
