@@ -102,7 +102,6 @@ class _Vm(CancunVM):
 
 class _Chain(MiningChain):
     vm_configuration = ((BlockNumber(0), _Vm),)
-    gas_estimator = staticmethod(binary_gas_search_1000_tolerance)
 
     def create_header_from_parent(self, parent_header: BlockHeaderAPI, **fields: Any) -> BlockHeaderAPI:
         now = max(int(time.time()), parent_header.timestamp)

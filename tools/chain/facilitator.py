@@ -152,10 +152,11 @@ class LocalFacilitator:
 
     async def _verify(self, call: Call) -> Answer:
         body = PaymentBody(call.body)
-        for fault in call.faults:
-            if isinstance(fault, Verdict):
-                return 200, {"isValid": True} if fault.valid else {"isValid": False, "invalidReason": "invalid_payload"}
-        return 200, await self._settler.verify(body)
+        lie = next((fault for fault in call.faults if isinstance(fault, Verdict)), None)
+        if lie is None:
+            return 200, await self._settler.verify(body)
+        reason = {} if lie.valid else {"invalidReason": "invalid_payload"}
+        return 200, {"isValid": lie.valid, "payer": body.payer, **reason}
 
     async def _settle(self, call: Call) -> Answer:
         body = PaymentBody(call.body)

@@ -1,5 +1,6 @@
 """Signed payments without a server: an offer, what a payer makes of it, and the bodies a facilitator is sent."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,9 +52,10 @@ class Payment:
     async def sign(cls, wallet: Wallet, offer: PaymentRequirements, rpc_url: str | None = None) -> "Payment":
         """With `rpc_url` an EIP-2612 permit is added when the allowance falls short of the offer.
 
-        The payer's read of the allowance blocks the event loop, which is the package's way.
+        In a thread and a loop of its own, since the package's coroutine reads the chain with blocking calls.
         """
-        payload = await wallet.x402_client(rpc_url).create_payment_payload(payment_required(offer))
+        client = wallet.x402_client(rpc_url)
+        payload = await asyncio.to_thread(lambda: asyncio.run(client.create_payment_payload(payment_required(offer))))
         if not isinstance(payload, PaymentPayload):
             raise TypeError("the client answered an x402 v2 offer with a v1 payload")
         return cls(payload, offer)

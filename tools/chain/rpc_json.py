@@ -72,7 +72,7 @@ def transaction(each: SignedTransactionAPI, header: BlockHeaderAPI | None, index
     if _type(each) == 0:
         parity_base = 27 if each.chain_id is None else 35 + 2 * each.chain_id
         return body | {"v": quantity(parity_base + each.y_parity)}
-    body |= {"v": quantity(each.y_parity), "yParity": quantity(each.y_parity), "accessList": []}
+    body |= {"v": quantity(each.y_parity), "yParity": quantity(each.y_parity), "accessList": _access_list(each)}
     if _type(each) >= 2:
         body["maxFeePerGas"] = quantity(each.max_fee_per_gas)
         body["maxPriorityFeePerGas"] = quantity(each.max_priority_fee_per_gas)
@@ -112,6 +112,13 @@ def log(entry: Log) -> dict[str, Json]:
         "logIndex": quantity(entry.index),
         "removed": False,
     }
+
+
+def _access_list(each: SignedTransactionAPI) -> list[Json]:
+    return [
+        {"address": address(account), "storageKeys": [data(slot.to_bytes(32, "big")) for slot in slots]}
+        for account, slots in each.access_list
+    ]
 
 
 def _type(each: SignedTransactionAPI) -> int:

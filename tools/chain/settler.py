@@ -57,8 +57,15 @@ class PaymentBody:
         self.payload = PaymentPayload.model_validate(body["paymentPayload"])
         self.requirements = PaymentRequirements.model_validate(body["paymentRequirements"])
 
+    @property
+    def payer(self) -> str:
+        """Who the payload says has signed."""
+        signed = self.payload.payload.get("permit2Authorization") or self.payload.payload.get("authorization") or {}
+        return str(signed.get("from", ""))
+
     def answer(self, *, success: bool, **fields: Any) -> Json:
-        return {"success": success, "network": str(self.requirements.network), **fields}
+        """A SettleResponse that nobody checked."""
+        return {"success": success, "network": str(self.requirements.network), "payer": self.payer, **fields}
 
 
 class Settler:
@@ -91,19 +98,17 @@ class Settler:
                 with _losing_receipts():
                     return await self._settle(body)
             case NothingSettled():
-                payer = (await self.verify(body)).get("payer", "")
-                return body.answer(success=True, transaction=f"0x{os.urandom(32).hex()}", payer=payer, amount=asked)
+                return body.answer(success=True, transaction=f"0x{os.urandom(32).hex()}", amount=asked)
             case OtherAmount(amount, reported):
                 body.requirements = body.requirements.model_copy(update={"amount": str(amount)})
                 settled = await self._settle(body)
                 return settled | {"amount": asked if reported is None else str(reported)}
             case OtherPayee(payee):
-                payer = (await self.verify(body)).get("payer", "")
                 transaction = await self._run(lambda: self._pay(body.requirements.asset, payee, int(asked)))
-                return body.answer(success=True, transaction=transaction, payer=payer, amount=asked)
+                return body.answer(success=True, transaction=transaction, amount=asked)
             case Denied():
-                payer = (await self._settle(body)).get("payer", "")
-                return body.answer(success=False, errorReason="transaction_failed", transaction="", payer=payer)
+                await self._settle(body)
+                return body.answer(success=False, errorReason="transaction_failed", transaction="")
 
     async def relay_heartbeat(self, registry: str, tee_id: bytes, timestamp: int, signature: bytes) -> Json:
         """Sends a heartbeat to the registry; `success` says whether the registry took it."""

@@ -57,6 +57,31 @@ async def test_transaction_receipt_and_block_agree(chain: LocalChain) -> None:
     assert 0 < int(receipt["gasUsed"], 16) <= int(transaction["gas"], 16)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (0, {"gasPrice": 3 * 10**9}),
+        (1, {"gasPrice": 3 * 10**9, "accessList": [{"address": USDC.address, "storageKeys": [f"0x{'05'.zfill(64)}"]}]}),
+        (2, {"maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 10**9, "accessList": []}),
+    ],
+    ids=["legacy", "access list", "dynamic fee"],
+)
+async def test_every_type_of_transaction_comes_back_as_it_was_signed(
+    chain: LocalChain, kind: int, fields: dict[str, Any]
+) -> None:
+    wallet = await chain.wallet()
+    signed = {"to": USDC.address, "value": 0, "nonce": 0, "gas": 100_000, "chainId": CHAIN_ID, **fields}
+    signed["data"] = f"0x{Contract.load('Token').encode('approve', PAYEE.address, 1).hex()}"
+    raw = wallet.sign(signed if kind == 0 else signed | {"type": kind})
+    transaction_hash = await chain.rpc("eth_sendRawTransaction", raw)
+    assert transaction_hash == f"0x{keccak256(bytes.fromhex(raw[2:])).hex()}"
+    read = await chain.rpc("eth_getTransactionByHash", transaction_hash)
+    assert (read["type"], read["from"], read["chainId"]) == (hex(kind), wallet.address, hex(CHAIN_ID))
+    for name, value in fields.items():
+        assert read[name] == (value if name == "accessList" else hex(value)), name
+    assert await chain.allowance(USDC, wallet.address, PAYEE.address) == 1
+
+
 async def test_unknown_transactions_and_blocks_are_null(chain: LocalChain) -> None:
     assert await chain.rpc("eth_getTransactionReceipt", f"0x{'00' * 32}") is None
     assert await chain.rpc("eth_getTransactionByHash", f"0x{'00' * 32}") is None
