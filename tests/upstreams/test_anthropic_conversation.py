@@ -1,0 +1,318 @@
+"""Messages as Anthropic's turns: order, alternation, kinds of content (facts/providers.md 3.4)."""
+
+import base64
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.openai_api.errors import GatewayError
+from tests.upstreams.anthropic_chats import HELLO, adapter, chat, sent
+
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+PDF = "data:application/pdf;base64," + base64.b64encode(b"%PDF").decode()
+NOTE = "data:text/plain;base64," + base64.b64encode("Høst".encode()).decode()
+
+
+def turns(*messages: Any, model: str = "claude-haiku-4-5") -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = sent(chat(model, messages=list(messages)))["messages"]
+    return result
+
+
+def refusal(*messages: Any, model: str = "claude-haiku-4-5") -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        adapter().request(chat(model, messages=list(messages)))
+    assert caught.value.status == 400
+    return caught.value
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def calls(*ids: str, content: str | None = None, arguments: str = "{}") -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": content,
+        "tool_calls": [
+            {"id": call_id, "type": "function", "function": {"name": "f", "arguments": arguments}} for call_id in ids
+        ],
+    }
+
+
+def result(call_id: str, content: Any = "done", **extra: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content, **extra}
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def test_the_leading_system_and_developer_messages_are_the_system_prompt() -> None:
+    mark = {"type": "ephemeral"}
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": "A", "cache_control": mark}, text(" ")]},
+        {"role": "developer", "content": "B", "cache_control": mark},
+        HELLO,
+    ]
+    body = sent(chat(messages=messages))
+    assert body["system"] == [text("A") | {"cache_control": mark}, text("B") | {"cache_control": mark}]
+    assert body["messages"] == [user([text("Hello")])]
+
+
+def test_a_later_system_message_stays_in_its_place() -> None:
+    later = {"role": "system", "content": "Now in French."}
+    assert turns(HELLO, later, user("Go on")) == [
+        user([text("Hello"), text("<system>Now in French.</system>"), text("Go on")])
+    ]
+    assert turns(HELLO, later, user("Go on"), model="claude-opus-4-8") == [
+        user([text("Hello")]),
+        {"role": "system", "content": [text("Now in French.")]},
+        user([text("Go on")]),
+    ]
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-haiku-4-5"])
+def test_a_system_message_never_parts_calls_from_results(model: str) -> None:
+    messages = (HELLO, calls("a", "b"), result("a"), {"role": "system", "content": "S"}, result("b"), user("Go on"))
+    last = turns(*messages, model=model)[2]
+    assert [block["type"] for block in last["content"]] == ["tool_result", "tool_result", "text", "text"]
+
+
+def test_turns_of_one_role_are_merged_and_blank_ones_vanish() -> None:
+    blank = {"role": "assistant", "content": " \n"}
+    assert turns(user("A"), blank, user([text("B"), text("")]), {"role": "assistant", "content": "C "}) == [
+        user([text("A"), text("B")]),
+        {"role": "assistant", "content": [text("C")]},
+    ]
+
+
+def test_results_come_first_in_the_single_next_user_turn() -> None:
+    messages = (HELLO, calls("a", "b", content="Looking"), user("Hurry"), result("b"), result("a"), user("Thanks"))
+    got = turns(*messages)
+    assert [turn["role"] for turn in got] == ["user", "assistant", "user"]
+    assert [block["type"] for block in got[1]["content"]] == ["text", "tool_use", "tool_use"]
+    assert [block.get("tool_use_id", block.get("text")) for block in got[2]["content"]] == ["b", "a", "Hurry", "Thanks"]
+
+
+def test_a_result_keeps_text_pictures_and_failure() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    got = turns(HELLO, calls("a"), result("a", [text("x"), text(""), picture], is_error=True, cache_control=mark))
+    assert got[2]["content"] == [
+        {
+            "type": "tool_result",
+            "tool_use_id": "a",
+            "content": [text("x"), {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}],
+            "is_error": True,
+            "cache_control": mark,
+        }
+    ]
+    assert "content" not in turns(HELLO, calls("a"), result("a", ""))[2]["content"][0]
+
+
+def test_history_with_tools_declares_them_though_the_caller_does_not() -> None:
+    body = sent(chat(messages=[HELLO, calls("a"), result("a")]))
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
+    assert body["tool_choice"] == {"type": "none"}
+
+
+def test_ids_and_names_of_other_vendors_are_mapped_alike() -> None:
+    foreign = calls("functions.f:0", "functions_f_0")
+    foreign["tool_calls"][0]["function"]["name"] = "ns.f"
+    got = turns(HELLO, foreign, result("functions_f_0", "2"), result("functions.f:0", "1"))
+    uses = {block["id"]: block["name"] for block in got[1]["content"]}
+    assert uses == {"functions_f_0": "ns_f", "functions_f_0_2": "f"}
+    answers = {block["tool_use_id"]: block["content"] for block in got[2]["content"]}
+    assert answers == {"functions_f_0": "1", "functions_f_0_2": "2"}
+
+
+def test_a_custom_call_of_another_vendor_becomes_an_object() -> None:
+    custom = {
+        "role": "assistant",
+        "tool_calls": [{"id": "a", "type": "custom", "custom": {"name": "sh", "input": "ls"}}],
+    }
+    assert turns(HELLO, custom, result("a"))[1]["content"][0]["input"] == {"input": "ls"}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [("", {}), (" ", {}), ('{"a": 1}', {"a": 1})])
+def test_arguments_become_an_object(arguments: str, expected: dict[str, Any]) -> None:
+    assert turns(HELLO, calls("a", arguments=arguments), result("a"))[1]["content"][0]["input"] == expected
+
+
+@pytest.mark.parametrize("arguments", ["[1]", '{"a":', "null", "[" * 100_000])
+def test_broken_arguments_are_refused(arguments: str) -> None:
+    error = refusal(HELLO, calls("a", arguments=arguments), result("a"))
+    assert error.param == "messages[1].tool_calls[0].function.arguments"
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ((HELLO, calls("a", "b"), result("a")), "messages[1].tool_calls[1].id"),
+        ((HELLO, calls("a"), user("Never mind")), "messages[1].tool_calls[0].id"),
+        ((HELLO, calls("a"), user("x"), {"role": "assistant", "content": "y"}), "messages[1].tool_calls[0].id"),
+        ((HELLO, calls("a")), "messages[1].tool_calls[0].id"),
+        ((HELLO, result("a")), "messages[1].tool_call_id"),
+        ((HELLO, calls("a"), result("a"), result("a")), "messages[3].tool_call_id"),
+        (({"role": "system", "content": "S"},), "messages"),
+        ((user(" "),), "messages"),
+        ((HELLO, {"role": "function", "name": "f", "content": "x"}), "messages[1].role"),
+        (
+            (HELLO, {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}),
+            "messages[1].function_call",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_by_name(messages: Any, param: str) -> None:
+    assert refusal(*messages).param == param
+
+
+@pytest.mark.parametrize(
+    ("model", "allowed"),
+    [
+        ("claude-haiku-4-5", True),
+        ("claude-sonnet-4-5", True),
+        ("claude-opus-4-5", True),
+        ("claude-3-7-sonnet", True),
+        ("claude-sonnet-4-6", False),
+        ("claude-opus-4-6", False),
+        ("claude-opus-4-8", False),
+        ("claude-fable-5", False),
+    ],
+)
+def test_prefill(model: str, allowed: bool) -> None:
+    prefill = {"role": "assistant", "content": "Once upon \n"}
+    if allowed:
+        assert turns(HELLO, prefill, model=model)[-1] == {"role": "assistant", "content": [text("Once upon")]}
+    else:
+        assert refusal(HELLO, prefill, model=model).param == "messages[1].role"
+
+
+def test_refusals_and_other_vendors_thoughts() -> None:
+    refused = {
+        "role": "assistant",
+        "content": [{"type": "refusal", "refusal": "No."}],
+        "reasoning_content": "hm",
+        "images": ["data:image/png;base64,aGk="],
+    }
+    also = {"role": "assistant", "content": None, "refusal": "Still no."}
+    assert turns(HELLO, refused, also, user("Why?"))[1]["content"] == [text("No."), text("Still no.")]
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (
+            {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}},
+            {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": PNG}, "cache_control": {"type": "ephemeral"}},
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": PNG.partition(",")[2]},
+                "cache_control": {"type": "ephemeral"},
+            },
+        ),
+        (
+            {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}},
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": PDF.partition(",")[2]},
+                "title": "a.pdf",
+            },
+        ),
+        (
+            {"type": "file", "file": {"file_data": "https://example.com/a.pdf"}},
+            {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
+        ),
+        (
+            {"type": "file", "file": {"file_data": NOTE}},
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Høst"}},
+        ),
+        (
+            {"type": "file", "file": {"file_data": PNG}},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG.partition(",")[2]}},
+        ),
+    ],
+)
+def test_pictures_and_files(part: dict[str, Any], block: dict[str, Any]) -> None:
+    assert turns(user([text("Look"), part])) == [user([text("Look"), block])]
+
+
+@pytest.mark.parametrize(
+    ("part", "param", "code"),
+    [
+        ({"type": "image_url", "image_url": {"url": "http://example.com/a.png"}}, "image_url.url", None),
+        ({"type": "image_url", "image_url": {"url": "ftp://example.com/a.png"}}, "image_url.url", None),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,***"}}, "image_url.url", "invalid_base64"),
+        ({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,aGk="}}, "image_url.url", "invalid_image"),
+        ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id", "unsupported_value"),
+        ({"type": "file", "file": {"file_data": "data:text/csv;base64,aGk="}}, "file.file_data", "unsupported_value"),
+        ({"type": "file", "file": {"file_data": "data:text/plain;base64,/w=="}}, "file.file_data", None),
+        ({"type": "file", "file": {"file_data": "aGk="}}, "file.file_data", None),
+        ({"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}, "", "unsupported_value"),
+        ({"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}, "", "unsupported_value"),
+    ],
+)
+def test_what_the_model_cannot_read_is_refused(part: dict[str, Any], param: str, code: str | None) -> None:
+    error = refusal(user([text("Look"), part]))
+    assert error.param == f"messages[0].content[1].{param}".rstrip(".")
+    assert error.code == code
+
+
+def test_a_messages_own_cache_breakpoint_is_on_its_last_block() -> None:
+    mark = {"type": "ephemeral"}
+    got = turns(
+        user([text("A"), text("B")]) | {"cache_control": mark}, calls("a") | {"cache_control": mark}, result("a")
+    )
+    assert got[0]["content"] == [text("A"), text("B") | {"cache_control": mark}]
+    assert got[1]["content"][-1]["cache_control"] == mark
+
+
+WORDS = st.sampled_from(["", " ", "yes", "no\n", "Blåbær 🫐"])
+ROUND = st.integers(1, 3)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Any order of system, user and assistant messages; calls answered in any order, with talk in between."""
+    messages: list[dict[str, Any]] = [HELLO] if draw(st.booleans()) else []
+    for number in range(draw(st.integers(1, 6))):
+        kind = draw(st.sampled_from(["system", "user", "assistant", "round"]))
+        if kind != "round":
+            messages.append({"role": kind, "content": draw(WORDS)})
+            continue
+        ids = [f"call.{number}:{index}" for index in range(draw(ROUND))]
+        messages.append(calls(*ids, content=draw(WORDS)))
+        replies = [result(call_id, draw(WORDS)) for call_id in ids]
+        replies += [
+            {"role": role, "content": draw(WORDS)} for role in draw(st.lists(st.sampled_from(["user", "system"])))
+        ]
+        messages += draw(st.permutations(replies))
+    return [*messages, user("Now?")]
+
+
+@given(conversations(), st.sampled_from(["claude-haiku-4-5", "claude-opus-4-8"]))
+def test_the_order_that_anthropic_demands(messages: list[dict[str, Any]], model: str) -> None:
+    got = turns(*messages, model=model)
+    roles = [turn["role"] for turn in got]
+    assert all(role != following for role, following in pairwise(roles))
+    for index, turn in enumerate(got):
+        kinds = [block["type"] for block in turn["content"]]
+        assert all(block["text"].strip() for block in turn["content"] if block["type"] == "text")
+        uses = {block["id"] for block in turn["content"] if block["type"] == "tool_use"}
+        following = got[index + 1]["content"] if index + 1 < len(got) else []
+        answers = [block["tool_use_id"] for block in following if block["type"] == "tool_result"]
+        assert uses == set(answers)
+        assert len(answers) == len(uses)
+        results = kinds.count("tool_result")
+        assert kinds[:results] == ["tool_result"] * results
+    spoken = [
+        message["content"] for message in messages if message["role"] in ("user", "assistant") and message["content"]
+    ]
+    said = "".join(block["text"] for turn in got for block in turn["content"] if block["type"] == "text")
+    assert all(words.strip() in said for words in spoken)

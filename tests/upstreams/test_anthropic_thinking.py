@@ -1,0 +1,276 @@
+"""When Claude thinks, and how its thoughts go out and come back (facts/providers.md 3.8, 4)."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams.anthropic import AnthropicAdapter
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, put_together, sent
+
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": WEATHER_SCHEMA}}
+SUMMARIZED = {"type": "adaptive", "display": "summarized"}
+
+
+def enabled(tokens: int) -> dict[str, Any]:
+    return {"type": "enabled", "budget_tokens": tokens}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "thinking", "sent_effort"),
+    [
+        ("claude-haiku-4-5", None, None, None),
+        ("claude-haiku-4-5", "none", None, None),
+        ("claude-haiku-4-5", "minimal", enabled(1024), None),
+        ("claude-haiku-4-5", "low", enabled(1024), None),
+        ("claude-haiku-4-5", "medium", enabled(2048), None),
+        ("claude-sonnet-4-5", "high", enabled(4096), None),
+        ("claude-sonnet-4-5", "xhigh", enabled(8192), None),
+        ("claude-sonnet-4-5", "max", enabled(16384), None),
+        ("claude-opus-4-5", "minimal", enabled(1024), "low"),
+        ("claude-opus-4-5", "medium", enabled(2048), "medium"),
+        ("claude-opus-4-5", "max", enabled(16384), "high"),
+        ("claude-opus-4-6", "none", None, None),
+        ("claude-opus-4-6", "minimal", {"type": "adaptive"}, "low"),
+        ("claude-sonnet-4-6", "high", {"type": "adaptive"}, "high"),
+        ("claude-sonnet-4-6", "xhigh", {"type": "adaptive"}, "max"),
+        ("claude-opus-4-7", "xhigh", SUMMARIZED, "xhigh"),
+        ("claude-opus-4-8", "max", SUMMARIZED, "max"),
+        ("claude-opus-4-8", None, None, None),
+        ("claude-fable-5", None, None, None),
+        ("claude-fable-5", "none", None, "low"),
+        ("claude-fable-5", "minimal", SUMMARIZED, "low"),
+        ("claude-fable-5", "high", SUMMARIZED, "high"),
+        ("claude-3-5-haiku", "none", None, None),
+    ],
+)
+def test_reasoning_effort(model: str, effort: str | None, thinking: Any, sent_effort: str | None) -> None:
+    body = sent(bound := chat(model, reasoning_effort=effort))
+    assert body.get("thinking") == thinking
+    assert body.get("output_config") == ({"effort": sent_effort} if sent_effort else None)
+    assert dropped(bound) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "thinking"),
+    [
+        ("claude-haiku-4-5", {"type": "enabled", "budget_tokens": 3000}, enabled(3000)),
+        ("claude-haiku-4-5", {"type": "adaptive"}, enabled(2048)),
+        ("claude-opus-4-6", {"type": "enabled", "budget_tokens": 3000}, {"type": "adaptive"}),
+        ("claude-opus-4-8", {"type": "adaptive", "display": "omitted"}, {"type": "adaptive", "display": "omitted"}),
+        ("claude-opus-4-8", {"type": "disabled"}, None),
+    ],
+)
+def test_anthropics_own_parameter(model: str, wish: dict[str, Any], thinking: Any) -> None:
+    assert sent(chat(model, thinking=wish)).get("thinking") == thinking
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "param"),
+    [
+        ("claude-3-5-haiku", {"reasoning_effort": "low"}, "reasoning_effort"),
+        ("claude-3-5-haiku", {"thinking": enabled(2000)}, "thinking"),
+        ("claude-fable-5", {"thinking": {"type": "disabled"}}, "thinking.type"),
+        ("claude-haiku-4-5", {"thinking": {"type": "auto"}}, "thinking.type"),
+        ("claude-haiku-4-5", {"thinking": enabled(100)}, "thinking.budget_tokens"),
+    ],
+)
+def test_wishes_that_cannot_be_honoured(model: str, body: dict[str, Any], param: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        adapter().request(chat(model, **body))
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(("limit", "budget"), [(2000, 1999), (1025, 1024), (1024, None), (10, None)])
+def test_the_budget_stays_under_max_tokens(limit: int, budget: int | None) -> None:
+    body = sent(bound := chat(reasoning_effort="high", max_tokens=limit))
+    assert body.get("thinking") == (enabled(budget) if budget else None)
+    assert dropped(bound) == (() if budget else ("reasoning_effort",))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [WEATHER], "tool_choice": "required"},
+        {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+        {"messages": [HELLO, {"role": "assistant", "content": "Well"}]},
+    ],
+)
+def test_a_budget_does_not_go_with_a_forced_beginning(body: dict[str, Any]) -> None:
+    bound = chat("claude-haiku-4-5", reasoning_effort="low", **body)
+    assert "thinking" not in sent(bound)
+    assert dropped(bound) == ("reasoning_effort",)
+
+
+def test_adaptive_thinking_goes_with_a_forced_tool() -> None:
+    body = sent(chat("claude-sonnet-4-6", reasoning_effort="low", tools=[WEATHER], tool_choice="required"))
+    assert (body["thinking"], body["tool_choice"]) == ({"type": "adaptive"}, {"type": "any"})
+
+
+# Thoughts out and back in.
+
+THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "sig-1"}
+SEALED = {"type": "redacted_thinking", "data": "c2VhbGVk"}
+SILENT = {"type": "thinking", "thinking": "", "signature": "sig-2"}
+CALL = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
+SECOND = {"type": "tool_use", "id": "toolu_2", "name": "weather", "input": {"city": "Rome"}}
+BOUND: dict[str, Any] = {"reasoning_effort": "low", "tools": [WEATHER]}
+
+
+def answered(through: AnthropicAdapter, bound: Any, *content: Any) -> dict[str, Any]:
+    """The message that a client gets for an answer of these blocks."""
+    body = {
+        "type": "message",
+        "id": "msg_1",
+        "model": bound.model.upstream_id,
+        "content": content,
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+    assembled = put_together(through.answer(bound, msgspec.json.encode(body)))
+    message: dict[str, Any] = assembled.choices()[0]["message"]
+    return message
+
+
+def results(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "tool", "tool_call_id": call["id"], "content": "4 C"} for call in message["tool_calls"]]
+
+
+def forgetful(message: dict[str, Any]) -> dict[str, Any]:
+    """The message as a client keeps it that knows OpenAI's keys only."""
+    return {key: message[key] for key in ("role", "content", "tool_calls")}
+
+
+def replayed(through: AnthropicAdapter, message: dict[str, Any], model: str, caller: str = "") -> list[dict[str, Any]]:
+    """The thinking blocks sent back with ``message``; thinking is on exactly when there is something to send."""
+    bound = chat(model, caller=caller, messages=[HELLO, message, *results(message)], **BOUND)
+    body = sent(bound, through)
+    blocks = [block for block in body["messages"][1]["content"] if "thinking" in block["type"]]
+    assert body["messages"][1]["content"][: len(blocks)] == blocks
+    assert ("thinking" in body) is bool(blocks)
+    assert ("reasoning_effort" in through.request(bound).dropped) is not bool(blocks)
+    return blocks
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-4-6", "claude-opus-4-8"])
+@pytest.mark.parametrize("thoughts", [[THOUGHT], [SEALED], [THOUGHT, SEALED, SILENT], [SILENT]])
+@pytest.mark.parametrize("gateway", ["same", "another"])
+def test_thoughts_come_back_as_they_were(model: str, thoughts: list[Any], gateway: str) -> None:
+    through = adapter()
+    message = answered(through, chat(model, **BOUND), *thoughts, CALL, SECOND)
+    assert replayed(through if gateway == "same" else adapter(), message, model) == thoughts
+
+
+@pytest.mark.parametrize("kept", [[0], [1], [0, 1]])
+def test_a_client_that_drops_them_is_helped_out(kept: list[int]) -> None:
+    through = adapter()
+    message = answered(through, chat(**BOUND), THOUGHT, SEALED, CALL, SECOND)
+    message["tool_calls"] = [message["tool_calls"][index] for index in kept]
+    assert replayed(through, forgetful(message), "claude-haiku-4-5") == [THOUGHT, SEALED]
+
+
+def test_thoughts_belong_to_the_caller_that_got_them() -> None:
+    through = adapter()
+    message = answered(through, chat(caller="a", **BOUND), THOUGHT, CALL)
+    assert replayed(through, forgetful(message), "claude-haiku-4-5", caller="b") == []
+    assert replayed(through, forgetful(message), "claude-haiku-4-5", caller="a") == [THOUGHT]
+
+
+def test_thoughts_of_another_model_stay_away() -> None:
+    through = adapter()
+    message = answered(through, chat("claude-haiku-4-5", **BOUND), THOUGHT, CALL)
+    assert replayed(through, message, "claude-sonnet-4-6") == []
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"reasoning_content": "Hm."},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "Hm.", "signature": "s", "format": "google-gemini-v1"}
+            ]
+        },
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "signature": "s"}]},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "format": "anthropic-claude-v1"}]},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "Hm."}]},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": 5}]},
+    ],
+)
+def test_without_thoughts_of_known_origin_thinking_stays_off(extra: dict[str, Any]) -> None:
+    arguments = '{"city":"Oslo"}'
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call], **extra}
+    assert replayed(adapter(), message, "claude-haiku-4-5") == []
+
+
+def test_fable_goes_on_without_them() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = sent(chat("claude-fable-5", messages=[HELLO, message, *results(message)], **BOUND))
+    assert (body["thinking"], body["output_config"]) == (SUMMARIZED, {"effort": "low"})
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use"]
+
+
+def test_litellms_blocks_are_taken_too() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    blocks = [THOUGHT | {"cache_control": None}, SEALED]
+    message = {"role": "assistant", "content": None, "tool_calls": [call], "thinking_blocks": blocks}
+    assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT, SEALED]
+
+
+def test_the_pieces_of_a_stream_kept_one_by_one_are_joined() -> None:
+    piece = {"type": "reasoning.text", "format": "anthropic-claude-v1"}
+    details = [
+        piece | {"index": 0, "text": "H"},
+        piece | {"index": 0, "text": "m."},
+        piece | {"index": 0, "signature": "sig-1"},
+        {"type": "reasoning.encrypted", "data": "c2VhbGVk", "format": "anthropic-claude-v1", "index": 1},
+        piece | {"index": 2, "signature": "sig-2"},
+    ]
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": details}
+    assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT, SEALED, SILENT]
+
+
+def test_a_later_call_that_was_made_without_a_new_thought_keeps_thinking_on() -> None:
+    """Thinking is not interleaved before 4.6: the second call of a round comes without one."""
+    through = adapter()
+    first = forgetful(answered(through, chat(**BOUND), THOUGHT, CALL))
+    round_one = [HELLO, first, *results(first)]
+    second = forgetful(answered(through, chat(messages=round_one, **BOUND), SECOND))
+    body = sent(chat(messages=[*round_one, second, *results(second)], **BOUND), through)
+    assert "thinking" in body
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["thinking", "tool_use"]
+    assert [block["type"] for block in body["messages"][3]["content"]] == ["tool_use"]
+
+
+def test_a_call_made_while_not_thinking_keeps_it_off() -> None:
+    through = adapter()
+    first = forgetful(answered(through, chat(tools=[WEATHER]), CALL))
+    assert replayed(through, first, "claude-haiku-4-5") == []
+
+
+def test_thoughts_of_turns_that_are_over_are_left_out() -> None:
+    through = adapter()
+    first = answered(through, chat(**BOUND), THOUGHT, CALL)
+    messages = [
+        HELLO,
+        first,
+        *results(first),
+        {"role": "assistant", "content": "4 C"},
+        {"role": "user", "content": "Rome?"},
+    ]
+    body = sent(chat(messages=messages, **BOUND), through)
+    assert body["thinking"] == enabled(1024)
+    assert all("thinking" not in block["type"] for turn in body["messages"] for block in turn["content"])
+
+
+def test_without_thinking_no_thoughts_are_sent() -> None:
+    through = adapter()
+    first = answered(through, chat(**BOUND), THOUGHT, CALL)
+    body = sent(chat(messages=[HELLO, first, *results(first)], tools=[WEATHER]), through)
+    assert "thinking" not in body
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use"]
