@@ -25,7 +25,7 @@ class Settings:
 
     host: str = "0.0.0.0"  # noqa: S104 - the operator's default, narrowed by run-time checks
     port: int = 8000
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_urls: Mapping[str, str] = field(default_factory=dict)
     payments: Literal["required", "off"] = "required"
     pay_to: str | None = None
