@@ -1,0 +1,124 @@
+"""The life of one payment, as a table, and the record of it that outlives the process.
+
+    RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED
+       │  │          │           │            ├──────► PENDING ──► SETTLED | FAILED
+       │  │          │           └► WAIVED    └──────► FAILED
+       │  └──────────┴──► RELEASED ──► RESERVED
+       └► SETTLING (upfront: settled before the work)
+
+A payment is *consumed* once work was done for it, however that ended: its nonce may be unused on the chain, so it
+must be remembered until the payer's deadline (facts/x402.md 1.10.9). Only a released one may come again.
+"""
+
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class State(StrEnum):
+    RESERVED = "reserved"
+    VERIFIED = "verified"
+    SERVING = "serving"
+    SETTLING = "settling"
+    SETTLED = "settled"
+    PENDING = "pending"
+    FAILED = "failed"
+    WAIVED = "waived"
+    RELEASED = "released"
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.RESERVED: frozenset({State.VERIFIED, State.SETTLING, State.RELEASED}),
+    State.VERIFIED: frozenset({State.SERVING, State.RELEASED}),
+    State.SERVING: frozenset({State.SETTLING, State.WAIVED}),
+    State.SETTLING: frozenset({State.SETTLED, State.PENDING, State.FAILED}),
+    State.PENDING: frozenset({State.SETTLED, State.FAILED}),
+    State.SETTLED: frozenset(),
+    State.FAILED: frozenset(),
+    State.WAIVED: frozenset(),
+    State.RELEASED: frozenset({State.RESERVED}),
+}
+
+UNFINISHED = frozenset({State.RESERVED, State.VERIFIED, State.SERVING, State.SETTLING, State.PENDING})
+"""Somebody still has to bring these to an end; their caps are what a payer has outstanding."""
+
+
+class IllegalMoveError(Exception):
+    """A payment was to be moved where its state does not lead."""
+
+    def __init__(self, origin: State, to: State) -> None:
+        super().__init__(f"a payment cannot move from {origin.value} to {to.value}")
+        self.origin = origin
+        self.to = to
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One payment. Amounts are atomic units of ``asset``, times Unix seconds.
+
+    ``key`` is the claim's (authorization.claim_key); ``owner`` the worker that has to finish it. ``cap`` is what the
+    payer signed, ``amount`` what is asked of it, frozen when SETTLING begins; ``settled_amount`` what was paid.
+    ``payment`` and ``requirements`` are what a facilitator is sent, so that anyone can settle it. ``served`` says
+    that the caller has the answer, or most of it; ``note`` explains an end without money.
+    """
+
+    key: bytes
+    owner: str
+    payer: bytes
+    asset: str
+    scheme: str
+    cap: int
+    cap_usd: Decimal
+    rate: Decimal
+    deadline: int
+    payment: dict[str, Any]
+    requirements: dict[str, Any]
+    upfront: bool = False
+    state: State = State.RESERVED
+    updated: float = msgspec.field(default_factory=time.time)
+    amount: int | None = None
+    cost_usd: Decimal | None = None
+    settled_amount: int | None = None
+    transaction: str = ""
+    served: bool = False
+    note: str = ""
+    usage: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """Short name in logs; tells nothing that the chain does not."""
+        return self.key[-32:].hex()[:16]
+
+    @property
+    def amount_usd(self) -> Decimal:
+        """USD value of what was asked for, at the frozen rate."""
+        return self.cap_usd * (self.amount or 0) / self.cap if self.cap else Decimal(0)
+
+    def moved(self, to: State, **changes: Any) -> "Entry":
+        """The entry in its next state; raises IllegalMoveError."""
+        if to not in MOVES[self.state]:
+            raise IllegalMoveError(self.state, to)
+        return msgspec.structs.replace(self, state=to, updated=time.time(), **changes)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is known of a payer, in USD: all that it has settled, and what it owes for answers it did not pay."""
+
+    settled: Decimal = Decimal(0)
+    debt: Decimal = Decimal(0)
+
+    def after(self, entry: Entry) -> "Standing":
+        """The standing once ``entry`` has ended. Paying upfront works a debt off."""
+        if entry.state is State.SETTLED:
+            debt = max(Decimal(0), self.debt - entry.amount_usd) if entry.upfront else self.debt
+            return Standing(self.settled + entry.amount_usd, debt)
+        if entry.state is State.FAILED and not entry.upfront:
+            return Standing(self.settled, self.debt + entry.amount_usd)
+        return self
+
+
+encode_entry = msgspec.json.Encoder().encode
+decode_entry = msgspec.json.Decoder(Entry).decode

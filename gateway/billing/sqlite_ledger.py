@@ -1,0 +1,129 @@
+"""The ledger in SQLite: each function one step inside a transaction that its caller opens and commits."""
+
+import sqlite3
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.journal import UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
+
+_OPEN = ", ".join(f"'{state.value}'" for state in sorted(UNFINISHED))
+
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS payments (
+    key BLOB PRIMARY KEY, payer BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
+    entry BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unfinished_by_payer ON payments (payer) WHERE state IN ({_OPEN});
+CREATE INDEX IF NOT EXISTS unfinished_by_owner ON payments (owner) WHERE state IN ({_OPEN});
+CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
+CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS credits (
+    payer BLOB, asset TEXT, amount TEXT NOT NULL, PRIMARY KEY (payer, asset)
+) WITHOUT ROWID;
+"""
+
+
+def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
+    """Enters ``entry``; raises ClaimRefusedError before anything is written."""
+    earlier = find(db, entry.key)
+    rows = db.execute(f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_OPEN})", (entry.payer,))  # noqa: S608
+    claimed = policy.admit(
+        entry,
+        None if earlier is None else earlier.state,
+        [decode_entry(row[0]) for row in rows],
+        _standing(db, entry.payer),
+    )
+    _write(db, entry)
+    return claimed
+
+
+def find(db: sqlite3.Connection, key: bytes) -> Entry | None:
+    row = db.execute("SELECT entry FROM payments WHERE key = ?", (key,)).fetchone()
+    return None if row is None else decode_entry(row[0])
+
+
+def move(db: sqlite3.Connection, key: bytes, to: Iterable[State], changes: dict[str, Any]) -> Entry:
+    """The entry after its moves; its payer's standing follows. Raises IllegalMoveError, LookupError."""
+    entry = find(db, key)
+    if entry is None:
+        raise LookupError(f"no payment {key.hex()}")
+    for state in to:
+        entry = entry.moved(state, **changes)
+    _write(db, entry)
+    before = _standing(db, entry.payer)
+    if (after := before.after(entry)) != before:
+        db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (entry.payer, str(after.settled), str(after.debt)))
+    return entry
+
+
+def owners(db: sqlite3.Connection) -> list[str]:
+    """Every worker that has something unfinished."""
+    rows = db.execute(f"SELECT DISTINCT owner FROM payments WHERE state IN ({_OPEN})")  # noqa: S608
+    return [row[0] for row in rows]
+
+
+def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
+    """The unfinished payments of ``orphaned`` workers, now ``owner``'s."""
+    adopted = []
+    for gone in orphaned:
+        query = f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+        for row in db.execute(query, (gone,)).fetchall():
+            entry = _owned(decode_entry(row[0]), owner)
+            _write(db, entry)
+            adopted.append(entry)
+    return adopted
+
+
+def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
+    """What ``owner`` claimed and neither settled nor released before the payer's deadline."""
+    query = (
+        "SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ('reserved', 'verified', 'serving')"
+    )
+    return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
+
+
+def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> None:
+    for entry in entries:
+        if find(db, entry.key) is None:
+            _write(db, _owned(entry, owner))
+
+
+def add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> None:
+    db.execute("REPLACE INTO credits VALUES (?, ?, ?)", (payer, asset, str(_credit(db, payer, asset) + amount)))
+
+
+def take_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> bool:
+    if _credit(db, payer, asset) < amount:
+        return False
+    add_credit(db, payer, asset, -amount)
+    return True
+
+
+def prune(db: sqlite3.Connection, before: float) -> int:
+    return db.execute(
+        f"DELETE FROM payments WHERE deadline < ? AND state NOT IN ({_OPEN})",  # noqa: S608
+        (int(before),),
+    ).rowcount
+
+
+def _write(db: sqlite3.Connection, entry: Entry) -> None:
+    row = (entry.key, entry.payer, entry.owner, entry.state.value, min(entry.deadline, 2**62), encode_entry(entry))
+    db.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def _owned(entry: Entry, owner: str) -> Entry:
+    return msgspec.structs.replace(entry, owner=owner)
+
+
+def _standing(db: sqlite3.Connection, payer: bytes) -> Standing:
+    row = db.execute("SELECT settled, debt FROM payers WHERE payer = ?", (payer,)).fetchone()
+    return Standing() if row is None else Standing(Decimal(row[0]), Decimal(row[1]))
+
+
+def _credit(db: sqlite3.Connection, payer: bytes, asset: str) -> int:
+    row = db.execute("SELECT amount FROM credits WHERE payer = ? AND asset = ?", (payer, asset)).fetchone()
+    return 0 if row is None else int(row[0])

@@ -1,0 +1,28 @@
+"""Journal entries as tests need them."""
+
+import secrets
+import time
+from decimal import Decimal
+from typing import Any
+
+from gateway.billing.journal import Entry
+
+PAYER = b"\xaa" * 20
+
+
+def entry(**changes: Any) -> Entry:
+    """A claim of one USD in OPG at 0.1 USD, good for ten minutes."""
+    fields: dict[str, Any] = {
+        "key": b"\0" * 48 + secrets.token_bytes(32),
+        "owner": "worker",
+        "payer": PAYER,
+        "asset": "eip155:8453/0xopg",
+        "scheme": "upto",
+        "cap": 10**19,
+        "cap_usd": Decimal(1),
+        "rate": Decimal("0.1"),
+        "deadline": int(time.time()) + 600,
+        "payment": {},
+        "requirements": {},
+    }
+    return Entry(**fields | changes)
