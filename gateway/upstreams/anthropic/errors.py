@@ -40,7 +40,7 @@ def from_message(model: Model, message: dict[str, Any]) -> GatewayError:
 
 def _explain(model: Model, error: VendorError) -> GatewayError:
     error = replace(error, status=_STATUSES.get(error.type, error.status))
-    if error.status == 404:
+    if error.status in (404, 410):
         return _model_not_found(model)
     return error_rules.explain(_RULES, error)
 

@@ -1,0 +1,398 @@
+"""Anthropic's answers, streamed and complete, as OpenAI's (facts/providers.md 3.11, 3.12, 12.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta, Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.usage import Usage
+from gateway.upstreams.adapter import Chat
+from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat, put_together, read_stream
+
+START_USAGE = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 0}
+
+
+def start(usage: dict[str, Any] | None = None, message_id: str = "msg_1") -> dict[str, Any]:
+    message = {"type": "message", "id": message_id, "role": "assistant", "model": "claude-haiku-4-5-20251001"}
+    return {"type": "message_start", "message": message | {"content": [], "usage": usage or START_USAGE}}
+
+
+def block(index: int, begins: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"type": "content_block_start", "index": index, "content_block": begins},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+def text(index: int, *pieces: str) -> list[dict[str, Any]]:
+    return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": piece} for piece in pieces))
+
+
+def tool(index: int, *fragments: str, name: str = "weather", call_id: str = "toolu_1") -> list[dict[str, Any]]:
+    begins = {"type": "tool_use", "id": call_id, "name": name, "input": {}, "caller": {"type": "direct"}}
+    return block(index, begins, *({"type": "input_json_delta", "partial_json": piece} for piece in fragments))
+
+
+def end(reason: str | None = "end_turn", usage: dict[str, Any] | None = None, **delta: Any) -> list[dict[str, Any]]:
+    ending: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None, **delta}}
+    return [ending | {"usage": usage or {"output_tokens": 5}}, {"type": "message_stop"}]
+
+
+def streamed(*events: dict[str, Any], bound: Chat | None = None) -> list[Delta]:
+    return list(read_stream(adapter().decoder(bound or chat()), as_stream(events)))
+
+
+def answer(*events: dict[str, Any], bound: Chat | None = None) -> dict[str, Any]:
+    choice: dict[str, Any] = put_together(streamed(*events, bound=bound)).choices()[0]
+    return choice
+
+
+def complete(content: Sequence[dict[str, Any]], bound: Chat | None = None, **fields: Any) -> Assembler:
+    body = start()["message"] | {"content": content, "stop_reason": "end_turn", "stop_sequence": None} | fields
+    return put_together(adapter().answer(bound or chat(), msgspec.json.encode(body)))
+
+
+def test_the_deltas_of_a_stream_one_by_one() -> None:
+    deltas = streamed(
+        start(),
+        {"type": "ping"},
+        *block(
+            0,
+            {"type": "thinking", "thinking": "", "signature": ""},
+            {"type": "thinking_delta", "thinking": "Hm."},
+            {"type": "signature_delta", "signature": "sig"},
+        ),
+        *block(1, {"type": "redacted_thinking", "data": "c2Vh"}),
+        {"type": "unheard_of"},
+        *text(2, "Hel", "lo"),
+        *tool(3, "", '{"city":', '"Oslo"}'),
+        *end("tool_use"),
+    )
+    assert [delta for delta in deltas if isinstance(delta, Reasoning)] == [
+        Reasoning(text="Hm.", format="anthropic-claude-v1", index=0),
+        Reasoning(signature="sig", format="anthropic-claude-v1", index=0),
+        Reasoning(data="c2Vh", format="anthropic-claude-v1", index=1),
+    ]
+    assert [delta for delta in deltas if isinstance(delta, Text)] == [Text("Hel"), Text("lo")]
+    assert [delta for delta in deltas if isinstance(delta, ToolCallStart | ToolCallArguments)] == [
+        ToolCallStart(index=0, id="toolu_1", name="weather"),
+        ToolCallArguments(0, '{"city":'),
+        ToolCallArguments(0, '"Oslo"}'),
+    ]
+    assert deltas[-1] == Finish("tool_calls")
+
+
+def test_what_the_upstream_says_of_itself() -> None:
+    served = put_together(streamed(start(), *text(0, "Hi"), *end())).served
+    assert (served.id, served.model) == ("msg_1", "claude-haiku-4-5-20251001")
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("pause_turn", "length"),
+        ("refusal", "content_filter"),
+        ("tool_use", "stop"),
+        ("something_new", "stop"),
+    ],
+)
+def test_finish_reasons(reason: str, finish: str) -> None:
+    assert answer(start(), *text(0, "Hi"), *end(reason))["finish_reason"] == finish
+    whole = complete([{"type": "text", "text": "Hi"}], stop_reason=reason)
+    assert whole.choices()[0]["finish_reason"] == finish
+
+
+def test_a_refusal_explains_itself() -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
+    choice = answer(start(), *end("refusal", stop_details=details))
+    assert choice["message"] == {"role": "assistant", "content": None, "refusal": "Not this."}
+    assert complete([], stop_reason="refusal", stop_details=details).choices() == [choice]
+
+
+def test_a_tool_without_arguments_gets_an_empty_object() -> None:
+    for events in (tool(0), tool(0, ""), tool(0, "", "")):
+        call = answer(start(), *events, *end("tool_use"))["message"]["tool_calls"][0]
+        assert call["function"] == {"name": "weather", "arguments": "{}"}
+    whole = complete([{"type": "tool_use", "id": "t", "name": "weather", "input": {}}], stop_reason="tool_use")
+    assert whole.choices()[0]["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+def test_parallel_calls_count_up_whatever_their_content_index() -> None:
+    events = (*text(0, "Let me see"), *tool(1, "{}"), *text(2, "and"), *tool(5, '{"a":1}', call_id="toolu_2"))
+    deltas = streamed(start(), *events, *end("tool_use"))
+    assert [(d.index, d.id) for d in deltas if isinstance(d, ToolCallStart)] == [(0, "toolu_1"), (1, "toolu_2")]
+    assert [(d.index, d.arguments) for d in deltas if isinstance(d, ToolCallArguments)] == [(0, "{}"), (1, '{"a":1}')]
+
+
+def test_arguments_cut_off_by_max_tokens_are_still_json() -> None:
+    call = answer(start(), *tool(0, '{"city":"Os'), *end("max_tokens"))
+    assert call["finish_reason"] == "length"
+    assert call["message"]["tool_calls"][0]["function"]["arguments"] == '{"city":"Os"}'
+
+
+def test_blocks_that_never_stop_are_stopped() -> None:
+    events = [event for event in tool(0, '{"city":') if event["type"] != "content_block_stop"]
+    call = answer(start(), *events, *end("max_tokens"))["message"]["tool_calls"][0]
+    assert call["function"]["arguments"] == '{"city":null}'
+
+
+def test_names_come_back_as_the_caller_wrote_them() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("ns.f", "ns:f")]
+    events = (*tool(0, name="ns_f_2"), *tool(1, name="ns_f"), *tool(2, name="invented"))
+    message = answer(start(), *events, *end("tool_use"), bound=chat(tools=tools))["message"]
+    assert [call["function"]["name"] for call in message["tool_calls"]] == ["ns:f", "ns.f", "invented"]
+
+
+def test_server_side_tools_stay_behind_and_their_sources_are_cited() -> None:
+    citation = {
+        "type": "web_search_result_location",
+        "url": "https://example.com",
+        "title": "Example",
+        "cited_text": "x",
+        "encrypted_index": "y",
+    }
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+    events = (
+        *text(0, "Searching. "),
+        *block(1, search, {"type": "input_json_delta", "partial_json": '{"query":"x"}'}),
+        *block(2, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}),
+        *block(
+            3,
+            {"type": "text", "text": "", "citations": []},
+            {"type": "text_delta", "text": "It is so."},
+            {"type": "citations_delta", "citation": citation},
+            {"type": "citations_delta", "citation": {"type": "char_location"}},
+        ),
+    )
+    usage = {"output_tokens": 5, "server_tool_use": {"web_search_requests": 2}}
+    assembled = put_together(streamed(start(), *events, *end(usage=usage), bound=chat(web_search=True)))
+    message = assembled.choices()[0]["message"]
+    assert "tool_calls" not in message
+    assert message["content"] == "Searching. It is so."
+    where = {"url": "https://example.com", "title": "Example", "start_index": 11, "end_index": 20}
+    assert message["annotations"] == [{"type": "url_citation", "url_citation": where}]
+    assert assembled.usage is not None
+    assert assembled.usage.web_searches == 2
+
+    whole = complete([{"type": "text", "text": "So.", "citations": [citation]}]).choices()[0]["message"]
+    assert whole["annotations"][0]["url_citation"]["end_index"] == 3
+
+
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+
+
+def test_the_forced_tools_input_is_the_answer() -> None:
+    bound = chat("claude-sonnet-4-0", response_format=SCHEMA_FORMAT)
+    choice = answer(start(), *tool(0, "", '{"a"', ":1}", name="json_tool_call"), *end("tool_use"), bound=bound)
+    assert choice["message"] == {"role": "assistant", "content": '{"a":1}', "refusal": None}
+    assert choice["finish_reason"] == "stop"
+    content = [{"type": "tool_use", "id": "t", "name": "json_tool_call", "input": {"a": 1}}]
+    assert complete(content, bound, stop_reason="tool_use").choices() == [choice]
+    empty = answer(start(), *tool(0, "", name="json_tool_call"), *end("tool_use"), bound=bound)
+    assert empty["message"]["content"] == "{}"
+
+
+def test_fences_come_off_json_objects_only() -> None:
+    events = (start(), *text(0, "```js", 'on\n{"a"', ":1}\n", "```"), *end())
+    assert answer(*events, bound=chat(response_format={"type": "json_object"}))["message"]["content"] == '{"a":1}'
+    assert answer(*events)["message"]["content"] == '```json\n{"a":1}\n```'
+    short = answer(start(), *text(0, "``"), *end(), bound=chat(response_format={"type": "json_object"}))
+    assert short["message"]["content"] == "``"
+
+
+# Usage (1.4, 3.11, 3.12)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (START_USAGE, {"output_tokens": 15}, Usage(prompt_tokens=10, completion_tokens=15)),
+        (
+            START_USAGE,
+            {"output_tokens": 15, "input_tokens": None, "cache_read_input_tokens": 7},
+            Usage(prompt_tokens=17, completion_tokens=15, cached_tokens=7),
+        ),
+        (
+            {
+                "input_tokens": 3,
+                "cache_read_input_tokens": 1111,
+                "cache_creation_input_tokens": 418,
+                "output_tokens": 1,
+            },
+            {"output_tokens": 33},
+            Usage(prompt_tokens=1532, cached_tokens=1111, cache_write_tokens=418, completion_tokens=33),
+        ),
+        (
+            {
+                "input_tokens": 3,
+                "cache_creation_input_tokens": 50,
+                "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30},
+                "output_tokens": 1,
+            },
+            {"output_tokens": 2, "output_tokens_details": {"thinking_tokens": 1}},
+            Usage(
+                prompt_tokens=53,
+                cache_write_tokens=20,
+                cache_write_1h_tokens=30,
+                completion_tokens=2,
+                reasoning_tokens=1,
+            ),
+        ),
+        (
+            START_USAGE | {"service_tier": "priority", "inference_geo": "us"},
+            {"output_tokens": 2},
+            Usage(prompt_tokens=10, completion_tokens=2, tier="priority", region="us"),
+        ),
+        (
+            START_USAGE | {"service_tier": "priority", "speed": "fast", "inference_geo": "not_available"},
+            {"output_tokens": 2},
+            Usage(prompt_tokens=10, completion_tokens=2, tier="fast"),
+        ),
+        (
+            START_USAGE | {"service_tier": "standard", "speed": "standard", "inference_geo": "global"},
+            {"output_tokens": 2},
+            Usage(prompt_tokens=10, completion_tokens=2),
+        ),
+        (
+            START_USAGE | {"service_tier": "batch"},
+            {"output_tokens": 2},
+            Usage(prompt_tokens=10, completion_tokens=2, tier="batch"),
+        ),
+    ],
+)
+def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> None:
+    assert put_together(streamed(start(first), *text(0, "Hi"), *end(usage=last))).usage == expected
+    merged = first | {name: value for name, value in last.items() if value is not None}
+    assert complete([{"type": "text", "text": "Hi"}], usage=merged).usage == expected
+
+
+def test_a_stream_that_breaks_off_has_told_what_it_used() -> None:
+    decoder = adapter().decoder(chat())
+    assembled = Assembler()
+    with pytest.raises(GatewayError) as caught:
+        assembled.extend(read_stream(decoder, as_stream([start(), *text(0, "Hi")])))
+    assert caught.value.code == "upstream_truncated"
+    assert assembled.usage == Usage(prompt_tokens=10, completion_tokens=1)
+    assert assembled.choices()[0]["message"]["content"] == "Hi"
+
+
+# Streams that are not as they should be
+
+
+def test_an_answer_that_begins_again_is_one_answer_with_the_newer_usage() -> None:
+    cut = [event for event in tool(1, '{"value":"Spark', call_id="toolu_a") if event["type"] != "content_block_stop"]
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "sig"}
+    events = (
+        start(),
+        *block(0, thought),
+        *cut,
+        start({"input_tokens": 17, "output_tokens": 1}, "msg_2"),
+        *block(0, thought | {"signature": "sig-2"}),
+        *tool(1, '{"value":"Sparkle"}', call_id="toolu_b"),
+    )
+    assembled = put_together(streamed(*events, *end("tool_use", {"output_tokens": 65}), bound=chat(tools=[WEATHER])))
+    message = assembled.choices()[0]["message"]
+    assert [msgspec.json.decode(call["function"]["arguments"]) for call in message["tool_calls"]] == [
+        {"value": "Spark"},
+        {"value": "Sparkle"},
+    ]
+    assert [detail["index"] for detail in message["reasoning_details"]] == [0, 1]
+    assert assembled.served.id == "msg_1"
+    assert assembled.usage == Usage(prompt_tokens=17, completion_tokens=65)
+
+
+def test_a_beginning_that_is_merely_repeated_changes_nothing() -> None:
+    events = text(0, "Hel", "lo")
+    assert answer(start(), *events[:2], start(), *events[2:], *end())["message"]["content"] == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "upstream_truncated"),
+        (b"data: {\n\n", "upstream_bad_response"),
+        (b"data: []\n\n", "upstream_bad_response"),
+        (b"data: {}\n\n", "upstream_bad_response"),
+        (b"data: \xff\n\n", "upstream_bad_response"),
+        (b'data: {"type":"message_start"}\n\n', "upstream_bad_response"),
+        (b'data: {"type":"content_block_delta","index":0,"delta":{}}\n\n', "upstream_bad_response"),
+        (b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}', "upstream_overloaded"),
+        (b"<html>\n</html>\n", "upstream_truncated"),
+    ],
+)
+def test_garbage_in_a_stream(body: bytes, code: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        list(read_stream(adapter().decoder(chat()), body))
+    assert (caught.value.code, caught.value.status) == (code, 503 if code == "upstream_overloaded" else 502)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"type":"message"}', b"\xff", b"[" * 100_000])
+def test_garbage_for_an_answer(body: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        list(adapter().answer(chat(), body))
+    assert (caught.value.code, caught.value.status) == ("upstream_bad_response", 502)
+
+
+def test_an_error_in_the_middle_of_a_stream() -> None:
+    broken = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"}
+    assembled = Assembler()
+    with pytest.raises(GatewayError) as caught:
+        assembled.extend(read_stream(adapter().decoder(chat()), as_stream([start(), *text(0, "Hi"), broken])))
+    assert (caught.value.status, caught.value.code) == (503, "upstream_overloaded")
+    assert assembled.choices()[0]["finish_reason"] is None
+
+
+# Streamed equals complete
+
+CONTENT = st.lists(
+    st.one_of(
+        st.builds(lambda words: {"type": "text", "text": words}, st.text(min_size=1)),
+        st.builds(lambda words: {"type": "thinking", "thinking": words, "signature": "s"}, st.text()),
+        st.just({"type": "redacted_thinking", "data": "c2Vh"}),
+        st.builds(
+            lambda arguments: {"type": "tool_use", "id": "t", "name": "weather", "input": arguments},
+            st.dictionaries(st.text(), st.integers() | st.text(), max_size=3),
+        ),
+    ),
+    max_size=6,
+)
+
+
+def in_pieces(index: int, whole: dict[str, Any], size: int) -> list[dict[str, Any]]:
+    def cut(words: str) -> list[str]:
+        return [words[at : at + size] for at in range(0, len(words), size)]
+
+    match whole["type"]:
+        case "text":
+            return text(index, *cut(whole["text"]))
+        case "tool_use":
+            return tool(index, "", *cut(msgspec.json.encode(whole["input"]).decode()), call_id=whole["id"])
+        case "thinking":
+            pieces = [{"type": "thinking_delta", "thinking": piece} for piece in cut(whole["thinking"])]
+            signature = {"type": "signature_delta", "signature": whole["signature"]}
+            return block(index, {"type": "thinking", "thinking": "", "signature": ""}, *pieces, signature)
+    return block(index, whole)
+
+
+@given(CONTENT, st.integers(1, 5), st.lists(st.integers(0, 4000), max_size=20))
+def test_streamed_equals_complete_however_the_bytes_are_cut(
+    content: list[dict[str, Any]], size: int, cuts: list[int]
+) -> None:
+    events = [event for index, whole in enumerate(content) for event in in_pieces(index, whole, size)]
+    body = as_stream([start(), *events, *end("tool_use")])
+    deltas = list(read_stream(adapter().decoder(chat()), body, [min(cut, len(body)) for cut in cuts]))
+    whole = complete(content, stop_reason="tool_use", usage={"input_tokens": 10, "output_tokens": 5})
+    together = put_together(deltas)
+    assert together.choices() == whole.choices()
+    assert together.usage == whole.usage
