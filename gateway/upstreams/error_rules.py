@@ -219,7 +219,7 @@ MODELARK_ERRORS = (
     ErrorRule(_billing, status=(429,), code="QuotaExceeded"),
     ErrorRule(_rate_limit, status=(429,)),
     ErrorRule(_content_policy, status=(400,), code="Sensitive"),
-    ErrorRule(_context_length, status=(400,), message="context (length|window)|max(imum)? (input|prompt)"),
+    ErrorRule(_context_length, status=(400,), message="context (length|window)|max(imum)? (input|prompt|length)"),
     ErrorRule(_too_large, status=(413,)),
     ErrorRule(_as_sent, status=(400, 422)),
     *_SERVER,
