@@ -1,0 +1,117 @@
+"""Initial ramdisks: a newc cpio archive whose bytes depend on nothing but names, modes and contents.
+
+Entries are sorted by name, inodes count up from 1, owner and group are 0, times are 0, every link count is 1.
+"""
+
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+_MAGIC = b"070701"
+_TRAILER = "TRAILER!!!"
+_BLOCK_BYTES = 512
+_MAX_FILE_BYTES = (1 << 32) - 1
+_PIECE_BYTES = 1 << 20
+
+
+class CpioError(Exception):
+    """An entry that no archive should have; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``path`` is relative with ``/`` between its parts; ``mode`` has the type bits.
+
+    ``data`` is a file's content or a symlink's target; ``device`` is major and minor of a device node.
+    """
+
+    path: str
+    mode: int
+    data: bytes | Path = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def directory(path: str, mode: int = 0o755) -> Entry:
+    return Entry(path, stat.S_IFDIR | mode)
+
+
+def regular(path: str, data: bytes | Path, mode: int = 0o644) -> Entry:
+    """A file with the bytes given, or those of a file on disk, which is read piece by piece."""
+    return Entry(path, stat.S_IFREG | mode, data)
+
+
+def symlink(path: str, target: str) -> Entry:
+    return Entry(path, stat.S_IFLNK | 0o777, target.encode())
+
+
+def character_device(path: str, major: int, minor: int, mode: int = 0o600) -> Entry:
+    return Entry(path, stat.S_IFCHR | mode, device=(major, minor))
+
+
+def write_cpio(entries: Iterable[Entry], fileobj: BinaryIO) -> None:
+    """Write the archive to ``fileobj``, padded to 512 bytes.
+
+    CpioError for a name that is absolute, not normal or given twice, and for an entry whose directory is not one.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.path.encode())
+    _check(ordered)
+    position = 0
+    for inode, entry in enumerate(ordered, start=1):
+        position += _write_entry(fileobj, entry, inode)
+    position += _write_header(fileobj, _TRAILER, mode=0, inode=0, size=0, device=(0, 0))
+    fileobj.write(bytes(-position % _BLOCK_BYTES))
+
+
+def _check(ordered: list[Entry]) -> None:
+    directories = {""}
+    previous = None
+    for entry in ordered:
+        parts = entry.path.split("/")
+        if "\x00" in entry.path or any(part in ("", ".", "..") for part in parts) or entry.path == _TRAILER:
+            raise CpioError(f"not a name for an archive: {entry.path!r}")
+        if entry.path == previous:
+            raise CpioError(f"given twice: {entry.path}")
+        if "/".join(parts[:-1]) not in directories:
+            raise CpioError(f"its directory is not in the archive: {entry.path}")
+        if stat.S_ISDIR(entry.mode):
+            directories.add(entry.path)
+        previous = entry.path
+
+
+def _write_entry(fileobj: BinaryIO, entry: Entry, inode: int) -> int:
+    with _open(entry.data) as (source, size):
+        if size > _MAX_FILE_BYTES:
+            raise CpioError(f"larger than 4 GiB: {entry.path}")
+        position = _write_header(fileobj, entry.path, entry.mode, inode, size, entry.device)
+        written = 0
+        while piece := source.read(_PIECE_BYTES):
+            written += fileobj.write(piece)
+        if written != size:
+            raise CpioError(f"changed while it was read: {entry.path}")
+    return position + written + _pad(fileobj, written)
+
+
+@contextmanager
+def _open(data: bytes | Path) -> Iterator[tuple[BinaryIO, int]]:
+    if isinstance(data, bytes):
+        yield BytesIO(data), len(data)
+        return
+    with data.open("rb") as file:
+        yield file, data.stat().st_size
+
+
+def _write_header(fileobj: BinaryIO, path: str, mode: int, inode: int, size: int, device: tuple[int, int]) -> int:
+    name = path.encode() + b"\x00"
+    owner, links, time, check = (0, 0), 1, 0, 0
+    fields = (inode, mode, *owner, links, time, size, 0, 0, *device, len(name), check)
+    head = _MAGIC + b"".join(b"%08X" % field for field in fields) + name
+    fileobj.write(head)
+    return len(head) + _pad(fileobj, len(head))
+
+
+def _pad(fileobj: BinaryIO, length: int) -> int:
+    return fileobj.write(bytes(-length % 4))
