@@ -95,7 +95,7 @@ class Contents:
     def _picture(self, seals: Seals, number: int, url: str, where: str) -> Part:
         part = media(self._chat, url, where)
         signature = seals.picture(number, url)
-        if signature is None and self._chat.model.traits.signatures:
+        if signature is None and seals.lost and self._chat.model.traits.signatures:
             signature = SKIP_VALIDATION
         return part if signature is None else part | {"thoughtSignature": signature}
 

@@ -34,6 +34,11 @@ class Seals:
         }
 
     @property
+    def lost(self) -> bool:
+        """The client returned none."""
+        return not self._details
+
+    @property
     def text(self) -> str | None:
         """The signature of the message's text."""
         return self._details.get(None)

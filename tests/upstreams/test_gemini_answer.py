@@ -1,0 +1,453 @@
+"""Gemini's answers, whole and streamed: texts, calls, pictures, endings, counts and what can go wrong in between."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.openai_api.deltas import Delta, Finish, Image, MessageField, Served, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.usage import Usage
+from gateway.upstreams.sse import Event
+from tests.upstreams.gemini_chats import (
+    PNG,
+    PNG_PART,
+    WEATHER,
+    adapter,
+    assembled,
+    chat,
+    frames,
+    parts,
+    streamed,
+    whole,
+)
+
+COUNTS = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
+USAGE = Usage(prompt_tokens=7, completion_tokens=3)
+CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
+OVERLOADED = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+
+
+def only(response: dict[str, Any]) -> dict[str, Any]:
+    """The one choice of a complete answer."""
+    [choice] = whole(response).choices()
+    return choice
+
+
+def broken(stream: bytes) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        streamed(stream)
+    return caught.value
+
+
+def fed(*responses: dict[str, Any]) -> list[Delta]:
+    """The deltas of a stream up to the error in it."""
+    decoder = adapter().decoder(chat(stream=True))
+    deltas: list[Delta] = []
+    try:
+        for response in responses:
+            deltas.extend(decoder.feed(Event("", msgspec.json.encode(response))))
+    except GatewayError:
+        return deltas
+    pytest.fail("no error came")
+
+
+def test_deltas_of_an_answer() -> None:
+    response = parts({"text": "Hi"}, CALL, PNG_PART, finish="STOP", usageMetadata=COUNTS)
+    served, text, start, arguments, image, usage, finish = adapter().answer(chat(), msgspec.json.encode(response))
+    assert served == Served(model="gemini-3-flash-preview", id="r1")
+    assert text == Text("Hi")
+    assert isinstance(start, ToolCallStart)
+    assert (start.index, start.name, start.extra_content) == (0, "weather", None)
+    assert arguments == ToolCallArguments(0, '{"city":"Oslo"}')
+    assert image == Image(PNG)
+    assert usage == USAGE
+    assert finish == Finish("tool_calls")
+
+
+def test_what_the_upstream_says_of_itself_is_said_once() -> None:
+    answer = streamed(frames(parts({"text": "a"}), parts({"text": "b"}, finish="STOP", usageMetadata=COUNTS)))
+    assert answer.served == Served(model="gemini-3-flash-preview", id="r1")
+    decoder = adapter().decoder(chat(stream=True))
+    deltas = [delta for text in "ab" for delta in decoder.feed(Event("", msgspec.json.encode(parts({"text": text}))))]
+    assert sum(isinstance(delta, Served) for delta in deltas) == 1
+
+
+REASONS = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    **dict.fromkeys(
+        [
+            *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"),
+            *("ESCALATION", "PUP_LIMITED_DISABLED", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
+            *("IMAGE_OTHER", "NO_IMAGE"),
+        ],
+        "content_filter",
+    ),
+    "OTHER": "stop",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+    "SOMETHING_NEW": "stop",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_finish_reasons(reason: str) -> None:
+    assert only(parts({"text": "x"}, finish=reason))["finish_reason"] == REASONS[reason]
+    assert streamed(frames(parts({"text": "x"}), parts(finish=reason))).finish_reasons() == {0: REASONS[reason]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("STOP", "tool_calls"), ("OTHER", "tool_calls"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter")],
+)
+def test_a_call_in_an_earlier_chunk_decides_about_the_ending(reason: str, expected: str) -> None:
+    assert streamed(frames(parts(CALL), parts({"text": ""}, finish=reason))).finish_reasons() == {0: expected}
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"), [("STOP", "stop"), ("OTHER", "content_filter"), (None, "content_filter")]
+)
+def test_an_answer_without_anything(reason: str | None, expected: str) -> None:
+    choice = only({"candidates": [{"content": {"role": "model"}} | ({"finishReason": reason} if reason else {})]})
+    assert choice["finish_reason"] == expected
+    assert choice["message"] == {"role": "assistant", "content": "", "refusal": None}
+
+
+def test_a_complete_answer_may_leave_its_reason_unspecified() -> None:
+    assert only(parts({"text": "Hi"}))["finish_reason"] == "stop"
+
+
+def test_thoughts_used_up_the_limit() -> None:
+    """facts/providers.md 5.4."""
+    counts = {"promptTokenCount": 5, "thoughtsTokenCount": 20, "totalTokenCount": 25}
+    answer = whole(
+        {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}], "usageMetadata": counts}
+    )
+    [choice] = answer.choices()
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("", "length")
+    assert answer.usage == Usage(prompt_tokens=5, completion_tokens=20, reasoning_tokens=20)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "MALFORMED_FUNCTION_CALL",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "MALFORMED_RESPONSE",
+    ],
+)
+def test_a_broken_answer_is_the_upstreams_fault_and_still_counted(reason: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        whole(parts(finish=reason))
+    assert (caught.value.status, caught.value.code, caught.value.retryable) == (502, "upstream_bad_response", True)
+    assert fed(parts({"text": "x"}), parts(finish=reason, usageMetadata=COUNTS))[-1] == USAGE
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "JAILBREAK"])
+def test_a_blocked_prompt(reason: str) -> None:
+    response = {
+        "promptFeedback": {"blockReason": reason},
+        "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4},
+    }
+    for answer in (whole(response), streamed(frames(response))):
+        [choice] = answer.choices()
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("", "content_filter")
+        assert answer.usage == Usage(prompt_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"<html>", b'{"candidates": 5}', b'{"candidates"', b"[" * 100_000, b"\xff"]
+)
+def test_garbage(body: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        list(adapter().answer(chat(), body))
+    assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
+
+
+def test_no_candidate_and_no_reason() -> None:
+    with pytest.raises(GatewayError) as caught:
+        whole({"usageMetadata": COUNTS})
+    assert (caught.value.code, caught.value.retryable) == ("upstream_bad_response", True)
+
+
+def test_candidates_become_choices() -> None:
+    candidates = [
+        {"index": 1, "content": {"parts": [{"text": "B"}]}, "finishReason": "MAX_TOKENS"},
+        {"index": 0, "content": {"parts": [CALL]}, "finishReason": "STOP"},
+    ]
+    first, second = whole({"candidates": candidates}).choices()
+    assert (first["finish_reason"], second["finish_reason"]) == ("tool_calls", "length")
+    assert second["message"]["content"] == "B"
+
+
+def test_an_array_of_responses_is_one_answer() -> None:
+    """What streamGenerateContent answers without alt=sse."""
+    body = msgspec.json.encode([parts({"text": "a"}), parts({"text": "b"}, finish="MAX_TOKENS")])
+    [choice] = assembled(adapter().answer(chat(), body)).choices()
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("ab", "length")
+
+
+def test_calls_have_ids_and_indexes_of_their_own() -> None:
+    with_id = {"functionCall": {"name": "weather", "id": "g7"}}
+    calls = only(parts(CALL, with_id, CALL, finish="STOP"))["message"]["tool_calls"]
+    assert [call["function"]["arguments"] for call in calls] == ['{"city":"Oslo"}', "{}", '{"city":"Oslo"}']
+    assert calls[1]["id"] == "g7"
+    assert len({call["id"] for call in calls}) == 3
+    assert all(call["id"].startswith("call_") for call in (calls[0], calls[2]))
+
+
+def test_an_invented_id_is_the_same_streamed_or_not_and_another_in_the_next_turn() -> None:
+    def minted(**body: Any) -> str:
+        found: str = whole(parts(CALL, finish="STOP"), chat(**body)).choices()[0]["message"]["tool_calls"][0]["id"]
+        return found
+
+    assert streamed(frames(parts(CALL, finish="STOP"))).choices()[0]["message"]["tool_calls"][0]["id"] == minted()
+    assert minted() != minted(messages=[{"role": "user", "content": "Hello"}] * 2)
+
+
+def test_rewritten_tool_names_are_the_callers_again() -> None:
+    bound = chat(tools=[WEATHER, {"type": "function", "function": {"name": "9.lives"}}])
+    response = parts({"functionCall": {"name": "_.lives"}}, {"functionCall": {"name": "weather"}}, finish="STOP")
+    calls = whole(response, bound).choices()[0]["message"]["tool_calls"]
+    assert [call["function"]["name"] for call in calls] == ["9.lives", "weather"]
+
+
+def partial(*pieces: dict[str, Any], more: bool = False, name: str | None = None) -> dict[str, Any]:
+    call: dict[str, Any] = {"partialArgs": list(pieces)} if pieces else {}
+    return parts({"functionCall": call | ({"name": name} if name else {}) | ({"willContinue": True} if more else {})})
+
+
+def test_arguments_in_pieces() -> None:
+    """facts/providers.md 5.8: other hosts of the same models stream them."""
+    stream = frames(
+        partial(name="plan", more=True),
+        partial({"jsonPath": "$.city", "stringValue": "Os", "willContinue": True}, more=True),
+        partial({"jsonPath": "$.city", "stringValue": "lo"}, more=True),
+        partial(
+            {"jsonPath": "$.days[0].high", "numberValue": 4},
+            {"jsonPath": "$.days[0].low", "numberValue": -1.5},
+            more=True,
+        ),
+        partial(
+            {"jsonPath": "$.days[1]['a b']", "boolValue": True},
+            {"jsonPath": "$.none", "nullValue": "NULL_VALUE"},
+            more=True,
+        ),
+        partial(),
+        partial({"jsonPath": "$.city", "stringValue": "Rome"}, name="plan"),
+        parts(finish="STOP"),
+    )
+    calls = streamed(stream).choices()[0]["message"]["tool_calls"]
+    assert [msgspec.json.decode(call["function"]["arguments"]) for call in calls] == [
+        {"city": "Oslo", "days": [{"high": 4, "low": -1.5}, {"a b": True}], "none": None},
+        {"city": "Rome"},
+    ]
+
+
+def test_a_call_that_never_ended_keeps_what_it_has() -> None:
+    stream = frames(
+        partial({"jsonPath": "$.a", "numberValue": 1}, name="f", more=True),
+        partial(name="g", more=True),
+        parts(finish="STOP"),
+    )
+    calls = streamed(stream).choices()[0]["message"]["tool_calls"]
+    assert [(call["function"]["name"], call["function"]["arguments"]) for call in calls] == [
+        ("f", '{"a":1}'),
+        ("g", "{}"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["", "a", "$", "$.", "$.a[", "$[0]", "$.a.b.c", "$.list[7]", "$..a"])
+def test_paths_that_lead_nowhere(path: str) -> None:
+    pieces = ({"jsonPath": "$.a", "stringValue": "x"}, {"jsonPath": path, "stringValue": "y"})
+    assert broken(frames(partial(*pieces, name="f"))).code == "upstream_bad_response"
+
+
+def test_pieces_of_no_call() -> None:
+    assert broken(frames(partial({"jsonPath": "$.a", "numberValue": 1}))).code == "upstream_bad_response"
+
+
+def test_drafts_are_not_delivered() -> None:
+    response = parts(PNG_PART | {"thought": True}, {"text": "Hm.", "thought": True}, PNG_PART, finish="STOP")
+    message = only(response)["message"]
+    assert (message["images"], message["reasoning_content"], message["content"]) == ([PNG], "Hm.", "")
+
+
+def test_a_picture_may_be_missing() -> None:
+    choice = only(parts(finish="NO_IMAGE"))
+    assert choice["finish_reason"] == "content_filter"
+    assert "images" not in choice["message"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        (
+            {
+                "promptTokenCount": 3520,
+                "cachedContentTokenCount": 3512,
+                "candidatesTokenCount": 2,
+                "thoughtsTokenCount": 42,
+            },
+            Usage(prompt_tokens=3520, cached_tokens=3512, completion_tokens=44, reasoning_tokens=42),
+        ),
+        (
+            {
+                "promptTokenCount": 145,
+                "candidatesTokenCount": 10,
+                "thoughtsTokenCount": 24,
+                "cachedContentTokenCount": 50,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 6},
+                    {"modality": "AUDIO", "tokenCount": 139},
+                ],
+                "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 40}, {"modality": "TEXT", "tokenCount": 10}],
+            },
+            Usage(
+                prompt_tokens=145,
+                audio_tokens=139,
+                cached_tokens=50,
+                cached_audio_tokens=40,
+                completion_tokens=34,
+                reasoning_tokens=24,
+            ),
+        ),
+        (
+            {
+                "promptTokenCount": 5,
+                "candidatesTokenCount": 1518,
+                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
+            },
+            Usage(prompt_tokens=5, completion_tokens=1518, image_tokens=1120),
+        ),
+        (
+            {"promptTokenCount": 10, "toolUsePromptTokenCount": 90, "serviceTier": "flex"},
+            Usage(prompt_tokens=100, tier="flex"),
+        ),
+        ({"promptTokenCount": 1, "serviceTier": "standard"}, Usage(prompt_tokens=1)),
+        ({"promptTokenCount": 1, "serviceTier": "SERVICE_TIER_PRIORITY"}, Usage(prompt_tokens=1, tier="priority")),
+        ({"promptTokenCount": 1, "promptTokensDetails": [{"modality": "TEXT"}]}, Usage(prompt_tokens=1)),
+        ({"trafficType": "ON_DEMAND"}, None),
+    ],
+)
+def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
+    assert whole(parts({"text": "x"}, finish="STOP", usageMetadata=counts)).usage == usage
+
+
+def test_the_tier_that_answered_is_told() -> None:
+    assert (
+        whole(parts({"text": "x"}, finish="STOP", usageMetadata=COUNTS | {"serviceTier": "flex"})).served.service_tier
+        == "flex"
+    )
+
+
+def test_counts_of_a_stream_are_cumulative() -> None:
+    earlier = {"promptTokenCount": 9, "candidatesTokenCount": 1, "thoughtsTokenCount": 30}
+    answer = streamed(
+        frames(parts({"text": "a"}, usageMetadata=earlier), parts({"text": "b"}, finish="STOP", usageMetadata=COUNTS))
+    )
+    assert answer.usage == USAGE
+
+
+GROUNDING = {
+    "webSearchQueries": ["oslo weather", "oslo weather", "oslo forecast"],
+    "groundingChunks": [
+        {"web": {"uri": "https://a.example/", "title": "A"}},
+        {"retrievedContext": {}},
+        {"web": {"uri": "https://b.example/"}},
+    ],
+    "groundingSupports": [
+        {"segment": {"startIndex": 3, "endIndex": 8, "text": "kaldt"}, "groundingChunkIndices": [0]},
+        {"groundingChunkIndices": [0]},
+    ],
+}
+
+
+def test_sources_are_cited_by_characters() -> None:
+    response = parts({"text": "Så "}, {"text": "kaldt"}, finish="STOP", usageMetadata=COUNTS)
+    response["candidates"][0]["groundingMetadata"] = GROUNDING | {
+        "groundingSupports": [{"segment": {"startIndex": 4, "endIndex": 9}, "groundingChunkIndices": [0]}]
+    }
+    expected = [
+        {
+            "type": "url_citation",
+            "url_citation": {"url": "https://a.example/", "title": "A", "start_index": 3, "end_index": 8},
+        },
+        {
+            "type": "url_citation",
+            "url_citation": {"url": "https://b.example/", "title": "", "start_index": 0, "end_index": 0},
+        },
+    ]
+    for answer in (whole(response), streamed(frames(response))):
+        assert answer.choices()[0]["message"]["annotations"] == expected
+        assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, web_searches=2)
+
+
+def test_an_ungrounded_answer_has_no_annotations() -> None:
+    deltas = adapter().answer(chat(), msgspec.json.encode(parts({"text": "x"}, finish="STOP")))
+    assert not any(isinstance(delta, MessageField) for delta in deltas)
+
+
+def test_a_stream_that_ends_early_is_truncated() -> None:
+    for stream in (b"", frames(parts({"text": "a"})), frames(parts(CALL)), b": comment\r\n\r\n"):
+        error = broken(stream)
+        assert (error.status, error.code) == (502, "upstream_truncated")
+
+
+@pytest.mark.parametrize("shape", ["bare", "array", "event", "cut", "list"])
+def test_errors_inside_a_stream(shape: str) -> None:
+    body = msgspec.json.format(msgspec.json.encode(OVERLOADED), indent=2)
+    tails = {
+        "bare": body + b"\n",
+        "array": b"[" + body + b"\r\n]",
+        "event": b"data: " + msgspec.json.encode(OVERLOADED) + b"\r\n\r\n",
+        "cut": body[:-20],
+        "list": b"data: " + msgspec.json.encode([OVERLOADED]) + b"\n\n",
+    }
+    code = "upstream_bad_response" if shape == "cut" else "upstream_overloaded"
+    assert broken(frames(parts({"text": "a"})) + tails[shape]).code == code
+    complete = streamed(frames(parts({"text": "a"}, finish="STOP")) + tails[shape])
+    assert complete.finish_reasons() == {0: "stop"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, 429),
+        ({"status": "INTERNAL"}, 502),
+        ({"status": "DEADLINE_EXCEEDED"}, 504),
+        ({"code": 400, "details": [{"reason": "API_KEY_INVALID"}]}, 502),
+        ({}, 502),
+    ],
+)
+def test_kinds_of_errors_inside_a_stream(error: dict[str, Any], status: int) -> None:
+    assert broken(frames({"error": error})).status == status
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.builds(lambda text: {"text": text}, st.text(max_size=20)),
+        st.builds(lambda text: {"text": text, "thought": True}, st.text(max_size=20)),
+        st.builds(lambda seal: {"text": "", "thoughtSignature": seal}, st.sampled_from(["AAAA", "BBBB"])),
+        st.just(CALL),
+        st.just(CALL | {"thoughtSignature": "CCCC"}),
+        st.just(PNG_PART),
+    ),
+    max_size=8,
+)
+
+
+@given(PIECES, st.integers(1, 40))
+def test_streamed_and_whole_answers_are_equal(pieces: list[dict[str, Any]], step: int) -> None:
+    """Whatever the parts are, however they are spread over chunks and cut by the network."""
+    together = whole(parts(*pieces, finish="STOP", usageMetadata=COUNTS))
+    chunks = [parts(piece) for piece in pieces]
+    stream = frames(*chunks, parts({"text": ""}, finish="STOP", usageMetadata=COUNTS))
+    apart = streamed(stream, step=step)
+    assert apart.choices() == together.choices()
+    assert apart.usage == together.usage
