@@ -29,7 +29,7 @@ class Item(msgspec.Struct):
             return self.url
         data = self.b64_json.partition(",")[2] if self.b64_json.startswith("data:") else self.b64_json
         try:
-            head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4])
+            head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4], strict_mode=True)
         except binascii.Error:
             raise upstream_error("upstream_bad_response", "The upstream sent a picture that is not base64") from None
         return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
