@@ -7,6 +7,7 @@ import pytest
 
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.signatures import SignatureCache
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, put_together, sent
 
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": WEATHER_SCHEMA}}
@@ -181,6 +182,15 @@ def test_thoughts_of_another_model_stay_away() -> None:
     through = adapter()
     message = answered(through, chat("claude-haiku-4-5", **BOUND), THOUGHT, CALL)
     assert replayed(through, message, "claude-sonnet-4-6") == []
+
+
+@pytest.mark.parametrize("kept", ["CpE=", ["CpE="], {"signature": "CpE="}])
+def test_what_another_vendor_keeps_in_the_cache_is_none_of_ours(kept: Any) -> None:
+    cache = SignatureCache()
+    cache.remember("", "call_1", "weather", "{}", kept)
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call], "thinking_blocks": [THOUGHT]}
+    assert replayed(AnthropicAdapter(cache), message, "claude-haiku-4-5") == []
 
 
 @pytest.mark.parametrize(

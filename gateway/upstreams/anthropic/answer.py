@@ -3,7 +3,6 @@
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -44,23 +43,11 @@ class AnthropicDecoder:
         self._current: str | None = None
         self._stopped = False
         self._finish = "stop"
-        self._handlers: dict[str, Callable[[Fields], Iterator[Delta]]] = {
-            "message_start": lambda event: self._message_start(event["message"]),
-            "content_block_start": lambda event: self._block_start(event["index"], event["content_block"]),
-            "content_block_delta": lambda event: self._blocks[event["index"]].grow(event["delta"]),
-            "content_block_stop": lambda event: self._block_stop(event["index"]),
-            "message_delta": lambda event: self._message_delta(event["delta"], event.get("usage")),
-            "message_stop": lambda event: self._message_stop(),
-            "error": self._error,
-        }
 
     def feed(self, event: Event) -> Iterator[Delta]:
         """The deltas of one event. Unknown types, ``ping`` among them, say nothing."""
         try:
-            fields = _decode(event.data)
-            handler = self._handlers.get(fields["type"])
-            if handler is not None:
-                yield from handler(fields)
+            yield from self._take(_decode(event.data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
 
@@ -69,7 +56,7 @@ class AnthropicDecoder:
         try:
             message = _decode(body)
             if message["type"] == "error":
-                yield from self._error(message)
+                raise errors.from_message(self._model, message)
             yield from self._message_start(message)
             for index, block in enumerate(message["content"]):
                 yield from self._block_start(index, block)
@@ -86,6 +73,23 @@ class AnthropicDecoder:
         yield from self._output.finish()
         self._done(self._output)
         yield Finish(self._finish)
+
+    def _take(self, fields: Fields) -> Iterator[Delta]:
+        match fields["type"]:
+            case "content_block_delta":
+                yield from self._blocks[fields["index"]].grow(fields["delta"])
+            case "content_block_start":
+                yield from self._block_start(fields["index"], fields["content_block"])
+            case "content_block_stop":
+                yield from self._block_stop(fields["index"])
+            case "message_start":
+                yield from self._message_start(fields["message"])
+            case "message_delta":
+                yield from self._message_delta(fields["delta"], fields.get("usage"))
+            case "message_stop":
+                yield from self._message_stop()
+            case "error":
+                raise errors.from_message(self._model, fields)
 
     def _message_start(self, message: Fields) -> Iterator[Delta]:
         again, current = self._current is not None, message.get("id", "")
@@ -125,9 +129,6 @@ class AnthropicDecoder:
         if reason == "tool_use":
             return "tool_calls" if self._output.called else "stop"
         return _FINISH_REASONS.get(reason, "stop")
-
-    def _error(self, fields: dict[str, Any]) -> Iterator[Delta]:
-        raise errors.from_message(self._model, fields)
 
 
 def _unreadable() -> GatewayError:

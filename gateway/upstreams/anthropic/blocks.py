@@ -152,7 +152,8 @@ class _Thinking:
             yield from self._piece("", delta["signature"])
 
     def stop(self) -> Iterator[Delta]:
-        self._output.thoughts.append(self._block)
+        if self._block["signature"]:
+            self._output.thoughts.append(self._block)
         yield from ()
 
     def _piece(self, text: str, signature: str) -> Iterator[Delta]:

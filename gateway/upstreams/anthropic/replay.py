@@ -57,11 +57,16 @@ def _round(chat: Chat) -> Iterator[tuple[int, AssistantMessage]]:
 
 
 def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
+    """The thoughts before a message's tool calls, or None: the cache's word on whose they are is final."""
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
-            kept = cache.recall(chat.caller, call.id, call.function.name, call.function.arguments)
-            if kept is not None:
-                return kept["blocks"] if kept["model"] == chat.model.upstream_id else None
+            match cache.recall(chat.caller, call.id, call.function.name, call.function.arguments):
+                case {"model": chat.model.upstream_id, "blocks": list(blocks)}:
+                    return blocks
+                case None:
+                    continue
+                case _:
+                    return None
     return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
 
 
