@@ -185,12 +185,16 @@ def test_thoughts_of_another_model_stay_away() -> None:
 
 
 @pytest.mark.parametrize("kept", ["CpE=", ["CpE="], {"signature": "CpE="}])
-def test_what_another_vendor_keeps_in_the_cache_is_none_of_ours(kept: Any) -> None:
+def test_what_another_vendor_keeps_in_the_cache_is_none_of_ours_nor_ours_theirs(kept: Any) -> None:
     cache = SignatureCache()
     cache.remember("", "call_1", "weather", "{}", kept)
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    message = {"role": "assistant", "content": None, "tool_calls": [call], "thinking_blocks": [THOUGHT]}
-    assert replayed(AnthropicAdapter(cache), message, "claude-haiku-4-5") == []
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    through = AnthropicAdapter(cache)
+    assert replayed(through, message, "claude-haiku-4-5") == []
+    call_id, arguments = "toolu_1", '{"city":"Oslo"}'
+    assert answered(through, chat(**BOUND), THOUGHT, CALL)["tool_calls"][0]["id"] == call_id
+    assert cache.recall("", call_id, "weather", arguments) is None
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ from gateway.upstreams.signatures import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
 
+# Tells our entries in the cache from those of other vendors' adapters, which share it.
+_OURS = "anthropic:"
+
 
 def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
     """Thinking blocks by position of the assistant message in the current round of tool calls.
@@ -39,7 +42,8 @@ def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | N
 def remember(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], blocks: list[Block]) -> None:
     """Keep an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
     for call_id, name, arguments in calls:
-        cache.remember(chat.caller, call_id, name, arguments, {"model": chat.model.upstream_id, "blocks": blocks})
+        value = {"model": chat.model.upstream_id, "blocks": blocks}
+        cache.remember(chat.caller, _OURS + call_id, name, arguments, value)
 
 
 def _round(chat: Chat) -> Iterator[tuple[int, AssistantMessage]]:
@@ -60,13 +64,10 @@ def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list
     """The thoughts before a message's tool calls, or None: the cache's word on whose they are is final."""
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
-            match cache.recall(chat.caller, call.id, call.function.name, call.function.arguments):
-                case {"model": chat.model.upstream_id, "blocks": list(blocks)}:
-                    return blocks
-                case None:
-                    continue
-                case _:
-                    return None
+            kept = cache.recall(chat.caller, _OURS + call.id, call.function.name, call.function.arguments)
+            if kept is not None:
+                blocks: list[Block] = kept["blocks"]
+                return blocks if kept["model"] == chat.model.upstream_id else None
     return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
 
 
