@@ -338,6 +338,12 @@ def test_urls_are_named_once_and_their_bytes_inlined() -> None:
     assert second["parts"][0]["inlineData"] == {"mimeType": "image/webp", "data": "UklGRg=="}
 
 
+def test_retired_functions_are_refused() -> None:
+    calling_one = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
+    assert refusal(messages=[HELLO, calling_one]).param == "messages[1]"
+    assert refusal(messages=[HELLO, {"role": "function", "name": "f", "content": "x"}]).param == "messages[1]"
+
+
 def test_unicode_arrives_as_it_is() -> None:
     text = "naïve 🦎 \u2028 \x00 e\u0301 中文"
     assert turns({"role": "user", "content": text}) == [{"role": "user", "parts": [{"text": text}]}]

@@ -51,13 +51,13 @@ class Contents:
                         self.system.append({"text": text})
                 case UserMessage():
                     self._turn("user", content_parts(chat, message.content, f"messages[{position}].content"))
-                case AssistantMessage():
+                case AssistantMessage(function_call=None):
                     self._turn("model", self._model_parts(position, message))
                     self._turn("user", self._result_parts(position, message.tool_calls or [], _results(waiting)))
                 case ToolMessage():
                     raise _orphan(position, message)
-                case FunctionMessage():
-                    raise unsupported_value("The role 'function' is not supported.", f"messages[{position}].role")
+                case AssistantMessage() | FunctionMessage():
+                    raise unsupported_value("Functions are not supported; use tools.", f"messages[{position}]")
         self._tidy()
 
     def _turn(self, role: str, parts: list[Part]) -> None:
