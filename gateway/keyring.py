@@ -35,6 +35,10 @@ class Injection(msgspec.Struct, kw_only=True):
     tee_heartbeat_interval: Seconds | None = None
     tee_heartbeat_buffer: Annotated[int, Meta(ge=0, le=86_400)] | None = None
 
+    def __repr__(self) -> str:
+        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        return f"<Injection of {', '.join(given) or 'nothing'}>"
+
 
 _URLS = ("facilitator_url", "evm_rpc_url")
 _ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")

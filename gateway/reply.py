@@ -84,6 +84,12 @@ class StreamReply:
             self._request.transport.close()
         return self.response
 
+    async def expire(self, data: bytes) -> None:
+        """Send ``data`` and break off a stream that somebody else is still writing; to him the client has left."""
+        await self.write(data)
+        if self._request.transport is not None:
+            self._request.transport.close()
+
     def release(self) -> None:
         """Stop watching a reply that was never begun."""
         self._stop()

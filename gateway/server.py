@@ -21,6 +21,7 @@ from gateway.settings import is_loopback
 from gateway.telemetry import RequestRecord
 
 HOST_LINK_PEER = "192.168.127.1"
+FAREWELL_SECONDS = 10.0
 _PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "Via")
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -87,13 +88,19 @@ class GatewayServer:
         self._services.draining = True
         for site in self._sites:
             await site.stop()
+        self._sites.clear()
+        await self._wait_idle(seconds)
+        for reply in list(self._services.streams):
+            await reply.expire(error_event(_shutting_down().envelope()))
+        await self._wait_idle(FAREWELL_SECONDS)
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    async def _wait_idle(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._services.admission.wait_idle()
-        for reply in list(self._services.streams):
-            await reply.abort(error_event(_shutting_down().envelope()))
-        for runner in self._runners:
-            await runner.cleanup()
 
 
 class _Dispatcher:

@@ -1,0 +1,76 @@
+"""Stopping: readiness flips, what runs may finish, what does not finish is told."""
+
+import asyncio
+import json
+
+import aiohttp
+
+from gateway.services import Services
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+
+CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+
+
+async def open_stream(gateway: RunningGateway) -> aiohttp.ClientResponse:
+    """A stream whose first event has arrived."""
+    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json=CHAT)
+    await response.content.readline()
+    return response
+
+
+async def test_streams_finish_while_new_work_is_refused(fleet: Fleet, gateway: RunningGateway) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four", event_delay=0.1))
+    response = await open_stream(gateway)
+    idle = aiohttp.ClientSession()
+    async with idle, idle.get(gateway.url + "/health"):
+        draining = asyncio.create_task(gateway.server.drain(5))
+        await asyncio.sleep(0.05)
+        async with idle.get(gateway.url + "/health/ready") as ready:
+            assert ready.status == 503
+            assert "draining" in (await ready.json())["reasons"]
+    assert b"[DONE]" in await response.read()
+    response.close()
+    await draining
+
+
+async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: RunningGateway) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four", stall_after=2))
+    response = await open_stream(gateway)
+    draining = asyncio.create_task(gateway.server.drain(0.2))
+    received = b""
+    try:
+        async for piece in response.content.iter_any():
+            received += piece
+        broken = False
+    except aiohttp.ClientPayloadError:
+        broken = True
+    response.close()
+    await draining
+    assert gateway.services.admission.active == 0
+    assert fleet.openai.requests[-1].aborted_at is not None
+    events = [json.loads(line[6:]) for line in received.splitlines() if line.startswith(b"data: {")]
+    assert events[-1]["error"]["code"] == "draining"
+    assert b"[DONE]" not in received
+    assert broken
+
+
+async def test_admission_queue(fleet: Fleet, start_gateway: StartGateway) -> None:
+    """Two places: one works, one waits, the third is told to come again; then the queue moves."""
+    environment = {**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1", "GATEWAY_QUEUE": "1"}
+    gateway = await start_gateway(environment)
+    for _ in range(2):
+        fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=0.3))
+    first = asyncio.create_task(gateway.chat("gpt-4.1", "1"))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(gateway.chat("gpt-4.1", "2"))
+    await asyncio.sleep(0.05)
+    third = await gateway.chat("gpt-4.1", "3")
+    assert third.status == 503
+    assert third.headers["Retry-After"] == "1"
+    assert (await third.json())["error"]["code"] == "overloaded"
+    assert ((await first).status, (await second).status) == (200, 200)
+    services: Services = gateway.services
+    assert services.admission.active == services.admission.waiting == 0
+    assert (await gateway.chat("gpt-4.1", "4")).status == 200

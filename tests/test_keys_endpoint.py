@@ -1,0 +1,84 @@
+"""``POST /v1/keys``: once, checked completely, and silent about what it was told."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+
+KEYS = {
+    "openai_api_key": "sk-secret-openai",
+    "bytedance_api_key": "ark-secret",
+    "facilitator_url": "https://facilitator.example",
+    "evm_payment_address": "0x" + "1" * 40,
+}
+
+
+async def test_keys_open_the_upstreams_they_name(fleet: Fleet, start_gateway: StartGateway) -> None:
+    urls = {name: value for name, value in fleet.environment().items() if name.endswith("_BASE_URL")}
+    gateway = await start_gateway(urls)
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 503
+    response = await gateway.post("/v1/keys", KEYS)
+    assert response.status == 200
+    assert await response.json() == {
+        "status": "ok",
+        "providers_initialized": ["openai", "bytedance"],
+        "heartbeat_enabled": False,
+    }
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 200
+    assert fleet.openai.requests[-1].headers["Authorization"] == "Bearer sk-secret-openai"
+    refused = await gateway.chat("grok-4.3", "Hi")
+    assert refused.status == 503
+    assert "xAI" in (await refused.json())["error"]["message"]
+    async with gateway.session.get(gateway.url + "/health") as health:
+        body = await health.json()
+    assert body["providers"] == ["openai", "bytedance"]
+    assert (body["facilitator"], body["pay_to"]) == (KEYS["facilitator_url"], KEYS["evm_payment_address"])
+
+
+async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    assert (await gateway.post("/v1/keys", {})).status == 200
+    second = await gateway.post("/v1/keys", {"openai_api_key": "other"})
+    assert second.status == 409
+    assert gateway.services.keyring.configured() == []
+
+
+async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway({"OPENAI_API_KEY": "from-environment"})
+    assert (await gateway.post("/v1/keys", {"openai_api_key": "injected"})).status == 200
+    assert gateway.services.keyring.key("openai") == "injected"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"openai_key": "x"}, "openai_key"),
+        ({"openai_api_key": 5}, "openai_api_key"),
+        ({"openai_api_key": "two words"}, "openai_api_key"),
+        ({"openai_api_key": "line\nbreak"}, "openai_api_key"),
+        ({"facilitator_url": "http://facilitator.example"}, "facilitator_url"),
+        ({"evm_payment_address": "0x12"}, "evm_payment_address"),
+        ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
+    ],
+)
+async def test_malformed_injection_changes_nothing(
+    start_gateway: StartGateway, body: dict[str, Any], param: str
+) -> None:
+    gateway = await start_gateway()
+    response = await gateway.post("/v1/keys", {"xai_api_key": "good", **body})
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == param
+    assert gateway.services.keyring.configured() == []
+    assert (await gateway.post("/v1/keys", KEYS)).status == 200
+
+
+async def test_keys_are_never_told(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await gateway.post("/v1/keys", KEYS)
+    await gateway.post("/v1/keys", {"openai_api_key": "bad key sk-secret-openai"})
+    keyring = gateway.services.keyring
+    told = caplog.text + repr(keyring) + repr(keyring.injected) + repr(gateway.services.settings)
+    assert "secret" not in told

@@ -1,0 +1,226 @@
+"""The server's manners: routes, mistakes, limits, CORS, who may do what."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.server import Audience
+from tests.running import RunningGateway, StartGateway
+
+CHAT = "/v1/chat/completions"
+GOOD = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+async def refused(gateway: RunningGateway, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    """Status and error of a request; the envelope has OpenAI's four keys and the answer an id."""
+    async with gateway.session.request(method, gateway.url + path, **options) as response:
+        assert response.headers["x-request-id"].startswith("req_")
+        if method == "HEAD":
+            return response.status, {}
+        assert response.content_type == "application/json"
+        error = (await response.json())["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        return response.status, error
+
+
+async def raw(gateway: RunningGateway, data: bytes) -> bytes:
+    """What comes back for bytes on a bare socket, until the server closes or falls silent."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    received = b""
+    try:
+        async with asyncio.timeout(2):
+            while piece := await reader.read(65536):
+                received += piece
+    except TimeoutError:
+        pass
+    writer.close()
+    return received
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/v1/chat", 404),
+        ("GET", "/v1/chat/completions/", 404),
+        ("GET", CHAT, 405),
+        ("HEAD", CHAT, 405),
+        ("POST", "/health", 405),
+        ("DELETE", "/v1/models/gpt-5", 405),
+        ("PATCH", "/v1/keys", 405),
+        ("GET", "/v1/models/no-such-model", 404),
+    ],
+)
+async def test_wrong_way(gateway: RunningGateway, method: str, path: str, status: int) -> None:
+    assert (await refused(gateway, method, path))[0] == status
+
+
+async def test_405_says_what_is_allowed(gateway: RunningGateway) -> None:
+    async with gateway.session.get(gateway.url + CHAT) as response:
+        assert response.headers["Allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/health/ready", "/signing-key", "/openapi.json", "/v1/models", "/metrics"]
+)
+async def test_head_is_get_without_body(gateway: RunningGateway, path: str) -> None:
+    async with gateway.session.head(gateway.url + path) as head, gateway.session.get(gateway.url + path) as get:
+        assert head.status == get.status == 200
+        assert await head.read() == b""
+        assert await get.read()
+
+
+async def test_preflight(gateway: RunningGateway) -> None:
+    headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    async with gateway.session.options(gateway.url + CHAT, headers=headers) as response:
+        assert response.status == 204
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert "PAYMENT-SIGNATURE" in response.headers["Access-Control-Allow-Headers"]
+    async with gateway.session.get(gateway.url + "/health", headers={"Origin": "https://app.example"}) as response:
+        assert "PAYMENT-REQUIRED" in response.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "code"),
+    [
+        ({"Content-Type": "application/json"}, b"{", 400, None),
+        ({"Content-Type": "application/json"}, b"[]", 400, None),
+        ({"Content-Type": "application/json"}, b'{"model": NaN}', 400, None),
+        ({"Content-Type": "application/json"}, b'{"model": "\\ud800"}', 400, None),
+        ({"Content-Type": "application/json"}, b"[" * 100_000, 400, None),
+        ({"Content-Type": "application/json"}, b'{"seed": 1e999}', 400, None),
+        ({"Content-Type": "text/plain"}, b"{}", 415, "unsupported_media_type"),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}", 415, "unsupported_media_type"),
+    ],
+)
+async def test_bad_bodies(
+    gateway: RunningGateway, headers: dict[str, str], body: bytes, status: int, code: str | None
+) -> None:
+    got, error = await refused(gateway, "POST", CHAT, data=body, headers=headers)
+    assert (got, error["code"]) == (status, code)
+
+
+async def test_body_over_the_limit_is_413_before_it_is_read(gateway: RunningGateway) -> None:
+    request = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {33 * 2**20}\r\n\r\n"
+    )
+    answer = await raw(gateway, request.encode())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"request_too_large"' in answer
+
+
+async def test_chunked_body_over_the_limit_is_413(gateway: RunningGateway) -> None:
+    async def pieces() -> Any:
+        for _ in range(40):
+            yield b" " * 2**20
+
+    got, error = await refused(gateway, "POST", CHAT, data=pieces(), headers={"Content-Type": "application/json"})
+    assert (got, error["code"]) == (413, "request_too_large")
+
+
+async def test_budget_of_bodies_is_shared_and_given_back(gateway: RunningGateway) -> None:
+    gateway.services.bodies = type(gateway.services.bodies)(limit=1000)
+    small = await gateway.post(CHAT, GOOD)
+    large = await gateway.post(CHAT, {**GOOD, "user": "x" * 1000})
+    again = await gateway.post(CHAT, GOOD)
+    assert (small.status, large.status, again.status) == (200, 503, 200)
+    assert large.headers["Retry-After"] == "1"
+
+
+async def test_headers_over_the_limit_are_400_in_the_envelope(gateway: RunningGateway) -> None:
+    fits = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 31_000}\r\n\r\n"
+    assert (await raw(gateway, fits.encode())).startswith(b"HTTP/1.1 200 ")
+    exceeds = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 40_000}\r\n\r\n"
+    answer = await raw(gateway, exceeds.encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+
+
+async def test_garbage_is_400(gateway: RunningGateway) -> None:
+    answer = await raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+async def test_expect_continue(gateway: RunningGateway) -> None:
+    body = json.dumps(GOOD).encode()
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = await raw(gateway, head.encode() + body)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+
+
+async def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> None:
+    one = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /signing-key HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await raw(gateway, one + one + last)
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
+    assert answer.rindex(b"tee_id") > answer.rindex(b"tee_enabled")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+@pytest.mark.parametrize("path", ["/v1/keys", "/metrics"])
+async def test_local_routes_refuse_proxies(gateway: RunningGateway, header: str, path: str) -> None:
+    method = "POST" if path == "/v1/keys" else "GET"
+    got, error = await refused(gateway, method, path, headers={header: "203.0.113.9"}, json={})
+    assert (got, error["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("audience", [Audience.PUBLIC, Audience.HOST])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/keys"), ("GET", "/metrics")])
+async def test_local_routes_inside_an_enclave(
+    start_gateway: StartGateway, audience: Audience, method: str, path: str
+) -> None:
+    """The public listener has no such routes; the host's listens to the host link's address only."""
+    gateway = await start_gateway({}, audience=audience)
+    got, error = await refused(gateway, method, path, json={})
+    assert (got, error["type"]) == (403, "permission_error")
+
+
+async def test_metrics_count(gateway: RunningGateway) -> None:
+    await gateway.chat("gpt-4.1", "Hi")
+    await gateway.chat("gpt-4.1", "Hi", stream=True)
+    await gateway.chat("no-such-model", "Hi")
+    async with gateway.session.get(gateway.url + "/metrics") as response:
+        text = await response.text()
+    assert 'gateway_requests_total{path="/v1/chat/completions",status="200"} 2.0' in text
+    assert 'gateway_errors_total{fault="caller",status="404"} 1.0' in text
+    assert 'gateway_tokens_total{kind="prompt",model="gpt-4.1"} 2.0' in text
+    assert "gateway_first_byte_seconds_count 1.0" in text
+
+
+async def test_openapi_lists_what_is_served(gateway: RunningGateway) -> None:
+    async with gateway.session.get(gateway.url + "/openapi.json") as response:
+        document = await response.json()
+    for path, operations in document["paths"].items():
+        for method in operations:
+            target = gateway.url + path.replace("{id}", "gpt-5")
+            async with gateway.session.request(method, target, json={} if method == "post" else None) as response:
+                assert response.status not in (404, 405), (method, path)
+    chat = document["components"]["schemas"]["ChatRequest"]
+    assert set(chat["required"]) == {"model", "messages"}
+    assert "response_format" in chat["properties"]
+
+
+async def test_health_tells_the_truth(gateway: RunningGateway) -> None:
+    async with gateway.session.get(gateway.url + "/health") as response:
+        body = await response.json()
+    assert body["tee_enabled"] is False
+    assert body["payments"] == "off"
+    assert body["providers"] == ["openai", "anthropic", "google", "xai", "bytedance", "nous"]
+    assert "free" in body["warning"]
+
+
+async def test_payments_required_but_not_configured(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway({"GATEWAY_PAYMENTS": "required", "OPENAI_API_KEY": "k"})
+    got, error = await refused(gateway, "POST", CHAT, json=GOOD)
+    assert (got, error["code"]) == (503, "payments_unavailable")
+    async with gateway.session.get(gateway.url + "/health/ready") as response:
+        assert response.status == 503
+        reasons = (await response.json())["reasons"]
+    assert any("EVM_PAYMENT_ADDRESS" in reason for reason in reasons)

@@ -1,0 +1,98 @@
+"""Settings: everything checked at the start, one clear line when it cannot be used."""
+
+import asyncio
+import os
+import sys
+from decimal import Decimal
+
+import pytest
+
+from gateway.catalog import Catalog
+from gateway.settings import Settings, SettingsError, is_loopback
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104
+
+
+def read(catalog: Catalog, variables: dict[str, str] | None = None, *, enclave: bool = False, **more: str) -> Settings:
+    variables = {**(variables or {}), **more}
+    return Settings.from_environment(variables, catalog.providers, enclave=enclave)
+
+
+def test_defaults(catalog: Catalog) -> None:
+    settings = read(catalog)
+    assert (settings.host, settings.port, settings.payments) == (EVERYWHERE, 8000, "required")
+    assert settings.max_usd == Decimal("1.00")
+    assert settings.base_urls["bytedance"] == "https://ark.ap-southeast.bytepluses.com/api/v3"
+    assert settings.keys == {}
+
+
+@pytest.mark.parametrize(
+    ("variables", "word"),
+    [
+        ({"API_SERVER_PORT": "65536"}, "API_SERVER_PORT"),
+        ({"API_SERVER_PORT": "-1"}, "API_SERVER_PORT"),
+        ({"API_SERVER_PORT": "eighty"}, "API_SERVER_PORT"),
+        ({"OPENAI_BASE_URL": "http://api.example/v1"}, "OPENAI_BASE_URL"),
+        ({"OPENAI_BASE_URL": "ftp://api.example"}, "OPENAI_BASE_URL"),
+        ({"XAI_BASE_URL": "https://user:pass@api.example"}, "XAI_BASE_URL"),
+        ({"ARK_BASE_URL": "https://api.example/?x=1"}, "ARK_BASE_URL"),
+        ({"NOUS_BASE_URL": "https://[::1"}, "NOUS_BASE_URL"),
+        ({"XAI_API_KEY": "two words"}, "XAI_API_KEY"),
+        ({"GATEWAY_PAYMENTS": "maybe"}, "GATEWAY_PAYMENTS"),
+        ({"GATEWAY_PAYMENTS": "off"}, EVERYWHERE),
+        ({"GATEWAY_PAYMENTS": "off", "API_SERVER_HOST": "192.168.1.5"}, "192.168.1.5"),
+        ({"GATEWAY_MAX_USD": "0"}, "GATEWAY_MAX_USD"),
+        ({"GATEWAY_MAX_USD": "NaN"}, "GATEWAY_MAX_USD"),
+        ({"GATEWAY_MAX_INFLIGHT": "0"}, "GATEWAY_MAX_INFLIGHT"),
+        ({"EVM_PAYMENT_ADDRESS": "0xabc"}, "EVM_PAYMENT_ADDRESS"),
+    ],
+)
+def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str, str], word: str) -> None:
+    with pytest.raises(SettingsError, match=word) as caught:
+        read(catalog, variables)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
+def test_unpaid_on_loopback(catalog: Catalog, host: str) -> None:
+    assert read(catalog, GATEWAY_PAYMENTS="off", API_SERVER_HOST=host).payments == "off"
+
+
+def test_unpaid_in_public_only_when_said(catalog: Catalog) -> None:
+    assert read(catalog, GATEWAY_PAYMENTS="off", GATEWAY_UNPAID_PUBLIC="1").payments == "off"
+
+
+def test_never_unpaid_inside_an_enclave(catalog: Catalog) -> None:
+    with pytest.raises(SettingsError, match="enclave"):
+        read(catalog, enclave=True, GATEWAY_PAYMENTS="off", GATEWAY_UNPAID_PUBLIC="1", API_SERVER_HOST="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("10.0.0.1", False),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("example.org", False),
+        (None, False),
+    ],
+)
+def test_loopback(host: str | None, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_empty_variables_count_as_absent(catalog: Catalog) -> None:
+    settings = read(catalog, OPENAI_API_KEY=" ", XAI_API_KEY="k", API_SERVER_PORT="", OPENAI_BASE_URL="")
+    assert settings.keys == {"xai": "k"}
+    assert settings.base_urls["openai"] == "https://api.openai.com/v1"
+
+
+async def test_the_process_ends_with_one_line() -> None:
+    environment = {**os.environ, "GATEWAY_PAYMENTS": "off", "API_SERVER_HOST": EVERYWHERE}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 2
+    assert told.decode().count("\n") == 1
+    assert told.startswith(b"gateway: GATEWAY_PAYMENTS=off")
