@@ -1,0 +1,75 @@
+"""What boots before the image: two labelled recipes for kernel, command line and first ramdisk."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from nitro import golang
+from nitro.debs.lock import Lock
+from nitro.errors import BuildError
+from nitro.inputs import BUILD, ROOT, Inputs
+from nitro.kernel.build import CACHE, HERE, key
+from nitro.ramdisks import bootstrap
+from tools.eif.cpio import write_cpio
+
+OWN, NITRO_CLI = "own-kernel", "nitro-cli-blobs"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """``kernel`` and ``ramdisk`` are files; ``origin`` has the digest of everything that went in, by name."""
+
+    recipe: str
+    kernel: Path
+    cmdline: bytes
+    ramdisk: Path
+    origin: dict[str, str]
+
+
+def own_inputs() -> dict[str, str]:
+    """What decides the kernel's and init's bytes, known without compiling either."""
+    return {"boot": OWN, "kernel recipe": key(Lock.load()), "go": golang.TOOLCHAIN, "cmdline": _cmdline().decode()}
+
+
+def own(inputs: Inputs) -> Boot:
+    """Our kernel, which has to be compiled already, and our init: the recipe whose PCRs anybody can reproduce."""
+    kernel = CACHE / key(Lock.load()) / "bzImage"
+    if not kernel.exists():
+        raise BuildError("the kernel of this lock and configuration is not compiled yet: make kernel")
+    init = build_init(inputs)
+    origin = {**own_inputs(), "kernel": _sha256(kernel.read_bytes()), "init": _sha256(init)}
+    return Boot(OWN, kernel, _cmdline(), _ramdisk(OWN, init, {}), origin)
+
+
+def nitro_cli(blobs: Path) -> Boot:
+    """AWS's kernel, init and module from an operator's host (``/usr/share/nitro_enclaves/blobs``)."""
+    try:
+        files = {name: (blobs / name).read_bytes() for name in ("bzImage", "cmdline", "init", "nsm.ko")}
+    except OSError as error:
+        raise BuildError(f"{blobs} has no nitro-cli blobs: {error}") from error
+    cmdline = files["cmdline"].rstrip(b"\n")
+    origin = {"boot": NITRO_CLI, **{name: _sha256(content) for name, content in files.items()}}
+    ramdisk = _ramdisk(NITRO_CLI, files["init"], {"nsm.ko": files["nsm.ko"]})
+    return Boot(NITRO_CLI, blobs / "bzImage", cmdline, ramdisk, origin)
+
+
+def build_init(inputs: Inputs) -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        return golang.build(ROOT / "nitro" / "init", Path(scratch) / "init", inputs).read_bytes()
+
+
+def _cmdline() -> bytes:
+    return (HERE / "cmdline").read_bytes().rstrip(b"\n")
+
+
+def _ramdisk(recipe: str, init: bytes, modules: dict[str, bytes]) -> Path:
+    BUILD.mkdir(exist_ok=True)
+    ramdisk = BUILD / f"bootstrap-{recipe}.cpio"
+    with ramdisk.open("wb") as file:
+        write_cpio(bootstrap(init, modules), file)
+    return ramdisk
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

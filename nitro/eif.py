@@ -1,0 +1,58 @@
+"""``python -m nitro.eif``: the enclave image file, from the root file system and one of two ways to boot it."""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from nitro import boot
+from nitro.arguments import add_inputs, inputs_of
+from nitro.errors import BuildError
+from nitro.image import daemon, rootfs
+from nitro.inputs import BUILD
+from nitro.ramdisks import application
+from nitro.tree import Tree
+from tools.eif.cpio import CpioError, write_cpio
+from tools.eif.layout import EifError
+from tools.eif.metadata import Metadata
+from tools.eif.writer import Parts, write_eif
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m nitro.eif", description=__doc__)
+    add_inputs(parser)
+    parser.add_argument("--output", type=Path, default=BUILD / "enclave.eif", help="build/enclave.eif")
+    parser.add_argument("--blobs", type=Path, metavar="DIR", help="boot with nitro-cli's kernel, init and nsm.ko")
+    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding: a variant, for tests")
+    arguments = parser.parse_args()
+    inputs = inputs_of(arguments)
+    try:
+        start = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
+        program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
+        ramdisk = application_ramdisk(rootfs.build(inputs, program))
+        metadata = Metadata("tee-gateway", start.recipe).encode()
+        pcrs = write_eif(Parts(start.kernel, start.cmdline, (start.ramdisk, ramdisk), metadata), arguments.output)
+    except (BuildError, EifError, CpioError, OSError) as error:
+        print(f"eif: {error}", file=sys.stderr)
+        return 1
+    if arguments.daemon:
+        print(f"variant with {arguments.daemon.name} in place of nitriding")
+    print(f"recipe {start.recipe}")
+    for index, value in sorted(pcrs.items()):
+        print(f"PCR{index} {value.hex()}")
+    with arguments.output.open("rb") as file:
+        print(f"eif sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+    return 0
+
+
+def application_ramdisk(tree: Tree) -> Path:
+    """The second ramdisk, the same for both ways to boot and so with the same PCR2."""
+    BUILD.mkdir(exist_ok=True)
+    ramdisk = BUILD / "application.cpio"
+    with ramdisk.open("wb") as file:
+        write_cpio(application(tree, rootfs.COMMAND, rootfs.ENVIRONMENT), file)
+    return ramdisk
+
+
+if __name__ == "__main__":
+    sys.exit(main())

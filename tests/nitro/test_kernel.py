@@ -1,0 +1,60 @@
+"""The kernel's cache key, and what its configuration must and must not have."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nitro.debs.lock import Lock
+from nitro.kernel import build
+from nitro.kernel.build import HERE, cached, key
+
+# Facts 3.4: devices come by virtio_mmio.device= on the command line, and nothing else finds them.
+NEEDED = {"NSM", "TUN", "VIRTIO_MMIO_CMDLINE_DEVICES", "VIRTIO_VSOCKETS", "BLK_DEV_INITRD", "SERIAL_8250_CONSOLE"}
+REFUSED = {"MODULES", "DEVMEM", "BPF_SYSCALL", "KEXEC", "USER_NS", "IO_URING", "IA32_EMULATION", "HIBERNATION"}
+
+
+@pytest.mark.parametrize("name", ["enclave.config", "compile.sh"])
+def test_the_key_follows_configuration_and_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lock = Lock.load()
+    before = key(lock)
+    for file in ("enclave.config", "compile.sh"):
+        shutil.copy(HERE / file, tmp_path / file)
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    assert key(lock) == before
+    (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")
+    assert key(lock) != before
+
+
+def test_the_key_follows_the_compiler_and_not_the_image() -> None:
+    lock = Lock.load()
+    other = replace(lock.sets["kernel"][0], sha256="0" * 64)
+    assert key(Lock(lock.archive, {**lock.sets, "rootfs": ()})) == key(lock)
+    assert key(Lock(lock.archive, {**lock.sets, "kernel": (other, *lock.sets["kernel"][1:])})) != key(lock)
+
+
+def test_a_compiled_kernel_is_found_again(tmp_path: Path) -> None:
+    lock = Lock.load()
+    assert cached(lock, tmp_path) is None
+    (tmp_path / key(lock)).mkdir()
+    (tmp_path / key(lock) / "bzImage").write_bytes(b"kernel")
+    kernel = cached(lock, tmp_path)
+    assert kernel is not None
+    assert (kernel.key, kernel.image) == (key(lock), b"kernel")
+
+
+def test_the_configuration_has_what_an_enclave_needs_and_nothing_it_must_not() -> None:
+    wanted = dict(re.findall(r"^CONFIG_(\w+)=(.+)$", (HERE / "enclave.config").read_text(), re.MULTILINE))
+    assert set(wanted) >= NEEDED
+    assert not set(wanted) & REFUSED
+    assert {wanted[name] for name in NEEDED} == {"y"}
+
+
+def test_the_command_line_is_one_line_without_devices() -> None:
+    text = (HERE / "cmdline").read_text()
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert "console=ttyS0" in text
+    assert "virtio_mmio.device" not in text
