@@ -1,6 +1,5 @@
 """Anthropic's answers, streamed and complete, as OpenAI's (facts/providers.md 3.11, 3.12, 12.2)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,55 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta, Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
-from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.deltas import Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.openai_api.usage import Usage
-from gateway.upstreams.adapter import Chat
-from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat, put_together, read_stream
-
-START_USAGE = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 0}
-
-
-def start(usage: dict[str, Any] | None = None, message_id: str = "msg_1") -> dict[str, Any]:
-    message = {"type": "message", "id": message_id, "role": "assistant", "model": "claude-haiku-4-5-20251001"}
-    return {"type": "message_start", "message": message | {"content": [], "usage": usage or START_USAGE}}
-
-
-def block(index: int, begins: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"type": "content_block_start", "index": index, "content_block": begins},
-        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def text(index: int, *pieces: str) -> list[dict[str, Any]]:
-    return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": piece} for piece in pieces))
-
-
-def tool(index: int, *fragments: str, name: str = "weather", call_id: str = "toolu_1") -> list[dict[str, Any]]:
-    begins = {"type": "tool_use", "id": call_id, "name": name, "input": {}, "caller": {"type": "direct"}}
-    return block(index, begins, *({"type": "input_json_delta", "partial_json": piece} for piece in fragments))
-
-
-def end(reason: str | None = "end_turn", usage: dict[str, Any] | None = None, **delta: Any) -> list[dict[str, Any]]:
-    ending: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None, **delta}}
-    return [ending | {"usage": usage or {"output_tokens": 5}}, {"type": "message_stop"}]
-
-
-def streamed(*events: dict[str, Any], bound: Chat | None = None) -> list[Delta]:
-    return list(read_stream(adapter().decoder(bound or chat()), as_stream(events)))
-
-
-def answer(*events: dict[str, Any], bound: Chat | None = None) -> dict[str, Any]:
-    choice: dict[str, Any] = put_together(streamed(*events, bound=bound)).choices()[0]
-    return choice
-
-
-def complete(content: Sequence[dict[str, Any]], bound: Chat | None = None, **fields: Any) -> Assembler:
-    body = start()["message"] | {"content": content, "stop_reason": "end_turn", "stop_sequence": None} | fields
-    return put_together(adapter().answer(bound or chat(), msgspec.json.encode(body)))
+from tests.upstreams.anthropic_chats import adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_events import START_USAGE, answer, block, complete, end, start, streamed, text, tool
 
 
 def test_the_deltas_of_a_stream_one_by_one() -> None:
@@ -275,82 +229,6 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
     assert put_together(streamed(start(first), *text(0, "Hi"), *end(usage=last))).usage == expected
     merged = first | {name: value for name, value in last.items() if value is not None}
     assert complete([{"type": "text", "text": "Hi"}], usage=merged).usage == expected
-
-
-def test_a_stream_that_breaks_off_has_told_what_it_used() -> None:
-    decoder = adapter().decoder(chat())
-    assembled = Assembler()
-    with pytest.raises(GatewayError) as caught:
-        assembled.extend(read_stream(decoder, as_stream([start(), *text(0, "Hi")])))
-    assert caught.value.code == "upstream_truncated"
-    assert assembled.usage == Usage(prompt_tokens=10, completion_tokens=1)
-    assert assembled.choices()[0]["message"]["content"] == "Hi"
-
-
-# Streams that are not as they should be
-
-
-def test_an_answer_that_begins_again_is_one_answer_with_the_newer_usage() -> None:
-    cut = [event for event in tool(1, '{"value":"Spark', call_id="toolu_a") if event["type"] != "content_block_stop"]
-    thought = {"type": "thinking", "thinking": "Hm.", "signature": "sig"}
-    events = (
-        start(),
-        *block(0, thought),
-        *cut,
-        start({"input_tokens": 17, "output_tokens": 1}, "msg_2"),
-        *block(0, thought | {"signature": "sig-2"}),
-        *tool(1, '{"value":"Sparkle"}', call_id="toolu_b"),
-    )
-    assembled = put_together(streamed(*events, *end("tool_use", {"output_tokens": 65}), bound=chat(tools=[WEATHER])))
-    message = assembled.choices()[0]["message"]
-    assert [msgspec.json.decode(call["function"]["arguments"]) for call in message["tool_calls"]] == [
-        {"value": "Spark"},
-        {"value": "Sparkle"},
-    ]
-    assert [detail["index"] for detail in message["reasoning_details"]] == [0, 1]
-    assert assembled.served.id == "msg_1"
-    assert assembled.usage == Usage(prompt_tokens=17, completion_tokens=65)
-
-
-def test_a_beginning_that_is_merely_repeated_changes_nothing() -> None:
-    events = text(0, "Hel", "lo")
-    assert answer(start(), *events[:2], start(), *events[2:], *end())["message"]["content"] == "Hello"
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b"", "upstream_truncated"),
-        (b"data: {\n\n", "upstream_bad_response"),
-        (b"data: []\n\n", "upstream_bad_response"),
-        (b"data: {}\n\n", "upstream_bad_response"),
-        (b"data: \xff\n\n", "upstream_bad_response"),
-        (b'data: {"type":"message_start"}\n\n', "upstream_bad_response"),
-        (b'data: {"type":"content_block_delta","index":0,"delta":{}}\n\n', "upstream_bad_response"),
-        (b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}', "upstream_overloaded"),
-        (b"<html>\n</html>\n", "upstream_truncated"),
-    ],
-)
-def test_garbage_in_a_stream(body: bytes, code: str) -> None:
-    with pytest.raises(GatewayError) as caught:
-        list(read_stream(adapter().decoder(chat()), body))
-    assert (caught.value.code, caught.value.status) == (code, 503 if code == "upstream_overloaded" else 502)
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"type":"message"}', b"\xff", b"[" * 100_000])
-def test_garbage_for_an_answer(body: bytes) -> None:
-    with pytest.raises(GatewayError) as caught:
-        list(adapter().answer(chat(), body))
-    assert (caught.value.code, caught.value.status) == ("upstream_bad_response", 502)
-
-
-def test_an_error_in_the_middle_of_a_stream() -> None:
-    broken = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"}
-    assembled = Assembler()
-    with pytest.raises(GatewayError) as caught:
-        assembled.extend(read_stream(adapter().decoder(chat()), as_stream([start(), *text(0, "Hi"), broken])))
-    assert (caught.value.status, caught.value.code) == (503, "upstream_overloaded")
-    assert assembled.choices()[0]["finish_reason"] is None
 
 
 # Streamed equals complete

@@ -10,7 +10,7 @@ from gateway.catalog import Model
 from gateway.openai_api.deltas import Delta, Finish, Refusal, Served
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
-from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader
+from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string
 from gateway.upstreams.anthropic.usage import UsageCounter
 from gateway.upstreams.sse import Event
 
@@ -92,12 +92,12 @@ class AnthropicDecoder:
                 raise errors.from_message(self._model, fields)
 
     def _message_start(self, message: Fields) -> Iterator[Delta]:
-        again, current = self._current is not None, message.get("id", "")
+        again, current = self._current is not None, string(message, "id")
         if again and current != self._current:
             yield from self._close()
             self._output.forget()
         self._current = current
-        yield Served(model=message.get("model"), id=None if again else current)
+        yield Served(model=string(message, "model") or None, id=None if again else current)
         yield self._usage.start(message.get("usage"))
 
     def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:
@@ -111,7 +111,7 @@ class AnthropicDecoder:
         if (reason := delta.get("stop_reason")) is not None:
             self._finish = self._finish_reason(reason)
             details = delta.get("stop_details") or {}
-            if reason == "refusal" and (explanation := details.get("explanation")):
+            if reason == "refusal" and (explanation := string(details, "explanation")):
                 yield Refusal(explanation)
         if usage is not None:
             yield self._usage.update(usage)

@@ -15,6 +15,14 @@ from gateway.upstreams.names import NameMap
 Fields = dict[str, Any]
 
 
+def string(fields: Fields, key: str) -> str:
+    """The text under ``key``, empty where there is none; TypeError for anything that is no text."""
+    value = fields.get(key) or ""
+    if not isinstance(value, str):
+        raise TypeError(key)
+    return value
+
+
 class Output:
     """What the blocks of one answer share.
 
@@ -108,11 +116,11 @@ class _Text:
 
     def start(self, block: Fields) -> Iterator[Delta]:
         self._citations += block.get("citations") or []
-        yield from self._output.text(block.get("text") or "")
+        yield from self._output.text(string(block, "text"))
 
     def grow(self, delta: Fields) -> Iterator[Delta]:
         if delta.get("type") == "text_delta":
-            yield from self._output.text(delta["text"])
+            yield from self._output.text(string(delta, "text"))
         elif delta.get("type") == "citations_delta":
             self._citations.append(delta["citation"])
 
@@ -121,8 +129,8 @@ class _Text:
             {
                 "type": "url_citation",
                 "url_citation": {
-                    "url": citation["url"],
-                    "title": citation.get("title") or "",
+                    "url": string(citation, "url"),
+                    "title": string(citation, "title"),
                     "start_index": self._from,
                     "end_index": self._output.length,
                 },
@@ -143,13 +151,13 @@ class _Thinking:
         self._block = {"type": "thinking", "thinking": "", "signature": ""}
 
     def start(self, block: Fields) -> Iterator[Delta]:
-        yield from self._piece(block.get("thinking") or "", block.get("signature") or "")
+        yield from self._piece(string(block, "thinking"), string(block, "signature"))
 
     def grow(self, delta: Fields) -> Iterator[Delta]:
         if delta.get("type") == "thinking_delta":
-            yield from self._piece(delta["thinking"], "")
+            yield from self._piece(string(delta, "thinking"), "")
         elif delta.get("type") == "signature_delta":
-            yield from self._piece("", delta["signature"])
+            yield from self._piece("", string(delta, "signature"))
 
     def stop(self) -> Iterator[Delta]:
         if self._block["signature"]:
@@ -171,8 +179,9 @@ class _RedactedThinking(_Hidden):
         self._index = output.next_thought()
 
     def start(self, block: Fields) -> Iterator[Delta]:
-        self._output.thoughts.append({"type": "redacted_thinking", "data": block["data"]})
-        yield Reasoning(data=block["data"], format=FORMAT, index=self._index)
+        data = string(block, "data")
+        self._output.thoughts.append({"type": "redacted_thinking", "data": data})
+        yield Reasoning(data=data, format=FORMAT, index=self._index)
 
 
 class _Json:
@@ -212,13 +221,13 @@ class _ToolUse:
         self._id = self._name = ""
 
     def start(self, block: Fields) -> Iterator[Delta]:
-        self._id, self._name = block["id"], self._output.names.inbound(block["name"])
+        self._id, self._name = string(block, "id"), self._output.names.inbound(string(block, "name"))
         yield ToolCallStart(index=self._index, id=self._id, name=self._name)
         yield from self._more(self._arguments.take(block))
 
     def grow(self, delta: Fields) -> Iterator[Delta]:
         if delta.get("type") == "input_json_delta":
-            yield from self._more(self._arguments.more(delta["partial_json"]))
+            yield from self._more(self._arguments.more(string(delta, "partial_json")))
 
     def stop(self) -> Iterator[Delta]:
         yield from self._more(self._arguments.rest())
@@ -241,7 +250,7 @@ class _JsonAnswer:
 
     def grow(self, delta: Fields) -> Iterator[Delta]:
         if delta.get("type") == "input_json_delta":
-            yield from self._output.text(self._input.more(delta["partial_json"]))
+            yield from self._output.text(self._input.more(string(delta, "partial_json")))
 
     def stop(self) -> Iterator[Delta]:
         yield from self._output.text(self._input.rest())
