@@ -316,6 +316,9 @@ def test_sources_are_cited_by_characters() -> None:
         assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, web_searches=2)
 
 
-def test_an_ungrounded_answer_has_no_annotations() -> None:
-    deltas = adapter().answer(chat(), msgspec.json.encode(parts({"text": "x"}, finish="STOP")))
+@pytest.mark.parametrize("metadata", [None, {}, {"groundingChunks": []}])
+def test_an_ungrounded_answer_has_no_annotations(metadata: dict[str, Any] | None) -> None:
+    response = parts({"text": "x"}, finish="STOP")
+    response["candidates"][0]["groundingMetadata"] = metadata
+    deltas = adapter().answer(chat(), msgspec.json.encode(response))
     assert not any(isinstance(delta, MessageField) for delta in deltas)

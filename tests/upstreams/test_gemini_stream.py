@@ -1,5 +1,6 @@
 """Gemini's event streams: chunks, pieces of arguments, cuts, and errors that are no events (facts/providers.md 5.8)."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -143,3 +144,79 @@ def test_streamed_and_whole_answers_are_equal(pieces: list[dict[str, Any]], step
     apart = streamed(stream, step=step)
     assert apart.choices() == together.choices()
     assert apart.usage == together.usage
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "candidates",
+            "content",
+            "parts",
+            "text",
+            "thought",
+            "functionCall",
+            "name",
+            "args",
+            "partialArgs",
+            "jsonPath",
+        ),
+        *(
+            "stringValue",
+            "numberValue",
+            "willContinue",
+            "inlineData",
+            "mimeType",
+            "data",
+            "finishReason",
+            "STOP",
+            "index",
+        ),
+        *(
+            "usageMetadata",
+            "promptTokenCount",
+            "groundingMetadata",
+            "groundingChunks",
+            "web",
+            "uri",
+            "groundingSupports",
+        ),
+        *(
+            "segment",
+            "startIndex",
+            "groundingChunkIndices",
+            "promptFeedback",
+            "blockReason",
+            "error",
+            "code",
+            "details",
+        ),
+        *("violations", "retryDelay", "reason", "$.a", "$.a[0]", "image/png", "x"),
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=20,
+)
+PART = st.dictionaries(
+    st.sampled_from(["text", "thought", "thoughtSignature", "functionCall", "inlineData"]), JSON, max_size=3
+)
+CANDIDATE = st.fixed_dictionaries(
+    {"content": st.fixed_dictionaries({"parts": st.lists(PART, max_size=3)})},
+    optional={"index": JSON, "finishReason": JSON, "groundingMetadata": JSON},
+)
+RESPONSE = st.fixed_dictionaries(
+    {},
+    optional={
+        "candidates": st.lists(CANDIDATE, max_size=2),
+        "usageMetadata": JSON,
+        "error": JSON,
+        "promptFeedback": JSON,
+    },
+)
+
+
+@given(st.lists(RESPONSE | JSON, max_size=4))
+def test_whatever_comes_is_an_answer_or_an_upstream_error(responses: list[Any]) -> None:
+    with suppress(GatewayError):
+        assert streamed(frames(*responses)).finish_reasons()

@@ -4,7 +4,6 @@ Every chunk is a response of its own whose parts continue the ones before; count
 """
 
 from collections.abc import Iterator
-from uuid import NAMESPACE_URL, uuid5
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Served
 from gateway.openai_api.errors import upstream_error
@@ -14,7 +13,7 @@ from gateway.upstreams.gemini.errors import meaning
 from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
 from gateway.upstreams.gemini.usage import tier_of, usage_of
-from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, UsageMetadata, decode
+from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
 from gateway.upstreams.names import NameMap
 from gateway.upstreams.signatures import SignatureCache
 from gateway.upstreams.sse import Event
@@ -33,8 +32,8 @@ class GeminiDecoder:
         self._grounding: dict[int, GroundingMetadata] = {}
         self._searches: set[str] = set()
         self._blocked = False
-        self._served: Served | None = None
-        self._response_id = ""
+        self._served: tuple[str | None, ...] = ()
+        self._scope = str(len(chat.request.messages))
 
     def feed(self, event: Event) -> Iterator[Delta]:
         if event.data and event.data != b"[DONE]":
@@ -66,8 +65,9 @@ class GeminiDecoder:
             yield Finish("content_filter")
         for choice, output in sorted(self._outputs.items()):
             yield from output.finish()
-            if grounding := self._grounding.get(choice):
-                yield MessageField("annotations", annotations(grounding, output.text), choice)
+            grounding = self._grounding.get(choice)
+            if grounding is not None and (cited := annotations(grounding, output.text)):
+                yield MessageField("annotations", cited, choice)
             reason = self._reasons.get(choice, "SAFETY" if self._blocked else "FINISH_REASON_UNSPECIFIED")
             yield Finish(finish_reason(reason, calls=output.calls > 0, content=output.produced), choice)
 
@@ -76,7 +76,8 @@ class GeminiDecoder:
         return self._blocked or bool(self._reasons)
 
     def _response(self, response: Response) -> Iterator[Delta]:
-        self._response_id = response.response_id or self._response_id
+        if response.response_id:
+            self._scope = f"{response.response_id}/{len(self._chat.request.messages)}"
         yield from self._serve(response)
         for position, candidate in enumerate(response.candidates or ()):
             yield from self._candidate(candidate.index if candidate.index is not None else position, candidate)
@@ -86,16 +87,19 @@ class GeminiDecoder:
             usage = usage_of(response.usage_metadata, len(self._searches))
             if usage is not None:
                 yield usage
-        if broken := BROKEN.intersection(self._reasons.values()):
-            reason = min(broken).lower().replace("_", " ")
-            raise upstream_error("upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True)
+        for reason in self._reasons.values():
+            if reason in BROKEN:
+                raise upstream_error(
+                    "upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True
+                )
 
     def _serve(self, response: Response) -> Iterator[Served]:
-        tier = tier_of(response.usage_metadata or UsageMetadata())
-        served = Served(model=response.model_version, id=response.response_id, service_tier=tier or None)
-        if served not in (self._served, Served()):
-            self._served = served
-            yield served
+        metadata = response.usage_metadata
+        seen = (response.model_version, response.response_id, metadata.service_tier if metadata is not None else None)
+        if seen != self._served and any(seen):
+            self._served = seen
+            tier = tier_of(metadata) if metadata is not None else ""
+            yield Served(model=response.model_version, id=response.response_id, service_tier=tier or None)
 
     def _candidate(self, choice: int, candidate: Candidate) -> Iterator[Delta]:
         output = self._outputs.get(choice)
@@ -103,7 +107,7 @@ class GeminiDecoder:
             output = self._outputs[choice] = Output(choice, self._chat.caller, self._names, self._signatures)
         try:
             for part in (candidate.content and candidate.content.parts) or ():
-                yield from output.take(part, self._call_id(choice, output.calls))
+                yield from output.take(part, self._scope)
         except ValueError as error:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from error
         if candidate.grounding_metadata is not None:
@@ -112,8 +116,3 @@ class GeminiDecoder:
         reason = candidate.finish_reason or ("FINISH_REASON_UNSPECIFIED" if self._complete else None)
         if reason:
             self._reasons[choice] = reason
-
-    def _call_id(self, choice: int, number: int) -> str:
-        """An id for a call that Gemini gave none: the same for the same answer to the same conversation."""
-        name = f"{self._response_id}/{len(self._chat.request.messages)}/{choice}/{number}"
-        return f"call_{uuid5(NAMESPACE_URL, name).hex}"

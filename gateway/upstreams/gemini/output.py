@@ -1,6 +1,7 @@
 """The parts of one candidate as deltas (facts/providers.md 5.6, 5.7, 12.4)."""
 
 from collections.abc import Iterator
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
@@ -49,10 +50,10 @@ class Output:
     def produced(self) -> bool:
         return bool(self._texts or self._pictures or self.calls)
 
-    def take(self, part: Part, new_id: str) -> Iterator[Delta]:
-        """The deltas of one part; ``new_id`` is for a function call that has no id of its own."""
+    def take(self, part: Part, scope: str) -> Iterator[Delta]:
+        """The deltas of one part. ``scope`` tells this answer from others, for the ids of calls that have none."""
         if part.function_call is not None:
-            yield from self._call(part.function_call, part.thought_signature, new_id)
+            yield from self._call(part.function_call, part.thought_signature, scope)
         elif part.inline_data is not None:
             if not part.thought and part.inline_data.mime_type.startswith("image/"):
                 yield from self._picture(part.inline_data, part.thought_signature)
@@ -87,11 +88,11 @@ class Output:
             yield self._seal(signature, picture_id(self._pictures))
         self._pictures += 1
 
-    def _call(self, call: FunctionCall, signature: str | None, new_id: str) -> Iterator[Delta]:
+    def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterator[Delta]:
         if call.name:
             yield from self.finish()
             name = self._names.inbound(call.name)
-            opened = self._open = _OpenCall(self.calls, call.id or new_id, name, signature)
+            opened = self._open = _OpenCall(self.calls, call.id or self._new_id(scope), name, signature)
             self.calls += 1
             opened.arguments.value.update(call.args or {})
             extra = {"google": {"thought_signature": signature}} if signature else None
@@ -104,6 +105,10 @@ class Output:
             self._open.arguments.add(piece)
         if not call.will_continue:
             yield from self._close(self._open)
+
+    def _new_id(self, scope: str) -> str:
+        """The same for the same answer to the same conversation, streamed or not."""
+        return f"call_{uuid5(NAMESPACE_URL, f'{scope}/{self._choice}/{self.calls}').hex}"
 
     def _close(self, call: _OpenCall) -> Iterator[Delta]:
         arguments = msgspec.json.encode(call.arguments.value).decode()
