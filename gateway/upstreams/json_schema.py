@@ -52,9 +52,12 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
 
     With ``lossless`` (the caller insisted on ``strict``) such a constraint is a 400 instead. So is recursion, always.
     """
-    if _recursive(schema):
-        raise unsupported_value(f"Invalid '{param}': recursive schemas are not supported with this model.", param)
-    return _restrict(schema, lossless, param)
+    try:
+        if _recursive(schema):
+            raise unsupported_value(f"Invalid '{param}': recursive schemas are not supported with this model.", param)
+        return _restrict(schema, lossless, param)
+    except RecursionError:
+        raise unsupported_value(f"Invalid '{param}': the schema is nested too deeply.", param) from None
 
 
 def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
@@ -100,7 +103,7 @@ def _enforced(keyword: str, value: Any) -> bool:
         case "minItems":
             return value in (0, 1)
         case "format":
-            return value in _FORMATS
+            return isinstance(value, str) and value in _FORMATS
         case "pattern":
             return isinstance(value, str) and not _LOOKAROUND.search(value)
         case "additionalProperties":

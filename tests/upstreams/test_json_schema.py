@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.json_schema import restrict
@@ -103,3 +105,31 @@ def test_recursion_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as caught:
         relaxed(schema)
     assert (caught.value.status, caught.value.param) == (400, PARAM)
+
+
+def test_a_schema_too_deep_to_walk_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(5000):
+        schema = {"items": schema}
+    with pytest.raises(GatewayError, match="nested too deeply"):
+        relaxed(schema)
+
+
+KEYWORDS = st.sampled_from(
+    ["type", "properties", "$defs", "$ref", "items", "anyOf", "oneOf", "format", "pattern", "minItems", "description"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["object", "#", "#/$defs/a", "date"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS | st.just("a"), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(KEYWORDS, ANYTHING, max_size=5), st.booleans())
+def test_nonsense_is_passed_on_or_refused(schema: dict[str, Any], lossless: bool) -> None:
+    try:
+        restricted = restrict(schema, lossless=lossless, param=PARAM)
+    except GatewayError as error:
+        assert (error.param or "").startswith(PARAM)  # noqa: PT017 - either end is right, and each has its mark
+    else:
+        assert restricted.get("additionalProperties") in (None, False)
