@@ -31,7 +31,7 @@ from gateway.services import Services
 from gateway.signing import Envelope
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
-from gateway.upstreams.upstream import Upstream
+from gateway.upstreams.upstream import Answering, Upstream
 
 DRAIN_SECONDS = 120.0
 
@@ -78,6 +78,8 @@ class Exchange:
         self._created = services.clock()
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
+        self._deadline: float | None = None
+        self._expired = False
         record.model, record.upstream = self._model.id, self._upstream.provider.id
 
     # Both ways -------------------------------------------------------------------------------------------------
@@ -95,6 +97,8 @@ class Exchange:
             self._move(State.REFUSED)
             raise
         self._move(State.ADMITTED)
+        if self._payment.seconds is not None:
+            self._deadline = asyncio.get_running_loop().time() + self._payment.seconds
         if remote or self._payment.output_limit is not None:
             await self._prepare(adapter)
 
@@ -128,10 +132,13 @@ class Exchange:
             if self._life.state is State.ADMITTED:
                 self._move(State.DISPATCHED)
             started = time.perf_counter()
-            answering = await self._upstream.open(chat, call)
+            answering = await self._open(chat, call, reply)
+            if answering is None:
+                return
             self._record.upstream_request_id = answering.request_id
             if reply is not None:
                 self._watch_leaving(reply, answering.close)
+            alarm = self._set_alarm(answering.close)
             try:
                 async with aclosing(answering.batches()) as batches:
                     async for batch in batches:
@@ -141,9 +148,36 @@ class Exchange:
             finally:
                 if reply is not None:
                     reply.on_leave = None
-            self._take_usage(chat)
+                if alarm is not None:
+                    alarm.cancel()
+            if self._expired:
+                raise _deadline_near()
+            self._take_usage(chat, complete=answering.complete)
             if reply is not None and reply.gone:
                 return
+
+    async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
+        """Send one call; None when the client left before it was answered and nothing is billed for that."""
+        try:
+            async with asyncio.timeout_at(self._deadline) as patience:
+                if reply is not None and self._upstream.provider.stops_billing_on_close:
+                    reply.on_leave = lambda: patience.reschedule(0)
+                return await self._upstream.open(chat, call)
+        except TimeoutError:
+            if reply is not None and reply.gone:
+                return None
+            raise _deadline_near() from None
+
+    def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Ends the upstream's answer while there is still time to settle it."""
+        if self._deadline is None:
+            return None
+
+        def expire() -> None:
+            self._expired = True
+            close()
+
+        return asyncio.get_running_loop().call_at(self._deadline, expire)
 
     def _watch_leaving(self, reply: StreamReply, close: Callable[[], None]) -> None:
         """A client that leaves closes the upstream: at once where the vendor then stops billing, elsewhere after a
@@ -163,10 +197,9 @@ class Exchange:
     def _note_time(self, started: float) -> None:
         self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + time.perf_counter() - started
 
-    def _take_usage(self, chat: Chat) -> None:
+    def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""
         seen = self._assembler.usage
-        complete = all(reason is not None for reason in self._assembler.finish_reasons().values())
         if seen is None or not complete:
             seen = estimate(chat.body, self._assembler.produced, seen)
         self._usages.append(seen)
@@ -289,20 +322,17 @@ class Exchange:
         """
         encoder = self._form.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
-        deadline = self._deadline()
         try:
             async with aclosing(self._batches(reply)) as batches:
                 async for batch in batches:
                     await self._forward(encoder.encode, batch, reply)
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise upstream_timeout("The payment's deadline is near; the answer was cut here")
         except GatewayError as error:
             failure = error
         if self._life.state is not State.ANSWERING:
             await self._release("client_left" if reply.gone else "upstream_failed")
             raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
         if len(self._usages) < len(self._chats):
-            self._take_usage(self._chats[len(self._usages)])
+            self._take_usage(self._chats[len(self._usages)], complete=False)
         choices = self._form.choices(self._assembler)
         self._record.client_left = reply.gone or None
         envelope, receipt = await self._sign_and_settle(choices, complete=failure is None and not reply.gone)
@@ -334,9 +364,9 @@ class Exchange:
         if self._record.first_byte_seconds is None:
             self._record.first_byte_seconds = time.perf_counter() - self._record.started
 
-    def _deadline(self) -> float | None:
-        seconds = self._payment.seconds
-        return None if seconds is None else time.monotonic() + seconds
+
+def _deadline_near() -> GatewayError:
+    return upstream_timeout("The payment's deadline is near; the answer was cut here")
 
 
 def _shifted(batch: list[Delta], offset: int) -> list[Delta]:

@@ -77,7 +77,7 @@ class Upstream:
 
 
 class Answering:
-    """An upstream's answer under way."""
+    """An upstream's answer under way; ``complete`` once it has been read to its proper end."""
 
     def __init__(
         self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: aiohttp.ClientResponse, idle: float
@@ -90,9 +90,10 @@ class Answering:
         self._loop = asyncio.get_running_loop()
         self._silence: asyncio.TimerHandle | None = None
         self._last_read = 0.0
-        self._complete = False
+        self._end_marked = False
         self._fell_silent = False
         self._closed = False
+        self.complete = False
 
     @property
     def request_id(self) -> str | None:
@@ -117,6 +118,7 @@ class Answering:
                     yield batch
             else:
                 yield list(self._adapter.answer(self._chat, await read_body(self._response)))
+            self.complete = not self._closed
         except GatewayError as error:
             if not self._closed or self._fell_silent:
                 raise _named(self._chat, error) from None
@@ -165,7 +167,7 @@ class Answering:
         except TimeoutError:
             raise upstream_timeout() from None
         except (aiohttp.ClientError, OSError):
-            if self._complete:
+            if self._end_marked:
                 return
             if self._fell_silent:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
@@ -182,7 +184,7 @@ class Answering:
 
     def _hurry(self) -> None:
         """The vendor's end mark came: the connection may still end cleanly and be reused, but not for long."""
-        self._complete = True
+        self._end_marked = True
         self._rest()
         self._silence = self._loop.call_later(_FAREWELL, self._response.close)
 

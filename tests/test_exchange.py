@@ -1,0 +1,339 @@
+"""The life of a request: what is charged, signed and given back when things go wrong."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+import gateway.exchange
+import gateway.reply
+from gateway.billing.payment import Bill, Order, Payment, Receipt
+from gateway.envelope import signing_digest
+from gateway.keccak import keccak256
+from gateway.openai_api.errors import GatewayError
+from gateway.services import Services
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+
+CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+GEMINI = {**CHAT, "model": "gemini-2.5-flash"}
+
+
+@dataclass
+class Ledger:
+    """Payments that remember what happened to them."""
+
+    output_limit: int | None = None
+    seconds: float | None = None
+    refuse: GatewayError | None = None
+    headers: dict[str, str] = field(default_factory=lambda: {"x-receipt": "upfront"})
+    orders: list[Order] = field(default_factory=list)
+    bills: list[Bill] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def admit(self, order: Order) -> Payment:
+        self.orders.append(order)
+        return self
+
+    async def settle(self, bill: Bill) -> Receipt:
+        self.bills.append(bill)
+        self.ended.set()
+        if self.refuse is not None:
+            raise self.refuse
+        return Receipt({"status": "settled", "amount": "7"}, {"PAYMENT-RESPONSE": "receipt"})
+
+    async def release(self, reason: str) -> None:
+        self.released.append(reason)
+        self.ended.set()
+
+    def challenge(self, resource_url: str) -> GatewayError | None:
+        return None
+
+    def reasons(self) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def paid(fleet: Fleet, start_gateway: StartGateway, ledger: Ledger) -> RunningGateway:
+    """A gateway whose payments are the ledger."""
+
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    gateway = await start_gateway(fleet.environment(), adjust=adjust)
+    gateway.fleet = fleet
+    return gateway
+
+
+async def leave_after(gateway: RunningGateway, body: object, events: int) -> None:
+    """Read some events of a stream and go away."""
+    async with aiohttp.ClientSession() as session:
+        response = await session.post(gateway.url + "/v1/chat/completions", json=body)
+        for _ in range(events * 2):
+            await response.content.readline()
+        response.close()
+
+
+async def broken_stream(gateway: RunningGateway, body: object) -> bytes:
+    """What arrives of a stream that is broken off."""
+    received = b""
+    async with gateway.session.post(gateway.url + "/v1/chat/completions", json=body) as response:
+        assert response.status == 200
+        try:
+            async for line in response.content:
+                received += line
+        except aiohttp.ClientPayloadError:
+            return received
+    raise AssertionError("the stream ended as if it were complete")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_order_and_receipt(paid: RunningGateway, ledger: Ledger) -> None:
+    response = await paid.post("/v1/chat/completions", {**CHAT, "max_tokens": 50, "n": 2})
+    body = await response.json()
+    assert body["payment"] == {"status": "settled", "amount": "7"}
+    assert response.headers["PAYMENT-RESPONSE"] == "receipt"
+    assert response.headers["x-receipt"] == "upfront"
+    [order], [bill] = ledger.orders, ledger.bills
+    assert (order.model.id, order.output_tokens, order.choices, order.path) == (
+        "gpt-4.1",
+        50,
+        2,
+        "/v1/chat/completions",
+    )
+    assert bill.complete
+    assert bill.usage.as_openai() == body["usage"]
+    assert (bill.signature, bill.output_hash) == (body["tee_signature"], body["tee_output_hash"])
+
+
+async def test_payment_limits_the_output(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    ledger.output_limit = 20
+    response = await paid.post("/v1/chat/completions", {**CHAT, "max_tokens": 50})
+    assert response.headers["x-output-limit"] == "20"
+    assert fleet.openai.requests[-1].json["max_tokens"] == 20
+    await paid.chat("seed-1.6", "Hi", max_tokens=50)
+    assert fleet.ark.requests[-1].json["max_completion_tokens"] == 20
+    assert "max_tokens" not in fleet.ark.requests[-1].json
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_failing_upstream_costs_nothing(paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool) -> None:
+    fleet.openai.enqueue(Scenario(error="bad_key"))
+    response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
+    assert response.status == 502
+    assert (ledger.bills, ledger.released) == ([], ["upstream_failed"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_bad_requests_never_meet_the_payment(paid: RunningGateway, ledger: Ledger, stream: bool) -> None:
+    bad = {**CHAT, "model": "gpt-5", "stop": "x", "stream": stream}
+    assert (await paid.post("/v1/chat/completions", bad)).status == 400
+    assert ledger.orders == []
+
+
+async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four five six", cut_after=4))
+    received = await broken_stream(paid, {**CHAT, "stream": True})
+    events = [json.loads(line[6:]) for line in received.splitlines() if line.startswith(b"data: {")]
+    assert events[-1]["error"]["code"] == "upstream_truncated"
+    assert b"[DONE]" not in received
+    assert not any(choice["finish_reason"] for event in events[:-1] for choice in event["choices"])
+    text = "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1])
+    [bill] = ledger.bills
+    assert not bill.complete
+    assert bill.usage.estimated
+    assert bill.output_hash == keccak256(text.encode()).hex()
+    digest = signing_digest(bytes.fromhex(bill.request_hash), bytes.fromhex(bill.output_hash), bill.timestamp)
+    assert len(digest) == 32
+    assert text in "one two three four five six"
+
+
+async def test_leaving_a_stream_that_can_be_stopped(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
+    await leave_after(paid, {**CHAT, "stream": True}, events=3)
+    await until(ledger.ended.is_set)
+    assert fleet.openai.requests[-1].aborted_at is not None
+    [bill] = ledger.bills
+    assert (bill.complete, bill.usage.estimated) == (False, True)
+    assert 0 < bill.usage.completion_tokens < 100
+    await until(lambda: paid.services.upstreams["openai"].transport.open_connections == 0)
+
+
+async def test_leaving_a_stream_that_cannot_be_stopped_drains_it(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+) -> None:
+    fleet.google.enqueue(Scenario(text="word " * 20, event_delay=0.02, completion_tokens=77))
+    await leave_after(paid, {**GEMINI, "stream": True}, events=2)
+    await until(ledger.ended.is_set)
+    assert fleet.google.requests[-1].aborted_at is None
+    [bill] = ledger.bills
+    assert not bill.usage.estimated
+    assert bill.usage.completion_tokens - bill.usage.reasoning_tokens == 77
+    assert not bill.complete
+
+
+async def test_draining_is_bounded(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.exchange, "DRAIN_SECONDS", 0.1)
+    fleet.google.enqueue(Scenario(text="word " * 200, event_delay=0.05))
+    await leave_after(paid, {**GEMINI, "stream": True}, events=2)
+    await until(ledger.ended.is_set)
+    assert fleet.google.requests[-1].aborted_at is not None
+    assert len(ledger.bills) == 1
+
+
+async def test_leaving_before_the_first_byte_is_free(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(first_byte_delay=0.3))
+    with pytest.raises(TimeoutError):
+        await paid.session.post(
+            paid.url + "/v1/chat/completions",
+            json={**CHAT, "stream": True},
+            timeout=aiohttp.ClientTimeout(total=0.1),
+        )
+    await until(ledger.ended.is_set)
+    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+
+
+@pytest.mark.parametrize("stops_billing", [True, False])
+async def test_leaving_before_the_upstream_answers(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stops_billing: bool
+) -> None:
+    """Where leaving stops the bill it also stops the call, answered or not."""
+    simulator, body = (fleet.openai, CHAT) if stops_billing else (fleet.google, GEMINI)
+    simulator.enqueue(Scenario(first_byte_delay=1.0))
+    with pytest.raises(TimeoutError):
+        await paid.session.post(
+            paid.url + "/v1/chat/completions",
+            json={**body, "stream": True},
+            timeout=aiohttp.ClientTimeout(total=0.1),
+        )
+    started = asyncio.get_running_loop().time()
+    await until(ledger.ended.is_set)
+    assert (asyncio.get_running_loop().time() - started < 0.5) is stops_billing
+    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+    await until(lambda: (simulator.requests[-1].aborted_at is not None) is stops_billing)
+
+
+async def test_leaving_a_call_that_is_not_streamed(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    """The vendor bills it in full, so it is read to its end; the client, who got nothing, pays nothing."""
+    fleet.openai.enqueue(Scenario(first_byte_delay=0.3))
+    with pytest.raises(TimeoutError):
+        await paid.session.post(paid.url + "/v1/chat/completions", json=CHAT, timeout=aiohttp.ClientTimeout(total=0.1))
+    await until(ledger.ended.is_set)
+    assert fleet.openai.requests[-1].aborted_at is None
+    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+
+
+async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:
+    ledger.refuse = GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
+    response = await paid.post("/v1/chat/completions", CHAT)
+    assert response.status == 402
+    assert response.headers["x-should-retry"] == "false"
+    assert b"choices" not in await response.read()
+
+
+async def test_payment_deadline_cuts_the_stream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    ledger.seconds = 0.2
+    fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
+    async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    [bill] = ledger.bills
+    assert not bill.complete
+    await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
+
+
+async def test_payment_deadline_cuts_a_silent_upstream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    ledger.seconds = 0.2
+    fleet.openai.enqueue(Scenario(first_byte_delay=3))
+    started = asyncio.get_running_loop().time()
+    response = await paid.post("/v1/chat/completions", CHAT)
+    assert asyncio.get_running_loop().time() - started < 2
+    assert (response.status, ledger.released) == (504, ["upstream_failed"])
+
+
+async def test_silence_in_mid_stream_times_out(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three", stall_after=3))
+    received = await broken_stream(paid, {**CHAT, "stream": True})
+    assert b'"code":"upstream_timeout"' in received
+    assert len(ledger.bills) == 1
+
+
+async def test_keep_alive_while_the_upstream_thinks(
+    paid: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.reply, "KEEP_ALIVE_SECONDS", 0.1)
+    fleet.openai.enqueue(Scenario(text="done", first_byte_delay=1.3))
+    async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
+        received = await response.read()
+    assert received.startswith(b": keep-alive\n\n")
+    assert received.endswith(b"data: [DONE]\n\n")
+
+
+async def test_late_error_after_keep_alive_is_an_event(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.reply, "KEEP_ALIVE_SECONDS", 0.1)
+    fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=1.3))
+    received = await broken_stream(paid, {**CHAT, "stream": True})
+    assert b'"code":"upstream_auth_failed"' in received
+    assert ledger.released == ["upstream_failed"]
+
+
+async def test_retries_before_the_first_byte(paid: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(error="overloaded"))
+    fleet.openai.enqueue(Scenario(error="rate_limit", retry_after="0.1"))
+    response = await paid.post("/v1/chat/completions", CHAT)
+    assert response.status == 200
+    assert len(fleet.openai.requests) == 3
+
+
+async def test_long_retry_after_goes_to_the_client_at_once(paid: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(error="rate_limit", retry_after="17"))
+    response = await paid.post("/v1/chat/completions", CHAT)
+    assert (response.status, response.headers["Retry-After"]) == (429, "17")
+    assert len(fleet.openai.requests) == 1
+
+
+async def test_headers_and_first_event_leave_together(paid: RunningGateway) -> None:
+    host, port = paid.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps({**CHAT, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    first = await reader.read(65536)
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert b'data: {"id":"chatcmpl-' in first
+    writer.close()
+
+
+async def test_dropped_hints_are_listed(paid: RunningGateway) -> None:
+    response = await paid.post("/v1/chat/completions", {**CHAT, "model": "gpt-5", "temperature": 0.2, "top_k": 4})
+    assert response.headers["x-dropped-params"] == "temperature,top_k"
+
+
+async def test_another_model_that_answers_is_named_and_billed(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+) -> None:
+    fleet.openai.enqueue(Scenario(model="gpt-5-mini-2025-08-07"))
+    response = await paid.post("/v1/chat/completions", CHAT)
+    assert (await response.json())["model"] == "gpt-5-mini"
+    assert ledger.bills[0].model.id == "gpt-5-mini"
