@@ -132,6 +132,13 @@ def test_the_next_turn_carries_it_whatever_the_client_kept(drop: str, call_id: s
         assert changed["contents"][1]["parts"][0]["thoughtSignature"] == SKIP
 
 
+def test_what_another_vendor_left_in_the_cache_is_not_taken() -> None:
+    cache = SignatureCache()
+    cache.remember("0xpayer", "a", "weather", '{"city":"Oslo"}', [{"type": "thinking"}])
+    body = sent(chat(messages=[HELLO, calling(call()), result()]), GeminiAdapter(cache))
+    assert body["contents"][1]["parts"][0]["thoughtSignature"] == SKIP
+
+
 def test_the_end_of_a_stream_may_carry_one_on_an_empty_text() -> None:
     message = stream(
         frames(

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.upstreams.gemini.partial_args import PartialArguments
-from gateway.upstreams.gemini.sealed import FORMAT, PICTURE, picture_id
+from gateway.upstreams.gemini.sealed import FORMAT, PICTURE, cache_id, picture_id
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
 from gateway.upstreams.names import NameMap
 from gateway.upstreams.signatures import SignatureCache
@@ -84,7 +84,7 @@ class Output:
         url = f"data:{picture.mime_type};base64,{picture.data}"
         yield Image(url, self._choice)
         if signature:
-            self._signatures.remember(self._caller, PICTURE, PICTURE, url, signature)
+            self._signatures.remember(self._caller, cache_id(PICTURE), PICTURE, url, signature)
             yield self._seal(signature, picture_id(self._pictures))
         self._pictures += 1
 
@@ -113,7 +113,7 @@ class Output:
     def _close(self, call: _OpenCall) -> Iterator[Delta]:
         arguments = msgspec.json.encode(call.arguments.value).decode()
         if call.signature:
-            self._signatures.remember(self._caller, call.id, call.name, arguments, call.signature)
+            self._signatures.remember(self._caller, cache_id(call.id), call.name, arguments, call.signature)
         self._open = None
         yield ToolCallArguments(call.index, arguments, self._choice)
 

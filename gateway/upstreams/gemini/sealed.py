@@ -16,6 +16,11 @@ def picture_id(number: int) -> str:
     return f"{PICTURE}_{number}"
 
 
+def cache_id(owner: str) -> str:
+    """Under which id the cache keeps the signature of a call or a picture; other vendors share the cache."""
+    return f"{FORMAT}/{owner}"
+
+
 def plain_id(call_id: str) -> str:
     """A tool-call id without a signature in it."""
     return call_id.partition(_ID_SUFFIX)[0]
@@ -45,7 +50,9 @@ class Seals:
 
     def picture(self, number: int, url: str) -> str | None:
         """The signature of the message's picture ``number``."""
-        return self._details.get(picture_id(number)) or self._cache.recall(self._caller, PICTURE, PICTURE, url)
+        return self._details.get(picture_id(number)) or self._cache.recall(
+            self._caller, cache_id(PICTURE), PICTURE, url
+        )
 
     def call(self, call: FunctionToolCall) -> str | None:
         """The signature of one tool call."""
@@ -63,4 +70,4 @@ class Seals:
         for signature in carried:
             if isinstance(signature, str) and signature:
                 return signature
-        return self._cache.recall(self._caller, call.id, function.name, function.arguments)
+        return self._cache.recall(self._caller, cache_id(call.id), function.name, function.arguments)
