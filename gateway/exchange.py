@@ -6,7 +6,7 @@ happen (gateway.lifecycle).
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,24 +16,22 @@ import msgspec
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.billing.pricing import cost
-from gateway.billing.usage import estimate
 from gateway.catalog import Model
+from gateway.dispatch import Dispatch, Prelude
 from gateway.envelope import signed_output
 from gateway.forms import Form
 from gateway.keccak import keccak256
-from gateway.lifecycle import Lifecycle, State
+from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
-from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
+from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
 from gateway.services import Services
 from gateway.signing import Envelope
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
-from gateway.upstreams.upstream import Answering, Upstream
-
-DRAIN_SECONDS = 120.0
+from gateway.upstreams.upstream import Upstream
 
 
 @dataclass(slots=True)
@@ -60,7 +58,7 @@ class Exchange:
         chats: list[Chat],
         order: Order,
         record: RequestRecord,
-        prelude: Callable[[int], list[Delta]] | None = None,
+        prelude: Prelude | None = None,
     ) -> None:
         self._services = services
         self._form = form
@@ -72,17 +70,13 @@ class Exchange:
         self._model: Model = chats[0].model
         self._upstream: Upstream = services.upstreams[self._model.provider]
         self._life = Lifecycle()
-        self._usages: list[Usage] = []
         self._assembler = Assembler()
         self._id = form.new_id()
         self._created = services.clock()
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
-        self._deadline: float | None = None
-        self._expired = False
+        self._dispatch: Dispatch
         record.model, record.upstream = self._model.id, self._upstream.provider.id
-
-    # Both ways -------------------------------------------------------------------------------------------------
 
     async def admit(self) -> None:
         """Everything that can refuse the request before any work: key, translation, files, payment."""
@@ -97,10 +91,20 @@ class Exchange:
             self._move(State.REFUSED)
             raise
         self._move(State.ADMITTED)
-        if self._payment.seconds is not None:
-            self._deadline = asyncio.get_running_loop().time() + self._payment.seconds
         if remote or self._payment.output_limit is not None:
             await self._prepare(adapter)
+        self._dispatch = self._dispatcher()
+
+    def _dispatcher(self) -> Dispatch:
+        seconds = self._payment.seconds
+        return Dispatch(
+            self._upstream,
+            list(zip(self._chats, self._calls, strict=True)),
+            self._assembler,
+            self._record,
+            deadline=None if seconds is None else asyncio.get_running_loop().time() + seconds,
+            prelude=self._prelude,
+        )
 
     async def _prepare(self, adapter: Adapter) -> None:
         """Translate once more, with what only an admitted request gets: fetched files and the payment's limit."""
@@ -123,94 +127,6 @@ class Exchange:
             headers["x-output-limit"] = str(self._payment.output_limit)
         return headers
 
-    async def _batches(self, reply: StreamReply | None) -> AsyncGenerator[list[Delta], None]:
-        """Deltas of all upstream calls in turn, choices numbered through."""
-        for position, (chat, call) in enumerate(zip(self._chats, self._calls, strict=True)):
-            offset = position * chat.request.choices
-            if self._prelude is not None:
-                yield _shifted(self._prelude(position), offset)
-            if self._life.state is State.ADMITTED:
-                self._move(State.DISPATCHED)
-            started = time.perf_counter()
-            answering = await self._open(chat, call, reply)
-            if answering is None:
-                return
-            self._record.upstream_request_id = answering.request_id
-            if reply is not None:
-                self._watch_leaving(reply, answering.close)
-            alarm = self._set_alarm(answering.close)
-            try:
-                async with aclosing(answering.batches()) as batches:
-                    async for batch in batches:
-                        self._note_time(started)
-                        yield _shifted(batch, offset)
-                        started = time.perf_counter()
-            finally:
-                if reply is not None:
-                    reply.on_leave = None
-                if alarm is not None:
-                    alarm.cancel()
-            if self._expired:
-                raise _deadline_near()
-            self._take_usage(chat, complete=answering.complete)
-            if reply is not None and reply.gone:
-                return
-
-    async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
-        """Send one call; None when the client left before it was answered and nothing is billed for that."""
-        try:
-            async with asyncio.timeout_at(self._deadline) as patience:
-                if reply is not None and self._upstream.provider.stops_billing_on_close:
-                    reply.on_leave = lambda: patience.reschedule(0)
-                return await self._upstream.open(chat, call)
-        except TimeoutError:
-            if reply is not None and reply.gone:
-                return None
-            raise _deadline_near() from None
-
-    def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """Ends the upstream's answer while there is still time to settle it."""
-        if self._deadline is None:
-            return None
-
-        def expire() -> None:
-            self._expired = True
-            close()
-
-        return asyncio.get_running_loop().call_at(self._deadline, expire)
-
-    def _watch_leaving(self, reply: StreamReply, close: Callable[[], None]) -> None:
-        """A client that leaves closes the upstream: at once where the vendor then stops billing, elsewhere after a
-        while in which the answer may still tell its exact usage (design 4.5)."""
-        at_once = self._upstream.provider.stops_billing_on_close
-
-        def leave() -> None:
-            if at_once:
-                close()
-            else:
-                asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
-
-        reply.on_leave = leave
-        if reply.gone:
-            leave()
-
-    def _note_time(self, started: float) -> None:
-        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + time.perf_counter() - started
-
-    def _take_usage(self, chat: Chat, *, complete: bool) -> None:
-        """Close the books on one upstream call; what the vendor did not report is estimated."""
-        seen = self._assembler.usage
-        if seen is None or not complete:
-            seen = estimate(chat.body, self._assembler.produced, seen)
-        self._usages.append(seen)
-        self._assembler.usage, self._assembler.produced = None, 0
-
-    def _usage(self) -> Usage:
-        total = self._usages[0]
-        for usage in self._usages[1:]:
-            total += usage
-        return total
-
     def _served(self) -> Model:
         """The model that answered; one that the catalogue does not know counts as the one that was asked for."""
         name = self._assembler.served.model
@@ -226,7 +142,7 @@ class Exchange:
         return served
 
     async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> tuple[Envelope, Receipt]:
-        usage, served = self._usage(), self._served()
+        usage, served = self._dispatch.usage(), self._served()
         request_hash = keccak256(self._form.canonical(self._sent))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), self._services.clock())
         self._move(State.SIGNED)
@@ -260,7 +176,7 @@ class Exchange:
 
     def _proof(self, envelope: Envelope, receipt: Receipt) -> dict[str, Any]:
         """What follows the answer itself: usage, signature, payment, and what the vendor said of its service."""
-        fields: dict[str, Any] = {"usage": self._usage().as_openai(), **envelope.fields()}
+        fields: dict[str, Any] = {"usage": self._dispatch.usage().as_openai(), **envelope.fields()}
         served = self._assembler.served
         if served.service_tier is not None:
             fields["service_tier"] = served.service_tier
@@ -270,6 +186,11 @@ class Exchange:
             fields["payment"] = receipt.payment
         return fields
 
+    async def abandon(self) -> None:
+        """After a fault of our own: nobody pays for it."""
+        if State.RELEASED in TRANSITIONS[self._life.state]:
+            await self._release("gateway_failed")
+
     async def _release(self, reason: str) -> None:
         self._move(State.RELEASED)
         await self._payment.release(reason)
@@ -278,16 +199,15 @@ class Exchange:
         self._life.move(to)
         self._record.state = to.value
 
-    # Not streamed ----------------------------------------------------------------------------------------------
-
     async def answer(self, left: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None when ``left`` says that nobody waits for it any more.
 
         Vendors bill a call in full whether the client waits or not, so it is always read to its end; a client that
         saw nothing of it is not charged (facts/x402.md 4 row 5).
         """
+        self._move(State.DISPATCHED)
         try:
-            async with aclosing(self._batches(None)) as batches:
+            async with aclosing(self._dispatch.batches(None)) as batches:
                 async for batch in batches:
                     self._assembler.extend(batch)
         except GatewayError:
@@ -296,7 +216,9 @@ class Exchange:
         self._move(State.ANSWERING)
         if left():
             self._record.client_left = True
-            self._count(self._usage(), str(cost(self._served(), self._usage(), datetime.now(UTC).date())))
+            self._count(
+                self._dispatch.usage(), str(cost(self._served(), self._dispatch.usage(), datetime.now(UTC).date()))
+            )
             await self._release("client_left")
             return None
         choices = self._form.choices(self._assembler)
@@ -312,8 +234,6 @@ class Exchange:
         }
         return Answer(msgspec.json.encode(body), {**self.headers(), **envelope.headers(), **receipt.headers})
 
-    # Streamed --------------------------------------------------------------------------------------------------
-
     async def stream(self, reply: StreamReply) -> bytes:
         """Write the answer as it comes; the last events, which the caller sends to end the stream.
 
@@ -322,8 +242,9 @@ class Exchange:
         """
         encoder = self._form.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
+        self._move(State.DISPATCHED)
         try:
-            async with aclosing(self._batches(reply)) as batches:
+            async with aclosing(self._dispatch.batches(reply)) as batches:
                 async for batch in batches:
                     await self._forward(encoder.encode, batch, reply)
         except GatewayError as error:
@@ -331,8 +252,6 @@ class Exchange:
         if self._life.state is not State.ANSWERING:
             await self._release("client_left" if reply.gone else "upstream_failed")
             raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
-        if len(self._usages) < len(self._chats):
-            self._take_usage(self._chats[len(self._usages)], complete=False)
         choices = self._form.choices(self._assembler)
         self._record.client_left = reply.gone or None
         envelope, receipt = await self._sign_and_settle(choices, complete=failure is None and not reply.gone)
@@ -363,17 +282,3 @@ class Exchange:
         self._record.own_seconds += time.perf_counter() - started
         if self._record.first_byte_seconds is None:
             self._record.first_byte_seconds = time.perf_counter() - self._record.started
-
-
-def _deadline_near() -> GatewayError:
-    return upstream_timeout("The payment's deadline is near; the answer was cut here")
-
-
-def _shifted(batch: list[Delta], offset: int) -> list[Delta]:
-    """The same deltas for choices that start at ``offset``."""
-    if not offset:
-        return batch
-    return [
-        msgspec.structs.replace(delta, choice=delta.choice + offset) if hasattr(delta, "choice") else delta
-        for delta in batch
-    ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-import gateway.exchange
+import gateway.dispatch
+import gateway.patience
 import gateway.reply
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.envelope import signing_digest
@@ -192,7 +193,7 @@ async def test_leaving_a_stream_that_cannot_be_stopped_drains_it(
 async def test_draining_is_bounded(
     paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.exchange, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.dispatch, "DRAIN_SECONDS", 0.1)
     fleet.google.enqueue(Scenario(text="word " * 200, event_delay=0.05))
     await leave_after(paid, {**GEMINI, "stream": True}, events=2)
     await until(ledger.ended.is_set)
@@ -240,6 +241,29 @@ async def test_leaving_a_call_that_is_not_streamed(paid: RunningGateway, ledger:
     await until(ledger.ended.is_set)
     assert fleet.openai.requests[-1].aborted_at is None
     assert (ledger.bills, ledger.released) == ([], ["client_left"])
+
+
+async def test_slow_answers_keep_paying_clients_waiting(
+    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.patience, "BLANK_SECONDS", 0.05)
+
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
+    fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.4))
+    response = await running.post("/v1/chat/completions", CHAT)
+    body = await response.read()
+    assert body.startswith(b"   ")
+    assert json.loads(body)["tee_signature"] == ledger.bills[0].signature
+    assert "X-TEE-Signature" not in response.headers
+    assert response.headers["x-receipt"] == "upfront"
+    fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=0.4))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await running.post("/v1/chat/completions", CHAT)
+    assert ledger.released == ["upstream_failed"]
 
 
 async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:

@@ -11,10 +11,11 @@ from aiohttp import web
 from gateway.billing.payment import Order
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
-from gateway.exchange import Exchange
+from gateway.exchange import Answer, Exchange
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.request import decode
 from gateway.openai_api.stream import error_event
+from gateway.patience import answer_in_time
 from gateway.reply import StreamReply
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
@@ -84,13 +85,29 @@ async def serve(
 ) -> web.StreamResponse:
     """Run the exchange to its end."""
     async with services.admission:
-        await exchange.admit()
-        if stream:
-            return await _stream(services, exchange, request)
-        answer = await exchange.answer(lambda: request.transport is None)
-        if answer is None:
-            raise ConnectionResetError
-        return web.Response(body=answer.body, headers=answer.headers, content_type="application/json")
+        try:
+            await exchange.admit()
+            if stream:
+                return await _stream(services, exchange, request)
+            return await _answer(services, exchange, request)
+        except GatewayError:
+            raise
+        except BaseException:
+            await exchange.abandon()
+            raise
+
+
+async def _answer(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
+    answering = exchange.answer(lambda: request.transport is None)
+    if services.settings.payments == "off":
+        answer: Answer | web.StreamResponse | None = await answering
+    else:
+        answer = await answer_in_time(request, answering, exchange.headers() | request[HEADERS])
+    if answer is None:
+        raise ConnectionResetError
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    return web.Response(body=answer.body, headers=answer.headers, content_type="application/json")
 
 
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:

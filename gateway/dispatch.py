@@ -1,0 +1,151 @@
+"""The upstream calls of one request, in turn: opened, bounded in time, left, and accounted for."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from gateway.billing.usage import estimate
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError, upstream_timeout
+from gateway.openai_api.usage import Usage
+from gateway.reply import StreamReply
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.adapter import Chat, UpstreamCall
+from gateway.upstreams.upstream import Answering, Upstream
+
+DRAIN_SECONDS = 120.0
+Prelude = Callable[[int], list[Delta]]
+
+
+class Dispatch:
+    """One call, or one per prompt of a legacy list.
+
+    ``deadline`` is the loop time at which answers are cut. ``prelude`` are deltas that precede the answer to the
+    n-th call. The assembler must have been given every batch before the next one is asked for: usage is taken from it.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        calls: list[tuple[Chat, UpstreamCall]],
+        assembler: Assembler,
+        record: RequestRecord,
+        *,
+        deadline: float | None = None,
+        prelude: Prelude | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._calls = calls
+        self._assembler = assembler
+        self._record = record
+        self._deadline = deadline
+        self._prelude = prelude
+        self._expired = False
+        self._usages: list[Usage] = []
+
+    def usage(self) -> Usage:
+        """Of all calls; what the vendor did not report, or was not asked to the end, is estimated."""
+        if len(self._usages) < len(self._calls):
+            self._take_usage(self._calls[len(self._usages)][0], complete=False)
+        total = self._usages[0]
+        for usage in self._usages[1:]:
+            total += usage
+        return total
+
+    async def batches(self, reply: StreamReply | None) -> AsyncGenerator[list[Delta], None]:
+        """Deltas of all upstream calls in turn, choices numbered through."""
+        for position, (chat, call) in enumerate(self._calls):
+            offset = position * chat.request.choices
+            if self._prelude is not None:
+                yield _shifted(self._prelude(position), offset)
+            started = time.perf_counter()
+            answering = await self._open(chat, call, reply)
+            if answering is None:
+                return
+            self._record.upstream_request_id = answering.request_id
+            if reply is not None:
+                self._watch_leaving(reply, answering.close)
+            alarm = self._set_alarm(answering.close)
+            try:
+                async with aclosing(answering.batches()) as batches:
+                    async for batch in batches:
+                        self._note_time(started)
+                        yield _shifted(batch, offset)
+                        started = time.perf_counter()
+            finally:
+                if reply is not None:
+                    reply.on_leave = None
+                if alarm is not None:
+                    alarm.cancel()
+            if self._expired:
+                raise _deadline_near()
+            self._take_usage(chat, complete=answering.complete)
+            if reply is not None and reply.gone:
+                return
+
+    async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
+        """Send one call; None when the client left before it was answered and nothing is billed for that."""
+        try:
+            async with asyncio.timeout_at(self._deadline) as patience:
+                if reply is not None and self._upstream.provider.stops_billing_on_close:
+                    reply.on_leave = lambda: patience.reschedule(0)
+                return await self._upstream.open(chat, call)
+        except TimeoutError:
+            if reply is not None and reply.gone:
+                return None
+            raise _deadline_near() from None
+
+    def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Ends the upstream's answer while there is still time to settle it."""
+        if self._deadline is None:
+            return None
+
+        def expire() -> None:
+            self._expired = True
+            close()
+
+        return asyncio.get_running_loop().call_at(self._deadline, expire)
+
+    def _watch_leaving(self, reply: StreamReply, close: Callable[[], None]) -> None:
+        """A client that leaves closes the upstream: at once where the vendor then stops billing, elsewhere after a
+        while in which the answer may still tell its exact usage (design 4.5)."""
+        at_once = self._upstream.provider.stops_billing_on_close
+
+        def leave() -> None:
+            if at_once:
+                close()
+            else:
+                asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
+
+        reply.on_leave = leave
+        if reply.gone:
+            leave()
+
+    def _note_time(self, started: float) -> None:
+        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + time.perf_counter() - started
+
+    def _take_usage(self, chat: Chat, *, complete: bool) -> None:
+        """Close the books on one upstream call; what the vendor did not report is estimated."""
+        seen = self._assembler.usage
+        if seen is None or not complete:
+            seen = estimate(chat.body, self._assembler.produced, seen)
+        self._usages.append(seen)
+        self._assembler.usage, self._assembler.produced = None, 0
+
+
+def _deadline_near() -> GatewayError:
+    return upstream_timeout("The payment's deadline is near; the answer was cut here")
+
+
+def _shifted(batch: list[Delta], offset: int) -> list[Delta]:
+    """The same deltas for choices that start at ``offset``."""
+    if not offset:
+        return batch
+    return [
+        msgspec.structs.replace(delta, choice=delta.choice + offset) if hasattr(delta, "choice") else delta
+        for delta in batch
+    ]
