@@ -182,4 +182,7 @@ def _sequence(body: Mapping[str, Any]) -> int:
     if body.get("sequential_image_generation") != "auto":
         return 1
     options = body.get("sequential_image_generation_options") or {}
-    return min(int(options.get("max_images", 15)), 15)
+    most = options.get("max_images", 15) if isinstance(options, dict) else None
+    if not isinstance(most, int) or not 1 <= most <= 15:
+        raise Refused("max_images must be between 1 and 15.", param="sequential_image_generation_options")
+    return most

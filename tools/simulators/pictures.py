@@ -23,16 +23,12 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 def jpeg(seed: int, least: int = 0) -> bytes:
     """An 8×8 grey JPEG padded to at least `least` bytes with comment segments."""
-    comments = [_segment(0xFE, b"seed %d" % seed)]
-    short = least - 200
-    while short > 0:
-        comments.append(_segment(0xFE, _noise(seed + short, min(short, 65_000))))
-        short -= 65_000
+    paddings = [_noise(seed + start, min(least - start, 65_000)) for start in range(0, least, 65_000)]
     return b"".join(
         [
             b"\xff\xd8",
             _segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"),
-            *comments,
+            *(_segment(0xFE, comment) for comment in (b"seed %d" % seed, *paddings)),
             _segment(0xDB, b"\0" + bytes([16]) * 64),
             _segment(0xC0, b"\x08" + struct.pack(">HH", 8, 8) + b"\x01\x01\x11\0"),
             _segment(0xC4, b"\x00" + _ONE_CODE),

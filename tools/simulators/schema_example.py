@@ -23,20 +23,23 @@ def _value(schema: Any, root: Mapping[str, Any], word: str, depth: int) -> Any:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
-    if schema.get("enum"):
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
         return schema["enum"][0]
     for key in ("anyOf", "oneOf", "allOf"):
-        if schema.get(key):
+        if isinstance(schema.get(key), list) and schema[key]:
             return _value(schema[key][0], root, word, depth + 1)
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
-        kind = kind[0]
+        kind = kind[0] if kind else "null"
     return _BY_TYPE.get(str(kind).lower(), _null)(schema, root, word, depth)
 
 
 def _object(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    properties = schema.get("properties") or {}
-    wanted = schema.get("required", list(properties))
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return {}
+    required = schema.get("required")
+    wanted = [name for name in required if isinstance(name, str)] if isinstance(required, list) else list(properties)
     return {name: _value(properties.get(name, {}), root, word, depth + 1) for name in wanted}
 
 

@@ -220,7 +220,7 @@ class Simulator:
         received = Received(request.method, request.path_qs, request.headers, body, time.monotonic())
         self.requests.append(received)
         self.request_count += 1
-        reply = self._reply(received)
+        reply = self.respond(received)
         received.status = reply.status
         progress = [0]
         try:
@@ -235,7 +235,8 @@ class Simulator:
         received.finished_at = time.monotonic()
         return response
 
-    def _reply(self, received: Received) -> Reply:
+    def respond(self, received: Received) -> Reply:
+        """The answer to a request, without any socket."""
         if self._queue and received.method == "POST":
             return self._compute(received, self._queue.popleft())
         key = (received.target, received.body, *map(received.headers.get, _DECIDING_HEADERS))

@@ -41,6 +41,15 @@ REQUEST_KEYS = frozenset(
         "top_p",
     }
 )
+TYPES: Mapping[str, type] = {
+    "metadata": dict,
+    "output_config": dict,
+    "stop_sequences": list,
+    "stream": bool,
+    "thinking": dict,
+    "tool_choice": dict,
+    "tools": list,
+}
 TOOL_KEYS = frozenset(
     {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
 )
@@ -77,6 +86,9 @@ FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname
 
 def check(body: Mapping[str, Any], model: Model, version: str) -> None:
     check_extra(body, REQUEST_KEYS, "")
+    for key, wanted in TYPES.items():
+        if body.get(key) is not None and not isinstance(body[key], wanted):
+            raise Refused(f"{key}: Input should be a valid {wanted.__name__}")
     _check_limit(body.get("max_tokens"), model)
     _check_sampling(body, model, version)
     _check_thinking(body, model)
@@ -154,8 +166,6 @@ def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
 def _check_output(config: Any, model: Model) -> None:
     if config is None:
         return
-    if not isinstance(config, dict):
-        raise Refused("output_config: Input should be a valid dictionary")
     check_extra(config, frozenset({"effort", "format"}), "output_config")
     effort = config.get("effort")
     if effort is not None and effort not in model.efforts:
@@ -267,11 +277,10 @@ def _check_rest(body: Mapping[str, Any]) -> None:
     metadata = body.get("metadata")
     if metadata is not None:
         check_extra(metadata, frozenset({"user_id"}), "metadata")
-        if len(metadata.get("user_id") or "") > 256:
-            raise Refused("metadata.user_id: String should have at most 256 characters")
+        user_id = metadata.get("user_id") or ""
+        if not isinstance(user_id, str) or len(user_id) > 256:
+            raise Refused("metadata.user_id: Input should be a string of at most 256 characters")
     check_cache_mark(body.get("cache_control"), "request")
     marks = [mark.get("ttl", "5m") for mark in cache_marks({**body, "cache_control": None})]
     if len(marks) > MAX_CACHE_MARKS:
         raise Refused(f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {len(marks)}.")
-    if not isinstance(body.get("stream", False), bool):
-        raise Refused("stream: Input should be a valid boolean")

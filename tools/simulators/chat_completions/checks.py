@@ -7,6 +7,21 @@ from typing import Any
 
 from tools.simulators.refusal import Refused
 
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "logprobs": (bool,),
+    "parallel_tool_calls": (bool,),
+    "reasoning": (dict,),
+    "reasoning_effort": (str,),
+    "response_format": (dict,),
+    "service_tier": (str,),
+    "stop": (str, list),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "thinking": (dict,),
+    "user": (str,),
+    "verbosity": (str,),
+}
+
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MAX_TOOLS = 128
 
@@ -46,6 +61,26 @@ def keys(text: str) -> frozenset[str]:
 def check_keys(body: Mapping[str, Any], allowed: frozenset[str]) -> None:
     if unknown := [key for key in body if key not in allowed]:
         raise Refused(f"Unrecognized request argument supplied: {unknown[0]}", param=None)
+
+
+def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+    for key, wanted in types.items():
+        value = body.get(key)
+        if value is not None and not isinstance(value, wanted):
+            raise Refused(f"Invalid type for '{key}': got {_json_type(value)} instead.", param=key, code="invalid_type")
+    options = body.get("response_format")
+    if isinstance(options, dict) and not isinstance(options.get("type"), str):
+        raise Refused(
+            "Missing required parameter: 'response_format.type'.",
+            param="response_format.type",
+            code="missing_required_parameter",
+        )
+    if options and options["type"] == "json_schema" and not isinstance(options.get("json_schema"), dict):
+        raise Refused(
+            "Missing required parameter: 'response_format.json_schema'.",
+            param="response_format.json_schema",
+            code="missing_required_parameter",
+        )
 
 
 def check_ranges(body: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
@@ -137,7 +172,10 @@ def _check_message(where: str, message: Any, rules: MessageRules) -> None:
             param=f"{where}.content",
             code="invalid_type",
         )
-    for number, call in enumerate(message.get("tool_calls") or ()):
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Refused(f"Invalid type for '{where}.tool_calls': expected an array.", param=where, code="invalid_type")
+    for number, call in enumerate(calls):
         _check_call(f"{where}.tool_calls[{number}]", call, rules)
 
 
@@ -185,12 +223,13 @@ def _check_call(where: str, call: Any, rules: MessageRules) -> None:
         )
     if unknown := sorted(function.keys() - {"name", "arguments"}):
         raise Refused(f"Unknown parameter: '{where}.function.{unknown[0]}'.", param=where, code="unknown_parameter")
-    if not isinstance(function.get("arguments"), str):
-        raise Refused(
-            f"Invalid type for '{where}.function.arguments': expected a string.",
-            param=f"{where}.function.arguments",
-            code="invalid_type",
-        )
+    for key in ("name", "arguments"):
+        if not isinstance(function.get(key), str):
+            raise Refused(
+                f"Invalid type for '{where}.function.{key}': expected a string.",
+                param=f"{where}.function.{key}",
+                code="invalid_type",
+            )
 
 
 def _check_tool_pairs(messages: Sequence[Mapping[str, Any]]) -> None:
@@ -269,7 +308,8 @@ def _check_choice(choice: Any, names: Sequence[str]) -> None:
         return
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         return
-    named = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
+    function = choice.get("function") if isinstance(choice, dict) else None
+    named = function.get("name") if isinstance(function, dict) else None
     if named not in names:
         raise Refused(
             f"Invalid value for 'tool_choice': tool choice {named!r} not found in 'tools' parameter.",

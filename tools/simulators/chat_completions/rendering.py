@@ -61,6 +61,8 @@ class Render:
     choices: int
     ids: Identifiers
     refusal: str | None
+    logprobs: int | None = None
+    """How many alternatives to report for each token; None: no log probabilities."""
     include_usage: bool = False
     include_obfuscation: bool = True
     last_reasoning: Mapping[str, Any] | None = None
@@ -78,7 +80,7 @@ def document(render: Render) -> bytes:
                 {
                     "index": index,
                     "message": _message(render, index),
-                    **dict(render.style.choice_fields),
+                    **_choice_fields(render, _content(render, index)),
                     "finish_reason": FINISH_REASONS[render.answer.ending],
                 }
                 for index in range(render.choices)
@@ -169,10 +171,25 @@ def _with_role(style: Style, deltas: Iterator[dict[str, Any]]) -> Iterator[dict[
 
 
 def _choice(render: Render, index: int, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
-    choice = {"index": index, "delta": delta, **dict(render.style.choice_fields)}
+    choice = {"index": index, "delta": delta, **_choice_fields(render, delta.get("content"))}
     if finish is not None or render.style.null_finish_reason:
         choice["finish_reason"] = finish
     return choice
+
+
+def _choice_fields(render: Render, content: str | None) -> dict[str, Any]:
+    fields = dict(render.style.choice_fields)
+    if render.logprobs is not None and content:
+        fields["logprobs"] = {
+            "content": [_log_probability(word, render.logprobs) for word in WORD.findall(content)],
+            "refusal": None,
+        }
+    return fields
+
+
+def _log_probability(word: str, alternatives: int) -> dict[str, Any]:
+    entry = {"token": word, "logprob": -0.25, "bytes": list(word.encode())}
+    return {**entry, "top_logprobs": [entry] * min(alternatives, 1)}
 
 
 def _chunk(render: Render, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None) -> bytes:

@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import msgspec
 
 from tools.simulators.chat_completions.checks import (
+    TYPES,
     MessageRules,
     Range,
     check_keys,
     check_messages,
     check_ranges,
     check_tools,
+    check_types,
 )
 from tools.simulators.chat_completions.rendering import REFUSAL, Render, Style, document, events
 from tools.simulators.composition import Answer, Tokens, compose
@@ -135,6 +137,7 @@ class ChatCompletions(Vendor):
 
     def check(self, body: Mapping[str, Any], model: Model) -> None:
         check_keys(body, self.request_keys)
+        check_types(body, TYPES)
         check_messages(body, self.message_rules)
         check_ranges(body, self.ranges)
         check_tools(body, self.function_keys)
@@ -182,6 +185,7 @@ class ChatCompletions(Vendor):
             choices=prompt.choices,
             ids=exchange.ids,
             refusal=(answer.text or REFUSAL) if answer.ending == "refusal" else None,
+            logprobs=exchange.body.get("top_logprobs", 0) if exchange.body.get("logprobs") else None,
             include_usage=options.get("include_usage") is True,
             include_obfuscation=options.get("include_obfuscation") is not False,
             last_reasoning=self.last_reasoning(model, answer),

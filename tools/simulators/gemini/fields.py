@@ -1,11 +1,10 @@
 """The request messages as a table of their fields; anything else is refused, either spelling is read.
 
-Types: `s` string, `n` number, `b` bool, `y` base64 bytes, `o` object, `*` anything, a message name, `[X]` a list of X,
-`{X}` a map to X.
+Types: `s` string, `n` number, `i` integer, `b` bool, `y` base64 bytes, `o` object, `*` anything, a message name,
+`[X]` a list of X, `{X}` a map to X.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -95,14 +94,14 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "temperature": "n",
         "topP": "n",
         "topK": "n",
-        "maxOutputTokens": "n",
+        "maxOutputTokens": "i",
         "stopSequences": "[s]",
-        "candidateCount": "n",
-        "seed": "n",
+        "candidateCount": "i",
+        "seed": "i",
         "presencePenalty": "n",
         "frequencyPenalty": "n",
         "responseLogprobs": "b",
-        "logprobs": "n",
+        "logprobs": "i",
         "responseMimeType": "s",
         "responseJsonSchema": "*",
         "responseSchema": "Schema",
@@ -112,31 +111,42 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "mediaResolution": "s",
         "speechConfig": "o",
     },
-    "ThinkingConfig": {"includeThoughts": "b", "thinkingBudget": "n", "thinkingLevel": "s"},
+    "ThinkingConfig": {"includeThoughts": "b", "thinkingBudget": "i", "thinkingLevel": "s"},
     "ImageConfig": {"aspectRatio": "s", "imageSize": "s"},
     "SafetySetting": {"category": "s", "threshold": "s"},
 }
 
-TYPE_NAMES = {"s": "TYPE_STRING", "n": "TYPE_DOUBLE", "b": "TYPE_BOOL", "y": "TYPE_BYTES", "o": "Struct"}
-PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {"s": str, "n": (int, float), "b": bool, "y": str, "o": dict}
+TYPE_NAMES = {
+    "s": "TYPE_STRING",
+    "n": "TYPE_DOUBLE",
+    "i": "TYPE_INT32",
+    "b": "TYPE_BOOL",
+    "y": "TYPE_BYTES",
+    "o": "Struct",
+}
+PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "s": str,
+    "n": (int, float),
+    "i": int,
+    "b": bool,
+    "y": str,
+    "o": dict,
+}
 
 
 def read(value: Any) -> dict[str, Any]:
-    """The request with camelCase names throughout; raises `Refused` for an unknown name or a wrong type."""
+    """The request with camelCase names throughout and without nulls; raises `Refused` for an unknown name or a wrong type."""
     message = _read(value, "GenerateContentRequest", "")
     assert isinstance(message, dict)  # noqa: S101
     return message
 
 
 def _read(value: Any, kind: str, where: str) -> Any:
-    if kind == "*" or value is None:
+    if kind == "*":
         return value
     if kind.startswith("["):
-        if not isinstance(value, list):
-            value = [value]
-        return [_read(item, kind[1:-1], f"{where}[{number}]") for number, item in enumerate(value)]
-    if not where and not isinstance(value, dict):
-        raise Refused("Invalid JSON payload received.")
+        items = value if isinstance(value, list) else [value]
+        return [_read(item, kind[1:-1], f"{where}[{number}]") for number, item in enumerate(items)]
     if kind.startswith("{"):
         _check_scalar(value, "o", where)
         return {name: _read(item, kind[1:-1], f"{where}.{name}") for name, item in value.items()}
@@ -146,6 +156,7 @@ def _read(value: Any, kind: str, where: str) -> Any:
     return {
         camel: _read(item, FIELDS[kind][camel], f"{where}.{_snake(camel)}".lstrip("."))
         for camel, item in ((_known(name, kind, where), item) for name, item in value.items())
+        if item is not None
     }
 
 
@@ -163,7 +174,7 @@ def _known(name: str, kind: str, where: str) -> str:
 
 
 def _check_scalar(value: Any, kind: str, where: str) -> Any:
-    wrong = not isinstance(value, PYTHON_TYPES[kind]) or (kind == "n" and isinstance(value, bool))
+    wrong = not isinstance(value, PYTHON_TYPES[kind]) or (kind in "ni" and isinstance(value, bool))
     if wrong or (kind == "y" and not _is_base64(value)):
         raise Refused(f"Invalid value at '{where}' ({TYPE_NAMES[kind]})", param=where)
     return value
@@ -173,7 +184,7 @@ def _is_base64(text: str) -> bool:
     """Either alphabet, padded or not."""
     try:
         base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         return False
     return True
 

@@ -107,7 +107,8 @@ def asked(body: Any) -> str:
     last = contents[-1] if isinstance(contents, list) and contents else contents
     if not isinstance(last, dict) or last.get("role", "user") != "user":
         return ""
-    parts = [part for part in last.get("parts") or () if isinstance(part, dict)]
+    given = last.get("parts")
+    parts = [part for part in (given if isinstance(given, list) else [given]) if isinstance(part, dict)]
     if any(part.keys() & {"functionResponse", "function_response"} for part in parts):
         return ""
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))

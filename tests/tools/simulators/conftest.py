@@ -1,0 +1,67 @@
+"""Simulators, and the vendors' own SDKs pointed at them."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import anthropic
+import openai
+import pytest
+from google import genai
+
+from tests.tools.simulators.wire import CHAT_MODELS, ChatVendor, Wire
+from tools.simulators import Fleet
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    async with Fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture(params=list(CHAT_MODELS))
+async def chat(fleet: Fleet, request: pytest.FixtureRequest) -> AsyncIterator[ChatVendor]:
+    simulator = fleet.simulators[request.param]
+    async with openai.AsyncOpenAI(base_url=simulator.base_url, api_key="any", max_retries=0) as client:
+        yield ChatVendor(request.param, CHAT_MODELS[request.param], client, simulator)
+
+
+@pytest.fixture
+async def claude(fleet: Fleet) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with anthropic.AsyncAnthropic(base_url=fleet.anthropic.base_url, api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def gemini(fleet: Fleet) -> AsyncIterator[Any]:
+    client = genai.Client(api_key="any", http_options=genai.types.HttpOptions(base_url=fleet.google.base_url))
+    yield client.aio
+    await client.aio.aclose()
+    client.close()
+
+
+@pytest.fixture
+async def wire(fleet: Fleet) -> AsyncIterator[Wire]:
+    async with aiohttp.ClientSession() as session:
+        yield Wire(fleet, session)
+
+
+@pytest.fixture
+def weather() -> Callable[[str], list[dict[str, Any]]]:
+    """The tools `get_weather(city)` and `now()` as a vendor declares them."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+    def declare(vendor: str) -> list[dict[str, Any]]:
+        if vendor == "anthropic":
+            empty = {"type": "object", "properties": {}}
+            return [{"name": "get_weather", "input_schema": schema}, {"name": "now", "input_schema": empty}]
+        if vendor == "google":
+            return [
+                {"functionDeclarations": [{"name": "get_weather", "parametersJsonSchema": schema}, {"name": "now"}]}
+            ]
+        return [
+            {"type": "function", "function": {"name": "get_weather", "parameters": schema}},
+            {"type": "function", "function": {"name": "now"}},
+        ]
+
+    return declare
