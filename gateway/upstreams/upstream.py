@@ -90,7 +90,6 @@ class Answering:
         self._loop = asyncio.get_running_loop()
         self._silence: asyncio.TimerHandle | None = None
         self._last_read = 0.0
-        self._end_marked = False
         self._fell_silent = False
         self._closed = False
         self.complete = False
@@ -158,6 +157,7 @@ class Answering:
         raise failure
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        """What arrives until the connection ends; whether the answer was complete by then is the decoder's to say."""
         try:
             async for chunk in self._response.content.iter_any():
                 self._last_read = self._loop.time()
@@ -167,11 +167,8 @@ class Answering:
         except TimeoutError:
             raise upstream_timeout() from None
         except (aiohttp.ClientError, OSError):
-            if self._end_marked:
-                return
             if self._fell_silent:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-            raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
 
     def _check_silence(self) -> None:
         """One timer for the whole stream; it looks when the last bytes came and sleeps on."""
@@ -184,7 +181,6 @@ class Answering:
 
     def _hurry(self) -> None:
         """The vendor's end mark came: the connection may still end cleanly and be reused, but not for long."""
-        self._end_marked = True
         self._rest()
         self._silence = self._loop.call_later(_FAREWELL, self._response.close)
 
