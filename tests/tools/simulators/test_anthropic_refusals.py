@@ -191,6 +191,7 @@ TAKEN: dict[str, dict[str, Any]] = {
         "tool_choice": {"type": "any"},
         "thinking": {"type": "adaptive"},
     },
+    "web search": {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]},
     "four cache marks": {
         "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}] * 4
     },

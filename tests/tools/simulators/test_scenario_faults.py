@@ -88,6 +88,23 @@ async def test_a_cut_after_bytes_is_exact(wire: Wire, vendor: str) -> None:
     assert len(received) == 50
 
 
+@pytest.mark.parametrize("scenario", [Scenario(cut_after=0), Scenario(cut_after_bytes=10)])
+async def test_a_json_answer_can_be_cut(wire: Wire, caplog: pytest.LogCaptureFixture, scenario: Scenario) -> None:
+    for vendor in CHAT_MODELS:
+        wire.fleet.simulators[vendor].enqueue(scenario)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await wire.chat(vendor)
+    assert not caplog.records
+
+
+async def test_a_client_that_leaves_a_json_answer_is_noticed(wire: Wire) -> None:
+    wire.fleet.openai.enqueue(Scenario(first_byte_delay=60))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await wire.chat("openai")
+    await until(lambda: wire.fleet.openai.abort_count == 1)
+
+
 async def test_a_missing_end_marker_is_a_clean_end(wire: Wire, vendor: str) -> None:
     whole = await read(wire, vendor)
     marks = {"anthropic": b"message_stop", "google": b"finishReason"}

@@ -53,6 +53,11 @@ TYPES: Mapping[str, type] = {
 TOOL_KEYS = frozenset(
     {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
 )
+SERVER_TOOLS = frozenset({"web_search_20250305"})
+"""Taken, and never used by the answers."""
+SERVER_TOOL_KEYS = frozenset(
+    {"type", "name", "max_uses", "user_location", "allowed_domains", "blocked_domains", "cache_control"}
+)
 CHOICE_KEYS: Mapping[str, frozenset[str]] = {
     "auto": frozenset({"type", "disable_parallel_tool_use"}),
     "any": frozenset({"type", "disable_parallel_tool_use"}),
@@ -238,8 +243,13 @@ def _check_tools(body: Mapping[str, Any]) -> None:
 
 
 def _tool_name(tool: Any, where: str) -> str:
-    if not isinstance(tool, dict) or tool.get("type", "custom") not in ("custom", None):
-        raise Refused(f"{where}: only custom tools are simulated")
+    if not isinstance(tool, dict):
+        raise Refused(f"{where}: Input should be a valid dictionary")
+    if tool.get("type") in SERVER_TOOLS:
+        check_extra(tool, SERVER_TOOL_KEYS, f"{where}.{tool['type']}")
+        return str(tool.get("name"))
+    if tool.get("type", "custom") not in ("custom", None):
+        raise Refused(f"{where}: Input tag '{tool['type']}' found using 'type' does not match any of the expected tags")
     check_extra(tool, TOOL_KEYS, f"{where}.custom")
     check_cache_mark(tool.get("cache_control"), f"{where}.custom")
     name, schema = tool.get("name"), tool.get("input_schema")

@@ -145,7 +145,9 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
         asked=asked(body),
         results=_results(body),
         tokens=_size(body),
-        tools=tuple(Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools") or ()),
+        tools=tuple(
+            Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools") or () if "input_schema" in tool
+        ),
         tool_choice=CHOICES.get(choice["type"]) or f":{choice.get('name')}",
         parallel_tools=choice.get("disable_parallel_tool_use") is not True,
         schema=schema,

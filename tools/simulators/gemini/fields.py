@@ -135,7 +135,7 @@ PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def read(value: Any) -> dict[str, Any]:
-    """The request with camelCase names throughout and without nulls; raises `Refused` for an unknown name or a wrong type."""
+    """The request with camelCase names and without nulls; raises `Refused` for an unknown name or a wrong type."""
     message = _read(value, "GenerateContentRequest", "")
     assert isinstance(message, dict)  # noqa: S101
     return message
