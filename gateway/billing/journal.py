@@ -61,8 +61,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``key`` is the claim's (authorization.claim_key); ``owner`` the worker that has to finish it. ``cap`` is what the
     payer signed, ``amount`` what is asked of it, frozen when SETTLING begins; ``settled_amount`` what was paid.
-    ``payment`` and ``requirements`` are what a facilitator is sent, so that anyone can settle it. ``served`` says
-    that the caller has the answer, or most of it; ``note`` explains an end without money.
+    ``payment`` and ``requirements`` are what a facilitator is sent, so that anyone can settle it; ``job`` is its
+    queue's name for the settlement. ``note`` explains an end without money, ``payers_fault`` whose fault that was.
     """
 
     key: bytes
@@ -83,8 +83,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: Decimal | None = None
     settled_amount: int | None = None
     transaction: str = ""
-    served: bool = False
+    job: str = ""
     note: str = ""
+    payers_fault: bool = False
     usage: dict[str, Any] = {}
 
     @property
@@ -115,7 +116,7 @@ class Standing(msgspec.Struct, frozen=True):
         if entry.state is State.SETTLED:
             debt = max(Decimal(0), self.debt - entry.amount_usd) if entry.upfront else self.debt
             return Standing(self.settled + entry.amount_usd, debt)
-        if entry.state is State.FAILED and not entry.upfront:
+        if entry.state is State.FAILED and entry.payers_fault and not entry.upfront:
             return Standing(self.settled, self.debt + entry.amount_usd)
         return self
 

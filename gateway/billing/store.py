@@ -13,8 +13,11 @@ class StoreUnavailableError(Exception):
 class Store(Protocol):
     """Shared by all workers that take payments for one payee. Every method is one atomic, durable transaction.
 
-    Each may raise StoreUnavailableError.
+    Each may raise StoreUnavailableError. ``owner`` names this worker in the entries that it claims.
     """
+
+    @property
+    def owner(self) -> str: ...
 
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         """Enter a RESERVED payment; raises ClaimRefusedError."""

@@ -86,7 +86,7 @@ def test_one_request_passes_however_large() -> None:
 
 
 def test_a_debtor_pays_upfront_until_the_debt_is_worked_off() -> None:
-    failed = entry(state=State.FAILED, amount=5 * 10**18)
+    failed = entry(state=State.FAILED, amount=5 * 10**18, payers_fault=True)
     owing = Standing(settled=Decimal(3)).after(failed)
     assert owing == Standing(settled=Decimal(3), debt=Decimal("0.5"))
     with pytest.raises(PayerOwesError):
@@ -96,4 +96,5 @@ def test_a_debtor_pays_upfront_until_the_debt_is_worked_off() -> None:
     assert owing.after(paid) == Standing(settled=Decimal(4))
     assert owing.after(msgspec.structs.replace(paid, upfront=False)).debt == Decimal("0.5")
     assert owing.after(entry(state=State.WAIVED)) == owing
-    assert owing.after(entry(state=State.FAILED, upfront=True, amount=1)) == owing
+    assert owing.after(entry(state=State.FAILED, upfront=True, amount=1, payers_fault=True)) == owing
+    assert owing.after(msgspec.structs.replace(failed, payers_fault=False)) == owing

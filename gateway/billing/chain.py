@@ -1,0 +1,181 @@
+"""What the chain itself says, over JSON-RPC: a payer's funds, used nonces, transfers (facts/x402.md 4 rows 6, 20)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from gateway.billing import eip712, evm
+from gateway.billing.definitions import Definitions, Network, Token
+from gateway.billing.journal import Entry
+from gateway.keccak import keccak256
+
+_SECONDS = 8.0
+_SLACK_BLOCKS = 300
+
+_TRANSFER = evm.as_hex(keccak256(b"Transfer(address,address,uint256)"))
+
+
+def _selector(signature: str) -> bytes:
+    return keccak256(signature.encode())[:4]
+
+
+_BALANCE = _selector("balanceOf(address)")
+_ALLOWANCE = _selector("allowance(address,address)")
+_AUTHORIZATION_STATE = _selector("authorizationState(address,bytes32)")
+_NONCE_BITMAP = _selector("nonceBitmap(address,uint256)")
+_DOMAIN_SEPARATOR = _selector("DOMAIN_SEPARATOR()")
+_NONCES = _selector("nonces(address)")
+
+Call = tuple[str, list[Any]]
+
+
+class ChainUnavailableError(Exception):
+    """The RPC endpoint gave no usable answer; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """Atomic units: what a payer has, and what Permit2 may take of it."""
+
+    balance: int
+    allowance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    transaction: str
+    amount: int
+
+
+class Chain:
+    """Reads one network through ``url``. ``session`` stays its owner's."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, definitions: Definitions) -> None:
+        self._session = session
+        self._url = url
+        self._definitions = definitions
+        self._permit2 = evm.address(definitions.contracts.permit2)
+        self._chain_id: int | None = None
+
+    async def knows(self, network: Network) -> bool:
+        """Whether the endpoint is one of this network."""
+        if self._chain_id is None:
+            self._chain_id = int(_text((await self._ask([("eth_chainId", [])]))[0]), 16)
+        return self._chain_id == network.chain_id
+
+    async def has_code(self, account: bytes) -> bool:
+        """Whether an account is a contract, or has delegated to one (EIP-7702)."""
+        code = (await self._ask([("eth_getCode", [evm.as_hex(account), "latest"])]))[0]
+        return _text(code) != "0x0"
+
+    async def funds(self, token: Token, payer: bytes) -> Funds:
+        address = evm.address(token.address)
+        balance, allowance = await self._ask(
+            [
+                _eth_call(address, _BALANCE + evm.word(payer)),
+                _eth_call(address, _ALLOWANCE + evm.word(payer) + evm.word(self._permit2)),
+            ]
+        )
+        return Funds(int(_text(balance), 16), int(_text(allowance), 16))
+
+    async def takes_permits(self, token: Token) -> bool:
+        """Whether a token really has EIP-2612 with the domain that we know it by."""
+        address = evm.address(token.address)
+        chain_id = self._definitions.network(token).chain_id
+        expected = eip712.token_domain(token.name, token.version, chain_id, address)
+        try:
+            domain, _ = await self._ask(
+                [_eth_call(address, _DOMAIN_SEPARATOR), _eth_call(address, _NONCES + evm.word(b""))]
+            )
+        except ChainUnavailableError:
+            return False
+        return _text(domain) == evm.as_hex(expected)
+
+    async def nonce_used(self, entry: Entry) -> bool:
+        """Whether the payment's nonce can never settle any more: used, or cancelled by the payer."""
+        contract, payer, nonce = entry.key[8:28], entry.key[28:48], int.from_bytes(entry.key[48:], "big")
+        if contract == self._permit2:
+            data = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8)
+            bitmap = int(_text((await self._ask([_eth_call(contract, data)]))[0]), 16)
+            return bool(bitmap >> (nonce & 0xFF) & 1)
+        data = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce)
+        return bool(int(_text((await self._ask([_eth_call(contract, data)]))[0]), 16))
+
+    async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
+        """The payment in ``transaction``; None while it is not mined, or when it is not in there.
+
+        Its nonce must be in the call's data, so that no other payment of the same payer can stand for it.
+        """
+        try:
+            name = evm.as_hex(evm.bytes32(transaction))
+        except ValueError:
+            return None
+        receipt, sent = await self._ask([("eth_getTransactionReceipt", [name]), ("eth_getTransactionByHash", [name])])
+        if not isinstance(receipt, dict) or not isinstance(sent, dict) or receipt.get("status") != "0x1":
+            return None
+        if entry.key[48:].hex() not in str(sent.get("input") or sent.get("data") or ""):
+            return None
+        token, payer, payee = _parties(entry)
+        for event in receipt.get("logs", ()):
+            topics = [str(topic).lower() for topic in event.get("topics", ())]
+            if str(event.get("address")).lower() == token and topics == [_TRANSFER, payer, payee]:
+                return Transfer(name, int(event["data"], 16))
+        return None
+
+    async def find(self, entry: Entry) -> Transfer | None:
+        """The payment among the transfers of its payer to its payee since it can have been signed."""
+        network = self._definitions.networks[entry.asset.partition("/")[0]]
+        latest = int(_text((await self._ask([("eth_blockNumber", [])]))[0]), 16)
+        window = self._definitions.deadlines.furthest_seconds // network.block_seconds + _SLACK_BLOCKS
+        token, payer, payee = _parties(entry)
+        criteria = {
+            "address": token,
+            "topics": [_TRANSFER, payer, payee],
+            "fromBlock": hex(max(0, latest - window)),
+            "toBlock": "latest",
+        }
+        logs = (await self._ask([("eth_getLogs", [criteria])]))[0]
+        for event in reversed(logs if isinstance(logs, list) else []):
+            if (found := await self.transfer(entry, str(event.get("transactionHash")))) is not None:
+                return found
+        return None
+
+    async def _ask(self, calls: Sequence[Call]) -> list[Any]:
+        """The results of a batch, in order."""
+        requests = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+            for number, (method, parameters) in enumerate(calls)
+        ]
+        try:
+            async with self._session.post(
+                self._url,
+                data=msgspec.json.encode(requests),
+                headers={"Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                answers = msgspec.json.decode(await response.read())
+            results = {answer["id"]: answer["result"] for answer in answers}
+            return [results[number] for number in range(len(calls))]
+        except (TimeoutError, aiohttp.ClientError, msgspec.DecodeError, KeyError, TypeError) as error:
+            raise ChainUnavailableError(f"{calls[0][0]}: {type(error).__name__}") from None
+
+
+def _eth_call(contract: bytes, data: bytes) -> Call:
+    return "eth_call", [{"to": evm.as_hex(contract), "data": evm.as_hex(data)}, "latest"]
+
+
+def _parties(entry: Entry) -> tuple[str, str, str]:
+    """Token as an address, payer and payee as topics, all in lower case."""
+    token = entry.asset.partition("/")[2].lower()
+    payee = evm.address(entry.requirements["payTo"])
+    return token, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ChainUnavailableError("an answer is not hexadecimal")
+    return value if len(value) > 2 else "0x0"

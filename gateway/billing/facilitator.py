@@ -1,0 +1,210 @@
+"""The facilitator over HTTP: what it supports, whether a payment is good, and settling it (facts/x402.md 1.5, 2.3).
+
+Only an answer that says so in x402's own words is a refusal; everything else leaves a settlement's outcome unknown.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from gateway.billing import capabilities
+from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
+from gateway.billing.definitions import Definitions
+from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
+from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
+"""Headers for a call, by method and path: hosted facilitators want a fresh token for each."""
+
+_NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
+_MAX_ANSWER = 1 << 20
+
+
+class FacilitatorUnavailableError(Exception):
+    """No usable answer; says why."""
+
+
+class _Job(msgspec.Struct, rename="camel"):
+    job_id: str
+    status: str
+    result: SettleResponse | None = None
+
+
+class _JobAnswer(msgspec.Struct, rename="camel"):
+    payment_job: _Job
+
+
+class Facilitator:
+    """One facilitator. ``session`` stays its owner's."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        definitions: Definitions,
+        headers: HeaderProvider | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._session = session
+        self._definitions = definitions
+        self._times = definitions.facilitator
+        self._headers = headers
+        self._queues = False
+        self._takes_data = True
+
+    async def supported(self) -> Capabilities:
+        """Raises FacilitatorUnavailableError when it cannot be had or used."""
+        status, body = await self._call("GET", "/supported", None, self._times.verify_seconds)
+        if status != 200:
+            raise FacilitatorUnavailableError(f"/supported answered {status}")
+        try:
+            return capabilities.read(msgspec.json.decode(body, type=Supported), self._definitions)
+        except (msgspec.DecodeError, UnusableFacilitatorError) as error:
+            raise FacilitatorUnavailableError(f"/supported: {error}") from None
+
+    async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
+        """The verdict. Asked once more when the facilitator breaks; raises FacilitatorUnavailableError after that."""
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(FacilitatorUnavailableError),
+            stop=stop_after_attempt(2),
+            wait=wait_fixed(self._times.poll_seconds),
+            reraise=True,
+        )
+        return await attempts(self._verify, payment, requirements)
+
+    async def _verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
+        body = _body(payment, requirements)
+        status, answer = await self._call("POST", "/verify", body, self._times.verify_seconds)
+        verdict = _decode(answer, VerifyResponse)
+        if verdict is None or (verdict.is_valid and status != 200):
+            raise FacilitatorUnavailableError(f"/verify answered {status}")
+        return verdict
+
+    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
+        """Settle once. ``usage`` is OpenGradient's usageMetadata, sent only to a facilitator that queues jobs."""
+        body = _body(payment, requirements)
+        if usage and self._queues:
+            body["usageMetadata"] = usage
+        try:
+            status, answer = await self._call("POST", "/settle", body, self._times.settle_seconds)
+        except FacilitatorUnavailableError as error:
+            return Unknown(str(error))
+        if status == 202 and (queued := _decode(answer, _JobAnswer)) is not None:
+            self._queues = True
+            return await self.follow(queued.payment_job.job_id)
+        return _outcome(_decode(answer, SettleResponse), status, requirements)
+
+    async def follow(self, job: str) -> Outcome:
+        """What became of a queued settlement, waiting for it (facts/x402.md 2.3)."""
+        unknown = Unknown("the settlement is queued", job=job)
+        try:
+            async with asyncio.timeout(self._times.job_seconds):
+                while True:
+                    if (outcome := await self._look_at(job)) is not None:
+                        return outcome
+                    await asyncio.sleep(self._times.poll_seconds)
+        except TimeoutError:
+            return unknown
+        except FacilitatorUnavailableError as error:
+            return Unknown(str(error), job=job)
+
+    async def _look_at(self, job: str) -> Outcome | None:
+        """None while the job is under way."""
+        status, answer = await self._call("GET", f"/settle/{job}", None, self._times.verify_seconds)
+        wrapped = _decode(answer, _JobAnswer)
+        state = wrapped.payment_job if wrapped is not None else _decode(answer, _Job)
+        if status == 404:
+            return Unknown("the facilitator has forgotten the settlement")
+        if state is None:
+            raise FacilitatorUnavailableError(f"/settle/{{job}} answered {status}")
+        if state.status not in {"succeeded", "failed"}:
+            return None
+        if state.result is None:
+            return Unknown(f"the settlement job {state.status} without a result")
+        return _outcome(state.result, 200, {})
+
+    async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
+        """Hand hashes and signature of an answer to OpenGradient's batch; never the prompt or the answer.
+
+        A facilitator that knows no such endpoint is not asked again. Raises FacilitatorUnavailableError.
+        """
+        if not self._takes_data:
+            return
+        headers = {
+            "X-SETTLEMENT-TYPE": kind,
+            "X-SETTLEMENT-DATA": base64.b64encode(msgspec.json.encode(data)).decode(),
+        }
+        status, _ = await self._call("POST", "/settle_data", {}, self._times.verify_seconds, headers)
+        if status in {404, 405, 501}:
+            self._takes_data = False
+            log.info("settlement data is not taken here", extra={"status": status})
+        elif status >= 300:
+            raise FacilitatorUnavailableError(f"/settle_data answered {status}")
+
+    async def _call(
+        self, method: str, path: str, body: dict[str, Any] | None, seconds: float, more: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json", **(more or {})}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            if self._headers is not None:
+                headers.update(await self._headers(method, path))
+            async with self._session.request(
+                method,
+                self.url + path,
+                data=None if body is None else msgspec.json.encode(body),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=seconds),
+                allow_redirects=False,
+            ) as response:
+                return response.status, await _read(response)
+        except TimeoutError:
+            raise FacilitatorUnavailableError(f"{path.split('/')[1]}: no answer within {seconds:g} s") from None
+        except aiohttp.ClientError as error:
+            raise FacilitatorUnavailableError(f"{path.split('/')[1]}: {type(error).__name__}") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > _MAX_ANSWER:
+            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_ANSWER} bytes")
+    return bytes(body)
+
+
+def _body(payment: dict[str, Any], requirements: dict[str, Any]) -> dict[str, Any]:
+    return {"x402Version": VERSION, "paymentPayload": payment, "paymentRequirements": requirements}
+
+
+def _decode(answer: bytes, form: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(answer, type=form)
+    except msgspec.DecodeError:
+        return None
+
+
+def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
+    """A typed negative counts at any status, a success only at 200 and for the network that was asked for."""
+    if response is None or (response.success and status != 200):
+        return Unknown(f"settle answered {status}")
+    if response.success:
+        if response.network != requirements.get("network", response.network):
+            return Unknown(f"settle answered for {response.network}", transaction=response.transaction)
+        amount = response.amount or ""
+        return Settled(response.transaction, int(amount) if amount.isdecimal() else None)
+    reason = response.error_reason or "settlement_failed"
+    if reason in _NOT_FINAL:
+        return Unknown(reason, transaction=response.transaction)
+    return Refused(reason, response.error_message or "", response.transaction)

@@ -1,0 +1,176 @@
+"""Lets paid requests in: quote, claim and verify, in the order of facts/x402.md 1.10."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gateway.billing import authorization, eip2612, x402
+from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.claims import AlreadyClaimedError, Claim, ClaimPolicy, ExposureExceededError, PayerOwesError
+from gateway.billing.estimate import Estimate, Estimator
+from gateway.billing.facilitator import FacilitatorUnavailableError
+from gateway.billing.journal import UNFINISHED, Entry, State
+from gateway.billing.paid import Desk, X402Payment
+from gateway.billing.payment import Order
+from gateway.billing.quote import Quoter
+from gateway.billing.receipt import withheld
+from gateway.billing.refusals import (
+    in_flight,
+    malformed,
+    outcome_unknown,
+    payment_required,
+    too_much_unsettled,
+    unavailable,
+)
+from gateway.billing.store import StoreUnavailableError
+from gateway.billing.terms import PaymentTerms
+from gateway.billing.verification import Verifier
+from gateway.billing.x402 import MalformedPaymentError
+from gateway.openai_api.errors import GatewayError
+
+_NOTHING_PAID = f"{x402.PAYMENT_SIGNATURE} header is required"
+_VERSION_1 = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
+
+
+class _OwesError(RefusedPaymentError):
+    """Answered with upfront offers only."""
+
+
+class Gate:
+    """Decides on one request after another. ``policy`` limits what one payer may have open."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        quoter: Quoter,
+        estimator: Estimator,
+        verifier: Verifier,
+        policy: ClaimPolicy,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._desk = desk
+        self._definitions = desk.definitions
+        self._quoter = quoter
+        self._estimator = estimator
+        self._verifier = verifier
+        self._policy = policy
+        self._clock = clock
+
+    async def admit(self, order: Order) -> X402Payment:
+        """The verified payment of ``order``; raises GatewayError with the status that facts/x402.md 1.11 gives it."""
+        estimate = self._estimator.estimate(order)
+        header = order.headers.get(x402.PAYMENT_SIGNATURE.lower())
+        if header is None:
+            v1 = x402.V1_PAYMENT.lower() in order.headers
+            raise self._offer(order, estimate, "payment_required", _VERSION_1 if v1 else _NOTHING_PAID)
+        try:
+            return await self._admit(order, estimate, header)
+        except MalformedPaymentError as error:
+            raise malformed(str(error)) from None
+        except RefusedPaymentError as error:
+            raise self._offer(
+                order, estimate, error.reason, str(error), upfront_only=isinstance(error, _OwesError)
+            ) from None
+        except FacilitatorUnavailableError as error:
+            raise unavailable(f"The payment cannot be verified now: {error}") from None
+        except StoreUnavailableError as error:
+            raise unavailable(f"The payment cannot be recorded now: {error}") from None
+
+    def _offer(
+        self, order: Order, estimate: Estimate, code: str, message: str, *, upfront_only: bool = False
+    ) -> GatewayError:
+        required = self._quoter.required(
+            order.resource_url, estimate.usd, message, self._clock(), stream=order.stream, upfront_only=upfront_only
+        )
+        return payment_required(required, code)
+
+    async def _admit(self, order: Order, estimate: Estimate, header: str) -> X402Payment:
+        wire, now, contracts = self._definitions.wire, self._clock(), self._definitions.contracts
+        payment = x402.read_payment(header, max_bytes=wire.payment_header_bytes, max_depth=wire.json_depth)
+        signed = authorization.read(payment.payload)
+        terms = self._quoter.accept(payment.accepted, payment.resource, order.path, now)
+        self._check_quote(order, estimate, terms)
+        authorization.check(signed, terms, contracts, self._definitions.deadlines, now)
+        permit = eip2612.read_permit(payment.extensions, signed, terms, contracts)
+        if not authorization.signed_by_payer(signed, terms, contracts):
+            await self._verifier.check_contract_account(signed, terms)
+        entry = self._entry(order, signed, terms, permit)
+        claim = await self._claim(entry)
+        if terms.upfront:
+            return await self._admit_upfront(order, terms, entry, estimate.output_limit)
+        try:
+            await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
+        except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
+            await self._desk.store.move(entry.key, State.RELEASED, note=str(error))
+            raise
+        entry = await self._desk.store.move(entry.key, State.VERIFIED, State.SERVING)
+        return X402Payment(self._desk, order, terms, entry, estimate.output_limit, credit=False)
+
+    def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
+        """The amount is enough for this request, whatever request it was quoted for (facts/x402.md 4 rows 14, 16)."""
+        if not self._quoter.covers(terms, estimate.usd):
+            raise RefusedPaymentError("quote_too_small", "This request can cost more than what was quoted.")
+        if terms.scheme == "exact" and order.stream and not terms.upfront:
+            raise RefusedPaymentError("payment_flow_mismatch", "A stream is paid by upto, or by exact upfront.")
+
+    def _entry(self, order: Order, signed: Authorization, terms: PaymentTerms, permit: dict[str, Any] | None) -> Entry:
+        """The claim, with everything that it takes to settle it."""
+        requirements = msgspec.to_builtins(terms.requirements)
+        payment = {
+            "x402Version": x402.VERSION,
+            "payload": signed.payload,
+            "accepted": requirements,
+            "resource": {"url": order.resource_url},
+        }
+        if permit is not None:
+            payment["extensions"] = {x402.EIP2612_EXTENSION: permit}
+        return Entry(
+            key=authorization.claim_key(signed, terms, self._definitions.contracts),
+            owner=self._desk.store.owner,
+            payer=signed.payer,
+            asset=terms.asset,
+            scheme=terms.scheme,
+            cap=terms.amount,
+            cap_usd=terms.amount_usd,
+            rate=terms.rate,
+            deadline=signed.deadline,
+            payment=payment,
+            requirements=requirements,
+            upfront=terms.upfront,
+        )
+
+    async def _claim(self, entry: Entry) -> Claim:
+        try:
+            return await self._desk.store.claim(entry, self._policy)
+        except AlreadyClaimedError as error:
+            if error.state in UNFINISHED:
+                raise in_flight(error.state) from None
+            raise RefusedPaymentError("payment_already_used", "This payment was used for another request.") from None
+        except PayerOwesError:
+            raise _OwesError(
+                "upfront_required", "Earlier answers were not paid; until they are, payments are taken upfront."
+            ) from None
+        except ExposureExceededError as error:
+            raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
+
+    async def _admit_upfront(
+        self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
+    ) -> X402Payment:
+        """Settled before the work, or covered by what an earlier upfront payment bought in vain."""
+        if await self._desk.store.take_credit(entry.payer, entry.asset, entry.cap):
+            try:
+                await self._verifier.verify(entry, terms, Claim(0), sponsored=True)
+            except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
+                await self._desk.store.add_credit(entry.payer, entry.asset, entry.cap)
+                await self._desk.store.move(entry.key, State.RELEASED, note=str(error))
+                raise
+            entry = await self._desk.store.move(entry.key, State.VERIFIED, State.SERVING)
+            return X402Payment(self._desk, order, terms, entry, output_limit, credit=True)
+        entry = await self._desk.settlements.settle(entry.key, amount=terms.amount)
+        if entry.state is State.PENDING:
+            raise outcome_unknown()
+        if entry.state is State.FAILED:
+            raise withheld(entry)
+        return X402Payment(self._desk, order, terms, entry, output_limit, credit=False)

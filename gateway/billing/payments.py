@@ -1,0 +1,236 @@
+"""Payments over x402: everything of billing put together, with what has to go on in the background."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from gateway.billing import definitions as measured
+from gateway.billing import evm
+from gateway.billing.capabilities import Capabilities
+from gateway.billing.chain import Chain
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import Definitions
+from gateway.billing.estimate import Estimator
+from gateway.billing.evidence import Evidence
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
+from gateway.billing.gate import Gate
+from gateway.billing.journal import Entry, State
+from gateway.billing.paid import Desk, X402Payment
+from gateway.billing.payment import Order
+from gateway.billing.price_feed import COINGECKO, PriceFeed
+from gateway.billing.quote import Quoter
+from gateway.billing.refusals import payment_required
+from gateway.billing.settlement import Settlements
+from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.store import Store, StoreUnavailableError
+from gateway.billing.unpaid import payments_unavailable
+from gateway.billing.verification import Verifier
+from gateway.catalog import Catalog
+from gateway.openai_api.errors import GatewayError
+
+log = logging.getLogger(__name__)
+
+_ASK_AGAIN_SECONDS = 1.0
+_START_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSettings:
+    """What an operator tells of payments at run time; everything else is in the definitions.
+
+    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the store's file.
+    ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
+    """
+
+    payee: str
+    facilitator_url: str
+    journal: Path
+    mac_key: bytes = field(repr=False)
+    max_usd: Decimal | None = None
+    rpc_url: str | None = field(default=None, repr=False)
+    price_url: str = COINGECKO
+    price_key: str | None = field(default=None, repr=False)
+    tee_id: str = ""
+    testnets: bool = False
+    headers: HeaderProvider | None = None
+
+    def problems(self) -> list[str]:
+        """Why no payment could ever be taken with these; empty when it can."""
+        problems = []
+        try:
+            if not any(evm.address(self.payee)):
+                problems.append("the payee is the zero address")
+        except ValueError:
+            problems.append("the payee is not an address")
+        if not self.facilitator_url.startswith(("https://", "http://")):
+            problems.append("the facilitator is not an http or https URL")
+        if self.max_usd is not None and self.max_usd <= 0:
+            problems.append("the most that a request may cost is not above zero")
+        return problems
+
+
+class X402Payments:
+    """Implements Payments. Use ``open`` and, at the end, ``close``."""
+
+    def __init__(
+        self,
+        settings: PaymentSettings,
+        catalog: Catalog,
+        store: Store,
+        session: aiohttp.ClientSession,
+        definitions: Definitions,
+    ) -> None:
+        self._definitions = definitions
+        self._store = store
+        self._session = session
+        max_usd = settings.max_usd or definitions.quotes.max_usd
+        self._facilitator = Facilitator(session, settings.facilitator_url, definitions, settings.headers)
+        self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
+        self._feed = PriceFeed(session, definitions, url=settings.price_url, api_key=settings.price_key)
+        self._capabilities: Capabilities | None = None
+        self._asked_at = 0.0
+        self._why_none = "the facilitator has not been asked yet"
+        self._quoter = Quoter(
+            definitions,
+            self._feed,
+            self._fresh_capabilities,
+            payee=settings.payee,
+            mac_key=settings.mac_key,
+            max_usd=max_usd,
+            testnets=settings.testnets,
+        )
+        evidence = Evidence(self._chain, definitions)
+        self.settlements = Settlements(store, self._facilitator, evidence, definitions)
+        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id)
+        self._gate = Gate(
+            desk,
+            self._quoter,
+            Estimator(catalog, max_usd),
+            Verifier(self._facilitator, self._chain),
+            ClaimPolicy(definitions.exposure, funds_known=self._chain is not None),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, settings: PaymentSettings, catalog: Catalog, definitions: Definitions | None = None) -> Self:
+        """Starts taking payments: takes over what the last worker left, asks facilitator and price source.
+
+        Either may be away: they are asked again in the background, and until they answer ``reasons`` says so. Raises
+        StoreUnavailableError for a journal that cannot be written.
+        """
+        definitions = definitions or await asyncio.to_thread(measured.bundled)
+        store = await SqliteStore.open(settings.journal)
+        session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        payments = cls(settings, catalog, store, session, definitions)
+        begun = [
+            payments._repeat(payments._sweep, lambda: definitions.settlement.sweep_seconds),
+            payments._repeat(payments._ask_facilitator, payments._asking_pause),
+            payments._repeat(payments._feed.refresh, lambda: definitions.prices.refresh_seconds),
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await asyncio.gather(*(first.wait() for first in begun))
+        return payments
+
+    async def close(self, seconds: float = 30.0) -> None:
+        """Settle what is under way; what does not end in time is in the journal and resumed by the next worker."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if left := await self.settlements.drain(seconds):
+            log.warning("settlements left to the next worker", extra={"left": left})
+        await self._store.close()
+        await self._session.close()
+
+    async def admit(self, order: Order) -> X402Payment:
+        """A request that is cancelled while its payment is being verified releases it."""
+        if reasons := self.reasons():
+            raise payments_unavailable(reasons)
+        admission = asyncio.create_task(self._gate.admit(order))
+        try:
+            return await asyncio.shield(admission)
+        except asyncio.CancelledError:
+            self.settlements.detach(_release(admission))
+            raise
+
+    def challenge(self, resource_url: str) -> GatewayError:
+        if reasons := self.reasons():
+            return payments_unavailable(reasons)
+        error = "This body is too large to be read unpaid; it is quoted at the most that a request may cost."
+        required = self._quoter.required(resource_url, None, error, time.time(), stream=True)
+        return payment_required(required, "payment_required")
+
+    def reasons(self) -> list[str]:
+        if self._fresh_capabilities() is None:
+            return [self._why_none]
+        if not self._quoter.available():
+            return ["no token that the facilitator settles has a price"]
+        return []
+
+    def _fresh_capabilities(self) -> Capabilities | None:
+        age = time.monotonic() - self._asked_at
+        return self._capabilities if age <= self._definitions.facilitator.supported_stale_seconds else None
+
+    async def _ask_facilitator(self) -> None:
+        try:
+            self._capabilities = await self._facilitator.supported()
+            self._asked_at = time.monotonic()
+        except FacilitatorUnavailableError as error:
+            self._why_none = f"the facilitator is not usable: {error}"
+            log.warning("facilitator not usable", extra={"reason": str(error)})
+
+    def _asking_pause(self) -> float:
+        known = self._fresh_capabilities() is not None
+        return self._definitions.facilitator.supported_refresh_seconds if known else _ASK_AGAIN_SECONDS
+
+    async def _sweep(self) -> None:
+        """End what nobody looks after any more: settle what was served, give back the rest."""
+        now = time.time()
+        try:
+            for entry in await self._store.adopt(now):
+                await self._end(entry)
+            await self._store.prune(now - self._definitions.settlement.retain_seconds)
+        except StoreUnavailableError as error:
+            log.warning("journal not swept", extra={"reason": str(error)})
+
+    async def _end(self, entry: Entry) -> None:
+        log.warning("orphaned payment", extra={"payment": entry.id, "state": entry.state.value})
+        match entry.state:
+            case State.RESERVED | State.VERIFIED:
+                await self._store.move(entry.key, State.RELEASED, note="its worker was lost before the work")
+            case State.SERVING:
+                await self._store.move(
+                    entry.key, State.WAIVED, note="its worker was lost before the answer was complete"
+                )
+            case _:
+                self.settlements.resume(entry)
+
+    def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> asyncio.Event:
+        """Do ``work`` for ever; the event is set when it was done once."""
+        first = asyncio.Event()
+
+        async def forever() -> None:
+            while True:
+                await work()
+                first.set()
+                await asyncio.sleep(pause())
+
+        self._tasks.append(asyncio.create_task(forever()))
+        return first
+
+
+async def _release(admission: asyncio.Task[X402Payment]) -> None:
+    """Nobody waits for this admission any more."""
+    try:
+        payment = await admission
+    except GatewayError:
+        return
+    await payment.release("client_left")

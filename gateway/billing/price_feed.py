@@ -1,0 +1,199 @@
+"""USD prices of tokens that have a market, from CoinGecko (facts/x402.md 5; 4 row 13).
+
+One number for a thinly traded token can be moved by anybody. A reading is believed inside the token's band and within
+one step of the last one; further away only when several readings in a row agree. Without a fresh believed reading
+there is no price, never an old constant: the token is then not offered.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import msgspec
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from gateway.billing.definitions import Definitions, Feed, PriceTimes, Token
+
+log = logging.getLogger(__name__)
+
+COINGECKO = "https://api.coingecko.com/api/v3"
+
+_ATTEMPTS = 3
+_SECONDS = 10.0
+_LONGEST_WAIT = 60.0
+
+
+class PriceUnavailableError(Exception):
+    """A reading that could not be had or is not believed; ``retry_after`` in seconds where the source said so."""
+
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+class _ThrottledError(PriceUnavailableError):
+    """Worth asking again after a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A believed price: USD per whole token, when it was read and when the source last saw it change."""
+
+    usd: Decimal
+    read_at: float
+    source_time: float | None = None
+
+
+class Believed:
+    """Decides which readings of one token are believed."""
+
+    def __init__(self, feed: Feed, times: PriceTimes) -> None:
+        self._feed = feed
+        self._times = times
+        self._last: Reading | None = None
+        self._outliers: list[Decimal] = []
+
+    def take(self, reading: Reading) -> None:
+        """Raises PriceUnavailableError when ``reading`` is not believed, which leaves the last one standing."""
+        feed = self._feed
+        if not feed.lowest_usd <= reading.usd <= feed.highest_usd:
+            raise PriceUnavailableError(f"{reading.usd} is outside {feed.lowest_usd}..{feed.highest_usd} USD")
+        if reading.source_time is not None and reading.read_at - reading.source_time > self._times.source_stale_seconds:
+            raise PriceUnavailableError("the source's own price is too old")
+        if self._last is not None and not self._near(reading.usd, self._last.usd):
+            self._outliers = [usd for usd in self._outliers if self._near(usd, reading.usd)] + [reading.usd]
+            if len(self._outliers) < self._times.confirmations:
+                raise PriceUnavailableError(
+                    f"{reading.usd} is too far from {self._last.usd} USD to be believed at once"
+                )
+        self._last, self._outliers = reading, []
+
+    def current(self, now: float) -> Reading | None:
+        """The last believed reading, as long as it is fresh."""
+        if self._last is None or now - self._last.read_at > self._times.stale_seconds:
+            return None
+        return self._last
+
+    def _near(self, usd: Decimal, other: Decimal) -> bool:
+        return max(usd, other) <= min(usd, other) * self._feed.largest_step
+
+
+class PriceFeed:
+    """Prices of all tokens of the definitions; ``run`` keeps those with a feed fresh. ``clock`` is Unix time."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        definitions: Definitions,
+        *,
+        url: str = COINGECKO,
+        api_key: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._times = definitions.prices
+        self._clock = clock
+        self._feeds: dict[str, tuple[Token, Feed]] = {
+            token.id: (token, token.feed) for token in definitions.tokens.values() if token.feed is not None
+        }
+        self._believed = {name: Believed(feed, definitions.prices) for name, (_, feed) in self._feeds.items()}
+        self._headers = {"Accept": "application/json"}
+        if api_key:
+            professional = "pro-api.coingecko.com" in self._url
+            self._headers["x-cg-pro-api-key" if professional else "x-cg-demo-api-key"] = api_key
+
+    def usd(self, token: Token) -> Decimal | None:
+        """USD per whole token; None while no price can be believed."""
+        if token.usd is not None:
+            return token.usd
+        reading = self._believed[token.id].current(self._clock())
+        return None if reading is None else reading.usd
+
+    async def run(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._times.refresh_seconds)
+
+    async def refresh(self) -> None:
+        """One reading of each token; what goes wrong is logged and leaves the last one standing."""
+        for token, feed in self._feeds.values():
+            try:
+                self._believed[token.id].take(await self._read_patiently(token, feed))
+            except PriceUnavailableError as error:
+                log.warning("no price", extra={"token": token.id, "reason": str(error)})
+
+    async def _read_patiently(self, token: Token, feed: Feed) -> Reading:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(_ThrottledError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=_wait,
+            reraise=True,
+        )
+        return await attempts(self._read, token, feed)
+
+    async def _read(self, token: Token, feed: Feed) -> Reading:
+        parameters = {
+            "contract_addresses": token.address.lower(),
+            "vs_currencies": "usd",
+            "include_last_updated_at": "true",
+            "precision": "full",
+        }
+        try:
+            async with self._session.get(
+                f"{self._url}/simple/token_price/{feed.platform}",
+                params=parameters,
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _ThrottledError(f"the source cannot be reached: {type(error).__name__}") from None
+        if response.status == 429 or response.status >= 500:
+            retry_after = _seconds(response.headers.get("Retry-After"), self._clock())
+            raise _ThrottledError(f"the source answered {response.status}", retry_after)
+        if response.status != 200:
+            raise PriceUnavailableError(f"the source answered {response.status}")
+        return _parse(body, token.address.lower(), self._clock())
+
+
+class _Quote(msgspec.Struct):
+    """``usd`` stays the digits that were sent, so that it becomes a Decimal without passing through a float."""
+
+    usd: msgspec.Raw
+    last_updated_at: float | None = None
+
+
+def _parse(body: bytes, address: str, now: float) -> Reading:
+    try:
+        quote = msgspec.json.decode(body, type=dict[str, _Quote])[address]
+        usd = Decimal(bytes(quote.usd).decode())
+    except (msgspec.DecodeError, KeyError, InvalidOperation, UnicodeDecodeError):
+        raise PriceUnavailableError("the source knows no price of this token") from None
+    if not usd.is_finite() or usd <= 0:
+        raise PriceUnavailableError(f"{usd} is not a price")
+    return Reading(usd, now, quote.last_updated_at)
+
+
+def _seconds(value: str | None, now: float) -> float | None:
+    """``Retry-After``: seconds or a date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def _wait(state: RetryCallState) -> float:
+    """As long as the source asks for, else two seconds, then four."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, PriceUnavailableError) else None
+    return min(_LONGEST_WAIT, 2.0**state.attempt_number if asked is None else asked)

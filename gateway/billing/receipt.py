@@ -1,0 +1,81 @@
+"""How a payment ended, told to its payer: the answer's ``payment`` object and the PAYMENT-RESPONSE header."""
+
+from decimal import Decimal
+from typing import Any
+
+from gateway.billing import evm
+from gateway.billing.journal import Entry, State
+from gateway.billing.payment import Receipt
+from gateway.billing.x402 import PAYMENT_RESPONSE, SettleResponse, write_header
+from gateway.openai_api.errors import GatewayError
+
+PRIVATE = {"Cache-Control": "private"}
+NO_STORE = {"Cache-Control": "no-store"}
+_STATUS = {State.SETTLED: "settled", State.PENDING: "pending", State.WAIVED: "waived"}
+
+
+def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
+    """Of a payment that is SETTLED, PENDING or WAIVED; ``cost_usd`` is what the answer cost."""
+    status = _STATUS[entry.state]
+    payment: dict[str, Any] = {
+        "scheme": entry.scheme,
+        "network": _network(entry),
+        "asset": entry.requirements["asset"],
+        "payer": evm.checksummed(entry.payer),
+        "amount": str(_amount(entry)),
+        "cost_usd": f"{cost_usd:f}",
+        "rate": f"{entry.rate:f}",
+        "status": status,
+        "transaction": entry.transaction,
+        "price_basis": "maximum" if entry.scheme == "exact" else "usage",
+    }
+    return Receipt(payment=payment, headers={PAYMENT_RESPONSE: response(entry), **PRIVATE})
+
+
+def response(entry: Entry) -> str:
+    """The PAYMENT-RESPONSE value; ``settlement_pending`` is what x402 calls an outcome that is not known yet."""
+    if entry.state in {State.SETTLED, State.WAIVED}:
+        return write_header(
+            SettleResponse(
+                success=True,
+                transaction=entry.transaction,
+                network=_network(entry),
+                payer=evm.checksummed(entry.payer),
+                amount=str(_amount(entry)),
+            )
+        )
+    return write_header(
+        SettleResponse(
+            success=False,
+            transaction=entry.transaction,
+            network=_network(entry),
+            payer=evm.checksummed(entry.payer),
+            error_reason="settlement_pending" if entry.state is State.PENDING else _reason(entry),
+        )
+    )
+
+
+def withheld(entry: Entry) -> GatewayError:
+    """402 for an answer whose payment failed in the end. No new offer: this request is over, not to be paid again."""
+    return GatewayError(
+        f"The payment could not be settled ({_reason(entry)}); the answer is withheld and nothing was charged.",
+        status=402,
+        type="payment_error",
+        code=_reason(entry),
+        should_retry=False,
+        headers={PAYMENT_RESPONSE: response(entry), **NO_STORE},
+    )
+
+
+def _network(entry: Entry) -> str:
+    return entry.asset.partition("/")[0]
+
+
+def _amount(entry: Entry) -> int:
+    if entry.state is State.WAIVED:
+        return 0
+    return (entry.amount or 0) if entry.settled_amount is None else entry.settled_amount
+
+
+def _reason(entry: Entry) -> str:
+    return entry.note.partition(":")[0]

@@ -1,0 +1,81 @@
+"""The answers to a request that is not let in, by status (facts/x402.md 1.11).
+
+Only a 402 from here carries an offer. Whatever might make a client sign a second payment for one request does not.
+"""
+
+from gateway.billing.journal import State
+from gateway.billing.receipt import NO_STORE
+from gateway.billing.x402 import PAYMENT_REQUIRED, PaymentRequired, write_header
+from gateway.openai_api.errors import Fault, GatewayError
+
+_RETRY_SECONDS = 5.0
+
+
+def payment_required(required: PaymentRequired, code: str) -> GatewayError:
+    """402 with an offer: nothing was paid, or what came is not acceptable."""
+    return GatewayError(
+        required.error,
+        status=402,
+        type="payment_required",
+        code=code,
+        headers={PAYMENT_REQUIRED: write_header(required), **NO_STORE},
+    )
+
+
+def malformed(message: str) -> GatewayError:
+    """400 without an offer, so that no client signs again what it would spoil again."""
+    return GatewayError(message, code="invalid_payment", should_retry=False, headers=dict(NO_STORE))
+
+
+def in_flight(state: State) -> GatewayError:
+    """409: the same authorization is being worked for, or its settlement is not known yet."""
+    return GatewayError(
+        f"This payment is already in use ({state.value}); wait for the answer to the request that it came with.",
+        status=409,
+        type="payment_error",
+        code="payment_in_flight",
+        retry_after=_RETRY_SECONDS,
+        should_retry=False,
+        headers=dict(NO_STORE),
+    )
+
+
+def too_much_unsettled(message: str) -> GatewayError:
+    """429: as soon as the payer's earlier requests are settled, this one is welcome."""
+    return GatewayError(
+        message,
+        status=429,
+        type="rate_limit_error",
+        code="too_much_unsettled",
+        fault=Fault.POLICY,
+        retry_after=_RETRY_SECONDS,
+        headers=dict(NO_STORE),
+    )
+
+
+def unavailable(message: str) -> GatewayError:
+    """503 before any work, without an offer: the payment that came stays good."""
+    return GatewayError(
+        message,
+        status=503,
+        type="server_error",
+        code="payments_unavailable",
+        fault=Fault.GATEWAY,
+        retry_after=_RETRY_SECONDS,
+        headers=dict(NO_STORE),
+    )
+
+
+def outcome_unknown() -> GatewayError:
+    """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was."""
+    return GatewayError(
+        "The payment was sent for settlement and its outcome is not known yet. Nothing was served; what turns out to "
+        "be paid is credited to the payer's next upfront payment.",
+        status=503,
+        type="payment_error",
+        code="settlement_pending",
+        fault=Fault.GATEWAY,
+        retry_after=_RETRY_SECONDS,
+        should_retry=False,
+        headers=dict(NO_STORE),
+    )

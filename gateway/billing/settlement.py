@@ -1,0 +1,196 @@
+"""Settles each payment once, in a task that outlives its request, until the outcome is known or the deadline passes.
+
+The amount is frozen in the journal before the facilitator hears of it. What is unknown is reconciled, never priced
+anew (facts/x402.md 1.10.10, 4 rows 6, 7): the chain is asked, and the identical settlement sent again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gateway.billing.definitions import Definitions
+from gateway.billing.evidence import NONCE_SPENT, Evidence
+from gateway.billing.facilitator import Facilitator
+from gateway.billing.journal import Entry, State
+from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
+from gateway.billing.store import Store, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 1.0
+_LAST_LOOK = 30.0
+_PAYERS_FAULTS = ("insufficient_balance", "insufficient_funds", "allowance", "nonce", NONCE_SPENT)
+
+
+class _Run:
+    """One settlement under way. ``first`` is the first that can be told: an end, or that it takes longer.
+
+    ``late`` once nobody waits for its end any more.
+    """
+
+    def __init__(self) -> None:
+        self.first: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self.first.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.entry: Entry | None = None
+        self.late = False
+
+    def tell(self, entry: Entry) -> None:
+        if not self.first.done():
+            self.late = entry.state is State.PENDING
+            self.first.set_result(entry)
+
+
+class Settlements:
+    """All settlements of this process. ``clock`` is Unix time."""
+
+    def __init__(
+        self,
+        store: Store,
+        facilitator: Facilitator,
+        evidence: Evidence,
+        definitions: Definitions,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._facilitator = facilitator
+        self._evidence = evidence
+        self._times = definitions.settlement
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def settle(self, key: bytes, **fields: Any) -> Entry:
+        """Take a payment to SETTLING with ``fields``, and on; the entry once its end is known, or as PENDING.
+
+        Waits no longer than an answer may be held. The settlement goes on either way, and when the caller is
+        cancelled. Raises StoreUnavailableError when it could not be written down, which means that it did not begin.
+        """
+        run = _Run()
+        self.detach(self._begin(run, key, fields))
+        try:
+            async with asyncio.timeout(self._times.hold_seconds):
+                return await asyncio.shield(run.first)
+        except TimeoutError:
+            run.late = True
+            if run.entry is None:
+                raise StoreUnavailableError("the journal does not answer") from None
+            return msgspec.structs.replace(run.entry, state=State.PENDING)
+
+    def resume(self, entry: Entry) -> None:
+        """Go on with a SETTLING or PENDING payment of a worker that is gone."""
+        run = _Run()
+        run.late = True
+        self.detach(self._finish(run, entry, Unknown("its worker was lost", entry.transaction, entry.job)))
+
+    def detach(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` independently of any request; ``drain`` waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a detached task failed", exc_info=error)
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for what is under way; how many are left, which the next worker resumes from the journal."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    async def _begin(self, run: _Run, key: bytes, fields: dict[str, Any]) -> None:
+        try:
+            run.entry = entry = await self._store.move(key, State.SETTLING, **fields)
+        except Exception as error:
+            run.first.set_exception(error)
+            return
+        try:
+            outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
+            outcome = await self._evidence.judge(entry, outcome, first=True)
+        except Exception:
+            log.exception("settlement", extra={"payment": entry.id})
+            outcome = Unknown("the gateway failed while settling")
+        await self._finish(run, entry, outcome)
+
+    async def _finish(self, run: _Run, entry: Entry, outcome: Outcome) -> None:
+        """Reconcile until the outcome is known or nothing can change it any more."""
+        wait = 0.0 if run.late else _FIRST_RETRY
+        while isinstance(outcome, Unknown) and self._clock() < entry.deadline + _LAST_LOOK:
+            await asyncio.sleep(wait)
+            outcome = await self._again(entry, outcome)
+            if isinstance(outcome, Unknown):
+                entry = await self._note_pending(entry, outcome)
+                run.tell(entry)
+            wait = self._times.retry_seconds
+        entry = await self._conclude(entry, outcome)
+        if entry.upfront and run.late and entry.state is State.SETTLED:
+            await self._store.add_credit(entry.payer, entry.asset, entry.cap)
+        run.tell(entry)
+
+    async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:
+        """The chain's word; a queued job's; or the identical settlement once more, while its deadline allows."""
+        if (seen := await self._evidence.look(entry)) is not None:
+            return seen
+        if unknown.job:
+            outcome = await self._facilitator.follow(unknown.job)
+        elif self._clock() < entry.deadline - self._times.give_up_before_deadline_seconds:
+            outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
+        else:
+            return unknown
+        return await self._evidence.judge(entry, outcome, first=False)
+
+    async def _note_pending(self, entry: Entry, unknown: Unknown) -> Entry:
+        if entry.state is State.PENDING and (entry.transaction, entry.job) == (unknown.transaction, unknown.job):
+            return entry
+        if entry.state is State.PENDING:
+            return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
+        log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.why})
+        return await self._write(
+            entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why
+        )
+
+    async def _conclude(self, entry: Entry, outcome: Outcome) -> Entry:
+        match outcome:
+            case Settled(transaction, amount):
+                paid = entry.amount if amount is None else amount
+                note = "" if paid == entry.amount else f"{entry.amount} was asked for"
+                if note:
+                    log.error(
+                        "settled another amount", extra={"payment": entry.id, "asked": entry.amount, "paid": paid}
+                    )
+                return await self._write(
+                    entry, State.SETTLED, transaction=transaction, settled_amount=paid, note=note, job=""
+                )
+            case Refused(reason, message, transaction):
+                log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
+                fault = any(word in reason for word in _PAYERS_FAULTS)
+                note = f"{reason}: {message}"[:300] if message else reason
+                return await self._write(
+                    entry, State.FAILED, transaction=transaction, note=note, payers_fault=fault, job=""
+                )
+            case Unknown(why):
+                log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
+                return await self._write(entry, State.FAILED, note=f"unresolved: {why}")
+
+    async def _write(self, entry: Entry, state: State, **changes: Any) -> Entry:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailableError),
+            stop=stop_after_attempt(8),
+            wait=wait_exponential(0.2, max=10),
+            reraise=True,
+        )
+        return await attempts(self._store.move, entry.key, state, **changes)
+
+
+def _asking(entry: Entry) -> dict[str, Any]:
+    """The requirements with the amount that is due."""
+    return {**entry.requirements, "amount": str(entry.amount)}

@@ -1,0 +1,76 @@
+"""Whether a claimed payment is good: the facilitator's verdict, and where the chain can be read, the payer's funds."""
+
+import asyncio
+import logging
+
+from gateway.billing import evm
+from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.chain import Chain, ChainUnavailableError, Funds
+from gateway.billing.claims import Claim
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
+from gateway.billing.journal import Entry
+from gateway.billing.refusals import too_much_unsettled
+from gateway.billing.terms import PaymentTerms
+
+log = logging.getLogger(__name__)
+
+
+class Verifier:
+    """``chain`` is None without an RPC endpoint."""
+
+    def __init__(self, facilitator: Facilitator, chain: Chain | None) -> None:
+        self._facilitator = facilitator
+        self._chain = chain
+
+    async def check_contract_account(self, signed: Authorization, terms: PaymentTerms) -> None:
+        """For a signature that is not the payer's own key's: only a contract may sign otherwise (facts/x402.md 1.3).
+
+        Left to the facilitator where the chain cannot be read. Raises RefusedPaymentError.
+        """
+        try:
+            if self._chain is None or not await self._chain.knows(terms.network):
+                return
+            if not await self._chain.has_code(signed.payer):
+                raise RefusedPaymentError("invalid_signature", "The payment is not signed by its payer.")
+        except ChainUnavailableError as error:
+            log.warning("payer not looked up", extra={"reason": str(error)})
+
+    async def verify(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
+        """Raises RefusedPaymentError, FacilitatorUnavailableError, and 429 for a payer who has to wait.
+
+        ``sponsored`` when an EIP-2612 permit gives the allowance.
+        """
+        verdict, _ = await asyncio.gather(
+            self._facilitator.verify(entry.payment, entry.requirements),
+            self._check_funds(entry, terms, claim, sponsored=sponsored),
+        )
+        if not verdict.is_valid:
+            reason = verdict.invalid_reason or "verification_failed"
+            raise RefusedPaymentError(reason, f"The payment was refused: {verdict.invalid_message or reason}")
+        if verdict.payer is not None and verdict.payer.lower() != evm.as_hex(entry.payer):
+            raise FacilitatorUnavailableError("the facilitator verified another payer")
+
+    async def _check_funds(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
+        """All open payments of the payer together must be covered, this one as the last (facts/x402.md 4 row 10)."""
+        needed = claim.ahead + entry.cap
+        funds = await self._funds(entry, terms)
+        if sponsored and claim.ahead and (funds is None or funds.allowance < needed):
+            raise too_much_unsettled("An EIP-2612 permit covers one payment at a time; wait for the one before.")
+        if funds is None:
+            return
+        if funds.balance < needed:
+            raise RefusedPaymentError("insufficient_funds", "The payer's balance does not cover its open payments.")
+        if terms.method == "permit2" and not sponsored and funds.allowance < needed:
+            raise RefusedPaymentError(
+                "permit2_allowance_required", "The payer's Permit2 allowance does not cover its open payments."
+            )
+
+    async def _funds(self, entry: Entry, terms: PaymentTerms) -> Funds | None:
+        """None where the chain cannot be read."""
+        try:
+            if self._chain is None or not await self._chain.knows(terms.network):
+                return None
+            return await self._chain.funds(terms.token, entry.payer)
+        except ChainUnavailableError as error:
+            log.warning("funds not checked", extra={"payment": entry.id, "reason": str(error)})
+            return None

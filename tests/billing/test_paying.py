@@ -1,0 +1,142 @@
+"""Every way to pay, from the 402 to the balance on the chain, signed by x402's own client."""
+
+from decimal import Decimal
+
+import pytest
+
+from gateway.billing.payment import Payment, Payments
+from gateway.openai_api.errors import GatewayError
+from tests.billing.till import OPG_USD, Till, bill, order, payload_of, refusal, required, response
+from tools.chain.deployment import OPG, USDC
+from tools.chain.local_chain import LocalChain
+
+DOLLAR = 10**6
+
+
+async def test_it_implements_the_contract(shop: Till, chain: LocalChain) -> None:
+    payments: Payments = shop.payments
+    assert payments.reasons() == []
+    payment: Payment = await payments.admit(await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order()))
+    assert payment.output_limit == 1000
+    assert payment.seconds is not None
+    assert 530 < payment.seconds < 541
+    await payment.settle(bill())
+
+
+async def test_upto_in_opg_charges_the_cost_at_the_frozen_rate(shop: Till, chain: LocalChain) -> None:
+    wallet = await chain.wallet(opg=10**19, approve=True)
+    payment = await shop.admit(wallet, order(), token=OPG)
+    receipt = await payment.settle(bill("0.0012345"))
+    due = 12_345_000_000_000_000
+    assert await shop.balance(OPG) == due
+    assert receipt.payment == {
+        "scheme": "upto",
+        "network": "eip155:8453",
+        "asset": OPG.address,
+        "payer": wallet.address,
+        "amount": str(due),
+        "cost_usd": "0.0012345",
+        "rate": OPG_USD,
+        "status": "settled",
+        "transaction": receipt.payment["transaction"] if receipt.payment else "",
+        "price_basis": "usage",
+    }
+    told = response(receipt)
+    assert (told["success"], told["amount"], told["payer"]) == (True, str(due), wallet.address)
+    transfers = await chain.transfers(OPG, payer=wallet.address, payee=shop.payee)
+    assert [transfer.transaction for transfer in transfers] == [told["transaction"]]
+
+
+async def test_upto_in_usdc_rounds_up_once(shop: Till, chain: LocalChain) -> None:
+    payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    await payment.settle(bill("0.00000001"))
+    assert await shop.balance() == 1
+
+
+async def test_a_first_time_payer_needs_no_approval(shop: Till, chain: LocalChain) -> None:
+    wallet = await chain.wallet(opg=10**19)
+    paid = await shop.pay(wallet, order(), token=OPG, sponsored=True)
+    assert "eip2612GasSponsoring" in payload_of(paid)["extensions"]
+    payment = await shop.payments.admit(paid)
+    receipt = await payment.settle(bill("0.001"))
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == "settled"
+    assert await shop.balance(OPG) == 10**16
+
+
+@pytest.mark.parametrize("method", ["eip3009", "permit2"])
+async def test_exact_charges_what_was_agreed_after_the_work(shop: Till, chain: LocalChain, method: str) -> None:
+    wallet = await chain.wallet(usdc=DOLLAR, approve=method == "permit2")
+    payment = await shop.admit(wallet, order(), scheme="exact", method=method)
+    assert await shop.balance() == 0
+    receipt = await payment.settle(bill("0.001"))
+    assert receipt.payment is not None
+    assert receipt.payment["price_basis"] == "maximum"
+    assert await shop.balance() == int(receipt.payment["amount"]) > 1000
+
+
+async def test_exact_of_a_stream_is_settled_before_the_work(shop: Till, chain: LocalChain) -> None:
+    wallet = await chain.wallet(usdc=DOLLAR)
+    payment = await shop.admit(wallet, order(stream=True), scheme="exact")
+    paid = await shop.balance()
+    assert paid > 0
+    assert response_of(payment.headers)["amount"] == str(paid)
+    assert payment.seconds is None
+    assert shop.facilitator.called("verify") == []
+    receipt = await payment.settle(bill("0.001"))
+    assert receipt.payment is not None
+    assert (receipt.payment["status"], receipt.payment["amount"]) == ("settled", str(paid))
+    assert await shop.balance() == paid
+
+
+def response_of(headers: object) -> dict[str, object]:
+    from gateway.billing.payment import Receipt
+
+    assert isinstance(headers, dict)
+    return response(Receipt(headers=headers))
+
+
+async def test_without_payment_the_offer_is_quoted_from_the_request(shop: Till) -> None:
+    error = await refusal(shop.payments, order())
+    assert (error.status, error.code) == (402, "payment_required")
+    assert error.headers["Cache-Control"] == "no-store"
+    offers = required(error)["accepts"]
+    # 1000 prompt tokens at 2.00 and 1000 output tokens at 8.00 USD per million, or its replacement's if that is dearer.
+    assert Decimal(offers[1]["amount"]) / DOLLAR >= Decimal("0.01")
+    assert offers[0]["asset"] == OPG.address
+    assert Decimal(offers[0]["amount"]) == Decimal(offers[1]["amount"]) * 10**13
+
+
+async def test_a_version_1_header_is_told_what_to_do(shop: Till) -> None:
+    error = await refusal(shop.payments, order(headers={"x-payment": "eyJ9"}))
+    assert error.status == 402
+    assert "version 1 is not spoken" in required(error)["error"]
+
+
+async def test_a_malformed_header_gets_no_offer(shop: Till) -> None:
+    error = await refusal(shop.payments, order(headers={"payment-signature": "nonsense!"}))
+    assert error.status == 400
+    assert "PAYMENT-REQUIRED" not in error.headers
+
+
+async def test_an_unread_body_is_quoted_at_the_maximum(shop: Till) -> None:
+    error = shop.payments.challenge("https://gw.example/v1/chat/completions")
+    assert isinstance(error, GatewayError)
+    assert {offer["amount"] for offer in required(error)["accepts"] if offer["asset"] == USDC.address} == {"1000000"}
+
+
+async def test_an_answer_without_cost_is_free_and_uses_the_payment_up(shop: Till, chain: LocalChain) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    receipt = await (await shop.payments.admit(paid)).settle(bill("0"))
+    assert receipt.payment is not None
+    assert (receipt.payment["status"], receipt.payment["amount"]) == ("waived", "0")
+    assert shop.facilitator.called("settle") == []
+    error = await refusal(shop.payments, paid)
+    assert (error.status, error.code) == (402, "payment_already_used")
+
+
+async def test_a_dearer_answer_than_its_cap_charges_the_cap(shop: Till, chain: LocalChain) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    cap = int(payload_of(paid)["accepted"]["amount"])
+    await (await shop.payments.admit(paid)).settle(bill("0.9"))
+    assert await shop.balance() == cap
