@@ -40,12 +40,12 @@ class Signer:
 
 
 @pytest.fixture(scope="session")
-def signer() -> Signer:
+def answer_signer() -> Signer:
     return Signer()
 
 
 @pytest.fixture(scope="session")
-def other_signer() -> Signer:
+def other_answer_signer() -> Signer:
     return Signer()
 
 

@@ -34,8 +34,8 @@ ENCLAVE = AttestationDouble(MADE)
 
 
 @pytest.fixture(scope="module")
-def key(signer: Any) -> SigningKey:
-    return load_signing_key(signer.pem)
+def key(answer_signer: Any) -> SigningKey:
+    return load_signing_key(answer_signer.pem)
 
 
 def expectations(key: SigningKey | None, **changes: Any) -> Expectations:
@@ -335,11 +335,11 @@ def test_another_signers_key_is_forged(key: SigningKey) -> None:
     assert failing(document, expectations(key)) == {"signature"}
 
 
-def test_another_certificate_or_key_is_not_bound(key: SigningKey, other_signer: Any) -> None:
+def test_another_certificate_or_key_is_not_bound(key: SigningKey, other_answer_signer: Any) -> None:
     document = ENCLAVE.sign(fields(key))
     assert failing(document, expectations(key, tls_certificates=(b"other",))) == {"tls_cert"}
     assert failing(document, expectations(key, tls_certificates=(CERTIFICATE, b"other"))) == {"tls_cert"}
-    assert failing(document, expectations(load_signing_key(other_signer.pem))) == {"key_hash"}
+    assert failing(document, expectations(load_signing_key(other_answer_signer.pem))) == {"key_hash"}
 
 
 def test_an_all_zero_key_hash_is_refused_even_without_a_key(key: SigningKey) -> None:

@@ -77,11 +77,11 @@ def self_signed(tmp_path: Path) -> tuple[Path, bytes]:
 
 
 @pytest.fixture
-def front(signer: Any, tmp_path: Path) -> Iterator[Front]:
+def front(answer_signer: Any, tmp_path: Path) -> Iterator[Front]:
     pem, certificate = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    front = Front(AttestationDouble(), signer, certificate)
+    front = Front(AttestationDouble(), answer_signer, certificate)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -116,9 +116,9 @@ def options(front: Front, write: Write) -> list[str]:
 
 
 @pytest.fixture
-def exchange(signer: Any, write: Write) -> list[str]:
+def exchange(answer_signer: Any, write: Write) -> list[str]:
     choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
-    answer = {"choices": [choice], **signer.envelope(CANONICAL, "ho")}
+    answer = {"choices": [choice], **answer_signer.envelope(CANONICAL, "ho")}
     return ["--request", write("request.json", REQUEST), "--response", write("response.json", answer)]
 
 
@@ -186,12 +186,12 @@ def test_a_lie_is_named(
 
 
 def test_a_pinned_certificate_and_key_from_files(
-    front: Front, options: list[str], write: Write, other_signer: Any, capsys: pytest.CaptureFixture[str]
+    front: Front, options: list[str], write: Write, other_answer_signer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key, certificate = write("key.pem", front.signer.pem), write("cert.der", front.certificate)
     assert main(["attestation", *options, "--key", key, "--cert", certificate]) == 0
     capsys.readouterr()
-    assert main(["attestation", "--json", *options, "--key", write("other.pem", other_signer.pem)]) == 1
+    assert main(["attestation", "--json", *options, "--key", write("other.pem", other_answer_signer.pem)]) == 1
     assert failing(report(capsys)) == {"key_hash"}
     other = write("other-cert.pem", front.enclave.root.public_bytes(Encoding.PEM))
     assert main(["attestation", "--json", *options, "--cert", other]) == 1
@@ -226,10 +226,10 @@ def test_from_url_to_this_answer_came_from_this_code(
 
 
 def test_an_answer_of_another_key_is_refused(
-    options: list[str], exchange: list[str], other_signer: Any, write: Write, capsys: pytest.CaptureFixture[str]
+    options: list[str], exchange: list[str], other_answer_signer: Any, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
-    foreign = write("foreign.json", {"choices": [choice], **other_signer.envelope(CANONICAL, "ho")})
+    foreign = write("foreign.json", {"choices": [choice], **other_answer_signer.envelope(CANONICAL, "ho")})
     assert main(["answer", "--json", *options, *exchange[:3], foreign]) == 1
     assert failing(report(capsys)) == {"response.tee_id", "response.signature"}
 

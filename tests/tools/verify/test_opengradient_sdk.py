@@ -100,15 +100,15 @@ def tamper(answer: Json, chooser: random.Random) -> Json:
 
 
 @pytest.fixture(scope="module")
-def exchanges(signer: Any) -> list[Json]:
+def exchanges(answer_signer: Any) -> list[Json]:
     chooser = random.Random(114)
     made = []
     for _ in range(150):
         request = random_request(chooser)
         answer, output = random_answer(chooser)
-        envelope = signer.envelope(canonical_chat_request(request).decode(), output)
+        envelope = answer_signer.envelope(canonical_chat_request(request).decode(), output)
         response = tamper({**answer, **envelope}, chooser)
-        made.append({"request": request, "response": response, "key": signer.pem.decode()})
+        made.append({"request": request, "response": response, "key": answer_signer.pem.decode()})
     return made
 
 

@@ -34,15 +34,15 @@ NOBODY = "0x" + "00" * 20
 
 
 @pytest.fixture(scope="module")
-def document(signer: Any) -> bytes:
-    key_hash = load_signing_key(signer.pem).key_hash
+def document(answer_signer: Any) -> bytes:
+    key_hash = load_signing_key(answer_signer.pem).key_hash
     return ENCLAVE.document(tls_certificate=CERTIFICATE, app_key_hash=key_hash)
 
 
 @pytest.fixture
-def tee(signer: Any) -> RegisteredTee:
+def tee(answer_signer: Any) -> RegisteredTee:
     return RegisteredTee(
-        public_key=signer.spki,
+        public_key=answer_signer.spki,
         tls_certificate=CERTIFICATE,
         pcr_hash=PCR_HASH,
         enabled=True,
@@ -112,8 +112,8 @@ class Chain(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def rpc(signer: Any) -> Iterator[str]:
-    Chain.public_key = signer.spki
+def rpc(answer_signer: Any) -> Iterator[str]:
+    Chain.public_key = answer_signer.spki
     Chain.calls = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chain) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -123,8 +123,10 @@ def rpc(signer: Any) -> Iterator[str]:
         thread.join()
 
 
-def test_active_tees_are_read_from_the_contract(rpc: str, signer: Any) -> None:
-    assert active_tees(rpc, DEFAULT_REGISTRY) == [RegisteredTee(signer.spki, CERTIFICATE, PCR_HASH, True, NOW - 3, NOW)]
+def test_active_tees_are_read_from_the_contract(rpc: str, answer_signer: Any) -> None:
+    assert active_tees(rpc, DEFAULT_REGISTRY) == [
+        RegisteredTee(answer_signer.spki, CERTIFICATE, PCR_HASH, True, NOW - 3, NOW)
+    ]
     call = next(call for call in Chain.calls if call["method"] == "eth_call")["params"][0]
     assert call["to"] == DEFAULT_REGISTRY
     assert call["data"] == "0x" + keccak(b"getActiveTEEs(uint8)")[:4].hex() + "00" * 32

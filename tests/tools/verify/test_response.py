@@ -53,9 +53,9 @@ def verdicts(claims: list[Claim]) -> dict[str, Verdict]:
     return {claim.name: claim.verdict for claim in claims}
 
 
-def check(signer: Any, request: Json, answer: Json) -> dict[str, Verdict]:
+def check(answer_signer: Any, request: Json, answer: Json) -> dict[str, Verdict]:
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return verdicts(verify_response(load_signing_key(signer.pem), request, data))
+    return verdicts(verify_response(load_signing_key(answer_signer.pem), request, data))
 
 
 def failing(result: dict[str, Verdict]) -> set[str]:
@@ -139,16 +139,16 @@ EXCHANGES: dict[str, tuple[Json, str, Json, str]] = {
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
-def test_an_honest_answer_verifies(name: str, signer: Any) -> None:
+def test_an_honest_answer_verifies(name: str, answer_signer: Any) -> None:
     request, canonical, answer, output = EXCHANGES[name]
-    assert check(signer, request, {**answer, **signer.envelope(canonical, output)}) == ALL_PASS
+    assert check(answer_signer, request, {**answer, **answer_signer.envelope(canonical, output)}) == ALL_PASS
 
 
-def test_keepalive_spaces_before_the_json_and_hex_prefixes_are_fine(signer: Any) -> None:
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+def test_keepalive_spaces_before_the_json_and_hex_prefixes_are_fine(answer_signer: Any) -> None:
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
     for name in ("request", "output"):
         answer[f"tee_{name}_hash"] = "0x" + answer[f"tee_{name}_hash"]
-    assert check(signer, CHAT, b"   " + json.dumps(answer).encode()) == ALL_PASS
+    assert check(answer_signer, CHAT, b"   " + json.dumps(answer).encode()) == ALL_PASS
 
 
 REQUEST_CHANGES: dict[str, Json] = {
@@ -166,9 +166,9 @@ REQUEST_CHANGES: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("field", REQUEST_CHANGES)
-def test_another_request_fails_the_request_hash_alone(field: str, signer: Any) -> None:
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
-    assert failing(check(signer, {**CHAT, **REQUEST_CHANGES[field]}, answer)) == {"request_hash"}
+def test_another_request_fails_the_request_hash_alone(field: str, answer_signer: Any) -> None:
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+    assert failing(check(answer_signer, {**CHAT, **REQUEST_CHANGES[field]}, answer)) == {"request_hash"}
 
 
 @pytest.mark.parametrize(
@@ -201,43 +201,43 @@ def test_another_request_fails_the_request_hash_alone(field: str, signer: Any) -
         (["tee_output_hash"], "g" * 64, {"output_hash", "signature"}),
     ],
 )
-def test_a_changed_answer_names_the_claim(path: list[Any], value: Json, claims: set[str], signer: Any) -> None:
-    answer: Any = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+def test_a_changed_answer_names_the_claim(path: list[Any], value: Json, claims: set[str], answer_signer: Any) -> None:
+    answer: Any = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
     target = answer
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = value
-    assert failing(check(signer, CHAT, answer)) == claims
+    assert failing(check(answer_signer, CHAT, answer)) == claims
 
 
 @pytest.mark.parametrize(
     "change",
     [{"name": "forecast"}, {"arguments": '{"city":"Bonn"}'}, {"strict": True}],
 )
-def test_changed_tool_calls_fail_the_output_hash(change: Json, signer: Any) -> None:
+def test_changed_tool_calls_fail_the_output_hash(change: Json, answer_signer: Any) -> None:
     request, canonical, honest, output = EXCHANGES["tool calls, accompanying text not covered"]
-    answer = copy.deepcopy(honest) | signer.envelope(canonical, output)
+    answer = copy.deepcopy(honest) | answer_signer.envelope(canonical, output)
     answer["choices"][0]["message"]["tool_calls"][0]["function"] |= change
-    assert failing(check(signer, request, answer)) == {"output_hash"}
+    assert failing(check(answer_signer, request, answer)) == {"output_hash"}
     answer["choices"][0]["message"]["tool_calls"] = []
-    assert failing(check(signer, request, answer)) == {"output_hash"}
+    assert failing(check(answer_signer, request, answer)) == {"output_hash"}
 
 
-def test_a_completion_field_that_differs_from_the_signed_text_fails(signer: Any) -> None:
+def test_a_completion_field_that_differs_from_the_signed_text_fails(answer_signer: Any) -> None:
     request, canonical, honest, output = EXCHANGES["legacy completion"]
-    answer = {**honest, "completion": "d", **signer.envelope(canonical, output)}
-    assert failing(check(signer, request, answer)) == {"output_hash"}
+    answer = {**honest, "completion": "d", **answer_signer.envelope(canonical, output)}
+    assert failing(check(answer_signer, request, answer)) == {"output_hash"}
 
 
 @given(st.data())
-def test_every_changed_character_of_the_envelope_fails(signer: Any, data: st.DataObject) -> None:
+def test_every_changed_character_of_the_envelope_fails(answer_signer: Any, data: st.DataObject) -> None:
     """Also those that decode to the same bytes: upper-case hex, another spelling of the base64 padding bits."""
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
     field = data.draw(st.sampled_from(["tee_signature", "tee_request_hash", "tee_output_hash", "tee_id"]))
     position = data.draw(st.integers(0, len(answer[field]) - 1))
     other = data.draw(st.characters(min_codepoint=32, max_codepoint=126).filter(lambda c: c != answer[field][position]))
     answer[field] = answer[field][:position] + other + answer[field][position + 1 :]
-    assert failing(check(signer, CHAT, answer))
+    assert failing(check(answer_signer, CHAT, answer))
 
 
 @given(
@@ -247,7 +247,7 @@ def test_every_changed_character_of_the_envelope_fails(signer: Any, data: st.Dat
     st.none() | st.integers(0, 10**9),
 )
 def test_the_request_hash_is_that_of_sorted_ascii_json(
-    signer: Any, model: str, content: str, temperature: float | None, max_tokens: int | None
+    answer_signer: Any, model: str, content: str, temperature: float | None, max_tokens: int | None
 ) -> None:
     request = {"model": model, "messages": [{"role": "user", "content": content}]}
     canonical: dict[str, Json] = {**request, "temperature": 0.0 if temperature is None else temperature}
@@ -255,8 +255,8 @@ def test_the_request_hash_is_that_of_sorted_ascii_json(
         request["temperature"] = temperature  # type: ignore[assignment]
     if max_tokens is not None:
         request["max_tokens"] = canonical["max_tokens"] = max_tokens  # type: ignore[assignment]
-    envelope = signer.envelope(json.dumps(canonical, sort_keys=True), "Hallo ☀")
-    assert check(signer, request, {**text_answer(), **envelope}) == ALL_PASS
+    envelope = answer_signer.envelope(json.dumps(canonical, sort_keys=True), "Hallo ☀")
+    assert check(answer_signer, request, {**text_answer(), **envelope}) == ALL_PASS
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ def test_the_request_hash_is_that_of_sorted_ascii_json(
         (b'{"error": "secret"}', "no details"),
     ],
 )
-def test_no_answer_at_all_is_said_once(body: bytes, reason: str, signer: Any) -> None:
-    claims = verify_response(load_signing_key(signer.pem), CHAT, body)
+def test_no_answer_at_all_is_said_once(body: bytes, reason: str, answer_signer: Any) -> None:
+    claims = verify_response(load_signing_key(answer_signer.pem), CHAT, body)
     assert verdicts(claims) == {**dict.fromkeys(CLAIMS, SKIP), "output_hash": FAIL}
     detail = next(claim.detail for claim in claims if claim.verdict is FAIL)
     assert reason in detail
@@ -296,22 +296,22 @@ def test_no_answer_at_all_is_said_once(body: bytes, reason: str, signer: Any) ->
         {"model": "m", "messages": [{"role": "user", "content": [1]}]},
     ],
 )
-def test_a_request_that_no_gateway_takes_is_the_callers_mistake(request_body: Json, signer: Any) -> None:
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+def test_a_request_that_no_gateway_takes_is_the_callers_mistake(request_body: Json, answer_signer: Any) -> None:
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
     with pytest.raises(UsageError):
-        check(signer, request_body, answer)
+        check(answer_signer, request_body, answer)
 
 
-def test_another_key_fails_tee_id_and_signature(signer: Any, other_signer: Any) -> None:
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
-    assert failing(check(other_signer, CHAT, answer)) == {"tee_id", "signature"}
-    answer["tee_id"] = other_signer.tee_id
-    assert failing(check(other_signer, CHAT, answer)) == {"signature"}
+def test_another_key_fails_tee_id_and_signature(answer_signer: Any, other_answer_signer: Any) -> None:
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+    assert failing(check(other_answer_signer, CHAT, answer)) == {"tee_id", "signature"}
+    answer["tee_id"] = other_answer_signer.tee_id
+    assert failing(check(other_answer_signer, CHAT, answer)) == {"signature"}
 
 
-def test_a_key_source_that_misstates_its_id_fails(signer: Any) -> None:
-    answer = json.dumps({**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}).encode()
-    document = {"public_key": signer.pem.decode(), "tee_id": signer.tee_id, "wallet_address": "0x"}
+def test_a_key_source_that_misstates_its_id_fails(answer_signer: Any) -> None:
+    answer = json.dumps({**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}).encode()
+    document = {"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id, "wallet_address": "0x"}
     key = load_signing_key(json.dumps(document).encode())
     assert verdicts(verify_response(key, CHAT, answer)) == ALL_PASS
     wrong = load_signing_key(json.dumps({**document, "tee_id": "0x" + "1" * 64}).encode())
@@ -327,11 +327,11 @@ def test_what_is_no_key_is_refused(data: bytes) -> None:
         load_signing_key(data)
 
 
-def test_a_maximal_salt_is_refused(signer: Any) -> None:
+def test_a_maximal_salt_is_refused(answer_signer: Any) -> None:
     """The original's example verified with the maximal salt; the wire contract is 32 bytes."""
-    answer = {**text_answer(), **signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+    answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
     hashes = bytes.fromhex(answer["tee_request_hash"] + answer["tee_output_hash"])
     digest = keccak(hashes + answer["tee_timestamp"].to_bytes(32, "big"))
     pss = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=padding.PSS.MAX_LENGTH)
-    answer["tee_signature"] = base64.b64encode(signer.key.sign(digest, pss, SHA256())).decode()
-    assert failing(check(signer, CHAT, answer)) == {"signature"}
+    answer["tee_signature"] = base64.b64encode(answer_signer.key.sign(digest, pss, SHA256())).decode()
+    assert failing(check(answer_signer, CHAT, answer)) == {"signature"}

@@ -18,12 +18,12 @@ CANONICAL = '{"messages": [{"content": "hi", "role": "user"}], "model": "m", "te
 
 
 @pytest.fixture
-def files(signer: Any, write: Write) -> dict[str, str]:
+def files(answer_signer: Any, write: Write) -> dict[str, str]:
     choice = {"index": 0, "message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}
     return {
-        "key": write("key.pem", signer.pem),
+        "key": write("key.pem", answer_signer.pem),
         "request": write("request.json", REQUEST),
-        "response": write("response.json", {"choices": [choice], **signer.envelope(CANONICAL, "ho")}),
+        "response": write("response.json", {"choices": [choice], **answer_signer.envelope(CANONICAL, "ho")}),
     }
 
 
@@ -57,7 +57,7 @@ def test_json_report(files: dict[str, str], capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_invalid_answer_exits_1_and_its_text_cannot_forge_a_line(
-    files: dict[str, str], write: Write, signer: Any, capsys: pytest.CaptureFixture[str]
+    files: dict[str, str], write: Write, answer_signer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forged = {"tee_id": "x\nPASS tee_id \x1b[2J", "choices": []}
     assert run({**files, "response": write("forged.json", forged)}) == 1
@@ -67,10 +67,10 @@ def test_an_invalid_answer_exits_1_and_its_text_cannot_forge_a_line(
     assert "invalid: tee_id, request_hash, output_hash, signature" in out
 
 
-def test_an_sse_file(files: dict[str, str], write: Write, signer: Any) -> None:
+def test_an_sse_file(files: dict[str, str], write: Write, answer_signer: Any) -> None:
     chunks: list[Json] = [
         {"choices": [{"index": 0, "delta": {"content": "ho"}, "finish_reason": None}]},
-        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], **signer.envelope(CANONICAL, "ho")},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], **answer_signer.envelope(CANONICAL, "ho")},
     ]
     stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     assert run({**files, "response": write("response.sse", stream.encode())}) == 0
@@ -112,9 +112,9 @@ def test_missing_options_exit_2(files: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def key_server(signer: Any) -> Iterator[str]:
+def key_server(answer_signer: Any) -> Iterator[str]:
     """A /signing-key that answers like the gateway, and 404 for the rest."""
-    document = {"public_key": signer.pem.decode(), "tee_id": signer.tee_id, "wallet_address": "0x00"}
+    document = {"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id, "wallet_address": "0x00"}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -31,21 +31,21 @@ def call(index: int, **fields: Json) -> Json:
     return delta(tool_calls=[{"index": index, **fields}])
 
 
-def test_text_and_envelope_in_one_last_event(signer: Any) -> None:
-    last = {**delta("stop"), "usage": {"total_tokens": 3}, **signer.envelope(CANONICAL, "Hallo ☀")}
+def test_text_and_envelope_in_one_last_event(answer_signer: Any) -> None:
+    last = {**delta("stop"), "usage": {"total_tokens": 3}, **answer_signer.envelope(CANONICAL, "Hallo ☀")}
     stream = sse(delta(role="assistant", content=""), delta(content="Hal"), delta(content="lo ☀"), last)
     assert reassemble(stream)["choices"] == [
         {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hallo ☀"}}
     ]
-    claims = verify_response(load_signing_key(signer.pem), CHAT, stream)
+    claims = verify_response(load_signing_key(answer_signer.pem), CHAT, stream)
     assert [claim.line().split()[:2] for claim in claims] == [["PASS", name] for name in CLAIMS]
 
 
-def test_envelope_in_the_usage_chunk(signer: Any) -> None:
+def test_envelope_in_the_usage_chunk(answer_signer: Any) -> None:
     """Design 4.3: a client that set include_usage gets finish_reason first and a chunk without choices last."""
-    last = {"choices": [], "usage": {"total_tokens": 3}, **signer.envelope(CANONICAL, "ab")}
+    last = {"choices": [], "usage": {"total_tokens": 3}, **answer_signer.envelope(CANONICAL, "ab")}
     stream = sse(delta(content="a"), delta(content="b"), delta("stop"), last)
-    claims = verify_response(load_signing_key(signer.pem), CHAT, stream)
+    claims = verify_response(load_signing_key(answer_signer.pem), CHAT, stream)
     assert all(claim.verdict == "PASS" for claim in claims)
 
 
@@ -141,8 +141,8 @@ def test_what_is_not_a_whole_answer_is_refused(stream: bytes, reason: str) -> No
     assert "secret" not in str(caught.value)
 
 
-def test_a_cut_stream_fails_without_checking_anything_else(signer: Any) -> None:
-    claims = verify_response(load_signing_key(signer.pem), CHAT, sse(delta(content="a"), end=b""))
+def test_a_cut_stream_fails_without_checking_anything_else(answer_signer: Any) -> None:
+    claims = verify_response(load_signing_key(answer_signer.pem), CHAT, sse(delta(content="a"), end=b""))
     assert {claim.name: str(claim.verdict) for claim in claims} == {
         "tee_id": "SKIP",
         "request_hash": "SKIP",
