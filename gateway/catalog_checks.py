@@ -258,7 +258,7 @@ def _thinking(model: Model) -> Iterator[str]:
     if worded and not traits.efforts:
         yield f"efforts: missing for thinking by {traits.thinking}"
     if traits.thinking == "none":
-        for field in ("efforts", "default_effort", "signatures"):
+        for field in ("efforts", "default_effort", "signatures", "thinking_hidden"):
             if getattr(traits, field):
                 yield f"{field}: the model does not think"
     if not traits.thinking_off and traits.thinking == "none":

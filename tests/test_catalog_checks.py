@@ -218,6 +218,7 @@ CASES = [
     ('traits.verbosity', 'traits.efforts = ["low"]\ntraits.verbosity', "models.text.traits.efforts: the model does not think"),
     ('traits.verbosity', 'traits.default_effort = "none"\ntraits.verbosity', "models.text.traits.default_effort: the model does not think"),
     ('traits.verbosity', 'traits.signatures = true\ntraits.verbosity', "models.text.traits.signatures: the model does not think"),
+    ('traits.verbosity', 'traits.thinking_hidden = true\ntraits.verbosity', "models.text.traits.thinking_hidden: the model does not think"),
     ('traits.verbosity', 'traits.thinking_off = false\ntraits.verbosity', "models.text.traits.thinking_off: the model does not think"),
     ('traits.verbosity', 'traits.thinking_budget = [1, 2]\ntraits.verbosity', "models.text.traits.thinking_budget: goes with thinking by budget"),
     ("traits.thinking_budget = [10, 99]\n", "", "models.budgeter.traits.thinking_budget: goes with thinking by budget"),

@@ -49,6 +49,7 @@ def test_anthropic_rules(catalog: Catalog) -> None:
     flexible = {"claude-3-7-sonnet", "claude-3-5-haiku"}
     plain_json = flexible | {"claude-sonnet-4-0"}
     assert having(catalog, "anthropic", sampling="refused") == unsampled
+    assert having(catalog, "anthropic", thinking_hidden=True) == unsampled
     assert having(catalog, "anthropic", sampling="free") == flexible
     assert having(catalog, "anthropic", thinking="adaptive") == {
         "claude-opus-4-6",
