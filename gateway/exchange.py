@@ -249,6 +249,9 @@ class Exchange:
                     await self._forward(encoder.encode, batch, reply)
         except GatewayError as error:
             failure = error
+        else:
+            if self._life.state is State.DISPATCHED and not reply.gone:
+                self._move(State.ANSWERING)  # an answer without any output is complete all the same
         if self._life.state is not State.ANSWERING:
             await self._release("client_left" if reply.gone else "upstream_failed")
             raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
