@@ -89,6 +89,11 @@ def _region(error: VendorError) -> GatewayError:
     )
 
 
+def _one_choice(error: VendorError) -> GatewayError:
+    """Which models take a candidateCount above 1 is not documented (5.3)."""
+    return errors.unsupported_value("This model gives one choice only.", "n")
+
+
 def _context_length(error: VendorError) -> GatewayError:
     return errors.context_length_exceeded(public_message(error.message))
 
@@ -131,6 +136,7 @@ _RULES = (
     ErrorRule(_billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
     ErrorRule(_region, status=(400,), code="FAILED_PRECONDITION"),
     ErrorRule(_context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
+    ErrorRule(_one_choice, status=(400,), message="multiple candidates"),
     ErrorRule(_invalid, status=(400,)),
     ErrorRule(_model_gone, status=(404,)),
     ErrorRule(_too_large, status=(413,)),
