@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.catalog import Model
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
+from gateway.openai_api.request import FunctionTool, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import HINTS, Dialect, Limit
 from gateway.upstreams.openai_messages import translate_messages, translate_tools
@@ -27,9 +28,11 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         "model": chat.model.upstream_id,
         "messages": translate_messages(dialect, chat),
     }
+    dropped = _copy_parameters(dialect, chat, body)
     if chat.request.tools:
         body["tools"] = translate_tools(dialect, chat)
-    dropped = _copy_parameters(dialect, chat, body)
+        if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
+            dropped += ("tools.strict",)
     _limit_output(dialect, chat, body)
     if chat.request.web_search:
         raise unsupported_parameter("web_search", chat.request.model)
@@ -37,6 +40,10 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["stream"] = True
         body["stream_options"] = dict(dialect.stream_options)
     return body, dropped
+
+
+def _strict(tool: Tool) -> bool:
+    return isinstance(tool, FunctionTool) and bool(tool.function.strict)
 
 
 def _copy_parameters(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tuple[str, ...]:
