@@ -1,0 +1,159 @@
+"""A gateway between a caller and the simulated vendors, and everything that can be seen of one request."""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from gateway.catalog import Catalog
+from gateway.composition import compose
+from gateway.server import Audience, GatewayServer, Listener
+from gateway.services import Services
+from gateway.settings import Settings
+from gateway.signing import Signer
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.adapter import Attachment, Chat
+from gateway.upstreams.fetch import FileFetcher
+from gateway.upstreams.transport import Limits
+from tests.conformance.folding import folded
+from tests.running import FAST
+from tools.simulators import Fleet, Received, Simulator
+from tools.simulators.pictures import png
+from tools.verify.claims import Claim
+from tools.verify.response import verify_response
+from tools.verify.signing_key import SigningKey, load_signing_key
+
+PICTURE = png(0x336699)
+CHAT = "/v1/chat/completions"
+
+
+class OnePicture(FileFetcher):
+    """Finds the same picture behind every URL; how files are really fetched is tests/upstreams/test_fetch.py."""
+
+    async def attach(self, chat: Chat, urls: Iterable[str]) -> None:
+        chat.attachments.update({url: Attachment("image/png", PICTURE) for url in urls})
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One answer as the caller got it. ``claims`` are the verdicts of ``tools.verify`` on it."""
+
+    request: Mapping[str, Any]
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+    claims: list[Claim]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object of the body, or of the event that ended the stream."""
+        last = self.raw.strip().rpartition(b"\n")[2].removeprefix(b"data: ")
+        error: dict[str, Any] = json.loads(last)["error"]
+        return error
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The answer's object; that of a stream is put together from its events."""
+        if self.headers["Content-Type"].startswith("text/event-stream"):
+            return folded(self.raw)
+        answer: dict[str, Any] = json.loads(self.raw)
+        return answer
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The only choice."""
+        [choice] = self.answer["choices"]
+        assert isinstance(choice, dict)
+        return choice
+
+    @property
+    def message(self) -> dict[str, Any]:
+        message: dict[str, Any] = self.choice["message"]
+        return message
+
+
+class _Records(logging.Handler):
+    """Keeps the request log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: deque[RequestRecord] = deque(maxlen=64)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.msg, RequestRecord):
+            self.last.append(record.msg)
+
+
+@dataclass
+class Stage:
+    """``fleet`` plays the vendors, ``services`` is the inside of the gateway, ``url`` its outside."""
+
+    url: str
+    services: Services
+    fleet: Fleet
+    session: aiohttp.ClientSession
+    key: SigningKey
+    records: _Records = field(repr=False)
+
+    def simulator(self, model: str) -> Simulator:
+        """Who plays the vendor of ``model``."""
+        return self.fleet.simulators[self.services.catalog.find(model).provider]
+
+    def received(self, model: str) -> Received:
+        """The last request that the vendor of ``model`` got."""
+        return self.simulator(model).requests[-1]
+
+    async def ask(self, request: Mapping[str, Any], path: str = CHAT, **headers: str) -> Heard:
+        """Send one request and read all that comes back, broken off or not."""
+        async with self.session.post(self.url + path, json=request, headers=headers) as response:
+            raw = await _read_all(response)
+        return Heard(request, response.status, response.headers, raw, verify_response(self.key, request, raw))
+
+    async def record(self, heard: Heard) -> RequestRecord:
+        """The log's entry of ``heard``, which is written just after the answer."""
+        wanted = heard.headers["x-request-id"]
+        for _ in range(200):
+            for record in reversed(self.records.last):
+                if record.id == wanted:
+                    return record
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"request {wanted} is not in the log")
+
+
+async def _read_all(response: aiohttp.ClientResponse) -> bytes:
+    pieces = []
+    try:
+        async for piece in response.content.iter_any():
+            pieces.append(piece)  # noqa: PERF401 - what arrived before the connection broke counts
+    except aiohttp.ClientPayloadError:
+        assert b'"error"' in b"".join(pieces), "a stream broke off without an error event"
+    return b"".join(pieces)
+
+
+@asynccontextmanager
+async def open_stage(signer: Signer, catalog: Catalog, limits: Limits = FAST) -> AsyncIterator[Stage]:
+    """Vendors, gateway and caller on real sockets; payments off, retired models served."""
+    records, log = _Records(), logging.getLogger("gateway.requests")
+    level = log.level
+    async with Fleet(serve_retired=True) as fleet, aiohttp.ClientSession() as session:
+        variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **fleet.environment()}
+        settings = Settings.from_environment(variables, catalog.providers, enclave=False)
+        async with compose(settings, catalog=catalog, signer=signer, limits=limits) as services:
+            services.fetcher = OnePicture(enabled=True)
+            server = GatewayServer(services)
+            [(host, port)] = await server.start([Listener("127.0.0.1", 0, Audience.LOCAL)])
+            log.addHandler(records)
+            log.setLevel(logging.INFO)
+            try:
+                key = load_signing_key(signer.public_pem.encode())
+                yield Stage(f"http://{host}:{port}", services, fleet, session, key, records)
+            finally:
+                log.setLevel(level)
+                log.removeHandler(records)
+                await server.drain(2.0)

@@ -1,0 +1,137 @@
+"""The conformance list: every case put to every vendor, streamed and not (issue 3, item 7).
+
+Each answer is compared with what the vendor was made to say, its signature is verified, its tokens are added up and
+priced, and what the vendor received is held against the vendor's own SDK.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from gateway.billing.pricing import cost
+from gateway.openai_api.usage import Usage
+from tests.conformance import outgoing
+from tests.conformance.cases import endings, files, structured, text, thinking, tools
+from tests.conformance.cases.case import Case
+from tests.conformance.stage import Heard, Stage
+from tests.conformance.targets import CHAT_TARGETS, Target
+from tools.verify.claims import Verdict
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CASES = (
+    *text.CASES,
+    *endings.CASES,
+    *thinking.CASES,
+    *tools.CASES,
+    *structured.CASES,
+    *files.CASES,
+)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("target", CHAT_TARGETS, ids=lambda target: target.model)
+async def test_case(stage: Stage, target: Target, case: Case, stream: bool) -> None:
+    simulator = stage.simulator(target.model)
+    simulator.enqueue(case.scenario)
+    heard = await stage.ask(case.request(target.model, stream=stream))
+    if (param := target.find(case.refused, stream=stream)) is not None:
+        assert heard.status == 400, heard.raw
+        assert (heard.error["param"], heard.error["type"]) == (param, "invalid_request_error")
+        return
+    assert heard.status == 200, heard.raw
+    check_answer(heard.answer, case, target)
+    check_usage(heard.answer["usage"], case, target)
+    check_proof(heard)
+    assert heard.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
+    [received] = simulator.requests
+    outgoing.check(target.provider, received)
+    check_arrival(received.json, case, target)
+    assert (await stage.record(heard)).cost_usd == str(price(stage, target.model, heard.answer))
+
+
+def check_answer(answer: dict[str, Any], case: Case, target: Target) -> None:
+    finish = case.finishes.get(target.provider, case.finish)
+    assert [choice["index"] for choice in answer["choices"]] == list(range(len(case.texts)))
+    for choice, expected in zip(answer["choices"], case.texts, strict=True):
+        message = choice["message"]
+        assert choice["finish_reason"] == finish
+        assert message["role"] == "assistant"
+        assert message["refusal"] == case.refusals.get(target.provider)
+        if case.check is not None:
+            case.check(message)
+        else:
+            bare = not expected and (case.calls or message["refusal"])
+            assert message["content"] == (None if bare else expected)
+        check_calls(message.get("tool_calls", []), case)
+        if case.thoughts is not None:
+            thoughts = case.thoughts if target.shows_thoughts else ""
+            assert message.get("reasoning_content", "").strip() == thoughts
+    assert answer["model"] == target.model
+
+
+def check_calls(calls: list[dict[str, Any]], case: Case) -> None:
+    assert [call["function"]["name"] for call in calls] == [call.name for call in case.calls]
+    assert [json.loads(call["function"]["arguments"]) for call in calls] == [call.arguments for call in case.calls]
+    assert len({call["id"] for call in calls}) == len(calls)
+    assert all(call["id"] and call["type"] == "function" for call in calls)
+
+
+def check_usage(usage: dict[str, Any], case: Case, target: Target) -> None:
+    """The scenario's counts in our convention, whichever way the vendor counts (facts/providers.md 1.4)."""
+    told = case.scenario
+    assert told.prompt_tokens is not None
+    assert told.completion_tokens is not None
+    assert usage["prompt_tokens"] == told.prompt_tokens
+    assert usage["completion_tokens"] == told.completion_tokens + (told.reasoning_tokens or 0)
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == told.cached_tokens
+    written = told.cache_write_tokens if target.provider in ("openai", "anthropic") else 0
+    assert usage["prompt_tokens_details"].get("cache_write_tokens", 0) == written
+    reasoning = told.reasoning_tokens if target.provider != "nous" else 0
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == reasoning
+
+
+def check_proof(heard: Heard) -> None:
+    assert {claim.verdict for claim in heard.claims} == {Verdict.PASS}, heard.claims
+
+
+def check_arrival(body: Any, case: Case, target: Target) -> None:
+    sent = list(strings(body))
+    for wanted in case.arrives_as.get(target.provider, case.arrives):
+        assert any(wanted in text for text in sent), f"{wanted[:80]!r} did not arrive"
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a decoded JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+
+
+def price(stage: Stage, model: str, answer: dict[str, Any]) -> Decimal:
+    """What the catalogue makes of the usage that the caller was told."""
+    usage = answer["usage"]
+    prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
+    counted = Usage(
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        cached_tokens=prompt["cached_tokens"],
+        cache_write_tokens=prompt.get("cache_write_tokens", 0),
+        audio_tokens=prompt["audio_tokens"],
+        reasoning_tokens=completion["reasoning_tokens"],
+        image_tokens=completion.get("image_tokens", 0),
+        images=sum(len(choice["message"].get("images", ())) for choice in answer["choices"]),
+    )
+    return cost(stage.services.catalog.find(model), counted, datetime.now(UTC).date())
