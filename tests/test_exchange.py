@@ -170,7 +170,7 @@ async def test_leaving_a_stream_that_can_be_stopped(paid: RunningGateway, ledger
     fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
     await leave_after(paid, {**CHAT, "stream": True}, events=3)
     await until(ledger.ended.is_set)
-    assert fleet.openai.requests[-1].aborted_at is not None
+    await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
     [bill] = ledger.bills
     assert (bill.complete, bill.usage.estimated) == (False, True)
     assert 0 < bill.usage.completion_tokens < 100
@@ -197,7 +197,7 @@ async def test_draining_is_bounded(
     fleet.google.enqueue(Scenario(text="word " * 200, event_delay=0.05))
     await leave_after(paid, {**GEMINI, "stream": True}, events=2)
     await until(ledger.ended.is_set)
-    assert fleet.google.requests[-1].aborted_at is not None
+    await until(lambda: fleet.google.requests[-1].aborted_at is not None)
     assert len(ledger.bills) == 1
 
 

@@ -1,0 +1,19 @@
+"""``python -m tools.lifecycle``: the state table of gateway/lifecycle.py as docs/lifecycle.md shows it."""
+
+import sys
+
+from gateway.lifecycle import MEANINGS, diagram
+
+
+def page() -> str:
+    """The whole page."""
+    rows = "\n".join(f"| {state} | {meaning} |" for state, meaning in MEANINGS.items())
+    return (
+        "# The life of a request\n\n"
+        "Made from the table in `gateway/lifecycle.py` by `python -m tools.lifecycle`; a test holds the two together.\n\n"
+        f"```mermaid\n{diagram()}```\n\n| state | meaning |\n| --- | --- |\n{rows}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
