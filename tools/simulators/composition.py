@@ -1,6 +1,6 @@
 """From a prompt and a scenario to one answer, before any vendor's wire format.
 
-Where the scenario is silent, these rules hold:
+Where the scenario is silent, these rules hold; limits and stop sequences cut a scripted text as well:
 
 - tools: none once results have come back; else every offered tool whose name, or a word of at least four letters
   of it, occurs in the last user text; the demanded one when the choice demands it. Arguments are an example of
@@ -28,11 +28,12 @@ Ending = Literal["stop", "stop_sequence", "length", "tool_calls", "content_filte
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call of the answer; `arguments` is JSON text, as sent by the OpenAI-shaped vendors."""
+    """A tool call of the answer; `arguments` is JSON text, or the free text that a custom tool takes."""
 
     name: str
     arguments: str
     id: str | None = None
+    custom: bool = False
 
     @property
     def input(self) -> Any:
@@ -119,7 +120,7 @@ def _calls(prompt: Prompt, scenario: Scenario) -> tuple[Call, ...]:
         return tuple(_scripted(call, prompt) for call in scenario.tool_calls)
     if scenario.text is not None or scenario.finish is not None:
         return ()
-    chosen = [Call(tool.name, _arguments(tool, prompt)) for tool in _wanted(prompt)]
+    chosen = [Call(tool.name, _arguments(tool, prompt), custom=tool.custom) for tool in _wanted(prompt)]
     return tuple(chosen if prompt.parallel_tools else chosen[:1])
 
 
@@ -128,9 +129,9 @@ def _scripted(call: ToolCall, prompt: Prompt) -> Call:
     tool = by_name.get(call.name or "") or (prompt.tools[0] if prompt.tools and call.name is None else None)
     name = call.name or (tool.name if tool else "function")
     if call.arguments is None:
-        return Call(name, _arguments(tool or Tool(name), prompt), call.id)
+        return Call(name, _arguments(tool or Tool(name), prompt), call.id, custom=tool is not None and tool.custom)
     text = call.arguments if isinstance(call.arguments, str) else _dumps(call.arguments)
-    return Call(name, text, call.id)
+    return Call(name, text, call.id, custom=tool is not None and tool.custom)
 
 
 def _wanted(prompt: Prompt) -> list[Tool]:
@@ -148,6 +149,8 @@ def _words(name: str) -> list[str]:
 
 
 def _arguments(tool: Tool, prompt: Prompt) -> str:
+    if tool.custom:
+        return prompt.asked
     return _dumps(example(tool.parameters, _word(prompt.asked)) or {}) if tool.parameters else "{}"
 
 

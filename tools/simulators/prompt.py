@@ -15,10 +15,14 @@ def token_count(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function on offer; `parameters` is JSON Schema, or None for a function without parameters."""
+    """A function on offer; `parameters` is JSON Schema, or None for a function without parameters.
+
+    A custom tool (OpenAI) takes free text instead of arguments.
+    """
 
     name: str
     parameters: Mapping[str, Any] | None = None
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

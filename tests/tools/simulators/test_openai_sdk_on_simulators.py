@@ -176,6 +176,22 @@ async def test_n_choices_are_told_apart(fleet: Fleet) -> None:
     assert [choice.message.content for choice in answer.choices] == ["You said: héllo 你好", "You said: héllo 你好 (2)"]
 
 
+async def test_a_custom_tool_gets_free_text(fleet: Fleet) -> None:
+    tools: Any = [{"type": "custom", "custom": {"name": "shell", "description": "Runs a command."}}]
+    async with openai.AsyncOpenAI(base_url=fleet.openai.base_url, api_key="any") as client:
+        question: Any = {"role": "user", "content": "Use the shell"}
+        first = await client.chat.completions.create(model="gpt-5", messages=[question], tools=tools)
+        calls = first.choices[0].message.tool_calls
+        assert calls is not None
+        call = calls[0]
+        assert call.type == "custom"
+        assert (call.custom.name, call.custom.input) == ("shell", "Use the shell")
+        turn: Any = first.choices[0].message
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": "ok"}
+        second = await client.chat.completions.create(model="gpt-5", messages=[question, turn, result], tools=tools)
+    assert second.choices[0].message.content == "The tools answered: ok"
+
+
 async def test_scripted_arguments_come_in_the_vendors_pieces(chat: ChatVendor, weather: Any) -> None:
     chat.simulator.enqueue(Scenario(tool_calls=(ToolCall(name="get_weather", arguments={"city": "Reykjavík"}),)))
     stream = await chat.client.chat.completions.create(

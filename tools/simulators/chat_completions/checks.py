@@ -42,6 +42,8 @@ class MessageRules:
     keys: Mapping[str, frozenset[str]]
     parts: Mapping[str, frozenset[str]]
     image_keys: frozenset[str] = frozenset({"url", "detail"})
+    custom_tools: bool = False
+    """Takes tools whose input is free text."""
     shape_status: int = 400
     """Status for a message that does not have the expected shape."""
 
@@ -214,20 +216,22 @@ def _check_image(where: str, image: Any, rules: MessageRules) -> None:
 
 
 def _check_call(where: str, call: Any, rules: MessageRules) -> None:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or call.get("type") != "function" or not isinstance(call.get("id"), str):
+    kind = "custom" if rules.custom_tools and isinstance(call, dict) and call.get("type") == "custom" else "function"
+    function = call.get(kind) if isinstance(call, dict) else None
+    if not isinstance(function, dict) or call.get("type") != kind or not isinstance(call.get("id"), str):
         raise Refused(f"Missing required parameter: '{where}'.", param=where, code="missing_required_parameter")
-    if unknown := sorted(call.keys() - {"id", "type", "function", "index"}):
+    if unknown := sorted(call.keys() - {"id", "type", kind, "index"}):
         raise Refused(
             f"Unknown parameter: '{where}.{unknown[0]}'.", param=f"{where}.{unknown[0]}", code="unknown_parameter"
         )
-    if unknown := sorted(function.keys() - {"name", "arguments"}):
-        raise Refused(f"Unknown parameter: '{where}.function.{unknown[0]}'.", param=where, code="unknown_parameter")
-    for key in ("name", "arguments"):
+    text = "input" if kind == "custom" else "arguments"
+    if unknown := sorted(function.keys() - {"name", text}):
+        raise Refused(f"Unknown parameter: '{where}.{kind}.{unknown[0]}'.", param=where, code="unknown_parameter")
+    for key in ("name", text):
         if not isinstance(function.get(key), str):
             raise Refused(
-                f"Invalid type for '{where}.function.{key}': expected a string.",
-                param=f"{where}.function.{key}",
+                f"Invalid type for '{where}.{kind}.{key}': expected a string.",
+                param=f"{where}.{kind}.{key}",
                 code="invalid_type",
             )
 
@@ -256,7 +260,7 @@ def _check_tool_pairs(messages: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def check_tools(body: Mapping[str, Any], function_keys: frozenset[str]) -> None:
+def check_tools(body: Mapping[str, Any], function_keys: frozenset[str], *, custom: bool = False) -> None:
     tools = body.get("tools")
     if tools is None:
         for key in ("tool_choice", "parallel_tool_calls"):
@@ -269,7 +273,12 @@ def check_tools(body: Mapping[str, Any], function_keys: frozenset[str]) -> None:
         raise Refused(
             f"Invalid 'tools': expected an array of 1 to {MAX_TOOLS} tools.", param="tools", code="invalid_value"
         )
-    names = [_tool_name(f"tools[{number}]", tool, function_keys) for number, tool in enumerate(tools)]
+    names = [
+        _custom_name(f"tools[{number}]", tool)
+        if custom and isinstance(tool, dict) and tool.get("type") == "custom"
+        else _tool_name(f"tools[{number}]", tool, function_keys)
+        for number, tool in enumerate(tools)
+    ]
     _check_choice(body.get("tool_choice"), names)
 
 
@@ -303,12 +312,20 @@ def _tool_name(where: str, tool: Any, function_keys: frozenset[str]) -> str:
     return name
 
 
+def _custom_name(where: str, tool: Mapping[str, Any]) -> str:
+    described = tool.get("custom")
+    name = described.get("name") if isinstance(described, dict) else None
+    if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
+        raise Refused(f"Invalid '{where}.custom.name'.", param=f"{where}.custom.name", code="invalid_value")
+    return name
+
+
 def _check_choice(choice: Any, names: Sequence[str]) -> None:
     if choice is None or choice in ("auto", "none", "required"):
         return
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         return
-    function = choice.get("function") if isinstance(choice, dict) else None
+    function = choice.get("function", choice.get("custom")) if isinstance(choice, dict) else None
     named = function.get("name") if isinstance(function, dict) else None
     if named not in names:
         raise Refused(

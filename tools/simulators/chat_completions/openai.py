@@ -40,6 +40,7 @@ MESSAGE_RULES = MessageRules(
         "assistant": frozenset({"text", "refusal"}),
         "tool": TEXT,
     },
+    custom_tools=True,
 )
 
 RANGES = {

@@ -100,10 +100,7 @@ def _message(render: Render, index: int) -> dict[str, Any]:
     if answer.reasoning and style.reasoning == "reasoning_content":
         message["reasoning_content"] = answer.reasoning
     if render.calls:
-        message["tool_calls"] = [
-            {"id": id_, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for id_, call in render.calls
-        ]
+        message["tool_calls"] = [{"id": id_, **_called(call, call.arguments)} for id_, call in render.calls]
     message["refusal"] = render.refusal
     if style.annotations:
         message["annotations"] = []
@@ -148,11 +145,17 @@ def _deltas(render: Render, index: int) -> Iterator[dict[str, Any]]:
 
 def _call_deltas(number: int, id_: str, call: Call, style: Style) -> Iterator[dict[str, Any]]:
     arguments = "" if style.fragments else call.arguments
-    start = {"index": number, "id": id_, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-    yield {"tool_calls": [start]}
+    yield {"tool_calls": [{"index": number, "id": id_, **_called(call, arguments)}]}
     if style.fragments:
         for piece in FRAGMENT.findall(call.arguments):
-            yield {"tool_calls": [{"index": number, "function": {"arguments": piece}}]}
+            part = {"custom": {"input": piece}} if call.custom else {"function": {"arguments": piece}}
+            yield {"tool_calls": [{"index": number, **part}]}
+
+
+def _called(call: Call, arguments: str) -> dict[str, Any]:
+    if call.custom:
+        return {"type": "custom", "custom": {"name": call.name, "input": arguments}}
+    return {"type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _with_role(style: Style, deltas: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -140,7 +140,7 @@ class ChatCompletions(Vendor):
         check_types(body, TYPES)
         check_messages(body, self.message_rules)
         check_ranges(body, self.ranges)
-        check_tools(body, self.function_keys)
+        check_tools(body, self.function_keys, custom=self.message_rules.custom_tools)
         if body.get("stream_options") is not None and body.get("stream") is not True:
             raise Refused(
                 "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
@@ -160,7 +160,7 @@ class ChatCompletions(Vendor):
             asked=asked(body),
             results=results(body["messages"]),
             tokens=size.tokens,
-            tools=tuple(Tool(t["function"]["name"], t["function"].get("parameters")) for t in body.get("tools") or ()),
+            tools=tuple(_tool(tool) for tool in body.get("tools") or ()),
             tool_choice=_choice(body.get("tool_choice")),
             parallel_tools=body.get("parallel_tool_calls") is not False,
             schema=format_.get("json_schema", {}).get("schema") if format_.get("type") == "json_schema" else None,
@@ -254,10 +254,18 @@ def measure(message: Mapping[str, Any], size: PromptSize) -> None:
         if "text" not in part:
             size.attachment()
     for call in message.get("tool_calls") or ():
-        size.text(call["function"]["name"] + call["function"]["arguments"])
+        called = call.get("function") or call["custom"]
+        size.text(called["name"] + called.get("arguments", called.get("input", "")))
+
+
+def _tool(tool: Mapping[str, Any]) -> Tool:
+    if tool["type"] == "custom":
+        return Tool(tool["custom"]["name"], custom=True)
+    return Tool(tool["function"]["name"], tool["function"].get("parameters"))
 
 
 def _choice(choice: Any) -> str:
     if isinstance(choice, dict):
-        return f":{choice['function']['name']}" if "function" in choice else choice["allowed_tools"].get("mode", "auto")
+        named = choice.get("function") or choice.get("custom")
+        return f":{named['name']}" if named else choice["allowed_tools"].get("mode", "auto")
     return choice or "auto"
