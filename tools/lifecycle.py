@@ -10,7 +10,8 @@ def page() -> str:
     rows = "\n".join(f"| {state} | {meaning} |" for state, meaning in MEANINGS.items())
     return (
         "# The life of a request\n\n"
-        "Made from the table in `gateway/lifecycle.py` by `python -m tools.lifecycle`; a test holds the two together.\n\n"
+        "Made from the table in `gateway/lifecycle.py` by `python -m tools.lifecycle`; "
+        "a test holds the two together.\n\n"
         f"```mermaid\n{diagram()}```\n\n| state | meaning |\n| --- | --- |\n{rows}\n"
     )
 
