@@ -23,7 +23,8 @@ from a recording. `requests`, `request_count`, `aborted`, `open_connections` tel
 
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario, ScenarioError, ToolCall, directive, split
-from tools.simulators.simulator import Received, Simulator
+from tools.simulators.simulator import Simulator
+from tools.simulators.vendor import Received
 
 __all__ = [
     "Fleet",

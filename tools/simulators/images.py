@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tools.simulators.chat_completions.checks import keys
+from tools.simulators.chat_completions.parameters import keys
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import CREATED
 from tools.simulators.pictures import base64_text, jpeg
 from tools.simulators.refusal import Refused
-from tools.simulators.simulator import Endpoint, Exchange
+from tools.simulators.vendor import Endpoint, Exchange
 
 if TYPE_CHECKING:
     from tools.simulators.chat_completions.vendor import ChatCompletions

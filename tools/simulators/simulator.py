@@ -3,113 +3,21 @@
 import asyncio
 import hashlib
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from tools.simulators.delivery import Reply, deliver
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.refusal import PROXY_PAGE, Refused
+from tools.simulators.refusal import Refused
 from tools.simulators.scenario import DEFAULT, Scenario, ScenarioError, from_directive
+from tools.simulators.vendor import Exchange, Received, Vendor
 
 MAX_BODY = 64 * 2**20
 CACHED_REPLIES = 512
 CACHED_BODY = 64 * 2**10
-
-
-@dataclass(eq=False)
-class Received:
-    """One request as it came in, and what became of it. Times are `time.monotonic()` seconds."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    at: float
-    status: int | None = None
-    events_sent: int = 0
-    finished_at: float | None = None
-    aborted_at: float | None = None
-    """When the simulator noticed that the client had left before the end."""
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.target).path
-
-    @cached_property
-    def query(self) -> dict[str, str]:
-        return dict(parse_qsl(urlsplit(self.target).query))
-
-    @cached_property
-    def json(self) -> Any:
-        """The decoded body; raises `msgspec.DecodeError` when it is no JSON."""
-        return msgspec.json.decode(self.body)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """What an endpoint answers to."""
-
-    received: Received
-    body: Any
-    scenario: Scenario
-    ids: Identifiers
-    serve_retired: bool
-
-    def fail_if_scripted(self) -> None:
-        """Raise the scenario's error, unless it belongs inside the stream."""
-        if self.scenario.error is not None and self.scenario.error_after is None:
-            raise self.scripted_error()
-
-    def scripted_error(self) -> Refused:
-        assert self.scenario.error is not None  # noqa: S101
-        return Refused(self.scenario.message, kind=self.scenario.error, status=self.scenario.status)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One route of a vendor; `asked` finds the text that may hold a directive in a body of any shape."""
-
-    answer: Callable[[Exchange], Reply]
-    asked: Callable[[Any], str]
-    method: str = "POST"
-    public: bool = False
-
-
-class Vendor(ABC):
-    """The wire format of one vendor; knows no sockets."""
-
-    name: ClassVar[str]
-    base_path: ClassVar[str] = ""
-
-    @abstractmethod
-    def endpoint(self, received: Received) -> Endpoint | None:
-        """The endpoint at this path, or None."""
-
-    @abstractmethod
-    def authenticate(self, received: Received) -> None:
-        """Raise `Refused` for a missing key, or a wrong one: one that starts with "wrong"."""
-
-    @abstractmethod
-    def error(self, refused: Refused, exchange: Exchange) -> Reply:
-        """The vendor's answer to a refused or failed request."""
-
-
-def html_page(refused: Refused, exchange: Exchange) -> Reply:
-    """The page of a proxy in front of the vendor."""
-    return Reply(
-        status=refused.status or 502,
-        headers=(("Content-Type", "text/html"),),
-        events=(PROXY_PAGE,),
-        scenario=exchange.scenario,
-    )
 
 
 class _Server(web.Server):

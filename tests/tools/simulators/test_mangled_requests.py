@@ -12,7 +12,7 @@ from tools.simulators.chat_completions.nous import Nous
 from tools.simulators.chat_completions.openai import OpenAI
 from tools.simulators.chat_completions.xai import XAI
 from tools.simulators.gemini.vendor import Gemini
-from tools.simulators.simulator import Vendor
+from tools.simulators.vendor import Vendor
 
 CHAT = {
     "messages": [

@@ -15,7 +15,7 @@ from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
 from tools.simulators.refusal import Refused
-from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
 
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 RESET = "2026-11-22T00:00:30Z"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tools.simulators.chat_completions.checks import MessageRules, Range, keys
+from tools.simulators.chat_completions.messages import MessageRules
+from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.rendering import Style
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model
 from tools.simulators.composition import Answer, Tokens
@@ -11,7 +12,7 @@ from tools.simulators.identifiers import Identifiers
 from tools.simulators.images import ARK_PICTURES, PictureEndpoint
 from tools.simulators.refusal import Refused, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Endpoint, Received
+from tools.simulators.vendor import Endpoint, Received
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p top_k frequency_penalty presence_penalty "

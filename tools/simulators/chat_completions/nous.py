@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tools.simulators.chat_completions.checks import MessageRules, Range, keys
-from tools.simulators.chat_completions.openai import ERRORS as OPENAI_ERRORS
+from tools.simulators.chat_completions.messages import MessageRules
+from tools.simulators.chat_completions.openai_errors import ERRORS as OPENAI_ERRORS
+from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.rendering import Style
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model, message_text
 from tools.simulators.composition import Tokens
@@ -14,7 +15,7 @@ from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import CREATED, Identifiers
 from tools.simulators.refusal import Refused, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Endpoint, Exchange, Received
+from tools.simulators.vendor import Endpoint, Exchange, Received
 
 SAMPLING_KEYS = keys(
     "frequency_penalty include_reasoning max_tokens presence_penalty reasoning repetition_penalty response_format stop "

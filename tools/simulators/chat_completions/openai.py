@@ -1,16 +1,17 @@
 """OpenAI: facts/providers.md 2."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tools.simulators.chat_completions.checks import MessageRules, Range, check_strict_schema, keys
-from tools.simulators.chat_completions.rendering import Style
+from tools.simulators.chat_completions.messages import MessageRules
+from tools.simulators.chat_completions.openai_errors import ERRORS
+from tools.simulators.chat_completions.openai_models import MODELS, PLAIN, OpenAIModel
+from tools.simulators.chat_completions.parameters import Range, keys
+from tools.simulators.chat_completions.tools import check_strict_schema
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model, message_text
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.refusal import Refused, VendorError
-from tools.simulators.scenario import ErrorKind
 
 REQUEST_KEYS = keys(
     "messages model audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens "
@@ -54,155 +55,6 @@ RANGES = {
     "top_logprobs": Range(0, 20, integer=True),
     "seed": Range(-(2**63), 2**63 - 1, integer=True),
 }
-
-ERRORS: Mapping[ErrorKind, VendorError] = {
-    "bad_request": VendorError(400, "invalid_request_error", None, "Invalid request."),
-    "bad_key": VendorError(
-        401,
-        "invalid_request_error",
-        "invalid_api_key",
-        "Incorrect API key provided: wrong***. You can find your API key at https://platform.openai.com/account/api-keys.",
-    ),
-    "missing_key": VendorError(
-        401,
-        "invalid_request_error",
-        None,
-        "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth.",
-    ),
-    "permission": VendorError(
-        403,
-        "request_forbidden",
-        "unsupported_country_region_territory",
-        "Country, region, or territory not supported",
-    ),
-    "model_not_found": VendorError(
-        404,
-        "invalid_request_error",
-        "model_not_found",
-        "The model `{model}` does not exist or you do not have access to it.",
-    ),
-    "context_length": VendorError(
-        400,
-        "invalid_request_error",
-        "context_length_exceeded",
-        "Input tokens exceed the configured limit of 272000 tokens. Please reduce the length of the messages.",
-    ),
-    "content_policy": VendorError(
-        400,
-        "invalid_request_error",
-        "invalid_prompt",
-        "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
-    ),
-    "too_large": VendorError(413, "invalid_request_error", "request_too_large", "Request body is too large."),
-    "rate_limit": VendorError(
-        429,
-        "tokens",
-        "rate_limit_exceeded",
-        "Rate limit reached for {model} in organization org-Simulated0123456789 on tokens per min (TPM): Limit 200000, "
-        "Used 200000, Requested 12. Please try again in 3ms.",
-        headers=(("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "3ms")),
-    ),
-    "daily_quota": VendorError(
-        429,
-        "requests",
-        "rate_limit_exceeded",
-        "Rate limit reached for {model} in organization org-Simulated0123456789 on requests per day (RPD): "
-        "Limit 10000, Used 10000, Requested 1. Please try again in 8.64s.",
-    ),
-    "billing": VendorError(
-        429,
-        "insufficient_quota",
-        "insufficient_quota",
-        "You exceeded your current quota, please check your plan and billing details.",
-        headers=(("x-should-retry", "false"),),
-    ),
-    "overloaded": VendorError(
-        503, "server_error", "slow_down", "The server is currently overloaded with other requests. Sorry about that!"
-    ),
-    "server_error": VendorError(
-        500, "server_error", None, "The server had an error while processing your request. Sorry about that!"
-    ),
-    "timeout": VendorError(504, "server_error", "timeout", "The request timed out."),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIModel(Model):
-    """`sampling`: any value, only the default one, or any value while the reasoning effort is none."""
-
-    sampling: str = "any"
-    default_effort: str | None = None
-    verbosities: frozenset[str] = frozenset()
-
-
-PLAIN = Style(
-    null_usage=True,
-    obfuscation=True,
-    annotations=True,
-    choice_fields=(("logprobs", None),),
-    fields=(("service_tier", "default"), ("system_fingerprint", "fp_a1b2c3d4e5")),
-)
-REASONING = Style(
-    null_usage=True,
-    obfuscation=True,
-    annotations=True,
-    fields=(("service_tier", "default"), ("system_fingerprint", None)),
-)
-
-UNSAMPLED = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "stop", "max_tokens"})
-EFFORTS = frozenset({"low", "medium", "high"})
-VERBOSITIES = frozenset({"low", "medium", "high"})
-
-
-def _gpt5(name: str, efforts: frozenset[str], default_effort: str, sampling: str) -> OpenAIModel:
-    return OpenAIModel(
-        name=name,
-        context=272_000,
-        thinks=default_effort != "none",
-        efforts=efforts,
-        default_effort=default_effort,
-        sampling=sampling,
-        refuses=UNSAMPLED,
-        verbosities=VERBOSITIES,
-        style=REASONING,
-    )
-
-
-def _dated(*models: OpenAIModel) -> dict[str, OpenAIModel]:
-    """Every model under its dated id and under its short one."""
-    by_name = {model.name: model for model in models}
-    return by_name | {model.name[: -len("-2025-01-01")]: model for model in models}
-
-
-MODELS = _dated(
-    OpenAIModel(
-        name="gpt-4.1-2025-04-14",
-        context=1_047_576,
-        refuses=frozenset({"reasoning_effort"}),
-        verbosities=frozenset({"medium"}),
-        style=PLAIN,
-    ),
-    OpenAIModel(
-        name="gpt-4o-mini-2024-07-18",
-        context=128_000,
-        refuses=frozenset({"reasoning_effort", "verbosity"}),
-        style=PLAIN,
-    ),
-    _gpt5("gpt-5-2025-08-07", EFFORTS | {"minimal"}, "medium", "default"),
-    _gpt5("gpt-5-mini-2025-08-07", EFFORTS | {"minimal"}, "medium", "default"),
-    _gpt5("gpt-5.2-2025-12-11", EFFORTS | {"none", "xhigh"}, "none", "without effort"),
-    OpenAIModel(
-        name="o4-mini-2025-04-16",
-        context=200_000,
-        retired="shut down 2026-10-23",
-        thinks=True,
-        efforts=EFFORTS,
-        default_effort="medium",
-        sampling="default",
-        refuses=UNSAMPLED | {"parallel_tool_calls", "verbosity"},
-        style=REASONING,
-    ),
-)
 
 
 class OpenAI(ChatCompletions):

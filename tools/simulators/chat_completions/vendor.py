@@ -7,24 +7,17 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tools.simulators.chat_completions.checks import (
-    TYPES,
-    MessageRules,
-    Range,
-    check_keys,
-    check_messages,
-    check_ranges,
-    check_tools,
-    check_types,
-)
+from tools.simulators.chat_completions.messages import MessageRules, check_messages
+from tools.simulators.chat_completions.parameters import TYPES, Range, check_keys, check_ranges, check_types
 from tools.simulators.chat_completions.rendering import REFUSAL, Render, Style, document, events
+from tools.simulators.chat_completions.tools import check_tools
 from tools.simulators.composition import Answer, Tokens, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
 from tools.simulators.refusal import Refused, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

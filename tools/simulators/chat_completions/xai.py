@@ -1,20 +1,20 @@
 """xAI: facts/providers.md 6. Errors are `{code, error}` with two strings; a wrong key is HTTP 400."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 
-from tools.simulators.chat_completions.checks import MessageRules, Range, keys
-from tools.simulators.chat_completions.rendering import Style
+from tools.simulators.chat_completions.messages import MessageRules
+from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model
+from tools.simulators.chat_completions.xai_errors import ERRORS
+from tools.simulators.chat_completions.xai_models import HIDDEN, MODELS, XAIModel
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.images import PICTURE_TICKS, XAI_PICTURES, PictureEndpoint
 from tools.simulators.refusal import Refused, VendorError
-from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Endpoint, Exchange, Received
+from tools.simulators.vendor import Endpoint, Exchange, Received
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p n seed stream stream_options tools tool_choice "
@@ -44,162 +44,6 @@ RANGES = {
     "max_completion_tokens": Range(1, 2**31, integer=True),
     "n": Range(1, 128, integer=True),
     "top_logprobs": Range(0, 8, integer=True),
-}
-
-INVALID = "Client specified an invalid argument"
-EXHAUSTED = "Some resource has been exhausted"
-
-ERRORS: Mapping[ErrorKind, VendorError] = {
-    "bad_request": VendorError(400, None, INVALID, "Invalid request content."),
-    "bad_key": VendorError(
-        400, None, INVALID, "Incorrect API key provided: wr***ey. You can obtain an API key from https://console.x.ai."
-    ),
-    "missing_key": VendorError(
-        401, None, "Unauthorized", "No API key provided. You can obtain an API key from https://console.x.ai."
-    ),
-    "permission": VendorError(
-        403,
-        None,
-        "The caller does not have permission to execute the specified operation",
-        "Your team is blocked or has no permission for this model.",
-    ),
-    "model_not_found": VendorError(
-        404,
-        None,
-        "Some requested entity was not found",
-        "The model {model} does not exist or your team does not have access to it.",
-    ),
-    "context_length": VendorError(
-        400, None, INVALID, "This model's maximum prompt length is 1000000 but the request contains 1000001 tokens."
-    ),
-    "content_policy": VendorError(403, None, INVALID, "Content violates usage guidelines."),
-    "too_large": VendorError(413, None, INVALID, "The request body is too large."),
-    "rate_limit": VendorError(
-        429, None, EXHAUSTED, "Too many requests for team. Your team has reached its rate limit."
-    ),
-    "daily_quota": VendorError(429, None, EXHAUSTED, "Too many tokens for team today."),
-    "billing": VendorError(
-        429,
-        None,
-        EXHAUSTED,
-        "Your team has either used all available credits or reached its monthly spending limit. To continue making API "
-        "requests, please purchase more credits or raise your spending limit.",
-    ),
-    "overloaded": VendorError(
-        503, None, "The service is currently unavailable", "The model is currently at capacity. Please try again later."
-    ),
-    "server_error": VendorError(500, None, "Internal error", "Internal server error."),
-    "timeout": VendorError(504, None, "Deadline expired before operation could complete", "The request timed out."),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XAIModel(Model):
-    """Prices are ticks of 1e-10 USD per token: input, cached input, output."""
-
-    ticks: tuple[int, int, int]
-    sees: bool = True
-    default_effort: str | None = None
-    doubles_at: int | None = None
-    """Prompt size from which the whole request costs twice as much."""
-
-
-PENALTIES = frozenset({"frequency_penalty", "presence_penalty"})
-LOGPROBS = frozenset({"logprobs", "top_logprobs"})
-REASONING = PENALTIES | LOGPROBS | {"stop"}
-EFFORT = frozenset({"reasoning_effort"})
-RETIRED = "retired 2026-05-15"
-
-FIELDS = (("system_fingerprint", "fp_b9ff9b81b3"),)
-HIDDEN = Style(role_alone=False, fragments=False, null_finish_reason=False, null_content=False, fields=FIELDS)
-SHOWN = Style(
-    role_alone=False,
-    fragments=False,
-    null_finish_reason=False,
-    null_content=False,
-    reasoning="reasoning_content",
-    fields=(("system_fingerprint", "fp_eb3c003fc66c14ed"), ("service_tier", "default")),
-)
-
-
-def _fast(name: str, *, thinks: bool) -> XAIModel:
-    return XAIModel(
-        name=name,
-        context=2_000_000,
-        retired=RETIRED,
-        thinks=thinks,
-        refuses=EFFORT | {"stop"} | PENALTIES | (LOGPROBS if thinks else frozenset()),
-        ticks=(2_000, 500, 5_000),
-        style=HIDDEN,
-        doubles_at=128_000,
-    )
-
-
-GROK_4 = XAIModel(
-    name="grok-4-0709",
-    context=256_000,
-    retired=RETIRED,
-    thinks=True,
-    refuses=REASONING | EFFORT,
-    ticks=(30_000, 7_500, 150_000),
-    style=HIDDEN,
-)
-GROK_3 = XAIModel(
-    name="grok-3",
-    context=131_072,
-    retired=RETIRED,
-    refuses=EFFORT,
-    ticks=(30_000, 7_500, 150_000),
-    sees=False,
-    style=HIDDEN,
-)
-GROK_2 = XAIModel(
-    name="grok-2-1212",
-    context=131_072,
-    retired="shut down 2026-02-24",
-    refuses=EFFORT,
-    ticks=(20_000, 20_000, 100_000),
-    sees=False,
-    style=HIDDEN,
-)
-
-MODELS: Mapping[str, Model] = {
-    "grok-4.3": XAIModel(
-        name="grok-4.3",
-        context=1_000_000,
-        thinks=True,
-        efforts=frozenset({"none", "low", "medium", "high"}),
-        refuses=PENALTIES | LOGPROBS,
-        ticks=(12_500, 2_000, 25_000),
-        style=SHOWN,
-        default_effort="low",
-        doubles_at=200_000,
-    ),
-    "grok-4": GROK_4,
-    "grok-4-0709": GROK_4,
-    "grok-4-fast": _fast("grok-4-fast-reasoning", thinks=True),
-    "grok-4-fast-reasoning": _fast("grok-4-fast-reasoning", thinks=True),
-    "grok-4-fast-non-reasoning": _fast("grok-4-fast-non-reasoning", thinks=False),
-    "grok-4-1-fast": _fast("grok-4-1-fast-reasoning", thinks=True),
-    "grok-4-1-fast-reasoning": _fast("grok-4-1-fast-reasoning", thinks=True),
-    "grok-4-1-fast-non-reasoning": _fast("grok-4-1-fast-non-reasoning", thinks=False),
-    "grok-3": GROK_3,
-    "grok-3-latest": GROK_3,
-    "grok-3-mini": XAIModel(
-        name="grok-3-mini",
-        context=131_072,
-        retired=RETIRED,
-        thinks=True,
-        efforts=frozenset({"low", "high"}),
-        refuses=PENALTIES | {"stop"},
-        ticks=(3_000, 750, 5_000),
-        sees=False,
-        style=SHOWN,
-        default_effort="low",
-    ),
-    "grok-2": GROK_2,
-    "grok-2-1212": GROK_2,
-    "grok-2-latest": GROK_2,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tools.simulators.refusal import Refused, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.simulator import Exchange
+from tools.simulators.vendor import Exchange
 
 TYPES = "type.googleapis.com/google.rpc."
 

@@ -18,7 +18,7 @@ from tools.simulators.identifiers import Identifiers
 from tools.simulators.pictures import base64_text, png
 from tools.simulators.prompt import TOKENS_PER_ATTACHMENT, Prompt, PromptSize, Tool
 from tools.simulators.refusal import Refused
-from tools.simulators.simulator import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
 
 PATH = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent)")
 JSON_TYPE = "application/json; charset=UTF-8"

@@ -1,0 +1,175 @@
+"""Checks on messages; what differs between the OpenAI-shaped vendors is in the rules they are handed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tools.simulators.chat_completions.parameters import json_type, listed
+from tools.simulators.refusal import Refused
+
+PART_KEYS: Mapping[str, frozenset[str]] = {
+    "text": frozenset({"type", "text"}),
+    "refusal": frozenset({"type", "refusal"}),
+    "image_url": frozenset({"type", "image_url"}),
+    "input_audio": frozenset({"type", "input_audio"}),
+    "file": frozenset({"type", "file"}),
+    "video_url": frozenset({"type", "video_url"}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRules:
+    """What a vendor takes as messages: keys by role, part types by role, keys of an image_url."""
+
+    keys: Mapping[str, frozenset[str]]
+    parts: Mapping[str, frozenset[str]]
+    image_keys: frozenset[str] = frozenset({"url", "detail"})
+    custom_tools: bool = False
+    """Takes tools whose input is free text."""
+    shape_status: int = 400
+    """Status for a message that does not have the expected shape."""
+
+
+def check_messages(body: Mapping[str, Any], rules: MessageRules) -> None:
+    messages = body.get("messages")
+    if messages is None:
+        raise Refused("Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter")
+    if not isinstance(messages, list):
+        raise Refused(
+            f"Invalid type for 'messages': expected an array of objects, but got {json_type(messages)} instead.",
+            param="messages",
+            code="invalid_type",
+        )
+    if not messages:
+        raise Refused(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            param="messages",
+            code="empty_array",
+        )
+    for number, message in enumerate(messages):
+        _check_message(f"messages[{number}]", message, rules)
+    _check_tool_pairs(messages)
+
+
+def _check_message(where: str, message: Any, rules: MessageRules) -> None:
+    if not isinstance(message, dict):
+        raise Refused(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
+    role = message.get("role")
+    if not isinstance(role, str) or role not in rules.keys:
+        raise Refused(
+            f"Invalid value: '{role}'. Supported values are: {listed(rules.keys)}.",
+            param=f"{where}.role",
+            code="invalid_value",
+            status=rules.shape_status,
+        )
+    if unknown := sorted(message.keys() - rules.keys[role]):
+        raise Refused(
+            f"Unknown parameter: '{where}.{unknown[0]}'.",
+            param=f"{where}.{unknown[0]}",
+            code="unknown_parameter",
+            status=rules.shape_status,
+        )
+    content = message.get("content")
+    if isinstance(content, list):
+        for number, part in enumerate(content):
+            _check_part(f"{where}.content[{number}]", part, role, rules)
+    elif content is None:
+        if role != "assistant" or not (
+            message.get("tool_calls") or message.get("refusal") or message.get("function_call")
+        ):
+            raise Refused(
+                f"Invalid value for 'content': expected a string, got null. ({where})",
+                param=f"{where}.content",
+                code=None,
+            )
+    elif not isinstance(content, str):
+        raise Refused(
+            f"Invalid type for '{where}.content': expected one of a string or array of objects, "
+            f"but got {json_type(content)} instead.",
+            param=f"{where}.content",
+            code="invalid_type",
+        )
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Refused(f"Invalid type for '{where}.tool_calls': expected an array.", param=where, code="invalid_type")
+    for number, call in enumerate(calls):
+        _check_call(f"{where}.tool_calls[{number}]", call, rules)
+
+
+def _check_part(where: str, part: Any, role: str, rules: MessageRules) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str) or kind not in rules.parts.get(role, ()):
+        raise Refused(
+            f"Invalid value: '{kind}'. Supported values are: {listed(sorted(rules.parts.get(role, ())))}.",
+            param=where,
+            code="invalid_value",
+            status=rules.shape_status,
+        )
+    if unknown := sorted(part.keys() - PART_KEYS[kind]):
+        raise Refused(
+            f"Unknown parameter: '{where}.{unknown[0]}'.", param=f"{where}.{unknown[0]}", code="unknown_parameter"
+        )
+    if kind == "text" and not isinstance(part.get("text"), str):
+        raise Refused(
+            f"Invalid type for '{where}.text': expected a string.", param=f"{where}.text", code="invalid_type"
+        )
+    if kind == "image_url":
+        _check_image(where, part.get("image_url"), rules)
+
+
+def _check_image(where: str, image: Any, rules: MessageRules) -> None:
+    if not isinstance(image, dict) or not isinstance(image.get("url"), str):
+        raise Refused(
+            f"Invalid type for '{where}.image_url': expected an object with a url.", param=where, code="invalid_type"
+        )
+    if unknown := sorted(image.keys() - rules.image_keys):
+        raise Refused(f"Unknown parameter: '{where}.image_url.{unknown[0]}'.", param=where, code="unknown_parameter")
+    if not image["url"].startswith(("https://", "http://", "data:image/")):
+        raise Refused(
+            "Invalid image URL: expected a URL or a base64-encoded data URL.", param=where, code="invalid_image_url"
+        )
+
+
+def _check_call(where: str, call: Any, rules: MessageRules) -> None:
+    kind = "custom" if rules.custom_tools and isinstance(call, dict) and call.get("type") == "custom" else "function"
+    function = call.get(kind) if isinstance(call, dict) else None
+    if not isinstance(function, dict) or call.get("type") != kind or not isinstance(call.get("id"), str):
+        raise Refused(f"Missing required parameter: '{where}'.", param=where, code="missing_required_parameter")
+    if unknown := sorted(call.keys() - {"id", "type", kind, "index"}):
+        raise Refused(
+            f"Unknown parameter: '{where}.{unknown[0]}'.", param=f"{where}.{unknown[0]}", code="unknown_parameter"
+        )
+    text = "input" if kind == "custom" else "arguments"
+    if unknown := sorted(function.keys() - {"name", text}):
+        raise Refused(f"Unknown parameter: '{where}.{kind}.{unknown[0]}'.", param=where, code="unknown_parameter")
+    for key in ("name", text):
+        if not isinstance(function.get(key), str):
+            raise Refused(
+                f"Invalid type for '{where}.{kind}.{key}': expected a string.",
+                param=f"{where}.{kind}.{key}",
+                code="invalid_type",
+            )
+
+
+def _check_tool_pairs(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Each tool call is answered right after it, and nothing else is (facts/providers.md 2.3)."""
+    open_ids: list[str] = []
+    for number, message in enumerate(messages):
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in open_ids:
+                raise Refused(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
+                    "'tool_calls'.",
+                    param=f"messages.[{number}].role",
+                )
+            open_ids.remove(message["tool_call_id"])
+            continue
+        if open_ids:
+            break
+        open_ids = [call["id"] for call in message.get("tool_calls") or ()]
+    if open_ids:
+        raise Refused(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(open_ids)}",
+            param="messages",
+        )
