@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
-from gateway.billing.payment import Payments
-from gateway.billing.unpaid import Unconfigured, Unpaid
+from gateway.billing.unpaid import Unpaid
 from gateway.catalog import Catalog
 from gateway.keyring import Keyring
+from gateway.late_payments import LatePayments
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
@@ -35,27 +35,21 @@ async def compose(
             transport = Transport(settings.base_urls[name], limits)
             stack.push_async_callback(transport.close)
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
-        yield Services(
+        signer = signer or Signer()
+        services = Services(
             settings=settings,
             catalog=catalog,
-            signer=signer or Signer(),
+            signer=signer,
             keyring=keyring,
             upstreams=upstreams,
-            payments=_payments(settings),
+            payments=Unpaid(),
             fetcher=await stack.enter_async_context(FileFetcher(enabled=not settings.enclave)),
             admission=Admission(settings.max_inflight, settings.queue),
         )
-
-
-def _payments(settings: Settings) -> Payments:
-    if settings.payments == "off":
-        return Unpaid()
-    missing = [
-        name
-        for name, value in (
-            ("EVM_PAYMENT_ADDRESS is not set", settings.pay_to),
-            ("FACILITATOR_URL is not set", settings.facilitator_url),
-        )
-        if value is None
-    ]
-    return Unconfigured(missing)
+        if settings.payments == "required":
+            payments = LatePayments(settings, catalog, signer.tee_id)
+            stack.push_async_callback(payments.close)
+            await payments.configure()
+            services.payments = payments
+            services.on_injection.append(payments.configure)
+        yield services

@@ -46,15 +46,13 @@ class Dispatch:
         self._prelude = prelude
         self._expired = False
         self._usages: list[Usage] = []
+        self._begun = 0
 
-    def usage(self) -> Usage:
-        """Of all calls; what the vendor did not report, or was not asked to the end, is estimated."""
-        if len(self._usages) < len(self._calls):
+    def usages(self) -> list[Usage]:
+        """Of each call that was made; what the vendor did not report, or was not asked to the end, is estimated."""
+        if self._begun > len(self._usages):
             self._take_usage(self._calls[len(self._usages)][0], complete=False)
-        total = self._usages[0]
-        for usage in self._usages[1:]:
-            total += usage
-        return total
+        return self._usages
 
     async def batches(self, reply: StreamReply | None) -> AsyncGenerator[list[Delta], None]:
         """Deltas of all upstream calls in turn, choices numbered through."""
@@ -63,6 +61,7 @@ class Dispatch:
             if self._prelude is not None:
                 yield _shifted(self._prelude(position), offset)
             started = time.perf_counter()
+            self._begun += 1
             answering = await self._open(chat, call, reply)
             if answering is None:
                 return

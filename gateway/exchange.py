@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from gateway.forms import Form
 from gateway.keccak import keccak256
 from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta
+from gateway.openai_api.deltas import Delta, Served
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
@@ -40,6 +41,31 @@ class Answer:
 
     body: bytes
     headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What follows an answer: its usage, signature, payment, and what the vendor said of its service."""
+
+    usage: Usage
+    envelope: Envelope
+    receipt: Receipt
+    served: Served
+
+    def fields(self) -> dict[str, Any]:
+        """At the top level of a complete answer, and in the last event of a stream."""
+        fields: dict[str, Any] = {"usage": self.usage.as_openai(), **self.envelope.fields()}
+        if self.served.service_tier is not None:
+            fields["service_tier"] = self.served.service_tier
+        if self.served.system_fingerprint is not None:
+            fields["system_fingerprint"] = self.served.system_fingerprint
+        if self.receipt.payment is not None:
+            fields["payment"] = self.receipt.payment
+        return fields
+
+    def headers(self) -> dict[str, str]:
+        """Of a complete answer."""
+        return {**self.envelope.headers(), **self.receipt.headers}
 
 
 class Exchange:
@@ -141,12 +167,13 @@ class Exchange:
             self._record.served_model = served.id
         return served
 
-    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> tuple[Envelope, Receipt]:
-        usage, served = self._dispatch.usage(), self._served()
+    async def _conclude(self, choices: list[dict[str, Any]], *, complete: bool) -> Proof:
+        """Price, sign and settle what was answered."""
+        served = self._served()
+        usage, price = self._total(served)
         request_hash = keccak256(self._form.canonical(self._sent))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), self._services.clock())
         self._move(State.SIGNED)
-        price = cost(served, usage, datetime.now(UTC).date())
         self._count(usage, str(price))
         bill = Bill(
             model=served,
@@ -165,7 +192,13 @@ class Exchange:
             self._move(State.REFUSED)
             raise
         self._move(State.SETTLED)
-        return envelope, receipt
+        return Proof(usage, envelope, receipt, self._assembler.served)
+
+    def _total(self, served: Model) -> tuple[Usage, Decimal]:
+        """Usage and price in USD of all calls, each priced by itself: long prompts have rates of their own."""
+        today = datetime.now(UTC).date()
+        usages = self._dispatch.usages()
+        return sum(usages[1:], usages[0]), sum((cost(served, usage, today) for usage in usages), Decimal(0))
 
     def _count(self, usage: Usage, price: str) -> None:
         record = self._record
@@ -173,18 +206,6 @@ class Exchange:
         record.estimated = usage.estimated or None
         record.cost_usd = price
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
-
-    def _proof(self, envelope: Envelope, receipt: Receipt) -> dict[str, Any]:
-        """What follows the answer itself: usage, signature, payment, and what the vendor said of its service."""
-        fields: dict[str, Any] = {"usage": self._dispatch.usage().as_openai(), **envelope.fields()}
-        served = self._assembler.served
-        if served.service_tier is not None:
-            fields["service_tier"] = served.service_tier
-        if served.system_fingerprint is not None:
-            fields["system_fingerprint"] = served.system_fingerprint
-        if receipt.payment is not None:
-            fields["payment"] = receipt.payment
-        return fields
 
     async def abandon(self) -> None:
         """After a fault of our own: nobody pays for it."""
@@ -216,13 +237,12 @@ class Exchange:
         self._move(State.ANSWERING)
         if left():
             self._record.client_left = True
-            self._count(
-                self._dispatch.usage(), str(cost(self._served(), self._dispatch.usage(), datetime.now(UTC).date()))
-            )
+            usage, price = self._total(self._served())
+            self._count(usage, str(price))
             await self._release("client_left")
             return None
         choices = self._form.choices(self._assembler)
-        envelope, receipt = await self._sign_and_settle(choices, complete=True)
+        proof = await self._conclude(choices, complete=True)
         body = {
             "id": self._id,
             "object": self._form.object,
@@ -230,9 +250,9 @@ class Exchange:
             "model": self._served().id,
             "choices": choices,
             **self._form.extras(choices),
-            **self._proof(envelope, receipt),
+            **proof.fields(),
         }
-        return Answer(msgspec.json.encode(body), {**self.headers(), **envelope.headers(), **receipt.headers})
+        return Answer(msgspec.json.encode(body), {**self.headers(), **proof.headers()})
 
     async def stream(self, reply: StreamReply) -> bytes:
         """Write the answer as it comes; the last events, which the caller sends to end the stream.
@@ -257,10 +277,10 @@ class Exchange:
             raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
         choices = self._form.choices(self._assembler)
         self._record.client_left = reply.gone or None
-        envelope, receipt = await self._sign_and_settle(choices, complete=failure is None and not reply.gone)
+        proof = await self._conclude(choices, complete=failure is None and not reply.gone)
         if failure is not None:
             raise failure
-        extra = {**self._form.extras(choices), **self._proof(envelope, receipt)}
+        extra = {**self._form.extras(choices), **proof.fields()}
         if pictures := self._assembler.pictures:
             extra["images"] = pictures
         return encoder.last(

@@ -68,28 +68,31 @@ class Keyring:
         """What was injected, once it was."""
         return self._injected
 
-    def inject(self, body: dict[str, Any]) -> list[str]:
-        """Take the one injection; the providers that got a key. A refused one changes nothing.
-
-        Raises 400 for a malformed body and 409 for a second injection.
-        """
+    def check(self, body: dict[str, Any]) -> Injection:
+        """The injection in ``body``, not yet taken; raises 400 for a malformed one and 409 for a second one."""
         if self._injected is not None:
             raise GatewayError("The keys have been injected already", status=409, code="already_injected")
         injection = convert(body, Injection)
-        keys = {
-            provider.id: key
-            for provider in self._providers.values()
-            if (key := _checked(checked_key, injection, provider.injected_key))
-        }
+        for provider in self._providers.values():
+            _checked(checked_key, injection, provider.injected_key)
         for name in _SECRETS:
             _checked(checked_key, injection, name)
         for name in _URLS:
             _checked(checked_url, injection, name)
         for name in _ADDRESSES:
             _checked(_checked_address, injection, name)
+        return injection
+
+    def take(self, injection: Injection) -> list[str]:
+        """Take a checked injection, the only one; the providers that got a key."""
         self._injected = injection
-        self._keys.update(keys)
-        return [provider for provider in self._providers if provider in keys]
+        given = {
+            provider.id: key
+            for provider in self._providers.values()
+            if (key := getattr(injection, provider.injected_key) or None)
+        }
+        self._keys.update(given)
+        return list(given)
 
 
 def _checked(check: Any, injection: Injection, name: str) -> str | None:

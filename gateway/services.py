@@ -1,14 +1,15 @@
 """What every request shares: one of each for the life of the process."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.admission import Admission
 from gateway.billing.payment import Payments
 from gateway.body import BodyBudget
 from gateway.catalog import Catalog
-from gateway.keyring import Keyring
+from gateway.keyring import Injection, Keyring
 from gateway.reply import StreamReply
 from gateway.settings import Settings
 from gateway.signing import Signer
@@ -19,7 +20,11 @@ from gateway.upstreams.upstream import Upstream
 
 @dataclass(slots=True)
 class Services:
-    """The rooms that a request passes. ``clock`` gives integer seconds since the epoch."""
+    """The rooms that a request passes.
+
+    ``clock`` gives integer seconds since the epoch. ``on_injection`` are called with a checked injection before it is
+    taken; one that raises GatewayError refuses it.
+    """
 
     settings: Settings
     catalog: Catalog
@@ -34,6 +39,8 @@ class Services:
     clock: Callable[[], int] = lambda: int(time.time())
     tee_enabled: bool = False
     draining: bool = False
+    on_injection: list[Callable[[Injection], Awaitable[None]]] = field(default_factory=list)
+    injecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     streams: set[StreamReply] = field(default_factory=set)
 
     def not_ready(self) -> list[str]:

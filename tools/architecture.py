@@ -14,7 +14,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding"),
     ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.admission", "gateway.connection"),
-    ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms"),
+    ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
     ("gateway.services", "gateway.dispatch"),
     ("gateway.exchange",),
     ("gateway.patience",),

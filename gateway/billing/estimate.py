@@ -26,9 +26,7 @@ class Estimator:
 
     def estimate(self, order: Order) -> Estimate:
         """The worst case, its output clamped to fit the maximum; raises 400 when the prompt alone does not fit."""
-        models = [order.model]
-        if order.model.replacement is not None:
-            models.append(self._catalog.models[order.model.replacement])
+        models = list(self._catalog.may_answer(order.model))
         usd = _worst(order, models, order.output_tokens)
         if usd <= self._max_usd:
             return Estimate(usd, order.output_tokens)

@@ -10,6 +10,9 @@ from gateway.telemetry import RequestRecord
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Take the keys once; 409 afterwards, 400 for a malformed body, which changes nothing."""
-    async with read_json(services, request) as sent:
-        providers = services.keyring.inject(sent.json)
+    async with read_json(services, request) as sent, services.injecting:
+        injection = services.keyring.check(sent.json)
+        for prepare in services.on_injection:
+            await prepare(injection)
+        providers = services.keyring.take(injection)
         return json_response({"status": "ok", "providers_initialized": providers, "heartbeat_enabled": False})

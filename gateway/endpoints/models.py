@@ -57,10 +57,13 @@ def _pricing(model: Model) -> dict[str, Any]:
             name: _rates(tier) if isinstance(tier, Rates) else {"factor": str(tier)}
             for name, tier in prices.tiers.items()
         }
-    if prices.per_image is not None:
-        pricing["per_image"] = str(prices.per_image)
-    if prices.per_web_search is not None:
-        pricing["per_web_search"] = str(prices.per_web_search)
+    for name in ("per_image", "per_web_search", "per_grounded_prompt"):
+        if (price := getattr(prices, name)) is not None:
+            pricing[name] = str(price)
+    if prices.regions:
+        pricing["regions"] = {region: str(factor) for region, factor in prices.regions.items()}
+    if prices.announced is not None:
+        pricing["announced"] = {**_rates(prices.announced), "starts_on": prices.announced.starts_on.isoformat()}
     return pricing
 
 

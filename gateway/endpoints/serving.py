@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.billing.payment import Order
+from gateway.billing.pricing import Terms
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
 from gateway.exchange import Answer, Exchange
@@ -21,6 +22,7 @@ from gateway.services import Services
 from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
+MAX_WEB_SEARCHES = 5
 HEADERS = web.RequestKey("headers", dict[str, str])
 """What every answer carries; a stream has to send it before its handler returns."""
 
@@ -64,12 +66,15 @@ def _challenge_large(services: Services, request: web.BaseRequest) -> None:
 
 
 def order(request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
-    """What the chats may cost, for whoever takes the payment."""
+    """What the chats may cost, for whoever takes the payment.
+
+    Two bytes of text per token bound all but contrived prompts; the charge never exceeds what was quoted.
+    """
     first = chats[0]
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=prompt_tokens(sent.json),
+        prompt_tokens=2 * prompt_tokens(sent.json),
         output_tokens=first.request.output_tokens,
         choices=first.request.choices * len(chats),
         images=first.request.choices if "image" in first.model.outputs else 0,
@@ -77,6 +82,20 @@ def order(request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
         body_digest=hashlib.sha256(sent.raw).digest(),
         headers={name.lower(): value for name, value in request.headers.items()},
         resource_url=str(request.url.with_query(None)),
+        price_terms=_price_terms(sent, first),
+    )
+
+
+def _price_terms(sent: Sent, chat: Chat) -> Terms:
+    """What of the price list this request can bring about; what it does not ask for is not quoted."""
+    asked = chat.request
+    searches = bool(asked.web_search) or asked.web_search_options is not None
+    return Terms(
+        tiers=() if asked.service_tier in (None, "default") else None,
+        regions=(),
+        cache_writes=b'"cache_control"' in sent.raw,
+        audio=b'"input_audio"' in sent.raw or b'"file"' in sent.raw,
+        web_searches=MAX_WEB_SEARCHES if searches else 0,
     )
 
 

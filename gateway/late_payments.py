@@ -1,0 +1,82 @@
+"""Payments that begin when they are configured: from the environment at the start, or by the one-time injection.
+
+Until then paid routes fail closed. What an operator chooses (payee, facilitator, RPC) is a run-time fact, so that two
+operators' images measure the same (design 4.6).
+"""
+
+import secrets
+import tempfile
+from pathlib import Path
+
+from gateway.billing.payment import Order, Payment, Payments
+from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.price_feed import COINGECKO
+from gateway.billing.unpaid import Unconfigured
+from gateway.catalog import Catalog
+from gateway.keyring import Injection
+from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.settings import Settings
+
+JOURNAL = "gateway-journal.sqlite3"
+
+
+class LatePayments:
+    """Implements Payments by whatever is configured now."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, tee_id: str, *, mac_key: bytes | None = None) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._tee_id = tee_id
+        self._mac_key = mac_key or secrets.token_bytes(32)
+        self._x402: X402Payments | None = None
+        self._now: Payments = Unconfigured(["payments are not configured"])
+
+    async def configure(self, injection: Injection | None = None) -> None:
+        """Begin to take payments when payee and facilitator are known; an injected fact wins.
+
+        Raises 400 for facts that no payment could ever be taken with, and leaves everything as it was.
+        """
+        facts = injection or Injection()
+        payee = facts.evm_payment_address or self._settings.pay_to
+        facilitator = facts.facilitator_url or self._settings.facilitator_url
+        if payee is None or facilitator is None:
+            known = {"EVM_PAYMENT_ADDRESS": payee, "FACILITATOR_URL": facilitator}
+            self._now = Unconfigured([f"{name} is not set" for name, value in known.items() if value is None])
+            return
+        settings = PaymentSettings(
+            payee=payee,
+            facilitator_url=facilitator,
+            journal=self._journal(),
+            mac_key=self._mac_key,
+            max_usd=self._settings.max_usd,
+            rpc_url=facts.evm_rpc_url or self._settings.rpc_url,
+            price_url=self._settings.price_url or COINGECKO,
+            price_key=facts.coingecko_api_key,
+            tee_id=self._tee_id,
+        )
+        if problems := settings.problems():
+            raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
+        opened = await X402Payments.open(settings, self._catalog)
+        before, self._x402, self._now = self._x402, opened, opened
+        if before is not None:
+            await before.close()
+
+    async def close(self) -> None:
+        """Settle what is under way."""
+        if self._x402 is not None:
+            await self._x402.close()
+
+    async def admit(self, order: Order) -> Payment:
+        return await self._now.admit(order)
+
+    def challenge(self, resource_url: str) -> GatewayError | None:
+        return self._now.challenge(resource_url)
+
+    def reasons(self) -> list[str]:
+        return self._now.reasons()
+
+    def _journal(self) -> Path:
+        """Inside an enclave there is no disk, only memory under the temporary folder."""
+        if self._settings.journal is not None:
+            return Path(self._settings.journal)
+        return Path(tempfile.gettempdir() if self._settings.enclave else ".") / JOURNAL
