@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -45,7 +46,12 @@ class Connection(RequestHandler):
         error = GatewayError(
             text, status=status, type="invalid_request_error" if status < 500 else "server_error", fault=Fault.CALLER
         )
-        response = web.Response(status=status, body=error.body(), content_type="application/json")
+        response = web.Response(
+            status=status,
+            body=error.body(),
+            headers={"x-request-id": f"req_{uuid4().hex}", "Server": "tee-gateway"},
+            content_type="application/json",
+        )
         response.force_close()
         return response
 

@@ -143,6 +143,7 @@ async def test_headers_over_the_limit_are_400_in_the_envelope(gateway: RunningGa
 async def test_garbage_is_400(gateway: RunningGateway) -> None:
     answer = await raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert b"x-request-id: req_" in answer
 
 
 async def test_expect_continue(gateway: RunningGateway) -> None:
