@@ -52,12 +52,9 @@ fail() {
 
 clean_up() {
     trap - EXIT INT TERM
-    local job
     [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
         echo "run-enclave: enclave $enclave could not be terminated" >&2
-    for job in $(jobs -p); do
-        kill "$job" 2>/dev/null || true
-    done
+    [[ -z $gvproxy ]] || kill -KILL "$gvproxy" 2>/dev/null || true
     [[ -z $scratch ]] || rm -rf "$scratch"
 }
 
@@ -102,6 +99,7 @@ launch() {
     scratch=$(mktemp -d)
     gvproxy -listen "vsock://:$GVPROXY_VSOCK_PORT" -listen "unix://$scratch/gvproxy.sock" >"$scratch/gvproxy.log" 2>&1 &
     gvproxy=$!
+    disown
     expose ":$public_port" 443
     expose "127.0.0.1:$host_port" 8000
     answer=$(nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" --memory "$memory") ||
@@ -167,7 +165,7 @@ attestation  https://<this host>:$public_port/enclave/attestation?nonce=<40 hex 
 host only    $host_url
 TEXT
     while running; do
-        sleep "$watch_seconds" &
+        sleep "$watch_seconds" >/dev/null 2>&1 &
         wait "$!"
     done
     fail "$LAUNCH" "enclave $enclave or its gvproxy has ended"

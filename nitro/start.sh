@@ -9,33 +9,44 @@ set -eu
 if [ -e /dev/nsm ]; then
     chown root:gateway /dev/nsm
     chmod 0660 /dev/nsm
+    # The gateway may bind loopback and the tap device before nitriding has given them their addresses.
+    echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
 fi
 
+gateway='' stop=''
+trap 'stop=yes; kill -TERM "$gateway" 2>/dev/null || true' TERM INT
 start-stop-daemon -S -c gateway:gateway -x /usr/bin/python3 -- -I -B -m gateway &
 gateway=$!
+[ -z "$stop" ] || kill -TERM "$gateway"
 
 (
+    daemon='' done=''
+    trap 'done=yes; kill -KILL "$daemon" 2>/dev/null || true' TERM
     nitriding \
         -fqdn tee-gateway.internal \
         -appwebsrv http://127.0.0.1:8000 \
         -ext-pub-port 443 \
         -intport 8080 \
         -wait-for-app &
-    trap 'kill "$!" 2>/dev/null' TERM
-    wait "$!" || echo "nitriding ended with status $?" >&2
+    daemon=$!
+    [ -z "$done" ] || kill -KILL "$daemon"
+    status=0
+    wait "$daemon" || status=$?
+    [ -n "$done" ] || echo "nitriding ended with status $status" >&2
     kill -TERM "$gateway" 2>/dev/null
 ) &
-daemon=$!
+watcher=$!
 
-trap 'kill -TERM "$gateway" 2>/dev/null' TERM INT
-
-status=0
-wait "$gateway" || status=$?
-while kill -0 "$gateway" 2>/dev/null; do
+# A signal cuts the wait short before the gateway has drained.
+while :; do
     status=0
     wait "$gateway" || status=$?
+    if [ -z "$stop" ] || [ "$status" -le 128 ]; then
+        break
+    fi
+    stop=''
 done
 echo "gateway ended with status $status" >&2
-kill -TERM "$daemon" 2>/dev/null || true
-wait "$daemon" || true
+kill -TERM "$watcher" 2>/dev/null || true
+wait "$watcher" || true
 exit "$status"

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,11 +111,20 @@ class Host:
         return any(call.startswith(start) for call in self.calls)
 
     def nothing_is_left(self) -> bool:
-        """No gvproxy process and no scratch folder."""
+        """No gvproxy process, which may take a moment to go, and no scratch folder."""
         pid = self.folder / "notes" / "gvproxy.pid"
-        running = pid.exists() and Path(f"/proc/{pid.read_text().strip()}/environ").exists()
-        zombie = running and "State:\tZ" in Path(f"/proc/{pid.read_text().strip()}/status").read_text()
-        return (not running or zombie) and not list((self.folder / "tmp").iterdir())
+        for _ in range(100):
+            if not pid.exists() or ended(int(pid.read_text())):
+                return not list((self.folder / "tmp").iterdir())
+            time.sleep(0.05)
+        return False
+
+
+def ended(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.fixture

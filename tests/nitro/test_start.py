@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "nitro" / "start.sh"
-DRAINS = """trap 'echo drained >>"$NOTES/gateway"; exit 0' TERM
-while :; do sleep 0.05; done"""
+DRAINS = "while :; do sleep 0.05; done"
 STAYS = "exec sleep 60"
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -29,9 +28,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "notes").mkdir()
 
     def begin(*, nitriding: str = STAYS, gateway: str = DRAINS) -> subprocess.Popen[str]:
-        for name, command, does in (("nitriding", "nitriding", nitriding), ("gateway", "start-stop-daemon", gateway)):
+        on_term = """trap 'echo drained >>"$NOTES/gateway"; exit 0' TERM"""
+        for name, command, ready, does in (
+            ("nitriding", "nitriding", "", nitriding),
+            ("gateway", "start-stop-daemon", on_term, gateway),
+        ):
             path = tmp_path / "bin" / command
-            path.write_text(f'#!/bin/sh\necho "$$ $*" >"$NOTES/{name}"\n{does}\n')
+            path.write_text(f'#!/bin/sh\n{ready}\necho "$$ $*" >"$NOTES/{name}"\n{does}\n')
             path.chmod(0o755)
         process = subprocess.Popen(
             ["sh", str(SCRIPT)],
@@ -61,9 +64,11 @@ def noted(notes: Path, name: str) -> tuple[int, str]:
 
 
 def gone(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
     for _ in range(200):
-        if not status.exists() or "State:\tZ" in status.read_text():
+        try:
+            if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.05)
     return False
