@@ -64,6 +64,7 @@ class Metrics:
         self.queued = self._gauge("requests_queued", "Requests waiting for admission", ())
         self.streams = self._gauge("open_streams", "Streams being written", ())
         self.connections = self._gauge("upstream_connections", "Upstream connections in use", ("upstream",))
+        self.breakers = self._gauge("upstream_breaker_open", "1 while calls to the upstream are refused", ("upstream",))
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"gateway_{name}", text, labels, registry=self.registry)

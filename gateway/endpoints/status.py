@@ -50,4 +50,5 @@ async def metrics(services: Services, request: web.BaseRequest, record: RequestR
     gauges.streams.set(len(services.streams))
     for name, upstream in services.upstreams.items():
         gauges.connections.labels(name).set(upstream.transport.open_connections)
+        gauges.breakers.labels(name).set(upstream.breaker.open)
     return web.Response(body=gauges.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -17,6 +17,7 @@ from gateway.openai_api.errors import (
     upstream_timeout,
 )
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
+from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.sse import EventTooLargeError, SSEReader
 from gateway.upstreams.transport import Transport, read_body
 
@@ -35,6 +36,7 @@ class Upstream:
     def __init__(self, provider: Provider, adapters: Mapping[str, Adapter], transport: Transport, keys: Keys) -> None:
         self.provider = provider
         self.transport = transport
+        self.breaker = Breaker()
         self._adapters = adapters
         self._keys = keys
 
@@ -72,7 +74,14 @@ class Upstream:
         def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
             return _named(chat, adapter.error(chat, status, headers, body))
 
-        response = await self.transport.send(call, adapter.authorization(self.require_key()), read_error)
+        key = self.require_key()
+        self.breaker.enter()
+        try:
+            response = await self.transport.send(call, adapter.authorization(key), read_error)
+        except BaseException as error:
+            self.breaker.ended(error)
+            raise
+        self.breaker.ended(None)
         return Answering(chat, adapter, call, response, self.transport.limits.idle)
 
 

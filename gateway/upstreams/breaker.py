@@ -1,0 +1,53 @@
+"""A circuit breaker per upstream: while a vendor is down, callers hear so at once, and one of them tries.
+
+Only what says that the vendor is down counts: no connection, no answer in time, 5xx. An answer that refuses one
+request, one key or one model is a sign of life, so nobody's mistake becomes an error for others (practice.md 6 row 22).
+"""
+
+import time
+from collections.abc import Callable
+
+from gateway.openai_api.errors import GatewayError, upstream_overloaded
+
+_DOWN = frozenset({"upstream_unreachable", "upstream_timeout", "upstream_overloaded", "upstream_error"})
+
+
+class Breaker:
+    """Opens after ``threshold`` failures in a row, for ``cooldown`` seconds of ``clock``; then one call is a probe."""
+
+    def __init__(self, threshold: int = 10, cooldown: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._threshold = threshold
+        self._cooldown = cooldown
+        self._clock = clock
+        self._failures = 0
+        self._opens_again_at = 0.0
+        self._probing = False
+
+    @property
+    def open(self) -> bool:
+        """Calls are refused now, a probe apart."""
+        return self._failures >= self._threshold
+
+    def enter(self) -> None:
+        """Ask to make a call; raises 503 with the time that is left. Every call let in must be ``ended``."""
+        if not self.open:
+            return
+        left = self._opens_again_at - self._clock()
+        if left > 0 or self._probing:
+            raise _refusal(max(left, 1.0))
+        self._probing = True
+
+    def ended(self, error: BaseException | None) -> None:
+        """A call that was let in ended, with ``error`` or None. A cancelled one says nothing of the vendor."""
+        self._probing = False
+        if error is None or (isinstance(error, GatewayError) and error.code not in _DOWN):
+            self._failures = 0
+        elif isinstance(error, GatewayError):
+            self._failures += 1
+            self._opens_again_at = self._clock() + self._cooldown
+
+
+def _refusal(seconds: float) -> GatewayError:
+    error = upstream_overloaded(seconds)
+    error.retryable = False
+    return error

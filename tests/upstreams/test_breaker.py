@@ -1,0 +1,109 @@
+"""The circuit breaker: opens for a vendor that is down, never for one caller's mistake."""
+
+import asyncio
+
+import pytest
+
+from gateway.openai_api.errors import (
+    GatewayError,
+    invalid_request,
+    rate_limited,
+    upstream_error,
+    upstream_overloaded,
+    upstream_timeout,
+)
+from gateway.upstreams.breaker import Breaker
+from tests.running import RunningGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+
+DOWN = [
+    upstream_error("upstream_unreachable"),
+    upstream_timeout(),
+    upstream_overloaded(),
+    upstream_error("upstream_error"),
+]
+ALIVE = [
+    invalid_request("no"),
+    rate_limited(5),
+    upstream_error("upstream_auth_failed"),
+    upstream_error("upstream_billing"),
+]
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fail(breaker: Breaker, error: BaseException | None, times: int = 1) -> None:
+    for _ in range(times):
+        breaker.enter()
+        breaker.ended(error)
+
+
+@pytest.mark.parametrize("error", DOWN)
+def test_opens_for_a_vendor_that_is_down(error: GatewayError) -> None:
+    breaker = Breaker(threshold=3, cooldown=5, clock=Clock())
+    states = []
+    for _ in range(3):
+        fail(breaker, error)
+        states.append(breaker.open)
+    assert states == [False, False, True]
+    with pytest.raises(GatewayError) as refused:
+        breaker.enter()
+    assert (refused.value.status, refused.value.retry_after, refused.value.retryable) == (503, 5.0, False)
+
+
+@pytest.mark.parametrize("error", [*ALIVE, None])
+def test_a_sign_of_life_closes(error: GatewayError | None) -> None:
+    breaker = Breaker(threshold=3, clock=Clock())
+    fail(breaker, DOWN[0], 2)
+    fail(breaker, error)
+    fail(breaker, DOWN[0], 2)
+    assert not breaker.open
+
+
+def test_cancelled_calls_say_nothing() -> None:
+    breaker = Breaker(threshold=1, clock=Clock())
+    fail(breaker, asyncio.CancelledError(), 5)
+    assert not breaker.open
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_one_probe_after_the_pause(recovers: bool) -> None:
+    clock = Clock()
+    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    fail(breaker, DOWN[0])
+    clock.now += 5
+    breaker.enter()
+    with pytest.raises(GatewayError):
+        breaker.enter()
+    breaker.ended(None if recovers else DOWN[0])
+    assert breaker.open is not recovers
+    if not recovers:
+        with pytest.raises(GatewayError):
+            breaker.enter()
+
+
+async def test_callers_of_a_dead_vendor_hear_so_at_once(gateway: RunningGateway, fleet: Fleet) -> None:
+    upstream = gateway.services.upstreams["openai"]
+    upstream.breaker = Breaker(threshold=2, cooldown=0.2)
+    for _ in range(6):
+        fleet.openai.enqueue(Scenario(error="server_error"))
+    assert [(await gateway.chat("gpt-4.1", "Hi")).status for _ in range(2)] == [502, 502]
+    refused = await gateway.chat("gpt-4.1", "Hi")
+    assert (refused.status, len(fleet.openai.requests)) == (503, 6)
+    assert (await gateway.chat("grok-4.3", "Hi")).status == 200
+    await asyncio.sleep(0.25)
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 200
+
+
+async def test_a_bad_key_never_opens_it(gateway: RunningGateway, fleet: Fleet) -> None:
+    gateway.services.upstreams["openai"].breaker = Breaker(threshold=1)
+    for _ in range(3):
+        fleet.openai.enqueue(Scenario(error="bad_key"))
+        assert (await gateway.chat("gpt-4.1", "Hi")).status == 502
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 200
