@@ -6,11 +6,16 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
+
+import aiohttp
 
 from gateway import __version__
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
+from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import Audience, GatewayServer, Listener
+from gateway.services import Services
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry import configure_logging
 
@@ -19,7 +24,8 @@ log = logging.getLogger("gateway")
 
 
 def main() -> int:
-    """The exit status: 0 after a drain, 2 for a setting that cannot be used, 1 for a port that cannot be bound."""
+    """The exit status: 0 after a drain, 1 for a port that cannot be bound, 2 for a setting that cannot be used,
+    3 for an enclave daemon that does not vouch for us."""
     configure_logging()
     try:
         settings = Settings.from_environment(os.environ, bundled().providers)
@@ -33,26 +39,53 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"gateway: cannot listen: {error}\n")
         return 1
+    except NitridingError as error:
+        sys.stderr.write(f"gateway: cannot enter service: {error}\n")
+        return 3
     return 0
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    """Run until SIGTERM or SIGINT. Raises OSError and NitridingError when it cannot start."""
     async with compose(settings) as services:
         server = GatewayServer(services)
-        addresses = await server.start(listeners(settings))
-        gc.freeze()
-        for host, port in addresses:
-            log.info("gateway %s listens on %s:%d", __version__, host, port)
-        if settings.payments == "off":
-            log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
-        await stopped.wait()
-        log.info("draining for up to %g s", settings.drain_seconds)
-        await server.drain(settings.drain_seconds)
+        try:
+            addresses = await start(services, server)
+            stopped = _stop_signals()
+            gc.freeze()
+            for host, port in addresses:
+                log.info("gateway %s listens on %s:%d", __version__, host, port)
+            if settings.payments == "off":
+                log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
+            await stopped.wait()
+            log.info("draining for up to %g s", settings.drain_seconds)
+        finally:
+            await services.heartbeat.stop()
+            await server.drain(settings.drain_seconds)
+
+
+async def start(
+    services: Services,
+    server: GatewayServer,
+    *,
+    where: Sequence[Listener] | None = None,
+    nitriding: Nitriding | None = None,
+) -> list[tuple[str, int]]:
+    """Bind, and inside an enclave only then let the daemon in front open its port, once it vouches for our key.
+
+    ``where`` and ``nitriding`` are those of the settings. Returns the addresses bound.
+    """
+    where = listeners(services.settings) if where is None else where
+    if not services.settings.enclave:
+        return await server.start(where)
+    async with aiohttp.ClientSession() as session:
+        daemon = nitriding or Nitriding(session)
+        await daemon.wait()
+        addresses = await server.start(where)
+        await daemon.register_key(services.signer.public_der)
+        services.tee_enabled = True
+        await daemon.signal_ready()
+    return addresses
 
 
 def listeners(settings: Settings) -> list[Listener]:
@@ -63,6 +96,14 @@ def listeners(settings: Settings) -> list[Listener]:
             Listener(ENCLAVE_ADDRESS, settings.port, Audience.HOST),
         ]
     return [Listener(settings.host, settings.port, Audience.LOCAL)]
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT, which until now ended the process at once: there was nothing to drain."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
 
 
 if __name__ == "__main__":

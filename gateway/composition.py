@@ -1,17 +1,23 @@
 """How the rooms of one process are put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
 from gateway.billing.unpaid import Unpaid
 from gateway.catalog import Catalog
-from gateway.keyring import Keyring
+from gateway.clock import Clock
+from gateway.heartbeat import Heartbeat, Relay
+from gateway.keyring import Injection, Keyring
 from gateway.late_payments import LatePayments
+from gateway.nsm import Nsm
+from gateway.sealed import SealingKey
 from gateway.services import Services
-from gateway.settings import Settings
+from gateway.settings import NSM_DEVICE, Settings
 from gateway.signing import Signer
+from gateway.telemetry import Metrics
+from gateway.timed_payments import TimedPayments
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.transport import Limits, Transport
@@ -25,6 +31,7 @@ async def compose(
     catalog: Catalog | None = None,
     signer: Signer | None = None,
     limits: Limits | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Services]:
     """Everything that requests share, open inside the context. ``limits`` are those of every upstream."""
     catalog = catalog or catalog_module.bundled()
@@ -36,10 +43,19 @@ async def compose(
             stack.push_async_callback(transport.close)
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
         signer = signer or Signer()
+        metrics = Metrics()
+        clock = await stack.enter_async_context((clock or _clock(settings)).kept())
+        clock.register(metrics.registry)
+        heartbeat = Heartbeat(signer, clock, metrics.registry)
+        stack.push_async_callback(heartbeat.stop)
         services = Services(
             settings=settings,
             catalog=catalog,
             signer=signer,
+            sealing_key=SealingKey(signer),
+            heartbeat=heartbeat,
+            clock=clock,
+            metrics=metrics,
             keyring=keyring,
             upstreams=upstreams,
             payments=Unpaid(),
@@ -50,6 +66,19 @@ async def compose(
             payments = LatePayments(settings, catalog, signer.tee_id)
             stack.push_async_callback(payments.close)
             await payments.configure()
-            services.payments = payments
+            services.payments = TimedPayments(payments, clock)
             services.on_injection.append(payments.configure)
+        services.on_injection.append(_starting(heartbeat, settings))
         yield services
+
+
+def _clock(settings: Settings) -> Clock:
+    return Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
+
+
+def _starting(heartbeat: Heartbeat, settings: Settings) -> Callable[[Injection], Awaitable[None]]:
+    async def start(injection: Injection) -> None:
+        if relay := Relay.of(injection, settings):
+            heartbeat.start(relay)
+
+    return start

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.endpoints import chat, completions, keys, models, status
+from gateway.endpoints import chat, completions, heartbeat, keys, models, status
 from gateway.endpoints.openapi import OpenAPI
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
@@ -32,9 +32,11 @@ ROUTES: tuple[Route, ...] = (
     Route("/health", "GET", status.health),
     Route("/health/ready", "GET", status.ready),
     Route("/signing-key", "GET", status.signing_key),
+    Route("/heartbeat/status", "GET", heartbeat.heartbeat_status),
     Route("/openapi.json", "GET", OpenAPI(lambda: ROUTES)),
     Route("/metrics", "GET", status.metrics, local=True),
     Route("/v1/keys", "POST", keys.inject_keys, local=True),
+    Route("/v1/keys/sealing-key", "GET", keys.sealing_key),
     Route("/v1/models", "GET", models.list_models),
     Route("/v1/models/{id}", "GET", models.get_model),
     Route("/v1/chat/completions", "POST", chat.chat_completions),

@@ -1,7 +1,6 @@
 """What every request shares: one of each for the life of the process."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,8 +8,11 @@ from gateway.admission import Admission
 from gateway.billing.payment import Payments
 from gateway.body import BodyBudget
 from gateway.catalog import Catalog
+from gateway.clock import Clock
+from gateway.heartbeat import Heartbeat
 from gateway.keyring import Injection, Keyring
 from gateway.reply import StreamReply
+from gateway.sealed import SealingKey
 from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.telemetry import Metrics
@@ -22,13 +24,16 @@ from gateway.upstreams.upstream import Upstream
 class Services:
     """The rooms that a request passes.
 
-    ``clock`` gives integer seconds since the epoch. ``on_injection`` are called with a checked injection before it is
-    taken; one that raises GatewayError refuses it.
+    ``tee_enabled`` is True once the daemon of an enclave has taken the signing key. ``on_injection`` are called with a
+    checked injection before it is taken; one that raises GatewayError refuses it.
     """
 
     settings: Settings
     catalog: Catalog
     signer: Signer
+    sealing_key: SealingKey
+    heartbeat: Heartbeat
+    clock: Clock
     keyring: Keyring
     upstreams: Mapping[str, Upstream]
     payments: Payments
@@ -36,7 +41,6 @@ class Services:
     admission: Admission
     metrics: Metrics = field(default_factory=Metrics)
     bodies: BodyBudget = field(default_factory=BodyBudget)
-    clock: Callable[[], int] = lambda: int(time.time())
     tee_enabled: bool = False
     draining: bool = False
     on_injection: list[Callable[[Injection], Awaitable[None]]] = field(default_factory=list)

@@ -12,9 +12,11 @@ from pathlib import Path
 RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.openai_api", "gateway.keccak"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
-    ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding"),
+    ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.admission", "gateway.connection"),
+    ("gateway.clock", "gateway.sealed"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
+    ("gateway.heartbeat", "gateway.timed_payments"),
     ("gateway.services", "gateway.dispatch"),
     ("gateway.exchange",),
     ("gateway.patience",),

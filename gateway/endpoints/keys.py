@@ -1,4 +1,4 @@
-"""``POST /v1/keys``: the one-time injection, from the host only."""
+"""``POST /v1/keys``: the one-time injection, plain or sealed, from the host only."""
 
 from aiohttp import web
 
@@ -9,10 +9,18 @@ from gateway.telemetry import RequestRecord
 
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Take the keys once; 409 afterwards, 400 for a malformed body, which changes nothing."""
+    """Take the keys once; 409 afterwards, 400 for a malformed body or one sealed for another, which change nothing."""
     async with read_json(services, request) as sent, services.injecting:
-        injection = services.keyring.check(sent.json)
+        injection = services.keyring.check(services.sealing_key.keys(sent.json))
         for prepare in services.on_injection:
             await prepare(injection)
         providers = services.keyring.take(injection)
-        return json_response({"status": "ok", "providers_initialized": providers, "heartbeat_enabled": False})
+        return json_response(
+            {"status": "ok", "providers_initialized": providers, "heartbeat_enabled": services.heartbeat.running}
+        )
+
+
+async def sealing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """The key to seal an injection to, with the signing key's word for it. Nothing of it is secret, so it is told to
+    the public too: who verifies an enclave need not be on its host."""
+    return json_response(services.sealing_key.offer)

@@ -1,0 +1,12 @@
+"""``GET /heartbeat/status``: whether the registry hears of this gateway."""
+
+from aiohttp import web
+
+from gateway.endpoints.json_response import json_response
+from gateway.services import Services
+from gateway.telemetry import RequestRecord
+
+
+async def heartbeat_status(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """Always answers, also when no heartbeat is configured."""
+    return json_response(services.heartbeat.status())

@@ -1,0 +1,186 @@
+"""Signs of life for the TEE registry, relayed by the facilitator, who pays the gas (facts/x402.md 2.3).
+
+Signed is keccak256(teeId ‖ uint256 timestamp) with the key of the answers. The registry takes no timestamp from its
+future and none older than half an hour (facts/enclave.md 6b), hence the buffer: a block may be dated before our now.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from gateway.keccak import keccak256
+from gateway.keyring import Injection
+from gateway.settings import Settings
+from gateway.signing import Signer
+
+INTERVAL_SECONDS = 900
+BUFFER_SECONDS = 300
+ATTEMPTS = 4
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_MAX_ANSWER_BYTES = 64 * 1024
+_MAX_REASON = 200
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Where heartbeats go and how often. ``interval`` and ``buffer`` in seconds."""
+
+    facilitator_url: str
+    contract: str
+    interval: int = INTERVAL_SECONDS
+    buffer: int = BUFFER_SECONDS
+
+    @classmethod
+    def of(cls, injection: Injection, settings: Settings) -> "Relay | None":
+        """The relay that an injection asks for; None without a registry, or without a facilitator from either."""
+        facilitator_url = injection.facilitator_url or settings.facilitator_url
+        if not injection.heartbeat_contract_address or not facilitator_url:
+            return None
+        interval, buffer = injection.tee_heartbeat_interval, injection.tee_heartbeat_buffer
+        return cls(
+            facilitator_url=facilitator_url.rstrip("/"),
+            contract=injection.heartbeat_contract_address,
+            interval=INTERVAL_SECONDS if interval is None else interval,
+            buffer=BUFFER_SECONDS if buffer is None else buffer,
+        )
+
+
+class RelayError(Exception):
+    """A heartbeat did not reach the registry; the text may be shown to everybody."""
+
+    def __init__(self, reason: str, *, passing: bool) -> None:
+        super().__init__("".join(char if char.isprintable() else " " for char in reason[:_MAX_REASON]))
+        self.passing = passing
+
+
+class Heartbeat:
+    """Beats from ``start`` to ``stop``; ``pause`` is the first wait in seconds before a beat is tried again."""
+
+    def __init__(
+        self, signer: Signer, clock: Callable[[], int], registry: CollectorRegistry, *, pause: float = 1.0
+    ) -> None:
+        self._signer = signer
+        self._clock = clock
+        self._pause = pause
+        self._task: asyncio.Task[None] | None = None
+        self._relay: Relay | None = None
+        self._last_success: int | None = None
+        self._last_error: str | None = None
+        self._last_transaction: str | None = None
+        self._sent = 0
+        self._errors = 0
+        self._beats = Counter(
+            "gateway_heartbeats", "Heartbeats by what became of them", ("outcome",), registry=registry
+        )
+        Gauge(
+            "gateway_heartbeat_last_success_seconds",
+            "When the registry last took a heartbeat, 0 for never",
+            registry=registry,
+        ).set_function(lambda: self._last_success or 0)
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def status(self) -> dict[str, Any]:
+        """``GET /heartbeat/status``. ``last_success`` in seconds since the epoch; null for what has not happened."""
+        return {
+            "enabled": self.running,
+            "last_success": self._last_success,
+            "last_error": self._last_error,
+            "last_tx_hash": self._last_transaction,
+            "total_sent": self._sent,
+            "total_errors": self._errors,
+            "interval_seconds": self._relay.interval if self._relay else INTERVAL_SECONDS,
+        }
+
+    def start(self, relay: Relay) -> None:
+        """Beat now and every ``relay.interval`` seconds from now on."""
+        if self._task is not None:
+            raise RuntimeError("the heartbeat was started before")
+        self._relay = relay
+        self._task = asyncio.create_task(self._run(relay))
+
+    async def stop(self) -> None:
+        """No beat after this. Harmless when it does not run."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self, relay: Relay) -> None:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            while True:
+                next_beat = asyncio.get_running_loop().time() + relay.interval
+                await self._beat(session, relay)
+                await asyncio.sleep(max(0.0, next_beat - asyncio.get_running_loop().time()))
+
+    async def _beat(self, session: aiohttp.ClientSession, relay: Relay) -> None:
+        """One beat with its retries, which end before the next one is due."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, RelayError) and error.passing),
+            wait=wait_exponential(multiplier=self._pause, max=relay.interval / ATTEMPTS),
+            stop=stop_after_attempt(ATTEMPTS),
+            reraise=True,
+        )
+        try:
+            transaction: str | None = await retrying(self._send, session, relay)
+        except RelayError as error:
+            self._errors += 1
+            self._last_error = str(error)
+            self._beats.labels("failed").inc()
+            log.warning("heartbeat failed: %s", error)
+        else:
+            self._sent += 1
+            self._last_success = self._clock()
+            self._last_error = None
+            self._last_transaction = transaction
+            self._beats.labels("sent").inc()
+
+    async def _send(self, session: aiohttp.ClientSession, relay: Relay) -> str | None:
+        """Sign this moment and have it relayed; the transaction's hash, where the facilitator tells it."""
+        try:
+            async with session.post(
+                f"{relay.facilitator_url}/heartbeat", json=self.message(relay), allow_redirects=False
+            ) as response:
+                answer = _decoded(await response.content.read(_MAX_ANSWER_BYTES))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RelayError(f"the facilitator did not answer: {type(error).__name__}", passing=True) from error
+        if response.status != 200 or answer.get("success") is not True:
+            reason = answer.get("error") or answer.get("errorReason") or "no success"
+            raise RelayError(
+                f"the facilitator answered {response.status}: {reason}",
+                passing=response.status >= 500 or response.status == 429,
+            )
+        transaction = answer.get("txHash")
+        return transaction if isinstance(transaction, str) else None
+
+    def message(self, relay: Relay) -> dict[str, str]:
+        """The body of ``POST /heartbeat``. The timestamp is a decimal string, as the facilitator's own node sends."""
+        timestamp = self._clock() - relay.buffer
+        tee_id = self._signer.tee_id
+        digest = keccak256(bytes.fromhex(tee_id[2:]) + timestamp.to_bytes(32, "big"))
+        return {
+            "teeId": tee_id,
+            "timestamp": str(timestamp),
+            "signature": base64.b64encode(self._signer.sign_bytes(digest)).decode(),
+            "contractAddress": relay.contract,
+        }
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

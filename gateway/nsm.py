@@ -1,0 +1,101 @@
+"""The Nitro Secure Module: CBOR messages over one ioctl of ``/dev/nsm`` (Linux's ``uapi/linux/nsm.h``).
+
+The hypervisor answers, not the host. What comes back is read, not verified: whoever listens to it from outside the
+enclave has to check the document's signature, from inside there is nobody in between.
+"""
+
+import fcntl
+import os
+import secrets
+import struct
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cbor2
+
+NSM_IOCTL_RAW = 0xC0200A00
+"""``_IOWR(0x0A, 0, struct nsm_raw)``: two pairs of address and length, 64 bits each."""
+MAX_RESPONSE_BYTES = 0x3000
+_RAW = struct.Struct("=QQQQ")
+_NONCE_BYTES = 20
+
+
+class NsmError(Exception):
+    """The module cannot be asked, or its answer is not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """A document (COSE_Sign1, as received) and its time in seconds since the epoch, by the hypervisor's clock."""
+
+    document: bytes
+    timestamp: float
+
+
+class Nsm:
+    """The module behind ``path``. Calls block for milliseconds, at worst for the driver's two minutes."""
+
+    def __init__(self, path: Path = Path("/dev/nsm")) -> None:
+        self._path = path
+
+    def time(self) -> float:
+        """The hypervisor's time in seconds since the epoch, fresh by its nonce. Raises NsmError."""
+        return self.attest(nonce=secrets.token_bytes(_NONCE_BYTES)).timestamp
+
+    def attest(self, *, nonce: bytes | None = None, user_data: bytes | None = None) -> Attestation:
+        """A new attestation document over ``nonce`` and ``user_data``, 512 bytes each at most. Raises NsmError."""
+        wanted = {"user_data": user_data, "nonce": nonce, "public_key": None}
+        document = _field(self._answer("Attestation", wanted), "document", bytes)
+        payload = _payload(document)
+        if payload.get("nonce") != nonce:
+            raise NsmError("the document was made for another nonce")
+        return Attestation(document, _field(payload, "timestamp", int) / 1000)
+
+    def _answer(self, request: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            answer = cbor2.loads(self._exchange(cbor2.dumps({request: fields})))
+        except OSError as error:
+            raise NsmError(f"{self._path}: {error.strerror}") from error
+        except (cbor2.CBORError, ValueError) as error:
+            raise NsmError("the answer is not CBOR") from error
+        match answer:
+            case {"Error": str(code)}:
+                raise NsmError(f"{request}: {code}")
+            case dict() if isinstance(answer.get(request), dict):
+                found: Mapping[str, Any] = answer[request]
+                return found
+        raise NsmError(f"the answer is not one to {request}")
+
+    def _exchange(self, message: bytes) -> bytes:
+        request, response = array("B", message), array("B", bytes(MAX_RESPONSE_BYTES))
+        raw = bytearray(_RAW.pack(*request.buffer_info(), *response.buffer_info()))
+        device = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(device, NSM_IOCTL_RAW, raw, True)
+        finally:
+            os.close(device)
+        return response.tobytes()[: _RAW.unpack(raw)[3]]
+
+
+def _payload(document: bytes) -> Mapping[str, Any]:
+    try:
+        match cbor2.loads(document):
+            case [_, _, bytes(encoded), _]:
+                payload = cbor2.loads(encoded)
+            case _:
+                payload = None
+    except (cbor2.CBORError, ValueError) as error:
+        raise NsmError("the document is not CBOR") from error
+    if not isinstance(payload, dict):
+        raise NsmError("the document has no payload")
+    return payload
+
+
+def _field(fields: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    value = fields.get(name)
+    if type(value) is not kind:
+        raise NsmError(f"the answer has no {name}")
+    return value
