@@ -32,7 +32,7 @@ class Reply:
             events.pop()
         if scenario.garbage_at is not None:
             events.insert(scenario.garbage_at, GARBAGE)
-        if scenario.comment_at is not None:
+        if scenario.comment_at is not None and self.stream:
             events.insert(scenario.comment_at, COMMENT)
         if error is not None and scenario.error_after is not None:
             events[scenario.error_after :] = [error]

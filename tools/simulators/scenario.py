@@ -117,11 +117,11 @@ class Scenario:
     """Close the connection after this many events, without the end of the body."""
     cut_after_bytes: int | None = None
     garbage_at: int | None = None
-    """Put bytes that are no valid event before the event of this number."""
+    """Put bytes that are no valid event before the event of this number; a JSON answer is one event."""
     chunk_bytes: int | None = None
     """Write the body in pieces of this size (1: byte by byte)."""
     comment_at: int | None = None
-    """Put an SSE comment before the event of this number."""
+    """Put an SSE comment before the event of this number (streams only)."""
     omit_end_marker: bool = False
     json_instead_of_stream: bool = False
     """Answer a stream request with the JSON of the whole answer (or error)."""

@@ -138,6 +138,13 @@ async def test_garbage_and_comments_stand_where_told(wire: Wire, vendor: str) ->
     assert (await read(wire, vendor, Scenario(comment_at=0))).startswith(b": keep-alive\n\n")
 
 
+async def test_a_json_answer_has_no_comment_but_can_be_garbage(wire: Wire) -> None:
+    wire.fleet.openai.enqueue(Scenario(comment_at=0), Scenario(garbage_at=0))
+    assert (await wire.chat("openai")).json["choices"]
+    with pytest.raises(ValueError, match="codec can't decode"):
+        await wire.chat("openai")
+
+
 async def test_json_can_stand_in_for_a_stream(wire: Wire, vendor: str) -> None:
     wire.fleet.simulators[vendor].enqueue(Scenario(json_instead_of_stream=True))
     async with await stream(wire, vendor) as response:
