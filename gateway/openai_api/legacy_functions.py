@@ -24,17 +24,17 @@ def modernise(body: Json) -> Json:
         return body
     if body.get("tools") and body.get("functions"):
         raise invalid_request("'functions' and 'tools' cannot be used together.", "functions")
-    modern = {key: value for key, value in body.items() if key not in ("functions", "function_call")}
+    modern = dict(body)
     if isinstance(body.get("functions"), list):
-        modern["tools"] = [{"type": "function", "function": function} for function in body["functions"]]
-    if body.get("function_call") is not None:
-        modern["tool_choice"] = _choice(body["function_call"])
+        modern["tools"] = [{"type": "function", "function": function} for function in modern.pop("functions")]
+    if isinstance(body.get("function_call"), str | dict):
+        modern["tool_choice"] = _choice(modern.pop("function_call"))
     if old_messages:
         modern["messages"] = _messages(rows)
     return modern
 
 
-def _choice(choice: Any) -> Any:
+def _choice(choice: str | Json) -> str | Json:
     return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
 
 

@@ -15,6 +15,9 @@ from gateway.openai_api.messages import CacheControl, Message
 
 Json = Any
 
+# What is accepted is decoded, translated and hashed at several depths of the stack; all of it has to succeed.
+MAX_DEPTH = 128
+
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:-]{1,128}$")]
@@ -139,7 +142,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 
 def decode(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``, or 400."""
+    """The JSON object in ``body``, nested at most MAX_DEPTH deep, or 400."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -148,7 +151,20 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request is nested too deeply") from None
     if not isinstance(decoded, dict):
         raise invalid_request("The body of your request must be a JSON object")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+        raise invalid_request("The JSON body of your request is nested too deeply")
     return decoded
+
+
+def _deeper(value: Json, limit: int) -> bool:
+    """``value`` has more than ``limit`` objects and arrays inside one another."""
+    level = [value]
+    for _ in range(limit):
+        parts = [outer.values() if isinstance(outer, dict) else outer for outer in level]
+        level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def parse_chat(body: dict[str, Json]) -> ChatRequest:

@@ -1,0 +1,99 @@
+"""Retired function calling becomes tools; what is not well typed is left for the typing to name."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.checks import check
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.legacy_functions import modernise
+from gateway.openai_api.request import parse_chat
+
+HI = {"role": "user", "content": "Hi"}
+WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
+CALL = {"name": "weather", "arguments": "{}"}
+BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [HI]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [BODY, {**BODY, "tools": [{"type": "function", "function": WEATHER}]}, {**BODY, "functions": None}, {}],
+)
+def test_modern_bodies_are_the_same_object(body: dict[str, Any]) -> None:
+    assert modernise(body) is body
+
+
+def test_functions_become_tools() -> None:
+    assert modernise({**BODY, "functions": [WEATHER]}) == {
+        **BODY,
+        "tools": [{"type": "function", "function": WEATHER}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "choice"),
+    [
+        ("auto", "auto"),
+        ("none", "none"),
+        ({"name": "weather"}, {"type": "function", "function": {"name": "weather"}}),
+    ],
+)
+def test_function_call_becomes_tool_choice(call: object, choice: object) -> None:
+    modern = modernise({**BODY, "functions": [WEATHER], "function_call": call})
+    assert modern["tool_choice"] == choice
+    assert not modern.keys() & {"functions", "function_call"}
+
+
+def test_calls_and_results_are_paired() -> None:
+    body = {
+        **BODY,
+        "messages": [
+            HI,
+            {"role": "assistant", "content": None, "function_call": CALL},
+            {"role": "function", "name": "weather", "content": "4 C"},
+            {"role": "assistant", "content": None, "function_call": CALL},
+            {"role": "function", "name": "weather", "content": None},
+        ],
+    }
+    before = copy.deepcopy(body)
+    modern = modernise(body)
+    assert body == before
+    call = {"type": "function", "function": CALL}
+    assert modern["messages"] == [
+        HI,
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", **call}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "4 C"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "call_3", **call}]},
+        {"role": "tool", "tool_call_id": "call_3", "content": ""},
+    ]
+    check(parse_chat(modern))
+
+
+def test_both_forms_together_are_refused() -> None:
+    with pytest.raises(GatewayError) as caught:
+        modernise({**BODY, "functions": [WEATHER], "tools": [{"type": "function", "function": WEATHER}]})
+    assert (caught.value.status, caught.value.param) == (400, "functions")
+
+
+def test_a_result_without_a_call_is_refused() -> None:
+    with pytest.raises(GatewayError) as caught:
+        check(parse_chat(modernise({**BODY, "messages": [HI, {"role": "function", "name": "f", "content": "x"}]})))
+    assert caught.value.param == "messages[1].tool_call_id"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({**BODY, "functions": "x"}, "functions"),
+        ({**BODY, "functions": [1]}, "tools[0].function"),
+        ({**BODY, "functions": [WEATHER], "function_call": 7}, "function_call"),
+        ({**BODY, "messages": [{"role": "assistant", "function_call": "x"}]}, "messages[0].tool_calls[0].function"),
+        ({**BODY, "messages": [7, {"role": "assistant", "function_call": CALL}]}, "messages[0]"),
+        ({**BODY, "messages": "x", "functions": [WEATHER]}, "messages"),
+    ],
+)
+def test_wrong_types_are_named(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        parse_chat(modernise(body))
+    assert (caught.value.status, caught.value.param) == (400, param)
