@@ -59,11 +59,12 @@ class ToolCallStart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCallArguments(msgspec.Struct, frozen=True, gc=False):
-    """A fragment of a tool call's JSON arguments (of a custom tool: of its input)."""
+    """A fragment of a tool call's JSON arguments; of a ``custom`` tool's input, when that is its ``type``."""
 
     index: int
     arguments: str
     choice: int = 0
+    type: str = "function"
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):

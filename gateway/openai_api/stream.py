@@ -82,7 +82,7 @@ class ChatChunkEncoder(_Encoder):
         self._text_open = self._open + b'0,"delta":{"content":'
 
     def encode(self, delta: Delta) -> bytes:
-        if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and self._greeted:
+        if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and 0 in self._greeted:
             return self._text_open + encode_json(delta.text) + _CLOSE
         shape = _CHAT_DELTAS.get(type(delta))
         if shape is None:
@@ -154,7 +154,8 @@ def _tool_call_start(delta: ToolCallStart) -> dict[str, Any]:
 
 
 def _tool_call_arguments(delta: ToolCallArguments) -> dict[str, Any]:
-    return {"tool_calls": [{"index": delta.index, "function": {"arguments": delta.arguments}}]}
+    body = {"arguments" if delta.type == "function" else "input": delta.arguments}
+    return {"tool_calls": [{"index": delta.index, delta.type: body}]}
 
 
 _CHAT_DELTAS: Mapping[type, Callable[[Any], dict[str, Any]]] = {

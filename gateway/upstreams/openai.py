@@ -248,6 +248,7 @@ class _Calls:
         self._choice = choice
         self._ours: dict[int, int] = {}
         self._ids: dict[int, str] = {}
+        self._types: dict[int, str] = {}
         self._empty: set[int] = set()
         self._last = -1
 
@@ -259,15 +260,16 @@ class _Calls:
             known = len(self._ids)
             self._ours[theirs if call.index is not None else known] = known
             self._ids[known] = call.id or f"call_{uuid4().hex}"
-            self._empty.add(known)
-            kind = "custom" if call.custom is not None else "function"
+            kind = self._types[known] = "custom" if call.custom is not None else "function"
+            if kind == "function":
+                self._empty.add(known)
             yield ToolCallStart(index=known, id=self._ids[known], name=body.name or "", choice=self._choice, type=kind)
         self._last = theirs if call.index is not None else known
         if fragment := body.arguments or body.input:
             self._empty.discard(known)
-            yield ToolCallArguments(known, fragment, self._choice)
+            yield ToolCallArguments(known, fragment, self._choice, self._types[known])
 
     def finish(self) -> Iterator[Delta]:
-        """Valid JSON for the calls that came without arguments."""
+        """Valid JSON for the function calls that came without arguments."""
         for index in sorted(self._empty):
             yield ToolCallArguments(index, "{}", self._choice)

@@ -13,6 +13,8 @@ from tools.verify.errors import MalformedError
 Json = Any
 
 _ENVELOPE_PREFIX = "tee_"
+# By the type of tool: what arrives in fragments.
+_GROWING = {"function": "arguments", "custom": "input"}
 
 
 def reassemble(data: bytes) -> dict[str, Json]:
@@ -107,17 +109,17 @@ class _Choice:
 
 
 def _merge_call(call: dict[str, Json], fragment: dict[str, Json]) -> None:
-    """Add one fragment: arguments are joined, every other key is said once and stays."""
+    """Add one fragment: arguments and inputs are joined, every other key is said once and stays."""
     for key, value in fragment.items():
         if key == "index" or value is None:
             continue
-        if key == "function":
-            function = call.setdefault("function", {})
-            for name, part in _object(value, "function").items():
-                if name == "arguments":
-                    function[name] = function.get(name, "") + _text(part or "", "arguments")
+        if key in _GROWING:
+            body = call.setdefault(key, {})
+            for name, part in _object(value, key).items():
+                if name == _GROWING[key]:
+                    body[name] = body.get(name, "") + _text(part or "", name)
                 elif part is not None:
-                    _say_once(function, name, part)
+                    _say_once(body, name, part)
         else:
             _say_once(call, key, value)
 

@@ -1,0 +1,74 @@
+"""Deltas of whole answers, as hypothesis strategies: what an adapter may hand to assembler and encoder."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from gateway.openai_api.deltas import (
+    Delta,
+    Finish,
+    Image,
+    MessageField,
+    Reasoning,
+    Refusal,
+    Served,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+)
+from gateway.openai_api.usage import Usage
+
+words = st.text(st.characters(codec="utf-8"), max_size=8)
+logprobs = st.none() | st.fixed_dictionaries({"content": st.lists(st.just({"token": "a", "logprob": -0.5}))})
+
+
+@st.composite
+def tool_calls(draw: st.DrawFn, choice: int) -> list[Delta]:
+    """Calls one after the other, each with its fragments."""
+    deltas: list[Delta] = []
+    for index in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from(["function", "custom"]))
+        extra = draw(st.none() | st.just({"google": {"thought_signature": "c2ln"}}))
+        name = draw(st.sampled_from(["weather", "f"]))
+        deltas.append(
+            ToolCallStart(index=index, id=f"call_{index}", name=name, choice=choice, type=kind, extra_content=extra)
+        )
+        deltas += [ToolCallArguments(index, part, choice, kind) for part in draw(st.lists(words, max_size=3))]
+    return deltas
+
+
+@st.composite
+def choice_deltas(draw: st.DrawFn, choice: int) -> list[Delta]:
+    pieces: st.SearchStrategy[Delta] = st.one_of(
+        st.builds(Text, words, st.just(choice), logprobs),
+        st.builds(Refusal, words, st.just(choice)),
+        st.builds(Reasoning, text=words, choice=st.just(choice)),
+        st.builds(Reasoning, text=words, choice=st.just(choice), format=st.just("f-v1"), index=st.integers(0, 1)),
+        st.builds(Image, st.just("data:image/png;base64,AA=="), st.just(choice)),
+        st.builds(MessageField, st.just("annotations"), st.just([{"type": "url_citation"}]), st.just(choice)),
+    )
+    calls = draw(tool_calls(choice))
+    reason = "tool_calls" if calls else draw(st.sampled_from(["stop", "length", "content_filter"]))
+    return [*draw(st.lists(pieces, max_size=8)), *calls, Finish(reason, choice)]
+
+
+@st.composite
+def answers(draw: st.DrawFn, max_choices: int = 3) -> list[Delta]:
+    """A complete answer: the deltas of its choices interleaved in any way, what the upstream says, its usage."""
+    queues = [draw(choice_deltas(choice)) for choice in range(draw(st.integers(1, max_choices)))]
+    deltas: list[Delta] = [Served(model="m")]
+    while queues := [queue for queue in queues if queue]:
+        deltas.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
+    return [*deltas, Usage(prompt_tokens=3, completion_tokens=5)]
+
+
+def visible(deltas: Sequence[Delta], choice: int = 0) -> str:
+    """The text of one choice, put together without the assembler."""
+    return "".join(delta.text for delta in deltas if isinstance(delta, Text) and delta.choice == choice)
+
+
+def events(stream: bytes) -> list[dict[str, Any]]:
+    """The JSON of a stream's events, ``[DONE]`` aside."""
+    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]

@@ -1,0 +1,233 @@
+"""Stream chunks to the byte (facts/providers.md 1.2, design 4.3), and back again through the verifier's reader."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from gateway.envelope import signed_output
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import (
+    Delta,
+    Finish,
+    Image,
+    MessageField,
+    Reasoning,
+    Refusal,
+    Served,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+)
+from gateway.openai_api.errors import upstream_error
+from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, TextChunkEncoder, error_event
+from gateway.openai_api.usage import Usage
+from tests.openai_api.answers import answers, events
+from tools.verify.stream import reassemble
+
+HEAD = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4.1"'
+ROLE = '"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null'
+
+
+def chat() -> ChatChunkEncoder:
+    return ChatChunkEncoder("chatcmpl-1", 1_700_000_000, "gpt-4.1")
+
+
+def legacy() -> TextChunkEncoder:
+    return TextChunkEncoder("cmpl-1", 1_700_000_000, "gpt-4.1")
+
+
+def chunk(body: str) -> bytes:
+    return f"data: {HEAD},{body}}}\n\n".encode()
+
+
+def greeted(*choices: int) -> ChatChunkEncoder:
+    """An encoder past the role chunks."""
+    encoder = chat()
+    for choice in choices or (0,):
+        encoder.encode(Text("", choice))
+    return encoder
+
+
+def delta_of(delta: Delta) -> dict[str, Any]:
+    [event] = events(greeted().encode(delta))
+    found: dict[str, Any] = event["choices"][0]["delta"]
+    return found
+
+
+def test_the_first_delta_brings_the_role() -> None:
+    encoder = chat()
+    assert encoder.encode(Text("Hi")) == chunk(f'"choices":[{{"index":0,{ROLE}}}]') + chunk(
+        '"choices":[{"index":0,"delta":{"content":"Hi"},"logprobs":null,"finish_reason":null}]'
+    )
+    assert encoder.encode(Text('"\u20ac\n')) == chunk(
+        '"choices":[{"index":0,"delta":{"content":"\\"\u20ac\\n"},"logprobs":null,"finish_reason":null}]'
+    )
+
+
+def test_every_choice_is_greeted_once() -> None:
+    encoder = chat()
+    stream = b"".join(encoder.encode(Text("x", choice)) for choice in (1, 0, 1, 0))
+    roles = [(e["choices"][0]["index"], e["choices"][0]["delta"].get("role")) for e in events(stream)]
+    assert roles == [(1, "assistant"), (1, None), (0, "assistant"), (0, None), (1, None), (0, None)]
+
+
+def test_logprobs_travel_with_their_text() -> None:
+    assert greeted().encode(Text("Hi", 0, {"content": [{"token": "Hi"}], "refusal": None})) == chunk(
+        '"choices":[{"index":0,"delta":{"content":"Hi"},"logprobs":{"content":[{"token":"Hi"}],"refusal":null},'
+        '"finish_reason":null}]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("delta", "shape"),
+    [
+        (Text("x", 2), {"content": "x"}),
+        (Refusal("no"), {"refusal": "no"}),
+        (Reasoning(text="hm"), {"reasoning_content": "hm"}),
+        (
+            Reasoning(text="hm", format="f", index=1),
+            {
+                "reasoning_content": "hm",
+                "reasoning_details": [{"type": "reasoning.text", "text": "hm", "format": "f", "index": 1}],
+            },
+        ),
+        (
+            Reasoning(signature="s", format="f"),
+            {"reasoning_details": [{"type": "reasoning.text", "signature": "s", "format": "f", "index": 0}]},
+        ),
+        (
+            ToolCallStart(index=1, id="call_1", name="f"),
+            {
+                "tool_calls": [
+                    {"index": 1, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+                ]
+            },
+        ),
+        (
+            ToolCallStart(index=0, id="call_1", name="f", extra_content={"google": {}}),
+            {
+                "tool_calls": [
+                    {
+                        "index": 0,
+                        "id": "call_1",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": ""},
+                        "extra_content": {"google": {}},
+                    }
+                ]
+            },
+        ),
+        (
+            ToolCallStart(index=0, id="call_1", name="sh", type="custom"),
+            {"tool_calls": [{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sh", "input": ""}}]},
+        ),
+        (ToolCallArguments(1, '{"a":'), {"tool_calls": [{"index": 1, "function": {"arguments": '{"a":'}}]}),
+        (ToolCallArguments(0, "ls", 0, "custom"), {"tool_calls": [{"index": 0, "custom": {"input": "ls"}}]}),
+        (Image("https://a/b.png"), {"images": ["https://a/b.png"]}),
+        (MessageField("annotations", [1]), {"annotations": [1]}),
+    ],
+)
+def test_shape_of_each_delta(delta: Delta, shape: dict[str, Any]) -> None:
+    encoder = greeted(0, 2)
+    [event] = events(encoder.encode(delta))
+    [choice] = event.pop("choices")
+    assert event == json.loads(HEAD + "}")
+    assert choice == {
+        "index": getattr(delta, "choice", 0),
+        "delta": shape,
+        "logprobs": None,
+        "finish_reason": None,
+    }
+
+
+@pytest.mark.parametrize("delta", [Usage(prompt_tokens=1), Served(model="m"), Finish("stop")])
+def test_what_waits_for_the_end_is_not_shown(delta: Delta) -> None:
+    assert chat().encode(delta) == b""
+    assert legacy().encode(delta) == b""
+
+
+def test_the_last_event_carries_everything() -> None:
+    last = greeted().last({0: "stop"}, {"usage": {"total_tokens": 3}, "tee_id": "0x1"}, separate_usage=False)
+    assert last == (
+        chunk(
+            '"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],'
+            '"usage":{"total_tokens":3},"tee_id":"0x1"'
+        )
+        + b"data: [DONE]\n\n"
+    )
+
+
+def test_a_client_that_asked_for_usage_gets_openais_usage_chunk() -> None:
+    last = greeted().last({0: "length"}, {"usage": {}, "tee_id": "0x1"}, separate_usage=True)
+    assert last == (
+        chunk('"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]')
+        + chunk('"choices":[],"usage":{},"tee_id":"0x1"')
+        + b"data: [DONE]\n\n"
+    )
+
+
+def test_all_choices_end_in_one_event() -> None:
+    [event] = events(greeted(0, 1).last({0: "stop", 1: None}, {}, separate_usage=False))
+    assert [(end["index"], end["finish_reason"]) for end in event["choices"]] == [(0, "stop"), (1, None)]
+    assert event.keys() == {"id", "object", "created", "model", "choices"}
+
+
+def test_an_empty_answer_still_has_its_role() -> None:
+    stream = chat().last({0: "stop"}, {}, separate_usage=False)
+    assert stream.startswith(chunk(f'"choices":[{{"index":0,{ROLE}}}]'))
+    assert len(events(stream)) == 2
+
+
+def test_usage_is_never_null() -> None:
+    encoder = chat()
+    stream = encoder.encode(Text("x")) + encoder.last({0: "stop"}, {"usage": {}}, separate_usage=True)
+    assert all(event.get("usage", {}) is not None for event in events(stream))
+    assert b'"usage":null' not in stream
+
+
+def test_legacy_chunks() -> None:
+    encoder = legacy()
+    head = '{"id":"cmpl-1","object":"text_completion","created":1700000000,"model":"gpt-4.1"'
+    assert encoder.encode(Text("x", 1)) == (
+        f'data: {head},"choices":[{{"text":"x","index":1,"logprobs":null,"finish_reason":null}}]}}\n\n'.encode()
+    )
+    ending = '"choices":[{"text":"","index":1,"logprobs":null,"finish_reason":"stop"}]'
+    last = encoder.last({1: "stop"}, {"completion": "x"}, separate_usage=False)
+    assert last == f'data: {head},{ending},"completion":"x"}}\n\n'.encode() + DONE
+
+
+@pytest.mark.parametrize("delta", [Reasoning(text="x"), Image("x"), Refusal("x"), ToolCallArguments(0, "x")])
+def test_the_legacy_endpoint_shows_text_only(delta: Delta) -> None:
+    assert legacy().encode(delta) == b""
+
+
+def test_fixed_frames() -> None:
+    assert (DONE, KEEP_ALIVE) == (b"data: [DONE]\n\n", b": keep-alive\n\n")
+    assert error_event(upstream_error("upstream_truncated", "cut").envelope()) == (
+        b'data: {"error":{"message":"cut","type":"upstream_error","param":null,"code":"upstream_truncated"}}\n\n'
+    )
+
+
+@given(answers())
+def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
+    """Streamed and not, the same deltas are the same signed output."""
+    encoder, assembler = chat(), Assembler()
+    assembler.extend(deltas)
+    stream = b"".join(encoder.encode(delta) for delta in deltas)
+    stream += encoder.last(assembler.finish_reasons(), {"tee_id": "0x1"}, separate_usage=False)
+    answer = reassemble(stream)
+    assert signed_output(answer["choices"]) == signed_output(assembler.choices())
+    for told, put in zip(answer["choices"], assembler.choices(), strict=True):
+        assert told["message"].get("tool_calls") == put["message"].get("tool_calls")
+        assert told["finish_reason"] == put["finish_reason"]
+
+
+@given(answers())
+def test_legacy_streams_say_what_the_whole_answer_says(deltas: list[Delta]) -> None:
+    encoder, assembler = legacy(), Assembler()
+    assembler.extend(deltas)
+    stream = b"".join(encoder.encode(delta) for delta in deltas)
+    stream += encoder.last(assembler.finish_reasons(), {}, separate_usage=True)
+    assert [choice["text"] for choice in reassemble(stream)["choices"]] == [c["text"] for c in assembler.texts()]
