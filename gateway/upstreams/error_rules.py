@@ -97,6 +97,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)  # "-0000" says UTC and gives no zone
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
