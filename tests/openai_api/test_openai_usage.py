@@ -1,0 +1,74 @@
+"""One usage convention: sums, totals and OpenAI's object."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.openai_api.usage import Usage
+
+COUNTS = [field.name for field in msgspec.structs.fields(Usage) if field.type is int]
+usages = st.builds(
+    Usage,
+    **dict.fromkeys(COUNTS, st.integers(0, 10**6)),
+    tier=st.sampled_from(["", "flex", "priority"]),
+    region=st.sampled_from(["", "us"]),
+    estimated=st.booleans(),
+)
+
+
+def test_the_object_of_a_plain_answer() -> None:
+    assert Usage(prompt_tokens=12, completion_tokens=7, cached_tokens=5, reasoning_tokens=3).as_openai() == {
+        "prompt_tokens": 12,
+        "completion_tokens": 7,
+        "total_tokens": 19,
+        "prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 3,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def test_rare_details_appear_when_there_are_any() -> None:
+    usage = Usage(
+        prompt_tokens=100,
+        completion_tokens=50,
+        cache_write_tokens=4,
+        cache_write_1h_tokens=6,
+        audio_tokens=3,
+        image_tokens=9,
+        completion_audio_tokens=2,
+        accepted_prediction_tokens=5,
+        rejected_prediction_tokens=8,
+    ).as_openai()
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 3, "cache_write_tokens": 10}
+    assert usage["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "audio_tokens": 2,
+        "accepted_prediction_tokens": 5,
+        "rejected_prediction_tokens": 8,
+        "image_tokens": 9,
+    }
+    assert Usage(cache_write_1h_tokens=6).as_openai()["prompt_tokens_details"]["cache_write_tokens"] == 6
+
+
+@given(usages)
+def test_prompt_and_completion_are_the_total(usage: Usage) -> None:
+    told = usage.as_openai()
+    assert told["total_tokens"] == usage.total_tokens == told["prompt_tokens"] + told["completion_tokens"]
+
+
+@given(usages, usages)
+def test_sums(first: Usage, second: Usage) -> None:
+    total = first + second
+    assert all(getattr(total, name) == getattr(first, name) + getattr(second, name) for name in COUNTS)
+    assert total.tier == (second.tier or first.tier)
+    assert total.region == (second.region or first.region)
+    assert total.estimated == (first.estimated or second.estimated)
+
+
+@given(usages)
+def test_nothing_added_changes_nothing(usage: Usage) -> None:
+    assert usage + Usage() == Usage() + usage == usage
