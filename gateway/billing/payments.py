@@ -126,14 +126,15 @@ class X402Payments:
         Either may be away: they are asked again in the background, and until they answer ``reasons`` says so. Raises
         StoreUnavailableError for a journal that cannot be written.
         """
-        definitions = definitions or await asyncio.to_thread(measured.bundled)
+        if definitions is None:
+            definitions = await asyncio.to_thread(measured.bundled)
         store = await SqliteStore.open(settings.journal)
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         payments = cls(settings, catalog, store, session, definitions)
         begun = [
-            payments._repeat(payments._sweep, lambda: definitions.settlement.sweep_seconds),
+            payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
             payments._repeat(payments._ask_facilitator, payments._asking_pause),
-            payments._repeat(payments._feed.refresh, lambda: definitions.prices.refresh_seconds),
+            payments._repeat(payments._feed.refresh, lambda: payments._definitions.prices.refresh_seconds),
         ]
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):

@@ -23,6 +23,7 @@ from gateway.billing.store import Store, StoreUnavailableError
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY = 1.0
+_LONGEST_WAIT = 30.0
 _LAST_LOOK = 30.0
 _PAYERS_FAULTS = ("insufficient_balance", "insufficient_funds", "allowance", "nonce", NONCE_SPENT)
 
@@ -130,7 +131,7 @@ class Settlements:
             if isinstance(outcome, Unknown):
                 entry = await self._note_pending(entry, outcome)
                 run.tell(entry)
-            wait = self._times.retry_seconds
+            wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
         entry = await self._conclude(entry, outcome)
         if entry.upfront and run.late and entry.state is State.SETTLED:
             await self._store.add_credit(entry.payer, entry.asset, entry.cap)

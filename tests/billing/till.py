@@ -38,7 +38,7 @@ def quick(**changes: Any) -> Definitions:
     definitions = DEFINITIONS
     sections: dict[str, dict[str, Any]] = {
         "settlement": {"hold_seconds": 3.0, "retry_seconds": 0.2, "sweep_seconds": 0.3},
-        "facilitator": {"verify_seconds": 2.0, "settle_seconds": 2.0, "job_seconds": 2.0, "poll_seconds": 0.02},
+        "facilitator": {"verify_seconds": 2.0, "settle_seconds": 1.0, "job_seconds": 2.0, "poll_seconds": 0.02},
     }
     for section, values in changes.items():
         sections.setdefault(section, {}).update(values)
@@ -209,4 +209,4 @@ async def till(
         try:
             yield Till(chain, facilitator, payments, payee, made)
         finally:
-            await payments.close(10)
+            await payments.close(3)

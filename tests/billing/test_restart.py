@@ -1,0 +1,128 @@
+"""A gateway that dies between answer and settlement, and the next one on its journal (facts/x402.md 4 row 27)."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.billing.till import Till, bill, order, quick, refusal, till
+from tools.chain.deployment import USDC
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Drop, Slow
+from tools.chain.local_chain import LocalChain
+
+REPOSITORY = Path(__file__).parents[2]
+DOLLAR = 10**6
+
+
+async def until_paid(shop: Till, amount: int, seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while await shop.balance() != amount:
+            await asyncio.sleep(0.05)
+
+
+def run_and_kill(told: dict[str, Any]) -> str:
+    """The line that the gateway prints before it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.billing.killed_gateway"],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+@pytest.mark.parametrize("rpc", [True, False])
+async def test_killed_between_answer_and_settlement(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, lost: str, rpc: bool
+) -> None:
+    """The next gateway settles it, exactly once, whether or not the facilitator had done so already.
+
+    Without an RPC endpoint it cannot prove what was settled before; the payer is not charged again either way.
+    """
+    async with till(chain, facilitator, journal, rpc=rpc) as shop:
+        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        told = {
+            "payee": shop.payee,
+            "facilitator_url": facilitator.url,
+            "journal": str(journal),
+            "mac_key": shop.settings.mac_key.hex(),
+            "rpc_url": shop.settings.rpc_url,
+            "price_url": shop.settings.price_url,
+            "header": paid.headers["payment-signature"],
+            "until": "settling",
+        }
+        facilitator.faults.set("settle", Drop("before") if lost == "before" else Drop("after"))
+        line = await asyncio.to_thread(run_and_kill, told)
+        assert json.loads(line)["status"] in ("pending", "settled")
+        facilitator.faults.clear()
+        assert (await refusal(shop.payments, paid)).status in (402, 409), "never served again"
+        await until_paid(shop, 1230)
+        await asyncio.sleep(0.7)
+        assert await shop.balance() == 1230
+        assert len(await chain.transfers(USDC, payee=shop.payee)) == 1
+
+
+async def test_killed_while_answering_charges_nothing_and_stays_used(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal) as shop:
+        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        told = {
+            "payee": shop.payee,
+            "facilitator_url": facilitator.url,
+            "journal": str(journal),
+            "mac_key": shop.settings.mac_key.hex(),
+            "rpc_url": shop.settings.rpc_url,
+            "price_url": shop.settings.price_url,
+            "header": paid.headers["payment-signature"],
+            "until": "serving",
+        }
+        assert await asyncio.to_thread(run_and_kill, told) == "serving"
+        assert (await refusal(shop.payments, paid)).status == 409
+        async with asyncio.timeout(5):
+            while (await refusal(shop.payments, paid)).code != "payment_already_used":
+                await asyncio.sleep(0.1)
+        assert facilitator.called("settle") == []
+
+
+async def test_closing_settles_what_is_under_way(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    definitions = quick(settlement={"hold_seconds": 0.1}, facilitator={"settle_seconds": 5.0})
+    async with till(chain, facilitator, journal, definitions=definitions) as shop:
+        payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        facilitator.faults.set("settle", Slow(1.0))
+        receipt = await payment.settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] == "pending"
+        assert await shop.balance() == 0
+    assert await shop.balance() == 1230
+
+
+async def test_a_caller_that_is_cancelled_still_pays(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal) as shop:
+        payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        facilitator.faults.set("settle", Slow(0.3))
+        settling = asyncio.create_task(payment.settle(bill()))
+        await asyncio.sleep(0.1)
+        settling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await settling
+    assert await shop.balance() == 1230

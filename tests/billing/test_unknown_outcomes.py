@@ -1,0 +1,321 @@
+"""A facilitator that breaks, lies or keeps silent, and balances on the chain afterwards (facts/x402.md 4 rows 6, 7,
+20, 22, 23, 25; practice.md 6 rows 10, 25)."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gateway.billing.paid import X402Payment
+from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.openai_api.errors import GatewayError
+from tests.billing.till import CATALOG, Till, bill, order, quick, refusal, required, response, till
+from tools.chain.deployment import OPG, USDC
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import (
+    Body,
+    Denied,
+    Drop,
+    Fault,
+    JobMode,
+    NothingSettled,
+    OtherAmount,
+    OtherPayee,
+    Pending,
+    Slow,
+    Status,
+)
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+
+DOLLAR = 10**6
+
+
+async def paid_once(shop: Till, amount: int = 1230, seconds: float = 10.0) -> None:
+    """Waits for the balance and makes sure that nothing else moves."""
+    async with asyncio.timeout(seconds):
+        while await shop.balance() != amount:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    assert [transfer.amount for transfer in await shop.chain.transfers(USDC, payee=shop.payee)] == [amount]
+
+
+async def admitted(shop: Till, **how: Any) -> X402Payment:
+    return await shop.admit(await shop.chain.wallet(usdc=DOLLAR, approve=True), order(), **how)
+
+
+@pytest.mark.parametrize("fault", [Status(500), Status(429), Drop(), Slow(5), Body("<html>"), Body('{"isValid": 1}')])
+async def test_verification_that_breaks_is_503_without_an_offer_and_the_payment_stays_good(
+    shop: Till, chain: LocalChain, fault: Fault
+) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    shop.facilitator.faults.set("verify", fault)
+    error = await refusal(shop.payments, paid)
+    assert error.status == 503
+    assert error.retry_after
+    assert "PAYMENT-REQUIRED" not in error.headers
+    shop.facilitator.faults.clear()
+    await (await shop.payments.admit(paid)).settle(bill())
+    assert await shop.balance() == 1230
+
+
+async def test_one_broken_verification_is_asked_again(shop: Till) -> None:
+    shop.facilitator.faults.set("verify", Status(500), times=1)
+    await (await admitted(shop)).settle(bill())
+    assert len(shop.facilitator.called("verify")) == 2
+
+
+@pytest.mark.parametrize("rpc", [True, False])
+@pytest.mark.parametrize(
+    "fault", [Drop("before"), Status(503, when="before"), Slow(1.5, "before"), Body("<html>", "before")]
+)
+async def test_a_settlement_lost_before_it_was_made_is_sent_again(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
+) -> None:
+    async with till(chain, facilitator, journal, rpc=rpc) as shop:
+        payment = await admitted(shop)
+        facilitator.faults.set("settle", fault, times=2)
+        receipt = await payment.settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] in ("pending", "settled")
+        await paid_once(shop)
+
+
+@pytest.mark.parametrize("rpc", [True, False])
+@pytest.mark.parametrize("fault", [Drop("after"), Status(502, when="after"), Slow(1.5, "after"), Body("", "after")])
+async def test_a_settlement_whose_answer_was_lost_is_not_made_twice(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
+) -> None:
+    async with till(chain, facilitator, journal, rpc=rpc) as shop:
+        payment = await admitted(shop)
+        facilitator.faults.set("settle", fault, times=1)
+        receipt = await payment.settle(bill())
+        await paid_once(shop)
+        assert receipt.payment is not None
+        if rpc:
+            assert response(receipt)["success"]
+            assert receipt.payment["status"] == "settled"
+        else:
+            assert receipt.payment["status"] == "pending"
+            assert response(receipt)["errorReason"] == "settlement_pending"
+
+
+async def test_a_facilitator_that_is_gone_leaves_the_answer_delivered_and_pending(
+    chain: LocalChain, journal: Path
+) -> None:
+    async with LocalFacilitator(chain.rpc_url) as facilitator, till(chain, facilitator, journal) as shop:
+        payment = await admitted(shop)
+        facilitator.faults.set("settle", Drop())
+        receipt = await payment.settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] == "pending"
+        assert response(receipt)["errorReason"] == "settlement_pending"
+        facilitator.faults.clear()
+        await paid_once(shop)
+
+
+async def test_a_broadcast_settlement_is_followed_on_the_chain(shop: Till) -> None:
+    payment = await admitted(shop)
+    shop.facilitator.faults.set("settle", Pending(), times=1)
+    receipt = await payment.settle(bill())
+    assert response(receipt)["success"]
+    await paid_once(shop)
+    assert len(shop.facilitator.called("settle")) == 1
+
+
+async def test_a_payment_in_an_unknown_state_is_in_use_and_never_priced_anew(shop: Till, chain: LocalChain) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    payment = await shop.payments.admit(paid)
+    shop.facilitator.faults.set("settle", Drop())
+    await payment.settle(bill())
+    error = await refusal(shop.payments, paid)
+    assert error.status == 409
+    assert "PAYMENT-REQUIRED" not in error.headers
+    shop.facilitator.faults.clear()
+    await paid_once(shop)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_queued_settlements_are_followed(shop: Till, wrapped: bool) -> None:
+    shop.facilitator.jobs = JobMode(seconds=0.1, wrapped=wrapped)
+    receipt = await (await admitted(shop)).settle(bill())
+    assert response(receipt)["success"]
+    assert not str(response(receipt)["transaction"]).startswith("payment-")
+    await paid_once(shop)
+    assert len(shop.facilitator.called("settle")) == 1
+    second = await admitted(shop)
+    await second.settle(bill())
+    sent = shop.facilitator.called("settle")[1].body
+    assert sent["usageMetadata"]["total_tokens"] == 30
+    assert "messages" not in str(sent)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "lost", "stalled"])
+async def test_a_queued_settlement_that_goes_astray_is_reconciled(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, outcome: Any
+) -> None:
+    async with till(chain, facilitator, journal, definitions=quick(facilitator={"job_seconds": 0.3})) as shop:
+        payment = await admitted(shop)
+        facilitator.jobs = JobMode(seconds=0.05, outcome=outcome)
+        settling = asyncio.create_task(payment.settle(bill()))
+        await asyncio.sleep(0.4)
+        facilitator.jobs = None
+        receipt = await settling
+        assert receipt.payment is not None
+        assert receipt.payment["status"] in ("settled", "pending")
+        if outcome != "stalled":
+            await paid_once(shop)
+
+
+@pytest.mark.parametrize("fault", [NothingSettled(), OtherPayee(Wallet().address)])
+async def test_a_success_that_the_chain_does_not_show_is_not_believed(shop: Till, fault: Fault) -> None:
+    payment = await admitted(shop)
+    await shop.chain.mint(await shop.chain.wallet(), USDC, DOLLAR, to=shop.facilitator.address)
+    shop.facilitator.faults.set("settle", fault, times=1)
+    receipt = await payment.settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] in ("pending", "settled")
+    await paid_once(shop)
+
+
+async def test_another_amount_is_told_by_the_chains_figure(shop: Till) -> None:
+    payment = await admitted(shop)
+    shop.facilitator.faults.set("settle", OtherAmount(7))
+    receipt = await payment.settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["amount"] == "7"
+    assert await shop.balance() == 7
+
+
+async def test_a_lie_about_failing_is_seen_on_the_chain(shop: Till) -> None:
+    payment = await admitted(shop)
+    shop.facilitator.faults.set("settle", Denied())
+    assert response(await payment.settle(bill()))["success"]
+    await paid_once(shop)
+
+
+async def upfront(shop: Till) -> tuple[Wallet, Any]:
+    wallet = await shop.chain.wallet(usdc=DOLLAR)
+    return wallet, await shop.pay(wallet, order(stream=True), scheme="exact")
+
+
+async def test_an_upfront_payment_without_answer_buys_the_next_one(shop: Till) -> None:
+    wallet, paid = await upfront(shop)
+    payment = await shop.payments.admit(paid)
+    price = await shop.balance()
+    await payment.release("upstream_failed")
+    await shop.payments.settlements.drain(5)
+    second = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    receipt = await second.settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == "waived"
+    assert await shop.balance() == price
+    third = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    await third.settle(bill())
+    assert await shop.balance() == 2 * price
+
+
+async def test_an_upfront_payment_with_unknown_outcome_is_not_served_and_credited_when_it_was_paid(
+    shop: Till,
+) -> None:
+    wallet, paid = await upfront(shop)
+    shop.facilitator.faults.set("settle", Drop("before"), times=2)
+    error = await refusal(shop.payments, paid)
+    assert (error.status, error.code, error.should_retry) == (503, "settlement_pending", False)
+    assert "PAYMENT-REQUIRED" not in error.headers
+    async with asyncio.timeout(10):
+        while not (price := await shop.balance()):
+            await asyncio.sleep(0.05)
+    await shop.payments.settlements.drain(5)
+    second = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    await second.settle(bill())
+    assert await shop.balance() == price
+
+
+async def test_an_upfront_payment_that_is_refused_is_not_served(shop: Till) -> None:
+    wallet, paid = await upfront(shop)
+    await shop.chain.transfer(wallet, USDC, Wallet().address, DOLLAR)
+    error = await refusal(shop.payments, paid)
+    assert error.status == 402
+    assert response(error)["success"] is False
+
+
+async def test_settlement_data_is_hashes_only_and_only_when_asked_for(shop: Till, chain: LocalChain) -> None:
+    for kind in ("batch", "Private", "whatever"):
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+        payment = await shop.admit(wallet, order(headers={"x-settlement-type": kind}))
+        await payment.settle(bill())
+    await (await admitted(shop)).settle(bill())
+    await shop.payments.settlements.drain(5)
+    calls = shop.facilitator.called("settle_data")
+    assert [call.headers["x-settlement-type"] for call in calls] == ["batch", "batch"]
+    assert [call.status for call in calls] == [202, 202]
+    assert calls[0].body == {}
+
+
+async def test_nothing_is_served_until_the_facilitator_says_what_it_supports(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    facilitator.faults.set("supported", Status(500))
+    async with till(chain, facilitator, journal) as shop:
+        error = await refusal(shop.payments, order())
+        assert error.status == 503
+        assert "facilitator is not usable" in error.message
+        assert shop.payments.reasons()
+        challenge = shop.payments.challenge("https://gw.example/")
+        assert challenge is not None
+        assert challenge.status == 503
+        facilitator.faults.clear()
+        async with asyncio.timeout(5):
+            while shop.payments.reasons():
+                await asyncio.sleep(0.05)
+        assert required(await refusal(shop.payments, order()))["accepts"]
+
+
+@pytest.mark.parametrize("answer", ["redirect", "empty", "list", "unknown"])
+async def test_a_facilitator_that_supports_nothing_usable_closes_the_paid_routes(journal: Path, answer: str) -> None:
+    bodies = {"empty": "", "list": "[]", "unknown": '{"kinds":[{"x402Version":2,"scheme":"exact","network":"a:b"}]}'}
+
+    async def handle(_request: web.Request) -> web.Response:
+        if answer == "redirect":
+            raise web.HTTPFound("/elsewhere")
+        return web.Response(text=bodies[answer], content_type="application/json")
+
+    async def elsewhere(_request: web.Request) -> web.Response:
+        return web.json_response({"kinds": [{"x402Version": 2, "scheme": "exact", "network": "eip155:8453"}]})
+
+    app = web.Application()
+    app.router.add_get("/supported", handle)
+    app.router.add_get("/elsewhere", elsewhere)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    settings = PaymentSettings(
+        payee="0x" + "11" * 20, facilitator_url=url, journal=journal, mac_key=b"k" * 32, price_url=url
+    )
+    payments = await X402Payments.open(settings, CATALOG, quick())
+    try:
+        with pytest.raises(GatewayError) as closed:
+            await payments.admit(order())
+        assert closed.value.status == 503
+    finally:
+        await payments.close(1)
+        await runner.cleanup()
+
+
+async def test_opg_without_a_price_is_not_offered_and_an_older_quote_still_holds(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal) as shop:
+        paid = await shop.pay(await chain.wallet(opg=10**19, approve=True), order(), token=OPG)
+        nowhere = "http://127.0.0.1:9"
+        definitions = quick()
+        async with till(
+            chain, facilitator, journal, payee=shop.payee, definitions=definitions, price_url=nowhere
+        ) as other:
+            assert {offer["asset"] for offer in (await other.offer(order()))["accepts"]} == {USDC.address}
+            await (await other.payments.admit(paid)).settle(bill("0.001"))
+        assert await shop.balance(OPG) == 10**16
