@@ -1,0 +1,20 @@
+# For those who prefer Docker to `make image`: the same root file system, file for file. The base only builds; every
+# byte of the result comes from the locks (nitro/debs.lock, uv.lock), Go's module proxy and this repository.
+ARG BASE=golang:1.26.8-bookworm
+FROM ${BASE} AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+    && python3 -m venv /uv \
+    && /uv/bin/pip install --no-cache-dir uv==0.13.9
+ENV PATH=/uv/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+WORKDIR /source
+COPY pyproject.toml uv.lock ./
+COPY nitro nitro
+COPY gateway gateway
+ARG OPTIONS=
+RUN python3 -B -m nitro.image --rootfs /rootfs ${OPTIONS}
+
+FROM scratch
+COPY --from=build /rootfs/ /
+ENV PATH=/usr/local/bin:/usr/bin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt LANG=C.UTF-8
+CMD ["/usr/local/bin/start.sh"]
