@@ -1,0 +1,69 @@
+"""A gateway inside a pretended enclave: its start order, its two listeners, a hypervisor that tells the time."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import aiohttp
+
+from gateway.__main__ import start
+from gateway.catalog import Catalog
+from gateway.clock import Clock
+from gateway.composition import compose
+from gateway.identity import Identity
+from gateway.nitriding import Nitriding
+from gateway.server import Audience, GatewayServer, Listener
+from gateway.services import Services
+from gateway.settings import Settings
+from gateway.signing import Signer
+from tests.nitriding_double import NitridingDouble
+
+PUBLIC_SIDE, HOST_SIDE = "127.0.0.1", "127.0.0.2"
+
+
+@dataclass(frozen=True)
+class Enclave:
+    """``host_url`` is the host link, ``daemon.public_url`` what everybody sees."""
+
+    services: Services
+    daemon: NitridingDouble
+    host_url: str
+    proxied_url: str
+
+
+@asynccontextmanager
+async def enclave(
+    daemon: NitridingDouble,
+    signer: Signer,
+    catalog: Catalog,
+    *,
+    environment: dict[str, str] | None = None,
+    payments: bool = False,
+    patience: float = 5.0,
+) -> AsyncIterator[Enclave]:
+    """Started as ``python -m gateway`` starts in an enclave; without ``payments`` answers are free, for once.
+
+    The host link's peer is to be patched to the address that connections to 127.0.0.2 come from.
+    """
+    variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **(environment or {})}
+    if payments:
+        del variables["GATEWAY_PAYMENTS"]
+    settings = replace(Settings.from_environment(variables, catalog.providers, enclave=False), enclave=True)
+    async with (
+        aiohttp.ClientSession() as session,
+        compose(settings, catalog=catalog, identity=Identity.born(signer), clock=Clock(time.time)) as services,
+    ):
+        server = GatewayServer(services)
+        try:
+            public, host = await start(
+                services,
+                server,
+                where=[Listener(PUBLIC_SIDE, 0, Audience.PUBLIC), Listener(HOST_SIDE, 0, Audience.HOST)],
+                nitriding=Nitriding(session, daemon.internal_url, patience=patience),
+            )
+            daemon.application = f"http://{public[0]}:{public[1]}"
+            yield Enclave(services, daemon, f"http://{host[0]}:{host[1]}", daemon.application)
+        finally:
+            await services.heartbeat.stop()
+            await server.drain(2.0)

@@ -1,0 +1,206 @@
+"""The clock: kept by a source, honest about how far off it may be, never going backwards."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from gateway import clock as clock_module
+from gateway.catalog import Catalog
+from gateway.clock import TOLERANCE_SECONDS, Clock
+from gateway.composition import compose
+from gateway.identity import Identity
+from gateway.nsm import NsmError
+from gateway.server import Audience, GatewayServer, Listener
+from gateway.settings import Settings
+from gateway.signing import Signer
+from tests.running import RunningGateway
+from tools.simulators.fleet import Fleet
+
+TRUE_TIME = 1_800_000_000.0
+
+
+class Hypervisor:
+    """True time, a monotonic clock that may drift against it, and calls that take time or fail."""
+
+    def __init__(self) -> None:
+        self.true = TRUE_TIME
+        self.monotonic = 5_000.0
+        self.system = TRUE_TIME + 3600
+        self.call_seconds = 0.0
+        self.fails = False
+        self.threads: list[int] = []
+
+    def pass_time(self, seconds: float, drift: float = 0.0) -> None:
+        self.true += seconds
+        self.monotonic += seconds * (1 + drift)
+
+    def told(self) -> float:
+        self.threads.append(threading.get_ident())
+        self.pass_time(self.call_seconds / 2)
+        told = self.true
+        self.pass_time(self.call_seconds / 2)
+        if self.fails:
+            raise NsmError("no answer")
+        return told
+
+    def clock(self) -> Clock:
+        return Clock(self.told, system=lambda: self.system, monotonic=lambda: self.monotonic)
+
+
+async def test_without_a_source_it_is_the_system_clock() -> None:
+    now = 1_700_000_000.9
+    clock = Clock(system=lambda: now)
+    async with clock.kept():
+        assert clock() == 1_700_000_000
+        assert (clock.uncertainty, clock.skew, clock.reasons()) == (0.0, 0.0, [])
+
+
+async def test_a_wrong_system_clock_does_not_matter() -> None:
+    hypervisor = Hypervisor()
+    clock = hypervisor.clock()
+    await clock.ask()
+    hypervisor.pass_time(60)
+    assert clock() == TRUE_TIME + 60
+    assert clock.skew == pytest.approx(3540)
+    assert clock.reasons() == []
+    assert hypervisor.threads != [threading.get_ident()]
+
+
+async def test_half_the_duration_of_the_call_is_uncertain() -> None:
+    hypervisor = Hypervisor()
+    hypervisor.call_seconds = 4.0
+    clock = hypervisor.clock()
+    await clock.ask()
+    assert clock.uncertainty == pytest.approx(2.0)
+    assert clock() == int(hypervisor.true)
+    hypervisor.call_seconds = 40.0
+    await clock.ask()
+    assert clock.uncertainty < 2.1, "a slow answer must not replace a better one"
+
+
+async def test_before_the_source_has_answered_nothing_may_be_paid() -> None:
+    hypervisor = Hypervisor()
+    hypervisor.fails = True
+    clock = hypervisor.clock()
+    with pytest.raises(NsmError):
+        await clock.ask()
+    [reason] = clock.reasons()
+    assert "NSM" in reason
+    hypervisor.fails = False
+    await clock.ask()
+    assert clock.reasons() == []
+
+
+async def test_a_lost_source_is_borne_until_the_drift_may_matter() -> None:
+    hypervisor = Hypervisor()
+    clock = hypervisor.clock()
+    await clock.ask()
+    hypervisor.pass_time(12 * 3600, drift=100e-6)
+    assert abs(clock() - hypervisor.true) < TOLERANCE_SECONDS
+    assert clock.reasons() == []
+    hypervisor.pass_time(12 * 3600)
+    assert clock.reasons() == ["the clock may be off by more than 30 s"]
+    await clock.ask()
+    assert clock.reasons() == []
+
+
+async def test_it_stands_still_rather_than_going_backwards() -> None:
+    hypervisor = Hypervisor()
+    clock = hypervisor.clock()
+    await clock.ask()
+    hypervisor.monotonic += 20
+    ahead = clock()
+    assert ahead == TRUE_TIME + 20
+    await clock.ask()
+    assert clock() == ahead
+    assert clock.uncertainty == pytest.approx(20)
+    hypervisor.pass_time(25)
+    assert clock() == TRUE_TIME + 25
+    assert clock.uncertainty < 1
+
+
+async def test_standing_still_for_too_long_is_a_reason() -> None:
+    hypervisor = Hypervisor()
+    clock = hypervisor.clock()
+    await clock.ask()
+    hypervisor.monotonic += 31
+    clock()
+    await clock.ask()
+    assert clock.reasons() == ["the clock may be off by more than 30 s"]
+
+
+async def test_a_wrong_system_clock_is_no_floor_for_the_right_time() -> None:
+    hypervisor = Hypervisor()
+    clock = hypervisor.clock()
+    assert clock() == hypervisor.system
+    await clock.ask()
+    assert clock() == TRUE_TIME
+
+
+async def test_it_is_asked_again_and_sooner_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hypervisor = Hypervisor()
+    hypervisor.fails = True
+    clock = hypervisor.clock()
+    monkeypatch.setattr(clock_module, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(clock_module, "ASK_SECONDS", 0.02)
+    with caplog.at_level(logging.WARNING):
+        async with asyncio.timeout(5), clock.kept():
+            assert clock.reasons()
+            hypervisor.fails = False
+            while clock.reasons():
+                await asyncio.sleep(0.01)
+            asked = len(hypervisor.threads)
+            while len(hypervisor.threads) < asked + 2:
+                await asyncio.sleep(0.01)
+    assert "the NSM does not tell the time: no answer" in caplog.text
+    asked = len(hypervisor.threads)
+    await asyncio.sleep(0.05)
+    assert len(hypervisor.threads) == asked
+
+
+@asynccontextmanager
+async def served(
+    clock: Clock, signer: Signer, catalog: Catalog, environment: dict[str, str]
+) -> AsyncIterator[RunningGateway]:
+    variables = {"API_SERVER_HOST": "127.0.0.1", **environment}
+    settings = Settings.from_environment(variables, catalog.providers, enclave=False)
+    async with (
+        compose(settings, catalog=catalog, identity=Identity.born(signer), clock=clock) as services,
+        aiohttp.ClientSession() as session,
+    ):
+        server = GatewayServer(services)
+        [(host, port)] = await server.start([Listener("127.0.0.1", 0, Audience.LOCAL)])
+        yield RunningGateway(f"http://{host}:{port}", services, session, server)
+        await server.drain(1.0)
+
+
+async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog) -> None:
+    hypervisor = Hypervisor()
+    reason = "the clock may be off by more than 30 s"
+    async with served(hypervisor.clock(), signer, catalog, {"OPENAI_API_KEY": "k"}) as gateway:
+        hypervisor.pass_time(24 * 3600)
+        async with gateway.session.get(gateway.url + "/health/ready") as response:
+            assert response.status == 503
+            assert reason in (await response.json())["reasons"]
+        refused = await gateway.chat("gpt-4.1", "Hi")
+        assert refused.status == 503
+        assert reason in (await refused.json())["error"]["message"]
+        async with gateway.session.get(gateway.url + "/metrics") as response:
+            assert "gateway_clock_uncertainty_seconds 43.2" in await response.text()
+        await gateway.services.clock.ask()
+        async with gateway.session.get(gateway.url + "/health/ready") as response:
+            assert reason not in (await response.json())["reasons"]
+
+
+async def test_signatures_tell_the_time_of_the_clock(fleet: Fleet, signer: Signer, catalog: Catalog) -> None:
+    environment = {**fleet.environment(), "GATEWAY_PAYMENTS": "off"}
+    async with served(Hypervisor().clock(), signer, catalog, environment) as gateway:
+        answer = await (await gateway.chat("gpt-4.1", "Hi")).json()
+    assert answer["tee_timestamp"] == TRUE_TIME
