@@ -60,7 +60,7 @@ Work = Callable[[Call], Awaitable[Answer]]
 
 
 class Heartbeat(msgspec.Struct, rename="camel"):
-    """The body of /heartbeat; in JSON the signature is base64."""
+    """The body of /heartbeat; in JSON the signature is base64, and the timestamp may be a decimal string."""
 
     tee_id: str
     timestamp: int
@@ -185,7 +185,7 @@ class LocalFacilitator:
 
     async def _heartbeat(self, call: Call) -> Answer:
         """Relays to the registry on the chain."""
-        beat = msgspec.convert(call.body, Heartbeat)
+        beat = msgspec.convert(call.body, Heartbeat, strict=False)
         tee_id = bytes.fromhex(beat.tee_id.removeprefix("0x"))
         relayed = await self._settler.relay_heartbeat(beat.contract_address, tee_id, beat.timestamp, beat.signature)
         return 200 if relayed["success"] else 500, relayed

@@ -1,0 +1,238 @@
+"""Heartbeats: relayed by a real facilitator to a registry on a local chain, and what becomes of those that fail."""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from eth_hash.auto import keccak
+from prometheus_client import CollectorRegistry
+
+from gateway.heartbeat import Heartbeat, Relay
+from gateway.keyring import Injection
+from gateway.settings import Settings
+from gateway.signing import Signer
+from tests.running import RunningGateway, StartGateway
+from tools.chain.deployment import TEE_REGISTRY
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Body, Drop, Status
+from tools.chain.local_chain import LocalChain
+from tools.chain.registry import TEERecord, active_tees, register
+
+NEVER = 86_400
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain() as chain:
+        yield chain
+
+
+@pytest.fixture
+async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
+    async with LocalFacilitator(chain.rpc_url) as facilitator:
+        yield facilitator
+
+
+@pytest.fixture
+async def registered(chain: LocalChain, signer: Signer) -> bytes:
+    operator = await chain.wallet()
+    return await register(chain, operator, TEERecord("https://tee.example", signer.public_der, b"", operator.address))
+
+
+class Beating:
+    """A heartbeat with the pieces around it."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.registry = CollectorRegistry()
+        self.heartbeat = Heartbeat(signer, lambda: int(time.time()), self.registry, pause=0.01)
+
+    async def until(self, **expected: Any) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            while not expected.items() <= (status := self.heartbeat.status()).items():
+                await asyncio.sleep(0.02)
+        return status
+
+
+@pytest.fixture
+async def beating(signer: Signer) -> AsyncIterator[Beating]:
+    beating = Beating(signer)
+    yield beating
+    await beating.heartbeat.stop()
+
+
+def relay(facilitator: LocalFacilitator, **changes: Any) -> Relay:
+    return Relay(**{"facilitator_url": facilitator.url, "contract": TEE_REGISTRY, "interval": NEVER, **changes})
+
+
+async def last_heartbeat(chain: LocalChain, signer: Signer) -> int:
+    [entry] = [tee for tee in await active_tees(chain) if tee[3] == signer.public_der]
+    seconds: int = entry[9]
+    return seconds
+
+
+async def test_a_heartbeat_reaches_the_registry(
+    chain: LocalChain, facilitator: LocalFacilitator, registered: bytes, beating: Beating, signer: Signer
+) -> None:
+    assert beating.heartbeat.status() == {
+        "enabled": False,
+        "last_success": None,
+        "last_error": None,
+        "last_tx_hash": None,
+        "total_sent": 0,
+        "total_errors": 0,
+        "interval_seconds": 900,
+    }
+    before = await last_heartbeat(chain, signer)
+    await asyncio.sleep(1.1)
+    beating.heartbeat.start(relay(facilitator))
+    status = await beating.until(total_sent=1)
+    assert status["enabled"] is True
+    assert status["interval_seconds"] == NEVER
+    assert (status["last_error"], status["total_errors"]) == (None, 0)
+    assert abs(status["last_success"] - time.time()) < 10
+    receipt = await chain.receipt(status["last_tx_hash"])
+    assert receipt is not None
+    assert receipt["status"] == "0x1"
+    assert await last_heartbeat(chain, signer) > before
+    assert beating.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "sent"}) == 1
+    assert beating.registry.get_sample_value("gateway_heartbeat_last_success_seconds") == status["last_success"]
+
+
+async def test_what_is_signed(
+    facilitator: LocalFacilitator, registered: bytes, beating: Beating, signer: Signer
+) -> None:
+    beating.heartbeat.start(relay(facilitator, buffer=120))
+    await beating.until(total_sent=1)
+    [call] = facilitator.called("heartbeat")
+    assert call.body.keys() == {"teeId", "timestamp", "signature", "contractAddress"}
+    assert (call.body["teeId"], call.body["contractAddress"]) == (signer.tee_id, TEE_REGISTRY)
+    timestamp = int(call.body["timestamp"])
+    assert abs(time.time() - 120 - timestamp) < 10
+    public = load_der_public_key(signer.public_der)
+    assert isinstance(public, RSAPublicKey)
+    public.verify(
+        base64.b64decode(call.body["signature"], validate=True),
+        keccak(registered + timestamp.to_bytes(32, "big")),
+        padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32),
+        SHA256(),
+    )
+
+
+async def test_it_beats_until_it_is_stopped(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
+    beating.heartbeat.start(relay(facilitator, interval=1))
+    status = await beating.until(total_sent=2)
+    await beating.heartbeat.stop()
+    sent = len(facilitator.called("heartbeat"))
+    await asyncio.sleep(1.2)
+    assert len(facilitator.called("heartbeat")) == sent
+    assert beating.heartbeat.status() == {**status, "enabled": False}
+
+
+async def test_passing_faults_are_outlived(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
+    facilitator.faults.set("heartbeat", Status(503), times=2)
+    beating.heartbeat.start(relay(facilitator))
+    status = await beating.until(total_sent=1)
+    assert (status["total_errors"], status["last_error"]) == (0, None)
+    assert len(facilitator.called("heartbeat")) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries", "reason"),
+    [
+        (Status(500), 4, "the facilitator answered 500: injected fault"),
+        (Status(429), 4, "the facilitator answered 429: injected fault"),
+        (Status(400), 1, "the facilitator answered 400: injected fault"),
+        (Drop(), 4, "the facilitator did not answer: ServerDisconnectedError"),
+        (Body("no JSON"), 1, "the facilitator answered 200: no success"),
+        (
+            Body('{"success": false, "error": "two\\nlines \\u001b[31m"}'),
+            1,
+            "the facilitator answered 200: two lines  [31m",
+        ),
+        (Body(f'{{"success": false, "error": "{"x" * 900}"}}'), 1, "the facilitator answered 200: " + "x" * 170),
+    ],
+)
+async def test_failures_are_counted_and_told(
+    facilitator: LocalFacilitator, beating: Beating, fault: Any, tries: int, reason: str
+) -> None:
+    facilitator.faults.set("heartbeat", fault)
+    beating.heartbeat.start(relay(facilitator))
+    status = await beating.until(total_errors=1)
+    assert (status["total_sent"], status["last_success"], status["last_tx_hash"]) == (0, None, None)
+    assert status["last_error"] == reason
+    assert len(facilitator.called("heartbeat")) == tries
+    assert beating.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "failed"}) == 1
+
+
+async def test_a_registry_that_refuses_is_an_error_until_it_takes_one(
+    facilitator: LocalFacilitator, registered: bytes, beating: Beating
+) -> None:
+    facilitator.faults.set("heartbeat", Status(400), times=1)
+    beating.heartbeat.start(relay(facilitator, interval=1))
+    await beating.until(total_errors=1)
+    status = await beating.until(total_sent=1)
+    assert (status["total_errors"], status["last_error"]) == (1, None)
+
+
+async def test_a_facilitator_that_is_away_is_an_error(beating: Beating) -> None:
+    beating.heartbeat.start(Relay(facilitator_url="http://127.0.0.1:1", contract=TEE_REGISTRY, interval=NEVER))
+    status = await beating.until(total_errors=1)
+    assert status["last_error"] == "the facilitator did not answer: ClientConnectorError"
+
+
+INJECTION = Injection(facilitator_url="https://f.example/", heartbeat_contract_address=TEE_REGISTRY)
+
+
+def test_the_relay_of_an_injection() -> None:
+    assert Relay.of(INJECTION, Settings()) == Relay(facilitator_url="https://f.example", contract=TEE_REGISTRY)
+    chosen = Injection(heartbeat_contract_address=TEE_REGISTRY, tee_heartbeat_interval=60, tee_heartbeat_buffer=0)
+    assert Relay.of(chosen, Settings(facilitator_url="https://e.example")) == Relay(
+        facilitator_url="https://e.example", contract=TEE_REGISTRY, interval=60, buffer=0
+    )
+    assert Relay.of(chosen, Settings()) is None
+    assert Relay.of(Injection(facilitator_url="https://f.example"), Settings()) is None
+
+
+async def status_of(gateway: RunningGateway) -> Any:
+    async with gateway.session.get(gateway.url + "/heartbeat/status") as response:
+        assert response.status == 200
+        return await response.json()
+
+
+async def test_injection_starts_it_and_the_drain_ends_it(
+    facilitator: LocalFacilitator, registered: bytes, start_gateway: StartGateway
+) -> None:
+    gateway = await start_gateway()
+    assert (await status_of(gateway))["enabled"] is False
+    keys = {
+        "facilitator_url": facilitator.url,
+        "heartbeat_contract_address": TEE_REGISTRY,
+        "tee_heartbeat_interval": 600,
+        "tee_heartbeat_buffer": 10,
+    }
+    answer = await (await gateway.post("/v1/keys", keys)).json()
+    assert answer["heartbeat_enabled"] is True
+    async with asyncio.timeout(20):
+        while not (status := await status_of(gateway))["total_sent"]:
+            await asyncio.sleep(0.05)
+    assert (status["enabled"], status["interval_seconds"]) == (True, 600)
+    async with gateway.session.get(gateway.url + "/metrics") as response:
+        assert 'gateway_heartbeats_total{outcome="sent"} 1.0' in await response.text()
+    await gateway.services.heartbeat.stop()
+    assert (await status_of(gateway))["enabled"] is False
+
+
+async def test_without_a_registry_it_does_not_run(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    answer = await (await gateway.post("/v1/keys", {"facilitator_url": "https://f.example"})).json()
+    assert answer["heartbeat_enabled"] is False
+    async with aiohttp.ClientSession() as session, session.post(gateway.url + "/heartbeat/status") as response:
+        assert response.status == 405
