@@ -5,17 +5,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
+from gateway.alone import Alone
 from gateway.billing.unpaid import Unpaid
 from gateway.catalog import Catalog
 from gateway.clock import Clock
-from gateway.heartbeat import Heartbeat, Relay
+from gateway.heartbeat import Heartbeat
+from gateway.identity import Identity
 from gateway.keyring import Injection, Keyring
 from gateway.late_payments import LatePayments
 from gateway.nsm import Nsm
-from gateway.sealed import SealingKey
 from gateway.services import Services
 from gateway.settings import NSM_DEVICE, Settings
-from gateway.signing import Signer
 from gateway.telemetry import Metrics
 from gateway.timed_payments import TimedPayments
 from gateway.upstreams.fetch import FileFetcher
@@ -29,12 +29,14 @@ async def compose(
     settings: Settings,
     *,
     catalog: Catalog | None = None,
-    signer: Signer | None = None,
+    identity: Identity | None = None,
     limits: Limits | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Services]:
     """Everything that requests share, open inside the context. ``limits`` are those of every upstream."""
     catalog = catalog or catalog_module.bundled()
+    identity = identity or Identity.born()
+    signer = identity.signer
     keyring = Keyring(catalog.providers, settings)
     async with AsyncExitStack() as stack:
         upstreams = {}
@@ -42,7 +44,6 @@ async def compose(
             transport = Transport(settings.base_urls[name], limits)
             stack.push_async_callback(transport.close)
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
-        signer = signer or Signer()
         metrics = Metrics()
         clock = await stack.enter_async_context((clock or _clock(settings)).kept())
         clock.register(metrics.registry)
@@ -52,7 +53,7 @@ async def compose(
             settings=settings,
             catalog=catalog,
             signer=signer,
-            sealing_key=SealingKey(signer),
+            sealing_key=identity.sealing_key,
             heartbeat=heartbeat,
             clock=clock,
             metrics=metrics,
@@ -63,12 +64,13 @@ async def compose(
             admission=Admission(settings.max_inflight, settings.queue),
         )
         if settings.payments == "required":
-            payments = LatePayments(settings, catalog, signer.tee_id)
+            payments = LatePayments(settings, catalog, signer.tee_id, identity.quote_key)
             stack.push_async_callback(payments.close)
             await payments.configure()
             services.payments = TimedPayments(payments, clock)
             services.on_injection.append(payments.configure)
-        services.on_injection.append(_starting(heartbeat, settings))
+        services.on_injection.append(_starting_heartbeat(services))
+        services.collective = Alone(services)
         yield services
 
 
@@ -76,9 +78,8 @@ def _clock(settings: Settings) -> Clock:
     return Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
 
 
-def _starting(heartbeat: Heartbeat, settings: Settings) -> Callable[[Injection], Awaitable[None]]:
+def _starting_heartbeat(services: Services) -> Callable[[Injection], Awaitable[None]]:
     async def start(injection: Injection) -> None:
-        if relay := Relay.of(injection, settings):
-            heartbeat.start(relay)
+        services.start_heartbeat(injection)
 
     return start

@@ -71,7 +71,7 @@ class Keyring:
     def check(self, body: dict[str, Any]) -> Injection:
         """The injection in ``body``, not yet taken; raises 400 for a malformed one and 409 for a second one."""
         if self._injected is not None:
-            raise GatewayError("The keys have been injected already", status=409, code="already_injected")
+            raise already_injected()
         injection = convert(body, Injection)
         for provider in self._providers.values():
             _checked(checked_key, injection, provider.injected_key)
@@ -83,16 +83,19 @@ class Keyring:
             _checked(_checked_address, injection, name)
         return injection
 
-    def take(self, injection: Injection) -> list[str]:
-        """Take a checked injection, the only one; the providers that got a key."""
+    def take(self, injection: Injection) -> None:
+        """Take a checked injection, the only one."""
         self._injected = injection
-        given = {
-            provider.id: key
-            for provider in self._providers.values()
-            if (key := getattr(injection, provider.injected_key) or None)
-        }
-        self._keys.update(given)
-        return list(given)
+        for provider in self.given(injection):
+            self._keys[provider] = getattr(injection, self._providers[provider].injected_key)
+
+    def given(self, injection: Injection) -> list[str]:
+        """The providers that an injection has a key for, in the catalogue's order."""
+        return [name for name, provider in self._providers.items() if getattr(injection, provider.injected_key)]
+
+
+def already_injected() -> GatewayError:
+    return GatewayError("The keys have been injected already", status=409, code="already_injected")
 
 
 def _checked(check: Any, injection: Injection, name: str) -> str | None:

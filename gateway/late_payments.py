@@ -4,7 +4,6 @@ Until then paid routes fail closed. What an operator chooses (payee, facilitator
 operators' images measure the same (design 4.6).
 """
 
-import secrets
 import tempfile
 from pathlib import Path
 
@@ -23,11 +22,11 @@ JOURNAL = "gateway-journal.sqlite3"
 class LatePayments:
     """Implements Payments by whatever is configured now."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, tee_id: str, *, mac_key: bytes | None = None) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, tee_id: str, mac_key: bytes) -> None:
         self._settings = settings
         self._catalog = catalog
         self._tee_id = tee_id
-        self._mac_key = mac_key or secrets.token_bytes(32)
+        self._mac_key = mac_key
         self._x402: X402Payments | None = None
         self._now: Payments = Unconfigured(["payments are not configured"])
 

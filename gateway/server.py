@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
-from gateway.connection import HttpServer
+from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.stream import error_event
@@ -72,16 +74,32 @@ class GatewayServer:
         """Bind; the addresses really bound (port 0 lets the system choose)."""
         bound: list[tuple[str, int]] = []
         for listener in listeners:
-            runner = web.ServerRunner(
-                HttpServer(_Dispatcher(self._services, listener.audience).handle), shutdown_timeout=1.0
-            )
-            await runner.setup()
-            self._runners.append(runner)
+            runner = await self._runner(listener.audience)
             site = web.TCPSite(runner, listener.host, listener.port, backlog=1024)
             await site.start()
             self._sites.append(site)
             bound += [(address[0], address[1]) for address in runner.addresses]
         return bound
+
+    async def adopt(self, audiences: Sequence[Audience]) -> Callable[[int, socket.socket], None]:
+        """Serve connections that somebody else accepts: the function takes one, for the n-th audience."""
+        loop = asyncio.get_running_loop()
+        runners = [await self._runner(audience) for audience in audiences]
+        connecting: set[asyncio.Task[Any]] = set()
+
+        def connect(number: int, connection: socket.socket) -> None:
+            server = runners[number].server
+            task = loop.create_task(loop.connect_accepted_socket(lambda: _protocol(server), connection))
+            connecting.add(task)
+            task.add_done_callback(connecting.discard)
+
+        return connect
+
+    async def _runner(self, audience: Audience) -> web.ServerRunner:
+        runner = web.ServerRunner(HttpServer(_Dispatcher(self._services, audience).handle), shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
 
     async def drain(self, seconds: float) -> None:
         """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close."""
@@ -191,6 +209,12 @@ class _Dispatcher:
         if record.chunks:
             metrics.chunk.observe(record.own_seconds / record.chunks)
         requests_log.info(record)
+
+
+def _protocol(server: web.Server | None) -> Connection:
+    if not isinstance(server, HttpServer):
+        raise ConnectionResetError("the server has been closed")
+    return server()
 
 
 def _method_not_allowed(request: web.BaseRequest, route: Route) -> GatewayError:

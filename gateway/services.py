@@ -1,6 +1,5 @@
 """What every request shares: one of each for the life of the process."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,7 +8,8 @@ from gateway.billing.payment import Payments
 from gateway.body import BodyBudget
 from gateway.catalog import Catalog
 from gateway.clock import Clock
-from gateway.heartbeat import Heartbeat
+from gateway.collective import Collective
+from gateway.heartbeat import Heartbeat, Relay
 from gateway.keyring import Injection, Keyring
 from gateway.reply import StreamReply
 from gateway.sealed import SealingKey
@@ -25,7 +25,8 @@ class Services:
     """The rooms that a request passes.
 
     ``tee_enabled`` is True once the daemon of an enclave has taken the signing key. ``on_injection`` are called with a
-    checked injection before it is taken; one that raises GatewayError refuses it.
+    checked injection before it is taken; one that raises GatewayError refuses it. ``leads`` is True in the one process
+    of the gateway that does what only one may do.
     """
 
     settings: Settings
@@ -44,8 +45,35 @@ class Services:
     tee_enabled: bool = False
     draining: bool = False
     on_injection: list[Callable[[Injection], Awaitable[None]]] = field(default_factory=list)
-    injecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leads: bool = True
+    collective: Collective = field(init=False)
     streams: set[StreamReply] = field(default_factory=set)
+
+    async def take(self, injection: Injection) -> None:
+        """Take a checked injection; one that is refused changes nothing."""
+        for prepare in self.on_injection:
+            await prepare(injection)
+        self.keyring.take(injection)
+
+    def lead(self) -> None:
+        """Do from now on what only one process may do: send heartbeats."""
+        self.leads = True
+        self.start_heartbeat(self.keyring.injected)
+
+    def start_heartbeat(self, injection: Injection | None) -> None:
+        """Begin to send heartbeats where this process leads and an injection asks for them."""
+        if self.leads and injection is not None and (relay := Relay.of(injection, self.settings)):
+            self.heartbeat.start(relay)
+
+    def measure(self) -> None:
+        """Set the gauges to what is true now."""
+        gauges = self.metrics
+        gauges.in_flight.set(self.admission.active)
+        gauges.queued.set(self.admission.waiting)
+        gauges.streams.set(len(self.streams))
+        for name, upstream in self.upstreams.items():
+            gauges.connections.labels(name).set(upstream.transport.open_connections)
+            gauges.breakers.labels(name).set(upstream.breaker.open)
 
     def not_ready(self) -> list[str]:
         """Why new work should go elsewhere; empty when this gateway can serve."""

@@ -1,5 +1,6 @@
 """Fixtures that all rooms share: simulated upstreams and a gateway on real sockets, in the test's own loop."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from gateway.catalog import Catalog, bundled
 from gateway.composition import compose
+from gateway.identity import Identity
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings
@@ -54,7 +56,7 @@ async def start_gateway(signer: Signer, catalog: Catalog) -> AsyncIterator[Start
         ) -> RunningGateway:
             variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **(environment or {})}
             settings = Settings.from_environment(variables, catalog.providers, enclave=False)
-            services = await stack.enter_async_context(compose(settings, signer=signer, limits=limits))
+            services = await stack.enter_async_context(compose(settings, identity=Identity.born(signer), limits=limits))
             if adjust is not None:
                 adjust(services)
             server = GatewayServer(services)
@@ -80,6 +82,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared with recorded exchanges is not here")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def usual_recursion_limit() -> None:
+    """Ethereum's packages raise it so far that deep JSON overflows the stack; the serving process never loads them."""
+    sys.setrecursionlimit(1000)
 
 
 @pytest.fixture(autouse=True)

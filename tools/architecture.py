@@ -16,14 +16,15 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.admission", "gateway.connection"),
     ("gateway.clock", "gateway.sealed"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
-    ("gateway.heartbeat", "gateway.timed_payments"),
+    ("gateway.heartbeat", "gateway.timed_payments", "gateway.identity", "gateway.collective"),
     ("gateway.services", "gateway.dispatch"),
-    ("gateway.exchange",),
+    ("gateway.exchange", "gateway.alone"),
     ("gateway.patience",),
     ("gateway.endpoints",),
     ("gateway.routes",),
     ("gateway.server",),
     ("gateway.composition",),
+    ("gateway.workers",),
     ("gateway.__main__",),
 )
 NOT_NEIGHBOURS = {("gateway.upstreams", "gateway.billing"), ("gateway.billing", "gateway.upstreams")}

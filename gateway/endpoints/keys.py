@@ -10,13 +10,15 @@ from gateway.telemetry import RequestRecord
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Take the keys once; 409 afterwards, 400 for a malformed body or one sealed for another, which change nothing."""
-    async with read_json(services, request) as sent, services.injecting:
+    async with read_json(services, request) as sent:
         injection = services.keyring.check(services.sealing_key.keys(sent.json))
-        for prepare in services.on_injection:
-            await prepare(injection)
-        providers = services.keyring.take(injection)
+        await services.collective.inject(injection)
         return json_response(
-            {"status": "ok", "providers_initialized": providers, "heartbeat_enabled": services.heartbeat.running}
+            {
+                "status": "ok",
+                "providers_initialized": services.keyring.given(injection),
+                "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
+            }
         )
 
 

@@ -44,11 +44,5 @@ async def signing_key(services: Services, request: web.BaseRequest, record: Requ
 
 async def metrics(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Prometheus metrics."""
-    gauges = services.metrics
-    gauges.in_flight.set(services.admission.active)
-    gauges.queued.set(services.admission.waiting)
-    gauges.streams.set(len(services.streams))
-    for name, upstream in services.upstreams.items():
-        gauges.connections.labels(name).set(upstream.transport.open_connections)
-        gauges.breakers.labels(name).set(upstream.breaker.open)
-    return web.Response(body=gauges.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    body = await services.collective.metrics()
+    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,0 +1,60 @@
+"""Packets between the supervisor and a worker: small JSON messages, one of which may carry a connection."""
+
+import socket
+from typing import Any
+
+import msgspec
+
+MAX_PACKET_BYTES = 512 * 1024
+
+
+class Packet(msgspec.Struct, omit_defaults=True):
+    """One message. ``op`` says what for; a call and its answer share a ``number``."""
+
+    op: str
+    number: int = 0
+    body: Any = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Packet).decode
+
+
+class ChannelClosedError(Exception):
+    """The other end is gone."""
+
+
+def channel_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends that keep message boundaries and do not block."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PACKET_BYTES)
+    return ends
+
+
+def send(end: socket.socket, packet: Packet, connection: socket.socket | None = None) -> bool:
+    """False when the other end is too far behind to take it now. Raises ChannelClosedError."""
+    try:
+        if connection is None:
+            end.send(_encode(packet))
+        else:
+            socket.send_fds(end, [_encode(packet)], [connection.fileno()])
+    except BlockingIOError:
+        return False
+    except OSError:
+        raise ChannelClosedError from None
+    return True
+
+
+def receive(end: socket.socket) -> tuple[Packet, socket.socket | None] | None:
+    """The next packet and the connection that came with it; None when there is none. Raises ChannelClosedError."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(end, MAX_PACKET_BYTES, 1)
+    except BlockingIOError:
+        return None
+    except OSError:
+        raise ChannelClosedError from None
+    if not data:
+        raise ChannelClosedError
+    return _decode(data), socket.socket(fileno=descriptors[0]) if descriptors else None

@@ -1,0 +1,94 @@
+"""A worker's end of its channel to the supervisor."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway.workers.channel import ChannelClosedError, Packet, receive, send
+
+log = logging.getLogger(__name__)
+_SEND_AGAIN = 0.02
+
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class SupervisorGoneError(Exception):
+    """The supervisor ended while it was asked something."""
+
+
+class Link:
+    """Takes connections and questions from the supervisor, and asks it in turn.
+
+    ``handlers`` answer its questions by name. ``on_connection`` gets the listener's number and the accepted socket.
+    ``gone`` is set when the supervisor is no more.
+    """
+
+    def __init__(self, channel: socket.socket, on_connection: Callable[[int, socket.socket], None]) -> None:
+        self._channel = channel
+        self._on_connection = on_connection
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._last = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.handlers: dict[str, Handler] = {}
+        self.gone = asyncio.Event()
+        self._loop.add_reader(channel, self._readable)
+
+    def ready(self) -> None:
+        """Tell that connections may come."""
+        self._send(Packet("ready"))
+
+    async def call(self, op: str, body: Any = None) -> Any:
+        """Ask the supervisor, which may ask all workers."""
+        self._last += 1
+        answer = self._calls[self._last] = self._loop.create_future()
+        self._send(Packet(op, self._last, body))
+        return await answer
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._loop.remove_reader(self._channel)
+        for task in self._tasks:
+            task.cancel()
+
+    def _readable(self) -> None:
+        try:
+            while (received := receive(self._channel)) is not None:
+                self._take(*received)
+        except ChannelClosedError:
+            self._loop.remove_reader(self._channel)
+            for call in self._calls.values():
+                call.set_exception(SupervisorGoneError())
+            self._calls.clear()
+            self.gone.set()
+
+    def _take(self, packet: Packet, connection: socket.socket | None) -> None:
+        if connection is not None:
+            connection.setblocking(False)
+            self._on_connection(packet.number, connection)
+        elif packet.op == "answer":
+            if (call := self._calls.pop(packet.number, None)) is not None and not call.done():
+                call.set_result(packet.body)
+        else:
+            task = self._loop.create_task(self._handle(packet))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, packet: Packet) -> None:
+        handler = self.handlers.get(packet.op)
+        answer = None
+        if handler is not None:
+            try:
+                answer = await handler(packet.body)
+            except Exception:
+                log.exception("%s", packet.op)
+        self._send(Packet("answer", packet.number, answer))
+
+    def _send(self, packet: Packet) -> None:
+        try:
+            if not send(self._channel, packet):
+                self._loop.call_later(_SEND_AGAIN, self._send, packet)
+        except ChannelClosedError:
+            self.gone.set()

@@ -1,0 +1,300 @@
+"""The parent of the workers: accepts, hands out, relays, replaces.
+
+It is one thread without an event loop, so that forking is safe at any time. It looks at no request; the workers do
+all the work. See ``gateway.workers.link`` for the other end of its channels.
+"""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
+from gateway.workers.metrics import Dump, added
+
+log = logging.getLogger(__name__)
+_ACCEPT_AT_ONCE = 64
+_RESPAWN_PAUSE = 0.5
+_CALL_SECONDS = 20.0
+
+RunWorker = Callable[[socket.socket, Any], int]
+
+
+@dataclass
+class _Worker:
+    """``ready`` once it has said that it can serve."""
+
+    pid: int
+    channel: socket.socket
+    ready: bool = False
+
+
+@dataclass
+class _Round:
+    """A question that all workers are asked for one of them: ``left`` have still to answer."""
+
+    asker: int
+    number: int
+    op: str
+    left: set[int]
+    until: float
+    answers: list[Any] = field(default_factory=list)
+
+
+class Supervisor:
+    """``run_worker`` is called in each child with its channel and what was injected so far; it returns the status."""
+
+    def __init__(self, listeners: Sequence[socket.socket], count: int, run_worker: RunWorker) -> None:
+        self._listeners = list(listeners)
+        self._count = count
+        self._run_worker = run_worker
+        self._workers: dict[int, _Worker] = {}
+        self._rounds: dict[int, _Round] = {}
+        self._next_round = 1
+        self._turn = 0
+        self._injected: Any = None
+        self._stopping = False
+        self._leader: int | None = None
+        self._spawn_after = 0.0
+        self._selector = selectors.DefaultSelector()
+
+    def start(self) -> None:
+        """Fork the workers and wait until each can serve; raises RuntimeError when one ends instead."""
+        self._wake_on_signals()
+        for listener in self._listeners:
+            listener.setblocking(False)
+        for _ in range(self._count):
+            self._spawn()
+        while not all(worker.ready for worker in self._workers.values()):
+            self._step(1.0, accepting=False)
+            if len(self._workers) < self._count:
+                self.stop()
+                raise RuntimeError("a worker ended before it could serve")
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then until all workers have drained."""
+        for number, listener in enumerate(self._listeners):
+            self._selector.register(listener, selectors.EVENT_READ, number)
+        while not self._stopping:
+            self._step(1.0, accepting=True)
+            self._replace_lost()
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the workers drain, and wait for them."""
+        self._stopping = True
+        for listener in self._listeners:
+            with suppress(KeyError):
+                self._selector.unregister(listener)
+            listener.close()
+        for worker in self._workers.values():
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGTERM)
+        while self._workers:
+            self._step(1.0, accepting=False)
+
+    # What happens.
+
+    def _step(self, seconds: float, *, accepting: bool) -> None:
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                self._read_signals()
+            elif key.fileobj in self._listeners:
+                if accepting:
+                    self._accept(key.data)
+            else:
+                self._read(key.data)
+        self._reap()
+        self._end_overdue_rounds()
+
+    def _accept(self, number: int) -> None:
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                connection, _ = self._listeners[number].accept()
+            except OSError:
+                return
+            with connection:
+                self._hand_out(Packet("connection", number), connection)
+
+    def _hand_out(self, packet: Packet, connection: socket.socket) -> None:
+        """To the workers in turn; one that is too far behind to take it is passed over."""
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        for _ in range(len(ready)):
+            self._turn += 1
+            with suppress(ChannelClosedError):
+                if send(ready[self._turn % len(ready)].channel, packet, connection):
+                    return
+
+    def _read(self, pid: int) -> None:
+        worker = self._workers.get(pid)
+        try:
+            while worker is not None and (received := receive(worker.channel)) is not None:
+                self._take(worker, received[0])
+        except ChannelClosedError:
+            if worker is not None:
+                self._selector.unregister(worker.channel)
+                worker.ready = False
+
+    def _take(self, worker: _Worker, packet: Packet) -> None:
+        match packet.op:
+            case "ready":
+                worker.ready = True
+                self._choose_leader()
+            case "answer":
+                self._take_answer(worker.pid, packet)
+            case "inject" if self._injected is not None:
+                self._answer(worker, packet.number, False)
+            case "inject":
+                self._injected = packet.body
+                self._ask_all(worker.pid, packet.number, Packet("injected", body=packet.body))
+            case "metrics":
+                self._ask_all(worker.pid, packet.number, Packet("metrics"))
+            case "leader":
+                self._ask_leader(worker, packet)
+
+    # Questions that go round.
+
+    def _ask_all(self, asker: int, number: int, question: Packet) -> None:
+        asked = {worker.pid for worker in self._workers.values() if worker.ready}
+        self._open_round(asker, number, question, asked)
+
+    def _ask_leader(self, worker: _Worker, packet: Packet) -> None:
+        asked = set() if self._leader is None else {self._leader}
+        self._open_round(worker.pid, packet.number, Packet("lead_status", body=packet.body), asked)
+
+    def _open_round(self, asker: int, number: int, question: Packet, asked: set[int]) -> None:
+        identity, self._next_round = self._next_round, self._next_round + 1
+        self._rounds[identity] = _Round(asker, number, question.op, asked, time.monotonic() + _CALL_SECONDS)
+        for pid in list(asked):
+            self._send(pid, Packet(question.op, identity, question.body))
+        self._end_if_complete(identity)
+
+    def _take_answer(self, pid: int, packet: Packet) -> None:
+        if (current := self._rounds.get(packet.number)) is not None:
+            current.left.discard(pid)
+            current.answers.append(packet.body)
+            self._end_if_complete(packet.number)
+
+    def _end_if_complete(self, identity: int) -> None:
+        current = self._rounds[identity]
+        if current.left:
+            return
+        del self._rounds[identity]
+        if (asker := self._workers.get(current.asker)) is not None:
+            self._answer(asker, current.number, _result(current))
+
+    def _end_overdue_rounds(self) -> None:
+        now = time.monotonic()
+        for identity, current in list(self._rounds.items()):
+            if current.until < now:
+                current.left.clear()
+                self._end_if_complete(identity)
+
+    def _answer(self, worker: _Worker, number: int, body: Any) -> None:
+        self._send(worker.pid, Packet("answer", number, body))
+
+    def _send(self, pid: int, packet: Packet) -> None:
+        with suppress(ChannelClosedError):
+            if (worker := self._workers.get(pid)) is not None and not send(worker.channel, packet):
+                log.error("worker %d does not take messages; it is ended", pid)
+                os.kill(pid, signal.SIGKILL)
+
+    # Workers that come and go.
+
+    def _spawn(self) -> None:
+        ours, theirs = channel_pair()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(ours, theirs)
+        theirs.close()
+        self._workers[pid] = _Worker(pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, pid)
+
+    def _become_worker(self, ours: socket.socket, theirs: socket.socket) -> None:
+        """In the child: drop everything of the supervisor's and never return to it."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            self._selector.close()
+            ours.close()
+            for sibling in self._workers.values():
+                sibling.channel.close()
+            for listener in self._listeners:
+                listener.close()
+            status = self._run_worker(theirs, self._injected)
+        except BaseException:
+            log.exception("worker %d", os.getpid())
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._lose(pid, os.waitstatus_to_exitcode(status))
+
+    def _lose(self, pid: int, status: int) -> None:
+        worker = self._workers.pop(pid)
+        with suppress(KeyError):
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if not self._stopping:
+            log.error("worker %d ended with status %d", pid, status)
+            self._spawn_after = time.monotonic() + _RESPAWN_PAUSE
+        for identity in list(self._rounds):
+            self._rounds[identity].left.discard(pid)
+            self._end_if_complete(identity)
+        if self._leader == pid:
+            self._leader = None
+            self._choose_leader()
+
+    def _replace_lost(self) -> None:
+        if time.monotonic() >= self._spawn_after:
+            while len(self._workers) < self._count:
+                self._spawn()
+
+    def _choose_leader(self) -> None:
+        """One worker does what only one may do (the heartbeat)."""
+        if self._leader is None and not self._stopping:
+            self._leader = next((worker.pid for worker in self._workers.values() if worker.ready), None)
+            if self._leader is not None:
+                self._send(self._leader, Packet("lead"))
+
+    # Signals.
+
+    def _wake_on_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._signals = reader
+        self._writer = writer
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        self._selector.register(reader, selectors.EVENT_READ, None)
+
+    def _read_signals(self) -> None:
+        with suppress(BlockingIOError):
+            if set(self._signals.recv(4096)) & {signal.SIGTERM, signal.SIGINT}:
+                self._stopping = True
+
+
+def _result(ended: _Round) -> Any:
+    """What the asker is told."""
+    match ended.op:
+        case "injected":
+            return True
+        case "metrics":
+            total: Dump = []
+            for dump in ended.answers:
+                total = added(total, dump)
+            return total
+    return ended.answers[0] if ended.answers else None
