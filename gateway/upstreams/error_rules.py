@@ -6,7 +6,7 @@ the vendor's words about keys, accounts and organisations stay inside.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -78,9 +78,24 @@ def from_json(status: int, decoded: Any, retry_after: float | None = None) -> Ve
         message=str(error.get("message") or ""),
         code=str(error.get("code") or ""),
         type=str(error.get("type") or ""),
-        param=param if isinstance(param, str) else None,
+        param=param if isinstance(param, str) and param else None,
         retry_after=retry_after,
     )
+
+
+def inside_answer(decoded: Any) -> VendorError:
+    """``from_json`` for an error that stands in an answer with status 200: its words tell the status it would have."""
+    error = from_json(200, decoded)
+    words = f"{error.code} {error.type}"
+    status = next((status for status, sign in _SIGNS if re.search(sign, words, re.IGNORECASE)), 200)
+    return replace(error, status=status)
+
+
+_SIGNS = (
+    (429, r"rate_?limit|TooManyRequests|exhausted|insufficient_quota"),
+    (503, r"slow_down|overloaded|unavailable"),
+    (500, r"server_?error|internal"),
+)
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -133,6 +148,11 @@ def _context_length(error: VendorError) -> GatewayError:
 
 def _content_policy(error: VendorError) -> GatewayError:
     return errors.content_policy_violation(public_message(error.message))
+
+
+def _guidelines(error: VendorError) -> GatewayError:
+    """xAI's account of a refused prompt may name the team and its key."""
+    return errors.content_policy_violation("The upstream refuses the content of the request")
 
 
 def _model_not_found(error: VendorError) -> GatewayError:
@@ -198,6 +218,7 @@ OPENAI_ERRORS = (
 )
 
 XAI_ERRORS = (
+    ErrorRule(_guidelines, status=(400, 403), message="usage guidelines"),
     ErrorRule(_auth, status=(400, 401, 403), message="api key"),
     *_CREDENTIALS,
     ErrorRule(_model_not_found, status=(404, 410)),

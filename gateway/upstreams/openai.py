@@ -1,6 +1,5 @@
 """The adapter of every upstream that speaks OpenAI's chat completions; what differs is its dialect."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
@@ -236,9 +235,7 @@ class OpenAIDecoder:
 
     def _error(self, data: bytes) -> GatewayError:
         """An error inside an answer with status 200."""
-        error = error_rules.from_json(200, msgspec.json.decode(data))
-        status = 429 if "rate_limit" in f"{error.code} {error.type}" else 500 if "server_error" in error.type else 200
-        return error_rules.explain(self._dialect.errors, dataclasses.replace(error, status=status))
+        return error_rules.explain(self._dialect.errors, error_rules.inside_answer(msgspec.json.decode(data)))
 
 
 class _Calls:
