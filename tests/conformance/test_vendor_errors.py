@@ -1,0 +1,135 @@
+"""Every class of error that a vendor answers with, before and inside a stream (facts/providers.md 1.3, 12.7).
+
+The caller learns whose fault it is, whatever the vendor's own status and shape, and nothing about the gateway's
+accounts.
+"""
+
+import json
+from typing import Literal, get_args
+
+import pytest
+
+from tests.conformance.folding import events
+from tests.conformance.stage import Stage
+from tests.conformance.targets import Target
+from tools.simulators import Scenario
+from tools.simulators.scenario import ErrorKind
+from tools.verify.claims import Verdict
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TARGETS = (
+    Target("gpt-4.1", "openai"),
+    Target("grok-4.3", "xai"),
+    Target("seed-1.8", "bytedance"),
+    Target("hermes-4-405b", "nous"),
+    Target("claude-sonnet-4-6", "anthropic"),
+    Target("gemini-3.5-flash", "google"),
+    Target("grok-imagine-image", "xai"),
+    Target("seedream-4.0", "bytedance"),
+    Target("gemini-3.1-flash-image", "google"),
+)
+ATTEMPTS = 3
+
+Meaning = tuple[int, str | None]
+MEANINGS: dict[str, Meaning] = {
+    "bad_request": (400, None),
+    "bad_key": (502, "upstream_auth_failed"),
+    "missing_key": (502, "upstream_auth_failed"),
+    "permission": (502, "upstream_auth_failed"),
+    "model_not_found": (404, "model_not_found"),
+    "context_length": (400, "context_length_exceeded"),
+    "content_policy": (400, "content_policy_violation"),
+    "too_large": (413, "request_too_large"),
+    "rate_limit": (429, "rate_limit_exceeded"),
+    "daily_quota": (429, "rate_limit_exceeded"),
+    "billing": (502, "upstream_billing"),
+    "overloaded": (503, "upstream_overloaded"),
+    "server_error": (502, "upstream_error"),
+    "timeout": (504, "upstream_timeout"),
+    "proxy_page": (502, "upstream_error"),
+}
+# Where a vendor says it in a way that does not tell more, or means something else by it.
+EXCEPTIONS: dict[tuple[str, str], Meaning] = {
+    ("openai", "content_policy"): (400, "invalid_prompt"),
+    ("nous", "content_policy"): (400, None),
+    ("google", "content_policy"): (400, None),
+    ("bytedance", "bad_request"): (400, "InvalidParameter"),
+    ("bytedance", "daily_quota"): (502, "upstream_billing"),
+    ("nous", "billing"): (502, "upstream_auth_failed"),
+}
+SECRETS = ("org-", "wrong", "team", "sk-", "x-api-key", "Plans & Billing", "simulated-")
+
+
+def meaning(vendor: str, kind: str) -> Meaning:
+    return EXCEPTIONS.get((vendor, kind), MEANINGS[kind])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("kind", get_args(ErrorKind))
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.model)
+async def test_error_answer(stage: Stage, target: Target, kind: ErrorKind, stream: bool) -> None:
+    simulator = stage.simulator(target.model)
+    simulator.enqueue(*[Scenario(error=kind)] * ATTEMPTS)
+    request = {"model": target.model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    heard = await stage.ask(request)
+    error = json.loads(heard.raw)["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (heard.status, error["code"]) == meaning(target.provider, kind), error
+    assert not any(secret in error["message"] for secret in SECRETS)
+    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
+    record = await stage.record(heard)
+    assert record.state == "released"
+    assert record.cost_usd is None
+
+
+WAITING = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b", "claude-sonnet-4-6", "gemini-3.5-flash")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("model", WAITING)
+async def test_how_long_to_wait_travels(stage: Stage, model: str, stream: bool) -> None:
+    """Longer than the gateway itself would wait, so it is asked once and the caller is told."""
+    stage.simulator(model).enqueue(Scenario(error="rate_limit", retry_after="7"))
+    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
+    assert (heard.status, heard.headers["Retry-After"], heard.headers["retry-after-ms"]) == (429, "7", "7000")
+    assert stage.simulator(model).request_count == 1
+
+
+@pytest.mark.parametrize("model", WAITING)
+async def test_a_passing_fault_is_not_seen(stage: Stage, model: str) -> None:
+    """What is worth another attempt gets one, before anything was sent to the caller."""
+    simulator = stage.simulator(model)
+    simulator.enqueue(Scenario(error="overloaded"), Scenario(error="server_error"), Scenario(text="There."))
+    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
+    assert heard.message["content"] == "There."
+    assert simulator.request_count == ATTEMPTS
+
+
+IN_STREAM: dict[str, Meaning] = {
+    "overloaded": (503, "upstream_overloaded"),
+    "server_error": (502, "upstream_error"),
+    "rate_limit": (429, "rate_limit_exceeded"),
+}
+
+
+@pytest.mark.parametrize("form", ["event", "raw"])
+@pytest.mark.parametrize("kind", IN_STREAM)
+@pytest.mark.parametrize("model", WAITING)
+async def test_error_inside_a_stream(stage: Stage, model: str, kind: ErrorKind, form: Literal["event", "raw"]) -> None:
+    """What came before stays; then one error event, and neither a finish reason nor ``[DONE]``."""
+    scenario = Scenario(
+        text="word " * 60, reasoning="", error=kind, error_after=5, error_form=form, comment_at=1, event_delay=0.001
+    )
+    stage.simulator(model).enqueue(scenario)
+    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
+    assert heard.status == 200
+    *chunks, last = events(heard.raw)
+    assert last.keys() == {"error"}
+    assert last["error"]["code"] == IN_STREAM[kind][1]
+    assert not any(secret in last["error"]["message"] for secret in SECRETS)
+    assert any(chunk["choices"][0]["delta"].get("content", "").startswith("word") for chunk in chunks)
+    assert all(chunk["choices"][0]["finish_reason"] is None for chunk in chunks)
+    assert b"[DONE]" not in heard.raw
+    record = await stage.record(heard)
+    assert (record.state, record.estimated) == ("settled", True)
