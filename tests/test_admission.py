@@ -1,0 +1,186 @@
+"""Places and queue: bounded, in order of arrival, and nothing leaks when waiters leave."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gateway.admission
+from gateway.admission import Admission
+from gateway.openai_api.errors import Fault, GatewayError
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Guest:
+    """A task that takes a place and keeps it until ``leave``."""
+
+    def __init__(self, admission: Admission, arrivals: list[int], number: int) -> None:
+        self._stay = asyncio.Event()
+        self.task = asyncio.create_task(self._visit(admission, arrivals, number))
+
+    async def _visit(self, admission: Admission, arrivals: list[int], number: int) -> None:
+        async with admission:
+            arrivals.append(number)
+            await self._stay.wait()
+
+    def leave(self) -> None:
+        self._stay.set()
+
+
+@pytest.fixture
+def arrivals() -> list[int]:
+    return []
+
+
+Visit = Callable[[int], Awaitable[Guest]]
+
+
+async def visit(admission: Admission, arrivals: list[int], number: int) -> Guest:
+    guest = Guest(admission, arrivals, number)
+    await settle()
+    return guest
+
+
+async def test_places_are_given_in_order_of_arrival(arrivals: list[int]) -> None:
+    admission = Admission(2, 10)
+    guests = [await visit(admission, arrivals, number) for number in range(5)]
+    assert (arrivals, admission.active, admission.waiting) == ([0, 1], 2, 3)
+    guests[1].leave()
+    await settle()
+    guests[0].leave()
+    await settle()
+    assert (arrivals, admission.active, admission.waiting) == ([0, 1, 2, 3], 2, 1)
+    for guest in guests:
+        guest.leave()
+    await asyncio.gather(*(guest.task for guest in guests))
+    assert (arrivals, admission.active, admission.waiting) == ([0, 1, 2, 3, 4], 0, 0)
+
+
+async def test_a_full_queue_refuses(arrivals: list[int]) -> None:
+    admission = Admission(1, 1)
+    guests = [await visit(admission, arrivals, number) for number in range(2)]
+    with pytest.raises(GatewayError) as caught:
+        async with admission:
+            pytest.fail("there was no place")
+    error = caught.value
+    assert (error.status, error.type, error.code) == (503, "server_error", "overloaded")
+    assert (error.fault, error.http_headers()["Retry-After"]) == (Fault.GATEWAY, "1")
+    assert (admission.active, admission.waiting) == (1, 1)
+    for guest in guests:
+        guest.leave()
+    await asyncio.gather(*(guest.task for guest in guests))
+
+
+async def test_no_queue_at_all(arrivals: list[int]) -> None:
+    admission = Admission(1, 0)
+    guest = await visit(admission, arrivals, 0)
+    with pytest.raises(GatewayError):
+        await admission.__aenter__()
+    guest.leave()
+    await guest.task
+    async with admission:
+        assert admission.active == 1
+
+
+async def test_nobody_overtakes_a_waiter(arrivals: list[int]) -> None:
+    """A place that becomes free while somebody waits is his, even for one who comes in the same moment."""
+    admission = Admission(1, 10)
+    first, second = await visit(admission, arrivals, 0), await visit(admission, arrivals, 1)
+    first.leave()
+    await asyncio.sleep(0)
+    third = Guest(admission, arrivals, 2)
+    second.leave()
+    third.leave()
+    await asyncio.gather(first.task, second.task, third.task)
+    assert arrivals == [0, 1, 2]
+
+
+async def test_a_waiter_that_leaves_makes_room(arrivals: list[int]) -> None:
+    admission = Admission(1, 1)
+    guests = [await visit(admission, arrivals, number) for number in range(2)]
+    guests[1].task.cancel()
+    await settle()
+    assert admission.waiting == 0
+    third = await visit(admission, arrivals, 2)
+    guests[0].leave()
+    third.leave()
+    await asyncio.gather(guests[0].task, third.task)
+    assert (arrivals, admission.active) == ([0, 2], 0)
+
+
+async def test_a_place_handed_to_one_who_leaves_in_the_same_moment_goes_on(arrivals: list[int]) -> None:
+    admission = Admission(1, 10)
+    guests = [await visit(admission, arrivals, number) for number in range(3)]
+    guests[0].leave()
+    while admission.waiting == 2:
+        await asyncio.sleep(0)
+    guests[1].task.cancel()
+    await settle()
+    assert (arrivals, admission.active) == ([0, 2], 1)
+    guests[2].leave()
+    await guests[2].task
+    async with admission:
+        assert admission.active == 1
+
+
+async def test_an_error_inside_gives_the_place_back() -> None:
+    admission = Admission(1, 0)
+    with pytest.raises(ZeroDivisionError):
+        async with admission:
+            raise ZeroDivisionError
+    assert admission.active == 0
+    async with admission:
+        pass
+
+
+async def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch, arrivals: list[int]) -> None:
+    monkeypatch.setattr(gateway.admission, "MAX_WAIT_SECONDS", 0.02)
+    admission = Admission(1, 5)
+    guest = await visit(admission, arrivals, 0)
+    with pytest.raises(GatewayError) as caught:
+        await admission.__aenter__()
+    assert caught.value.code == "overloaded"
+    assert (admission.active, admission.waiting) == (1, 0)
+    guest.leave()
+    await guest.task
+
+
+async def test_idle(arrivals: list[int]) -> None:
+    admission = Admission(2, 0)
+    await admission.wait_idle()
+    guests = [await visit(admission, arrivals, number) for number in range(2)]
+    idle = asyncio.create_task(admission.wait_idle())
+    guests[0].leave()
+    await settle()
+    assert not idle.done()
+    guests[1].leave()
+    await asyncio.wait_for(idle, 1)
+    await asyncio.gather(*(guest.task for guest in guests))
+
+
+@given(st.integers(1, 3), st.integers(0, 3), st.lists(st.sampled_from("alc"), max_size=30), st.data())
+async def test_places_are_never_lost_nor_shared(places: int, queue: int, steps: list[str], data: st.DataObject) -> None:
+    """Arriving, leaving and cancelling in any order: never more than the places, and all of them back in the end."""
+    admission, arrivals, guests = Admission(places, queue), list[int](), list[Guest]()
+    for number, step in enumerate(steps):
+        if step == "a":
+            guests.append(Guest(admission, arrivals, number))
+        elif guests:
+            guest = data.draw(st.sampled_from(guests))
+            guest.leave() if step == "l" else guest.task.cancel()
+        for _ in range(data.draw(st.integers(0, 3))):
+            await asyncio.sleep(0)
+        assert 0 <= admission.active <= places
+        assert admission.waiting <= queue
+    for guest in guests:
+        guest.leave()
+    await asyncio.gather(*(guest.task for guest in guests), return_exceptions=True)
+    assert (admission.active, admission.waiting, admission._free) == (0, 0, places)
+    assert arrivals == sorted(arrivals)

@@ -1,0 +1,97 @@
+"""Properties of the table that orders money, work and signature."""
+
+import itertools
+
+import pytest
+
+from gateway.lifecycle import MEANINGS, TRANSITIONS, IllegalMoveError, Lifecycle, State, diagram
+
+ENDS = {State.SETTLED, State.RELEASED, State.REFUSED}
+
+
+def walk(*states: State) -> Lifecycle:
+    life = Lifecycle()
+    for state in states:
+        life.move(state)
+    return life
+
+
+def reachable(start: State) -> set[State]:
+    found, frontier = {start}, [start]
+    while frontier:
+        news = TRANSITIONS[frontier.pop()] - found
+        found |= news
+        frontier += news
+    return found
+
+
+def test_the_tables_know_every_state() -> None:
+    assert TRANSITIONS.keys() == MEANINGS.keys() == set(State)
+
+
+def test_every_state_is_reachable() -> None:
+    assert reachable(State.RECEIVED) == set(State)
+
+
+def test_every_state_leads_to_an_end() -> None:
+    for state in State:
+        assert reachable(state) & ENDS, state
+
+
+def test_ends_are_ends() -> None:
+    assert {state for state, targets in TRANSITIONS.items() if not targets} == ENDS
+
+
+def test_there_is_no_way_back() -> None:
+    for state in State:
+        assert state not in set().union(*(reachable(target) for target in TRANSITIONS[state])), state
+
+
+def paths(state: State = State.RECEIVED) -> list[list[State]]:
+    if not TRANSITIONS[state]:
+        return [[state]]
+    return [[state, *rest] for target in TRANSITIONS[state] for rest in paths(target)]
+
+
+@pytest.mark.parametrize("path", paths(), ids="-".join)
+def test_order_of_money_work_and_signature(path: list[State]) -> None:
+    """No work before the payment is admitted, no settlement before the signature, never both settled and released."""
+    order = {state: place for place, state in enumerate(path)}
+    for earlier, later in itertools.pairwise(
+        [State.ADMITTED, State.DISPATCHED, State.ANSWERING, State.SIGNED, State.SETTLING, State.SETTLED]
+    ):
+        if later in order:
+            assert order[earlier] < order[later]
+    if State.SIGNED in order:
+        assert State.RELEASED not in order
+    assert len(ENDS & set(path)) == 1
+
+
+@pytest.mark.parametrize(("state", "target"), list(itertools.product(State, State)))
+def test_moves(state: State, target: State) -> None:
+    life = Lifecycle()
+    life.state = state
+    if target in TRANSITIONS[state]:
+        life.move(target)
+        assert life.state is target
+        return
+    with pytest.raises(IllegalMoveError, match=f"{state} → {target}"):
+        life.move(target)
+    assert life.state is state
+
+
+def test_a_request_begins_received_and_ends_once() -> None:
+    life = Lifecycle()
+    assert life.state is State.RECEIVED
+    assert not life.ended
+    assert walk(State.REFUSED).ended
+    assert not walk(State.ADMITTED, State.DISPATCHED, State.ANSWERING, State.SIGNED, State.SETTLING).ended
+
+
+def test_the_diagram_shows_every_arrow() -> None:
+    lines = diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> received"]
+    arrows = {tuple(line.strip().split(" --> ")) for line in lines[2:]}
+    moves = {(str(state), str(target)) for state, targets in TRANSITIONS.items() for target in targets}
+    assert arrows == moves | {(str(state), "[*]") for state in ENDS}
+    assert len(lines) == len(set(lines))
