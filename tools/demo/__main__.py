@@ -31,13 +31,13 @@ async def show() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with tempfile.TemporaryDirectory(prefix="tee-gateway-") as folder:
-        async with stage() as running:
-            print(f"Base URL: {running.url}/v1\n")
-            lines = list(demo_lines(running.url, Path(folder)))
+        async with stage(Path(folder)) as running:
+            print(f"Base URL: {running.url}/v1 (payments required; the payer's key is in {folder}/payer.key)\n")
+            lines = list(demo_lines(running.url, running.chain.rpc_url, Path(folder)))
             for line in lines:
                 print(f"# {line.heading}\n{line.command}\n")
-            print("The first two, run for you:\n", flush=True)
-            for line in lines[:2]:
+            print("The first four, run for you:\n", flush=True)
+            for line in lines[:4]:
                 await run(line)
             print("\nUp until Ctrl-C.", flush=True)
             await stopped.wait()
@@ -45,16 +45,16 @@ async def show() -> int:
 
 
 async def check() -> int:
-    """Run every printed line, then ask every model once."""
+    """Run every printed line, then pay every model for one answer."""
     verified = 0
     with tempfile.TemporaryDirectory(prefix="tee-gateway-") as folder:
-        async with stage() as running:
-            for line in demo_lines(running.url, Path(folder)):
+        async with stage(Path(folder)) as running:
+            for line in demo_lines(running.url, running.chain.rpc_url, Path(folder)):
                 if await run(line) != 0:
                     print(f"FAILED: {line.command}")
                     return 1
                 verified += line.verifies
-            verified += await ask_every_model(running.url)
+            verified += await ask_every_model(running.url, running.chain)
     print(f"OK {verified} answers verified")
     return 0
 

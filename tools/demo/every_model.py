@@ -1,11 +1,22 @@
-"""Every model of the catalogue asked once, and its answer verified."""
+"""Every model of the catalogue paid for two answers, one streamed and one not, and the answers verified."""
 
+import asyncio
 import json
 from typing import Any
 
-import aiohttp
+import httpx
+from eth_account import Account
 
+from gateway.billing.definitions import Definitions
+from gateway.billing.definitions import bundled as definitions
 from gateway.catalog import Model, bundled
+from tools.chain.deployment import OPG, PAYER
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+from tools.pay.offers import known_offers, narrowed, read_required
+from tools.pay.receipt import check, payment_of
+from tools.pay.request import Session, sign
+from tools.pay.signer import ConsentingSigner
 from tools.verify.claims import Verdict
 from tools.verify.response import verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
@@ -15,31 +26,44 @@ class BadAnswerError(Exception):
     """A model that did not answer, or whose answer does not verify; says which."""
 
 
-async def ask_every_model(url: str) -> int:
-    """How many models answered with a valid signature, streamed and not; raises BadAnswerError at the first other."""
-    verified = 0
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"{url}/signing-key") as answer:
-            key = load_signing_key(await answer.read())
-        for model in bundled().models.values():
+async def ask_every_model(url: str, chain: LocalChain) -> int:
+    """How many answers were paid for and carry a valid signature; raises BadAnswerError at the first other."""
+    await chain.approve_permit2(Wallet(PAYER.key), OPG)
+    return await asyncio.to_thread(_ask_all, url)
+
+
+def _ask_all(url: str) -> int:
+    models = list(bundled().models.values())
+    tokens = definitions()
+    with httpx.Client(timeout=60) as http:
+        key = load_signing_key(http.get(f"{url}/signing-key").content)
+        for model in models:
             for stream in (False, True):
-                await _ask(session, url, key, model, stream=stream)
-                verified += 1
-    return verified
+                _ask(Session(http, f"{url}/v1/chat/completions"), key, model, tokens, stream=stream)
+    print(f"{len(models)} models, streamed and not: every answer paid for and verified")
+    return 2 * len(models)
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, key: SigningKey, model: Model, *, stream: bool) -> None:
+def _ask(session: Session, key: SigningKey, model: Model, tokens: Definitions, *, stream: bool) -> None:
     request: dict[str, Any] = {
         "model": model.id,
         "messages": [{"role": "user", "content": f"Who are you, {model.id}?"}],
         "stream": stream,
     }
-    async with session.post(f"{url}/v1/chat/completions", json=request) as answer:
-        body = await answer.read()
+    body = json.dumps(request).encode()
+    signer = ConsentingSigner(Account.from_key(PAYER.key), _silent)
+    required = read_required(session.send(body).headers)
+    offer = known_offers(required, tokens)[0]
+    answer = session.send(body, sign(narrowed(required, offer), signer))
     if answer.status != 200:
-        raise BadAnswerError(f"{model.id}: status {answer.status} {body[:200]!r}")
-    claims = verify_response(key, request, body)
-    if any(claim.verdict is not Verdict.PASS for claim in claims):
-        raise BadAnswerError(f"{model.id}: {[str(claim) for claim in claims]}")
-    if "image" in model.outputs and not stream and not json.loads(body)["choices"][0]["message"].get("images"):
+        raise BadAnswerError(f"{model.id}: status {answer.status} {answer.body[:200]!r}")
+    payment = payment_of(answer)
+    claims = [*check(offer, answer, payment, signer.address, None), *verify_response(key, request, answer.body)]
+    if any(claim.verdict is Verdict.FAIL for claim in claims) or payment["status"] != "settled":
+        raise BadAnswerError(f"{model.id}: {payment} {[claim.line() for claim in claims]}")
+    if "image" in model.outputs and not stream and not json.loads(answer.body)["choices"][0]["message"].get("images"):
         raise BadAnswerError(f"{model.id}: no picture")
+
+
+def _silent(_message: str) -> None:
+    """Whoever runs the demo has agreed to it."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.chain.deployment import PAYER
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -33,43 +35,62 @@ WEATHER = {
     },
 }
 REQUESTS: dict[str, dict[str, Any]] = {
-    "chat": {"model": "gpt-5", "messages": [{"role": "user", "content": "Say hello to the enclave."}]},
+    "chat": {
+        "model": "gpt-5",
+        "max_completion_tokens": 2000,
+        "messages": [{"role": "user", "content": "Say hello to the enclave."}],
+    },
     "stream": {
         "model": "grok-4.3",
         "stream": True,
+        "max_completion_tokens": 500,
         "messages": [{"role": "user", "content": "Count to three, slowly."}],
     },
     "tools": {
         "model": "claude-sonnet-4-6",
         "tools": [WEATHER],
         "tool_choice": "required",
+        "max_completion_tokens": 500,
         "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
     },
 }
 _HEADINGS = {
-    "chat": "A chat",
-    "stream": "A stream",
+    "chat": "A chat, paid: the offers, what is signed, the answer, the charge and the verdicts",
+    "stream": "A stream, settled before its last event",
     "tools": "A tool call, from another vendor's wire format",
 }
 
 
-def demo_lines(url: str, folder: Path) -> Iterator[Line]:
-    """Writes the request files to ``folder`` and yields one request and one verdict per kind."""
+def demo_lines(url: str, rpc_url: str, folder: Path) -> Iterator[Line]:
+    """Writes requests and the payer's key to ``folder``; yields an unpaid request, then one payment and one verdict
+    per kind, between two looks at the chain."""
+    key = folder / "payer.key"
+    key.write_text(f"{PAYER.key}\n", encoding="ascii")
+    balances = f"{_python()} -m tools.demo.balances {rpc_url}"
+    yield Line("Who holds what on the local chain", balances)
     for name, request in REQUESTS.items():
         sent = folder / f"{name}.json"
         sent.write_text(json.dumps(request, indent=1), encoding="utf-8")
         received = folder / (f"{name}.answer.sse" if request.get("stream") else f"{name}.answer.json")
-        yield Line(_HEADINGS[name], _post(f"{url}/v1/chat/completions", sent, received))
+        if name == "chat":
+            yield Line("Nothing is free: an unpaid request", _post(f"{url}/v1/chat/completions", sent))
+        yield Line(_HEADINGS[name], _pay(f"{url}/v1/chat/completions", rpc_url, sent, key, received))
         yield Line("Is it signed by this gateway, for exactly this request?", _verify(url, sent, received), 1)
+    yield Line("What moved on the chain", balances)
 
 
-def _post(url: str, sent: Path, received: Path) -> str:
+def _post(url: str, sent: Path) -> str:
     if shutil.which("curl"):
-        return (
-            f"curl -sSN {url} -H 'Content-Type: application/json' "
-            f"-d @{shlex.quote(str(sent))} | tee {shlex.quote(str(received))}"
-        )
-    return f"{_python()} -m tools.demo.post {url} {shlex.quote(str(sent))} | tee {shlex.quote(str(received))}"
+        told = "-w '\\nstatus %{http_code}\\n'"
+        return f"curl -sS {url} -H 'Content-Type: application/json' -d @{shlex.quote(str(sent))} {told}"
+    return f"{_python()} -m tools.demo.post {url} {shlex.quote(str(sent))}"
+
+
+def _pay(url: str, rpc_url: str, sent: Path, key: Path, received: Path) -> str:
+    return (
+        f"{_python()} -m tools.pay {url} --body {shlex.quote(str(sent))} --key {shlex.quote(str(key))} "
+        f"--rpc {rpc_url} --output {shlex.quote(str(received))} --yes"
+    )
 
 
 def _verify(url: str, sent: Path, received: Path) -> str:

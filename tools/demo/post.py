@@ -1,4 +1,4 @@
-"""``python -m tools.demo.post URL FILE``: POST a JSON file and print the answer, where there is no curl."""
+"""``python -m tools.demo.post URL FILE``: POST a JSON file and print answer and status, where there is no curl."""
 
 import sys
 from pathlib import Path
@@ -14,10 +14,13 @@ def main() -> int:
     request = Request(url, Path(file).read_bytes(), {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urlopen(request) as answer:  # noqa: S310
-            sys.stdout.buffer.write(answer.read())
+            return _show(answer.status, answer.read())
     except HTTPError as error:
-        sys.stdout.buffer.write(error.read())
-        return 1
+        return _show(error.code, error.read())
+
+
+def _show(status: int, body: bytes) -> int:
+    sys.stdout.buffer.write(body + f"\nstatus {status}\n".encode())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a demonstration stands on: simulated vendors, and the gateway as a process of its own."""
+"""What a demonstration stands on: simulated vendors, a local chain with a facilitator, and the gateway as a process."""
 
 import asyncio
 import json
@@ -8,7 +8,12 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from tools.chain.deployment import PAYEE
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
+from tools.demo.price_source import PriceSource
 from tools.simulators.fleet import Fleet
 
 START_SECONDS = 60.0
@@ -25,38 +30,56 @@ class Stage:
 
     url: str
     fleet: Fleet
+    chain: LocalChain
 
 
 @asynccontextmanager
-async def stage(extra: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
-    """Vendors and gateway on free ports of 127.0.0.1; both end with the context."""
-    async with Fleet(serve_retired=True) as fleet:
+async def stage(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
+    """Everything on free ports of 127.0.0.1, the gateway's journal in ``folder``; all ends with the context."""
+    async with (
+        Fleet(serve_retired=True) as fleet,
+        LocalChain() as chain,
+        LocalFacilitator(chain.rpc_url) as facilitator,
+        PriceSource() as prices,
+    ):
         environment = {
             **os.environ,
             **fleet.environment(),
             "API_SERVER_HOST": "127.0.0.1",
             "API_SERVER_PORT": "0",
-            "GATEWAY_PAYMENTS": "off",
+            "GATEWAY_PAYMENTS": "required",
+            "EVM_PAYMENT_ADDRESS": PAYEE.address,
+            "FACILITATOR_URL": facilitator.url,
+            "GATEWAY_RPC_URL": chain.rpc_url,
+            "GATEWAY_PRICE_URL": prices.url,
+            "GATEWAY_JOURNAL": str(folder / "journal.sqlite3"),
             "GATEWAY_DRAIN_SECONDS": "5",
             **(extra or {}),
         }
-        gateway = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
-        )
-        if gateway.stderr is None:
-            raise StageError("the gateway has no log")
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                url = await _listening(gateway.stderr)
-        except BaseException:
-            await _stop(gateway)
-            raise
-        draining = asyncio.create_task(_discard(gateway.stderr))
-        try:
-            yield Stage(url, fleet)
-        finally:
-            await _stop(gateway)
-            await draining
+        async with gateway_process(environment) as (url, _):
+            yield Stage(url, fleet, chain)
+
+
+@asynccontextmanager
+async def gateway_process(environment: Mapping[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """``python -m gateway`` with exactly this environment: its base URL, and the process, ended with the context."""
+    gateway = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    if gateway.stderr is None:
+        raise StageError("the gateway has no log")
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            url = await _listening(gateway.stderr)
+    except BaseException:
+        await _stop(gateway)
+        raise
+    draining = asyncio.create_task(_discard(gateway.stderr))
+    try:
+        yield url, gateway
+    finally:
+        await _stop(gateway)
+        await draining
 
 
 async def _listening(log: asyncio.StreamReader) -> str:

@@ -1,0 +1,174 @@
+"""``python -m tools.pay``: exit 0 paid and verified, 1 not paid or not verified, 2 usage, 3 unreachable."""
+
+import argparse
+import re
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from gateway.billing.definitions import bundled
+from tools.pay.chain import PayersChain
+from tools.pay.errors import NotPaidError, PayError, UsageError
+from tools.pay.offers import Offer, known_offers, narrowed, read_required
+from tools.pay.receipt import check, payment_of, summary
+from tools.pay.request import Answer, Session, sign
+from tools.pay.signer import ConsentingSigner, ReadingSigner
+from tools.verify import errors as verify_errors
+from tools.verify import strict_json
+from tools.verify.claims import Claim, Report
+from tools.verify.errors import MalformedError
+from tools.verify.fetch import origin
+from tools.verify.inputs import read_file
+from tools.verify.response import verify_response
+from tools.verify.response_command import fetch_key
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pay for one request; the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except (PayError, verify_errors.VerifyError) as error:
+        print(f"tools.pay: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.pay", description=__doc__)
+    parser.add_argument("url", metavar="URL", help="the endpoint, e.g. https://HOST/v1/chat/completions")
+    parser.add_argument("--body", type=Path, required=True, metavar="REQ.json", help="the request body")
+    parser.add_argument("--key", type=Path, required=True, metavar="KEYFILE", help="the payer's private key in hex")
+    parser.add_argument(
+        "--rpc", metavar="URL", help="an RPC endpoint: for balances, first-time permits and a look at the transfer"
+    )
+    parser.add_argument("--offer", type=int, metavar="N", help="take this offer instead of the first that fits")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the answer there too, as it was received")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="trust exactly this certificate of the gateway")
+    parser.add_argument("--yes", action="store_true", help="sign without asking")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The whole conversation."""
+    body = read_file(arguments.body, what="request")
+    request = read_request(body)
+    account = read_account(arguments.key)
+    chain = PayersChain(arguments.rpc) if arguments.rpc else None
+    with httpx.Client(verify=_trust(arguments.cert), follow_redirects=False) as http:
+        session = Session(http, arguments.url)
+        first = session.send(body)
+        if first.status == 200:
+            raise NotPaidError("this gateway answers without payment")
+        if first.status != 402:
+            raise NotPaidError(f"the gateway refused: {refusal(first)}")
+        required = read_required(first.headers)
+        offers = known_offers(required, bundled())
+        for number, offer in enumerate(offers, start=1):
+            print(f"offer {number}: {offer}")
+        offer = choose(offers, arguments.offer, account.address, chain)
+        print(f"\npaying {offer.requirements.pay_to} from {account.address}: {offer}", flush=True)
+        consent = show if arguments.yes else ask
+        signer = ConsentingSigner(account, consent) if chain is None else ReadingSigner(account, consent, chain.web3)
+        answer = session.send(body, sign(narrowed(required, offer), signer), _show_piece)
+    if answer.status != 200:
+        raise NotPaidError(f"the payment was refused: {refusal(answer)}")
+    if arguments.output is not None:
+        arguments.output.write_bytes(answer.body)
+    return report(arguments.url, request, answer, offer, account.address, chain)
+
+
+def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: PayersChain | None) -> Offer:
+    """The offer of that number, or the first that the payer can afford as far as is known."""
+    if number is not None:
+        if not 1 <= number <= len(offers):
+            raise UsageError(f"there is no offer {number}")
+        return offers[number - 1]
+    for offer in offers:
+        if chain is None or chain.balance(offer.token, payer) >= offer.amount:
+            return offer
+    raise NotPaidError(f"{payer} cannot afford any of the offers" if offers else "there is no offer in a known token")
+
+
+def show(message: str) -> None:
+    """What is signed."""
+    print(f"\nsigning {message}", flush=True)
+
+
+def ask(message: str) -> None:
+    """The same, and a question; raises NotPaidError for anything but yes."""
+    show(message)
+    try:
+        reply = input("sign this? [y/N] ")
+    except EOFError:
+        reply = ""
+    if reply.strip().lower() not in ("y", "yes"):
+        raise NotPaidError("nothing was sent")
+
+
+def report(
+    url: str, request: dict[str, Any], answer: Answer, offer: Offer, payer: str, chain: PayersChain | None
+) -> int:
+    """Print what was paid and every verdict; the exit code."""
+    try:
+        payment = payment_of(answer)
+    except MalformedError as error:
+        raise NotPaidError(f"what came is {error}") from None
+    print(f"\n\n{summary(offer, payment)}\n")
+    claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
+    claims += verify_response(fetch_key(origin(url)), request, answer.body)
+    verdict = Report(claims, meaning="charged what was due, and signed for exactly this request")
+    verdict.write(sys.stdout)
+    return verdict.exit_code
+
+
+def refusal(answer: Answer) -> str:
+    """Status, code and message of an error answer, in one printable line."""
+    try:
+        error = strict_json.loads_object(answer.body).get("error")
+    except MalformedError:
+        error = None
+    told = f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
+    return "".join(char for char in f"{answer.status} {told}"[:500] if char.isprintable())
+
+
+def read_request(body: bytes) -> dict[str, Any]:
+    try:
+        return strict_json.loads_object(body)
+    except MalformedError as error:
+        raise UsageError(f"the request is {error}") from None
+
+
+def read_account(path: Path) -> LocalAccount:
+    """The key in a file: 64 hexadecimal digits, with or without 0x."""
+    text = read_file(path, what="key", limit=1024).decode("ascii", "replace").strip()
+    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
+        raise UsageError(f"{path} holds no private key: 64 hexadecimal digits are expected")
+    account: LocalAccount = Account.from_key(text)
+    return account
+
+
+def _trust(certificate: Path | None) -> ssl.SSLContext | bool:
+    """An enclave's certificate is self-signed, and known by its attestation; its name does not matter then."""
+    if certificate is None:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"{certificate} is no certificate: {error}") from None
+    context.check_hostname = False
+    return context
+
+
+def _show_piece(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

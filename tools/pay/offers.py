@@ -1,0 +1,89 @@
+"""The offers of a 402, in words; only tokens and networks of gateway/billing/definitions.toml are ever paid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from x402.http.utils import decode_payment_required_header
+from x402.schemas import PaymentRequired, PaymentRequirements
+
+from gateway.billing.definitions import Definitions, Token
+from gateway.billing.x402 import PAYMENT_REQUIRED
+from tools.pay.errors import NotPaidError
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way to pay. ``amount`` is the most that is charged (``upto``) or the price (``exact``), in atomic units."""
+
+    requirements: PaymentRequirements
+    token: Token
+    network: str
+
+    @property
+    def amount(self) -> int:
+        return int(self.requirements.amount)
+
+    @property
+    def rate(self) -> Decimal | None:
+        """USD per whole token, as the gateway quoted it."""
+        quote = self.requirements.extra.get("quote")
+        rate = quote.get("rate") if isinstance(quote, Mapping) else None
+        return Decimal(rate) if isinstance(rate, str) else None
+
+    def show(self, amount: int) -> str:
+        """``amount`` with its symbol, and its value at the quoted rate."""
+        whole = Decimal(amount).scaleb(-self.token.decimals)
+        value = f" = {plain(whole * self.rate)} USD" if self.rate is not None else ""
+        return f"{plain(whole)} {self.token.symbol}{value}"
+
+    def __str__(self) -> str:
+        terms = "at most" if self.requirements.scheme == "upto" else "exactly"
+        upfront = ", paid before the answer" if self.requirements.extra.get("paymentFlow") == "upfront" else ""
+        method = self.requirements.extra.get("assetTransferMethod", "eip3009")
+        return f"{self.requirements.scheme} over {method}: {terms} {self.show(self.amount)} on {self.network}{upfront}"
+
+
+def read_required(headers: Mapping[str, str]) -> PaymentRequired:
+    """The PAYMENT-REQUIRED header of a 402; raises NotPaidError when there is none that can be used."""
+    header = headers.get(PAYMENT_REQUIRED)
+    if header is None:
+        raise NotPaidError(f"the gateway refused without a {PAYMENT_REQUIRED} header")
+    try:
+        required = decode_payment_required_header(header)
+    except ValueError as error:
+        raise NotPaidError(f"the {PAYMENT_REQUIRED} header cannot be read: {type(error).__name__}") from None
+    if not isinstance(required, PaymentRequired):
+        raise NotPaidError("the gateway speaks x402 version 1")
+    return required
+
+
+def known_offers(required: PaymentRequired, definitions: Definitions) -> list[Offer]:
+    """The offers in the gateway's order, without those in tokens or on networks that we do not know."""
+    offers = []
+    for requirements in required.accepts:
+        token = _token(requirements, definitions)
+        if token is not None and requirements.amount.isdecimal():
+            offers.append(Offer(requirements, token, definitions.networks[token.network].name))
+    return offers
+
+
+def narrowed(required: PaymentRequired, offer: Offer) -> PaymentRequired:
+    """The same 402 with one offer left, which a client cannot but take."""
+    return required.model_copy(update={"accepts": [offer.requirements]})
+
+
+def plain(number: Decimal) -> str:
+    """Without exponent and trailing zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _token(requirements: PaymentRequirements, definitions: Definitions) -> Token | None:
+    """Known by network and contract, and named in the offer the way its contract names itself."""
+    extra: Mapping[str, Any] = requirements.extra or {}
+    for token in definitions.tokens.values():
+        if (token.network, token.address.lower()) == (str(requirements.network), requirements.asset.lower()):
+            return token if (extra.get("name"), extra.get("version")) == (token.name, token.version) else None
+    return None

@@ -1,0 +1,101 @@
+"""What was paid, held against what was offered, what the answer says, and the chain."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from gateway.billing.pricing import atomic
+from gateway.billing.x402 import PAYMENT_RESPONSE
+from tools.pay.chain import PayersChain
+from tools.pay.offers import Offer
+from tools.pay.request import Answer
+from tools.verify.claims import Claim, failed, passed, skipped
+from tools.verify.errors import MalformedError
+from tools.verify.response import read_answer
+
+
+def payment_of(answer: Answer) -> dict[str, Any]:
+    """The ``payment`` object of an answer; raises MalformedError when the answer is broken or has none."""
+    payment = read_answer(answer.body).get("payment")
+    if not isinstance(payment, dict):
+        raise MalformedError("an answer without a payment object")
+    return payment
+
+
+def summary(offer: Offer, payment: Mapping[str, Any]) -> str:
+    """Quote, charge and transaction, one line each."""
+    amount = str(payment.get("amount"))
+    charge = offer.show(int(amount)) if amount.isdecimal() else amount
+    lines = [
+        f"quote        {offer}",
+        f"charge       {charge}, for an answer worth {payment.get('cost_usd')} USD",
+        f"transaction  {payment.get('transaction') or 'none'} ({payment.get('status')})",
+    ]
+    return "\n".join(lines)
+
+
+def check(
+    offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: str, chain: PayersChain | None
+) -> Iterator[Claim]:
+    """Two claims: ``charge``, that no more was taken than was due, and ``transfer``, that the chain says the same."""
+    problems = list(_problems(offer, answer, payment, payer))
+    if problems:
+        yield failed("charge", "; ".join(problems))
+    else:
+        rule = "the metered cost, rounded up once" if payment["scheme"] == "upto" else "the quoted price"
+        yield passed("charge", f"{offer.show(int(payment['amount']))}: {rule}, and within the quote")
+    yield _transfer(offer, payment, payer, chain)
+
+
+def _problems(offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: str) -> Iterator[str]:
+    required = offer.requirements
+    wanted = {"scheme": required.scheme, "network": required.network, "asset": required.asset, "payer": payer}
+    for name, value in wanted.items():
+        if str(payment.get(name)).lower() != str(value).lower():
+            yield f"{name} is {payment.get(name)}, not {value}"
+    amount = str(payment.get("amount"))
+    if not amount.isdecimal() or int(amount) > offer.amount:
+        yield f"the amount {amount} is above the quote of {offer.amount}"
+        return
+    if payment.get("status") != "waived" and (due := _due(offer, payment)) != int(amount):
+        yield f"the amount is {amount}, where {due} is due"
+    header = answer.headers.get(PAYMENT_RESPONSE)
+    if header is not None and (settled := _decoded(header)) is not None and settled.get("success"):
+        for name in ("amount", "transaction"):
+            if settled.get(name) != payment.get(name):
+                yield f"{PAYMENT_RESPONSE} says {name} {settled.get(name)}"
+
+
+def _due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
+    """What the stated cost comes to, in atomic units; None when it cannot be told."""
+    if offer.requirements.scheme != "upto":
+        return offer.amount
+    try:
+        cost = Decimal(str(payment.get("cost_usd")))
+    except InvalidOperation:
+        return None
+    return None if offer.rate is None else min(offer.amount, atomic(cost, offer.rate, offer.token.decimals))
+
+
+def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: PayersChain | None) -> Claim:
+    if payment.get("status") != "settled":
+        return skipped("transfer", f"nothing to see on the chain: the payment is {payment.get('status')}")
+    if chain is None:
+        return skipped("transfer", "no --rpc to look at the chain with")
+    moved = chain.moved(str(payment["transaction"]), offer.token, payer, offer.requirements.pay_to)
+    if moved is None:
+        return failed("transfer", f"the chain has no transaction {payment['transaction']}")
+    if str(moved) != payment["amount"]:
+        return failed("transfer", f"{offer.show(moved)} went to {offer.requirements.pay_to}")
+    return passed("transfer", f"{offer.show(moved)} went from {payer} to {offer.requirements.pay_to}")
+
+
+def _decoded(header: str) -> dict[str, Any] | None:
+    try:
+        decoded = json.loads(base64.b64decode(header, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

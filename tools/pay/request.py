@@ -1,0 +1,73 @@
+"""The request itself, sent once to hear the price and once with the payment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+from x402 import x402ClientSync
+from x402.http.utils import encode_payment_signature_header
+from x402.mechanisms.evm.exact import register_exact_evm_client
+from x402.mechanisms.evm.upto import UptoEvmClientScheme
+from x402.schemas import PaymentRequired
+
+from gateway.billing.x402 import PAYMENT_SIGNATURE
+from tools.pay.errors import NotPaidError, UnreachableError
+from tools.pay.signer import ConsentingSigner
+
+ANSWER_SECONDS = 600.0
+Show = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``body`` is complete, JSON or an event stream."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class Session:
+    """One gateway endpoint. ``http`` stays its owner's."""
+
+    def __init__(self, http: httpx.Client, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    def send(self, body: bytes, payment: str | None = None, show: Show | None = None) -> Answer:
+        """POST; a 200 is handed to ``show`` piece by piece as it comes. Raises UnreachableError."""
+        headers = {"Content-Type": "application/json"}
+        if payment is not None:
+            headers[PAYMENT_SIGNATURE] = payment
+        pieces: list[bytes] = []
+        try:
+            with self._http.stream("POST", self._url, content=body, headers=headers, timeout=ANSWER_SECONDS) as answer:
+                for piece in answer.iter_bytes():
+                    pieces.append(piece)
+                    if show is not None and answer.status_code == 200:
+                        show(piece)
+        except httpx.HTTPError as error:
+            raise UnreachableError(_lost(self._url, error, paying=payment is not None)) from None
+        return Answer(answer.status_code, answer.headers, b"".join(pieces))
+
+
+def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
+    """The PAYMENT-SIGNATURE value for the offer that is left in ``required``; raises NotPaidError.
+
+    x402's spend controls are off: they know no OPG, and the offer was chosen by its payer (facts/x402.md 1.9).
+    """
+    client = x402ClientSync()
+    register_exact_evm_client(client, signer)
+    client.register("eip155:*", UptoEvmClientScheme(signer))
+    client.set_spend_controls(False)
+    try:
+        return encode_payment_signature_header(client.create_payment_payload(required))
+    except ValueError as error:
+        raise NotPaidError(f"the offer cannot be signed: {error}") from None
+
+
+def _lost(url: str, error: httpx.HTTPError, *, paying: bool) -> str:
+    what = f"{url}: {str(error) or type(error).__name__}"
+    if paying:
+        what += "; what was answered by then may have been charged, so look at the chain before you pay again"
+    return what

@@ -1,0 +1,63 @@
+"""A key that signs nothing unseen: every EIP-712 message is shown before it is signed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from x402.mechanisms.evm.signers import EthAccountSigner
+from x402.mechanisms.evm.types import TypedDataDomain, TypedDataField
+
+Consent = Callable[[str], None]
+"""Shows a message; raises an exception to keep it from being signed."""
+
+
+class ConsentingSigner:
+    """Implements x402's ClientEvmSigner. It signs no transactions, whatever a server asks for."""
+
+    def __init__(self, account: LocalAccount, consent: Consent) -> None:
+        self._signer = EthAccountSigner(account)
+        self._consent = consent
+
+    @property
+    def address(self) -> str:
+        return self._signer.address
+
+    def sign_typed_data(
+        self,
+        domain: TypedDataDomain | dict[str, Any],
+        types: dict[str, list[TypedDataField]],
+        primary_type: str,
+        message: dict[str, Any],
+    ) -> bytes:
+        self._consent(describe(domain, primary_type, message))
+        return self._signer.sign_typed_data(domain, types, primary_type, message)  # type: ignore[arg-type]
+
+
+class ReadingSigner(ConsentingSigner):
+    """With an RPC endpoint, which is what x402's client needs to add an EIP-2612 permit."""
+
+    def __init__(self, account: LocalAccount, consent: Consent, web3: Web3) -> None:
+        super().__init__(account, consent)
+        self._web3 = web3
+
+    def read_contract(self, address: str, abi: list[dict[str, Any]], function_name: str, *args: Any) -> Any:
+        contract = self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=abi)
+        return contract.functions[function_name](*args).call()
+
+
+def describe(domain: TypedDataDomain | Mapping[str, Any], primary_type: str, message: Mapping[str, Any]) -> str:
+    """One line per signed field."""
+    of = asdict(domain) if is_dataclass(domain) else dict(domain)
+    lines = [f"{primary_type}, for"]
+    lines += [f"    {name} {value}" for name, value in of.items() if value is not None]
+    return "\n".join([*lines, "  saying", *(f"    {name} {value}" for name, value in _fields(message))])
+
+
+def _fields(message: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in message.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", f"0x{value.hex()}" if isinstance(value, bytes) else value
