@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gateway.billing.definitions import Exposure
-from gateway.billing.journal import Entry, Standing, State
+from gateway.billing.journal import UNFINISHED, Entry, Standing, State
 
 
 class ClaimRefusedError(Exception):
@@ -16,11 +16,15 @@ class ClaimRefusedError(Exception):
 
 
 class AlreadyClaimedError(ClaimRefusedError):
-    """The authorization was presented before; ``state`` is what became of it."""
+    """The authorization was presented before; ``state`` is what became of it.
 
-    def __init__(self, state: State) -> None:
+    ``in_use`` while its request may still be going on: an upfront payment is settled before the work begins.
+    """
+
+    def __init__(self, state: State, *, upfront: bool) -> None:
         super().__init__(f"this payment is {state.value}")
         self.state = state
+        self.in_use = state in UNFINISHED or (upfront and state is State.SETTLED)
 
 
 class PayerOwesError(ClaimRefusedError):
@@ -52,7 +56,7 @@ class ClaimPolicy:
         limit, because one request has a maximum of its own.
         """
         if earlier is not None and earlier is not State.RELEASED:
-            raise AlreadyClaimedError(earlier)
+            raise AlreadyClaimedError(earlier, upfront=entry.upfront)
         if standing.debt > 0 and not entry.upfront:
             raise PayerOwesError(f"{standing.debt} USD are owed")
         outstanding = sum((claim.cap_usd for claim in open_claims), Decimal(0))

@@ -11,6 +11,7 @@ from gateway.billing.chain import Chain, ChainUnavailableError
 from gateway.billing.definitions import Definitions
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
+from gateway.billing.terms import asset_id
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Evidence:
             if isinstance(outcome, Settled):
                 return await self._prove(chain, entry, outcome)
             if isinstance(outcome, Refused):
-                return await self._look(chain, entry) or outcome
+                return await self._look(chain, entry) or await self._explain(chain, entry, outcome)
         except ChainUnavailableError as error:
             log.warning("settlement not checked on the chain", extra={"payment": entry.id, "reason": str(error)})
             return outcome if first else doubtful
@@ -65,6 +66,14 @@ class Evidence:
             if (transfer := await chain.transfer(entry, claimed.transaction)) is not None:
                 return Settled(transfer.transaction, transfer.amount)
         return await self._look(chain, entry) or Unknown("the chain does not show it", claimed.transaction)
+
+    async def _explain(self, chain: Chain, entry: Entry, refused: Refused) -> Refused:
+        """A refusal by its cause: facilitators call a payer without money a failed transaction."""
+        token = next(token for token in self._definitions.tokens.values() if asset_id(token) == entry.asset)
+        funds = await chain.funds(token, entry.payer)
+        if funds.balance < (entry.amount or 0):
+            return Refused("insufficient_funds", refused.reason, refused.transaction)
+        return refused
 
     async def _look(self, chain: Chain, entry: Entry) -> Outcome | None:
         if not await chain.nonce_used(entry):

@@ -11,7 +11,7 @@ from gateway.billing.authorization import Authorization, RefusedPaymentError
 from gateway.billing.claims import AlreadyClaimedError, Claim, ClaimPolicy, ExposureExceededError, PayerOwesError
 from gateway.billing.estimate import Estimate, Estimator
 from gateway.billing.facilitator import FacilitatorUnavailableError
-from gateway.billing.journal import UNFINISHED, Entry, State
+from gateway.billing.journal import Entry, State
 from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
 from gateway.billing.quote import Quoter
@@ -145,7 +145,7 @@ class Gate:
         try:
             return await self._desk.store.claim(entry, self._policy)
         except AlreadyClaimedError as error:
-            if error.state in UNFINISHED:
+            if error.in_use:
                 raise in_flight(error.state) from None
             raise RefusedPaymentError("payment_already_used", "This payment was used for another request.") from None
         except PayerOwesError:

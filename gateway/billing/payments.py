@@ -15,7 +15,7 @@ import aiohttp
 from gateway.billing import definitions as measured
 from gateway.billing import evm
 from gateway.billing.capabilities import Capabilities
-from gateway.billing.chain import Chain
+from gateway.billing.chain import Chain, ChainUnavailableError
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions
 from gateway.billing.estimate import Estimator
@@ -28,7 +28,9 @@ from gateway.billing.payment import Order
 from gateway.billing.price_feed import COINGECKO, PriceFeed
 from gateway.billing.quote import Quoter
 from gateway.billing.refusals import payment_required
+from gateway.billing.sealed_store import SealedStore
 from gateway.billing.settlement import Settlements
+from gateway.billing.sink import SinkUnavailableError, open_sink
 from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import Store, StoreUnavailableError
 from gateway.billing.unpaid import payments_unavailable
@@ -46,7 +48,8 @@ _START_SECONDS = 5.0
 class PaymentSettings:
     """What an operator tells of payments at run time; everything else is in the definitions.
 
-    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the store's file.
+    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the store's file;
+    ``sink`` is the URL (http, https or file) of its sealed copy under ``journal_key``, 32 bytes.
     ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
     """
 
@@ -60,6 +63,8 @@ class PaymentSettings:
     price_key: str | None = field(default=None, repr=False)
     tee_id: str = ""
     testnets: bool = False
+    sink: str | None = None
+    journal_key: bytes | None = field(default=None, repr=False)
     headers: HeaderProvider | None = None
 
     def problems(self) -> list[str]:
@@ -74,6 +79,8 @@ class PaymentSettings:
             problems.append("the facilitator is not an http or https URL")
         if self.max_usd is not None and self.max_usd <= 0:
             problems.append("the most that a request may cost is not above zero")
+        if self.sink is not None and (self.journal_key is None or len(self.journal_key) != 32):
+            problems.append("the journal sink needs a journal key of 32 bytes")
         return problems
 
 
@@ -95,6 +102,7 @@ class X402Payments:
         self._facilitator = Facilitator(session, settings.facilitator_url, definitions, settings.headers)
         self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
         self._feed = PriceFeed(session, definitions, url=settings.price_url, api_key=settings.price_key)
+        self._permit_tokens = {token.id for token in definitions.tokens.values() if token.eip2612}
         self._capabilities: Capabilities | None = None
         self._asked_at = 0.0
         self._why_none = "the facilitator has not been asked yet"
@@ -106,6 +114,7 @@ class X402Payments:
             mac_key=settings.mac_key,
             max_usd=max_usd,
             testnets=settings.testnets,
+            takes_permits=lambda token: token.id in self._permit_tokens,
         )
         evidence = Evidence(self._chain, definitions)
         self.settlements = Settlements(store, self._facilitator, evidence, definitions)
@@ -124,16 +133,23 @@ class X402Payments:
         """Starts taking payments: takes over what the last worker left, asks facilitator and price source.
 
         Either may be away: they are asked again in the background, and until they answer ``reasons`` says so. Raises
-        StoreUnavailableError for a journal that cannot be written.
+        StoreUnavailableError for a journal that cannot be written, SinkUnavailableError for a sink that cannot be read.
         """
         if definitions is None:
             definitions = await asyncio.to_thread(measured.bundled)
-        store = await SqliteStore.open(settings.journal)
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            store = await _open_store(settings, session, definitions)
+        except BaseException:
+            await session.close()
+            raise
         payments = cls(settings, catalog, store, session, definitions)
         begun = [
             payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
             payments._repeat(payments._ask_facilitator, payments._asking_pause),
+            payments._repeat(
+                payments._look_at_tokens, lambda: payments._definitions.facilitator.supported_refresh_seconds
+            ),
             payments._repeat(payments._feed.refresh, lambda: payments._definitions.prices.refresh_seconds),
         ]
         with suppress(TimeoutError):
@@ -192,6 +208,21 @@ class X402Payments:
         known = self._fresh_capabilities() is not None
         return self._definitions.facilitator.supported_refresh_seconds if known else _ASK_AGAIN_SECONDS
 
+    async def _look_at_tokens(self) -> None:
+        """EIP-2612 is declared for tokens that have it on the chain, where the chain can be read."""
+        if self._chain is None:
+            return
+        for token in self._definitions.tokens.values():
+            try:
+                known = await self._chain.knows(self._definitions.network(token))
+            except ChainUnavailableError as error:
+                log.warning("chain not readable", extra={"reason": str(error)})
+                return
+            if known and token.eip2612 and not await self._chain.takes_permits(token):
+                self._permit_tokens.discard(token.id)
+            elif token.eip2612:
+                self._permit_tokens.add(token.id)
+
     async def _sweep(self) -> None:
         """End what nobody looks after any more: settle what was served, give back the rest."""
         now = time.time()
@@ -226,6 +257,21 @@ class X402Payments:
 
         self._tasks.append(asyncio.create_task(forever()))
         return first
+
+
+async def _open_store(settings: PaymentSettings, session: aiohttp.ClientSession, definitions: Definitions) -> Store:
+    """The file, and behind it the sink that an earlier enclave may have left something in."""
+    store = await SqliteStore.open(settings.journal)
+    if settings.sink is None or settings.journal_key is None:
+        return store
+    sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key)
+    try:
+        count = await sealed.replay(definitions.settlement.retain_seconds)
+    except SinkUnavailableError:
+        await store.close()
+        raise
+    log.info("journal replayed", extra={"payments": count})
+    return sealed
 
 
 async def _release(admission: asyncio.Task[X402Payment]) -> None:

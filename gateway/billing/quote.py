@@ -45,7 +45,7 @@ class Quoter:
 
     ``payee`` is an address, ``mac_key`` a secret that all workers share, ``max_usd`` the most that one request may
     cost. ``capabilities`` gives the facilitator's, None while unknown. With ``testnets`` only networks without value
-    are offered, otherwise only the others.
+    are offered, otherwise only the others. ``takes_permits`` says which tokens have EIP-2612.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Quoter:
         mac_key: bytes,
         max_usd: Decimal,
         testnets: bool = False,
+        takes_permits: Callable[[Token], bool] = lambda token: token.eip2612,
     ) -> None:
         self._definitions = definitions
         self._rates = rates
@@ -67,6 +68,7 @@ class Quoter:
         self._mac_key = mac_key
         self._max_usd = max_usd
         self._testnets = testnets
+        self._takes_permits = takes_permits
 
     def available(self) -> list[Offer]:
         """The offers that can be made now: the facilitator settles them and their token has a price."""
@@ -108,7 +110,9 @@ class Quoter:
             if capabilities is not None
         ]
         sponsored = capabilities is not None and EIP2612_EXTENSION in capabilities.extensions
-        permits = any(offer.method == "permit2" and self._definitions.tokens[offer.token].eip2612 for offer in offers)
+        permits = any(
+            offer.method == "permit2" and self._takes_permits(self._definitions.tokens[offer.token]) for offer in offers
+        )
         required = PaymentRequired(
             x402_version=VERSION,
             error=error,

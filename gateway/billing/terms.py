@@ -34,5 +34,9 @@ class PaymentTerms:
 
     @property
     def asset(self) -> str:
-        """Network and contract, the way balances and exposures are told apart."""
-        return f"{self.network.id}/{self.token.address.lower()}"
+        return asset_id(self.token)
+
+
+def asset_id(token: Token) -> str:
+    """Network and contract, the way balances and exposures are told apart."""
+    return f"{token.network}/{token.address.lower()}"

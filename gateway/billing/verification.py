@@ -9,7 +9,7 @@ from gateway.billing.chain import Chain, ChainUnavailableError, Funds
 from gateway.billing.claims import Claim
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
-from gateway.billing.refusals import too_much_unsettled
+from gateway.billing.refusals import too_much_unsettled, unavailable
 from gateway.billing.terms import PaymentTerms
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Verifier:
             log.warning("payer not looked up", extra={"reason": str(error)})
 
     async def verify(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
-        """Raises RefusedPaymentError, FacilitatorUnavailableError, and 429 for a payer who has to wait.
+        """Raises RefusedPaymentError, FacilitatorUnavailableError, 429 for a payer who has to wait, 503.
 
         ``sponsored`` when an EIP-2612 permit gives the allowance.
         """
@@ -66,11 +66,11 @@ class Verifier:
             )
 
     async def _funds(self, entry: Entry, terms: PaymentTerms) -> Funds | None:
-        """None where the chain cannot be read."""
+        """None without an RPC endpoint for the network; one that is away closes the gate (facts/x402.md 1.11)."""
         try:
             if self._chain is None or not await self._chain.knows(terms.network):
                 return None
             return await self._chain.funds(terms.token, entry.payer)
         except ChainUnavailableError as error:
             log.warning("funds not checked", extra={"payment": entry.id, "reason": str(error)})
-            return None
+            raise unavailable("The payer's funds cannot be checked now.") from None

@@ -281,13 +281,19 @@ async def test_a_payment_burnt_after_verification_leads_to_upfront_only(shop: Ti
     await trusted.settle(bill())
 
 
-async def test_a_balance_drained_after_verification_withholds_the_answer(shop: Till, chain: LocalChain) -> None:
+@pytest.mark.parametrize("scheme", ["upto", "exact"])
+async def test_a_balance_drained_after_verification_withholds_the_answer(
+    shop: Till, chain: LocalChain, scheme: str
+) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    payment = await shop.admit(wallet, order())
+    payment = await shop.admit(wallet, order(), scheme=scheme)
     await chain.transfer(wallet, USDC, Wallet().address, DOLLAR)
-    with pytest.raises(GatewayError, match="withheld"):
+    with pytest.raises(GatewayError, match="withheld") as withheld:
         await payment.settle(bill())
+    assert withheld.value.code == "insufficient_funds"
     assert await shop.balance() == 0
+    await chain.mint(wallet, USDC, DOLLAR)
+    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
 
 
 async def test_a_payment_released_before_work_may_come_again_and_after_work_may_not(

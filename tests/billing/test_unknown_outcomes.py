@@ -242,6 +242,25 @@ async def test_an_upfront_payment_that_is_refused_is_not_served(shop: Till) -> N
     assert response(error)["success"] is False
 
 
+async def test_an_upfront_payment_is_in_use_while_it_is_served(shop: Till) -> None:
+    _, paid = await upfront(shop)
+    await shop.payments.admit(paid)
+    error = await refusal(shop.payments, paid)
+    assert error.status == 409
+    assert "PAYMENT-REQUIRED" not in error.headers
+
+
+async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    rpc_url = "http://127.0.0.1:9"
+    async with till(chain, facilitator, journal, rpc_url=rpc_url) as shop:
+        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        error = await refusal(shop.payments, paid)
+        assert (error.status, error.retry_after is not None) == (503, True)
+        assert "PAYMENT-REQUIRED" not in error.headers
+
+
 async def test_settlement_data_is_hashes_only_and_only_when_asked_for(shop: Till, chain: LocalChain) -> None:
     for kind in ("batch", "Private", "whatever"):
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)

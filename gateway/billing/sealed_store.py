@@ -1,0 +1,89 @@
+"""A store whose entries are also kept, sealed, outside the process: from the moment that work begins to the end.
+
+In an enclave the store itself is in memory. What another enclave with the same journal key finds in the sink at its
+start is what this one left: amounts to settle, and authorizations that are used up although the chain does not say so.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.journal import Entry, State, decode_entry, encode_entry
+from gateway.billing.sink import Seal, Sink, SinkUnavailableError
+from gateway.billing.store import Store
+
+log = logging.getLogger(__name__)
+
+_KEPT = frozenset({State.SERVING, State.SETTLING, State.PENDING, State.SETTLED, State.FAILED, State.WAIVED})
+
+
+class SealedStore:
+    """``inner`` with a copy of every entry from SERVING on in ``sink``, written before its move counts as done.
+
+    A sink that fails does not stop the gateway: the entry is in ``inner``, and the failure is logged as an error.
+    """
+
+    def __init__(self, inner: Store, sink: Sink, key: bytes) -> None:
+        self._inner = inner
+        self._sink = sink
+        self._seal = Seal(key)
+
+    @property
+    def owner(self) -> str:
+        return self._inner.owner
+
+    async def replay(self, retain_seconds: float) -> int:
+        """Take over what the sink still holds; how many payments. Raises SinkUnavailableError."""
+        latest = _latest(filter(None, map(self._seal.open, await self._sink.records())))
+        oldest = time.time() - retain_seconds
+        entries = [entry for entry in latest if entry.deadline > oldest]
+        await self._inner.restore(entries)
+        return len(entries)
+
+    async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
+        return await self._inner.claim(entry, policy)
+
+    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
+        entry = await self._inner.move(key, *to, **changes)
+        if entry.state in _KEPT:
+            try:
+                await self._sink.append(self._seal.close(encode_entry(entry)))
+            except SinkUnavailableError as error:
+                log.exception("journal entry not kept outside", extra={"payment": entry.id, "reason": str(error)})
+        return entry
+
+    async def adopt(self, now: float) -> list[Entry]:
+        return await self._inner.adopt(now)
+
+    async def restore(self, entries: list[Entry]) -> None:
+        await self._inner.restore(entries)
+
+    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
+        await self._inner.add_credit(payer, asset, amount)
+
+    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
+        return await self._inner.take_credit(payer, asset, amount)
+
+    async def prune(self, before: float) -> int:
+        return await self._inner.prune(before)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def _latest(records: Iterable[bytes]) -> list[Entry]:
+    """The newest entry of each payment, whatever order the host gives them in."""
+    newest: dict[bytes, Entry] = {}
+    for record in records:
+        try:
+            entry = decode_entry(record)
+        except msgspec.DecodeError:
+            log.warning("a sealed journal record of another version is left out")
+            continue
+        if entry.key not in newest or newest[entry.key].updated <= entry.updated:
+            newest[entry.key] = entry
+    return list(newest.values())

@@ -1,0 +1,180 @@
+"""Entries kept sealed on a host that is not trusted, and what a new enclave makes of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy
+from gateway.billing.definitions import bundled
+from gateway.billing.journal import State, encode_entry
+from gateway.billing.payments import PaymentSettings
+from gateway.billing.sealed_store import SealedStore
+from gateway.billing.sink import FileSink, HttpSink, Seal, Sink, SinkUnavailableError, framed
+from gateway.billing.sqlite_store import SqliteStore
+from tests.billing.entries import entry
+from tests.billing.till import bill, order, quick, refusal, till
+from tools.chain.deployment import USDC
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Drop
+from tools.chain.local_chain import LocalChain
+
+KEY = b"j" * 32
+POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
+
+
+class Host:
+    """The receiving end on the host: keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.status = 204
+
+    async def append(self, request: web.Request) -> web.Response:
+        self.records.append(await request.read())
+        return web.Response(status=self.status)
+
+    async def read(self, _request: web.Request) -> web.Response:
+        return web.Response(body=b"".join(map(framed, self.records)))
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+async def url(host: Host) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/journal", host.append)
+    app.router.add_get("/journal", host.read)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/journal"
+    await runner.cleanup()
+
+
+@pytest.fixture(params=["http", "file"])
+async def sink(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> AsyncIterator[Sink]:
+    async with aiohttp.ClientSession() as session:
+        yield HttpSink(session, url) if request.param == "http" else FileSink(tmp_path / "sink")
+
+
+async def test_a_sink_keeps_records_in_order(sink: Sink) -> None:
+    assert await sink.records() == []
+    for record in (b"one", b"", b"\0" * 5000):
+        await sink.append(record)
+    assert await sink.records() == [b"one", b"", b"\0" * 5000]
+
+
+async def test_a_record_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "sink")
+    await sink.append(b"whole")
+    with (tmp_path / "sink").open("ab") as file:
+        file.write(framed(b"torn off")[:-3])
+    assert await sink.records() == [b"whole"]
+
+
+def test_a_seal_hides_binds_and_differs() -> None:
+    seal = Seal(KEY)
+    record = seal.close(b"payer and amount")
+    assert b"payer" not in record
+    assert record != seal.close(b"payer and amount")
+    assert seal.open(record) == b"payer and amount"
+    assert Seal(b"x" * 32).open(record) is None
+    for broken in (b"", record[:11], record[:-1], record[:20] + bytes([record[20] ^ 1]) + record[21:]):
+        assert seal.open(broken) is None
+    with pytest.raises(ValueError, match="32 bytes"):
+        Seal(b"short")
+
+
+async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: Path) -> None:
+    first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
+    settling, waived, settled, reserved = entry(), entry(), entry(), entry()
+    for payment in (settling, waived, settled, reserved):
+        await first.claim(payment, POLICY)
+    for payment in (settling, waived, settled):
+        await first.move(payment.key, State.VERIFIED, State.SERVING)
+    await first.move(settling.key, State.SETTLING, amount=77)
+    await first.move(waived.key, State.WAIVED)
+    await first.move(settled.key, State.SETTLING)
+    await first.move(settled.key, State.SETTLED)
+    await first.close()
+    await sink.append(b"not sealed")
+    await sink.append(Seal(KEY).close(b"{}"))
+    await sink.append(Seal(b"x" * 32).close(encode_entry(entry(state=State.SETTLING))))
+
+    second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
+    assert await second.replay(3600) == 3
+    adopted = await second.adopt(time.time())
+    assert [(each.key, each.state, each.amount) for each in adopted] == [(settling.key, State.SETTLING, 77)]
+    for payment in (waived, settled, settling):
+        with pytest.raises(AlreadyClaimedError):
+            await second.claim(payment, POLICY)
+    await second.claim(reserved, POLICY)
+    await second.close()
+
+
+async def test_old_payments_are_not_replayed_and_order_does_not_matter(host: Host, url: str, tmp_path: Path) -> None:
+    seal, payment = Seal(KEY), entry(state=State.SERVING)
+    later = msgspec.structs.replace(payment, state=State.WAIVED, updated=payment.updated + 1)
+    old = entry(state=State.SERVING, deadline=int(time.time()) - 7200)
+    host.records = [seal.close(encode_entry(each)) for each in (later, payment, old)]
+    async with aiohttp.ClientSession() as session:
+        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        assert await store.replay(3600) == 1
+        assert await store.adopt(time.time()) == []
+        await store.close()
+
+
+async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
+    host: Host, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.status = 500
+    async with aiohttp.ClientSession() as session:
+        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        payment = entry()
+        await store.claim(payment, POLICY)
+        moved = await store.move(payment.key, State.VERIFIED, State.SERVING)
+        assert moved.state is State.SERVING
+        assert "not kept outside" in caplog.text
+        await store.close()
+        with pytest.raises(SinkUnavailableError):
+            await HttpSink(session, "http://127.0.0.1:9/journal").records()
+
+
+async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(
+    chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path, url: str
+) -> None:
+    definitions = quick(settlement={"hold_seconds": 0.3})
+    sealed: dict[str, Any] = {"sink": url, "journal_key": KEY, "definitions": definitions}
+    async with till(chain, facilitator, tmp_path / "first.db", **sealed) as shop:
+        paid = await shop.pay(await chain.wallet(usdc=10**6, approve=True), order())
+        payment = await shop.payments.admit(paid)
+        facilitator.faults.set("settle", Drop())
+        await payment.settle(bill())
+    assert await shop.balance() == 0
+    facilitator.faults.clear()
+    async with till(chain, facilitator, tmp_path / "second.db", payee=shop.payee, **sealed) as successor:
+        async with asyncio.timeout(10):
+            while await successor.balance(USDC) != 1230:
+                await asyncio.sleep(0.05)
+        assert (await refusal(successor.payments, paid)).status in (402, 409)
+
+
+def test_a_sink_without_a_key_is_a_problem(tmp_path: Path) -> None:
+    settings = PaymentSettings(
+        payee="0x" + "11" * 20,
+        facilitator_url="https://f.example",
+        journal=tmp_path,
+        mac_key=b"k",
+        sink="https://s.example",
+    )
+    assert settings.problems() == ["the journal sink needs a journal key of 32 bytes"]

@@ -1,0 +1,215 @@
+"""Settlements against a scripted facilitator and chain: close to a deadline, and with a journal that fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
+from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
+from gateway.billing.settlement import Settlements
+from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.store import StoreUnavailableError
+from tests.billing.entries import entry
+from tests.billing.till import quick
+
+POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
+
+
+class Script:
+    """Facilitator and evidence in one: ``answers`` in turn, the last for ever; ``seen`` is the chain's word."""
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+        self.followed: list[str] = []
+        self.seen: Outcome | None = None
+
+    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
+        self.asked.append(requirements)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def follow(self, job: str) -> Outcome:
+        self.followed.append(job)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def judge(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
+        return outcome
+
+    async def look(self, entry: Entry) -> Outcome | None:
+        return self.seen
+
+
+class Clock:
+    """Time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "journal.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0) -> Settlements:
+    return Settlements(store, script, script, quick(settlement={"hold_seconds": hold, "retry_seconds": 0.01}), clock)
+
+
+async def serving(store: SqliteStore, **changes: Any) -> Entry:
+    payment = entry(owner=store.owner, deadline=1000, **changes)
+    await store.claim(payment, POLICY)
+    return await store.move(payment.key, State.VERIFIED, State.SERVING)
+
+
+async def final(store: SqliteStore, key: bytes) -> Entry:
+    """The entry as it ended: an end leads nowhere."""
+    with pytest.raises(IllegalMoveError) as refused:
+        await store.move(key, State.RESERVED)
+    return msgspec.structs.replace(entry(), state=refused.value.origin)
+
+
+async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Settled("0xab"))
+    payment = await serving(store, requirements={"amount": "10", "payTo": "0x" + "11" * 20})
+    ended = await settlements(store, script, clock).settle(payment.key, amount=7)
+    assert (ended.state, ended.amount, ended.settled_amount, ended.transaction) == (State.SETTLED, 7, 7, "0xab")
+    assert [asked["amount"] for asked in script.asked] == ["7"]
+    assert ended.requirements["amount"] == "10"
+
+
+async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Settled("0xab"))
+    payment = await serving(store)
+    till = settlements(store, script, clock)
+    outcomes = await asyncio.gather(
+        till.settle(payment.key, amount=7), till.settle(payment.key, amount=8), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalMoveError"]
+    assert len(script.asked) == 1
+
+
+async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Unknown("no answer"))
+    payment = await serving(store)
+    till = settlements(store, script, clock)
+    clock.now = 990.0
+    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    clock.now = 994.0
+    await asyncio.sleep(0.1)
+    sent = len(script.asked)
+    assert sent > 1
+    await asyncio.sleep(0.1)
+    assert len(script.asked) <= sent + 1, "nothing is sent when the facilitator would refuse it for its deadline"
+    clock.now = 1031.0
+    await till.drain(5)
+    assert (await final(store, payment.key)).state is State.FAILED
+    await store.claim(entry(owner=store.owner), POLICY)
+
+
+async def test_what_the_chain_shows_after_the_deadline_still_counts(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Unknown("no answer"))
+    payment = await serving(store)
+    till = settlements(store, script, clock)
+    clock.now = 1005.0
+    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    script.seen = Settled("0xcd", 7)
+    await till.drain(5)
+    assert (await final(store, payment.key)).state is State.SETTLED
+
+
+async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: SqliteStore, clock: Clock) -> None:
+    class Slow(Script):
+        async def settle(self, *arguments: Any) -> Outcome:
+            await asyncio.sleep(0.3)
+            return await super().settle(*arguments)
+
+    payment = await serving(store)
+    till = settlements(store, Slow(Settled("0xab")), clock, hold=0.05)
+    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    await till.drain(5)
+    assert (await final(store, payment.key)).state is State.SETTLED
+
+
+async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Unknown("queued", job="payment-1"), Unknown("queued", job="payment-1"), Settled("0xab"))
+    payment = await serving(store)
+    till = settlements(store, script, clock)
+    await till.settle(payment.key, amount=7)
+    await till.drain(5)
+    assert (len(script.asked), script.followed) == (1, ["payment-1", "payment-1"])
+    assert (await final(store, payment.key)).state is State.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("reason", "owes"),
+    [
+        ("permit2_insufficient_balance", True),
+        ("permit2_allowance_required", True),
+        ("invalid_exact_evm_nonce_already_used", True),
+        ("nonce_spent_elsewhere", True),
+        ("transaction_failed", False),
+        ("invalid_upto_evm_transaction_failed", False),
+        ("unsupported_scheme", False),
+    ],
+)
+async def test_only_what_a_payer_can_do_makes_it_owe(store: SqliteStore, clock: Clock, reason: str, owes: bool) -> None:
+    payment = await serving(store)
+    ended = await settlements(store, Script(Refused(reason, "why")), clock).settle(payment.key, amount=7)
+    assert (ended.state, ended.payers_fault, ended.note) == (State.FAILED, owes, f"{reason}: why")
+
+
+async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(store: SqliteStore, clock: Clock) -> None:
+    class Broken(Script):
+        async def settle(self, *arguments: Any) -> Outcome:
+            self.asked.append({})
+            if len(self.asked) == 1:
+                raise RuntimeError("a defect")
+            return Settled("0xab")
+
+    payment = await serving(store)
+    till = settlements(store, Broken(Settled("")), clock)
+    assert (await till.settle(payment.key, amount=7)).state is State.SETTLED
+
+
+async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
+    script = Script(Settled("0xab"))
+    payment = await serving(store)
+    till = settlements(store, script, clock)
+    await store.close()
+    with pytest.raises(StoreUnavailableError):
+        await till.settle(payment.key, amount=7)
+    assert script.asked == []
+
+
+async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
+    store: SqliteStore, clock: Clock, tmp_path: Path
+) -> None:
+    payment = await serving(store)
+    till = settlements(store, Script(Unknown("no answer")), clock)
+    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    assert await till.drain(0.05) == 1
+    await store.close()
+    successor = await SqliteStore.open(tmp_path / "journal.db")
+    adopted = await successor.adopt(0.0)
+    assert [(each.key, each.state, each.amount) for each in adopted] == [(payment.key, State.PENDING, 7)]
+    resumed = settlements(successor, Script(Settled("0xab")), clock)
+    resumed.resume(adopted[0])
+    await resumed.drain(5)
+    assert (await final(successor, payment.key)).state is State.SETTLED
+    await successor.close()
