@@ -12,34 +12,44 @@ _FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=")
 
 
 def install(module: str, version: str, folder: Path, inputs: Inputs) -> Path:
-    """The program of a module at a version, verified against Go's checksum database, as a file below ``folder``."""
-    _go(["install", *_FLAGS, f"{module}@{version}"], inputs, {"GOBIN": str(folder.resolve())})
-    return folder / module.rsplit("/", 1)[-1]
+    """The program of a module at a version or commit, as a file below ``folder``.
+
+    Verified against Go's checksum database when it is fetched, and against the ``go.sum`` that this leaves beside the
+    modules ever after, also offline.
+    """
+    workspace = inputs.go / "workspaces" / f"{module.replace('/', '+')}@{version}"
+    if not (workspace / "go.mod").exists():
+        workspace.mkdir(parents=True, exist_ok=True)
+        go = TOOLCHAIN.removeprefix("go")
+        (workspace / "go.mod").write_text(f"module workspace\n\ngo {go}\n\nrequire {module} {version}\n")
+    program = folder.resolve() / module.rsplit("/", 1)[-1]
+    _go(["build", "-mod=mod", *_FLAGS, "-o", str(program), module], inputs, workspace)
+    return program
 
 
 def build(source: Path, target: Path, inputs: Inputs) -> Path:
     """The program whose ``go.mod`` is in ``source``, as the file ``target``."""
-    _go(["build", *_FLAGS, "-o", str(target.resolve()), "."], inputs, {}, source)
+    _go(["build", "-mod=readonly", *_FLAGS, "-o", str(target.resolve()), "."], inputs, source)
     return target
 
 
 def built_from(program: Path, inputs: Inputs) -> str:
     """What the program says of its origin: toolchain, modules and their checksums (``go version -m``)."""
-    return _go(["version", "-m", str(program)], inputs, {})
+    return _go(["version", "-m", str(program)], inputs)
 
 
-def _go(arguments: Sequence[str], inputs: Inputs, extra: dict[str, str], folder: Path | None = None) -> str:
+def _go(arguments: Sequence[str], inputs: Inputs, folder: Path | None = None) -> str:
     environment = {
         "GOENV": "off",
+        "GOFLAGS": "",
+        "GOWORK": "off",
         "GOTOOLCHAIN": TOOLCHAIN,
-        "GOFLAGS": "-mod=readonly" if folder else "",
         "GOOS": "linux",
         "GOARCH": "amd64",
         "GOAMD64": "v1",
         "GOEXPERIMENT": "",
         "CGO_ENABLED": "0",
         "GOMODCACHE": str(inputs.go.resolve()),
-        **({"GOPROXY": "off", "GONOSUMDB": "*"} if inputs.offline else {}),
-        **extra,
+        **({"GOPROXY": "off"} if inputs.offline else {}),
     }
     return run(["go", *arguments], environment=environment, folder=folder).decode()

@@ -2,11 +2,14 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import socket
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -55,9 +58,60 @@ def test_init_is_the_same_twice(tmp_path: Path, need: Callable[..., None], monke
     assert golang.TOOLCHAIN in golang.built_from(first, Inputs(tmp_path / "inputs"))
 
 
+PUBLISHED, PSEUDO_VERSION, COMMIT = "example.org/hello", "v0.0.0-20250102030405-0123456789ab", "0123456789ab" + "c" * 28
+
+
+@pytest.fixture
+def published(tmp_path: Path, need: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module proxy in a folder, with one program that has no tags and is asked for by its commit."""
+    need("go")
+    versions = tmp_path / "proxy" / PUBLISHED / "@v"
+    versions.mkdir(parents=True)
+    information = json.dumps({"Version": PSEUDO_VERSION, "Time": "2025-01-02T03:04:05Z"})
+    for name in (COMMIT, PSEUDO_VERSION):
+        (versions / f"{name}.info").write_text(information)
+    (versions / f"{PSEUDO_VERSION}.mod").write_text(f"module {PUBLISHED}\n")
+    with zipfile.ZipFile(versions / f"{PSEUDO_VERSION}.zip", "w") as archive:
+        for name, content in {"go.mod": f"module {PUBLISHED}\n", "main.go": "package main\n\nfunc main() {}\n"}.items():
+            archive.writestr(f"{PUBLISHED}@{PSEUDO_VERSION}/{name}", content)
+    monkeypatch.setenv("GOPROXY", f"file://{tmp_path}/proxy")
+    monkeypatch.setenv("GONOSUMDB", "example.org/*")
+
+
+@pytest.fixture
+def inputs_folders(tmp_path: Path) -> Iterator[tuple[Inputs, Inputs]]:
+    yield Inputs(tmp_path / "here"), Inputs(tmp_path / "there")
+    subprocess.run(["chmod", "-R", "u+w", str(tmp_path)], check=True)
+
+
+@pytest.mark.usefixtures("published")
+def test_a_commit_is_the_same_program_twice_and_offline(tmp_path: Path, inputs_folders: tuple[Inputs, Inputs]) -> None:
+    here, there = inputs_folders
+    programs = [
+        golang.install(PUBLISHED, COMMIT, tmp_path / "a", here),
+        golang.install(PUBLISHED, COMMIT, tmp_path / "b", there),
+        golang.install(PUBLISHED, COMMIT, tmp_path / "c", replace(here, offline=True)),
+    ]
+    assert len({sha256(program) for program in programs}) == 1
+    origin = golang.built_from(programs[0], here)
+    assert f"{PUBLISHED}\t{PSEUDO_VERSION}\th1:" in origin
+    assert "DefaultGODEBUG" not in origin, "an older Go's defaults, old TLS among them"
+
+
+@pytest.mark.usefixtures("published")
+def test_nitriding_has_to_be_built_from_its_commit(
+    inputs_folders: tuple[Inputs, Inputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "MODULE", PUBLISHED)
+    with pytest.raises(BuildError, match=f"not built from {daemon.COMMIT[:12]}|{daemon.COMMIT}"):
+        daemon.build(inputs_folders[0])
+    monkeypatch.setattr(daemon, "COMMIT", COMMIT)
+    assert daemon.build(inputs_folders[0]).startswith(b"\x7fELF")
+
+
 def test_a_module_that_is_not_to_be_had_is_named(tmp_path: Path, need: Callable[..., None]) -> None:
     need("go")
-    with pytest.raises(BuildError, match=r"go install .*example\.invalid/nothing"):
+    with pytest.raises(BuildError, match=r"go build .*example\.invalid/nothing"):
         golang.install("example.invalid/nothing", "v1.0.0", tmp_path, Inputs(tmp_path, offline=True))
 
 

@@ -94,7 +94,7 @@ def a_year_ahead(folder: Path) -> str:
 
 
 def test_two_builders_get_the_same_image(tmp_path: Path, root_tree: Tree, need: Callable[..., None]) -> None:
-    """Another directory, umask, locale, time zone, clock and user's environment; the second one without a network."""
+    """Another directory, umask, locale, time zone, clock, payee and keys; the second builder without a network."""
     need("faketime")
     assert root_tree.size() < 150_000_000
     daemon = tmp_path / "daemon"
@@ -118,7 +118,10 @@ def test_two_builders_get_the_same_image(tmp_path: Path, root_tree: Tree, need: 
         "USER": "somebody",
         "SOURCE_DATE_EPOCH": "1",
         "UV_COMPILE_BYTECODE": "1",
+        "EVM_PAYMENT_ADDRESS": "0x" + "1" * 40,
+        "FACILITATOR_URL": "https://facilitator.example.org",
     }
+    (elsewhere / ".env").write_text("OPENAI_API_KEY=sk-of-the-second-operator\n")
     first = build(here, ["--daemon", str(daemon), "--inputs", inputs], plain, 0o022)
     second = build(elsewhere, ["--daemon", str(daemon), "--offline", inputs], other, 0o077)
     assert first.startswith("image sha256:")
