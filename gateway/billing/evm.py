@@ -1,6 +1,7 @@
 """EVM values on the wire: addresses, 256-bit integers, bytes in hex; one form in, one form out."""
 
 import re
+from functools import lru_cache
 
 from gateway.keccak import keccak256
 
@@ -51,6 +52,7 @@ def as_hex(value: bytes) -> str:
     return f"0x{value.hex()}"
 
 
+@lru_cache(maxsize=4096)
 def checksummed(value: bytes) -> str:
     """EIP-55: the letter case of an address carries a checksum."""
     digits = value.hex()

@@ -28,7 +28,6 @@ from gateway.billing.x402 import (
     write_header,
 )
 
-_MAC_PURPOSE = b"x402 offer\0"
 _URL_LENGTH = 512
 
 
@@ -65,7 +64,7 @@ class Quoter:
         self._capabilities = capabilities
         self._payee = evm.address(payee)
         self._payee_text = evm.checksummed(self._payee)
-        self._mac_key = mac_key
+        self._mac_of_nothing = hmac.new(mac_key, b"x402 offer\0", "sha256")
         self._max_usd = max_usd
         self._testnets = testnets
         self._takes_permits = takes_permits
@@ -161,7 +160,9 @@ class Quoter:
         extra = wire["extra"]
         quote = {key: value for key, value in extra["quote"].items() if key != "mac"}
         message = msgspec.json.encode({**wire, "extra": {**extra, "quote": quote}}, order="sorted")
-        return hmac.digest(self._mac_key, _MAC_PURPOSE + message, "sha256")[:16].hex()
+        mac = self._mac_of_nothing.copy()
+        mac.update(message)
+        return mac.hexdigest()[:32]
 
     def accept(
         self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float
