@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
 from gateway import __version__
+from gateway.billing.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
 from gateway.nitriding import Nitriding, NitridingError
@@ -18,13 +19,15 @@ from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry import configure_logging
+from gateway.workers.supervisor import WorkerLostError
 
 ENCLAVE_ADDRESS = "192.168.127.2"
 log = logging.getLogger("gateway")
 
 
 def main() -> int:
-    """The exit status: 0 after a drain, 1 for a port that cannot be bound, 2 for a setting that cannot be used,
+    """The exit status: 0 after a drain, 1 for a port that cannot be bound or a journal
+    that cannot be written, 2 for a setting that cannot be used,
     3 for an enclave daemon that does not vouch for us."""
     configure_logging()
     try:
@@ -33,11 +36,17 @@ def main() -> int:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
     try:
-        import uvloop
+        if settings.workers > 1:
+            serve_with_workers(settings)
+        else:
+            import uvloop
 
-        uvloop.run(serve(settings))
+            uvloop.run(serve(settings))
     except OSError as error:
         sys.stderr.write(f"gateway: cannot listen: {error}\n")
+        return 1
+    except (StoreUnavailableError, WorkerLostError) as error:
+        sys.stderr.write(f"gateway: cannot start: {error}\n")
         return 1
     except NitridingError as error:
         sys.stderr.write(f"gateway: cannot enter service: {error}\n")
@@ -53,10 +62,7 @@ async def serve(settings: Settings) -> None:
             addresses = await start(services, server)
             stopped = _stop_signals()
             gc.freeze()
-            for host, port in addresses:
-                log.info("gateway %s listens on %s:%d", __version__, host, port)
-            if settings.payments == "off":
-                log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
+            announce(settings, addresses)
             await stopped.wait()
             log.info("draining for up to %g s", settings.drain_seconds)
         finally:
@@ -86,6 +92,39 @@ async def start(
         services.tee_enabled = True
         await daemon.signal_ready()
     return addresses
+
+
+def serve_with_workers(settings: Settings) -> None:
+    """Run several workers until SIGTERM or SIGINT. Raises OSError and NitridingError when it cannot start."""
+    from gateway.identity import Identity
+    from gateway.workers.process import bind, supervisor
+
+    where = listeners(settings)
+    identity = Identity.born()
+    if settings.enclave:
+        asyncio.run(_with_daemon(Nitriding.wait))
+    sockets = bind(where)
+    if settings.enclave:
+        asyncio.run(_with_daemon(lambda daemon: daemon.register_key(identity.signer.public_der)))
+    parent = supervisor(settings, identity, where, sockets)
+    parent.start()
+    if settings.enclave:
+        asyncio.run(_with_daemon(Nitriding.signal_ready))
+    announce(settings, [socket.getsockname()[:2] for socket in sockets])
+    parent.run()
+
+
+async def _with_daemon(work: Callable[[Nitriding], Awaitable[object]]) -> None:
+    async with aiohttp.ClientSession() as session:
+        await work(Nitriding(session))
+
+
+def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
+    """Say where we are, and loudly when nobody has to pay."""
+    for host, port in addresses:
+        log.info("gateway %s listens on %s:%d", __version__, host, port)
+    if settings.payments == "off":
+        log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
 
 
 def listeners(settings: Settings) -> list[Listener]:

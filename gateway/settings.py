@@ -1,6 +1,7 @@
 """What the process is told at its start: the environment, read once and checked completely."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Settings:
             journal=read.text("GATEWAY_JOURNAL"),
             store=read.text("GATEWAY_STORE"),
             journal_sink=read.text("GATEWAY_JOURNAL_SINK"),
-            workers=read.integer("GATEWAY_WORKERS", cls.workers, least=1, most=256),
+            workers=read.integer("GATEWAY_WORKERS", os.cpu_count() or 1, least=1, most=256),
             max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, least=1),
             queue=read.integer("GATEWAY_QUEUE", cls.queue),
             drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), most=86_400)),

@@ -26,6 +26,10 @@ _CALL_SECONDS = 20.0
 RunWorker = Callable[[socket.socket, Any], int]
 
 
+class WorkerLostError(Exception):
+    """A worker could not be started."""
+
+
 @dataclass
 class _Worker:
     """``ready`` once it has said that it can serve."""
@@ -65,7 +69,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
 
     def start(self) -> None:
-        """Fork the workers and wait until each can serve; raises RuntimeError when one ends instead."""
+        """Fork the workers and wait until each can serve; raises WorkerLostError when one ends instead."""
         self._wake_on_signals()
         for listener in self._listeners:
             listener.setblocking(False)
@@ -75,7 +79,7 @@ class Supervisor:
             self._step(1.0, accepting=False)
             if len(self._workers) < self._count:
                 self.stop()
-                raise RuntimeError("a worker ended before it could serve")
+                raise WorkerLostError("a worker ended before it could serve")
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until all workers have drained."""

@@ -1,0 +1,186 @@
+"""Several workers are one gateway: one identity, one injection, one set of metrics, and none is missed when lost."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+
+CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@dataclass
+class Running:
+    """A gateway as a process with two workers. ``url`` has no trailing slash."""
+
+    url: str
+    process: asyncio.subprocess.Process
+    log: list[str]
+
+    def workers(self) -> list[int]:
+        """The children's process ids."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8")
+        return [int(pid) for pid in listed.split()]
+
+    async def get(self, path: str) -> aiohttp.ClientResponse:
+        """On a connection of its own, so that the workers take turns."""
+        async with aiohttp.ClientSession() as session:
+            response = await session.get(self.url + path)
+            await response.read()
+            return response
+
+    async def post(self, path: str, body: object) -> aiohttp.ClientResponse:
+        async with aiohttp.ClientSession() as session:
+            response = await session.post(self.url + path, json=body)
+            await response.read()
+            return response
+
+
+@asynccontextmanager
+async def gateway(**variables: str) -> AsyncIterator[Running]:
+    environment = {
+        **os.environ,
+        "API_SERVER_HOST": "127.0.0.1",
+        "API_SERVER_PORT": "0",
+        "GATEWAY_PAYMENTS": "off",
+        "GATEWAY_WORKERS": "2",
+        "GATEWAY_DRAIN_SECONDS": "5",
+        **variables,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    log: list[str] = []
+    reading = asyncio.create_task(_read(process.stderr, log))
+    try:
+        async with asyncio.timeout(20):
+            while not (found := re.search(r"listens on (\S+?)\"", "".join(log))):
+                assert process.returncode is None, log
+                await asyncio.sleep(0.02)
+        yield Running(f"http://{found[1]}", process, log)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(20):
+            await process.wait()
+        await reading
+
+
+async def _read(stream: asyncio.StreamReader, log: list[str]) -> None:
+    while line := await stream.readline():
+        log.append(line.decode())
+
+
+def only(environment: dict[str, str], suffix: str) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.endswith(suffix)}
+
+
+@pytest.fixture
+async def urls(fleet: Fleet) -> dict[str, str]:
+    return only(fleet.environment(), "_BASE_URL")
+
+
+async def test_one_identity_and_turns(fleet: Fleet) -> None:
+    async with gateway(**fleet.environment()) as running:
+        assert len(running.workers()) == 2
+        keys = [await (await running.get("/signing-key")).json() for _ in range(4)]
+        assert len({key["tee_id"] for key in keys}) == 1
+        sealing = [await (await running.get("/v1/keys/sealing-key")).json() for _ in range(4)]
+        assert len({offer["public_key"] for offer in sealing}) == 1
+        assert {(await running.post("/v1/chat/completions", CHAT)).status for _ in range(4)} == {200}
+
+
+async def test_connections_are_split_evenly_and_metrics_add_up(fleet: Fleet) -> None:
+    async with gateway(**fleet.environment()) as running:
+        pids = set(running.workers())
+        for _ in range(10):
+            await running.post("/v1/chat/completions", CHAT)
+        text = await (await running.get("/metrics")).text()
+        assert 'gateway_requests_total{path="/v1/chat/completions",status="200"} 10.0' in text
+        assert text.count("# TYPE gateway_requests_total counter") == 1
+        assert {int(pid) for pid in pids} == set(running.workers())
+        lines = [json.loads(line) for line in running.log if '"path":"/v1/chat/completions"' in line]
+        assert len(lines) == 10
+
+
+async def test_injection_reaches_all_once(urls: dict[str, str]) -> None:
+    async with gateway(**urls) as running:
+        assert (await running.post("/v1/chat/completions", CHAT)).status == 503
+        answers = await asyncio.gather(
+            *(running.post("/v1/keys", {"openai_api_key": f"key-{number}"}) for number in range(4))
+        )
+        assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+        assert {(await running.post("/v1/chat/completions", CHAT)).status for _ in range(6)} == {200}
+        assert (await running.post("/v1/keys", {})).status == 409
+
+
+async def test_a_lost_worker_is_replaced_as_the_same_gateway(urls: dict[str, str]) -> None:
+    async with gateway(**urls) as running:
+        await running.post("/v1/keys", {"openai_api_key": "injected"})
+        before = await (await running.get("/signing-key")).json()
+        first, second = running.workers()
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while len(workers := running.workers()) < 2 or first in workers:
+                await asyncio.sleep(0.05)
+        assert second in workers
+        await asyncio.sleep(1.0)
+        for _ in range(6):
+            assert await (await running.get("/signing-key")).json() == before
+            assert (await running.post("/v1/chat/completions", CHAT)).status == 200
+        assert (await running.post("/v1/keys", {})).status == 409
+
+
+async def test_drain_waits_for_streams_of_all_workers(fleet: Fleet) -> None:
+    for _ in range(4):
+        fleet.openai.enqueue(Scenario(text="one two three four five six", event_delay=0.1))
+    async with gateway(**fleet.environment()) as running, aiohttp.ClientSession() as session:
+        streams = [
+            await session.post(running.url + "/v1/chat/completions", json={**CHAT, "stream": True}) for _ in range(4)
+        ]
+        running.process.terminate()
+        bodies = [await stream.read() for stream in streams]
+        assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+        assert await running.process.wait() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_setting_that_no_worker_can_start_with(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    journal = tmp_path / "file" / "journal.sqlite3"
+    environment = {
+        "GATEWAY_PAYMENTS": "required",
+        "EVM_PAYMENT_ADDRESS": "0x" + "1" * 40,
+        "FACILITATOR_URL": "http://127.0.0.1:9",
+        "GATEWAY_JOURNAL": str(journal),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        env={
+            **os.environ,
+            "API_SERVER_HOST": "127.0.0.1",
+            "API_SERVER_PORT": "0",
+            "GATEWAY_WORKERS": "2",
+            **environment,
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(20):
+        _, told = await process.communicate()
+    assert process.returncode == 1
+    assert told.splitlines()[-1].startswith(b"gateway: ")
+    assert b"Traceback" not in told
