@@ -1,0 +1,1 @@
+"""`python -m tools.bench`: what an answer costs, beside others doing the same work in the same minutes."""

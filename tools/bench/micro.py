@@ -1,0 +1,118 @@
+"""Micro-benchmarks: CPU microseconds of single steps on the hot path, best of several tries."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from gateway.billing.pricing import cost
+from gateway.catalog import bundled
+from gateway.envelope import canonical_chat_request
+from gateway.keccak import keccak256
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.checks import check
+from gateway.openai_api.request import decode, parse_chat
+from gateway.openai_api.stream import ChatChunkEncoder
+from gateway.openai_api.usage import Usage
+from gateway.signing import Signer
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.registry import adapters
+from gateway.upstreams.sse import SSEReader
+from tools.bench.shapes import prompt
+
+TRIES = 5
+TRY_SECONDS = 0.05
+_ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1767225600,
+    "model": "gpt-4.1-2025-04-14",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "word " * 60, "refusal": None},
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 500, "completion_tokens": 60, "total_tokens": 560},
+}
+_ANTHROPIC_ANSWER = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5-20250929",
+    "content": [{"type": "text", "text": "word " * 60}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 500, "output_tokens": 60},
+}
+_EVENT = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1767225600,"model":"gpt-4.1-2025-04-14",'
+    b'"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
+)
+
+
+def benchmarks() -> Mapping[str, Callable[[], Any]]:
+    """Each step as a function without arguments."""
+    small, large = (_body("gpt-4.1", size) for size in (2048, 200 * 1024))
+    raw = msgspec.json.encode(small)
+    catalog = bundled()
+    openai, anthropic = adapters()["openai"]["chat"], adapters()["anthropic"]["chat"]
+    chat = Chat(small, parse_chat(small), catalog.find("gpt-4.1"))
+    claude_body = _body("claude-sonnet-4-5", 2048)
+    claude = Chat(claude_body, parse_chat(claude_body), catalog.find("claude-sonnet-4-5"))
+    answer, claude_answer = msgspec.json.encode(_ANSWER), msgspec.json.encode(_ANTHROPIC_ANSWER)
+    usage = Usage(prompt_tokens=500, completion_tokens=60)
+    signer = Signer()
+    return {
+        "parse and check a 2 KiB request": lambda: check(parse_chat(decode(raw))),
+        "OpenAI request": lambda: openai.request(chat),
+        "OpenAI answer": lambda: list(openai.answer(chat, answer)),
+        "Anthropic request": lambda: anthropic.request(claude),
+        "Anthropic answer": lambda: list(anthropic.answer(claude, claude_answer)),
+        "SSE reader, one event": _reading(),
+        "stream event: read, decode, assemble, encode": _streaming(openai.decoder(chat)),
+        "canonical hash, 2 KiB": lambda: keccak256(canonical_chat_request(small)),
+        "canonical hash, 200 KiB": lambda: keccak256(canonical_chat_request(large)),
+        "cost of an answer": lambda: cost(chat.model, usage, date(2026, 1, 1)),
+        "envelope: two hashes and an RSA-PSS signature": lambda: signer.sign(bytes(32), "word " * 60, 1767225600),
+    }
+
+
+def microseconds(step: Callable[[], Any]) -> float:
+    """CPU microseconds of one call, in the best of some tries."""
+    step()
+    started, count = time.thread_time(), 0
+    while time.thread_time() - started < TRY_SECONDS:
+        step()
+        count += 1
+    return min(_time(step, count) for _ in range(TRIES)) * 1e6
+
+
+def _time(step: Callable[[], Any], count: int) -> float:
+    started = time.thread_time()
+    for _ in range(count):
+        step()
+    return (time.thread_time() - started) / count
+
+
+def _body(model: str, size: int) -> dict[str, Any]:
+    return {"model": model, "messages": prompt(size), "temperature": 0.7, "max_tokens": 512}
+
+
+def _reading() -> Callable[[], Any]:
+    reader = SSEReader()
+    return lambda: reader.feed(_EVENT)
+
+
+def _streaming(decoder: Any) -> Callable[[], Any]:
+    reader, assembler = SSEReader(), Assembler()
+    encoder = ChatChunkEncoder("chatcmpl-1", 1767225600, "gpt-4.1")
+
+    def step() -> bytes:
+        deltas = [delta for event in reader.feed(_EVENT) for delta in decoder.feed(event)]
+        assembler.extend(deltas)
+        return b"".join([encoder.encode(delta) for delta in deltas])
+
+    return step

@@ -1,0 +1,122 @@
+"""Starts what is measured: each a process of its own on a free port, logging into ``build/bench``."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tools.bench.accounting import cpu_seconds
+
+FOLDER = Path("build/bench")
+START_SECONDS = 120.0
+
+
+class StartError(Exception):
+    """A server did not come up; says which and where its log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``url`` has no trailing slash. ``headers`` are what its clients send. ``started`` is its CPU when it listened."""
+
+    name: str
+    url: str
+    pid: int
+    headers: Mapping[str, str]
+    started: float = 0.0
+
+
+@contextmanager
+def simulators() -> Iterator[Mapping[str, str]]:
+    """The simulated vendors; the environment that points a gateway at them."""
+    command = [sys.executable, "-m", "tools.simulators", "--json", "--serve-retired"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101
+            yield msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
+        finally:
+            _end(process)
+
+
+@contextmanager
+def serve(
+    name: str, command: Sequence[str], environment: Mapping[str, str], headers: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run ``command``, in which ``{port}`` stands for a free port, until the context ends."""
+    port = _free_port()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [part.replace("{port}", str(port)) for part in command],
+            env={**os.environ, **{key: value.replace("{port}", str(port)) for key, value in environment.items()}},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(name, port, process)
+        yield Server(name, f"http://127.0.0.1:{port}", process.pid, headers or {}, cpu_seconds(process.pid))
+    finally:
+        _end(process)
+
+
+@contextmanager
+def gateway(environment: Mapping[str, str], name: str = "gateway", **settings: str) -> Iterator[Server]:
+    """The gateway with one worker and payments off, unless ``settings`` say otherwise."""
+    variables = {
+        "API_SERVER_HOST": "127.0.0.1",
+        "API_SERVER_PORT": "{port}",
+        "GATEWAY_PAYMENTS": "off",
+        "GATEWAY_WORKERS": "1",
+        "GATEWAY_MAX_INFLIGHT": "4096",
+        "GATEWAY_DRAIN_SECONDS": "1",
+        **environment,
+        **settings,
+    }
+    with serve(name, [sys.executable, "-m", "gateway"], variables) as server:
+        yield server
+
+
+@contextmanager
+def bare(environment: Mapping[str, str], name: str) -> Iterator[Server]:
+    """``bare_proxy`` or ``bare_signer``."""
+    bases = {
+        name.removesuffix("_BASE_URL").lower(): url for name, url in environment.items() if name.endswith("_BASE_URL")
+    }
+    command = [sys.executable, "-m", f"tools.bench.{name}", "{port}"]
+    with serve(name, command, {"UPSTREAMS": msgspec.json.encode(bases).decode()}) as server:
+        yield server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise StartError(f"{name} did not start; its log is {FOLDER}/{name}.log")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,145 @@
+"""What is sent: the shapes of work, and by whom each is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tools.simulators.scenario import directive
+
+EVENTS = 200
+_PROSE = (
+    "The river keeps its own time, and those who live beside it learn to count in floods and frosts. "
+    'She wrote: "bring rope, bread, two lamps\\u2014and patience"; the rest of the page was blank.\\n'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """``body`` goes to every target, save those with a body of their own in ``bodies``. ``aliases`` are targets that
+    are one server doing other work. ``bare_path`` is what the bare proxies forward. ``rounds`` and ``seconds`` are
+    those of a full run; a stream ends after its last event, however short the time.
+    """
+
+    name: str
+    title: str
+    body: Mapping[str, Any]
+    targets: tuple[str, ...]
+    provider: str = "openai"
+    bare_path: str = "/openai/chat/completions"
+    bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    connections: int = 16
+    rounds: int = 7
+    seconds: float = 2.0
+    stream: bool = False
+    hold: bool = False
+
+    def encoded(self, target: str) -> bytes:
+        """The request body for one target."""
+        return msgspec.json.encode(self.bodies.get(target, self.body))
+
+    @property
+    def events(self) -> int:
+        """By how many units the CPU of one answer is divided."""
+        return EVENTS if self.stream else 1
+
+
+def prompt(size: int) -> list[dict[str, str]]:
+    """A conversation of some turns that encodes to about ``size`` bytes."""
+    turns = 8
+    text = (_PROSE * (size // len(_PROSE) + 1))[: max(1, (size - 400) // turns)]
+    return [
+        {"role": "system", "content": "You are a careful editor. Answer briefly."},
+        *({"role": role, "content": text} for role in ("user", "assistant") * (turns // 2 - 1)),
+        {"role": "user", "content": text},
+        {"role": "assistant", "content": text},
+        {"role": "user", "content": "Give this chapter a title."},
+    ]
+
+
+def _chat(model: str, messages: list[dict[str, str]], **parameters: Any) -> dict[str, Any]:
+    return {"model": model, "messages": messages, "temperature": 0.7, "max_tokens": 512, **parameters}
+
+
+def _scripted(model: str, **scenario: Any) -> dict[str, Any]:
+    asked = directive({"text": "word " * EVENTS, **scenario})
+    return {"model": model, "messages": [{"role": "user", "content": asked}], "stream": True}
+
+
+_PICTURE = "@sim " + msgspec.json.encode({"picture_bytes": 65536}).decode()
+_SMALL = _chat("gpt-4.1", prompt(2048))
+_EVERYBODY = ("gateway", "bare_proxy", "bare_signer", "litellm", "portkey")
+
+SHAPES: tuple[Shape, ...] = (
+    Shape(name="small", title="2 KiB request", body=_SMALL, targets=_EVERYBODY, rounds=9),
+    Shape(name="large", title="200 KiB request", body=_chat("gpt-4.1", prompt(200 * 1024)), targets=_EVERYBODY),
+    Shape(
+        name="anthropic",
+        title="2 KiB request, Anthropic translation",
+        body=_chat("claude-sonnet-4-5", prompt(2048)),
+        bodies={"gateway, OpenAI": _SMALL},
+        aliases={"gateway, OpenAI": "gateway"},
+        provider="anthropic",
+        targets=("gateway", "gateway, OpenAI", "litellm", "portkey"),
+    ),
+    Shape(
+        name="alone",
+        title="2 KiB request, one connection",
+        body=_SMALL,
+        targets=("upstream", "gateway", "bare_proxy", "bare_signer", "litellm", "portkey"),
+        connections=1,
+        rounds=9,
+        seconds=1.0,
+    ),
+    Shape(
+        name="paced",
+        title="stream, one event per 20 ms",
+        body=_scripted("gpt-4.1", event_delay=0.02),
+        targets=("gateway", "bare_proxy"),
+        connections=50,
+        rounds=7,
+        seconds=0.1,
+        stream=True,
+    ),
+    Shape(
+        name="burst",
+        title="stream, all events at once",
+        body=_scripted("gpt-4.1", chunk_bytes=16384),
+        targets=("gateway", "bare_proxy", "litellm", "portkey"),
+        stream=True,
+    ),
+    Shape(
+        name="pictures",
+        title="picture of 64 KiB, as base64",
+        body={"model": "seedream-4.0", "messages": [{"role": "user", "content": _PICTURE}]},
+        bodies={
+            "bare_proxy": {"model": "seedream-4-0-250828", "prompt": _PICTURE, "response_format": "b64_json"},
+        },
+        bare_path="/ark/images/generations",
+        provider="bytedance",
+        targets=("gateway", "bare_proxy"),
+        rounds=5,
+    ),
+    Shape(
+        name="idle",
+        title="2,000 open streams",
+        body=_scripted("gpt-4.1", stall_after=2),
+        targets=("gateway", "bare_proxy"),
+        connections=2000,
+        rounds=3,
+        seconds=1.0,
+        hold=True,
+        stream=True,
+    ),
+    Shape(
+        name="crowd",
+        title="2 KiB request, 1,000 connections",
+        body=_SMALL,
+        targets=("gateway",),
+        connections=1000,
+        rounds=1,
+        seconds=30.0,
+    ),
+)
