@@ -1,6 +1,5 @@
 """The main job end to end: a chat goes through the gateway and comes back signed."""
 
-
 import pytest
 
 from tests.running import RunningGateway
