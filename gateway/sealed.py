@@ -1,11 +1,13 @@
 """Keys that only the enclave can read: HPKE (RFC 9180, base mode) to a key that the attested RSA key vouches for.
 
 The way from AWS to the sealing key is: attestation document → hash of the RSA key → RSA key → signature of the sealing
-key. Each enclave makes its own at its start, so a bundle kept by the host opens nowhere else and never again. The RSA
-key otherwise signs 32-byte digests only; the longer statement about a sealing key cannot be taken for one of those.
+key. Each enclave makes its own at its start, so a bundle kept by the host opens nowhere else and never again. A host
+could still be first with keys of its own, so the taking of a bundle is signed as well. The RSA key otherwise signs
+32-byte digests only; these longer statements cannot be taken for one of those.
 """
 
 import base64
+import hashlib
 from typing import Any
 
 import msgspec
@@ -20,13 +22,19 @@ SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 SUITE_IDS = {"kem_id": 0x0020, "kdf_id": 0x0001, "aead_id": 0x0002}
 """The suite by its registered numbers (RFC 9180, 7)."""
 MAX_SEALED_BYTES = 64 * 1024
-_STATEMENT = b"tee-gateway sealing key v1\0"
+_OFFERED = b"tee-gateway sealing key v1\0"
+_TAKEN = b"tee-gateway injection taken v1\0"
 _CONTEXT = b"tee-gateway sealed keys v1\0"
 
 
-def statement(tee_id: str, public_key: bytes) -> bytes:
-    """What the RSA key signs: that the 32 bytes of ``public_key`` are the sealing key of ``tee_id`` (0x…)."""
-    return _STATEMENT + bytes.fromhex(tee_id[2:]) + public_key
+def offered(tee_id: str, public_key: bytes) -> bytes:
+    """What the RSA key signs at the start: the 32 bytes of ``public_key`` are the sealing key of ``tee_id`` (0x…)."""
+    return _OFFERED + bytes.fromhex(tee_id[2:]) + public_key
+
+
+def taken(tee_id: str, sealed: str) -> bytes:
+    """What the RSA key signs in the end: this bundle was the one injection of ``tee_id``."""
+    return _TAKEN + bytes.fromhex(tee_id[2:]) + hashlib.sha256(sealed.encode()).digest()
 
 
 def seal(keys: bytes, tee_id: str, public_key: bytes) -> str:
@@ -39,14 +47,14 @@ class SealingKey:
     """The private side: born with the process, kept in memory only."""
 
     def __init__(self, signer: Signer) -> None:
-        self._tee_id = signer.tee_id
+        self._signer = signer
         self._private = X25519PrivateKey.generate()
         public = self._private.public_key().public_bytes_raw()
         self.offer: dict[str, str | int] = {
             **SUITE_IDS,
             "public_key": base64.b64encode(public).decode(),
-            "signature": base64.b64encode(signer.sign_bytes(statement(self._tee_id, public))).decode(),
-            "tee_id": self._tee_id,
+            "signature": self._signature(offered(signer.tee_id, public)),
+            "tee_id": signer.tee_id,
         }
 
     def keys(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -55,11 +63,18 @@ class SealingKey:
             return body
         return self._open(body["sealed"])
 
+    def receipt(self, sealed: str) -> str:
+        """The signature, in base64, under the fact that ``sealed`` was taken."""
+        return self._signature(taken(self._signer.tee_id, sealed))
+
+    def _signature(self, message: bytes) -> str:
+        return base64.b64encode(self._signer.sign_bytes(message)).decode()
+
     def _open(self, sealed: Any) -> dict[str, Any]:
         if not isinstance(sealed, str) or len(sealed) > MAX_SEALED_BYTES:
             raise _unusable("is not a string of at most 64 KiB")
         try:
-            keys = SUITE.decrypt(base64.b64decode(sealed, validate=True), self._private, _context(self._tee_id))
+            keys = SUITE.decrypt(base64.b64decode(sealed, validate=True), self._private, _context(self._signer.tee_id))
         except (InvalidTag, ValueError):
             raise _unusable("was not sealed for this gateway") from None
         try:

@@ -9,17 +9,21 @@ from gateway.telemetry import RequestRecord
 
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Take the keys once; 409 afterwards, 400 for a malformed body or one sealed for another, which change nothing."""
+    """Take the keys once; 409 afterwards, 400 for a malformed body or one sealed for another, which change nothing.
+
+    A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
+    """
     async with read_json(services, request) as sent:
         injection = services.keyring.check(services.sealing_key.keys(sent.json))
         await services.collective.inject(injection)
-        return json_response(
-            {
-                "status": "ok",
-                "providers_initialized": services.keyring.given(injection),
-                "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
-            }
-        )
+        answer = {
+            "status": "ok",
+            "providers_initialized": services.keyring.given(injection),
+            "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
+        }
+        if "sealed" in sent.json:
+            answer["receipt"] = services.sealing_key.receipt(sent.json["sealed"])
+        return json_response(answer)
 
 
 async def sealing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

@@ -1,0 +1,93 @@
+"""A live enclave that has proved what it is: every claim about its document passed, none was left out."""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from tools.verify.attestation.document import Document
+from tools.verify.attestation.measurements import Measurements, load_measurements
+from tools.verify.attestation.policy import LIVE_MAX_AGE, Expectations, verify_attestation
+from tools.verify.attestation.root import aws_root, load_certificate
+from tools.verify.claims import Claim, Verdict
+from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
+from tools.verify.errors import MalformedError, UsageError, VerifyError
+from tools.verify.inputs import read_file
+from tools.verify.signing_key import SigningKey, load_signing_key
+
+WAIVED_IN_DEBUG = ("debug", "pcrs")
+
+
+class RefusedError(VerifyError):
+    """This is not the enclave that was expected."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """``raw`` is the document's CBOR, ``certificate`` the DER of the TLS certificate that it names."""
+
+    raw: bytes
+    document: Document
+    certificate: bytes
+    key: SigningKey
+    claims: list[Claim]
+
+
+def attest(
+    url: str, measurements: Measurements, *, root: x509.Certificate | None = None, allow_debug: bool = False
+) -> Attested:
+    """Ask ``url`` for a document over a fresh nonce and verify it with the certificate and the key served there.
+
+    ``allow_debug`` lets a debug enclave pass without its PCRs, which are zero. ``root`` replaces AWS's, for tests.
+    Raises RefusedError with the claims that did not pass.
+    """
+    nonce = secrets.token_bytes(NITRIDING_NONCE_BYTES)
+    fetched = fetch_document(url, nonce)
+    if fetched.certificate is None:
+        raise UsageError(f"{url} is not https: without TLS there is no certificate to attest")
+    try:
+        key = load_signing_key(fetch_signing_key(url))
+    except MalformedError as error:
+        raise RefusedError(f"what {url}/signing-key answered is {error}") from None
+    verification = verify_attestation(
+        fetched.body,
+        Expectations(
+            now=datetime.now(UTC),
+            max_age=LIVE_MAX_AGE,
+            measurements=measurements,
+            nonce=nonce,
+            tls_certificates=(fetched.certificate,),
+            key=key,
+            allow_debug=allow_debug,
+            root=root or aws_root(),
+        ),
+    )
+    if wrong := _not_passed(verification.claims):
+        raise RefusedError("; ".join(f"{claim.name}: {claim.detail}" for claim in wrong))
+    assert verification.document is not None  # noqa: S101 (the claim "format" passed)
+    raw = base64.b64decode(fetched.body.strip())
+    return Attested(raw, verification.document, fetched.certificate, key, verification.claims)
+
+
+def read_measurements(path: Path) -> Measurements:
+    try:
+        return load_measurements(read_file(path, what="measurements"))
+    except MalformedError as error:
+        raise UsageError(f"the measurements {path} are {error}") from None
+
+
+def read_root(path: Path | None) -> x509.Certificate | None:
+    """A test root, or None for AWS's."""
+    return None if path is None else load_certificate(read_file(path, what="root certificate"))
+
+
+def _not_passed(claims: list[Claim]) -> list[Claim]:
+    """A claim that was skipped has not passed either, save those that a debug enclave cannot make."""
+    debug = any(claim.name == "debug" and claim.verdict is Verdict.SKIP for claim in claims)
+    waived = WAIVED_IN_DEBUG if debug else ()
+    return [claim for claim in claims if claim.verdict is not Verdict.PASS and claim.name not in waived]
