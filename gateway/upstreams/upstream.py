@@ -100,6 +100,7 @@ class Answering:
         self._silence: asyncio.TimerHandle | None = None
         self._last_read = 0.0
         self._fell_silent = False
+        self._broke_off = False
         self._closed = False
         self.complete = False
 
@@ -152,7 +153,8 @@ class Answering:
                     yield batch
                     batch = []
             for event in reader.close():
-                batch.extend(decoder.feed(event))
+                if event.bare or not self._broke_off:
+                    batch.extend(decoder.feed(event))
             batch.extend(decoder.finish())
         except EventTooLargeError:
             failure = upstream_error("upstream_bad_response", "The upstream sent an event that is too large")
@@ -178,6 +180,7 @@ class Answering:
         except (aiohttp.ClientError, OSError):
             if self._fell_silent:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
+            self._broke_off = True
 
     def _check_silence(self) -> None:
         """One timer for the whole stream; it looks when the last bytes came and sleeps on."""
