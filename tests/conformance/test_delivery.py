@@ -1,0 +1,137 @@
+"""Answers that come in pieces, fall silent, break off or make no sense, from every vendor."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from gateway.catalog import Catalog
+from gateway.signing import Signer
+from tests.conformance.folding import events
+from tests.conformance.stage import Stage, open_stage
+from tests.running import FAST
+from tools.simulators import Scenario, ToolCall
+from tools.verify.claims import Verdict
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MODELS = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b", "claude-sonnet-4-6", "gemini-2.5-flash")
+TEXT = "Grüße 👩‍👩‍👧 " * 60
+TOOL = {"type": "function", "function": {"name": "weather"}}
+SILENCE = 0.4
+COMPLETE = {Verdict.PASS}
+
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Stage]:
+    """A gateway that takes a vendor for dead after less than half a second."""
+    limits = replace(FAST, first_byte=SILENCE, idle=SILENCE, attempts=1)
+    async with open_stage(signer, catalog, limits) as opened:
+        yield opened
+
+
+def request(model: str, *, stream: bool) -> dict[str, object]:
+    return {"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream, "tools": [TOOL]}
+
+
+HARMLESS = {
+    "byte by byte": Scenario(chunk_bytes=1),
+    "seven bytes at a time": Scenario(chunk_bytes=7),
+    "in pieces of an odd size": Scenario(chunk_bytes=1021),
+    "with a comment": Scenario(comment_at=2),
+    "slowly": Scenario(event_delay=0.002),
+    "with a pause": Scenario(stall_after=3, stall_seconds=0.1),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("manner", HARMLESS)
+@every_model
+async def test_the_manner_of_delivery_makes_no_difference(stage: Stage, model: str, manner: str, stream: bool) -> None:
+    calls = (ToolCall(name="weather", arguments={"city": "Tromsø"}), ToolCall(name="weather", arguments=""))
+    scenario = replace(HARMLESS[manner], text=TEXT, reasoning="", tool_calls=calls)
+    stage.simulator(model).enqueue(scenario)
+    heard = await stage.ask(request(model, stream=stream))
+    assert heard.message["content"] == TEXT
+    assert [call["function"]["arguments"] for call in heard.message["tool_calls"]] == ['{"city":"Tromsø"}', "{}"]
+    assert {claim.verdict for claim in heard.claims} == COMPLETE
+
+
+@every_model
+async def test_an_answer_in_one_piece_to_a_request_for_a_stream(stage: Stage, model: str) -> None:
+    stage.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", json_instead_of_stream=True))
+    heard = await stage.ask(request(model, stream=True))
+    assert heard.message["content"] == TEXT
+    assert {claim.verdict for claim in heard.claims} == COMPLETE
+
+
+BREAKS = {
+    "cut": (Scenario(cut_after=6), "upstream_truncated"),
+    "cut in the middle of an event": (Scenario(cut_after_bytes=4000), "upstream_truncated"),
+    "garbage": (Scenario(garbage_at=6), "upstream_bad_response"),
+    "stall": (Scenario(stall_after=6), "upstream_timeout"),
+}
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+@every_model
+async def test_a_broken_stream_ends_in_an_error(impatient: Stage, model: str, fault: str) -> None:
+    """What was delivered is metered and signed into the books; the caller sees no end mark and no proof."""
+    impatient.fleet.reset()
+    scenario, code = BREAKS[fault]
+    impatient.simulator(model).enqueue(replace(scenario, text=TEXT, reasoning=""))
+    heard = await impatient.ask(request(model, stream=True))
+    *chunks, last = events(heard.raw)
+    assert (heard.status, last["error"]["code"]) == (200, code)
+    delivered = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert delivered
+    assert TEXT.startswith(delivered)
+    assert b"[DONE]" not in heard.raw
+    assert b"tee_signature" not in heard.raw
+    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
+    record = await impatient.record(heard)
+    assert (record.state, record.estimated) == ("settled", True)
+
+
+@every_model
+async def test_a_stream_without_its_end_is_not_taken_for_complete(stage: Stage, model: str) -> None:
+    """The last frame is missing: of OpenAI's shape that is the mark alone, the answer itself is whole."""
+    stage.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", omit_end_marker=True))
+    heard = await stage.ask(request(model, stream=True))
+    whole = stage.services.catalog.find(model).provider not in ("anthropic", "google")
+    if whole:
+        assert heard.message["content"] == TEXT
+        assert {claim.verdict for claim in heard.claims} == COMPLETE
+    else:
+        assert events(heard.raw)[-1]["error"]["code"] == "upstream_truncated"
+
+
+WHOLE_BREAKS = {
+    "cut": (Scenario(cut_after_bytes=100), 502, "upstream_truncated"),
+    "garbage": (Scenario(garbage_at=0), 502, "upstream_bad_response"),
+    "silence": (Scenario(first_byte_delay=SILENCE * 3), 504, "upstream_timeout"),
+    "stall": (Scenario(stall_after=0), 504, "upstream_timeout"),
+}
+
+
+@pytest.mark.parametrize("fault", WHOLE_BREAKS)
+@every_model
+async def test_a_broken_answer_is_an_error_that_costs_nothing(impatient: Stage, model: str, fault: str) -> None:
+    impatient.fleet.reset()
+    scenario, status, code = WHOLE_BREAKS[fault]
+    impatient.simulator(model).enqueue(*[replace(scenario, text=TEXT, reasoning="")] * 3)
+    heard = await impatient.ask(request(model, stream=False))
+    assert (heard.status, heard.error["code"]) == (status, code)
+    assert (await impatient.record(heard)).state == "released"
+
+
+@every_model
+async def test_a_stream_that_never_begins_is_a_plain_error(impatient: Stage, model: str) -> None:
+    impatient.fleet.reset()
+    impatient.simulator(model).enqueue(Scenario(stall_after=0))
+    heard = await impatient.ask(request(model, stream=True))
+    assert (heard.status, heard.error["code"]) == (504, "upstream_timeout")
+    assert heard.headers["Content-Type"].startswith("application/json")
