@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from nitro import golang
+from nitro.image.oci import pack
 from nitro.image.rootfs import COMMAND, ENVIRONMENT
 from nitro.inputs import ROOT
-from nitro.tree import Tree
+from nitro.tree import File, Tree
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -61,6 +62,21 @@ def buildah(tmp_path: Path, need: Callable[..., None]) -> Iterator[Buildah]:
     run = Buildah(tmp_path)
     yield run
     run("rm", "--all")
+
+
+@pytest.mark.slow
+@pytest.mark.needs("buildah")
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_the_archive_loads_in_both_forms(tmp_path: Path, buildah: Buildah, form: str) -> None:
+    tree = Tree()
+    tree.add("usr/bin/start", File(b"#!/bin/sh\n", 0o755))
+    image = pack(tree, name="gateway:test", command=["/usr/bin/start"], environment={"PATH": "/usr/bin"})
+    (tmp_path / "image.tar").write_bytes(image.archive)
+    container = buildah("from", f"{form}:{tmp_path}/image.tar")
+    assert Tree.read_from(Path(buildah("mount", container))).digest() == tree.digest()
+    assert buildah("inspect", "--format", "{{.OCIv1.Config.Cmd}}", container) == "[/usr/bin/start]"
+    if form == "oci-archive":
+        assert buildah("inspect", "--format", "{{.FromImageDigest}}", container) == image.digest
 
 
 @pytest.mark.slow
