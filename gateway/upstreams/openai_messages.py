@@ -63,9 +63,17 @@ def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: in
         copy = copy | {"tool_calls": [_tool_call(call) for call in copy["tool_calls"]]}
     elif "tool_calls" in copy:
         copy = {key: value for key, value in copy.items() if key != "tool_calls"}
-    if copy.get("refusal") is not None and not dialect.refusal_parts:
-        copy = {key: value for key, value in copy.items() if key != "refusal"}
+    if "refusal" in copy and not dialect.refusal_parts:
+        copy = _refusal_as_text(copy)
     return copy
+
+
+def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
+    """The message without the key ``refusal``, which few vendors know; what it said stands in for missing content."""
+    plain = {key: value for key, value in message.items() if key != "refusal"}
+    if message["refusal"] and not plain.get("content"):
+        plain["content"] = message["refusal"]
+    return plain
 
 
 def _parts(dialect: Dialect, chat: Chat, role: str, parts: list[dict[str, Any]], position: int) -> list[dict[str, Any]]:
