@@ -1,6 +1,6 @@
 """Why an answer ends, and how many there are."""
 
-from tests.conformance.cases.case import Case, answering
+from tests.conformance.cases.case import Case, answering, user
 
 COUNTING = "one two three four five six seven eight"
 OPENAI_REFUSAL = "I'm sorry, but I can't help with that."
@@ -42,6 +42,17 @@ CASES = (
             "anthropic": CLAUDE_REFUSAL,
         },
         finishes={"anthropic": "content_filter", "google": "content_filter"},
+    ),
+    Case(
+        name="a refusal in the history",
+        messages=(
+            user("How?"),
+            {"role": "assistant", "content": None, "refusal": "I will not say."},
+            user("Why not?"),
+        ),
+        scenario=answering("Because."),
+        texts=("Because.",),
+        arrives=("I will not say.",),
     ),
     Case(
         name="content filter",

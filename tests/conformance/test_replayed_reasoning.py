@@ -1,0 +1,103 @@
+"""Thoughts that belong to tool calls, sent back by careful clients and dropped by the others.
+
+The simulated vendors check every signature, and that it is where it has to be (facts/providers.md 3.8, 5.6).
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.conformance import outgoing
+from tests.conformance.cases.case import user
+from tests.conformance.cases.tools import TOOLS, result
+from tests.conformance.stage import Heard, Stage
+from tests.conformance.targets import CHAT_TARGETS, Target
+from tests.conformance.test_cases import check_proof
+from tools.simulators import Scenario, ToolCall
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STANDARD = ("role", "content", "tool_calls")
+THOUGHT = "I need the weather twice."
+QUESTION = user("Weather in Oslo and Rome?")
+CALLS = (ToolCall(name="weather", arguments={"city": "Oslo"}), ToolCall(name="weather", arguments={"city": "Rome"}))
+THINKING = [target for target in CHAT_TARGETS if target.model != "gpt-4.1"]
+
+
+def everything(message: dict[str, Any]) -> dict[str, Any]:
+    return message
+
+
+def standard_keys(message: dict[str, Any]) -> dict[str, Any]:
+    """The message as a client keeps it that knows nothing but OpenAI's keys."""
+    calls = [{key: call[key] for key in ("id", "type", "function")} for call in message["tool_calls"]]
+    return {key: message[key] for key in STANDARD} | {"tool_calls": calls}
+
+
+def reformatted(message: dict[str, Any]) -> dict[str, Any]:
+    """The same with its arguments written anew, as clients do that keep them as objects."""
+    kept = standard_keys(message)
+    for call in kept["tool_calls"]:
+        call["function"] = call["function"] | {"arguments": call["function"]["arguments"].replace(":", " : ")}
+    return kept
+
+
+async def ask(stage: Stage, target: Target, messages: list[dict[str, Any]], *, stream: bool) -> Heard:
+    request = {"model": target.model, "messages": messages, "stream": stream, "reasoning_effort": "medium"}
+    heard = await stage.ask({**request, "max_completion_tokens": 8000, **TOOLS})
+    assert heard.status == 200, heard.raw
+    check_proof(heard)
+    outgoing.check(target.provider, stage.received(target.model))
+    return heard
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("keep", [everything, standard_keys, reformatted])
+@pytest.mark.parametrize("redacted", [False, True], ids=["open", "redacted"])
+@pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
+async def test_two_rounds_of_calls(stage: Stage, target: Target, redacted: bool, keep: Any, stream: bool) -> None:
+    simulator = stage.simulator(target.model)
+    thinking = Scenario(reasoning=THOUGHT, redacted=redacted, tool_calls=CALLS)
+    simulator.enqueue(thinking, thinking, Scenario(text="4 and 17."))
+    messages = [QUESTION]
+    for _ in range(2):
+        message = (await ask(stage, target, messages, stream=stream)).message
+        messages += [keep(message), *(result(call["id"], "4 C") for call in message["tool_calls"])]
+    answer = await ask(stage, target, messages, stream=stream)
+    assert answer.message["content"] == "4 and 17."
+    check_replay(stage.received(target.model).json, target, rounds=2, kept=keep is everything)
+
+
+def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: bool) -> None:
+    """What the vendor got of its own thoughts."""
+    match target.provider:
+        case "anthropic":
+            turns = [turn["content"] for turn in body["messages"] if turn["role"] == "assistant"]
+            assert [turn[0]["type"] in ("thinking", "redacted_thinking") for turn in turns] == [True] * rounds
+        case "google":
+            turns = [turn["parts"] for turn in body["contents"] if turn["role"] == "model"]
+            signed = [turn[0].get("thoughtSignature", "") for turn in turns]
+            assert len(signed) == rounds
+            assert all(signed)
+            assert "skip_thought_signature_validator" not in signed
+        case "bytedance":
+            turns = [turn for turn in body["messages"] if turn["role"] == "assistant"]
+            assert [turn.get("reasoning_content") for turn in turns] == [THOUGHT if kept else None] * rounds
+        case _:
+            assert THOUGHT not in str(body)
+
+
+@pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
+async def test_calls_that_somebody_else_made(stage: Stage, target: Target) -> None:
+    """No thoughts are known of them: the request is made in the way that the vendor accepts without."""
+    stranger = {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "Elsewhere thought.",
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2VhbA==", "format": "other-v1", "index": 0}],
+        "tool_calls": [{"id": "x|1.fc:2", "type": "function", "function": {"name": "clock", "arguments": ""}}],
+    }
+    heard = await ask(stage, target, [QUESTION, stranger, result("x|1.fc:2", "12:00")], stream=False)
+    assert heard.message["content"] == "The tools answered: 12:00"
+    if target.provider != "bytedance":
+        assert "Elsewhere thought." not in str(stage.received(target.model).json)
