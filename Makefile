@@ -4,10 +4,11 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all test-local lint mypy format fuzz mutate clean
+.PHONY: help demo demo-check test test-all test-local lint mypy format clean \
+        image kernel eif pcrs measurements lock-debs run all contracts
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/synced ## Simulated upstreams and the gateway, with lines to copy, until Ctrl-C
 	@$(RUN) -m tools.demo
@@ -36,6 +37,30 @@ mypy: .venv/synced ## Types only
 format: .venv/synced ## Rewrite in the house format
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
+
+image: .venv/synced ## The enclave's image as a TAR
+	@$(RUN) -m nitro.image
+
+kernel: .venv/synced ## The enclave's kernel (minutes, once)
+	@nice $(RUN) -m nitro.kernel
+
+eif: kernel ## The enclave image file
+	@$(RUN) -m nitro.eif
+
+pcrs: eif ## Its measurements
+	@$(RUN) -m tools.eif pcrs build/enclave.eif
+
+measurements: .venv/synced ## Does the source still build to measurements.txt?
+	@$(RUN) -m nitro.measurements
+
+lock-debs: .venv/synced ## Renew nitro/debs.lock on purpose
+	@$(RUN) -m nitro.debs lock
+
+run all: image eif ## Image, EIF, launch in an enclave
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" nitro/run-enclave.sh build/enclave.eif
+
+contracts: ## Recompile the local chain's contracts (npm)
+	@cd tools/chain && npm ci --silent && node compile.mjs
 
 clean: ## Remove what was built and installed here
 	rm -rf .venv .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
