@@ -48,8 +48,9 @@ _START_SECONDS = 5.0
 class PaymentSettings:
     """What an operator tells of payments at run time; everything else is in the definitions.
 
-    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the store's file;
-    ``sink`` is the URL (http, https or file) of its sealed copy under ``journal_key``, 32 bytes.
+    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the embedded store's
+    file; ``store_url`` a PostgreSQL database instead of it, for several gateways with one payee. ``sink`` is the URL
+    (http, https or file) of the journal's sealed copy under ``journal_key``, 32 bytes.
     ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
     """
 
@@ -63,6 +64,7 @@ class PaymentSettings:
     price_key: str | None = field(default=None, repr=False)
     tee_id: str = ""
     testnets: bool = False
+    store_url: str | None = field(default=None, repr=False)
     sink: str | None = None
     journal_key: bytes | None = field(default=None, repr=False)
     headers: HeaderProvider | None = None
@@ -260,8 +262,14 @@ class X402Payments:
 
 
 async def _open_store(settings: PaymentSettings, session: aiohttp.ClientSession, definitions: Definitions) -> Store:
-    """The file, and behind it the sink that an earlier enclave may have left something in."""
-    store = await SqliteStore.open(settings.journal)
+    """The database or file, and behind it the sink that an earlier enclave may have left something in."""
+    store: Store
+    if settings.store_url is not None:
+        from gateway.billing.postgres_store import PostgresStore
+
+        store = await PostgresStore.open(settings.store_url)
+    else:
+        store = await SqliteStore.open(settings.journal)
     if settings.sink is None or settings.journal_key is None:
         return store
     sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key)

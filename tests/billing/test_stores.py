@@ -1,11 +1,12 @@
-"""The embedded store: atomic between requests, stores and processes; complete after a crash."""
+"""Both stores: atomic between requests, workers and processes; complete after a crash."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,35 +15,64 @@ import pytest
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.paid import X402Payment
+from gateway.billing.postgres_store import PostgresStore
 from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.store import Store, StoreUnavailableError
+from tests.billing import postgres
 from tests.billing.entries import PAYER, entry
+from tests.billing.till import bill, order, refusal, till
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
 
 
+Open = Callable[[], Awaitable[Store]]
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    if not postgres.installed():
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL's server is not installed")
+        pytest.skip("PostgreSQL's server is not installed")
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens one more worker's view of the same store."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore.open(tmp_path / "journal.db")
+    url = request.getfixturevalue("database")
+    await postgres.empty(url)
+    return lambda: PostgresStore.open(url, grace_seconds=-1.0)
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path / "journal.db")
+async def store(open_store: Open) -> AsyncIterator[Store]:
+    opened = await open_store()
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def twin(store: SqliteStore, tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Another worker on the same file."""
-    opened = await SqliteStore.open(tmp_path / "journal.db")
+async def twin(store: Store, open_store: Open) -> AsyncIterator[Store]:
+    """Another worker."""
+    opened = await open_store()
     yield opened
     await opened.close()
 
 
-def mine(store: SqliteStore, payment: Entry) -> Entry:
+def mine(store: Store, payment: Entry) -> Entry:
     return msgspec.structs.replace(payment, owner=store.owner)
 
 
-async def test_of_fifty_claims_in_two_workers_one_is_made(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_of_fifty_claims_in_two_workers_one_is_made(store: Store, twin: Store) -> None:
     payment = entry()
     outcomes = await asyncio.gather(
         *(each.claim(mine(each, payment), POLICY) for each in [store, twin] * 25), return_exceptions=True
@@ -51,12 +81,12 @@ async def test_of_fifty_claims_in_two_workers_one_is_made(store: SqliteStore, tw
     assert sum(isinstance(outcome, AlreadyClaimedError) for outcome in outcomes) == 49
 
 
-async def test_claims_of_one_payer_see_those_ahead(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_claims_of_one_payer_see_those_ahead(store: Store, twin: Store) -> None:
     claims = await asyncio.gather(*(each.claim(entry(cap=7), FUNDED) for each in [store, twin, store, twin, store]))
     assert sorted(claim.ahead for claim in claims) == [0, 7, 14, 21, 28]
 
 
-async def test_exposure_is_checked_in_the_claims_own_transaction(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_exposure_is_checked_in_the_claims_own_transaction(store: Store, twin: Store) -> None:
     outcomes = await asyncio.gather(
         *(each.claim(entry(), POLICY) for each in [store, twin] * 10), return_exceptions=True
     )
@@ -64,7 +94,7 @@ async def test_exposure_is_checked_in_the_claims_own_transaction(store: SqliteSt
     assert sum(isinstance(outcome, ExposureExceededError) for outcome in outcomes) == 18
 
 
-async def test_moves_are_checked_in_the_store(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_moves_are_checked_in_the_store(store: Store, twin: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)
     served = await twin.move(payment.key, State.VERIFIED, State.SERVING)
@@ -82,7 +112,7 @@ async def test_moves_are_checked_in_the_store(store: SqliteStore, twin: SqliteSt
         await store.move(b"\1" * 80, State.RELEASED)
 
 
-async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(store: SqliteStore) -> None:
+async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(store: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)
     await store.move(payment.key, State.RELEASED)
@@ -92,7 +122,7 @@ async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(s
         await store.claim(payment, POLICY)
 
 
-async def test_only_finished_payments_past_their_deadline_are_forgotten(store: SqliteStore) -> None:
+async def test_only_finished_payments_past_their_deadline_are_forgotten(store: Store) -> None:
     now = time.time()
     kept, forgotten, serving = entry(), entry(deadline=int(now) - 10), entry(deadline=int(now) - 10)
     for payment in (kept, forgotten, serving):
@@ -108,7 +138,7 @@ async def test_only_finished_payments_past_their_deadline_are_forgotten(store: S
     await store.claim(forgotten, FUNDED)
 
 
-async def test_the_living_keep_their_payments_until_the_deadline(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_the_living_keep_their_payments_until_the_deadline(store: Store, twin: Store) -> None:
     now = time.time()
     payment = mine(store, entry())
     await store.claim(payment, POLICY)
@@ -118,7 +148,7 @@ async def test_the_living_keep_their_payments_until_the_deadline(store: SqliteSt
     assert await twin.adopt(payment.deadline + 1) == []
 
 
-async def test_a_closed_workers_payments_are_adopted_once(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_a_closed_workers_payments_are_adopted_once(store: Store, twin: Store) -> None:
     payment = mine(twin, entry())
     await twin.claim(payment, POLICY)
     await twin.close()
@@ -136,11 +166,14 @@ import msgspec
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
+from gateway.billing.paid import X402Payment
+from gateway.billing.postgres_store import PostgresStore
 from gateway.billing.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 
 async def main():
-    store = await SqliteStore.open(Path(sys.argv[1]))
+    where = sys.argv[1]
+    store = await (PostgresStore.open(where) if "://" in where else SqliteStore.open(Path(where)))
     policy = ClaimPolicy(bundled().exposure, funds_known=True)
     for states in ((), (State.VERIFIED, State.SERVING), (State.VERIFIED, State.SERVING, State.SETTLING)):
         payment = msgspec.structs.replace(entry(), owner=store.owner)
@@ -153,17 +186,21 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_leaves_everything_that_it_was_told(store: SqliteStore, tmp_path: Path) -> None:
-    ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", KILLED, str(tmp_path / "journal.db")], cwd=REPOSITORY, check=False
-    )
+@pytest.fixture
+def where(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> str:
+    """The store's path or URL."""
+    return str(tmp_path / "journal.db") if isinstance(store, SqliteStore) else str(request.getfixturevalue("database"))
+
+
+async def test_a_killed_process_leaves_everything_that_it_was_told(store: Store, where: str) -> None:
+    ended = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", KILLED, where], cwd=REPOSITORY, check=False)
     assert ended.returncode == -9
     adopted = await store.adopt(time.time())
     assert sorted(each.state.value for each in adopted) == ["reserved", "serving", "settling"]
     assert {each.amount for each in adopted} == {None, 123}
 
 
-async def test_restored_payments_are_orphans_and_never_overwrite(store: SqliteStore) -> None:
+async def test_restored_payments_are_orphans_and_never_overwrite(store: Store) -> None:
     known, lost = entry(), entry(state=State.SETTLING, amount=9)
     await store.claim(known, POLICY)
     await store.restore([msgspec.structs.replace(known, state=State.FAILED), lost])
@@ -172,7 +209,7 @@ async def test_restored_payments_are_orphans_and_never_overwrite(store: SqliteSt
     assert (await store.move(known.key, State.VERIFIED)).state is State.VERIFIED
 
 
-async def test_credit_is_exact_and_used_up_once(store: SqliteStore, twin: SqliteStore) -> None:
+async def test_credit_is_exact_and_used_up_once(store: Store, twin: Store) -> None:
     await store.add_credit(PAYER, "usdc", 2**80)
     taken = await asyncio.gather(*(each.take_credit(PAYER, "usdc", 2**79) for each in [store, twin] * 3))
     assert sum(taken) == 2
@@ -180,22 +217,64 @@ async def test_credit_is_exact_and_used_up_once(store: SqliteStore, twin: Sqlite
     assert not await store.take_credit(PAYER, "opg", 1)
 
 
-async def test_one_failing_step_leaves_its_batch_alone(store: SqliteStore) -> None:
+async def test_one_failing_step_leaves_its_batch_alone(store: Store) -> None:
     payment = entry()
+    await store.claim(payment, POLICY)
     outcomes = await asyncio.gather(
-        store.claim(payment, POLICY),
+        store.claim(entry(), POLICY),
         store.move(b"\1" * 80, State.VERIFIED),
         store.move(payment.key, State.VERIFIED),
+        store.claim(payment, POLICY),
         return_exceptions=True,
     )
-    assert [type(outcome).__name__ for outcome in outcomes] == ["Claim", "LookupError", "Entry"]
+    expected = ["Claim", "LookupError", "Entry", "AlreadyClaimedError"]
+    assert [type(outcome).__name__ for outcome in outcomes] == expected
 
 
-async def test_a_journal_that_cannot_be_written_says_so(store: SqliteStore, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "journal.db") as db:
+async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    store = await SqliteStore.open(path)
+    with sqlite3.connect(path) as db:
         db.execute("DROP TABLE payments")
+    db.close()
     with pytest.raises(StoreUnavailableError):
         await store.claim(entry(), POLICY)
+    await store.close()
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailableError):
         await SqliteStore.open(tmp_path / "file" / "journal.db")
+    with pytest.raises(StoreUnavailableError):
+        await PostgresStore.open(f"postgresql://gateway:unused@/postgres?host={tmp_path}")
+
+
+async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(database: str) -> None:
+    await postgres.empty(database)
+    store, other = [await PostgresStore.open(database, grace_seconds=-1.0) for _ in range(2)]
+    await store.claim(mine(store, entry()), POLICY)
+    await postgres.run(database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    async with asyncio.timeout(10):
+        while await postgres.run(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") != 2:
+            await asyncio.sleep(0.05)
+    assert await other.adopt(time.time()) == []
+    for each in (store, other):
+        await each.close()
+
+
+async def test_two_gateways_with_one_payee_serve_a_payload_once(
+    chain: LocalChain, facilitator: LocalFacilitator, database: str, tmp_path: Path
+) -> None:
+    await postgres.empty(database)
+    async with (
+        till(chain, facilitator, tmp_path / "unused", store_url=database) as first,
+        till(chain, facilitator, tmp_path / "unused", store_url=database, payee=first.payee) as second,
+    ):
+        paid = await first.pay(await chain.wallet(usdc=10**6, approve=True), order())
+        outcomes = await asyncio.gather(
+            *(each.payments.admit(paid) for each in [first, second] * 25), return_exceptions=True
+        )
+        admitted = [outcome for outcome in outcomes if isinstance(outcome, X402Payment)]
+        assert len(admitted) == 1
+        await admitted[0].settle(bill())
+        assert await first.balance() == 1230
+        assert {(await refusal(each.payments, paid)).code for each in (first, second)} == {"payment_already_used"}
+    assert not (tmp_path / "unused").exists()

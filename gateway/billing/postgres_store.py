@@ -1,0 +1,254 @@
+"""The shared store: one PostgreSQL database for several gateways that take payments for one payee.
+
+Every transaction first takes an advisory lock on its payer, so that claims and moves of one payer follow one another
+while those of different payers do not wait. A worker holds an advisory lock of its own on a connection of its own;
+PostgreSQL lets go of it when that connection ends, which is how the others know that its payments are orphaned.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, Self
+
+import asyncpg  # type: ignore[import-untyped]
+import msgspec
+
+from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.journal import UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
+from gateway.billing.store import StoreUnavailableError
+from gateway.keccak import keccak256
+
+log = logging.getLogger(__name__)
+
+_OPEN = [state.value for state in UNFINISHED]
+_NOT_BEGUN = [State.RESERVED.value, State.VERIFIED.value, State.SERVING.value]
+_LOST = "lost"
+_COMMAND_SECONDS = 15.0
+_CONNECTIONS = 8
+
+_SCHEMA = """
+SELECT pg_advisory_xact_lock(7402402402);
+CREATE TABLE IF NOT EXISTS gateway_payments (
+    key bytea PRIMARY KEY, payer bytea NOT NULL, owner text NOT NULL, state text NOT NULL, deadline bigint NOT NULL,
+    updated double precision NOT NULL, entry bytea NOT NULL
+);
+CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
+CREATE INDEX IF NOT EXISTS gateway_payments_owner ON gateway_payments (owner, state);
+CREATE INDEX IF NOT EXISTS gateway_payments_deadline ON gateway_payments (deadline);
+CREATE TABLE IF NOT EXISTS gateway_payers (payer bytea PRIMARY KEY, settled numeric NOT NULL, debt numeric NOT NULL);
+CREATE TABLE IF NOT EXISTS gateway_credits (
+    payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
+);
+"""
+
+
+class PostgresStore:
+    """A Store in the database ``url``. A payment of a worker that is gone is adopted ``grace_seconds`` after its last
+    move, so that a worker which only lost a connection can take its lock again."""
+
+    def __init__(self, url: str, grace_seconds: float) -> None:
+        self.owner = secrets.token_hex(8)
+        self._url = url
+        self._grace = grace_seconds
+        self._pool: asyncpg.Pool
+        self._life: asyncpg.Connection
+        self._again: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str, grace_seconds: float = 15.0) -> Self:
+        """Makes the tables when there are none; raises StoreUnavailableError."""
+        store = cls(url, grace_seconds)
+        async with _translated():
+            store._pool = await asyncpg.create_pool(
+                url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+            )
+            async with store._pool.acquire() as db, db.transaction():
+                await db.execute(_SCHEMA)
+            await store._live()
+        return store
+
+    async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
+        async with self._transaction(entry.payer) as db:
+            earlier = await _find(db, entry.key)
+            rows = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", entry.payer, _OPEN
+            )
+            claimed = policy.admit(
+                entry,
+                None if earlier is None else earlier.state,
+                [decode_entry(row["entry"]) for row in rows],
+                await _standing(db, entry.payer),
+            )
+            await _write(db, entry)
+            return claimed
+
+    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
+        payer = key[28:48]
+        async with self._transaction(payer) as db:
+            entry = await _find(db, key)
+            if entry is None:
+                raise LookupError(f"no payment {key.hex()}")
+            for state in to:
+                entry = entry.moved(state, **changes)
+            await _write(db, entry)
+            before = await _standing(db, entry.payer)
+            if (after := before.after(entry)) != before:
+                await db.execute(
+                    "INSERT INTO gateway_payers VALUES ($1, $2, $3)"
+                    " ON CONFLICT (payer) DO UPDATE SET settled = $2, debt = $3",
+                    entry.payer,
+                    after.settled,
+                    after.debt,
+                )
+            return entry
+
+    async def adopt(self, now: float) -> list[Entry]:
+        async with self._transaction(None) as db:
+            rows = await db.fetch(
+                "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
+                _OPEN,
+                self.owner,
+                time.time() - self._grace,
+            )
+            gone = [row["owner"] for row in rows if await _is_gone(db, row["owner"])]
+            orphaned = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE", gone, _OPEN
+            )
+            adopted = [
+                msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
+                for row in orphaned
+            ]
+            for entry in adopted:
+                await _write(db, entry)
+            abandoned = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE owner = $1 AND deadline < $2 AND state = ANY($3)",
+                self.owner,
+                int(now),
+                _NOT_BEGUN,
+            )
+            known = {entry.key for entry in adopted}
+            return adopted + [entry for row in abandoned if (entry := decode_entry(row["entry"])).key not in known]
+
+    async def restore(self, entries: list[Entry]) -> None:
+        async with self._transaction(None) as db:
+            for entry in entries:
+                if await _find(db, entry.key) is None:
+                    await _write(db, msgspec.structs.replace(entry, owner=_LOST))
+
+    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
+        async with self._transaction(payer) as db:
+            await _add_credit(db, payer, asset, amount)
+
+    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
+        async with self._transaction(payer) as db:
+            credit = await db.fetchval(
+                "SELECT amount FROM gateway_credits WHERE payer = $1 AND asset = $2", payer, asset
+            )
+            if credit is None or credit < amount:
+                return False
+            await _add_credit(db, payer, asset, -amount)
+            return True
+
+    async def prune(self, before: float) -> int:
+        async with self._transaction(None) as db:
+            done = await db.execute(
+                "DELETE FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)", int(before), _OPEN
+            )
+            return int(done.rpartition(" ")[2])
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+        self._life.remove_termination_listener(self._lost)
+        await self._life.close()
+        await self._pool.close()
+
+    async def _live(self) -> None:
+        """Take this worker's lock on a connection that does nothing else."""
+        self._life = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
+        await self._life.execute("SELECT pg_advisory_lock($1)", _lock_of(self.owner.encode()))
+        self._life.add_termination_listener(self._lost)
+
+    def _lost(self, _connection: object) -> None:
+        if not self._closed:
+            self._again = asyncio.create_task(self._live_again())
+
+    async def _live_again(self) -> None:
+        while True:
+            try:
+                await self._live()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                log.exception("journal database lost")
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    @asynccontextmanager
+    async def _transaction(self, payer: bytes | None) -> AsyncIterator[Any]:
+        """A transaction, alone with its payer."""
+        if self._closed:
+            raise StoreUnavailableError("the journal is closed")
+        async with _translated(), self._pool.acquire() as db, db.transaction():
+            if payer is not None:
+                await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+            yield db
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailableError(f"journal database: {type(error).__name__}") from error
+
+
+def _lock_of(name: bytes) -> int:
+    """The 64-bit number of an advisory lock."""
+    return int.from_bytes(keccak256(name)[:8], "big", signed=True)
+
+
+async def _is_gone(db: Any, owner: str) -> bool:
+    """Whether nobody holds the lock of a worker; the lock taken to see that ends with the transaction."""
+    return bool(await db.fetchval("SELECT pg_try_advisory_xact_lock($1)", _lock_of(owner.encode())))
+
+
+async def _find(db: Any, key: bytes) -> Entry | None:
+    row = await db.fetchrow("SELECT entry FROM gateway_payments WHERE key = $1 FOR UPDATE", key)
+    return None if row is None else decode_entry(row["entry"])
+
+
+async def _write(db: Any, entry: Entry) -> None:
+    await db.execute(
+        "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO UPDATE"
+        " SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7",
+        entry.key,
+        entry.payer,
+        entry.owner,
+        entry.state.value,
+        min(entry.deadline, 2**62),
+        entry.updated,
+        encode_entry(entry),
+    )
+
+
+async def _standing(db: Any, payer: bytes) -> Standing:
+    row = await db.fetchrow("SELECT settled, debt FROM gateway_payers WHERE payer = $1", payer)
+    return Standing() if row is None else Standing(row["settled"], row["debt"])
+
+
+async def _add_credit(db: Any, payer: bytes, asset: str, amount: int) -> None:
+    await db.execute(
+        "INSERT INTO gateway_credits VALUES ($1, $2, $3)"
+        " ON CONFLICT (payer, asset) DO UPDATE SET amount = gateway_credits.amount + $3",
+        payer,
+        asset,
+        Decimal(amount),
+    )
