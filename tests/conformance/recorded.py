@@ -1,4 +1,4 @@
-"""What a recorded OpenAI-shaped exchange says, read by other code than the gateway's."""
+"""Recorded exchanges, and what an OpenAI-shaped one says, read by other code than the gateway's."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,13 +10,18 @@ TRANSCRIPTS = Path(__file__).parent.parent.parent.parent / "shared" / "transcrip
 
 @dataclass
 class Recorded:
-    """The answer of one recording. ``usage`` is prompt, cached, completion (reasoning inside) and reasoning."""
+    """The answer of one recording. ``usage`` is prompt, cached, completion (reasoning inside) and reasoning.
+
+    ``seals`` are signatures and sealed thoughts in the order of the answer, ``images`` its pictures as data: URIs.
+    """
 
     content: str = ""
     reasoning: str = ""
     calls: list[dict[str, str]] = field(default_factory=list)
     finish: str | None = None
     usage: tuple[int, int, int, int] | None = None
+    seals: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
 
 
 def recordings(provider: str, *, errors: bool) -> list[str]:
