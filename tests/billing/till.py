@@ -190,9 +190,13 @@ async def till(
     definitions: Definitions | None = None,
     payee: str | None = None,
     rpc: bool = True,
+    drain: float = 3.0,
     **settings: Any,
 ) -> AsyncIterator[Till]:
-    """Open for as long as the context lasts; ``rpc`` says whether the gateway may read the chain."""
+    """Open for as long as the context lasts, and ``drain`` seconds to settle what is under way then.
+
+    ``rpc`` says whether the gateway may read the chain.
+    """
     payee = payee or Wallet().address
     async with price_source() as price_url:
         fields: dict[str, Any] = {
@@ -209,4 +213,4 @@ async def till(
         try:
             yield Till(chain, facilitator, payments, payee, made)
         finally:
-            await payments.close(3)
+            await payments.close(drain)
