@@ -1,8 +1,7 @@
 """One admitted payment: charged for what its answer cost, or given back (facts/x402.md 1.10.9-1.10.11)."""
 
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -10,11 +9,11 @@ from typing import Any
 
 from gateway.billing.definitions import Definitions
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import Entry, IllegalMoveError, State
 from gateway.billing.payment import Bill, Order, Receipt
 from gateway.billing.pricing import atomic
 from gateway.billing.receipt import PRIVATE, receipt, response, withheld
-from gateway.billing.refusals import unavailable
+from gateway.billing.refusals import closed_already, unavailable
 from gateway.billing.settlement import Settlements
 from gateway.billing.store import Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
@@ -25,13 +24,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every payment needs to be brought to its end. ``tee_id`` names this enclave in settlement data."""
+    """What every payment needs to be brought to its end.
+
+    ``tee_id`` names this enclave in settlement data. ``clock`` is Unix time, that deadlines are held against.
+    """
 
     definitions: Definitions
     store: Store
     settlements: Settlements
     facilitator: Facilitator
     tee_id: str
+    clock: Callable[[], float]
 
 
 class X402Payment:
@@ -55,7 +58,9 @@ class X402Payment:
         """None once paid: the payer's deadline has then served its purpose."""
         if self._entry.state is State.SETTLED:
             return None
-        return max(0.0, self._entry.deadline - time.time() - self._desk.definitions.deadlines.settle_margin_seconds)
+        return max(
+            0.0, self._entry.deadline - self._desk.clock() - self._desk.definitions.deadlines.settle_margin_seconds
+        )
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -79,6 +84,9 @@ class X402Payment:
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
             raise unavailable(f"The payment cannot be recorded: {error}") from None
+        except IllegalMoveError as error:
+            log.exception("payment closed before its answer", extra={"payment": self._entry.id})
+            raise closed_already(error.origin) from None
         if entry.state is State.FAILED:
             raise withheld(entry)
         return receipt(entry, bill.cost_usd)

@@ -66,6 +66,18 @@ def unavailable(message: str) -> GatewayError:
     )
 
 
+def closed_already(state: State) -> GatewayError:
+    """402 without an offer, for an answer that outlived its payment's deadline: withheld, and not charged."""
+    return GatewayError(
+        f"The payment was closed before the answer was complete ({state.value}); the answer is withheld.",
+        status=402,
+        type="payment_error",
+        code="payment_closed",
+        should_retry=False,
+        headers=dict(NO_STORE),
+    )
+
+
 def outcome_unknown() -> GatewayError:
     """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was."""
     return GatewayError(

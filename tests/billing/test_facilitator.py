@@ -1,0 +1,184 @@
+"""The facilitator's answers, one by one, from a scripted server (facts/x402.md 1.5, 2.3)."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
+from gateway.billing.outcome import Refused, Settled, Unknown
+from tests.billing.till import quick
+
+REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
+SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "payer": "0x1", "amount": "7"}
+
+
+class Double:
+    """Answers by path; the last answer of a path is repeated."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[int, Any]]] = {}
+        self.requests: list[tuple[str, Mapping[str, str], Any]] = []
+
+    def answer(self, path: str, *answers: tuple[int, Any]) -> None:
+        self.answers[path] = list(answers)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.requests.append((request.path, request.headers.copy(), body))
+        answers = self.answers[request.path]
+        status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, bytes):
+            return web.Response(status=status, body=answer)
+        return web.json_response(answer, status=status)
+
+
+@pytest.fixture
+def double() -> Double:
+    return Double()
+
+
+@pytest.fixture
+async def server(double: Double) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", double.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def facilitator(server: str, session: aiohttp.ClientSession) -> Facilitator:
+    return Facilitator(session, server + "/", quick())
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "outcome"),
+    [
+        (200, SUCCESS, Settled("0xab", 7)),
+        (200, {"success": True, "transaction": "0xab", "network": "eip155:8453"}, Settled("0xab", None)),
+        (200, SUCCESS | {"network": "eip155:84532"}, Unknown("settle answered for eip155:84532", "0xab")),
+        (500, SUCCESS, Unknown("settle answered 500")),
+        (200, {"success": False, "errorReason": "transaction_failed"}, Refused("transaction_failed")),
+        (
+            402,
+            {"success": False, "errorReason": "a", "errorMessage": "b", "transaction": "0xcd"},
+            Refused("a", "b", "0xcd"),
+        ),
+        (
+            200,
+            {"success": False, "errorReason": "settlement_pending", "transaction": "0xcd"},
+            Unknown("settlement_pending", "0xcd"),
+        ),
+        (200, {"success": False, "errorReason": "unexpected_settle_error"}, Unknown("unexpected_settle_error")),
+        (400, {"error": "missing"}, Unknown("settle answered 400")),
+        (401, {}, Unknown("settle answered 401")),
+        (429, {"error": "slow down"}, Unknown("settle answered 429")),
+        (500, {"error": "boom"}, Unknown("settle answered 500")),
+        (200, b"", Unknown("settle answered 200")),
+        (200, b"\xff\xfe", Unknown("settle answered 200")),
+        (200, {"success": "yes"}, Unknown("settle answered 200")),
+        (202, {"settlementJob": None}, Unknown("settle answered 202")),
+        (301, {}, Unknown("settle answered 301")),
+        (200, b"x" * (1 << 21), Unknown("an answer of more than 1048576 bytes")),
+    ],
+)
+async def test_settlements_are_settled_refused_or_unknown(
+    facilitator: Facilitator, double: Double, status: int, answer: Any, outcome: object
+) -> None:
+    double.answer("/settle", (status, answer))
+    assert await facilitator.settle({"p": 1}, REQUIREMENTS, {}) == outcome
+    assert double.requests[0][2] == {
+        "x402Version": 2,
+        "paymentPayload": {"p": 1},
+        "paymentRequirements": REQUIREMENTS,
+    }
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        ({"status": "succeeded", "result": SUCCESS}, Settled("0xab", 7)),
+        ({"status": "succeeded", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
+        ({"status": "failed"}, Unknown("the settlement job failed without a result")),
+        ({"status": "failed", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
+    ],
+)
+async def test_jobs_are_polled_to_their_result(
+    facilitator: Facilitator, double: Double, wrap: bool, end: dict[str, Any], outcome: object
+) -> None:
+    def job(**fields: Any) -> Any:
+        made = {"jobId": "payment-1", "queue": "q", **fields}
+        return {"paymentJob": made} if wrap else made
+
+    double.answer("/settle", (202, {"paymentJob": {"jobId": "payment-1", "status": "queued"}}))
+    double.answer("/settle/payment-1", (200, job(status="queued")), (200, job(status="processing")), (200, job(**end)))
+    assert await facilitator.settle({}, REQUIREMENTS, {"total_tokens": 3}) == outcome
+    assert "usageMetadata" not in double.requests[0][2]
+    await facilitator.settle({}, REQUIREMENTS, {"total_tokens": 3})
+    sent = [body for path, _, body in double.requests if path == "/settle"]
+    assert sent[1]["usageMetadata"] == {"total_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("answers", "valid", "calls"),
+    [
+        ([(200, {"isValid": True, "payer": "0x1"})], True, 1),
+        ([(200, {"isValid": False, "invalidReason": "r"})], False, 1),
+        ([(400, {"isValid": False, "invalidReason": "r"})], False, 1),
+        ([(500, {"error": "x"}), (200, {"isValid": True})], True, 2),
+        ([(500, {"isValid": True}), (200, {"isValid": True})], True, 2),
+        ([(500, {"error": "x"})], None, 2),
+        ([(200, {"isValid": 1})], None, 2),
+        ([(302, {})], None, 2),
+    ],
+)
+async def test_verdicts(
+    facilitator: Facilitator, double: Double, answers: list[tuple[int, Any]], valid: bool | None, calls: int
+) -> None:
+    double.answer("/verify", *answers)
+    if valid is None:
+        with pytest.raises(FacilitatorUnavailableError):
+            await facilitator.verify({}, REQUIREMENTS)
+    else:
+        assert (await facilitator.verify({}, REQUIREMENTS)).is_valid is valid
+    assert len(double.requests) == calls
+
+
+async def test_a_hosted_facilitator_gets_headers_for_every_call(
+    server: str, session: aiohttp.ClientSession, double: Double
+) -> None:
+    async def headers(method: str, path: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {method} {path}"}
+
+    double.answer("/settle", (200, SUCCESS))
+    await Facilitator(session, server, quick(), headers).settle({}, REQUIREMENTS, {})
+    assert double.requests[0][1]["Authorization"] == "Bearer POST /settle"
+
+
+async def test_a_facilitator_without_settlement_data_is_asked_once(facilitator: Facilitator, double: Double) -> None:
+    double.answer("/settle_data", (500, {}), (404, {}))
+    with pytest.raises(FacilitatorUnavailableError):
+        await facilitator.settle_data("batch", {"input_hash": "0x"})
+    for _ in range(3):
+        await facilitator.settle_data("batch", {"input_hash": "0x"})
+    assert len(double.requests) == 2
+
+
+async def test_nobody_listening_is_unknown_or_unavailable(session: aiohttp.ClientSession) -> None:
+    nowhere = Facilitator(session, "http://127.0.0.1:9", quick())
+    assert isinstance(await nowhere.settle({}, REQUIREMENTS, {}), Unknown)
+    for call in (nowhere.supported(), nowhere.verify({}, REQUIREMENTS)):
+        with pytest.raises(FacilitatorUnavailableError):
+            await call
