@@ -15,6 +15,8 @@ from gateway.openai_api.usage import Usage
 
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _PER_MILLION = -6
+_PICTURE_TOKENS = 2520
+"""The largest picture that is charged by tokens, at 4K (facts/providers.md 10.3)."""
 
 Priced = TypeVar("Priced")
 
@@ -90,7 +92,10 @@ def affordable_output(
         if fixed > usd:
             return -1
         dearest = per_token * choices * _output_bound(model, None)
-        return None if fixed + dearest <= usd else int((usd - fixed) // (per_token * choices))
+        if fixed + dearest <= usd:
+            return None
+        affordable = int((usd - fixed) // (per_token * choices))
+        return affordable if affordable >= _output_floor(model) else -1
 
 
 def atomic(cost_usd: Decimal, usd_per_token: Decimal, decimals: int) -> int:
@@ -196,4 +201,9 @@ def _dearest_output(rates: Rates) -> Decimal:
 def _output_bound(model: Model, output_tokens: int | None) -> int:
     """Output tokens per choice: the request's limit within the model's, which is its context if it has no other."""
     limit = model.max_output_tokens or model.context_length or 0
-    return limit if output_tokens is None else min(limit, output_tokens)
+    return limit if output_tokens is None else max(_output_floor(model), min(limit, output_tokens))
+
+
+def _output_floor(model: Model) -> int:
+    """A picture comes whole, whatever output limit was asked for."""
+    return _PICTURE_TOKENS if "image" in model.outputs else 0

@@ -251,7 +251,7 @@ def test_the_worst_case_crosses_into_long_context_with_the_prompt() -> None:
         ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4), "0.0378"),
         ("gemini-2.5-flash", ANY_TERMS, "0.0063"),
         ("gemini-3.8-flash", PLAIN, "0.009"),
-        ("gemini-2.5-flash-image", PLAIN, "0.0303"),
+        ("gemini-2.5-flash-image", PLAIN, "0.0759"),
         ("grok-2-image", PLAIN, "0.14"),
     ],
 )
@@ -381,3 +381,10 @@ def test_the_affordable_output_is_the_largest(priced: Model, prompt: int, choice
 def test_one_rounding_upwards(cost_usd: Decimal, rate: Decimal, decimals: int) -> None:
     exact = Fraction(cost_usd) / Fraction(rate) * 10**decimals
     assert 0 <= atomic(cost_usd, rate, decimals) - exact < 1
+
+
+def test_a_picture_by_tokens_is_quoted_whole_whatever_the_output_limit() -> None:
+    pictures = model("gemini-3.1-flash-image")
+    charged = usd("gemini-3.1-flash-image", prompt_tokens=5, completion_tokens=2520, image_tokens=2520)
+    assert worst_case(pictures, 5, 100, 1, 1) >= charged
+    assert affordable_output(pictures, 5, Decimal("0.10"), 1, 1) == -1
