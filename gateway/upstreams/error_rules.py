@@ -124,8 +124,10 @@ def _number(text: str | None) -> float | None:
     return number if number is None or 0 <= number < 86_400 * 366 else None
 
 
+# Vendors repeat what the caller wrote, so this must stay linear in any text.
 _ACCOUNT = re.compile(
-    r"\s*(?:in|for|on)?\s*(?:organization|project|team)\s+\S*(?:org-|proj_|team)?[\w-]+", re.IGNORECASE
+    r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\w-]",
+    re.IGNORECASE,
 )
 
 

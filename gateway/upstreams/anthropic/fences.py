@@ -5,7 +5,7 @@ from typing import Literal
 
 _OPENING = re.compile(r"\s*```(?:json)?[ \t]*\r?\n", re.IGNORECASE)
 _MAY_OPEN = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json)?[ \t]*\r?)", re.IGNORECASE)
-_CLOSING = re.compile(r"\s*\n[ \t]*```")
+_CLOSING = re.compile(r"\n[ \t]*```")
 
 State = Literal["start", "plain", "fenced", "closed"]
 
@@ -45,7 +45,7 @@ class FenceStripper:
     def _inside(self) -> str:
         if closing := _CLOSING.search(self._held):
             self._state = "closed"
-            return self._held[: closing.start()]
+            return self._held[: closing.start()].rstrip()
         cut = len(self._held.rstrip(" \t\r\n`"))
         shown, self._held = self._held[:cut], self._held[cut:]
         return shown

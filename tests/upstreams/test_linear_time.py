@@ -1,0 +1,78 @@
+"""Text that callers and models choose is read in linear time: one event loop serves everybody."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gateway.upstreams.anthropic.fences import FenceStripper
+from gateway.upstreams.anthropic.partial_json import completion
+from gateway.upstreams.error_rules import public_message
+from gateway.upstreams.sse import SSEReader
+from gateway.upstreams.think_tags import ThinkTags
+
+SIZE = 200_000
+
+
+def unfence(text: str) -> None:
+    stripper = FenceStripper()
+    stripper.feed("```json\n{")
+    stripper.feed(text)
+    stripper.feed("x")
+    stripper.finish()
+
+
+def open_fence(text: str) -> None:
+    stripper = FenceStripper()
+    stripper.feed(text)
+    stripper.finish()
+
+
+def split_thoughts(text: str) -> None:
+    tags = ThinkTags()
+    list(tags.feed("<think>" + text))
+    list(tags.finish())
+
+
+def read_events(text: str) -> None:
+    reader = SSEReader()
+    reader.feed(text.encode())
+    reader.close()
+
+
+def complete(text: str) -> None:
+    completion('{"a":"' + text)
+
+
+READERS = [public_message, unfence, open_fence, split_thoughts, read_events, complete]
+PATTERNS = [
+    " ",
+    "\n",
+    "\t \n",
+    "\n ",
+    "`",
+    "\n``",
+    "```\n",
+    "team ",
+    "in organization ",
+    "for\n",
+    "a.",
+    "</think",
+    "<",
+    "\\",
+    '\\"',
+    "\\u",
+    "\\ud83d",
+    "{[",
+    "data: x\n",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_long_repetitions(read: Callable[[str], object], pattern: str) -> None:
+    text = (pattern * (SIZE // len(pattern)))[:SIZE]
+    started = time.process_time()
+    read(text)
+    read("x" + text + "y")
+    assert time.process_time() - started < 1.0
