@@ -1,0 +1,116 @@
+"""Chats for the OpenAI-shaped adapter, and the vendor SDK's own idea of a request."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from openai.types.chat import (
+    ChatCompletionAssistantMessageParam,
+    ChatCompletionContentPartParam,
+    ChatCompletionContentPartRefusalParam,
+    ChatCompletionCustomToolParam,
+    ChatCompletionDeveloperMessageParam,
+    ChatCompletionFunctionToolParam,
+    ChatCompletionMessageParam,
+    ChatCompletionSystemMessageParam,
+    ChatCompletionToolMessageParam,
+    ChatCompletionUserMessageParam,
+)
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
+from pydantic import TypeAdapter
+
+from gateway.catalog import bundled
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.dialects import MODELARK, NOUS, OPENAI, XAI
+from gateway.upstreams.openai import OpenAIAdapter
+from gateway.upstreams.sse import SSEReader
+
+HI: dict[str, Any] = {"role": "user", "content": "Hi"}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+}
+DIALECTS = {"openai": OPENAI, "xai": XAI, "bytedance": MODELARK, "nous": NOUS}
+MODELS = [m.id for m in bundled().models.values() if m.provider in DIALECTS and m.endpoint == "chat"]
+
+# What these vendors take beyond OpenAI's own parameters (facts/providers.md 7.2, 8).
+_VENDOR_EXTRAS = {"bytedance": {"top_k", "repetition_penalty", "thinking"}, "nous": {"top_k", "repetition_penalty"}}
+_MESSAGES: dict[str, Any] = {
+    "system": ChatCompletionSystemMessageParam,
+    "developer": ChatCompletionDeveloperMessageParam,
+    "user": ChatCompletionUserMessageParam,
+    "assistant": ChatCompletionAssistantMessageParam,
+    "tool": ChatCompletionToolMessageParam,
+}
+_PARTS: dict[str, Any] = {"refusal": ChatCompletionContentPartRefusalParam, "video_url": dict}
+_TOOLS: dict[str, Any] = {"function": ChatCompletionFunctionToolParam, "custom": ChatCompletionCustomToolParam}
+
+
+def chat(model: str = "gpt-4.1", *, output_limit: int | None = None, **parameters: Any) -> Chat:
+    body = {"model": model, "messages": [HI], **parameters}
+    return Chat(body, parse_chat(body), bundled().find(model), output_limit)
+
+
+def adapter(bound: Chat) -> OpenAIAdapter:
+    return OpenAIAdapter(DIALECTS[bound.model.provider])
+
+
+def sent(bound: Chat) -> dict[str, Any]:
+    """The outgoing body; what OpenAI's SDK types do not describe fails."""
+    body: dict[str, Any] = msgspec.json.decode(adapter(bound).request(bound).body)
+    check_with_sdk(body, bound.model.provider)
+    return body
+
+
+def dropped(bound: Chat) -> tuple[str, ...]:
+    return adapter(bound).request(bound).dropped
+
+
+def streamed(bound: Chat, data: bytes, pieces: int | None = None) -> list[Delta]:
+    """The deltas of an event stream that comes whole, or in pieces of so many bytes."""
+    reader, decoder = SSEReader(), adapter(bound).decoder(bound)
+    size = pieces or max(len(data), 1)
+    deltas: list[Delta] = []
+    for place in range(0, len(data), size):
+        for event in reader.feed(data[place : place + size]):
+            deltas += decoder.feed(event)
+    for event in reader.close():
+        deltas += decoder.feed(event)
+    return [*deltas, *decoder.finish()]
+
+
+def put_together(deltas: Iterable[Delta]) -> Assembler:
+    assembler = Assembler()
+    assembler.extend(deltas)
+    return assembler
+
+
+def check_with_sdk(body: dict[str, Any], provider: str = "openai") -> None:
+    """``body`` is what the SDK's types describe; for OpenAI itself it also holds nothing that they do not know."""
+    form = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
+    unknown = body.keys() - get_type_hints(form).keys() - _VENDOR_EXTRAS.get(provider, set())
+    assert not unknown, unknown
+    _adapter(form).validate_python(body)
+    for message in body["messages"]:
+        _adapter(ChatCompletionMessageParam).validate_python(message)
+        if provider == "openai":
+            assert message.keys() <= get_type_hints(_MESSAGES[message["role"]]).keys()
+        if isinstance(message.get("content"), list):
+            for part in message["content"]:
+                _adapter(_PARTS.get(part["type"], ChatCompletionContentPartParam)).validate_python(part)
+                assert part.keys() == {"type", part["type"]}
+    for tool in body.get("tools", ()):
+        _adapter(_TOOLS[tool["type"]]).validate_python(tool)
+        assert tool.keys() == {"type", tool["type"]}
+
+
+@cache
+def _adapter(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form)

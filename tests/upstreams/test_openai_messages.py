@@ -1,0 +1,174 @@
+"""Messages and tools as the OpenAI-shaped vendors take them (facts/providers.md 2.3, 6.2, 7.2)."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from tests.upstreams.openai_chats import HI, TOOL, adapter, chat, sent
+
+VENDORS = ["gpt-4.1", "grok-4.3", "seed-1.6", "hermes-4-70b"]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+PDF = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
+VIDEO = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
+TEXT = {"type": "text", "text": "What is this?"}
+
+
+def first(model: str, message: dict[str, Any]) -> dict[str, Any]:
+    """The first message as it goes upstream."""
+    found: dict[str, Any] = sent(chat(model, messages=[message]))["messages"][0]
+    return found
+
+
+def refusal(model: str, **parameters: Any) -> tuple[str | None, str | None]:
+    bound = chat(model, **parameters)
+    with pytest.raises(GatewayError) as caught:
+        adapter(bound).request(bound)
+    assert caught.value.status == 400
+    return caught.value.param, caught.value.code
+
+
+@pytest.mark.parametrize("model", VENDORS)
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "system", "content": "Be short."},
+        {"role": "system", "content": [{"type": "text", "text": "Be short."}]},
+        HI,
+        {"role": "user", "content": [TEXT, {"type": "text", "text": ""}]},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "4 C"},
+    ],
+)
+def test_what_all_take_travels_unchanged(model: str, message: dict[str, Any]) -> None:
+    assert first(model, message) == message
+
+
+@pytest.mark.parametrize(("model", "role"), [("gpt-4.1", "developer"), *((model, "system") for model in VENDORS[1:])])
+def test_developer(model: str, role: str) -> None:
+    assert first(model, {"role": "developer", "content": "Be short."}) == {"role": role, "content": "Be short."}
+
+
+@pytest.mark.parametrize(("model", "named"), [("gpt-4.1", True), ("grok-4.3", False), ("seed-1.6", True)])
+def test_names(model: str, named: bool) -> None:
+    assert ("name" in first(model, HI | {"name": "ann"})) is named
+
+
+@pytest.mark.parametrize("model", VENDORS)
+def test_what_other_vendors_left_in_the_history_is_taken_out(model: str) -> None:
+    clean = {"role": "assistant", "content": "Hello", "tool_calls": [CALL]}
+    carried = {
+        "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+        "reasoning": "hm",
+        "thinking_blocks": [{}],
+        "images": ["data:"],
+        "cache_control": {"type": "ephemeral"},
+        "annotations": [],
+        "audio": {"id": "a"},
+    }
+    call = CALL | {"extra_content": {"google": {}}, "thought_signature": "s"}
+    message = clean | carried | {"tool_calls": [call]}
+    before = copy.deepcopy(message)
+    assert first(model, message) == clean
+    assert message == before
+
+
+@pytest.mark.parametrize(("model", "replayed"), [("gpt-4.1", False), ("grok-4.3", False), ("seed-1.6", True)])
+def test_modelark_takes_its_own_thoughts_back(model: str, replayed: bool) -> None:
+    own = {"reasoning_content": "hm", "encrypted_content": "e"}
+    message = {"role": "assistant", "content": "Hello"}
+    assert first(model, message | own) == (message | own if replayed else message)
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
+    assert first("gpt-4.1", {"role": "assistant", "content": "x", "tool_calls": empty}) == {
+        "role": "assistant",
+        "content": "x",
+    }
+
+
+@pytest.mark.parametrize(("model", "kept"), [("gpt-4.1", True), ("grok-4.3", False)])
+def test_refusals(model: str, kept: bool) -> None:
+    told = first(model, {"role": "assistant", "content": None, "refusal": "no"})
+    assert ("refusal" in told) is kept
+    [part] = first(model, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]})["content"]
+    assert part == ({"type": "refusal", "refusal": "no"} if kept else {"type": "text", "text": "no"})
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("gpt-4.1", PICTURE),
+        ("gpt-4.1", PDF),
+        ("o4-mini", PICTURE),
+        ("grok-4", PICTURE),
+        ("seed-1.6", PICTURE),
+        ("seed-1.6", VIDEO),
+        ("seed-2.0-lite", AUDIO),
+    ],
+)
+def test_parts_that_the_model_reads(model: str, part: dict[str, Any]) -> None:
+    content = [TEXT, part]
+    assert first(model, {"role": "user", "content": content})["content"] == content
+    marked = part | {"cache_control": {"type": "ephemeral"}}
+    assert first(model, {"role": "user", "content": [TEXT, marked]})["content"] == content
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("gpt-4.1", AUDIO),
+        ("gpt-4.1", VIDEO),
+        ("grok-3", PICTURE),
+        ("grok-2", PICTURE),
+        ("grok-4", PDF),
+        ("grok-4", AUDIO),
+        ("seed-1.6", AUDIO),
+        ("seed-1.6", PDF),
+        ("hermes-4-70b", PICTURE),
+        ("hermes-4-70b", PDF),
+    ],
+)
+def test_parts_that_the_model_cannot_read(model: str, part: dict[str, Any]) -> None:
+    messages = [HI, {"role": "user", "content": [TEXT, part]}]
+    assert refusal(model, messages=messages) == ("messages[1].content[1].type", "unsupported_value")
+
+
+def test_pictures_in_tool_results() -> None:
+    message = {"role": "tool", "tool_call_id": "call_1", "content": [PICTURE]}
+    assert refusal("gpt-4.1", messages=[message]) == ("messages[0].content[0].type", "unsupported_value")
+
+
+@pytest.mark.parametrize(("model", "strict"), [("gpt-4.1", True), ("grok-4.3", False), ("hermes-4-70b", False)])
+def test_tools(model: str, strict: bool) -> None:
+    full = {"name": "weather", "description": "Tells it", "parameters": {"type": "object"}, "strict": True}
+    [tool] = sent(chat(model, tools=[{"type": "function", "function": full, "cache_control": {}}]))["tools"]
+    assert tool["function"] == {key: value for key, value in full.items() if strict or key != "strict"}
+
+
+def test_tools_without_parameters_stay_without() -> None:
+    function = {"name": "f", "description": None, "parameters": None, "strict": None}
+    assert sent(chat(tools=[{"type": "function", "function": function}]))["tools"] == [
+        {"type": "function", "function": {"name": "f"}}
+    ]
+    assert "tools" not in sent(chat(tools=[]))
+
+
+@pytest.mark.parametrize("model", VENDORS)
+def test_custom_tools(model: str) -> None:
+    tool = {"type": "custom", "custom": {"name": "shell"}}
+    if model == "gpt-4.1":
+        assert sent(chat(model, tools=[TOOL, tool]))["tools"][1] == tool
+    else:
+        assert refusal(model, tools=[TOOL, tool]) == ("tools[1].type", "unsupported_value")
+
+
+def test_custom_calls_in_the_history() -> None:
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call | {"extra_content": {}}]}
+    assert first("gpt-4.1", message)["tool_calls"] == [call]
