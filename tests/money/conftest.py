@@ -1,0 +1,77 @@
+"""One chain for the whole folder; each test brings wallets, a payee, a facilitator and a journal of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+import gateway.billing.definitions
+from gateway.upstreams.transport import Limits
+from tests.billing.till import quick
+from tests.money.paid_gateway import PaidGateway, environment
+from tests.running import FAST, StartGateway
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+from tools.demo.price_source import PriceSource
+from tools.simulators.fleet import Fleet
+
+
+class OpenShop(Protocol):
+    async def __call__(
+        self, *, payee: str | None = None, journal: Path | None = None, limits: Limits = FAST, **variables: str
+    ) -> PaidGateway:
+        """A gateway with payments required; ``variables`` are its environment's, empty ones are left out."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def chain() -> Iterator[LocalChain]:
+    with LocalChain() as chain:
+        yield chain
+
+
+@pytest.fixture
+async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
+    async with LocalFacilitator(chain.rpc_url, confirmation_timeout=1.0) as facilitator:
+        yield facilitator
+
+
+@pytest.fixture
+async def prices() -> AsyncIterator[PriceSource]:
+    async with PriceSource() as prices:
+        yield prices
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settlement waits and retries take parts of seconds."""
+    definitions = quick()
+    monkeypatch.setattr(gateway.billing.definitions, "bundled", lambda: definitions)
+
+
+@pytest.fixture
+def open_shop(
+    impatient: None,
+    start_gateway: StartGateway,
+    fleet: Fleet,
+    chain: LocalChain,
+    facilitator: LocalFacilitator,
+    prices: PriceSource,
+    tmp_path: Path,
+) -> OpenShop:
+    async def open_one(
+        *, payee: str | None = None, journal: Path | None = None, limits: Limits = FAST, **variables: str
+    ) -> PaidGateway:
+        payee, journal = payee or Wallet().address, journal or tmp_path / "journal.sqlite3"
+        told = {**environment(fleet, chain, facilitator, prices, payee, journal), **variables}
+        running = await start_gateway(told, limits=limits)
+        return PaidGateway(running, fleet, chain, facilitator, prices, payee, journal)
+
+    return open_one
+
+
+@pytest.fixture
+async def shop(open_shop: OpenShop) -> PaidGateway:
+    return await open_shop()
