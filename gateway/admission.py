@@ -1,79 +1,170 @@
-"""How many requests work at once, and how many may wait for it, in the order they came."""
+"""How many requests work at once, and how many may wait for it, in fair order.
+
+Where places are scarce, turns are taken: by upstreams, among those of one upstream by callers' addresses, and among
+those of one address by callers. One slow vendor holds at most its share of the places while others are in use, and a
+full queue makes room for the newcomer of a short line at the end of the longest.
+"""
 
 import asyncio
-from collections import deque
+import math
+import time
+from collections.abc import Callable
 from types import TracebackType
 
 from gateway.openai_api.errors import Fault, GatewayError
+from gateway.turns import Turns
 
 MAX_WAIT_SECONDS = 30.0
+UPSTREAM_SHARE = 0.75
+RECENT_SECONDS = 60.0
+
+Caller = Callable[[], tuple[str, ...]]
+"""Tells who asks, from the widest to the closest (address, identity); called only when he has to wait."""
 
 
 class Admission:
-    """A bounded number of places and a bounded queue before them; an async context manager."""
+    """A bounded number of places and a bounded queue before them.
 
-    def __init__(self, places: int, queue: int) -> None:
-        self._free = places
+    ``share`` of the places is what one upstream may hold while another one is wanted, or was ``RECENT_SECONDS`` ago;
+    the only upstream in use may hold all.
+    """
+
+    def __init__(self, places: int, queue: int, *, share: float = UPSTREAM_SHARE) -> None:
+        self._places = self._free = places
         self._queue_limit = queue
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self.active = 0
+        self._most = max(1, math.ceil(share * places))
+        self._held: dict[str, int] = {}
+        self._wanted_at: dict[str, float] = {}
+        self._queue: Turns[Place] = Turns()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
+    def active(self) -> int:
+        """Places taken."""
+        return self._places - self._free
+
+    @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return self._queue.size
 
-    async def __aenter__(self) -> None:
-        """Take a place; raises 503 with Retry-After when the queue is full or does not move."""
-        if self._free > 0 and not self._waiting:
-            self._free -= 1
-        else:
-            await self._wait()
-        self.active += 1
-        self._idle.clear()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.active -= 1
-        if not self.active:
-            self._idle.set()
-        self._pass_on()
+    def place(self, upstream: str, caller: Caller) -> "Place":
+        """A place for one request, taken by ``async with``; that raises 503 with Retry-After when there is none."""
+        return Place(self, upstream, caller)
 
     async def wait_idle(self) -> None:
         """Return once nobody has a place."""
         await self._idle.wait()
 
-    async def _wait(self) -> None:
-        if len(self._waiting) >= self._queue_limit:
-            raise overloaded()
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+    def take(self, place: "Place") -> bool:
+        """Take a free place at once, unless others of the upstream wait for theirs."""
+        if place.upstream in self._queue or not self._has_room(place.upstream):
+            return False
+        self._hold(place.upstream)
+        return True
+
+    async def wait(self, place: "Place") -> None:
+        """Take a place when it is this one's turn. Raises 503, and ConnectionResetError for a client that left."""
+        path = (place.upstream, *place.caller())
+        self._make_room(path)
+        self._wanted_at[place.upstream] = time.monotonic()
+        place.turn = asyncio.get_running_loop().create_future()
+        place.path = path
+        self._queue.add(path, place)
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
-                await place
+                await place.turn
         except TimeoutError:
-            self._leave(place)
+            self._withdraw(place)
             raise overloaded() from None
-        except asyncio.CancelledError:
-            self._leave(place)
+        except BaseException:
+            self._withdraw(place)
             raise
 
-    def _leave(self, place: asyncio.Future[None]) -> None:
-        """Stop waiting; a place that was handed over in the same moment goes to the next one."""
-        if place.done() and not place.cancelled():
-            self._pass_on()
-        elif place in self._waiting:
-            self._waiting.remove(place)
+    def remove(self, place: "Place", error: Exception) -> None:
+        """Let one who waits know that he waits in vain."""
+        if place.path is not None:
+            self._queue.remove(place.path, place)
+            place.path = None
+            if place.turn is not None and not place.turn.done():
+                place.turn.set_exception(error)
 
-    def _pass_on(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
+    def give(self, upstream: str) -> None:
+        """Give a place back; whoever is next and may have it has it from this moment on."""
         self._free += 1
+        self._held[upstream] -= 1
+        self._wanted_at[upstream] = time.monotonic()
+        if self._queue.size:
+            self._hand_out()
+        if self._free == self._places:
+            self._idle.set()
+
+    def _hold(self, upstream: str) -> None:
+        self._free -= 1
+        self._held[upstream] = self._held.get(upstream, 0) + 1
+        self._idle.clear()
+
+    def _has_room(self, upstream: str) -> bool:
+        if not self._free:
+            return False
+        return self._held.get(upstream, 0) < self._most or not self._others_wanted(upstream)
+
+    def _others_wanted(self, upstream: str) -> bool:
+        """Another upstream is at work, waited for, or was so lately: places must be left for it."""
+        if any(count for name, count in self._held.items() if name != upstream):
+            return True
+        lately = time.monotonic() - RECENT_SECONDS
+        return any(at > lately for name, at in self._wanted_at.items() if name != upstream)
+
+    def _hand_out(self) -> None:
+        while (place := self._queue.next(self._has_room)) is not None:
+            place.path = None
+            if place.turn is not None and not place.turn.done():
+                self._hold(place.upstream)
+                place.turn.set_result(None)
+
+    def _make_room(self, path: tuple[str, ...]) -> None:
+        """Raises 503 when the queue is full of others with no better right than the newcomer's."""
+        if self._queue.size >= self._queue_limit:
+            last = self._queue.crowded_out(path)
+            if last is None:
+                raise overloaded()
+            self.remove(last, overloaded())
+
+    def _withdraw(self, place: "Place") -> None:
+        """Stop waiting; a place that was handed over in the same moment goes to the next one."""
+        turn = place.turn
+        if place.path is not None:
+            self._queue.remove(place.path, place)
+            place.path = None
+        elif turn is not None and turn.done() and not turn.cancelled() and turn.exception() is None:
+            self.give(place.upstream)
+
+
+class Place:
+    """One request's place: ``turn`` and ``path`` are its wait and where in the queue it stands, if it does."""
+
+    __slots__ = ("_admission", "caller", "path", "turn", "upstream")
+
+    def __init__(self, admission: Admission, upstream: str, caller: Caller) -> None:
+        self._admission = admission
+        self.upstream = upstream
+        self.caller = caller
+        self.turn: asyncio.Future[None] | None = None
+        self.path: tuple[str, ...] | None = None
+
+    async def __aenter__(self) -> None:
+        if not self._admission.take(self):
+            await self._admission.wait(self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission.give(self.upstream)
+
+    def leave(self) -> None:
+        """The client is gone: whoever still waits for this place gets ConnectionResetError."""
+        self._admission.remove(self, ConnectionResetError("the client left the queue"))
 
 
 def overloaded() -> GatewayError:

@@ -104,6 +104,11 @@ class Exchange:
         self._dispatch: Dispatch
         record.model, record.upstream = self._model.id, self._upstream.provider.id
 
+    @property
+    def upstream(self) -> str:
+        """The id of the provider that answers."""
+        return self._upstream.provider.id
+
     async def admit(self) -> None:
         """Everything that can refuse the request before any work: key, translation, files, payment."""
         try:

@@ -1,4 +1,4 @@
-"""Places and queue: bounded, in order of arrival, and nothing leaks when waiters leave."""
+"""Places and queue: bounded, one caller's in order of arrival, and nothing leaks when waiters leave."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.admission
-from gateway.admission import Admission
+from gateway.admission import Admission, Place
 from gateway.openai_api.errors import Fault, GatewayError
 
 
@@ -16,6 +16,11 @@ async def settle() -> None:
     """Let every task that can run do so."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+def place(admission: Admission, upstream: str = "openai", *caller: str) -> Place:
+    """One of one address and caller, unless others are named."""
+    return admission.place(upstream, lambda: caller or ("address", "caller"))
 
 
 class Guest:
@@ -26,7 +31,7 @@ class Guest:
         self.task = asyncio.create_task(self._visit(admission, arrivals, number))
 
     async def _visit(self, admission: Admission, arrivals: list[int], number: int) -> None:
-        async with admission:
+        async with place(admission):
             arrivals.append(number)
             await self._stay.wait()
 
@@ -67,7 +72,7 @@ async def test_a_full_queue_refuses(arrivals: list[int]) -> None:
     admission = Admission(1, 1)
     guests = [await visit(admission, arrivals, number) for number in range(2)]
     with pytest.raises(GatewayError) as caught:
-        async with admission:
+        async with place(admission):
             pytest.fail("there was no place")
     error = caught.value
     assert (error.status, error.type, error.code) == (503, "server_error", "overloaded")
@@ -82,10 +87,10 @@ async def test_no_queue_at_all(arrivals: list[int]) -> None:
     admission = Admission(1, 0)
     guest = await visit(admission, arrivals, 0)
     with pytest.raises(GatewayError):
-        await admission.__aenter__()
+        await place(admission).__aenter__()
     guest.leave()
     await guest.task
-    async with admission:
+    async with place(admission):
         assert admission.active == 1
 
 
@@ -126,17 +131,17 @@ async def test_a_place_handed_to_one_who_leaves_in_the_same_moment_goes_on(arriv
     assert (arrivals, admission.active) == ([0, 2], 1)
     guests[2].leave()
     await guests[2].task
-    async with admission:
+    async with place(admission):
         assert admission.active == 1
 
 
 async def test_an_error_inside_gives_the_place_back() -> None:
     admission = Admission(1, 0)
     with pytest.raises(ZeroDivisionError):
-        async with admission:
+        async with place(admission):
             raise ZeroDivisionError
     assert admission.active == 0
-    async with admission:
+    async with place(admission):
         pass
 
 
@@ -145,7 +150,7 @@ async def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch, arrivals: lis
     admission = Admission(1, 5)
     guest = await visit(admission, arrivals, 0)
     with pytest.raises(GatewayError) as caught:
-        await admission.__aenter__()
+        await place(admission).__aenter__()
     assert caught.value.code == "overloaded"
     assert (admission.active, admission.waiting) == (1, 0)
     guest.leave()

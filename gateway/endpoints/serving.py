@@ -1,5 +1,6 @@
 """What the two paid endpoints do alike: read the body, admit, answer or stream."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,8 @@ from gateway.billing.payment import Order
 from gateway.billing.pricing import Terms
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
+from gateway.connection import Connection
+from gateway.endpoints.caller import caller_key, turn
 from gateway.exchange import Answer, Exchange
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.request import decode
@@ -52,7 +55,7 @@ async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterat
     body = Body(services.bodies)
     try:
         raw = await body.read(request)
-        yield Sent(raw, decode(raw), _caller(request))
+        yield Sent(raw, decode(raw), caller_key(request))
     finally:
         body.discard()
 
@@ -102,8 +105,14 @@ def _price_terms(sent: Sent, chat: Chat) -> Terms:
 async def serve(
     services: Services, exchange: Exchange, request: web.BaseRequest, *, stream: bool
 ) -> web.StreamResponse:
-    """Run the exchange to its end."""
-    async with services.admission:
+    """Run the exchange to its end, when it is its turn and its client is still there."""
+    place = services.admission.place(exchange.upstream, lambda: turn(request))
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        connection.on_lost = place.leave
+    async with place:
+        if request.transport is None:
+            raise ConnectionResetError("the client left before its turn")
         try:
             await exchange.admit()
             if stream:
@@ -133,7 +142,7 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
     reply = StreamReply(request, exchange.headers() | request[HEADERS])
     services.streams.add(reply)
     try:
-        last = await exchange.stream(reply)
+        last = await asyncio.create_task(exchange.stream(reply))
     except GatewayError as error:
         if reply.gone:
             raise ConnectionResetError from None
@@ -145,8 +154,3 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
     finally:
         services.streams.discard(reply)
         reply.release()
-
-
-def _caller(request: web.BaseRequest) -> str:
-    who = "\0".join(request.headers.get(name, "") for name in ("Authorization", "X-Forwarded-For"))
-    return hashlib.sha256(who.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,211 @@
+"""Fair order: upstreams, addresses and callers take turns, and nobody's crowd keeps the others out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gateway.admission
+from gateway.admission import Admission, Place
+from gateway.openai_api.errors import GatewayError
+from gateway.turns import Turns
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Guests:
+    """Requests that take places in the order in which they are given them, and keep them until told."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._stays: dict[str, asyncio.Event] = {}
+        self.places: dict[str, Place] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.served: list[str] = []
+
+    async def come(self, *names: str) -> None:
+        """A name is ``upstream address caller``, and whatever else makes it unlike the others."""
+        for name in names:
+            upstream, address, caller, *_ = name.split()
+            self._stays[name] = asyncio.Event()
+            self.places[name] = self._admission.place(upstream, partial(_caller, address, caller))
+            self.tasks[name] = asyncio.create_task(self._visit(name))
+            await settle()
+
+    async def go(self, *names: str) -> None:
+        for name in names:
+            self._stays[name].set()
+            await settle()
+
+    async def serve_all(self) -> list[str]:
+        """Let whoever is served go, one after another; the order in which all were served."""
+        for name in self.served:
+            await self.go(name)
+        return self.served
+
+    async def _visit(self, name: str) -> None:
+        async with self.places[name]:
+            self.served.append(name)
+            await self._stays[name].wait()
+
+
+def _caller(address: str, caller: str) -> tuple[str, ...]:
+    return address, caller
+
+
+@asynccontextmanager
+async def guests_of(admission: Admission) -> AsyncIterator[Guests]:
+    guests = Guests(admission)
+    try:
+        yield guests
+    finally:
+        for task in guests.tasks.values():
+            task.cancel()
+        await asyncio.gather(*guests.tasks.values(), return_exceptions=True)
+        assert (admission.active, admission.waiting) == (0, 0)
+
+
+async def test_callers_take_turns() -> None:
+    async with guests_of(Admission(1, 10)) as guests:
+        await guests.come("v a x 1", "v a x 2", "v a x 3", "v a x 4", "v a y 1", "v a z 1")
+        assert await guests.serve_all() == ["v a x 1", "v a x 2", "v a y 1", "v a z 1", "v a x 3", "v a x 4"]
+
+
+async def test_an_address_gains_nothing_by_many_callers() -> None:
+    async with guests_of(Admission(1, 10)) as guests:
+        await guests.come("v a 0", "v a 1", "v a 2", "v a 3", "v b 1", "v b 2")
+        assert await guests.serve_all() == ["v a 0", "v a 1", "v b 1", "v a 2", "v b 2", "v a 3"]
+
+
+async def test_upstreams_take_turns() -> None:
+    async with guests_of(Admission(1, 10)) as guests:
+        await guests.come("v a x 1", "v a x 2", "v a x 3", "w a x 1", "w a x 2")
+        assert await guests.serve_all() == ["v a x 1", "v a x 2", "w a x 1", "v a x 3", "w a x 2"]
+
+
+async def test_a_slow_upstream_leaves_places_to_others() -> None:
+    async with guests_of(Admission(4, 10)) as guests:
+        await guests.come("fast a x 1")
+        await guests.come(*(f"slow a x {number}" for number in range(5)))
+        assert guests.served == ["fast a x 1", "slow a x 0", "slow a x 1", "slow a x 2"]
+        await guests.go("fast a x 1")
+        assert "slow a x 3" not in guests.served
+        await guests.come("fast a x 2")
+        assert guests.served[-1] == "fast a x 2"
+        await guests.go("slow a x 0")
+        assert guests.served[-1] == "slow a x 3"
+
+
+async def test_places_are_kept_for_an_upstream_at_work() -> None:
+    async with guests_of(Admission(4, 10, share=0.5)) as guests:
+        await guests.come("w a x", "v a x 1", "v a x 2", "v a x 3")
+        assert guests.served == ["w a x", "v a x 1", "v a x 2"]
+
+
+async def test_the_only_upstream_has_all_places() -> None:
+    async with guests_of(Admission(4, 10)) as guests:
+        await guests.come(*(f"v a x {number}" for number in range(4)))
+        assert len(guests.served) == 4
+
+
+async def test_places_kept_for_an_upstream_that_is_not_used_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with guests_of(Admission(4, 10)) as guests:
+        await guests.come("w a x")
+        await guests.go("w a x")
+        await guests.come(*(f"v a x {number}" for number in range(4)))
+        assert len(guests.served) == 4
+        monkeypatch.setattr(gateway.admission, "RECENT_SECONDS", 0.0)
+        await guests.go("v a x 0")
+        assert guests.served[-1] == "v a x 3"
+        await guests.come("v a x 4")
+        assert guests.served[-1] == "v a x 4"
+
+
+async def test_an_upstream_that_holds_all_lets_the_next_one_in_first() -> None:
+    async with guests_of(Admission(2, 10, share=0.5)) as guests:
+        await guests.come("v a x 1", "v a x 2", "v a x 3", "w a x 1")
+        await guests.go("v a x 1")
+        assert guests.served == ["v a x 1", "v a x 2", "w a x 1"]
+        await guests.go("w a x 1")
+        assert len(guests.served) == 3
+        await guests.go("v a x 2")
+        assert guests.served[-1] == "v a x 3"
+
+
+async def test_a_full_queue_makes_room_for_the_newcomer_of_a_short_line() -> None:
+    async with guests_of(Admission(1, 3)) as guests:
+        await guests.come("v a x 0", "v a x 1", "v a x 2", "v a x 3")
+        await guests.come("v b y 1")
+        with pytest.raises(GatewayError) as caught:
+            await guests.tasks["v a x 3"]
+        assert (caught.value.status, caught.value.retry_after) == (503, 1.0)
+        await guests.come("v b y 2")
+        with pytest.raises(GatewayError):
+            await guests.tasks["v b y 2"]
+        await guests.come("v a z 1")
+        with pytest.raises(GatewayError):
+            await guests.tasks["v a x 2"]
+        assert await guests.serve_all() == ["v a x 0", "v a x 1", "v b y 1", "v a z 1"]
+
+
+async def test_who_leaves_the_queue_is_told_so_at_once() -> None:
+    async with guests_of(Admission(1, 3)) as guests:
+        await guests.come("v a x 0", "v a x 1", "v a x 2")
+        guests.places["v a x 1"].leave()
+        guests.places["v a x 0"].leave()
+        with pytest.raises(ConnectionResetError):
+            await guests.tasks["v a x 1"]
+        assert await guests.serve_all() == ["v a x 0", "v a x 2"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40))
+def test_everybody_is_served_once_and_in_his_own_order(paths: list[tuple[str, str, str]]) -> None:
+    queue: Turns[int] = Turns()
+    for item, path in enumerate(paths):
+        queue.add(path, item)
+    taken = [queue.next() for _ in paths]
+    assert sorted(item for item in taken if item is not None) == list(range(len(paths)))
+    assert (queue.size, queue.next()) == (0, None)
+    for path in set(paths):
+        own = [item for item in taken if item is not None and paths[item] == path]
+        assert own == sorted(own)
+
+
+@given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("ab")), min_size=1, max_size=40))
+def test_no_line_is_two_ahead_of_another_that_still_waits(paths: list[tuple[str, str]]) -> None:
+    queue: Turns[int] = Turns()
+    for item, path in enumerate(paths):
+        queue.add(path, item)
+    left = {key: sum(path[0] == key for path in paths) for key in "vw"}
+    served = dict.fromkeys("vw", 0)
+    while (taken := queue.next()) is not None:
+        key = paths[taken][0]
+        served[key] += 1
+        left[key] -= 1
+        other = "w" if key == "v" else "v"
+        assert not left[other] or served[key] - served[other] <= 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("xyz")), min_size=1, max_size=30), st.data())
+def test_making_room_never_harms_a_shorter_line(paths: list[tuple[str, str]], data: st.DataObject) -> None:
+    queue: Turns[int] = Turns()
+    for item, path in enumerate(paths):
+        queue.add(path, item)
+    newcomer = data.draw(st.tuples(st.sampled_from("vw"), st.sampled_from("xyz")))
+    out = queue.crowded_out(newcomer)
+    if out is None:
+        return
+    level = 0 if paths[out][0] != newcomer[0] else 1
+    line = [path[: level + 1] for path in paths]
+    assert line.count(paths[out][: level + 1]) > line.count(newcomer[: level + 1]) + 1
+    queue.remove(paths[out], out)
+    queue.add(newcomer, -1)
+    assert queue.size == len(paths)
