@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from gateway.connection import Connection
 from gateway.openai_api.stream import KEEP_ALIVE
@@ -33,6 +34,7 @@ class StreamReply:
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
         self._request = request
         self.response: web.StreamResponse = _EventStream(headers={**_HEADERS, **headers})
+        self._writer: AbstractStreamWriter | None = None
         self.on_leave: Callable[[], None] | None = None
         self.gone = False
         self._loop = asyncio.get_running_loop()
@@ -58,9 +60,10 @@ class StreamReply:
         self._last_write = self._loop.time()
         self._writing = True
         try:
-            if not self.response.prepared:
-                await self.response.prepare(self._request)
-            await self.response.write(data)
+            if self._writer is None:
+                self._writer = await self.response.prepare(self._request)
+            if self._writer is not None:
+                await self._writer.write(data)
         except ConnectionError:
             self._left()
         finally:

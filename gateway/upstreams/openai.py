@@ -142,13 +142,13 @@ class OpenAIDecoder:
         self._served: tuple[str | None, str | None, str | None] | None = None
         self._done = False
 
-    def feed(self, event: Event) -> Iterator[Delta]:
+    def feed(self, event: Event) -> Iterable[Delta]:
         if event.data == b"[DONE]":
             self._done = True
-        elif event.data:
-            yield from self.take(event.data)
+            return ()
+        return self.take(event.data) if event.data else ()
 
-    def take(self, data: bytes) -> Iterator[Delta]:
+    def take(self, data: bytes) -> list[Delta]:
         """The deltas of one JSON object, a chunk or a complete answer."""
         try:
             chunk = _decode_chunk(data)
@@ -156,16 +156,18 @@ class OpenAIDecoder:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
         if chunk.error:
             raise self._error(data)
+        deltas: list[Delta] = []
         seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
         if seen != self._served:
             self._served = seen
-            yield Served(
-                model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint
+            deltas.append(
+                Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
             )
         for choice in chunk.choices or ():
-            yield from self._choice(choice)
+            deltas += self._choice(choice)
         if chunk.usage is not None:
-            yield self._usage(chunk.usage, chunk.service_tier or "")
+            deltas.append(self._usage(chunk.usage, chunk.service_tier or ""))
+        return deltas
 
     def finish(self) -> Iterator[Delta]:
         if not self._finish or (not self._done and None in self._finish.values()):
@@ -178,13 +180,13 @@ class OpenAIDecoder:
                 yield from calls.finish()
             yield Finish(_FINISH_REASONS.get(reason or "", "tool_calls" if calls and not reason else "stop"), index)
 
-    def _choice(self, choice: _Choice) -> Iterator[Delta]:
-        self._finish.setdefault(choice.index, None)
-        piece = choice.delta or choice.message
-        if piece is not None:
-            yield from self._piece(choice.index, piece, choice.logprobs)
+    def _choice(self, choice: _Choice) -> Iterable[Delta]:
         if choice.finish_reason is not None:
             self._finish[choice.index] = choice.finish_reason
+        else:
+            self._finish.setdefault(choice.index, None)
+        piece = choice.delta or choice.message
+        return () if piece is None else self._piece(choice.index, piece, choice.logprobs)
 
     def _piece(self, index: int, piece: _Piece, logprobs: dict[str, Any] | None) -> Iterator[Delta]:
         if thought := piece.reasoning_content or piece.reasoning:

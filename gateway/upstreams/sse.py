@@ -6,6 +6,7 @@ with a bare JSON error that is no event at all.
 
 from typing import NamedTuple
 
+_CR = 0x0D
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 
@@ -39,6 +40,9 @@ class SSEReader:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes. Raises EventTooLargeError."""
+        if self._is_one_event(chunk):
+            self._first = False
+            return [Event("", chunk[6:-2])]
         events: list[Event] = []
         newline = chunk.rfind(b"\n")
         if newline < 0:
@@ -61,6 +65,18 @@ class SSEReader:
             else:
                 self._name = ""
         return events
+
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """The commonest case: nothing is pending, and ``chunk`` is a single data line and its blank line."""
+        end = len(chunk) - 2
+        return (
+            chunk.find(b"\n") == end > 6
+            and chunk.endswith(b"\n\n")
+            and chunk.startswith(b"data: ")
+            and chunk[end - 1] != _CR
+            and end <= self._limit
+            and not (self._pending or self._data or self._name or self._bare)
+        )
 
     def close(self) -> list[Event]:
         """What the end of the stream completes: an event without its blank line, or bare JSON."""

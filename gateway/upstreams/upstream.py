@@ -13,12 +13,11 @@ from gateway.openai_api.errors import (
     Fault,
     GatewayError,
     model_not_found,
-    upstream_error,
     upstream_timeout,
 )
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
-from gateway.upstreams.sse import EventTooLargeError, SSEReader
+from gateway.upstreams.stream_decoder import StreamDecoder
 from gateway.upstreams.transport import Transport, read_body
 
 _FAREWELL = 1.0
@@ -123,8 +122,17 @@ class Answering:
         """Deltas, those of one network read together. Ends early after ``close``; raises GatewayError."""
         try:
             if self._call.stream and self._is_event_stream():
-                async for batch in self._events():
-                    yield batch
+                stream = StreamDecoder(self._adapter.decoder(self._chat))
+                while chunk := await self._read():
+                    if batch := stream.feed(chunk):
+                        yield batch
+                    if stream.ended:
+                        self._hurry()
+                    if stream.failure is not None:
+                        raise stream.failure
+                yield stream.close(broke_off=self._broke_off)
+                if stream.failure is not None:
+                    raise stream.failure
             else:
                 yield list(self._adapter.answer(self._chat, await read_body(self._response)))
             self.complete = not self._closed
@@ -139,48 +147,21 @@ class Answering:
         """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
         return self._response.content_type != "application/json"
 
-    async def _events(self) -> AsyncGenerator[list[Delta], None]:
-        reader = SSEReader()
-        decoder = self._adapter.decoder(self._chat)
-        batch: list[Delta] = []
+    async def _read(self) -> bytes:
+        """What arrives; empty when the connection has ended, and whether the answer was complete is the decoder's."""
         try:
-            async for chunk in self._chunks():
-                for event in reader.feed(chunk):
-                    batch.extend(decoder.feed(event))
-                    if event.data == b"[DONE]" or event.name == "message_stop":
-                        self._hurry()
-                if batch:
-                    yield batch
-                    batch = []
-            for event in reader.close():
-                if event.bare or not self._broke_off:
-                    batch.extend(decoder.feed(event))
-            batch.extend(decoder.finish())
-        except EventTooLargeError:
-            failure = upstream_error("upstream_bad_response", "The upstream sent an event that is too large")
-        except GatewayError as error:
-            failure = error
-        else:
-            yield batch
-            return
-        if batch:
-            yield batch
-        raise failure
-
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        """What arrives until the connection ends; whether the answer was complete by then is the decoder's to say."""
-        try:
-            async for chunk in self._response.content.iter_any():
-                self._last_read = self._loop.time()
-                if self._silence is None:
-                    self._silence = self._loop.call_later(self._idle, self._check_silence)
-                yield chunk
+            chunk = await self._response.content.readany()
         except TimeoutError:
             raise upstream_timeout() from None
         except (aiohttp.ClientError, OSError):
             if self._fell_silent:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
             self._broke_off = True
+            return b""
+        self._last_read = self._loop.time()
+        if self._silence is None:
+            self._silence = self._loop.call_later(self._idle, self._check_silence)
+        return chunk
 
     def _check_silence(self) -> None:
         """One timer for the whole stream; it looks when the last bytes came and sleeps on."""
