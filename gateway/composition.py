@@ -64,7 +64,7 @@ async def compose(
             admission=Admission(settings.max_inflight, settings.queue),
         )
         if settings.payments == "required":
-            payments = LatePayments(settings, catalog, signer.tee_id, identity.quote_key)
+            payments = LatePayments(settings, catalog, signer.tee_id, identity.quote_key, clock)
             stack.push_async_callback(payments.close)
             await payments.configure()
             services.payments = TimedPayments(payments, clock)

@@ -5,6 +5,7 @@ operators' images measure the same (design 4.6).
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.billing.payment import Order, Payment, Payments
@@ -22,11 +23,14 @@ JOURNAL = "gateway-journal.sqlite3"
 class LatePayments:
     """Implements Payments by whatever is configured now."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, tee_id: str, mac_key: bytes) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, tee_id: str, mac_key: bytes, clock: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._tee_id = tee_id
         self._mac_key = mac_key
+        self._clock = clock
         self._x402: X402Payments | None = None
         self._now: Payments = Unconfigured(["payments are not configured"])
 
@@ -52,6 +56,7 @@ class LatePayments:
             price_url=self._settings.price_url or COINGECKO,
             price_key=facts.coingecko_api_key,
             tee_id=self._tee_id,
+            clock=self._clock,
         )
         if problems := settings.problems():
             raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")

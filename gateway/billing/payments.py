@@ -52,6 +52,7 @@ class PaymentSettings:
     file; ``store_url`` a PostgreSQL database instead of it, for several gateways with one payee. ``sink`` is the URL
     (http, https or file) of the journal's sealed copy under ``journal_key``, 32 bytes.
     ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
+    ``clock`` is Unix time, that deadlines are held against.
     """
 
     payee: str
@@ -68,6 +69,7 @@ class PaymentSettings:
     sink: str | None = None
     journal_key: bytes | None = field(default=None, repr=False)
     headers: HeaderProvider | None = None
+    clock: Callable[[], float] = time.time
 
     def problems(self) -> list[str]:
         """Why no payment could ever be taken with these; empty when it can."""
@@ -103,7 +105,10 @@ class X402Payments:
         max_usd = settings.max_usd or definitions.quotes.max_usd
         self._facilitator = Facilitator(session, settings.facilitator_url, definitions, settings.headers)
         self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
-        self._feed = PriceFeed(session, definitions, url=settings.price_url, api_key=settings.price_key)
+        self._clock = settings.clock
+        self._feed = PriceFeed(
+            session, definitions, url=settings.price_url, api_key=settings.price_key, clock=settings.clock
+        )
         self._permit_tokens = {token.id for token in definitions.tokens.values() if token.eip2612}
         self._capabilities: Capabilities | None = None
         self._asked_at = 0.0
@@ -119,14 +124,15 @@ class X402Payments:
             takes_permits=lambda token: token.id in self._permit_tokens,
         )
         evidence = Evidence(self._chain, definitions)
-        self.settlements = Settlements(store, self._facilitator, evidence, definitions)
-        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id)
+        self.settlements = Settlements(store, self._facilitator, evidence, definitions, clock=settings.clock)
+        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id, settings.clock)
         self._gate = Gate(
             desk,
             self._quoter,
             Estimator(catalog, max_usd),
             Verifier(self._facilitator, self._chain),
             ClaimPolicy(definitions.exposure, funds_known=self._chain is not None),
+            settings.clock,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -184,7 +190,7 @@ class X402Payments:
         if reasons := self.reasons():
             return payments_unavailable(reasons)
         error = "This body is too large to be read unpaid; it is quoted at the most that a request may cost."
-        required = self._quoter.required(resource_url, None, error, time.time(), stream=True)
+        required = self._quoter.required(resource_url, None, error, self._clock(), stream=True)
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
@@ -227,7 +233,7 @@ class X402Payments:
 
     async def _sweep(self) -> None:
         """End what nobody looks after any more: settle what was served, give back the rest."""
-        now = time.time()
+        now = self._clock()
         try:
             for entry in await self._store.adopt(now):
                 await self._end(entry)

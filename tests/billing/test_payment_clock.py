@@ -1,0 +1,55 @@
+"""Deadlines are held against the clock that billing is handed, not against a system clock that nobody disciplines."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.billing.till import Till, order, refusal, till
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
+
+CAP = 10**6
+
+
+class Clock:
+    """Unix time, ``ahead`` seconds off."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def timed(chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock) -> AsyncIterator[Till]:
+    async with till(chain, facilitator, journal, clock=clock) as opened:
+        yield opened
+
+
+async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: Till, clock: Clock) -> None:
+    payment = await timed.admit(await chain.wallet(usdc=CAP, approve=True), order())
+    before = payment.seconds
+    clock.ahead = 200
+    after = payment.seconds
+    assert before is not None
+    assert after is not None
+    assert before - after == pytest.approx(200, abs=5)
+    clock.ahead = 0
+    await payment.release("tested")
+
+
+async def test_a_quote_that_is_past_by_the_clock_is_refused(chain: LocalChain, timed: Till, clock: Clock) -> None:
+    paid = await timed.pay(await chain.wallet(usdc=CAP, approve=True), order())
+    clock.ahead = 700
+    error = await refusal(timed.payments, paid)
+    assert (error.status, error.code) == (402, "quote_expired"), error.message
+    clock.ahead = 0
+    payment = await timed.payments.admit(paid)
+    await payment.release("tested")
