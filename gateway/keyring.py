@@ -4,7 +4,7 @@ They live in memory only. What is set can be told, what it is cannot (design 4.6
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -40,15 +40,26 @@ class Injection(msgspec.Struct, kw_only=True):
         return f"<Injection of {', '.join(given) or 'nothing'}>"
 
 
+def injection_form(providers: Mapping[str, Provider]) -> type[Injection]:
+    """``Injection``, with a field for the key of every provider that it does not know by name."""
+    names = dict.fromkeys(provider.injected_key for provider in providers.values())
+    unknown = [name for name in names if name not in Injection.__struct_fields__]
+    if not unknown:
+        return Injection
+    fields: list[Any] = [(name, str | None, None) for name in unknown]
+    return cast("type[Injection]", msgspec.defstruct("Injection", fields, bases=(Injection,), kw_only=True))
+
+
 _URLS = ("facilitator_url", "evm_rpc_url")
 _ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")
 _SECRETS = ("coingecko_api_key", "journal_key")
 
 
 class Keyring:
-    """Keys by provider, and the facts that the injection may set once."""
+    """Keys by provider, and the facts that the injection may set once. ``form`` is what an injection looks like."""
 
     def __init__(self, providers: Mapping[str, Provider], settings: Settings) -> None:
+        self.form = injection_form(providers)
         self._providers = providers
         self._keys = dict(settings.keys)
         self._injected: Injection | None = None
@@ -72,7 +83,7 @@ class Keyring:
         """The injection in ``body``, not yet taken; raises 400 for a malformed one and 409 for a second one."""
         if self._injected is not None:
             raise already_injected()
-        injection = convert(body, Injection)
+        injection = convert(body, self.form)
         for provider in self._providers.values():
             _checked(checked_key, injection, provider.injected_key)
         for name in _SECRETS:

@@ -50,7 +50,7 @@ class Member:
 async def take(services: Services, body: Any) -> None:
     """Take an injection that another worker checked; a worker that cannot is of no use and must end."""
     try:
-        await services.take(msgspec.convert(body, Injection))
+        await services.take(msgspec.convert(body, services.keyring.form))
     except Exception as error:
         raise SystemExit("the injection could not be taken") from error
 
