@@ -142,6 +142,7 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
     reply = StreamReply(request, exchange.headers() | request[HEADERS])
     services.streams.add(reply)
     try:
+        # A task of its own: waking it for each event does not climb through all the coroutines down to here.
         last = await asyncio.create_task(exchange.stream(reply))
     except GatewayError as error:
         if reply.gone:
