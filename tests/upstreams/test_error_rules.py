@@ -1,0 +1,267 @@
+"""What vendors' errors mean (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7)."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.openai_api.errors import Fault, GatewayError
+from gateway.upstreams import error_rules
+from gateway.upstreams.error_rules import VendorError, inside_answer, parse, public_message, read_retry_after
+from tests.upstreams.openai_chats import adapter, chat
+
+MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous": "hermes-4-70b"}
+
+
+def explained(vendor: str, status: int, body: Any, headers: dict[str, str] | None = None) -> GatewayError:
+    bound = chat(MODELS[vendor])
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return adapter(bound).error(bound, status, headers or {}, raw)
+
+
+def openai(message: str, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None) -> Any:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def ark(code: str, message: str = "The request failed") -> Any:
+    return {"error": {"code": code, "message": message, "param": "", "type": "BadRequest"}}
+
+
+BAD_KEY = openai("Incorrect API key provided: sk-x", code="invalid_api_key")
+CASES = [
+    ("openai", 401, BAD_KEY, 502, "upstream_auth_failed"),
+    ("openai", 403, openai("Country, region, or territory not supported"), 502, "upstream_auth_failed"),
+    ("openai", 404, openai("The model `x` does not exist", code="model_not_found"), 404, "model_not_found"),
+    ("openai", 429, openai("Rate limit reached", "tokens", "rate_limit_exceeded"), 429, "rate_limit_exceeded"),
+    ("openai", 429, openai("You exceeded your quota", "insufficient_quota", "x"), 502, "upstream_billing"),
+    ("openai", 429, openai("You exceeded your quota", code="insufficient_quota"), 502, "upstream_billing"),
+    ("openai", 429, openai("Request too large for gpt-4.1", "tokens"), 429, "rate_limit_exceeded"),
+    ("openai", 400, openai("Too long", code="context_length_exceeded"), 400, "context_length_exceeded"),
+    ("openai", 400, openai("Flagged", code="content_policy_violation"), 400, "content_policy_violation"),
+    ("openai", 400, openai("No such", code="unsupported_value", param="stop"), 400, "unsupported_value"),
+    ("openai", 400, openai("Odd"), 400, None),
+    ("openai", 409, openai("Odd"), 400, None),
+    ("openai", 413, openai("Large"), 413, "request_too_large"),
+    ("openai", 500, openai("Oops", "server_error"), 502, "upstream_error"),
+    ("openai", 502, b"<html>Bad gateway</html>", 502, "upstream_error"),
+    ("openai", 503, openai("Slow down", "server_error"), 503, "upstream_overloaded"),
+    ("openai", 504, b"", 504, "upstream_timeout"),
+    ("openai", 408, b"", 504, "upstream_timeout"),
+    ("openai", 302, b"", 502, "upstream_bad_response"),
+    ("openai", 418, openai("I am a teapot"), 502, "upstream_bad_response"),
+    ("openai", 402, openai("Pay"), 502, "upstream_billing"),
+    (
+        "xai",
+        400,
+        {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xa"},
+        502,
+        "upstream_auth_failed",
+    ),
+    ("xai", 401, {"code": "unauthenticated", "error": "No credentials"}, 502, "upstream_auth_failed"),
+    ("xai", 403, {"code": "permission-denied", "error": "Your team is blocked"}, 502, "upstream_auth_failed"),
+    ("xai", 400, {"code": "invalid-argument", "error": "Argument not supported on this model: stop"}, 400, None),
+    ("xai", 400, openai("Odd", code="x"), 400, None),
+    (
+        "xai",
+        400,
+        {"code": "x", "error": "This model's maximum prompt length is 131072"},
+        400,
+        "context_length_exceeded",
+    ),
+    ("xai", 400, {"code": "x", "error": "Model not found: grok-9"}, 404, "model_not_found"),
+    ("xai", 404, {"code": "x", "error": "The model grok-9 does not exist"}, 404, "model_not_found"),
+    ("xai", 410, {"code": "x", "error": "Live search is gone"}, 404, "model_not_found"),
+    ("xai", 415, {"code": "x", "error": "Send JSON"}, 400, None),
+    ("xai", 422, {"code": "x", "error": "Failed to deserialize"}, 400, None),
+    ("xai", 429, {"code": "x", "error": "You have used all available credits"}, 502, "upstream_billing"),
+    ("xai", 429, {"code": "x", "error": "or reached its monthly spending limit"}, 502, "upstream_billing"),
+    ("xai", 429, {"code": "x", "error": "Too many requests"}, 429, "rate_limit_exceeded"),
+    ("xai", 500, {"code": "x", "error": "Oops"}, 502, "upstream_error"),
+    ("xai", 503, {"code": "x", "error": "The service is currently unavailable"}, 503, "upstream_overloaded"),
+    ("modelark", 401, ark("AuthenticationError"), 502, "upstream_auth_failed"),
+    ("modelark", 403, ark("AccountOverdueError"), 502, "upstream_billing"),
+    ("modelark", 403, ark("AccessDenied"), 502, "upstream_auth_failed"),
+    ("modelark", 404, ark("ModelNotOpen"), 404, "model_not_found"),
+    ("modelark", 404, ark("InvalidEndpointOrModel.NotFound"), 404, "model_not_found"),
+    ("modelark", 400, ark("InvalidEndpoint.ClosedEndpoint"), 404, "model_not_found"),
+    ("modelark", 400, ark("InputTextSensitiveContentDetected"), 400, "content_policy_violation"),
+    ("modelark", 400, ark("SensitiveContentDetected.Violence"), 400, "content_policy_violation"),
+    ("modelark", 400, ark("OutputTextSensitiveContentDetected"), 400, "content_policy_violation"),
+    ("modelark", 400, ark("InvalidParameter", "Total tokens exceed max input length"), 400, "context_length_exceeded"),
+    ("modelark", 400, ark("MissingParameter"), 400, "MissingParameter"),
+    ("modelark", 429, ark("RateLimitExceeded.EndpointRPMExceeded"), 429, "rate_limit_exceeded"),
+    ("modelark", 429, ark("ModelAccountTpmRateLimitExceeded"), 429, "rate_limit_exceeded"),
+    ("modelark", 429, ark("QuotaExceeded"), 502, "upstream_billing"),
+    ("modelark", 429, ark("ServerOverloaded"), 503, "upstream_overloaded"),
+    ("modelark", 500, ark("InternalServiceError"), 502, "upstream_error"),
+    (
+        "nous",
+        402,
+        {"x402Version": 1, "accepts": [], "error": "X-PAYMENT header is required"},
+        502,
+        "upstream_auth_failed",
+    ),
+    ("nous", 401, BAD_KEY, 502, "upstream_auth_failed"),
+    ("nous", 400, openai("Odd", param="top_k"), 400, None),
+    ("nous", 429, openai("Slow"), 429, "rate_limit_exceeded"),
+]
+
+
+@pytest.mark.parametrize(("vendor", "status", "body", "ours", "code"), CASES)
+def test_meaning(vendor: str, status: int, body: Any, ours: int, code: str | None) -> None:
+    error = explained(vendor, status, body)
+    assert (error.status, error.code) == (ours, code)
+    assert error.fault is (Fault.CALLER if ours in (400, 404, 413) else Fault.UPSTREAM)
+    assert error.retryable == (ours in (429, 503) or code == "upstream_error") or "too large" in error.message.lower()
+
+
+@pytest.mark.parametrize(("vendor", "status", "body", "ours", "code"), CASES)
+def test_our_own_credentials_stay_inside(vendor: str, status: int, body: Any, ours: int, code: str | None) -> None:
+    error = explained(vendor, status, body)
+    assert error.status not in (401, 402, 403)
+    if code in ("upstream_auth_failed", "upstream_billing"):
+        assert not {"sk-x", "xa", "team", "x402"} & set(error.message.split())
+        assert not error.retryable
+
+
+def test_the_callers_mistake_is_told_with_its_parameter() -> None:
+    error = explained(
+        "openai", 400, openai("Unsupported parameter: 'stop'", code="unsupported_parameter", param="stop")
+    )
+    assert (error.param, error.message) == ("stop", "Unsupported parameter: 'stop'")
+
+
+def test_a_prompt_too_large_for_the_rate_limit_is_not_tried_again() -> None:
+    error = explained("openai", 429, openai("Request too large for gpt-4.1 in organization org-abc on tokens"))
+    assert (error.retryable, error.should_retry) == (False, False)
+    assert "org-abc" not in error.message
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_travels(status: int) -> None:
+    assert explained("openai", status, openai("x"), {"Retry-After": "7"}).retry_after == 7
+    assert explained("openai", status, openai("x")).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "2"}, 2),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"RETRY-AFTER-MS": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after-something": "9"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00"}, 0),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert read_retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_retry_after_as_a_date(zone: Any) -> None:
+    moment = (datetime.now(UTC) + timedelta(seconds=30)).replace(tzinfo=zone)
+    seconds = read_retry_after({"Retry-After": format_datetime(moment)})
+    assert seconds is not None
+    assert 27 < seconds <= 30
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", VendorError(400)),
+        (b" <html>x</html>", VendorError(400)),
+        (b"plain words", VendorError(400, "plain words")),
+        (b"\xff", VendorError(400, "\ufffd")),
+        (b"null", VendorError(400)),
+        (b"[1]", VendorError(400)),
+        (b"{}", VendorError(400)),
+        (b'{"error": null}', VendorError(400)),
+        (b'{"error": "text", "code": "c"}', VendorError(400, "text", "c")),
+        (b'{"error": {"message": 7, "code": 8, "type": 9, "param": 10}}', VendorError(400, "7", "8", "9")),
+        (b'{"error": {"message": "m", "param": "p"}}', VendorError(400, "m", param="p")),
+        (b"[" * 100_000, VendorError(400, "[" * 4096)),
+    ],
+)
+def test_bodies(body: bytes, expected: VendorError) -> None:
+    assert parse(400, {}, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": "rate_limit_exceeded"}, 429),
+        ({"type": "tokens", "code": "RateLimitExceeded.EndpointRPMExceeded"}, 429),
+        ({"type": "server_error"}, 500),
+        ({"code": "InternalServiceError"}, 500),
+        ({"code": "ServerOverloaded"}, 503),
+        ({"message": "x"}, 200),
+    ],
+)
+def test_errors_inside_answers_have_the_status_they_would_have(error: dict[str, str], status: int) -> None:
+    assert inside_answer({"error": error}).status == status
+
+
+@pytest.mark.parametrize(
+    ("message", "public"),
+    [
+        (
+            "Rate limit reached for gpt-4.1 in organization org-abc123 on tokens per min (TPM): Limit 1.",
+            "Rate limit reached for gpt-4.1 on tokens per min (TPM): Limit 1.",
+        ),
+        ("Blocked for team 1a2b-3c4d, sorry", "Blocked, sorry"),
+        ("Project proj_x is closed.", " is closed."),
+        ("The steam engine", "The steam engine"),
+        ("", "The upstream refused the request"),
+        ("x" * 3000, "x" * 2000),
+    ],
+)
+def test_public_message(message: str, public: str) -> None:
+    assert public_message(message) == public
+
+
+@given(st.text(max_size=60))
+def test_account_names_never_get_out(text: str) -> None:
+    assert "org-secret" not in public_message(f"{text} in organization org-secret {text}")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["error", "code", "message"]), inner),
+    max_leaves=6,
+)
+
+
+@given(
+    st.sampled_from(sorted(MODELS)),
+    st.integers(100, 599),
+    json_values | st.binary(max_size=20),
+    st.text("0a :,", max_size=6),
+)
+def test_any_error_is_explained(vendor: str, status: int, body: Any, retry_after: str) -> None:
+    error = explained(vendor, status, body, {"Retry-After": retry_after})
+    assert error.status in (400, 404, 413, 429, 502, 503, 504)
+
+
+def test_rules_are_tried_in_order() -> None:
+    rules = (
+        error_rules.ErrorRule(lambda _: GatewayError("first"), status=(400,)),
+        error_rules.ErrorRule(lambda _: GatewayError("second")),
+    )
+    assert error_rules.explain(rules, VendorError(400)).message == "first"
+    assert error_rules.explain(rules, VendorError(401)).message == "second"
+    assert error_rules.explain((), VendorError(401)).code == "upstream_bad_response"
