@@ -1,0 +1,88 @@
+"""A TCP server that answers HTTP requests from a script, for what a well-behaved server never does."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+Writer = asyncio.StreamWriter
+Reply = bytes | Callable[[Writer], Awaitable[None]] | None
+
+
+def http(status: int, body: bytes = b"{}", headers: str = "", *, content_type: str = "application/json") -> bytes:
+    """A whole answer."""
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+@dataclass
+class Request:
+    """One request as it came: the first line, the headers with lower-case names, the body."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class ScriptedServer:
+    """Takes the replies in turn, the last one again and again.
+
+    Bytes are sent; a function gets the writer; None closes the connection without a word.
+    """
+
+    replies: list[Reply]
+    tls: ssl.SSLContext | None = None
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    most_open: int = 0
+    _writers: set[Writer] = field(default_factory=set)
+
+    async def __aenter__(self) -> "ScriptedServer":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        port = self._server.sockets[0].getsockname()[1]
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{port}"
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return len(self._writers)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        self.most_open = max(self.most_open, self.open)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: Writer) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        pairs = (line.partition(": ") for line in head[1:] if line)
+        headers = {name.lower(): value for name, _, value in pairs}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.requests.append(Request(head[0], headers, body))
+        reply = self.replies[min(len(self.requests), len(self.replies)) - 1]
+        if reply is None:
+            return False
+        if isinstance(reply, bytes):
+            writer.write(reply)
+        else:
+            await reply(writer)
+        await writer.drain()
+        return True

@@ -1,0 +1,402 @@
+"""The pooled session on real sockets: what is sent, what is tried again, and what bounds a call (facts 1.6)."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams import error_rules
+from gateway.upstreams.adapter import UpstreamCall
+from gateway.upstreams.transport import Limits, Transport, read_body
+from tests.upstreams.scripted_server import ScriptedServer, Writer, http
+
+CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})
+KEY = {"Authorization": "Bearer k"}
+FAST = Limits(connect=1.0, first_byte=1.0, attempts=3, backoff=0.01, patience=0.5)
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    return error_rules.explain(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
+
+
+@asynccontextmanager
+async def opened(url: str, limits: Limits = FAST, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
+    transport = Transport(url, limits, tls=tls)
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+async def send(transport: Transport, call: UpstreamCall = CALL) -> aiohttp.ClientResponse:
+    return await transport.send(call, KEY, read_error)
+
+
+async def refused(transport: Transport) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        await send(transport)
+    return caught.value
+
+
+async def silence(writer: Writer) -> None:
+    await asyncio.sleep(30)
+
+
+# ------------------------------------------------------------------------------------------------------ what is sent
+
+
+async def test_the_request_on_the_wire() -> None:
+    async with ScriptedServer([http(200, b'{"a":1}')]) as server, opened(server.url + "/v1/") as transport:
+        response = await send(transport)
+        assert await read_body(response) == b'{"a":1}'
+    [request] = server.requests
+    assert request.line == "POST /v1/chat/completions HTTP/1.1"
+    assert request.body == b'{"model":"m"}'
+    assert request.headers | {"host": ""} == {
+        "host": "",
+        "authorization": "Bearer k",
+        "x-extra": "1",
+        "content-type": "application/json",
+        "content-length": "13",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "user-agent": "tee-gateway",
+    }
+
+
+async def test_paths_are_sent_as_they_are() -> None:
+    call = UpstreamCall("/models/a%2Fb:stream?alt=sse", b"", stream=True, method="PUT")
+    async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
+        (await send(transport, call)).close()
+    assert server.requests[0].line == "PUT /models/a%2Fb:stream?alt=sse HTTP/1.1"
+
+
+async def test_no_cookies_are_kept() -> None:
+    replies = [http(200, headers="Set-Cookie: a=b; Path=/\r\n"), http(200)]
+    async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
+        for _ in replies:
+            await read_body(await send(transport))
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_connections_are_used_again() -> None:
+    async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
+        for _ in range(3):
+            await read_body(await send(transport))
+            assert transport.open_connections == 0
+        assert (server.connections, len(server.requests)) == (1, 3)
+
+
+async def test_the_environments_proxies_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
+        await read_body(await send(transport))
+
+
+async def test_an_answer_compressed_unasked_is_read() -> None:
+    body = http(200, gzip.compress(b'{"a":1}'), headers="Content-Encoding: gzip\r\n")
+    async with ScriptedServer([body]) as server, opened(server.url) as transport:
+        assert await read_body(await send(transport)) == b'{"a":1}'
+
+
+# ------------------------------------------------------------------------------------------------ what is tried again
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+async def test_tried_again(status: int) -> None:
+    async with ScriptedServer([http(status), http(status), http(200)]) as server, opened(server.url) as transport:
+        assert await read_body(await send(transport)) == b"{}"
+    assert len(server.requests) == 3
+    assert len({request.body for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+async def test_tried_three_times_at_most(status: int) -> None:
+    async with ScriptedServer([http(status)]) as server, opened(server.url) as transport:
+        error = await refused(transport)
+    assert error.status in (429, 502, 503)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 413, 422, 504])
+async def test_tried_once(status: int) -> None:
+    replies = [http(status, b"" if status == 204 else b"{}", headers="Location: /elsewhere\r\n")]
+    async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
+        await refused(transport)
+    assert [request.line for request in server.requests] == ["POST /chat/completions HTTP/1.1"]
+
+
+async def test_billing_errors_are_not_tried_again() -> None:
+    body = b'{"error":{"type":"insufficient_quota","message":"x","code":"insufficient_quota"}}'
+    async with ScriptedServer([http(429, body)]) as server, opened(server.url) as transport:
+        assert (await refused(transport)).code == "upstream_billing"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 2])
+async def test_fewer_attempts(attempts: int) -> None:
+    async with (
+        ScriptedServer([http(503)]) as server,
+        opened(server.url, Limits(attempts=attempts, backoff=0.01)) as transport,
+    ):
+        await refused(transport)
+    assert len(server.requests) == max(attempts, 1)
+
+
+async def test_another_error_on_the_second_attempt_ends_it() -> None:
+    async with ScriptedServer([http(503), http(400)]) as server, opened(server.url) as transport:
+        assert (await refused(transport)).status == 400
+    assert len(server.requests) == 2
+
+
+async def test_retry_after_is_waited_out() -> None:
+    replies = [http(429, headers="retry-after-ms: 200\r\n"), http(503, headers="retry-after-ms: 100\r\n"), http(200)]
+    async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
+        started = time.monotonic()
+        await read_body(await send(transport))
+    assert 0.29 < time.monotonic() - started < 0.9
+
+
+@pytest.mark.parametrize(
+    "replies", [[http(429, headers="Retry-After: 2\r\n")], [http(503), http(503, headers="Retry-After: 2\r\n")]]
+)
+async def test_a_longer_retry_after_goes_to_the_client(replies: list[bytes]) -> None:
+    async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
+        started = time.monotonic()
+        error = await refused(transport)
+    assert time.monotonic() - started < 0.5
+    assert error.retry_after == 2
+    assert len(server.requests) == len(replies)
+
+
+async def test_pauses_grow() -> None:
+    async with (
+        ScriptedServer([http(503)]) as server,
+        opened(server.url, Limits(backoff=0.1, attempts=3)) as transport,
+    ):
+        started = time.monotonic()
+        await refused(transport)
+    assert 0.29 < time.monotonic() - started < 0.9
+
+
+async def test_a_connection_closed_before_an_answer_is_tried_again() -> None:
+    async with ScriptedServer([None, None, http(200)]) as server, opened(server.url) as transport:
+        assert await read_body(await send(transport)) == b"{}"
+    assert server.connections == 3
+
+
+async def test_a_connection_that_is_always_closed() -> None:
+    async def reset(writer: Writer) -> None:
+        writer.transport.abort()
+
+    async with ScriptedServer([reset]) as server, opened(server.url) as transport:
+        error = await refused(transport)
+    assert (error.status, error.code) == (502, "upstream_unreachable")
+    assert len(server.requests) == 3
+
+
+async def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with opened(f"http://127.0.0.1:{port}") as transport:
+        error = await refused(transport)
+    assert (error.status, error.code, error.retryable) == (502, "upstream_unreachable", True)
+
+
+async def test_no_such_host() -> None:
+    async with opened("http://upstream.invalid") as transport:
+        assert (await refused(transport)).code == "upstream_unreachable"
+
+
+# ------------------------------------------------------------------------------------------------ what bounds a call
+
+
+async def test_no_first_byte_is_a_timeout_and_not_tried_again() -> None:
+    async with (
+        ScriptedServer([silence]) as server,
+        opened(server.url, Limits(first_byte=0.1, attempts=3, backoff=0.01)) as transport,
+    ):
+        error = await refused(transport)
+        assert transport.open_connections == 0
+    assert (error.status, error.code, error.retryable) == (504, "upstream_timeout", False)
+    assert len(server.requests) == 1
+
+
+async def test_time_to_connect_is_bounded() -> None:
+    """A listener that accepts and never shakes hands."""
+    async with ScriptedServer([silence]) as server:
+        url = server.url.replace("http:", "https:")
+        async with opened(url, Limits(connect=0.1, attempts=2, backoff=0.01)) as transport:
+            started = time.monotonic()
+            error = await refused(transport)
+    assert error.code == "upstream_unreachable"
+    assert 0.15 < time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\x00" * 100 + b"\r\n\r\n"]
+)
+async def test_what_is_no_http_is_a_bad_answer(garbage: bytes) -> None:
+    async with ScriptedServer([garbage]) as server, opened(server.url) as transport:
+        error = await refused(transport)
+    assert (error.status, error.code) == (502, "upstream_bad_response")
+
+
+async def test_the_pool_is_bounded() -> None:
+    async def late(writer: Writer) -> None:
+        await asyncio.sleep(0.05)
+        writer.write(http(200))
+
+    async def one(transport: Transport) -> None:
+        await read_body(await send(transport))
+
+    async with ScriptedServer([late]) as server, opened(server.url, Limits(connections=2)) as transport:
+        await asyncio.gather(*(one(transport) for _ in range(6)))
+    assert (server.most_open, len(server.requests)) == (2, 6)
+
+
+async def test_connections_in_use_are_counted() -> None:
+    async with ScriptedServer([http(200, b"x" * 2_000_000)]) as server, opened(server.url) as transport:
+        response = await send(transport)
+        assert transport.open_connections == 1
+        response.close()
+        assert transport.open_connections == 0
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
+async def test_answers_are_bounded(size: int, fits: bool) -> None:
+    async with ScriptedServer([http(200, b"x" * size)]) as server, opened(server.url) as transport:
+        response = await send(transport)
+        if fits:
+            assert len(await read_body(response, limit=1000)) == size
+            return
+        with pytest.raises(GatewayError) as caught:
+            await read_body(response, limit=1000)
+        assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
+        assert response.connection is None
+
+
+async def test_a_bomb_is_stopped_as_it_unfolds() -> None:
+    bomb = http(200, gzip.compress(b"\0" * 20_000_000), headers="Content-Encoding: gzip\r\n")
+    async with ScriptedServer([bomb]) as server, opened(server.url) as transport:
+        with pytest.raises(GatewayError, match="too large"):
+            await read_body(await send(transport), limit=100_000)
+
+
+async def test_an_answer_that_breaks_off() -> None:
+    async def cut(writer: Writer) -> None:
+        writer.write(http(200, b"x" * 100)[:-50])
+        await writer.drain()
+        writer.close()
+
+    async with ScriptedServer([cut]) as server, opened(server.url) as transport:
+        with pytest.raises(GatewayError) as caught:
+            await read_body(await send(transport))
+    assert (caught.value.status, caught.value.code) == (502, "upstream_truncated")
+
+
+async def test_an_answer_that_falls_silent() -> None:
+    async def stall(writer: Writer) -> None:
+        writer.write(http(200, b"x" * 100)[:-50])
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte=0.1)) as transport:
+        with pytest.raises(GatewayError) as caught:
+            await read_body(await send(transport))
+    assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")
+
+
+@pytest.mark.parametrize("size", [100_000, 400_000])
+async def test_error_bodies_are_bounded(size: int) -> None:
+    body = b'{"error":{"message":"' + b"x" * size + b'","code":"context_length_exceeded"}}'
+    async with ScriptedServer([http(400, body)]) as server, opened(server.url) as transport:
+        error = await refused(transport)
+        assert transport.open_connections == 0
+    assert error.code == ("context_length_exceeded" if size < 256 * 1024 else None)
+    assert len(error.message) <= 2000
+
+
+async def test_an_error_whose_body_breaks_off_keeps_its_status() -> None:
+    async def cut(writer: Writer) -> None:
+        writer.write(http(404, b"x" * 100)[:-50])
+        await writer.drain()
+        writer.close()
+
+    async with ScriptedServer([cut]) as server, opened(server.url) as transport:
+        assert (await refused(transport)).code == "model_not_found"
+
+
+# ---------------------------------------------------------------------------------------------------------------- TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusting(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+async def test_a_self_signed_upstream_gets_no_request(tls: ssl.SSLContext) -> None:
+    async with ScriptedServer([http(200)], tls) as server, opened(server.url) as transport:
+        error = await refused(transport)
+    assert (error.status, error.code) == (502, "upstream_unreachable")
+    assert server.requests == []
+
+
+async def test_a_trusted_upstream_does(tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+    async with ScriptedServer([http(200)], tls) as server, opened(server.url, tls=trusting) as transport:
+        assert await read_body(await send(transport)) == b"{}"
+
+
+async def test_a_certificate_for_another_name_is_refused(tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+    async with ScriptedServer([http(200)], tls) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with opened(url, tls=trusting) as transport:
+            assert (await refused(transport)).code == "upstream_unreachable"
+    assert server.requests == []
