@@ -104,7 +104,7 @@ async def test_closing_settles_what_is_under_way(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     definitions = quick(settlement={"hold_seconds": 0.1}, facilitator={"settle_seconds": 5.0})
-    async with till(chain, facilitator, journal, definitions=definitions) as shop:
+    async with till(chain, facilitator, journal, definitions=definitions, drain=10.0) as shop:
         payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         facilitator.faults.set("settle", Slow(1.0))
         receipt = await payment.settle(bill())
@@ -117,7 +117,7 @@ async def test_closing_settles_what_is_under_way(
 async def test_a_caller_that_is_cancelled_still_pays(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal) as shop:
+    async with till(chain, facilitator, journal, drain=10.0) as shop:
         payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         facilitator.faults.set("settle", Slow(0.3))
         settling = asyncio.create_task(payment.settle(bill()))

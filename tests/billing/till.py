@@ -190,7 +190,7 @@ async def till(
     definitions: Definitions | None = None,
     payee: str | None = None,
     rpc: bool = True,
-    drain: float = 3.0,
+    drain: float = 1.0,
     **settings: Any,
 ) -> AsyncIterator[Till]:
     """Open for as long as the context lasts, and ``drain`` seconds to settle what is under way then.
