@@ -61,6 +61,8 @@ class Dispatch:
             if self._prelude is not None:
                 yield _shifted(self._prelude(position), offset)
             started = time.perf_counter()
+            if self._record.dispatched is None:
+                self._record.dispatched = started
             self._begun += 1
             answering = await self._open(chat, call, reply)
             if answering is None:
@@ -125,7 +127,8 @@ class Dispatch:
             leave()
 
     def _note_time(self, started: float) -> None:
-        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + time.perf_counter() - started
+        self._record.answered = now = time.perf_counter()
+        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + now - started
 
     def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""

@@ -102,7 +102,9 @@ class Exchange:
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
         self._dispatch: Dispatch
+        self._gaps = services.metrics.gaps(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
+        record.answer_id = self._id
 
     @property
     def upstream(self) -> str:
@@ -117,7 +119,9 @@ class Exchange:
             remote = any([*adapter.remote_files(chat)] for chat in self._chats)
             if not remote:
                 self._calls = [adapter.request(chat) for chat in self._chats]
+            started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
+            self._record.payment_seconds = time.perf_counter() - started
         except GatewayError:
             self._move(State.REFUSED)
             raise
@@ -191,11 +195,14 @@ class Exchange:
             timestamp=envelope.timestamp,
         )
         self._move(State.SETTLING)
+        started = time.perf_counter()
         try:
             receipt = await self._payment.settle(bill)
         except GatewayError:
             self._move(State.REFUSED)
             raise
+        finally:
+            self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
         self._move(State.SETTLED)
         return Proof(usage, envelope, receipt, self._assembler.served)
 
@@ -210,6 +217,7 @@ class Exchange:
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.estimated = usage.estimated or None
         record.cost_usd = price
+        record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
 
     async def abandon(self) -> None:
@@ -306,7 +314,11 @@ class Exchange:
         if self._life.state is State.DISPATCHED:
             self._move(State.ANSWERING)
         await reply.write(data)
-        self._record.chunks = (self._record.chunks or 0) + 1
-        self._record.own_seconds += time.perf_counter() - started
-        if self._record.first_byte_seconds is None:
-            self._record.first_byte_seconds = time.perf_counter() - self._record.started
+        record, now = self._record, time.perf_counter()
+        record.chunks = (record.chunks or 0) + 1
+        record.own_seconds += now - started
+        if record.last_output is None:
+            record.first_byte_seconds = now - record.started
+        else:
+            self._gaps.observe(now - record.last_output)
+        record.last_output = now

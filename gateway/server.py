@@ -192,22 +192,13 @@ class _Dispatcher:
             )
 
     def _refusal(self, error: GatewayError, record: RequestRecord) -> web.Response:
-        record.error, record.fault = error.code or error.type, error.fault.value
-        self._services.metrics.count_error(error.fault, error.status)
+        self._services.metrics.failed(record, error)
         return web.Response(
             status=error.status, body=error.body(), headers=error.http_headers(), content_type="application/json"
         )
 
     def _account(self, record: RequestRecord) -> None:
-        metrics = self._services.metrics
-        record.seconds = time.perf_counter() - record.started
-        metrics.requests.labels(record.path, record.status).inc()
-        if record.upstream_seconds is not None:
-            metrics.overhead.observe(record.seconds - record.upstream_seconds)
-        if record.first_byte_seconds is not None:
-            metrics.first_byte.observe(record.first_byte_seconds)
-        if record.chunks:
-            metrics.chunk.observe(record.own_seconds / record.chunks)
+        self._services.metrics.finished(record)
         requests_log.info(record)
 
 

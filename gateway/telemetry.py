@@ -1,24 +1,33 @@
 """Metrics and the request log: numbers, ids and names, never content, keys or addresses."""
 
 import logging
+import resource
 import sys
 import time
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 
-from gateway.openai_api.errors import Fault
+from gateway import __version__
+from gateway.histogram import Distribution, Histogram
+from gateway.openai_api.error_classes import CLASSES, error_class
+from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _LONG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_EVENT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
+disable_created_metrics()  # type: ignore[no-untyped-call]  # moments do not add up over workers
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request, and what its log line says. Times in seconds; None is left out."""
+    """What is known of one request, and what its log line says. Times in seconds; None is left out.
+
+    ``started``, ``dispatched``, ``last_output`` and ``answered`` are moments of ``time.perf_counter``.
+    """
 
     id: str
     method: str
@@ -31,6 +40,7 @@ class RequestRecord:
     stream: bool | None = None
     state: str | None = None
     error: str | None = None
+    error_class: str | None = None
     fault: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -39,32 +49,60 @@ class RequestRecord:
     client_left: bool | None = None
     seconds: float | None = None
     upstream_seconds: float | None = None
+    payment_seconds: float | None = None
     first_byte_seconds: float | None = None
     chunks: int | None = None
     started: float = field(default_factory=time.perf_counter)
     own_seconds: float = 0.0
+    dispatched: float | None = None
+    last_output: float | None = None
+    answered: float | None = None
+    answer_id: str | None = None
+    finish_reasons: list[str] | None = None
+    traceparent: str | None = None
 
 
 class Metrics:
-    """The gateway's Prometheus metrics, in a registry of their own."""
+    """The gateway's Prometheus metrics, in a registry of their own. docs/monitoring.md is made from it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Answered requests", ("path", "status"))
-        self.errors = self._counter("errors", "Failed requests by fault domain", ("fault", "status"))
-        self.tokens = self._counter("tokens", "Metered tokens", ("model", "kind"))
+        self._requests = self._counter("requests", "Answered requests", ("path", "status"))
+        self._answered: dict[tuple[str, int], Counter] = {}
+        self._errors = self._counter("errors", "Failed requests by class and its domain", ("domain", "error"))
+        self._classes = {name: self._errors.labels(name.partition("_")[0], name) for name in CLASSES}
+        self._tokens = self._counter("tokens", "Metered tokens", ("model", "kind"))
+        self._metered: dict[tuple[str, str], Counter] = {}
         self.estimated = self._counter("estimated_answers", "Answers whose usage had to be estimated", ("upstream",))
         self.unknown_served = self._counter(
             "unknown_served_models", "Answers by a model that the catalogue does not know", ("upstream",)
         )
-        self.overhead = self._histogram("overhead_seconds", "Own time of a request, upstream excluded", _SECONDS)
+        self._cpu = self._counter("cpu_seconds", "Processor time of all workers", ())
+        self._cpu_seen = 0.0
+        self.overhead = self._histogram(
+            "overhead_seconds", "Own time of a request: neither upstream nor payment", _SECONDS
+        )
         self.chunk = self._histogram("chunk_seconds", "Own time per batch of stream events, mean of a stream", _SECONDS)
-        self.first_byte = self._histogram("first_byte_seconds", "Time to the first output", _LONG_SECONDS)
+        self.duration = self._histogram(
+            "answer_seconds", "From a model request to the end of its answer", _LONG_SECONDS, "upstream"
+        )
+        self.first_byte = self._histogram(
+            "first_byte_seconds", "Time to a stream's first output", _LONG_SECONDS, "upstream"
+        )
+        self._gaps = self._histogram(
+            "inter_event_seconds", "Between a stream's output events", _EVENT_SECONDS, "upstream"
+        )
+        self.workers = self._gauge("workers", "Serving processes", ("version",))
+        self.ready = self._gauge("workers_ready", "Processes that welcome new work", ())
+        self.memory = self._gauge("peak_memory_bytes", "Largest resident size so far, of all workers together", ())
         self.in_flight = self._gauge("requests_in_flight", "Requests being served", ())
         self.queued = self._gauge("requests_queued", "Requests waiting for admission", ())
         self.streams = self._gauge("open_streams", "Streams being written", ())
         self.connections = self._gauge("upstream_connections", "Upstream connections in use", ("upstream",))
-        self.breakers = self._gauge("upstream_breaker_open", "1 while calls to the upstream are refused", ("upstream",))
+        self.breakers = self._gauge(
+            "upstream_breaker_open", "Workers that refuse calls to the upstream for now", ("upstream",)
+        )
+        self.workers.labels(__version__).set(1)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"gateway_{name}", text, labels, registry=self.registry)
@@ -72,8 +110,12 @@ class Metrics:
     def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
         return Gauge(f"gateway_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"gateway_{name}", text, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], label: str | None = None) -> Histogram:
+        return Histogram(f"gateway_{name}", text, bounds, self.registry, label)
+
+    def gaps(self, upstream: str) -> Distribution:
+        """The times between output events of one upstream's streams."""
+        return self._gaps.of(upstream)
 
     def count_usage(self, model: str, upstream: str, usage: Usage) -> None:
         for kind, count in (
@@ -82,12 +124,46 @@ class Metrics:
             ("completion", usage.completion_tokens),
         ):
             if count:
-                self.tokens.labels(model, kind).inc(count)
+                self._tokens_of(model, kind).inc(count)
         if usage.estimated:
             self.estimated.labels(upstream).inc()
 
-    def count_error(self, fault: Fault, status: int) -> None:
-        self.errors.labels(fault.value, status).inc()
+    def _tokens_of(self, model: str, kind: str) -> Counter:
+        key = (model, kind)
+        if (tokens := self._metered.get(key)) is None:
+            tokens = self._metered[key] = self._tokens.labels(model, kind)
+        return tokens
+
+    def failed(self, record: RequestRecord, error: GatewayError) -> None:
+        """A request ends in ``error``, as a status or inside an answer that had begun."""
+        record.error, record.fault = error.code or error.type, error.fault.value
+        record.error_class = error_class(error)
+        self._classes[record.error_class].inc()
+
+    def finished(self, record: RequestRecord) -> None:
+        """Count a request that has ended, however it did."""
+        seconds = record.seconds = time.perf_counter() - record.started
+        key = (record.path, record.status)
+        if (requests := self._answered.get(key)) is None:
+            requests = self._answered[key] = self._requests.labels(*key)
+        requests.inc()
+        if record.upstream is None:
+            return
+        if record.upstream_seconds is not None:
+            self.overhead.observe(seconds - record.upstream_seconds - (record.payment_seconds or 0.0))
+            self.duration.of(record.upstream).observe(seconds)
+        if record.first_byte_seconds is not None:
+            self.first_byte.of(record.upstream).observe(record.first_byte_seconds)
+        if record.chunks:
+            self.chunk.observe(record.own_seconds / record.chunks)
+
+    def measure_process(self) -> None:
+        """Set what the operating system knows of this process."""
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = spent.ru_utime + spent.ru_stime
+        self._cpu.inc(seconds - self._cpu_seen)
+        self._cpu_seen = seconds
+        self.memory.set(spent.ru_maxrss * 1024)
 
     def render(self) -> bytes:
         """The exposition format of Prometheus."""
@@ -118,7 +194,8 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-_RECORD_FIELDS = tuple(entry.name for entry in fields(RequestRecord) if entry.name not in ("started", "own_seconds"))
+_UNLOGGED = frozenset({"started", "own_seconds", "dispatched", "last_output", "answered", "traceparent"})
+_RECORD_FIELDS = tuple(entry.name for entry in fields(RequestRecord) if entry.name not in _UNLOGGED)
 
 
 def _innermost_frame(record: logging.LogRecord) -> str | None:

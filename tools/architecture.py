@@ -13,6 +13,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.openai_api", "gateway.keccak"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
+    ("gateway.histogram",),
     ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.turns", "gateway.connection"),
     ("gateway.clock", "gateway.sealed", "gateway.admission"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
