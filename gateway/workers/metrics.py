@@ -1,12 +1,18 @@
-"""Metrics of several processes as those of one gateway: the sums."""
+"""Metrics of several processes as those of one gateway.
 
-from collections.abc import Iterable, Iterator
+Counts add up. A gauge in seconds is an age, a moment or an uncertainty: of those the largest holds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
 Dump = list[list[Any]]
-"""Families as ``[name, documentation, type, [[sample name, {label: value}, value], ...]]``."""
+"""Families as ``[name, documentation, type, [[sample name, {label: value}, value], ...]]``.
+
+Values are text, because JSON knows no infinity.
+"""
 
 
 def dump(registry: CollectorRegistry) -> Dump:
@@ -16,7 +22,7 @@ def dump(registry: CollectorRegistry) -> Dump:
             family.name,
             family.documentation,
             family.type,
-            [[sample.name, sample.labels, sample.value] for sample in family.samples],
+            [[sample.name, sample.labels, repr(float(sample.value))] for sample in family.samples],
         ]
         for family in registry.collect()
     ]
@@ -27,16 +33,19 @@ def added(first: Dump, second: Dump) -> Dump:
     families = {name: [name, text, kind, list(samples)] for name, text, kind, samples in first}
     for name, text, kind, samples in second:
         known = families.setdefault(name, [name, text, kind, []])
-        known[3] = _added_samples(known[3], samples)
+        largest = kind == "gauge" and name.endswith("_seconds")
+        known[3] = _joined(known[3], samples, max if largest else float.__add__)
     return list(families.values())
 
 
-def _added_samples(first: Iterable[list[Any]], second: Iterable[list[Any]]) -> list[list[Any]]:
-    sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-    for name, labels, value in (*first, *second):
-        key = (name, tuple(labels.items()))
-        sums[key] = sums.get(key, 0.0) + value
-    return [[name, dict(labels), value] for (name, labels), value in sums.items()]
+def _joined(
+    first: Iterable[list[Any]], second: Iterable[list[Any]], join: Callable[[float, float], float]
+) -> list[list[Any]]:
+    values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for name, labels, text in (*first, *second):
+        key, value = (name, tuple(labels.items())), float(text)
+        values[key] = join(values[key], value) if key in values else value
+    return [[name, dict(labels), repr(value)] for (name, labels), value in values.items()]
 
 
 def render(total: Dump) -> bytes:
@@ -55,5 +64,5 @@ class _Collected(CollectorRegistry):
         for name, text, kind, samples in self._total:
             family = Metric(name, text, kind)
             for sample, labels, value in samples:
-                family.add_sample(sample, labels, value)
+                family.add_sample(sample, labels, float(value))
             yield family

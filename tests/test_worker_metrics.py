@@ -1,0 +1,48 @@
+"""What several workers measured, as one gateway's."""
+
+import math
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.histogram import Histogram
+from gateway.workers.metrics import Dump, added, dump, render
+
+
+def worker(requests: int, age: float, seconds: float) -> Dump:
+    """One process's metrics as they arrive over the channel."""
+    registry = CollectorRegistry()
+    Counter("served", "Requests", ("path",), registry=registry).labels("/v1").inc(requests)
+    Gauge("streams", "Open streams", registry=registry).set(requests)
+    Gauge("price_age_seconds", "Age", registry=registry).set(age)
+    Histogram("lag_seconds", "Lag", (0.1, 1.0), registry, "upstream").of("openai").observe(seconds)
+    decoded: Dump = msgspec.json.decode(msgspec.json.encode(dump(registry)))
+    return decoded
+
+
+def values(total: Dump) -> dict[str, float]:
+    return {
+        sample.name + "".join(f"|{value}" for _, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(render(total).decode())
+        for sample in family.samples
+    }
+
+
+def test_counts_add_up_and_ages_do_not() -> None:
+    seen = values(added(worker(2, 30.0, 0.05), worker(3, 10.0, 5.0)))
+    assert seen["served_total|/v1"] == 5
+    assert seen["streams"] == 5
+    assert seen["price_age_seconds"] == 30
+    assert [seen[f"lag_seconds_bucket|{bound}|openai"] for bound in ("0.1", "1.0", "+Inf")] == [1, 1, 2]
+    assert (seen["lag_seconds_count|openai"], seen["lag_seconds_sum|openai"]) == (2, 5.05)
+
+
+def test_what_never_happened_is_infinitely_old() -> None:
+    assert values(added(worker(1, math.inf, 1.0), worker(1, 1.0, 1.0)))["price_age_seconds"] == math.inf
+
+
+def test_what_only_one_worker_has_is_kept() -> None:
+    registry = CollectorRegistry()
+    Counter("rare", "Seldom", registry=registry).inc()
+    assert values(added(worker(1, 1.0, 1.0), dump(registry)))["rare_total"] == 1
