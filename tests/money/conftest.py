@@ -1,8 +1,8 @@
 """One chain for the whole folder; each test brings wallets, a payee, a facilitator and a journal of its own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -16,6 +16,9 @@ from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 from tools.demo.price_source import PriceSource
 from tools.simulators.fleet import Fleet
+
+Define = Callable[..., None]
+"""Changes the definitions of gateways that are opened afterwards, by section."""
 
 
 class OpenShop(Protocol):
@@ -45,15 +48,20 @@ async def prices() -> AsyncIterator[PriceSource]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settlement waits and retries take parts of seconds."""
-    definitions = quick()
-    monkeypatch.setattr(gateway.billing.definitions, "bundled", lambda: definitions)
+def define(monkeypatch: pytest.MonkeyPatch) -> Define:
+    """Until told otherwise settlements retry and sweep in parts of seconds."""
+
+    def change(**sections: Any) -> None:
+        definitions = quick(**{"facilitator": {"settle_seconds": 3.0}, **sections})
+        monkeypatch.setattr(gateway.billing.definitions, "bundled", lambda: definitions)
+
+    change()
+    return change
 
 
 @pytest.fixture
 def open_shop(
-    impatient: None,
+    define: Define,
     start_gateway: StartGateway,
     fleet: Fleet,
     chain: LocalChain,
