@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -41,6 +42,7 @@ class Clock:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clock")
         self._system = system
         self._monotonic = monotonic
         self._offset: float | None = None
@@ -77,12 +79,14 @@ class Clock:
         return [f"the clock may be off by more than {TOLERANCE_SECONDS:g} s"]
 
     async def ask(self) -> None:
-        """Ask the source once, off the loop's thread. An answer is taken unless it came too slowly to be an
-        improvement. Raises NsmError."""
+        """Ask the source once. An answer is taken unless it came too slowly to be an improvement. Raises NsmError.
+
+        It is asked from a thread of its own: one that hangs keeps nobody else waiting, and is not asked twice at once.
+        """
         if self._source is None:
             return
         before = self._monotonic()
-        told = await asyncio.to_thread(self._source)
+        told = await asyncio.get_running_loop().run_in_executor(self._thread, self._source)
         after = self._monotonic()
         if (after - before) / 2 <= self.uncertainty:
             self._offset = told - (before + after) / 2
@@ -100,6 +104,7 @@ class Clock:
         try:
             yield self
         finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
             keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping

@@ -181,6 +181,27 @@ async def served(
         await server.drain(1.0)
 
 
+async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_module, "START_SECONDS", 0.02)
+    monkeypatch.setattr(clock_module, "ASK_AGAIN_SECONDS", 0.01)
+    answered = threading.Event()
+    asked: list[float] = []
+
+    def hang() -> float:
+        asked.append(1)
+        answered.wait(5)
+        return TRUE_TIME
+
+    clock = Clock(hang, monotonic=lambda: 0.0)
+    async with asyncio.timeout(5), clock.kept():
+        await asyncio.sleep(0.2)
+        assert len(asked) == 1
+        assert clock.reasons()
+        answered.set()
+        while clock.reasons():
+            await asyncio.sleep(0.01)
+
+
 async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog) -> None:
     hypervisor = Hypervisor()
     reason = "the clock may be off by more than 30 s"
