@@ -20,7 +20,7 @@ from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
 from gateway.settings import is_loopback
-from gateway.telemetry import RequestRecord
+from gateway.telemetry import RequestRecord, log_request
 
 HOST_LINK_PEER = "192.168.127.1"
 FAREWELL_SECONDS = 10.0
@@ -44,7 +44,6 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 log = logging.getLogger(__name__)
-requests_log = logging.getLogger("gateway.requests")
 
 
 class Audience(Enum):
@@ -199,7 +198,7 @@ class _Dispatcher:
 
     def _account(self, record: RequestRecord) -> None:
         self._services.metrics.finished(record)
-        requests_log.info(record)
+        log_request(record)
 
 
 def _protocol(server: web.Server | None) -> Connection:
