@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiohttp
 
 from gateway import __version__
+from gateway.billing.sink import SinkUnavailableError
 from gateway.billing.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
@@ -45,7 +46,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"gateway: cannot listen: {error}\n")
         return 1
-    except (StoreUnavailableError, WorkerLostError) as error:
+    except (StoreUnavailableError, SinkUnavailableError, WorkerLostError) as error:
         sys.stderr.write(f"gateway: cannot start: {error}\n")
         return 1
     except NitridingError as error:

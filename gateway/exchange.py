@@ -111,6 +111,10 @@ class Exchange:
         """The id of the provider that answers."""
         return self._upstream.provider.id
 
+    def broke_off(self, error: GatewayError) -> None:
+        """The answer ends in ``error`` after its status had left."""
+        self._services.metrics.failed(self._record, error)
+
     async def admit(self) -> None:
         """Everything that can refuse the request before any work: key, translation, files, payment."""
         try:
@@ -158,8 +162,9 @@ class Exchange:
         dropped = sorted({name for call in self._calls for name in call.dropped})
         if dropped:
             headers["x-dropped-params"] = ",".join(dropped)
-        if self._payment.output_limit is not None:
-            headers["x-output-limit"] = str(self._payment.output_limit)
+        limit, wanted = self._payment.output_limit, self._order.output_tokens
+        if limit is not None and (wanted is None or limit < wanted):
+            headers["x-output-limit"] = str(limit)
         return headers
 
     def _served(self) -> Model:

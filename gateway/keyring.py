@@ -3,6 +3,7 @@
 They live in memory only. What is set can be told, what it is cannot (design 4.6).
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -53,6 +54,7 @@ def injection_form(providers: Mapping[str, Provider]) -> type[Injection]:
 _URLS = ("facilitator_url", "evm_rpc_url")
 _ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")
 _SECRETS = ("coingecko_api_key", "journal_key")
+JOURNAL_KEY_BYTES = 32
 
 
 class Keyring:
@@ -92,6 +94,7 @@ class Keyring:
             _checked(checked_url, injection, name)
         for name in _ADDRESSES:
             _checked(_checked_address, injection, name)
+        _checked(_checked_journal_key, injection, "journal_key")
         return injection
 
     def take(self, injection: Injection) -> None:
@@ -118,6 +121,22 @@ def _checked(check: Any, injection: Injection, name: str) -> str | None:
     except SettingsError as error:
         raise invalid_request(f"{error}.", name, "invalid_value") from None
     return checked
+
+
+def journal_key(text: str) -> bytes:
+    """The 32 bytes of a journal key, written as 64 hexadecimal digits or in base64; raises ValueError."""
+    key = bytes.fromhex(text) if len(text) == 2 * JOURNAL_KEY_BYTES else base64.b64decode(text, validate=True)
+    if len(key) != JOURNAL_KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _checked_journal_key(name: str, value: str) -> str:
+    try:
+        journal_key(value)
+    except ValueError:
+        raise SettingsError(f"{name} must be 32 bytes, as 64 hexadecimal digits or in base64") from None
+    return value
 
 
 def _checked_address(name: str, value: str) -> str:

@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.billing.metering import PaymentMetrics
 from gateway.billing.payment import Order, Payment, Payments
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.price_feed import COINGECKO
 from gateway.billing.unpaid import Unconfigured
 from gateway.catalog import Catalog
-from gateway.keyring import Injection
+from gateway.keyring import Injection, journal_key
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.settings import Settings
 
@@ -24,13 +25,20 @@ class LatePayments:
     """Implements Payments by whatever is configured now."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, tee_id: str, mac_key: bytes, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        tee_id: str,
+        mac_key: bytes,
+        clock: Callable[[], float],
+        metrics: PaymentMetrics,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._tee_id = tee_id
         self._mac_key = mac_key
         self._clock = clock
+        self._metrics = metrics
         self._x402: X402Payments | None = None
         self._now: Payments = Unconfigured(["payments are not configured"])
 
@@ -42,9 +50,13 @@ class LatePayments:
         facts = injection or Injection()
         payee = facts.evm_payment_address or self._settings.pay_to
         facilitator = facts.facilitator_url or self._settings.facilitator_url
-        if payee is None or facilitator is None:
-            known = {"EVM_PAYMENT_ADDRESS": payee, "FACILITATOR_URL": facilitator}
-            self._now = Unconfigured([f"{name} is not set" for name, value in known.items() if value is None])
+        if payee is None or facilitator is None or self._awaits_journal_key(facts):
+            known = {
+                "EVM_PAYMENT_ADDRESS is not set": payee is not None,
+                "FACILITATOR_URL is not set": facilitator is not None,
+                "no journal_key was injected for GATEWAY_JOURNAL_SINK": not self._awaits_journal_key(facts),
+            }
+            self._now = Unconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
             return
         settings = PaymentSettings(
             payee=payee,
@@ -56,11 +68,14 @@ class LatePayments:
             price_url=self._settings.price_url or COINGECKO,
             price_key=facts.coingecko_api_key,
             tee_id=self._tee_id,
+            store_url=self._settings.store,
+            sink=self._settings.journal_sink,
+            journal_key=journal_key(facts.journal_key) if facts.journal_key else None,
             clock=self._clock,
         )
         if problems := settings.problems():
             raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
-        opened = await X402Payments.open(settings, self._catalog)
+        opened = await X402Payments.open(settings, self._catalog, metrics=self._metrics)
         before, self._x402, self._now = self._x402, opened, opened
         if before is not None:
             await before.close()
@@ -68,7 +83,7 @@ class LatePayments:
     async def close(self) -> None:
         """Settle what is under way."""
         if self._x402 is not None:
-            await self._x402.close()
+            await self._x402.close(self._settings.drain_seconds)
 
     async def admit(self, order: Order) -> Payment:
         return await self._now.admit(order)
@@ -78,6 +93,9 @@ class LatePayments:
 
     def reasons(self) -> list[str]:
         return self._now.reasons()
+
+    def _awaits_journal_key(self, facts: Injection) -> bool:
+        return self._settings.journal_sink is not None and not facts.journal_key
 
     def _journal(self) -> Path:
         """Inside an enclave there is no disk, only memory under the temporary folder."""

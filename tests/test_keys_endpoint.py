@@ -62,6 +62,8 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"facilitator_url": "http://facilitator.example"}, "facilitator_url"),
         ({"evm_payment_address": "0x12"}, "evm_payment_address"),
         ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
+        ({"journal_key": "00" * 31}, "journal_key"),
+        ({"journal_key": "not base64!"}, "journal_key"),
     ],
 )
 async def test_malformed_injection_changes_nothing(
