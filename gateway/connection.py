@@ -14,19 +14,51 @@ from gateway.openai_api.errors import Fault, GatewayError
 
 MAX_HEADER_BYTES = 32 * 1024
 KEEP_ALIVE_SECONDS = 75.0
+STUCK_SECONDS = 60.0
+STUCK_BYTES = 16 * 1024
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
-    """One client connection. ``on_lost`` is called once when it goes while a request is being served."""
+    """One client connection. ``on_lost`` is called once when it goes while a request is being served.
 
-    __slots__ = ("on_lost",)
+    A client that leaves more than the transport's limit unread is cut off when it takes less than ``STUCK_BYTES`` of
+    it in ``STUCK_SECONDS``, be it a stream or a complete answer.
+    """
+
+    __slots__ = ("_stuck", "on_lost")
 
     def __init__(self, manager: Any, **options: Any) -> None:
         super().__init__(manager, **options)
         self.on_lost: Callable[[], None] | None = None
+        self._stuck: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.transport is not None:
+            self._watch(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
+    def _watch(self, transport: asyncio.Transport) -> None:
+        left = transport.get_write_buffer_size() - STUCK_BYTES
+
+        def look() -> None:
+            if transport.get_write_buffer_size() > left:
+                transport.abort()
+            else:
+                self._watch(transport)
+
+        self._stuck = self._loop.call_later(STUCK_SECONDS, look)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
         super().connection_lost(exc)
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:

@@ -10,7 +10,6 @@ from gateway.connection import Connection
 from gateway.openai_api.stream import KEEP_ALIVE
 
 KEEP_ALIVE_SECONDS = 15.0
-STUCK_SECONDS = 60.0
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -25,7 +24,7 @@ class _EventStream(web.StreamResponse):
 
 
 class StreamReply:
-    """Writes events, keeps a silent stream alive, notices when the client has left or reads no longer.
+    """Writes events, keeps a silent stream alive, notices when the client has left.
 
     Nothing is sent before the first event, or the first keep-alive when that comes sooner; until then the request
     can still be answered with an error status. ``on_leave`` is called once, when the client goes.
@@ -113,14 +112,10 @@ class StreamReply:
             self.on_leave()
 
     async def _keep_alive(self) -> None:
-        """A comment when nothing else was written for a while; the end of a client that takes nothing."""
+        """A comment when nothing else was written for a while."""
         while True:
             silent = self._loop.time() - self._last_write
-            if self._writing:
-                if silent > STUCK_SECONDS and self._request.transport is not None:
-                    self._request.transport.abort()
-                    return
-            elif silent >= KEEP_ALIVE_SECONDS:
+            if silent >= KEEP_ALIVE_SECONDS and not self._writing:
                 await self.write(KEEP_ALIVE)
                 silent = 0.0
             await asyncio.sleep(max(1.0, KEEP_ALIVE_SECONDS - silent))

@@ -13,12 +13,13 @@ from gateway.openai_api.errors import (
     Fault,
     GatewayError,
     model_not_found,
+    upstream_error,
     upstream_timeout,
 )
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.stream_decoder import StreamDecoder
-from gateway.upstreams.transport import Transport, read_body
+from gateway.upstreams.transport import MAX_ANSWER_BYTES, Transport, read_body
 
 _FAREWELL = 1.0
 
@@ -97,7 +98,8 @@ class Answering:
         self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._silence: asyncio.TimerHandle | None = None
-        self._last_read = 0.0
+        self._reading_since: float | None = None
+        self._size = 0
         self._fell_silent = False
         self._broke_off = False
         self._closed = False
@@ -149,6 +151,7 @@ class Answering:
 
     async def _read(self) -> bytes:
         """What arrives; empty when the connection has ended, and whether the answer was complete is the decoder's."""
+        self._reading_since = self._loop.time()
         try:
             chunk = await self._response.content.readany()
         except TimeoutError:
@@ -158,14 +161,22 @@ class Answering:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
             self._broke_off = True
             return b""
-        self._last_read = self._loop.time()
+        self._reading_since = None
+        self._size += len(chunk)
+        if self._size > MAX_ANSWER_BYTES:
+            raise upstream_error("upstream_bad_response", "The upstream's answer is too large")
         if self._silence is None:
             self._silence = self._loop.call_later(self._idle, self._check_silence)
         return chunk
 
     def _check_silence(self) -> None:
-        """One timer for the whole stream; it looks when the last bytes came and sleeps on."""
-        left = self._last_read + self._idle - self._loop.time()
+        """One timer for the whole stream; it looks since when a read has been waiting and sleeps on.
+
+        While the client is slower than the upstream nothing is read, and that is not the upstream's silence.
+        """
+        left = self._idle
+        if self._reading_since is not None:
+            left += self._reading_since - self._loop.time()
         if left <= 0:
             self._fell_silent = True
             self._response.close()

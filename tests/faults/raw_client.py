@@ -1,0 +1,65 @@
+"""Clients that speak bytes: what no HTTP library would send, or read."""
+
+import asyncio
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+
+def chat_request(body: dict[str, Any], *headers: str) -> bytes:
+    """A chat completion as HTTP/1.1, with more header lines if given."""
+    return post("/v1/chat/completions", json.dumps(body).encode(), *headers)
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: gateway", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+class RawClient:
+    """One connection; ``receive_buffer`` in bytes makes it a client that soon has taken all it can."""
+
+    def __init__(self, url: str, receive_buffer: int | None = None) -> None:
+        self._address = address(url)
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+
+    async def __aenter__(self) -> "RawClient":
+        await asyncio.get_running_loop().sock_connect(self.socket, self._address)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.socket.close()
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def read(self, size: int = 65536) -> bytes:
+        """What is there, or comes next; empty at the end, and after a reset."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self.socket, size)
+        except ConnectionError:
+            return b""
+
+    async def read_all(self, seconds: float = 5.0) -> bytes:
+        """Everything until the server ends the connection, or until it has been silent for ``seconds``."""
+        received = b""
+        try:
+            while True:
+                async with asyncio.timeout(seconds):
+                    piece = await self.read()
+                if not piece:
+                    return received
+                received += piece
+        except TimeoutError:
+            return received

@@ -1,0 +1,137 @@
+"""Clients that do not read: what they hold is bounded, and after a while they are cut off."""
+
+import asyncio
+import gc
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway import connection
+from gateway.upstreams import upstream
+from tests.faults.raw_client import RawClient, chat_request
+from tests.running import FAST, RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import RawReply, Scenario
+
+STREAM = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 8000 + b'"},"finish_reason":null}]}\n\n'
+ENDLESS = Scenario(
+    raw=RawReply(headers=(("Content-Type", "text/event-stream"),), chunks=(EVENT,) * 4000),
+)
+"""An answer of 32 MB, more than all buffers on its way take."""
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    gc.collect()
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_reader_that_stops_stops_the_upstream(fleet: Fleet, gateway: RunningGateway) -> None:
+    """Back pressure: the vendor is not read further than the buffers on the way are large."""
+    fleet.openai.enqueue(ENDLESS)
+    async with RawClient(gateway.url, receive_buffer=4096) as client:
+        await client.send(chat_request(STREAM))
+        assert (await client.read(1000)).startswith(b"HTTP/1.1 200 OK")
+        await asyncio.sleep(1.0)
+        [received] = fleet.openai.requests
+        assert received.finished_at is None
+    await until(lambda: received.aborted_at is not None)
+    assert received.events_sent * len(EVENT) < 16 * 2**20
+
+
+async def test_a_slow_reader_is_not_the_upstreams_silence(fleet: Fleet, start_gateway: StartGateway) -> None:
+    running = await start_gateway(fleet.environment(), limits=replace(FAST, idle=0.3))
+    fleet.openai.enqueue(ENDLESS)
+    received = b""
+    async with RawClient(running.url, receive_buffer=2**18) as client:
+        await client.send(chat_request(STREAM, "Connection: close"))
+        await client.read(1000)
+        await asyncio.sleep(1.0)
+        while piece := await client.read(2**20):
+            received += piece
+    assert len(received) > 4000 * 8000
+    assert b"upstream_timeout" not in received
+
+
+async def test_an_endless_answer_ends(fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "MAX_ANSWER_BYTES", 2_000_000)
+    fleet.openai.enqueue(ENDLESS)
+    async with RawClient(gateway.url) as client:
+        await client.send(chat_request(STREAM))
+        received = await client.read_all()
+    assert b'"code":"upstream_bad_response"' in received
+    assert 1_000_000 < len(received) < 2_100_000
+    await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
+
+
+async def test_a_reader_that_stops_is_cut_off(
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.2)
+    fleet.openai.enqueue(ENDLESS)
+    async with RawClient(gateway.url, receive_buffer=4096) as client:
+        await client.send(chat_request(STREAM))
+        await client.read(1000)
+        await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
+        await until(lambda: gateway.services.admission.active == 0)
+        assert gateway.services.upstreams["openai"].transport.open_connections == 0
+        assert not gateway.services.streams
+
+
+async def test_a_complete_answer_that_nobody_reads_is_cut_off(
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.2)
+    fleet.openai.enqueue(Scenario(text="word " * 4_000_000))
+    async with RawClient(gateway.url, receive_buffer=4096) as client:
+        await client.send(chat_request({**STREAM, "stream": False}))
+        assert (await client.read(1000)).startswith(b"HTTP/1.1 200 OK")
+        await asyncio.sleep(1.0)
+        assert len(await client.read_all()) < 16 * 2**20
+
+
+async def test_a_slow_reader_that_makes_progress_is_not(
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.3)
+    fleet.openai.enqueue(Scenario(text="word " * 2_000_000))
+    received = b""
+    async with RawClient(gateway.url, receive_buffer=65536) as client:
+        await client.send(chat_request({**STREAM, "stream": False}, "Connection: close"))
+        started = asyncio.get_running_loop().time()
+        while piece := await client.read(2**20):
+            received += piece
+            await asyncio.sleep(0.002)
+        assert asyncio.get_running_loop().time() - started > 0.3
+    assert received.endswith(b"}")
+    assert len(received) > 10_000_000
+
+
+async def test_memory_of_open_streams_is_bounded(fleet: Fleet, gateway: RunningGateway) -> None:
+    """Twenty streams that nobody reads, of 32 MB each: what the kernel's buffers took is kept to be signed, the rest
+    stays with the vendor."""
+    before = resident()
+    clients = [RawClient(gateway.url, receive_buffer=4096) for _ in range(20)]
+    try:
+        for client in clients:
+            fleet.openai.enqueue(ENDLESS)
+            await client.__aenter__()
+            await client.send(chat_request(STREAM))
+            await client.read(1000)
+        await asyncio.sleep(1.0)
+        assert resident() - before < len(clients) * 8 * 2**20
+    finally:
+        for client in clients:
+            client.socket.close()
+    await until(lambda: gateway.services.admission.active == 0)
