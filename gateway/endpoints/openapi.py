@@ -36,6 +36,7 @@ _ERROR_SCHEMA = {
         }
     },
 }
+_SEALED = {"type": "object", "required": ["sealed"], "properties": {"sealed": {"type": "string"}}}
 _OBJECT = {"application/json": {"schema": {"type": "object"}}}
 
 
@@ -67,6 +68,7 @@ def document(routes: Iterable[Operation]) -> bytes:
     """The OpenAPI document of ``routes`` as JSON."""
     schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
     bodies = dict(zip(_BODIES, schemas, strict=True))
+    bodies["/v1/keys"] = {"oneOf": [bodies["/v1/keys"], _SEALED]}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route.path, route.endpoint.__doc__ or "", bodies.get(route.path))
