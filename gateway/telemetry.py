@@ -187,8 +187,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_request(record: RequestRecord) -> None:
-    """The line of one request, past ``logging``: its record, handlers and locks cost several times the line itself."""
+    """The line of one request, past ``logging``: its record, handlers and locks cost several times the line itself.
+
+    A handler attached to the logger ``gateway.requests`` is given the ``RequestRecord`` as the message instead.
+    """
     if not _requests_log.isEnabledFor(logging.INFO):
+        return
+    if _requests_log.handlers:
+        _requests_log.info(record)
         return
     line: dict[str, object] = {
         "time": _moment(time.time()),
