@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
 from gateway.alone import Alone
+from gateway.billing.metering import PaymentMetrics
 from gateway.billing.unpaid import Unpaid
 from gateway.catalog import Catalog
 from gateway.clock import Clock
@@ -64,7 +65,9 @@ async def compose(
             admission=Admission(settings.max_inflight, settings.queue),
         )
         if settings.payments == "required":
-            payments = LatePayments(settings, catalog, signer.tee_id, identity.quote_key, clock)
+            payments = LatePayments(
+                settings, catalog, signer.tee_id, identity.quote_key, clock, PaymentMetrics(metrics.registry)
+            )
             stack.push_async_callback(payments.close)
             await payments.configure()
             services.payments = TimedPayments(payments, clock)

@@ -5,7 +5,7 @@ waiting; the headers have left by then, so signature and receipt are in the body
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -18,11 +18,15 @@ BLANK_SECONDS = 10.0
 
 
 async def answer_in_time(
-    request: web.BaseRequest, answering: Coroutine[Any, Any, Answer | None], headers: Mapping[str, str]
+    request: web.BaseRequest,
+    answering: Coroutine[Any, Any, Answer | None],
+    headers: Mapping[str, str],
+    broke_off: Callable[[GatewayError], None],
 ) -> Answer | web.StreamResponse | None:
     """The answer when it comes within 45 s; otherwise the response that was begun, kept awake and ended with it.
 
-    An error after the status has left breaks the connection off, with its envelope as the last thing sent.
+    An error after the status has left breaks the connection off, with its envelope as the last thing sent;
+    ``broke_off`` hears of it.
     """
     task = asyncio.ensure_future(answering)
     done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
@@ -37,6 +41,7 @@ async def answer_in_time(
     try:
         answer = task.result()
     except GatewayError as error:
+        broke_off(error)
         await response.write(error.body())
         response.force_close()
         if request.transport is not None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from prometheus_client import CollectorRegistry
 
 from gateway.billing import definitions as measured
 from gateway.billing import evm
@@ -23,6 +25,7 @@ from gateway.billing.evidence import Evidence
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
 from gateway.billing.gate import Gate
 from gateway.billing.journal import Entry, State
+from gateway.billing.metering import PaymentMetrics
 from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
 from gateway.billing.price_feed import COINGECKO, PriceFeed
@@ -98,8 +101,10 @@ class X402Payments:
         store: Store,
         session: aiohttp.ClientSession,
         definitions: Definitions,
+        metrics: PaymentMetrics,
     ) -> None:
         self._definitions = definitions
+        self._metrics = metrics
         self._store = store
         self._session = session
         max_usd = settings.max_usd or definitions.quotes.max_usd
@@ -124,7 +129,9 @@ class X402Payments:
             takes_permits=lambda token: token.id in self._permit_tokens,
         )
         evidence = Evidence(self._chain, definitions)
-        self.settlements = Settlements(store, self._facilitator, evidence, definitions, clock=settings.clock)
+        self.settlements = Settlements(
+            store, self._facilitator, evidence, definitions, clock=settings.clock, metrics=metrics
+        )
         desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id, settings.clock)
         self._gate = Gate(
             desk,
@@ -135,9 +142,18 @@ class X402Payments:
             settings.clock,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        metrics.watch_tasks(lambda: self.settlements.under_way)
+        for token in self._feed.tokens():
+            metrics.watch_price(token, partial(self._feed.age, token))
 
     @classmethod
-    async def open(cls, settings: PaymentSettings, catalog: Catalog, definitions: Definitions | None = None) -> Self:
+    async def open(
+        cls,
+        settings: PaymentSettings,
+        catalog: Catalog,
+        definitions: Definitions | None = None,
+        metrics: PaymentMetrics | None = None,
+    ) -> Self:
         """Starts taking payments: takes over what the last worker left, asks facilitator and price source.
 
         Either may be away: they are asked again in the background, and until they answer ``reasons`` says so. Raises
@@ -151,7 +167,8 @@ class X402Payments:
         except BaseException:
             await session.close()
             raise
-        payments = cls(settings, catalog, store, session, definitions)
+        metrics = metrics or PaymentMetrics(CollectorRegistry())
+        payments = cls(settings, catalog, store, session, definitions, metrics)
         begun = [
             payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
             payments._repeat(payments._ask_facilitator, payments._asking_pause),
@@ -182,6 +199,9 @@ class X402Payments:
         admission = asyncio.create_task(self._gate.admit(order))
         try:
             return await asyncio.shield(admission)
+        except GatewayError as error:
+            self._metrics.refused(error)
+            raise
         except asyncio.CancelledError:
             self.settlements.detach(_release(admission))
             raise

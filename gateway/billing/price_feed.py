@@ -7,6 +7,7 @@ there is no price, never an old constant: the token is then not offered.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class Believed:
             return None
         return self._last
 
+    @property
+    def read_at(self) -> float | None:
+        """When the last believed reading was made, fresh or not."""
+        return None if self._last is None else self._last.read_at
+
     def _near(self, usd: Decimal, other: Decimal) -> bool:
         return max(usd, other) <= min(usd, other) * self._feed.largest_step
 
@@ -114,6 +120,15 @@ class PriceFeed:
             return token.usd
         reading = self._believed[token.id].current(self._clock())
         return None if reading is None else reading.usd
+
+    def tokens(self) -> list[str]:
+        """The ids of the tokens that have a feed."""
+        return list(self._feeds)
+
+    def age(self, token: str) -> float:
+        """Seconds since the last believed reading; infinite before the first."""
+        read_at = self._believed[token].read_at
+        return math.inf if read_at is None else self._clock() - read_at
 
     async def run(self) -> None:
         """Refresh for ever."""

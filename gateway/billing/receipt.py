@@ -7,7 +7,7 @@ from gateway.billing import evm
 from gateway.billing.journal import Entry, State
 from gateway.billing.payment import Receipt
 from gateway.billing.x402 import PAYMENT_RESPONSE, SettleResponse, write_header
-from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.errors import Fault, GatewayError
 
 PRIVATE = {"Cache-Control": "private"}
 NO_STORE = {"Cache-Control": "no-store"}
@@ -62,6 +62,7 @@ def withheld(entry: Entry) -> GatewayError:
         status=402,
         type="payment_error",
         code=_reason(entry),
+        fault=Fault.CALLER if entry.payers_fault else Fault.GATEWAY,
         should_retry=False,
         headers={PAYMENT_RESPONSE: response(entry), **NO_STORE},
     )

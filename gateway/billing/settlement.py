@@ -11,12 +11,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gateway.billing.definitions import Definitions
 from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.facilitator import Facilitator
 from gateway.billing.journal import Entry, State
+from gateway.billing.metering import PaymentMetrics
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.store import Store, StoreUnavailableError
 
@@ -31,10 +33,12 @@ _PAYERS_FAULTS = ("insufficient_balance", "insufficient_funds", "allowance", "no
 class _Run:
     """One settlement under way. ``first`` is the first that can be told: an end, or that it takes longer.
 
-    ``late`` once nobody waits for its end any more.
+    ``late`` once nobody waits for its end any more. ``begun`` is when it began, on the monotonic clock; None for one
+    that another worker began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begun: float | None = None) -> None:
+        self.begun = begun
         self.first: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self.first.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.entry: Entry | None = None
@@ -56,12 +60,14 @@ class Settlements:
         evidence: Evidence,
         definitions: Definitions,
         clock: Callable[[], float] = time.time,
+        metrics: PaymentMetrics | None = None,
     ) -> None:
         self._store = store
         self._facilitator = facilitator
         self._evidence = evidence
         self._times = definitions.settlement
         self._clock = clock
+        self._metrics = metrics or PaymentMetrics(CollectorRegistry())
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def settle(self, key: bytes, **fields: Any) -> Entry:
@@ -70,7 +76,7 @@ class Settlements:
         Waits no longer than an answer may be held. The settlement goes on either way, and when the caller is
         cancelled. Raises StoreUnavailableError when it could not be written down, which means that it did not begin.
         """
-        run = _Run()
+        run = _Run(time.monotonic())
         self.detach(self._begin(run, key, fields))
         try:
             async with asyncio.timeout(self._times.hold_seconds):
@@ -86,6 +92,11 @@ class Settlements:
         run = _Run()
         run.late = True
         self.detach(self._finish(run, entry, Unknown("its worker was lost", entry.transaction, entry.job)))
+
+    @property
+    def under_way(self) -> int:
+        """How many tasks have not ended."""
+        return len(self._tasks)
 
     def detach(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` independently of any request; ``drain`` waits for it."""
@@ -132,7 +143,8 @@ class Settlements:
                 entry = await self._note_pending(entry, outcome)
                 run.tell(entry)
             wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
-        entry = await self._conclude(entry, outcome)
+        before, entry = entry, await self._conclude(entry, outcome)
+        self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
         if entry.upfront and run.late and entry.state is State.SETTLED:
             await self._store.add_credit(entry.payer, entry.asset, entry.cap)
         run.tell(entry)
@@ -154,6 +166,7 @@ class Settlements:
             return entry
         if entry.state is State.PENDING:
             return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
+        self._metrics.became_pending()
         log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.why})
         return await self._write(
             entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why

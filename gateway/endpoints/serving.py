@@ -130,7 +130,8 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
     if services.settings.payments == "off":
         answer: Answer | web.StreamResponse | None = await answering
     else:
-        answer = await answer_in_time(request, answering, exchange.headers() | request[HEADERS])
+        headers = exchange.headers() | request[HEADERS]
+        answer = await answer_in_time(request, answering, headers, exchange.broke_off)
     if answer is None:
         raise ConnectionResetError
     if isinstance(answer, web.StreamResponse):
@@ -149,6 +150,7 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
             raise ConnectionResetError from None
         if not reply.committed:
             raise
+        exchange.broke_off(error)
         return await reply.abort(error_event(error.envelope()))
     else:
         return await reply.end(last)

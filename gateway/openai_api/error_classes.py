@@ -12,8 +12,8 @@ OTHER = "other"
 
 _CODES: dict[Fault, dict[str, str]] = {
     Fault.CALLER: {
-        "invalid_request": "array_above_max_length empty_array invalid_base64 invalid_image invalid_type invalid_value "
-        "missing_required_parameter unknown_parameter",
+        "invalid_request": "array_above_max_length empty_array invalid_base64 invalid_file_url invalid_image "
+        "invalid_image_url invalid_type invalid_value missing_required_parameter unknown_parameter",
         "unsupported": "unsupported_parameter unsupported_value unsupported_media_type",
         "context_length": "context_length_exceeded",
         "content_policy": "content_policy_violation",
@@ -23,6 +23,7 @@ _CODES: dict[Fault, dict[str, str]] = {
         "incomplete_body": "request_timeout incomplete_body",
         "payment_required": "payment_required",
         "payment_refused": "invalid_payment upfront_required",
+        "payment_failed": "payment_closed",
         "payment_in_use": "payment_in_flight",
         "already_injected": "already_injected",
     },
