@@ -19,7 +19,7 @@ demo-check: .venv/synced ## The same, runs its own lines and verifies the answer
 test: .venv/synced ## The test suite (Python only)
 	@$(RUN) -m pytest -m "not slow"
 
-test-all: .venv/synced ## Everything this machine can run
+test-all: .venv/synced .venv-opengradient/made ## Everything this machine can run
 	@$(RUN) -m pytest
 
 test-local: .venv/synced ## The gateway alone on 127.0.0.1, payments off, keys from the environment
@@ -69,6 +69,12 @@ clean: ## Remove what was built and installed here
 .venv/synced: pyproject.toml uv.lock | $(if $(findstring .uv/,$(UV)),.uv/bin/uv,)
 	@$(UV) sync --quiet --frozen
 	@touch $@
+
+# The OpenGradient SDK needs an environment of its own: its x402 package has the import name of the other one.
+.venv-opengradient/made: | .venv/synced
+	@$(UV) venv --quiet --python $(PYTHON) .venv-opengradient
+	@$(UV) pip install --quiet --python .venv-opengradient/bin/python opengradient==1.1.4 && touch $@ || \
+	    echo "opengradient could not be installed: its tests are skipped"
 
 .uv/bin/uv:
 	@$(PYTHON) -m venv .uv
