@@ -53,6 +53,8 @@ class Body:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
+            if request.content.is_eof():
+                return await self._pieces(request)
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._pieces(request)
         except TimeoutError:

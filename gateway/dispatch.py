@@ -90,6 +90,8 @@ class Dispatch:
 
     async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
         """Send one call; None when the client left before it was answered and nothing is billed for that."""
+        if reply is None and self._deadline is None:
+            return await self._upstream.open(chat, call)
         try:
             async with asyncio.timeout_at(self._deadline) as patience:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:

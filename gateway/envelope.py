@@ -12,6 +12,7 @@ from typing import Any
 from gateway.keccak import keccak256
 
 Json = Any
+_canonical_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
@@ -61,7 +62,7 @@ def signing_digest(request_hash: bytes, output_hash: bytes, timestamp: int) -> b
 
 
 def _dump(canonical: Json) -> bytes:
-    return json.dumps(canonical, sort_keys=True).encode()
+    return _canonical_json(canonical).encode()
 
 
 def _settings(body: Mapping[str, Json], **subject: Json) -> dict[str, Json]:

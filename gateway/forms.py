@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from gateway.envelope import canonical_chat_request, canonical_completion_request
 from gateway.openai_api.assembler import Assembler
@@ -24,7 +24,7 @@ class Form:
     extras: Callable[[Choices], dict[str, Any]]
 
     def new_id(self) -> str:
-        return self.id_prefix + uuid4().hex
+        return self.id_prefix + token_hex(16)
 
 
 def _no_extras(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -128,7 +128,7 @@ class _Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler: one request, answered and logged whatever happens."""
-        record = RequestRecord(f"req_{uuid4().hex}", request.method, "unknown")
+        record = RequestRecord(f"req_{token_hex(16)}", request.method, "unknown")
         request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:
             headers.update(_CORS)

@@ -22,5 +22,5 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
         record.stream = bool(chat_request.stream)
         model = services.catalog.find(chat_request.model)
         chat = Chat(body, chat_request, model, caller=sent.caller)
-        exchange = Exchange(services, CHAT, sent.json, [chat], order(request, sent, [chat]), record)
+        exchange = Exchange(services, CHAT, sent.json, [chat], order(services, request, sent, [chat]), record)
         return await serve(services, exchange, request, stream=chat.stream)

@@ -25,7 +25,7 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
             COMPLETION,
             sent.json,
             chats,
-            order(request, sent, chats),
+            order(services, request, sent, chats),
             record,
             _Echo(completion) if completion.echo else None,
         )

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
 from gateway.billing.payment import Order
 from gateway.billing.pricing import Terms
+from gateway.billing.unpaid import Unpaid
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
 from gateway.connection import Connection
@@ -68,20 +69,29 @@ def _challenge_large(services: Services, request: web.BaseRequest) -> None:
             raise challenge
 
 
-def order(request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
-    """What the chats may cost, for whoever takes the payment.
+def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
+    """What the chats may cost, for whoever takes the payment; what only a quote needs is left out when nobody pays.
 
     Two bytes of text per token bound all but contrived prompts; the charge never exceeds what was quoted.
     """
     first = chats[0]
-    return Order(
+    asked = Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=2 * prompt_tokens(sent.json),
+        prompt_tokens=0,
         output_tokens=first.request.output_tokens,
         choices=first.request.choices * len(chats),
         images=first.request.choices if "image" in first.model.outputs else 0,
         stream=first.stream,
+        body_digest=b"",
+        headers={},
+        resource_url="",
+    )
+    if isinstance(services.payments, Unpaid):
+        return asked
+    return replace(
+        asked,
+        prompt_tokens=2 * prompt_tokens(sent.json),
         body_digest=hashlib.sha256(sent.raw).digest(),
         headers={name.lower(): value for name, value in request.headers.items()},
         resource_url=str(request.url.with_query(None)),
