@@ -72,7 +72,7 @@ clean: ## Remove what was built and installed here
 
 # The OpenGradient SDK needs an environment of its own: its x402 package has the import name of the other one.
 .venv-opengradient/made: | .venv/synced
-	@$(UV) venv --quiet --python $(PYTHON) .venv-opengradient
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-opengradient
 	@$(UV) pip install --quiet --python .venv-opengradient/bin/python opengradient==1.1.4 && touch $@ || \
 	    echo "opengradient could not be installed: its tests are skipped"
 
