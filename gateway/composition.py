@@ -19,6 +19,7 @@ from gateway.services import Services
 from gateway.settings import NSM_DEVICE, Settings
 from gateway.telemetry import Metrics
 from gateway.timed_payments import TimedPayments
+from gateway.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.transport import Limits, Transport
@@ -72,6 +73,9 @@ async def compose(
             await payments.configure()
             services.payments = TimedPayments(payments, clock)
             services.on_injection.append(payments.configure)
+        if settings.otlp_endpoint is not None:
+            tracer = Tracer(settings.otlp_endpoint, metrics.registry, settings.otlp_headers)
+            services.tracer = await stack.enter_async_context(tracer.running())
         services.on_injection.append(_starting_heartbeat(services))
         services.collective = Alone(services)
         yield services

@@ -132,6 +132,8 @@ class _Dispatcher:
         request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:
             headers.update(_CORS)
+        if self._services.tracer is not None:
+            record.traceparent = request.headers.get("traceparent")
         try:
             response = await self._answer(request, record)
         except (ConnectionError, asyncio.CancelledError):
@@ -197,6 +199,8 @@ class _Dispatcher:
 
     def _account(self, record: RequestRecord) -> None:
         self._services.metrics.finished(record)
+        if self._services.tracer is not None:
+            self._services.tracer.record(record)
         log_request(record)
 
 

@@ -16,6 +16,7 @@ from gateway.sealed import SealingKey
 from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.telemetry import Metrics
+from gateway.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.upstream import Upstream
 
@@ -42,6 +43,7 @@ class Services:
     admission: Admission
     metrics: Metrics = field(default_factory=Metrics)
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    tracer: Tracer | None = None
     tee_enabled: bool = False
     draining: bool = False
     on_injection: list[Callable[[Injection], Awaitable[None]]] = field(default_factory=list)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gateway.catalog import Provider
 
@@ -42,6 +42,8 @@ class Settings:
     drain_seconds: float = 120.0
     max_usd: Decimal = Decimal("1.00")
     enclave: bool = False
+    otlp_endpoint: str | None = None
+    otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(
@@ -70,6 +72,8 @@ class Settings:
             drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), most=86_400)),
             max_usd=read.money("GATEWAY_MAX_USD", cls.max_usd),
             enclave=NSM_DEVICE.exists() if enclave is None else enclave,
+            otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            otlp_headers=read.headers("OTEL_EXPORTER_OTLP_HEADERS"),
         )
         settings._check_unpaid(allowed_publicly=read.text("GATEWAY_UNPAID_PUBLIC") == "1")
         return settings
@@ -162,6 +166,14 @@ class _Reader:
         if text is not None and not ADDRESS.fullmatch(text):
             raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
         return text
+
+    def headers(self, name: str) -> dict[str, str]:
+        """OpenTelemetry's ``name=value,name=value``, values percent-encoded."""
+        pairs = [pair.partition("=") for pair in (self.text(name) or "").split(",") if pair.strip()]
+        headers = {key.strip(): unquote(value.strip()) for key, _, value in pairs}
+        if not all(re.fullmatch(r"[\w-]+", key) and value.isprintable() and value for key, value in headers.items()):
+            raise SettingsError(f"{name} must be a list of name=value, separated by commas")
+        return headers
 
     def payments(self) -> Literal["required", "off"]:
         match self.text("GATEWAY_PAYMENTS") or "required":

@@ -15,7 +15,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.histogram",),
     ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.turns", "gateway.connection"),
-    ("gateway.clock", "gateway.sealed", "gateway.admission"),
+    ("gateway.clock", "gateway.sealed", "gateway.admission", "gateway.tracing"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
     ("gateway.heartbeat", "gateway.timed_payments", "gateway.identity", "gateway.collective"),
     ("gateway.services", "gateway.dispatch"),
