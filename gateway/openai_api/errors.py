@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+MAX_MESSAGE = 2048
+MAX_PARAM = 256
+
 
 class Fault(StrEnum):
     """Whose fault an error is; the closed vocabulary of the error metric."""
@@ -54,8 +57,9 @@ class GatewayError(Exception):
         self.headers = headers or {}
 
     def envelope(self) -> dict[str, Any]:
-        """``{"error": {message, type, param, code}}``."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        """``{"error": {message, type, param, code}}``; what it quotes of a request may be large, it is not."""
+        message, param = _shortened(self.message, MAX_MESSAGE), self.param and _shortened(self.param, MAX_PARAM)
+        return {"error": {"message": message, "type": self.type, "param": param, "code": self.code}}
 
     def body(self) -> bytes:
         """The envelope as JSON."""
@@ -70,6 +74,10 @@ class GatewayError(Exception):
         if self.should_retry is not None:
             headers["x-should-retry"] = "true" if self.should_retry else "false"
         return headers
+
+
+def _shortened(text: str, size: int) -> str:
+    return text if len(text) <= size else f"{text[:size]}…"
 
 
 def invalid_request(message: str, param: str | None = None, code: str | None = None) -> GatewayError:
