@@ -91,6 +91,11 @@ class Body:
 
 
 def _check_headers(request: web.BaseRequest) -> None:
+    coding = request.headers.get("Transfer-Encoding", "chunked").lower()
+    if coding != "chunked":
+        raise GatewayError(
+            f"Transfer-Encoding '{coding[:32]}' is not supported", status=501, code="unsupported_transfer_encoding"
+        )
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise GatewayError(

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
 MAX_WEB_SEARCHES = 5
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 HEADERS = web.RequestKey("headers", dict[str, str])
 """What every answer carries; a stream has to send it before its handler returns."""
 
@@ -64,7 +66,7 @@ async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterat
 def _challenge_large(services: Services, request: web.BaseRequest) -> None:
     """Ask for money before reading a large body (facts/x402.md 1.9 row 6: it is sent again with the payment)."""
     if (request.content_length or 0) > UNPAID_BODY_BYTES and "PAYMENT-SIGNATURE" not in request.headers:
-        challenge = services.payments.challenge(str(request.url.with_query(None)))
+        challenge = services.payments.challenge(_resource_url(request))
         if challenge is not None:
             raise challenge
 
@@ -94,9 +96,19 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
         prompt_tokens=2 * prompt_tokens(sent.json),
         body_digest=hashlib.sha256(sent.raw).digest(),
         headers={name.lower(): value for name, value in request.headers.items()},
-        resource_url=str(request.url.with_query(None)),
+        resource_url=_resource_url(request),
         price_terms=_price_terms(sent, first),
     )
+
+
+def _resource_url(request: web.BaseRequest) -> str:
+    """What is paid for, as a URL; the host in it is the client's word, but it must be one."""
+    try:
+        if _HOST.fullmatch(request.headers.get("Host", "")):
+            return str(request.url.with_query(None))
+    except ValueError:  # a port above 65535
+        pass
+    raise GatewayError("The Host header is not a host", status=400, code="invalid_host")
 
 
 def _price_terms(sent: Sent, chat: Chat) -> Terms:
