@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import ip_address
 from secrets import token_hex
 from typing import Any
 
@@ -23,7 +24,7 @@ from gateway.telemetry import RequestRecord, log_request
 
 HOST_LINK_PEER = "192.168.127.1"
 FAREWELL_SECONDS = 10.0
-_PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "Via")
+_FOREIGN_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "Origin")
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
@@ -161,28 +162,32 @@ class _Dispatcher:
             return self._refusal(_internal_error(), record)
 
     async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+        if request.version.major != 1:
+            raise GatewayError("Only HTTP/1.1 is spoken here", status=505, code="http_version_not_supported")
         route = find(request.path)
         if route is not None:
             record.path = route.path
+        if route is not None and route.local:
+            self._check_local(request)
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=_PREFLIGHT)
         if route is None:
             raise GatewayError(f"Invalid URL ({request.method} {request.path[:128]})", status=404, code="not_found")
-        if route.local:
-            self._check_local(request)
         if request.method not in route.methods:
             raise _method_not_allowed(request, route)
         return await route.endpoint(self._services, request, record)
 
     def _check_local(self, request: web.BaseRequest) -> None:
-        """Only this machine, or inside an enclave only the host link; never through a proxy."""
+        """Only this machine, or inside an enclave only the host link; never through a proxy, nor for a web page that
+        the operator's browser has open (``Origin``, or a name of its own that resolves to this machine)."""
         peer = request.remote or ""
         allowed = {
             Audience.PUBLIC: False,
             Audience.HOST: peer == HOST_LINK_PEER,
             Audience.LOCAL: is_loopback(peer),
         }[self._audience]
-        if not allowed or any(name in request.headers for name in _PROXY_HEADERS):
+        foreign = any(name in request.headers for name in _FOREIGN_HEADERS)
+        if not allowed or foreign or _is_domain(request.headers.get("Host", "")):
             raise GatewayError(
                 "This endpoint answers to the gateway's own host only",
                 status=403,
@@ -208,6 +213,16 @@ def _protocol(server: web.Server | None) -> Connection:
     if not isinstance(server, HttpServer):
         raise ConnectionResetError("the server has been closed")
     return server()
+
+
+def _is_domain(host: str) -> bool:
+    """``host`` is a name on the internet: neither an address nor a name without dots, such as localhost."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." in name
+    return False
 
 
 def _method_not_allowed(request: web.BaseRequest, route: Route) -> GatewayError:
