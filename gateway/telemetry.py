@@ -1,6 +1,8 @@
 """Metrics and the request log: numbers, ids and names, never content, keys or addresses."""
 
+import json
 import logging
+import re
 import resource
 import sys
 import time
@@ -178,12 +180,31 @@ class JsonFormatter(logging.Formatter):
             "time": _moment(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _event(record),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
             line["at"] = _innermost_frame(record)
-        return msgspec.json.encode(line).decode()
+        return _encoded(line).decode("ascii")
+
+
+def _event(record: logging.LogRecord) -> str:
+    """The message; of the event loop's only what happened, for it goes on with reprs of whatever was involved."""
+    if record.name == "asyncio":
+        return _AFTER_WORDS.sub("", record.getMessage()).strip()
+    return record.getMessage()
+
+
+_AFTER_WORDS = re.compile(r"[^A-Za-z ].*", re.DOTALL)
+
+
+def _encoded(line: dict[str, object]) -> bytes:
+    """JSON on one line, in ASCII: no control character of any alphabet reaches a terminal."""
+    try:
+        encoded = msgspec.json.encode(line)
+    except UnicodeEncodeError:
+        return json.dumps(line).encode()
+    return encoded if encoded.isascii() else json.dumps(line).encode()
 
 
 def log_request(record: RequestRecord) -> None:
@@ -206,7 +227,7 @@ def log_request(record: RequestRecord) -> None:
         value = getattr(record, name)
         if value is not None:
             line[name] = round(value, 6) if type(value) is float else value
-    sys.stderr.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stderr.buffer.write(_encoded(line) + b"\n")
     sys.stderr.buffer.flush()
 
 
