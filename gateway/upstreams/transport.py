@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -19,6 +20,8 @@ from gateway.upstreams.adapter import UpstreamCall
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 _USER_AGENT = "tee-gateway"
+_WRITTEN_AT_ONCE = 1024 * 1024
+"""Larger bodies are written in pieces, between which others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Transport:
             response = await self._session.request(
                 call.method,
                 URL(self._base_url + call.path, encoded=True),
-                data=call.body,
+                data=call.body if len(call.body) <= _WRITTEN_AT_ONCE else BytesIO(call.body),
                 headers={**authorization, **call.headers},
                 allow_redirects=False,
             )
