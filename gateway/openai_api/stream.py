@@ -24,7 +24,17 @@ from gateway.openai_api.deltas import (
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
-encode_json = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON on one line also for clients, the OpenGradient SDK's among them, that split at Unicode's line ends."""
+    data = _encode(value)
+    if not data.isascii():
+        for character, escape in _LINE_ENDS:
+            data = data.replace(character, escape)
+    return data
 
 
 class ChunkEncoder(Protocol):
