@@ -48,6 +48,8 @@ async def test_case(stage: Stage, target: Target, case: Case, stream: bool) -> N
     check_answer(heard.answer, case, target)
     check_usage(heard.answer["usage"], case, target)
     check_proof(heard)
+    if stream:
+        check_lines(heard.raw)
     assert heard.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
     [received] = simulator.requests
     outgoing.check(target.provider, received)
@@ -99,6 +101,11 @@ def check_usage(usage: dict[str, Any], case: Case, target: Target) -> None:
 
 def check_proof(heard: Heard) -> None:
     assert {claim.verdict for claim in heard.claims} == {Verdict.PASS}, heard.claims
+
+
+def check_lines(stream: bytes) -> None:
+    """One event is one line, also for readers that split where Unicode would."""
+    assert all(line.startswith("data: ") for line in stream.decode().splitlines() if line)
 
 
 def check_arrival(body: Any, case: Case, target: Target) -> None:

@@ -1,0 +1,69 @@
+"""``POST /v1/completions`` on every vendor's chat models (facts/providers.md 1.7)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conformance.folding import events
+from tests.conformance.stage import Heard, Stage
+from tests.conformance.targets import CHAT_TARGETS, Target
+from tests.conformance.test_cases import check_proof
+from tools.simulators import Scenario
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATH = "/v1/completions"
+every_target = pytest.mark.parametrize("target", CHAT_TARGETS, ids=lambda target: target.model)
+both_forms = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+def texts(heard: Heard) -> tuple[list[str], dict[str, Any]]:
+    """The text of every choice, and the object that carries usage and proof."""
+    if not heard.headers["Content-Type"].startswith("text/event-stream"):
+        answer = json.loads(heard.raw)
+        return [choice["text"] for choice in answer["choices"]], answer
+    found: dict[int, str] = {}
+    chunks = events(heard.raw)
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            found[choice["index"]] = found.get(choice["index"], "") + choice["text"]
+    return [found[index] for index in sorted(found)], chunks[-1]
+
+
+def said(text: str) -> Scenario:
+    return Scenario(text=text, reasoning="", prompt_tokens=20, completion_tokens=4, reasoning_tokens=0)
+
+
+@both_forms
+@every_target
+async def test_one_prompt(stage: Stage, target: Target, stream: bool) -> None:
+    stage.simulator(target.model).enqueue(said("upon a time"))
+    heard = await stage.ask({"model": target.model, "prompt": "Once", "max_tokens": 50, "stream": stream}, PATH)
+    assert heard.status == 200, heard.raw
+    [text], answer = texts(heard)
+    assert (text, answer["completion"], answer["object"]) == ("upon a time", "upon a time", "text_completion")
+    assert answer["usage"]["total_tokens"] == 24
+    check_proof(heard)
+
+
+@both_forms
+@every_target
+async def test_a_list_of_prompts(stage: Stage, target: Target, stream: bool) -> None:
+    """One call each, one choice each, one signature over all, usage added up."""
+    stage.simulator(target.model).enqueue(said("eins"), said("zwei"))
+    request = {"model": target.model, "prompt": ["one", "two"], "max_tokens": 50, "stream": stream, "echo": True}
+    heard = await stage.ask(request, PATH)
+    assert heard.status == 200, heard.raw
+    found, answer = texts(heard)
+    assert found == ["oneeins", "twozwei"]
+    assert answer["usage"]["total_tokens"] == 48
+    check_proof(heard)
+
+
+@every_target
+async def test_what_chat_models_cannot_do(stage: Stage, target: Target) -> None:
+    impossible: dict[str, Any] = {"suffix": "end", "logprobs": 3, "best_of": 2}
+    for param, value in impossible.items():
+        heard = await stage.ask({"model": target.model, "prompt": "Once", param: value}, PATH)
+        assert (heard.status, heard.error["param"]) == (400, param)
