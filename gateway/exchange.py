@@ -45,8 +45,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What follows an answer: its usage, signature, payment, and what the vendor said of its service."""
+    """What follows an answer: who gave it, its usage, signature, payment, and what the vendor said of its service."""
 
+    model: Model
     usage: Usage
     envelope: Envelope
     receipt: Receipt
@@ -209,11 +210,11 @@ class Exchange:
         finally:
             self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
         self._move(State.SETTLED)
-        return Proof(usage, envelope, receipt, self._assembler.served)
+        return Proof(served, usage, envelope, receipt, self._assembler.served)
 
     def _total(self, served: Model) -> tuple[Usage, Decimal]:
         """Usage and price in USD of all calls, each priced by itself: long prompts have rates of their own."""
-        today = datetime.now(UTC).date()
+        today = datetime.fromtimestamp(self._services.clock(), UTC).date()
         usages = self._dispatch.usages()
         return sum(usages[1:], usages[0]), sum((cost(served, usage, today) for usage in usages), Decimal(0))
 
@@ -265,7 +266,7 @@ class Exchange:
             "id": self._id,
             "object": self._form.object,
             "created": self._created,
-            "model": self._served().id,
+            "model": proof.model.id,
             "choices": choices,
             **self._form.extras(choices),
             **proof.fields(),
