@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_exceptions import HTTPException
 
 from gateway.openai_api.errors import Fault, GatewayError
@@ -91,8 +91,10 @@ class Body:
 
 
 def _check_headers(request: web.BaseRequest) -> None:
-    coding = request.headers.get("Transfer-Encoding", "chunked").lower()
-    if coding != "chunked":
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is not None and request.version < HttpVersion11:
+        raise GatewayError("Transfer-Encoding is not part of HTTP/1.0", status=400, code="bad_framing")
+    if coding is not None and coding.lower() != "chunked":
         raise GatewayError(
             f"Transfer-Encoding '{coding[:32]}' is not supported", status=501, code="unsupported_transfer_encoding"
         )
