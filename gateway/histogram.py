@@ -44,8 +44,8 @@ class Histogram(Collector):
         self._name = name
         self._text = text
         self._bounds = tuple(bounds)
-        self._labels = () if label is None else (label,)
-        self._children: dict[str, Distribution] = {} if self._labels else {"": Distribution(self._bounds)}
+        self._labelnames = () if label is None else (label,)
+        self._children: dict[str, Distribution] = {} if self._labelnames else {"": Distribution(self._bounds)}
         registry.register(self)
 
     def of(self, value: str = "") -> Distribution:
@@ -60,10 +60,10 @@ class Histogram(Collector):
         self._children[""].observe(value)
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        yield HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        yield HistogramMetricFamily(self._name, self._text, labels=self._labelnames)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labelnames)
         for value, child in self._children.items():
-            family.add_metric([value] if self._labels else [], buckets=child.cumulative(), sum_value=child.total)
+            family.add_metric([value] if self._labelnames else [], buckets=child.cumulative(), sum_value=child.total)
         yield family

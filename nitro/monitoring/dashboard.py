@@ -1,0 +1,231 @@
+"""``python -m nitro.monitoring.dashboard``: the Grafana dashboard, made from the table of its panels."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH = 24
+_OF = '{instance=~"$instance"'
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One graph, a third of a row wide. ``queries`` are legend and PromQL; ``unit`` is Grafana's name of it."""
+
+    title: str
+    unit: str
+    queries: tuple[tuple[str, str], ...]
+    stacked: bool = False
+
+
+def _rate(metric: str, by: str = "", where: str = "") -> str:
+    labels = f" by ({by})" if by else ""
+    return f"sum{labels} (rate({metric}{_OF}{where}}}[$__rate_interval]))"
+
+
+def _quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
+    legend = f" {{{{{by}}}}}" if by else ""
+    labels = f"le, {by}" if by else "le"
+    return tuple(
+        (f"p{percent}{legend}", f"histogram_quantile(0.{percent}, {_rate(f'{metric}_bucket', labels)})")
+        for percent in (50, 95, 99)
+    )
+
+
+def _now(metric: str, function: str = "sum", by: str = "") -> str:
+    labels = f" by ({by})" if by else ""
+    return f"{function}{labels} ({metric}{_OF}}})"
+
+
+ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Traffic",
+        (
+            Panel("Answers", "reqps", (("{{status}}", _rate("gateway_requests_total", "status")),), stacked=True),
+            Panel("Tokens", "short", (("{{kind}}", _rate("gateway_tokens_total", "kind")),), stacked=True),
+            Panel("Tokens by model", "short", (("{{model}}", _rate("gateway_tokens_total", "model")),), stacked=True),
+            Panel(
+                "At work",
+                "short",
+                (
+                    ("in flight", _now("gateway_requests_in_flight")),
+                    ("queued", _now("gateway_requests_queued")),
+                    ("streams", _now("gateway_open_streams")),
+                ),
+            ),
+            Panel(
+                "Workers",
+                "short",
+                (("serving", _now("gateway_workers")), ("ready", _now("gateway_workers_ready"))),
+            ),
+            Panel("Processors in use", "short", (("cores", _rate("gateway_cpu_seconds_total")),)),
+            Panel(
+                "Largest memory so far", "bytes", (("{{instance}}", _now("gateway_peak_memory_bytes", by="instance")),)
+            ),
+        ),
+    ),
+    (
+        "Errors by domain",
+        (
+            Panel("Errors", "reqps", (("{{domain}}", _rate("gateway_errors_total", "domain")),), stacked=True),
+            Panel(
+                "Ours and the vendors'",
+                "reqps",
+                (("{{error}}", _rate("gateway_errors_total", "error", ',domain=~"gateway|upstream"')),),
+            ),
+            Panel(
+                "The callers'",
+                "reqps",
+                (("{{error}}", _rate("gateway_errors_total", "error", ',domain=~"caller|policy"')),),
+            ),
+        ),
+    ),
+    (
+        "Latency",
+        (
+            Panel("Own time", "s", _quantiles("gateway_overhead_seconds")),
+            Panel("First output of a stream", "s", _quantiles("gateway_first_byte_seconds")),
+            Panel("Between output events", "s", _quantiles("gateway_inter_event_seconds")),
+            Panel("Whole answers by vendor", "s", _quantiles("gateway_answer_seconds", "upstream")[1:2]),
+            Panel("Own time per batch of events", "s", _quantiles("gateway_chunk_seconds")),
+        ),
+    ),
+    (
+        "Upstreams",
+        (
+            Panel("Connections", "short", (("{{upstream}}", _now("gateway_upstream_connections", by="upstream")),)),
+            Panel(
+                "Workers that refuse calls",
+                "short",
+                (("{{upstream}}", _now("gateway_upstream_breaker_open", by="upstream")),),
+            ),
+            Panel(
+                "Odd answers",
+                "short",
+                (
+                    ("usage estimated, {{upstream}}", _rate("gateway_estimated_answers_total", "upstream")),
+                    ("unknown model, {{upstream}}", _rate("gateway_unknown_served_models_total", "upstream")),
+                ),
+            ),
+        ),
+    ),
+    (
+        "Money",
+        (
+            Panel("Settlements", "reqps", (("{{outcome}}", _rate("gateway_settlements_total", "outcome")),)),
+            Panel("Signed to settled", "s", _quantiles("gateway_settlement_seconds")),
+            Panel(
+                "Unknown at first",
+                "s",
+                (
+                    *_quantiles("gateway_settlement_pending_seconds")[1:2],
+                    ("per second", _rate("gateway_settlements_pending_total")),
+                ),
+            ),
+            Panel("Payments refused", "reqps", (("{{reason}}", _rate("gateway_payments_refused_total", "reason")),)),
+            Panel("Under way", "short", (("settlements and releases", _now("gateway_payment_tasks")),)),
+            Panel("Age of prices", "s", (("{{token}}", _now("gateway_price_age_seconds", "max", "token")),)),
+        ),
+    ),
+    (
+        "Trust",
+        (
+            Panel("Heartbeats", "short", (("{{outcome}}", _rate("gateway_heartbeats_total", "outcome")),)),
+            Panel(
+                "Since the registry took one",
+                "s",
+                (
+                    (
+                        "{{instance}}",
+                        f"time() - {_now('gateway_heartbeat_last_success_seconds', 'max', 'instance')} > 0",
+                    ),
+                ),
+            ),
+            Panel(
+                "Clock",
+                "s",
+                (
+                    ("may be off by", _now("gateway_clock_uncertainty_seconds", "max")),
+                    ("system clock ahead", _now("gateway_clock_skew_seconds", "max")),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def dashboard() -> dict[str, Any]:
+    """Grafana's dashboard model, for ``Dashboards > Import``."""
+    panels: list[dict[str, Any]] = []
+    top = 0
+    for title, row in ROWS:
+        panels.append(
+            {"type": "row", "title": title, "id": len(panels) + 1, "gridPos": {"h": 1, "w": WIDTH, "x": 0, "y": top}}
+        )
+        for number, panel in enumerate(row):
+            place = {"h": 8, "w": 8, "x": 8 * (number % 3), "y": top + 1 + 8 * (number // 3)}
+            panels.append(_graph(panel, len(panels) + 1, place))
+        top += 1 + 8 * -(-len(row) // 3)
+    return {
+        "title": "TEE gateway",
+        "uid": "tee-gateway",
+        "tags": ["tee-gateway"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {"list": [_datasource(), _instance()]},
+        "panels": panels,
+    }
+
+
+def _graph(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+    return {
+        "type": "timeseries",
+        "title": panel.title,
+        "id": number,
+        "gridPos": place,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "fieldConfig": {
+            "defaults": {
+                "unit": panel.unit,
+                "min": 0,
+                "custom": {"fillOpacity": 15, "stacking": {"mode": "normal" if panel.stacked else "none"}},
+            },
+            "overrides": [],
+        },
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "targets": [
+            {"refId": chr(ord("A") + index), "legendFormat": legend, "expr": query}
+            for index, (legend, query) in enumerate(panel.queries)
+        ],
+    }
+
+
+def _datasource() -> dict[str, Any]:
+    return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
+
+
+def _instance() -> dict[str, Any]:
+    return {
+        "name": "instance",
+        "type": "query",
+        "label": "Node",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "query": "label_values(gateway_workers, instance)",
+        "refresh": 2,
+        "includeAll": True,
+        "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def page() -> str:
+    """The committed file."""
+    return json.dumps(dashboard(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
