@@ -264,6 +264,8 @@ async def test_slow_answers_keep_paying_clients_waiting(
     with pytest.raises(aiohttp.ClientPayloadError):
         await running.post("/v1/chat/completions", CHAT)
     assert ledger.released == ["upstream_failed"]
+    failed = {"domain": "upstream", "error": "upstream_auth"}
+    assert running.services.metrics.registry.get_sample_value("gateway_errors_total", failed) == 1
 
 
 async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:

@@ -1,0 +1,72 @@
+"""What requests leave in the metrics, also those that end badly after their status had left."""
+
+import json
+import logging
+
+import aiohttp
+import pytest
+
+from gateway.telemetry import RequestRecord, log_request
+from tests.running import RunningGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+
+
+def value(gateway: RunningGateway, name: str, **labels: str) -> float:
+    found = gateway.services.metrics.registry.get_sample_value(name, labels)
+    return 0.0 if found is None else found
+
+
+async def test_gaps_between_the_events_of_a_stream(gateway: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four", event_delay=0.02))
+    await gateway.chat("gpt-4.1", "Hi", stream=True)
+    gaps = value(gateway, "gateway_inter_event_seconds_count", upstream="openai")
+    assert gaps >= 3
+    assert value(gateway, "gateway_inter_event_seconds_sum", upstream="openai") >= 0.015 * gaps
+    assert value(gateway, "gateway_first_byte_seconds_count", upstream="openai") == 1
+    assert value(gateway, "gateway_answer_seconds_count", upstream="openai") == 1
+
+
+async def test_own_time_excludes_the_upstream(gateway: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(text="late", first_byte_delay=0.3))
+    await gateway.chat("gpt-4.1", "Hi")
+    assert value(gateway, "gateway_overhead_seconds_count") == 1
+    assert value(gateway, "gateway_overhead_seconds_sum") < 0.25
+    assert value(gateway, "gateway_answer_seconds_sum", upstream="openai") >= 0.3
+
+
+async def test_a_stream_that_breaks_off_is_counted(gateway: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four", cut_after=3))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await gateway.chat("gpt-4.1", "Hi", stream=True)
+    assert value(gateway, "gateway_errors_total", domain="upstream", error="upstream_truncated") == 1
+    assert value(gateway, "gateway_requests_total", path="/v1/chat/completions", status="200") == 1
+
+
+async def test_classes_are_there_before_anything_fails(gateway: RunningGateway) -> None:
+    async with gateway.session.get(gateway.url + "/metrics") as response:
+        text = await response.text()
+    assert 'gateway_errors_total{domain="gateway",error="gateway_other"} 0.0' in text
+    assert "gateway_workers_ready 1.0" in text
+    assert 'gateway_workers{version="' in text
+    assert "_created" not in text
+
+
+async def test_unknown_urls_share_one_series(gateway: RunningGateway) -> None:
+    for number in range(3):
+        async with gateway.session.get(f"{gateway.url}/nowhere/{number}") as response:
+            assert response.status == 404
+    assert value(gateway, "gateway_requests_total", path="unknown", status="404") == 3
+
+
+def test_log_line_has_the_class_and_no_moments(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.requests")
+    record = RequestRecord("req_1", "POST", "/v1/chat/completions", traceparent="00-0-0-00", dispatched=1.0)
+    record.error_class, record.payment_seconds = "caller_other", 0.1234567891
+    log_request(record)
+    line = json.loads(capfd.readouterr().err)
+    assert line["error_class"] == "caller_other"
+    assert line["payment_seconds"] == pytest.approx(0.1234567891)
+    assert not {"started", "dispatched", "last_output", "answered", "traceparent"} & set(line)
