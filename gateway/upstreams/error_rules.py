@@ -126,13 +126,14 @@ def _number(text: str | None) -> float | None:
 
 # Vendors repeat what the caller wrote, so this must stay linear in any text.
 _ACCOUNT = re.compile(
-    r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\w-]",
+    r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\w-]"
+    r"|\b(?:org|proj|acct|sk|xai)[-_][\w*-]{12,256}",
     re.IGNORECASE,
 )
 
 
 def public_message(message: str) -> str:
-    """A vendor's words about the request, without the names of accounts."""
+    """A vendor's words about the request, without the names and ids of accounts, or pieces of keys."""
     return _ACCOUNT.sub("", message)[:2000] or "The upstream refused the request"
 
 

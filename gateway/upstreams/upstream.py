@@ -107,9 +107,10 @@ class Answering:
 
     @property
     def request_id(self) -> str | None:
-        """The vendor's own id of the call, when it gives one."""
+        """The vendor's own id of the call, when it gives one; what is longer than any id is cut."""
         headers = self._response.headers
-        return headers.get("x-request-id") or headers.get("request-id")
+        given = headers.get("x-request-id") or headers.get("request-id")
+        return given and given[:128]
 
     @property
     def headers(self) -> Mapping[str, str]:

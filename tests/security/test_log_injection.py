@@ -1,0 +1,114 @@
+"""Log lines stay one line of plain JSON, whatever callers and vendors put into names, paths and ids."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.telemetry import JsonFormatter
+from tests.faults.raw_client import RawClient
+from tests.faults.raw_upstream import answering, http
+from tests.running import RunningGateway, StartGateway
+
+NASTY = "\x1b[31mred\x9b2J\u202e\u2028\r\nfake: line"
+PROMPT = "the-secret-prompt"
+ANSWER = "the-secret-answer"
+
+
+@pytest.fixture(autouse=True)
+def requests_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.requests")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the process would write, apart from request lines."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def checked(data: bytes) -> list[dict[str, object]]:
+    """The lines of a log, none of which may hold a control character or anything but ASCII."""
+    lines = data.splitlines()
+    assert all(0x20 <= byte < 0x7F for line in lines for byte in line)
+    assert PROMPT.encode() not in data
+    assert ANSWER.encode() not in data
+    return [json.loads(line) for line in lines]
+
+
+async def test_callers(gateway: RunningGateway, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    bodies = [
+        {"model": NASTY, "messages": [{"role": "user", "content": PROMPT}]},
+        {"model": "gpt-4.1", "messages": [{"role": "user", "content": PROMPT}], NASTY: 1},
+        {"model": "gpt-4.1", "messages": [{"role": NASTY, "content": PROMPT}]},
+        {"model": "gpt-4.1", "messages": [{"role": "user", "content": PROMPT}], "user": NASTY},
+    ]
+    for body in bodies:
+        await gateway.post("/v1/chat/completions", body)
+    for path in ("/%1b%5b31m%0d%0afake", "/v1/models/%1b%0d%0a", "/v1/models/%c2%9b2J"):
+        async with RawClient(gateway.url) as client:
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: a\x85b\r\n\r\n".encode())
+            await client.read()
+    lines = checked(capsysbinary.readouterr().err)
+    assert len(lines) == len(bodies) + 3
+    assert {line["path"] for line in lines} == {"/v1/chat/completions", "unknown", "/v1/models/{id}"}
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_vendors(start_gateway: StartGateway, capsysbinary: pytest.CaptureFixture[bytes], status: int) -> None:
+    message = {"role": "assistant", "content": ANSWER}
+    body = {
+        "id": NASTY,
+        "model": NASTY + "\ud800",
+        "choices": [{"index": 0, "message": message, "finish_reason": NASTY}],
+        "error": {"message": f"{PROMPT} {NASTY}", "code": NASTY, "type": NASTY, "param": NASTY},
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        "system_fingerprint": NASTY,
+    }
+    if status == 200:
+        del body["error"]
+        body["model"] = NASTY
+    encoded = json.dumps(body).encode()
+    async with answering(http(status, encoded, b"x-request-id: \xff\xc2\x9b2J" + b"x" * 9000)) as url:
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        response = await gateway.chat("gpt-4.1", PROMPT)
+    assert response.status != 500
+    [line] = checked(capsysbinary.readouterr().err)
+    assert line["status"] == response.status
+    assert len(json.dumps(line)) < 2048
+
+
+async def test_exceptions_are_named_but_not_told(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    class Broken:
+        def find(self, name: str) -> None:
+            raise RuntimeError(f"{PROMPT} {NASTY}")
+
+    monkeypatch.setattr(gateway.services, "catalog", Broken())
+    response = await gateway.chat("gpt-4.1", PROMPT)
+    assert response.status == 500
+    assert PROMPT not in await response.text()
+    [line] = checked(log.getvalue().encode())
+    assert (line["exception"], line["level"]) == ("RuntimeError", "error")
+    assert str(line["at"]).startswith("test_exceptions_are_named_but_not_told.<locals>.Broken.find:")
+
+
+async def test_the_event_loop_does_not_quote_what_was_involved(log: io.StringIO) -> None:
+    loop = asyncio.get_running_loop()
+
+    def fail(secret: str) -> None:
+        raise RuntimeError(secret)
+
+    loop.call_soon(fail, PROMPT)
+    await asyncio.sleep(0)
+    loop.call_exception_handler({"message": "Task exception was never retrieved", "future": f"{PROMPT} {NASTY}"})
+    lines = checked(log.getvalue().encode())
+    assert [line["event"] for line in lines] == ["Exception in callback test", "Task exception was never retrieved"]
