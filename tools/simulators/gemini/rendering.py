@@ -111,7 +111,7 @@ def _chunks(render: Render) -> Iterator[dict[str, Any]]:
     closing = render.closing_chunk or not pieces
     for number, part in enumerate(pieces, 1):
         last = number == len(pieces) and not closing
-        share = 0.0 if part.get("thought") else number / len(pieces)
+        share = 0.0 if part.get("thought") and not last else number / len(pieces)
         candidate: dict[str, Any] = {"content": {"parts": [part], "role": "model"}}
         yield _response(
             render,
