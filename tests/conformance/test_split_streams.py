@@ -54,7 +54,7 @@ MODELS = (
 ADAPTERS = adapters()
 VENDORS = {name: simulator.vendor for name, simulator in Fleet().simulators.items()}
 
-reproducible = settings(derandomize=True, deadline=None, max_examples=150)
+reproducible = settings(derandomize=True, deadline=None, max_examples=200)
 
 texts = st.text(max_size=120) | st.sampled_from(
     ["👩‍👩‍👧‍👦" * 9, "a\r\n\r\nb", "data: [DONE]\n\n", '{"error":1}', "\u2028\x85"]
