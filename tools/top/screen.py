@@ -1,0 +1,166 @@
+"""One frame: what a look at the metrics says, as tables."""
+
+import math
+import time
+from collections.abc import Iterable
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tools.top.rates import Window
+
+DOMAINS = {"gateway": "red", "upstream": "yellow", "policy": "cyan", "caller": "dim"}
+LATENCIES = (
+    ("own time", "gateway_overhead_seconds"),
+    ("first output", "gateway_first_byte_seconds"),
+    ("between events", "gateway_inter_event_seconds"),
+    ("whole answer", "gateway_answer_seconds"),
+    ("settlement", "gateway_settlement_seconds"),
+)
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+def frame(url: str, window: Window) -> RenderableType:
+    """Everything at once. Without an earlier look counts stand where rates would."""
+    return Group(
+        _headline(url, window),
+        Columns([_traffic(window), _errors(window), _latencies(window)]),
+        Columns([_upstreams(window), _money(window), _trust(window)]),
+    )
+
+
+def _headline(url: str, window: Window) -> Text:
+    now = window.now
+    workers, ready = now.total("gateway_workers"), now.total("gateway_workers_ready")
+    version = ", ".join(sorted(now.each("gateway_workers", "version")))
+    line = Text(f"{url}  version {version}  workers {workers:.0f}, ")
+    line.append(f"ready {ready:.0f}", "green" if ready == workers else "bold red")
+    cores = window.rate("gateway_cpu_seconds_total")
+    line.append(f"  processors {'-' if cores is None else f'{cores:.2f}'}")
+    line.append(f"  memory {now.total('gateway_peak_memory_bytes') / 2**20:.0f} MiB")
+    span = window.seconds
+    line.append("  since the start" if span is None else f"  last {span:.0f} s", "dim")
+    return line
+
+
+def _traffic(window: Window) -> Panel:
+    now = window.now
+    return _panel(
+        "traffic",
+        [
+            ("requests", _flow(window, "gateway_requests_total")),
+            *(
+                (f"tokens {kind}", _flow(window, "gateway_tokens_total", kind=kind))
+                for kind in ("prompt", "cached", "completion")
+            ),
+            ("in flight", f"{now.total('gateway_requests_in_flight'):.0f}"),
+            ("queued", _alarming(now.total("gateway_requests_queued"))),
+            ("streams", f"{now.total('gateway_open_streams'):.0f}"),
+        ],
+    )
+
+
+def _errors(window: Window) -> Panel:
+    """Totals by domain, and the classes that occurred, ours first."""
+    rows: list[tuple[RenderableType, RenderableType]] = []
+    for domain, style in DOMAINS.items():
+        rows.append((Text(domain, style), _flow(window, "gateway_errors_total", domain=domain)))
+        rows += [
+            (Text(f"  {name.removeprefix(f'{domain}_')}", style), _flow(window, "gateway_errors_total", error=name))
+            for name in sorted(window.now.each("gateway_errors_total", "error"))
+            if name.startswith(f"{domain}_") and window.increase("gateway_errors_total", error=name)
+        ]
+    return _panel("errors", rows)
+
+
+def _latencies(window: Window) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("", *(Text(f"p{100 * share:.0f}", "dim", justify="right") for share in QUANTILES))
+    for title, histogram in LATENCIES:
+        table.add_row(title, *(_duration(window.quantile(share, histogram)) for share in QUANTILES))
+    return Panel(table, title="latency")
+
+
+def _upstreams(window: Window) -> Panel:
+    now = window.now
+    table = Table.grid(padding=(0, 2))
+    table.add_row(*(Text(title, "dim") for title in ("", "connections", "answers", "p50", "circuit")))
+    for name in sorted(now.each("gateway_upstream_connections", "upstream")):
+        open_in = now.total("gateway_upstream_breaker_open", upstream=name)
+        table.add_row(
+            name,
+            f"{now.total('gateway_upstream_connections', upstream=name):.0f}",
+            _flow(window, "gateway_answer_seconds_count", upstream=name),
+            _duration(window.quantile(0.5, "gateway_answer_seconds", upstream=name)),
+            Text(f"open in {open_in:.0f}", "bold red") if open_in else Text("closed", "green"),
+        )
+    return Panel(table, title="upstreams")
+
+
+def _money(window: Window) -> Panel:
+    now = window.now
+    settlements = now.each("gateway_settlements_total", "outcome")
+    rows: list[tuple[RenderableType, RenderableType]] = [
+        (name, _flow(window, "gateway_settlements_total", outcome=name)) for name in settlements
+    ]
+    rows += [
+        (f"refused: {reason}", _flow(window, "gateway_payments_refused_total", reason=reason))
+        for reason in sorted(now.each("gateway_payments_refused_total", "reason"))
+        if window.increase("gateway_payments_refused_total", reason=reason)
+    ]
+    rows += [
+        (f"price of {token}", _duration(age))
+        for token, age in sorted(now.each("gateway_price_age_seconds", "token").items())
+    ]
+    if settlements:
+        rows.append(("under way", f"{now.total('gateway_payment_tasks'):.0f}"))
+    return _panel("payments", rows or [("payments", "off")])
+
+
+def _trust(window: Window) -> Panel:
+    now = window.now
+    last = now.largest("gateway_heartbeat_last_success_seconds")
+    return _panel(
+        "trust",
+        [
+            *(
+                (f"heartbeats {outcome}", _flow(window, "gateway_heartbeats_total", outcome=outcome))
+                for outcome in sorted(now.each("gateway_heartbeats_total", "outcome"))
+            ),
+            ("since the last heartbeat", _duration(time.time() - last if last else math.inf)),
+            ("clock may be off by", _duration(now.largest("gateway_clock_uncertainty_seconds"))),
+        ],
+    )
+
+
+def _panel(title: str, rows: Iterable[tuple[RenderableType, RenderableType]]) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return Panel(table, title=title)
+
+
+def _flow(window: Window, name: str, **where: str) -> str:
+    """Per second, or how many so far."""
+    rate = window.rate(name, **where)
+    return f"{window.increase(name, **where):.0f}" if rate is None else f"{rate:.1f}/s"
+
+
+def _alarming(value: float) -> Text:
+    return Text(f"{value:.0f}", "bold yellow" if value else "")
+
+
+def _duration(seconds: float | None) -> Text:
+    if seconds is None:
+        return Text("-", "dim", justify="right")
+    if seconds == math.inf:
+        return Text("never", "bold red", justify="right")
+    for limit, scale, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
+        if seconds < limit:
+            return Text(f"{seconds * scale:.3g} {unit}", justify="right")
+    return Text(f"{seconds / 60:.0f} min", justify="right")
