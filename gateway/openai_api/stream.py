@@ -4,6 +4,7 @@ What is the same in all chunks of a stream is encoded once. ``usage`` is never n
 signature leave together in one last event (design 4.3).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -58,7 +59,7 @@ def error_event(envelope: Mapping[str, Any]) -> bytes:
     return b"data: " + encode_json(envelope) + b"\n\n"
 
 
-class _Encoder:
+class _Encoder(ABC):
     """What both kinds of stream share."""
 
     object: str
@@ -77,8 +78,9 @@ class _Encoder:
             frames = self._head + endings + details + b"}\n\n"
         return frames + DONE
 
+    @abstractmethod
     def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
-        raise NotImplementedError
+        """The choice that tells why it ended."""
 
 
 class ChatChunkEncoder(_Encoder):
