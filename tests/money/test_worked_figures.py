@@ -63,11 +63,11 @@ FIGURES = [
     ),
     (
         "gemini-2.5-flash",
-        reported(145, 10, "STOP", thoughts=24, prompt_kinds={"AUDIO": 139, "TEXT": 6}),
+        reported(145, 10, thoughts=24, prompt_kinds={"AUDIO": 139, "TEXT": 6}),
         "0.0002258",
         226,
     ),
-    ("gemini-3.1-flash-image", reported(5, 1518, "STOP", output_kinds={"IMAGE": 1120}), "0.0683965", 68_397),
+    ("gemini-3.1-flash-image", reported(5, 1518, output_kinds={"IMAGE": 1120}), "0.0683965", 68_397),
     (
         "grok-3-mini",
         Scenario(prompt_tokens=15, cached_tokens=2, completion_tokens=10, reasoning_tokens=213, model="grok-3-mini"),

@@ -61,10 +61,12 @@ async def stage(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIt
 
 
 @asynccontextmanager
-async def gateway_process(environment: Mapping[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def gateway_process(
+    environment: Mapping[str, str], *, module: str = "gateway"
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """``python -m gateway`` with exactly this environment: its base URL, and the process, ended with the context."""
     gateway = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", module, env=environment, stderr=asyncio.subprocess.PIPE
     )
     if gateway.stderr is None:
         raise StageError("the gateway has no log")

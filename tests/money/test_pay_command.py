@@ -1,0 +1,176 @@
+"""``python -m tools.pay``: what it shows, what it asks, what it refuses."""
+
+import asyncio
+import base64
+import builtins
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from x402.schemas import PaymentRequired
+
+from gateway.billing.definitions import bundled
+from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat
+from tests.money.tls_front import tls_front
+from tools.chain.deployment import OPG, USDC
+from tools.chain.wallet import Wallet
+from tools.pay.__main__ import main
+from tools.pay.offers import known_offers
+from tools.pay.receipt import check
+from tools.pay.request import Answer
+from tools.verify.claims import Verdict
+
+Pay = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def pay(shop: PaidGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pay:
+    """Runs the command for a wallet and a body: exit code, output, errors."""
+
+    async def run(wallet: Wallet, body: Json, *options: str, url: str = shop.url) -> tuple[int, str, str]:
+        (tmp_path / "request.json").write_text(json.dumps(body), encoding="utf-8")
+        (tmp_path / "payer.key").write_text(wallet.key, encoding="ascii")
+        arguments = [url + CHAT_PATH, "--body", str(tmp_path / "request.json"), "--key", str(tmp_path / "payer.key")]
+        status = await asyncio.to_thread(main, [*arguments, *options])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_pays_and_says_what_it_did(shop: PaidGateway, pay: Pay, tmp_path: Path, stream: bool) -> None:
+    wallet, saved = await shop.wallet(), tmp_path / "answer"
+    status, out, err = await pay(
+        wallet, chat(stream=stream), "--yes", "--rpc", shop.chain.rpc_url, "--output", str(saved)
+    )
+    assert (status, err) == (0, "")
+    [transfer] = await shop.paid()
+    assert "offer 1: upto over permit2: at most 0." in out
+    assert f"witness.to {shop.payee}" in out
+    assert "quote        upto" in out
+    assert f"transaction  {transfer.transaction} (settled)" in out
+    for claim in ("charge", "transfer", "tee_id", "request_hash", "output_hash", "signature"):
+        assert f"PASS {claim} " in out
+    assert saved.read_text(encoding="utf-8") in out
+    assert await shop.balance(OPG) == transfer.amount
+
+
+async def test_a_first_payment_shows_its_permit(shop: PaidGateway, pay: Pay) -> None:
+    status, out, _ = await pay(await shop.wallet(approve=False), chat(), "--yes", "--rpc", shop.chain.rpc_url)
+    assert status == 0
+    assert "signing PermitWitnessTransferFrom" in out
+    assert "signing Permit," in out
+
+
+@pytest.mark.parametrize(("reply", "status"), [("y", 0), ("n", 1), ("", 1), (None, 1)])
+async def test_asks_before_it_signs(
+    shop: PaidGateway, pay: Pay, monkeypatch: pytest.MonkeyPatch, reply: str | None, status: int
+) -> None:
+    def answer(question: str) -> str:
+        assert question == "sign this? [y/N] "
+        if reply is None:
+            raise EOFError
+        return reply
+
+    monkeypatch.setattr(builtins, "input", answer)
+    done, _, err = await pay(await shop.wallet(), chat())
+    assert done == status
+    assert ("nothing was sent" in err) is (status == 1)
+    assert len(await shop.paid()) == (1 if status == 0 else 0)
+    assert bool(shop.facilitator.called("verify")) is (status == 0)
+
+
+@pytest.mark.parametrize(("offer", "scheme", "token"), [("2", "upto", USDC), ("3", "exact", USDC)])
+async def test_takes_the_offer_it_is_told(shop: PaidGateway, pay: Pay, offer: str, scheme: str, token: Any) -> None:
+    status, out, _ = await pay(await shop.wallet(), chat(), "--yes", "--offer", offer)
+    assert status == 0
+    assert f'"scheme":"{scheme}"' in out
+    assert "SKIP transfer no --rpc" in out
+    assert await shop.balance(token) > 0
+
+
+async def test_takes_the_first_offer_that_it_can_afford(shop: PaidGateway, pay: Pay) -> None:
+    status, _, _ = await pay(await shop.wallet(opg=0), chat(), "--yes", "--rpc", shop.chain.rpc_url)
+    assert (status, await shop.balance(OPG)) == (0, 0)
+    assert await shop.balance(USDC) > 0
+    status, _, err = await pay(Wallet(), chat(), "--yes", "--rpc", shop.chain.rpc_url)
+    assert status == 1
+    assert "cannot afford" in err
+
+
+async def test_says_why_a_payment_was_refused(shop: PaidGateway, pay: Pay) -> None:
+    status, _, err = await pay(await shop.wallet(approve=False), chat(), "--yes")
+    assert status == 1
+    assert "402 permit2_allowance_required" in err
+    status, _, err = await pay(await shop.wallet(), {**chat(), "model": "gpt-0"}, "--yes")
+    assert status == 1
+    assert "404 model_not_found" in err
+
+
+async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path: Path) -> None:
+    wallet = Wallet()
+    assert (await pay(wallet, chat(), "--offer", "9"))[0] == 2
+    assert (await pay(wallet, chat(), "--cert", str(tmp_path / "none.pem")))[0] == 2
+    assert (await pay(wallet, chat(), url="http://127.0.0.1:9"))[0] == 3
+    assert (await pay(wallet, chat(), "--rpc", "http://127.0.0.1:9"))[0] == 3
+    (tmp_path / "bad").write_text("not a key", encoding="ascii")
+    url, good = shop.url + CHAT_PATH, str(tmp_path / "request.json")
+    assert await asyncio.to_thread(main, [url, "--body", good, "--key", str(tmp_path / "bad")]) == 2
+    key = str(tmp_path / "payer.key")
+    assert await asyncio.to_thread(main, [url, "--body", str(tmp_path / "bad"), "--key", key]) == 2
+
+
+async def test_an_enclaves_own_certificate(shop: PaidGateway, pay: Pay, tmp_path: Path) -> None:
+    wallet = await shop.wallet()
+    async with tls_front(shop.url, tmp_path) as (url, _):
+        status, _, err = await pay(wallet, chat(), "--yes", url=url)
+        assert status == 3
+        assert "certificate" in err.lower()
+        assert (await pay(wallet, chat(), "--yes", "--cert", str(tmp_path / "front.pem"), url=url))[0] == 0
+
+
+async def test_unknown_tokens_are_never_paid(shop: PaidGateway) -> None:
+    required = await shop.required(chat())
+    stranger = {**required["accepts"][0], "asset": Wallet().address}
+    renamed = {**required["accepts"][1], "extra": {**required["accepts"][1]["extra"], "name": "Other"}}
+    given = PaymentRequired.model_validate({**required, "accepts": [stranger, renamed, required["accepts"][2]]})
+    assert [offer.requirements.scheme for offer in known_offers(given, bundled())] == ["exact"]
+
+
+LIES: dict[str, Json] = {
+    "more than the cost": {"amount": "99"},
+    "more than the quote": {"amount": "999999999"},
+    "another payer": {"payer": "0x" + "11" * 20},
+    "another token": {"asset": OPG.address},
+    "no number": {"amount": "-5"},
+    "no cost": {"cost_usd": "?"},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_charge_that_is_not_due_fails(shop: PaidGateway, lie: str) -> None:
+    """One cent of a dollar at most, for an answer worth 12 millionths."""
+    required = PaymentRequired.model_validate(await shop.required(chat()))
+    offer = known_offers(required, bundled())[1]
+    payer = Wallet().address
+    honest = {
+        "scheme": "upto",
+        "network": "eip155:8453",
+        "asset": USDC.address,
+        "payer": payer,
+        "amount": "12",
+        "cost_usd": "0.000012",
+        "status": "settled",
+        "transaction": "0x" + "00" * 32,
+    }
+    settled = base64.b64encode(json.dumps({"success": True, **honest}).encode()).decode()
+    answer = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": settled}), b"")
+    assert [claim.verdict for claim in check(offer, answer, honest, payer, None)] == [Verdict.PASS, Verdict.SKIP]
+    assert next(check(offer, answer, honest | LIES[lie], payer, None)).verdict is Verdict.FAIL
+    other = base64.b64encode(json.dumps({"success": True, **honest, "transaction": "0x"}).encode()).decode()
+    contradicted = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": other}), b"")
+    assert next(check(offer, contradicted, honest, payer, None)).verdict is Verdict.FAIL
