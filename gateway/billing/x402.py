@@ -169,7 +169,7 @@ def read_header(header: str, form: type[T], *, max_bytes: int = 65536) -> T:
     """The object in a ``PAYMENT-REQUIRED`` or ``PAYMENT-RESPONSE`` header; raises MalformedPaymentError."""
     try:
         return msgspec.json.decode(_decode_base64(header, max_bytes), type=form)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedPaymentError(str(error)) from None
 
 
@@ -185,7 +185,7 @@ def _decode_base64(header: str, max_bytes: int) -> bytes:
 def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedPaymentError("payment header does not hold JSON") from None
     if not isinstance(value, dict):
         raise MalformedPaymentError("payment header does not hold a JSON object")
