@@ -50,8 +50,8 @@ class _Choice:
 class Assembler:
     """Puts one answer together.
 
-    ``usage`` is the last one that arrived, ``served`` what the upstream said of itself. ``produced`` counts the
-    bytes of text, thought and arguments, for estimates.
+    ``usage`` is the last plausible one that arrived, ``served`` what the upstream said of itself. ``produced`` counts
+    the bytes of text, thought and arguments, for estimates.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Assembler:
                 choice.logprobs.append(delta.logprobs)
             return
         if isinstance(delta, Usage):
-            self.usage = delta
+            self.usage = delta if delta.plausible else self.usage
         elif isinstance(delta, Served):
             self.served = _newer(self.served, delta)
         else:

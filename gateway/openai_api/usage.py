@@ -37,6 +37,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    @property
+    def plausible(self) -> bool:
+        """No count is below zero, whatever the upstream wrote."""
+        return all(getattr(self, name) >= 0 for name in _COUNTS)
+
     def __add__(self, other: "Usage") -> "Usage":
         """The sum of two answers to one request (a list of prompts); tier and region are the later answer's."""
         counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}

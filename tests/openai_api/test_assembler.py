@@ -220,6 +220,13 @@ def test_the_last_usage_counts() -> None:
     assert assembler.usage == Usage(prompt_tokens=2)
 
 
+@pytest.mark.parametrize("bad", [Usage(prompt_tokens=-1), Usage(completion_tokens=-9), Usage(web_searches=-1)])
+def test_a_usage_below_zero_is_none(bad: Usage) -> None:
+    """Nothing is billed by it: the last one that makes sense counts, or an estimate."""
+    assert put_together(bad).usage is None
+    assert put_together(Usage(prompt_tokens=2), bad).usage == Usage(prompt_tokens=2)
+
+
 def test_what_the_upstream_said_stays_until_it_says_something_new() -> None:
     assembler = put_together(
         Served(model="a", service_tier="flex", system_fingerprint="fp", id="1"), Served(), Served(model="b")

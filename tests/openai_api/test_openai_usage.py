@@ -1,6 +1,7 @@
 """One usage convention: sums, totals and OpenAI's object."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,3 +73,13 @@ def test_sums(first: Usage, second: Usage) -> None:
 @given(usages)
 def test_nothing_added_changes_nothing(usage: Usage) -> None:
     assert usage + Usage() == Usage() + usage == usage
+
+
+@given(usages)
+def test_counts_from_zero_are_plausible(usage: Usage) -> None:
+    assert usage.plausible
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_below_zero_is_not(name: str) -> None:
+    assert not msgspec.structs.replace(Usage(), **{name: -1}).plausible
