@@ -231,6 +231,13 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
     assert complete([{"type": "text", "text": "Hi"}], usage=merged).usage == expected
 
 
+def test_usage_that_was_not_told_is_none_rather_than_zero() -> None:
+    beginning = {"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": []}}
+    ending = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    assert put_together(streamed(beginning, *text(0, "Hi"), ending, {"type": "message_stop"})).usage is None
+    assert complete([{"type": "text", "text": "Hi"}], usage=None).usage is None
+
+
 # Streamed equals complete
 
 CONTENT = st.lists(

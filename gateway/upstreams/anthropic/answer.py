@@ -98,7 +98,10 @@ class AnthropicDecoder:
             self._output.forget()
         self._current = current
         yield Served(model=string(message, "model") or None, id=None if again else current)
-        yield self._usage.start(message.get("usage"))
+        counts = message.get("usage")
+        usage = self._usage.start(counts)
+        if counts:  # none at all is for others to estimate, not a count of zero
+            yield usage
 
     def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:
         self._blocks[index] = opened = reader(self._output, block)
