@@ -1,0 +1,112 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+)
+
+const (
+	hashBytes = 32
+	// A hash in base64, and a line end.
+	maxHashText = 45
+	nonceBytes  = 20
+)
+
+// publicKey fills a field that verifiers want filled (facts/enclave.md 1.3).
+var publicKey = []byte("dummy")
+
+// enclave is what the two servers share; opened is closed by the first /enclave/ready.
+type enclave struct {
+	certificateHash [hashBytes]byte
+	opened          chan struct{}
+
+	mutex           sync.Mutex
+	applicationHash [hashBytes]byte
+	ready           bool
+}
+
+func newEnclave(certificateDER []byte) *enclave {
+	return &enclave{certificateHash: sha256.Sum256(certificateDER), opened: make(chan struct{})}
+}
+
+func (e *enclave) internal() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /enclave/hash", e.takeHash)
+	mux.HandleFunc("GET /enclave/ready", e.open)
+	return mux
+}
+
+func (e *enclave) public(application *url.URL) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /enclave/attestation", e.attest)
+	mux.Handle("/", &httputil.ReverseProxy{
+		Rewrite: func(request *httputil.ProxyRequest) {
+			request.SetURL(application)
+			request.Out.Host = request.In.Host
+			request.SetXForwarded()
+		},
+		FlushInterval: -1,
+	})
+	return mux
+}
+
+func (e *enclave) takeHash(answer http.ResponseWriter, request *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(answer, request.Body, maxHashText))
+	if err != nil {
+		http.Error(answer, "the hash is too long", http.StatusBadRequest)
+		return
+	}
+	hash, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil || len(hash) != hashBytes {
+		http.Error(answer, "not 32 bytes in base64", http.StatusBadRequest)
+		return
+	}
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	copy(e.applicationHash[:], hash)
+}
+
+func (e *enclave) open(answer http.ResponseWriter, _ *http.Request) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if e.ready {
+		http.Error(answer, "ready already", http.StatusGone)
+		return
+	}
+	e.ready = true
+	close(e.opened)
+}
+
+func (e *enclave) attest(answer http.ResponseWriter, request *http.Request) {
+	nonce, err := hex.DecodeString(request.URL.Query().Get("nonce"))
+	if err != nil || len(nonce) != nonceBytes {
+		http.Error(answer, "the nonce has to be 40 hex digits", http.StatusBadRequest)
+		return
+	}
+	document, err := attestation(nonce, e.userData(), publicKey)
+	if err != nil {
+		log.Print(err)
+		http.Error(answer, "the NSM gave no document", http.StatusInternalServerError)
+		return
+	}
+	answer.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(answer, base64.StdEncoding.EncodeToString(document)+"\n")
+}
+
+// userData is two multihashes, SHA2-256 of 32 bytes each: of the certificate, and the application's.
+func (e *enclave) userData() []byte {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	multihash := []byte{0x12, hashBytes}
+	data := append([]byte{}, multihash...)
+	data = append(data, e.certificateHash[:]...)
+	data = append(data, multihash...)
+	return append(data, e.applicationHash[:]...)
+}

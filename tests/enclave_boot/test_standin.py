@@ -1,0 +1,24 @@
+"""The stand-in for nitriding has tests of its own, and stands up to the same scrutiny as the image's init."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+STANDIN = Path(__file__).parent / "standin"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs("go"),
+    pytest.mark.skipif(shutil.which("go") is None and os.environ.get("CI") != "true", reason="needs go"),
+]
+
+
+@pytest.mark.parametrize(
+    "command", [("go", "vet", "./..."), ("go", "test", "-count=1", "./..."), ("gofmt", "-l", ".")], ids=" ".join
+)
+def test_standin(command: tuple[str, ...]) -> None:
+    done = subprocess.run(command, cwd=STANDIN, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert command[0] != "gofmt" or not done.stdout
