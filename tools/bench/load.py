@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tools.bench.accounting import cpu_seconds, resident_bytes
+from tools.bench.accounting import cpu_seconds, pin, resident_bytes
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
@@ -20,7 +20,8 @@ class Job(msgspec.Struct, kw_only=True):
     """What to send, and whose costs to read. Times in seconds.
 
     ``connections`` send one request after the other for ``seconds`` and finish what they began. With ``hold`` each
-    sends one request and keeps its stream open, and only memory is measured. ``sign`` must appear in every answer
+    sends one request and keeps its stream open, and only memory is measured. The connections begin one after the
+    other over ``spread``, so that paced streams do not beat in step. ``sign`` must appear in every answer
     that is not streamed, and in the last bytes of every stream.
     """
 
@@ -31,6 +32,7 @@ class Job(msgspec.Struct, kw_only=True):
     warm_up: float
     seconds: float
     server: int
+    spread: float = 0.0
     sign: bytes = b""
     hold: bool = False
 
@@ -151,7 +153,9 @@ class Load:
         for client in self._clients:
             client.events = client.together = 0
         cpu, started = cpu_seconds(self._job.server), time.perf_counter()
-        await asyncio.gather(*(self._drive(client, started + seconds) for client in self._clients))
+        gap = self._job.spread / len(self._clients)
+        driving = (self._drive(client, number * gap, started + seconds) for number, client in enumerate(self._clients))
+        await asyncio.gather(*driving)
         return Outcome(
             answers=len(self._latencies),
             errors=self._errors,
@@ -183,8 +187,9 @@ class Load:
         for client in self._clients:
             client.close()
 
-    async def _drive(self, client: Client, until: float) -> None:
+    async def _drive(self, client: Client, delay: float, until: float) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(delay)
         while True:
             ended: asyncio.Future[bool] = loop.create_future()
             client.ended = ended
@@ -227,6 +232,7 @@ async def play(job: Job) -> Outcome:
 def main() -> None:
     import uvloop
 
+    pin(0, measured=False)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(play(job))))
 

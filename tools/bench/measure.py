@@ -100,6 +100,7 @@ def make_job(shape: Shape, target: str, server: Server, headers: Mapping[str, st
         warm_up=0.0 if shape.hold or (shape.stream and shape.seconds < 1) else pace.warm_up,
         seconds=shape.seconds if shape.hold or shape.stream else shape.seconds * pace.scale,
         server=server.pid,
+        spread=shape.spread,
         sign=b"tee_signature" if server.name in _SIGNED else b"",
         hold=shape.hold,
     )

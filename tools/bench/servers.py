@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from tools.bench.accounting import cpu_seconds
+from tools.bench.accounting import cpu_seconds, pin
 
 FOLDER = Path("build/bench")
 START_SECONDS = 120.0
@@ -40,6 +40,7 @@ def simulators() -> Iterator[Mapping[str, str]]:
     command = [sys.executable, "-m", "tools.simulators", "--json", "--serve-retired"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
+            pin(process.pid, measured=False)
             assert process.stdout is not None  # noqa: S101
             yield msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
         finally:
@@ -60,6 +61,7 @@ def serve(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+        pin(process.pid, measured=True)
     try:
         _wait(name, port, process)
         yield Server(name, f"http://127.0.0.1:{port}", process.pid, headers or {}, cpu_seconds(process.pid))

@@ -8,7 +8,7 @@ import msgspec
 
 from tools.simulators.scenario import directive
 
-EVENTS = 200
+EVENTS = 400
 _PROSE = (
     "The river keeps its own time, and those who live beside it learn to count in floods and frosts. "
     'She wrote: "bring rope, bread, two lamps\\u2014and patience"; the rest of the page was blank.\\n'
@@ -33,6 +33,7 @@ class Shape:
     connections: int = 16
     rounds: int = 7
     seconds: float = 2.0
+    spread: float = 0.0
     stream: bool = False
     hold: bool = False
 
@@ -101,6 +102,7 @@ SHAPES: tuple[Shape, ...] = (
         connections=50,
         rounds=7,
         seconds=0.1,
+        spread=0.53,
         stream=True,
     ),
     Shape(

@@ -1,0 +1,82 @@
+"""A short run of the harness on real processes."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tools.bench.__main__ import arguments, started
+from tools.bench.load import Job
+from tools.bench.measure import LoadError, Pace, make_job, measure, play
+from tools.bench.micro import benchmarks
+from tools.bench.servers import Server, StartError, serve, simulators
+from tools.bench.shapes import SHAPES
+from tools.bench.verdicts import verdicts
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
+    with simulators() as environment, started(environment, with_peers=False) as running:
+        yield running
+
+
+def no_headers(server: str, provider: str) -> Mapping[str, str]:
+    return {}
+
+
+def test_one_shape(servers: Mapping[str, Server]) -> None:
+    small = next(shape for shape in SHAPES if shape.name == "small")
+    results = measure([small], servers, no_headers, Pace(rounds=1, scale=0.1, warm_up=0.05), lambda text: None)
+    measured = results.outcomes["small"]
+    assert measured.keys() == {"gateway", "bare_proxy", "bare_signer"}
+    assert all(outcome.answers > 16 and outcome.errors == 0 for [outcome] in measured.values())
+    forwarding, signing = measured["bare_proxy"][0], measured["bare_signer"][0]
+    assert 0 < forwarding.cpu / forwarding.answers < signing.cpu / signing.answers
+    assert 0.00005 < results.signature["small"][0] < 0.02
+    assert "skipped" not in {verdict.word for verdict in verdicts(results)[:2]}
+
+
+@pytest.mark.parametrize("name", ["anthropic", "pictures", "burst"])
+def test_every_kind_of_work_is_answered_and_signed(servers: Mapping[str, Server], name: str) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == name)
+    for target in shape.targets:
+        server = servers.get(shape.aliases.get(target, target))
+        if server is None:
+            continue
+        job = make_job(shape, target, server, {}, Pace())
+        job.connections, job.warm_up, job.seconds = 2, 0.0, 0.0
+        outcome = play(job)
+        assert (outcome.answers, outcome.errors) == (2, 0), target
+        if shape.stream:
+            assert outcome.events >= 2 * shape.events, target
+
+
+def test_an_answer_without_a_signature_is_an_error(servers: Mapping[str, Server]) -> None:
+    small = next(shape for shape in SHAPES if shape.name == "small")
+    job = make_job(small, "bare_proxy", servers["bare_proxy"], {}, Pace())
+    job.connections, job.warm_up, job.seconds, job.sign = 1, 0.0, 0.0, b"tee_signature"
+    assert play(job).errors == 1
+
+
+def test_a_target_that_is_away_is_told() -> None:
+    with pytest.raises(LoadError):
+        play(
+            Job(url="http://127.0.0.1:9", headers={}, body=b"", connections=1, warm_up=0, seconds=0, server=os.getpid())
+        )
+
+
+def test_a_server_that_does_not_start_is_told() -> None:
+    with pytest.raises(StartError, match="nothing did not start"), serve("nothing", ["false"], {}):
+        pass
+
+
+def test_every_step_of_the_micro_benchmarks_works() -> None:
+    for name, step in benchmarks().items():
+        assert step() is not False, name
+
+
+def test_shapes_are_of_the_size_that_they_say() -> None:
+    sizes = {shape.name: len(shape.encoded("gateway")) for shape in SHAPES}
+    assert sizes["small"] == pytest.approx(2048, rel=0.1)
+    assert sizes["large"] == pytest.approx(200 * 1024, rel=0.05)
+    assert arguments(["--only", "small", "--quick"]).only == ["small"]
