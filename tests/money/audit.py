@@ -34,8 +34,10 @@ def audit(
         assert nonce in clients, f"nobody signed {entry}"
         charged_rightly(entry)
         explained(clients[nonce], entry)
-    told = sum(Decimal(outcome.payment["amount"]) for outcome in clients.values() if outcome.payment is not None)
-    untold = sum(entry.settled_amount or 0 for nonce, entry in journal.items() if clients[nonce].payment is None)
+    settled = [nonce for nonce, entry in journal.items() if entry.state is State.SETTLED]
+    payments = {nonce: outcome.payment for nonce, outcome in clients.items() if outcome.payment is not None}
+    told = sum(int(payments[nonce]["amount"]) for nonce in settled if nonce in payments)
+    untold = sum(journal[nonce].settled_amount or 0 for nonce in settled if nonce not in payments)
     assert told + untold == sum(transfer.amount for transfer in transfers)
 
 
