@@ -1,0 +1,88 @@
+"""Build what stands for the Nitro hypervisor and the parent instance: QEMU, its vsock device, gvproxy.
+
+QEMU has the machine ``nitro-enclave`` since 9.2; Debian's binaries are built without, so trixie's source is compiled.
+The vsock device knows its host as CID 2, where an enclave dials 3: one constant of it is changed, so that the image
+need not be.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from nitro.command import run
+from nitro.errors import BuildError
+from tests.enclave_boot.places import ROOT, VSOCK
+
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SUITE = "trixie"
+PACKAGES = (
+    *("bash", "bison", "coreutils", "diffutils", "dpkg-dev", "findutils", "flex", "gawk", "gcc", "grep", "libc6-dev"),
+    *("libcbor-dev", "libfdt-dev", "libglib2.0-dev", "libgnutls28-dev", "make", "meson", "ninja-build", "patch"),
+    *("perl", "pkgconf", "python3", "python3-venv", "sed", "tar", "xz-utils"),
+    *("gvproxy", "qemu-system-data", "seabios"),
+)
+# Kept by maintainers' scripts, which are not run.
+ALTERNATIVES = {"awk": "gawk", "cc": "gcc", "yacc": "bison.yacc"}
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+
+CRATE, VERSION = "vhost-device-vsock", "0.3.0"
+HOST_CID = "VSOCK_HOST_CID: u64 = {};"
+MANIFEST = f"""\
+[package]
+name = "fetch"
+version = "0.0.0"
+edition = "2021"
+
+[lib]
+path = "fetch.rs"
+
+[dependencies]
+{CRATE} = "={VERSION}"
+"""
+
+
+def build_qemu() -> None:
+    """About eight minutes of processor time. Needs root, or user namespaces. Raises BuildError."""
+    shutil.rmtree(ROOT, ignore_errors=True)
+    signed = f"[signed-by={KEYRING}] {MIRROR} {SUITE} main"
+    source = 'cd "$1/src" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get source --download-only qemu'
+    run(
+        [
+            *("mmdebstrap", "--variant=extract", f"--include={','.join(PACKAGES)}"),
+            f'--customize-hook=mkdir "$1/src" && {source}',
+            *(SUITE, ROOT, f"deb {signed}", f"deb-src {signed}"),
+        ]
+    )
+    for name, target in ALTERNATIVES.items():
+        (ROOT / "usr/bin" / name).symlink_to(target)
+    # Python's installer opens it before it installs anything, even from a wheel beside it.
+    (ROOT / CERTIFICATES).parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / CERTIFICATES).touch()
+    shutil.copyfile(Path(__file__).parent / "qemu.sh", ROOT / "src/qemu.sh")
+    inside = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" env -i PATH=/usr/bin "$@"'
+    run(["nice", "unshare", "--mount", "--pid", "--fork", "sh", "-euc", inside, ROOT, "sh", "/src/qemu.sh"])
+    shutil.rmtree(ROOT / "src")
+
+
+def build_vsock() -> None:
+    """The crate as published, with the parent's CID. Raises BuildError."""
+    VSOCK.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=VSOCK.parent) as scratch:
+        folder = Path(scratch)
+        (folder / "Cargo.toml").write_text(MANIFEST)
+        (folder / "fetch.rs").touch()
+        run(["cargo", "vendor", "--quiet", "vendor"], folder=folder)
+        crate = folder / CRATE
+        (folder / "vendor" / CRATE).rename(crate)
+        set_host_cid(crate / "src/vhu_vsock.rs")
+        (folder / "Cargo.toml").unlink()
+        run(["nice", "cargo", "build", "--quiet", "--release", "--locked"], folder=crate)
+        shutil.copy(crate / "target/release" / CRATE, VSOCK)
+
+
+def set_host_cid(source: Path) -> None:
+    text = source.read_text()
+    if text.count(HOST_CID.format(2)) != 1:
+        raise BuildError(f"{CRATE} {VERSION} does not say once that its host is CID 2")
+    source.write_text(text.replace(HOST_CID.format(2), HOST_CID.format(3)))
