@@ -1,15 +1,25 @@
 """What payments count, from a closed list of reasons."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.billing import refusals
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, State
 from gateway.billing.metering import PaymentMetrics, refusal_reason
+from gateway.billing.outcome import Outcome, Settled, Unknown
+from gateway.billing.settlement import Settlements
+from gateway.billing.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
+from tests.billing.till import quick
+
+POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 @pytest.fixture
@@ -89,3 +99,40 @@ def test_gauges_follow_whoever_is_watched_last(metrics: PaymentMetrics, registry
     for age in (math.inf, 12.0):
         metrics.watch_price("opg", lambda age=age: age)  # type: ignore[misc]
     assert registry.get_sample_value("gateway_price_age_seconds", {"token": "opg"}) == 12.0
+
+
+class UnknownAtFirst:
+    """A facilitator that loses its first answer, and a chain that shows nothing."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = [Unknown("no answer"), Unknown("no answer"), Settled("0xab")]
+
+    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
+        return self.outcomes.pop(0)
+
+    async def judge(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
+        return outcome
+
+    async def look(self, entry: Entry) -> None:
+        return None
+
+
+async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: CollectorRegistry, tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "journal.db")
+    payment = entry(owner=store.owner)
+    await store.claim(payment, POLICY)
+    await store.move(payment.key, State.VERIFIED, State.SERVING)
+    script: Any = UnknownAtFirst()
+    definitions = quick(settlement={"hold_seconds": 5.0, "retry_seconds": 0.01})
+    till = Settlements(store, script, script, definitions, metrics=metrics)
+    metrics.watch_tasks(lambda: till.under_way)
+    await till.settle(payment.key, amount=7)
+    assert registry.get_sample_value("gateway_payment_tasks") == 1
+    await till.drain(10)
+    await store.close()
+    assert registry.get_sample_value("gateway_payment_tasks") == 0
+    assert registry.get_sample_value("gateway_settlements_total", {"outcome": "settled"}) == 1
+    assert registry.get_sample_value("gateway_settlements_pending_total") == 1
+    assert registry.get_sample_value("gateway_settlement_seconds_count") == 1
+    assert (registry.get_sample_value("gateway_settlement_seconds_sum") or 0) > 0.5
+    assert registry.get_sample_value("gateway_settlement_pending_seconds_count") == 1

@@ -1,5 +1,6 @@
 """Which prices are believed, and what a source may answer (facts/x402.md 5; 4 row 13)."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 
@@ -114,7 +115,7 @@ MakeFeed = Callable[..., PriceFeed]
 @pytest.fixture
 async def make_feed(source: Source) -> AsyncIterator[MakeFeed]:
     async with price_source(source.answer) as url, aiohttp.ClientSession() as session:
-        yield lambda **more: PriceFeed(session, DEFINITIONS, url=url, clock=lambda: NOW, **more)
+        yield lambda **more: PriceFeed(session, DEFINITIONS, url=url, **{"clock": lambda: NOW, **more})
 
 
 async def test_coingecko_is_asked_and_read_exactly(source: Source, make_feed: MakeFeed) -> None:
@@ -175,11 +176,17 @@ async def test_a_source_that_keeps_refusing_is_left_alone(
 
 
 async def test_the_last_price_outlives_a_failed_reading(source: Source, make_feed: MakeFeed) -> None:
-    feed = make_feed()
+    now = [NOW]
+    feed = make_feed(clock=lambda: now[0])
+    assert feed.age(OPG.id) == math.inf
     await feed.refresh()
+    assert feed.age(OPG.id) == 0
     source.statuses = [403]
+    now[0] = NOW + 60
     await feed.refresh()
     assert feed.usd(OPG) == Decimal("0.0931")
+    assert feed.age(OPG.id) == 60
+    assert feed.tokens() == [OPG.id]
 
 
 @pytest.mark.parametrize(
