@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.histogram import Histogram
-from gateway.workers.metrics import Dump, added, dump, render
+from gateway.workers.metrics import Dump, Total, added, dump, render
 
 
 def worker(requests: int, age: float, seconds: float) -> Dump:
@@ -46,3 +46,17 @@ def test_what_only_one_worker_has_is_kept() -> None:
     registry = CollectorRegistry()
     Counter("rare", "Seldom", registry=registry).inc()
     assert values(added(worker(1, 1.0, 1.0), dump(registry)))["rare_total"] == 1
+
+
+def test_what_a_lost_worker_counted_stays() -> None:
+    total = Total()
+    total.take(1, worker(2, 30.0, 0.05))
+    total.take(2, worker(3, 10.0, 0.05))
+    total.lose(1)
+    total.lose(3)
+    seen = values(total.dump())
+    assert (seen["served_total|/v1"], seen["lag_seconds_count|openai"]) == (5, 2)
+    assert (seen["streams"], seen["price_age_seconds"]) == (3, 10)
+    total.take(4, worker(1, 1.0, 0.05))
+    assert values(total.dump())["served_total|/v1"] == 6
+    assert values(total.dump())["served_total|/v1"] == 6

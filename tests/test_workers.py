@@ -18,6 +18,7 @@ from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+TWO_ANSWERS = 'gateway_requests_total{path="/v1/chat/completions",status="200"} 2.0'
 
 
 @dataclass
@@ -130,6 +131,9 @@ async def test_a_lost_worker_is_replaced_as_the_same_gateway(urls: dict[str, str
     async with gateway(**urls) as running:
         await running.post("/v1/keys", {"openai_api_key": "injected"})
         before = await (await running.get("/signing-key")).json()
+        for _ in range(2):
+            await running.post("/v1/chat/completions", CHAT)
+        assert TWO_ANSWERS in await (await running.get("/metrics")).text()
         first, second = running.workers()
         os.kill(first, signal.SIGKILL)
         async with asyncio.timeout(10):
@@ -137,6 +141,7 @@ async def test_a_lost_worker_is_replaced_as_the_same_gateway(urls: dict[str, str
                 await asyncio.sleep(0.05)
         assert second in workers
         await asyncio.sleep(1.0)
+        assert TWO_ANSWERS in await (await running.get("/metrics")).text(), "what the lost worker counted stays"
         for _ in range(6):
             assert await (await running.get("/signing-key")).json() == before
             assert (await running.post("/v1/chat/completions", CHAT)).status == 200

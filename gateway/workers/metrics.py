@@ -28,6 +28,32 @@ def dump(registry: CollectorRegistry) -> Dump:
     ]
 
 
+class Total:
+    """What all workers have counted, those that are gone included, as far as they were last asked.
+
+    A sum that fell when a worker is lost would look like a restart of the gateway, and all that the others had counted
+    like news.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[int, Dump] = {}
+        self._lost: Dump = []
+
+    def take(self, worker: int, dump: Dump) -> None:
+        self._latest[worker] = dump
+
+    def lose(self, worker: int) -> None:
+        """The worker is gone: what it counted stays, what it was in the middle of does not."""
+        counted = [family for family in self._latest.pop(worker, []) if family[2] != "gauge"]
+        self._lost = added(self._lost, counted)
+
+    def dump(self) -> Dump:
+        total = self._lost
+        for dump in self._latest.values():
+            total = added(total, dump)
+        return total
+
+
 def added(first: Dump, second: Dump) -> Dump:
     """Both together, sample by sample."""
     families = {name: [name, text, kind, list(samples)] for name, text, kind, samples in first}

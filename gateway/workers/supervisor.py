@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
-from gateway.workers.metrics import Dump, added
+from gateway.workers.metrics import Total
 
 log = logging.getLogger(__name__)
 _ACCEPT_AT_ONCE = 64
@@ -63,6 +63,7 @@ class Supervisor:
         self._next_round = 1
         self._turn = 0
         self._injected: Any = None
+        self._metrics = Total()
         self._stopping = False
         self._leader: int | None = None
         self._spawn_after = 0.0
@@ -183,6 +184,8 @@ class Supervisor:
         if (current := self._rounds.get(packet.number)) is not None:
             current.left.discard(pid)
             current.answers.append(packet.body)
+            if current.op == "metrics":
+                self._metrics.take(pid, packet.body)
             self._end_if_complete(packet.number)
 
     def _end_if_complete(self, identity: int) -> None:
@@ -191,7 +194,16 @@ class Supervisor:
             return
         del self._rounds[identity]
         if (asker := self._workers.get(current.asker)) is not None:
-            self._answer(asker, current.number, _result(current))
+            self._answer(asker, current.number, self._result(current))
+
+    def _result(self, ended: _Round) -> Any:
+        """What the asker is told."""
+        match ended.op:
+            case "injected":
+                return True
+            case "metrics":
+                return self._metrics.dump()
+        return ended.answers[0] if ended.answers else None
 
     def _end_overdue_rounds(self) -> None:
         now = time.monotonic()
@@ -247,6 +259,7 @@ class Supervisor:
 
     def _lose(self, pid: int, status: int) -> None:
         worker = self._workers.pop(pid)
+        self._metrics.lose(pid)
         with suppress(KeyError):
             self._selector.unregister(worker.channel)
         worker.channel.close()
@@ -289,16 +302,3 @@ class Supervisor:
         with suppress(BlockingIOError):
             if set(self._signals.recv(4096)) & {signal.SIGTERM, signal.SIGINT}:
                 self._stopping = True
-
-
-def _result(ended: _Round) -> Any:
-    """What the asker is told."""
-    match ended.op:
-        case "injected":
-            return True
-        case "metrics":
-            total: Dump = []
-            for dump in ended.answers:
-                total = added(total, dump)
-            return total
-    return ended.answers[0] if ended.answers else None
