@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 class PriceSource:
-    """Serves while its ``async with`` lasts. ``usd`` is the price of any token; None answers 503."""
+    """Serves while its ``async with`` lasts. ``usd`` is the price of any token; None blocks with 403, as a CDN does."""
 
     def __init__(self, usd: Decimal | None = Decimal("0.10")) -> None:
         self.usd = usd
@@ -30,7 +30,7 @@ class PriceSource:
 
     async def _price(self, request: web.Request) -> web.Response:
         if self.usd is None:
-            return web.json_response({"status": {"error_code": 503}}, status=503)
+            return web.json_response({"status": {"error_code": 1020}}, status=403)
         quoted = ", ".join(
             f'"{address.lower()}": {{"usd": {self.usd:f}}}'
             for address in request.query["contract_addresses"].split(",")
