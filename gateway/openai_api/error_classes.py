@@ -18,6 +18,7 @@ _CODES: dict[Fault, dict[str, str]] = {
         "context_length": "context_length_exceeded",
         "content_policy": "content_policy_violation",
         "unknown_model": "model_not_found",
+        "bad_http": "bad_framing http_version_not_supported invalid_host unsupported_transfer_encoding",
         "unknown_url": "not_found method_not_allowed",
         "too_large": "request_too_large",
         "incomplete_body": "request_timeout incomplete_body",
