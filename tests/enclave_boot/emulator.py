@@ -50,7 +50,7 @@ def build_qemu() -> None:
     run(
         [
             *("mmdebstrap", "--variant=extract", f"--include={','.join(PACKAGES)}"),
-            f'--customize-hook=mkdir "$1/src" && {source}',
+            f'--extract-hook=mkdir "$1/src" && {source}',
             *(SUITE, ROOT, f"deb {signed}", f"deb-src {signed}"),
         ]
     )

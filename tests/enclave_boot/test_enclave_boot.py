@@ -8,8 +8,10 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import secrets
 import shutil
+import ssl
 import sys
 import tempfile
 import time
@@ -25,7 +27,7 @@ import cbor2
 import httpx
 import pytest
 import pytest_asyncio
-from x402.http.clients.httpx import x402HttpxClient
+from x402.http.clients.httpx import x402_httpx_transport
 
 from gateway.sealed import seal
 from nitro.command import run
@@ -53,6 +55,7 @@ PATIENCE = httpx.Timeout(120.0)
 UNSIGNED = bytes.fromhex("a10120")
 """QEMU's protected header: an algorithm that COSE knows nothing of, where hardware says ES384."""
 MULTIHASH = bytes.fromhex("1220")
+PROMPT = "Hello from outside"
 OPENAI_KEY = "sk-injected-into-the-enclave"
 
 log = logging.getLogger(__name__)
@@ -72,17 +75,19 @@ class Booted:
 
 @dataclass
 class Serving:
-    """The same with its keys. ``sealed`` is the bundle that it took."""
+    """The same with its keys, which ``sealed`` brought. ``pinned`` trusts the attested certificate and no other."""
 
     booted: Booted
     key: SigningKey
     sealed: str
+    pinned: ssl.SSLContext
 
     async def pay(self, request: Json) -> httpx.Response:
         """The answer to a request that a new wallet pays for in OPG, by usage."""
         wallet = await self.booted.chain.wallet(opg=10**20, approve=True)
         url = self.booted.machine.public_url + CHAT_PATH
-        async with x402HttpxClient(wallet.x402_client(), verify=False, timeout=PATIENCE) as client:
+        transport = x402_httpx_transport(wallet.x402_client(), httpx.AsyncHTTPTransport(verify=self.pinned))
+        async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
             return await client.post(url, json=request)
 
 
@@ -136,23 +141,6 @@ async def vouched_for(session: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def serving(booted: Booted) -> Serving:
-    """The enclave with its keys, sealed and injected as ``tools.inject`` does once it has verified."""
-    machine = booted.machine
-    key = load_signing_key(await asyncio.to_thread(fetch_signing_key, machine.public_url))
-    sealing_key = await asyncio.to_thread(fetch_sealing_key, machine.host_url, key)
-    fields = {
-        "openai_api_key": OPENAI_KEY,
-        "facilitator_url": f"http://127.0.0.1:{FACILITATOR_PORT}",
-        "evm_rpc_url": f"http://127.0.0.1:{CHAIN_PORT}",
-        "evm_payment_address": booted.payee,
-    }
-    sealed = seal(json.dumps(fields).encode(), key.tee_id, sealing_key)
-    await asyncio.to_thread(post_bundle, machine.host_url, sealed, key)
-    return Serving(booted, key, sealed)
-
-
 @dataclass
 class Unsigned:
     """QEMU's document: what the NSM says, and no signature by anybody."""
@@ -171,6 +159,26 @@ async def document(booted: Booted) -> Unsigned:
     fetched = await asyncio.to_thread(fetch_document, booted.machine.public_url, nonce)
     header, _, payload, signature = cbor2.loads(base64.b64decode(fetched.body))
     return Unsigned(nonce, fetched.certificate, header, cbor2.loads(payload), signature)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def serving(booted: Booted, document: Unsigned) -> Serving:
+    """The enclave with its keys, sealed and injected as ``tools.inject`` does once it has verified."""
+    machine = booted.machine
+    key = load_signing_key(await asyncio.to_thread(fetch_signing_key, machine.public_url))
+    sealing_key = await asyncio.to_thread(fetch_sealing_key, machine.host_url, key)
+    fields = {
+        "openai_api_key": OPENAI_KEY,
+        "facilitator_url": f"http://127.0.0.1:{FACILITATOR_PORT}",
+        "evm_rpc_url": f"http://127.0.0.1:{CHAIN_PORT}",
+        "evm_payment_address": booted.payee,
+    }
+    sealed = seal(json.dumps(fields).encode(), key.tee_id, sealing_key)
+    await asyncio.to_thread(post_bundle, machine.host_url, sealed, key)
+    assert document.certificate is not None
+    pinned = ssl.create_default_context(cadata=document.certificate)
+    pinned.check_hostname = False
+    return Serving(booted, key, sealed, pinned)
 
 
 async def test_the_parent_had_its_heartbeat(booted: Booted) -> None:
@@ -224,9 +232,22 @@ async def test_keys_come_over_the_host_link_and_once(serving: Serving) -> None:
             await asyncio.to_thread(post_bundle, url, serving.sealed, serving.key)
 
 
+async def test_the_clock_is_the_hypervisor_s(booted: Booted) -> None:
+    """Asked over the NSM: without it the uncertainty is infinite, and paid routes stop."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{booted.machine.host_url}/metrics") as response,
+    ):
+        text = await response.text()
+    found = re.findall(r"^gateway_clock_uncertainty_seconds\S* (\S+)$", text, re.MULTILINE)
+    assert found
+    assert all(0 < float(seconds) < CLOCK_SECONDS for seconds in found)
+    log.info("clock known to %s s", " and ".join(found))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_paid_answer_is_signed(serving: Serving, stream: bool) -> None:
-    booted, request = serving.booted, chat("Hello from outside", stream=stream)
+    booted, request = serving.booted, chat(PROMPT, stream=stream)
     before = await booted.chain.balance(OPG, booted.payee)
     begun = time.monotonic()
     response = await serving.pay(request)
@@ -241,6 +262,15 @@ async def test_a_paid_answer_is_signed(serving: Serving, stream: bool) -> None:
     assert abs(answer["tee_timestamp"] - time.time()) < CLOCK_SECONDS
     for claim in claims:
         log.info(claim.line())
+
+
+async def test_the_console_tells_no_secrets(serving: Serving) -> None:
+    """The parent reads it in debug mode; here it is a serial port."""
+    response = await serving.pay(chat(PROMPT))
+    console = serving.booted.machine.console
+    assert response.status_code == 200
+    assert '"path":"/v1/chat/completions"' in console
+    assert [secret for secret in (OPENAI_KEY, PROMPT) if secret in console] == []
 
 
 async def python(*arguments: str | Path) -> tuple[int | None, str]:
