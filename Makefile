@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-check test test-all test-local lint mypy format clean \
-        image kernel eif pcrs measurements lock-debs run all contracts
+        bench fuzz mutate soak top image kernel eif pcrs measurements lock-debs run all contracts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,21 @@ mypy: .venv/synced ## Types only
 format: .venv/synced ## Rewrite in the house format
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
+
+bench: .venv/synced ## CPU and latency beside bare proxies and peers, as ratios (under 25 minutes)
+	@$(RUN) -m tools.bench
+
+fuzz: .venv/synced ## Fuzz every parser: make fuzz SECONDS=600 [SEED=n]
+	@$(RUN) -m tools.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+mutate: .venv/synced ## Mutation testing of signing, hashing, stream reader, assembler, catalogue
+	@$(RUN) -m tools.mutate
+
+soak: .venv/synced ## Faults on a seeded schedule: make soak SECONDS=1200 [SEED=n]
+	@$(RUN) -m tools.soak --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED))
+
+top: .venv/synced ## A live view of a running gateway: make top URL=http://127.0.0.1:8000
+	@$(RUN) -m tools.top $(URL)
 
 image: .venv/synced ## The enclave's image as a TAR
 	@$(RUN) -m nitro.image
