@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 
 import msgspec
 
@@ -95,12 +96,15 @@ class Dispatch:
         try:
             async with asyncio.timeout_at(self._deadline) as patience:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:
-                    reply.on_leave = lambda: patience.reschedule(0)
+                    reply.on_leave = partial(_give_up, patience)
                 return await self._upstream.open(chat, call)
         except TimeoutError:
             if reply is not None and reply.gone:
                 return None
             raise _deadline_near() from None
+        finally:
+            if reply is not None:
+                reply.on_leave = None
 
     def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Ends the upstream's answer while there is still time to settle it."""
@@ -139,6 +143,11 @@ class Dispatch:
             seen = estimate(chat.body, self._assembler.produced, seen)
         self._usages.append(seen)
         self._assembler.usage, self._assembler.produced = None, 0
+
+
+def _give_up(patience: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # it has run out in this very moment
+        patience.reschedule(0)
 
 
 def _deadline_near() -> GatewayError:

@@ -226,6 +226,11 @@ class Exchange:
         record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
 
+    def turn_away(self) -> None:
+        """No place was free, or the client left before there was; nothing that was begun is affected."""
+        if self._life.state is State.RECEIVED:
+            self._move(State.REFUSED)
+
     async def abandon(self) -> None:
         """After a fault of our own: nobody pays for it."""
         if State.RELEASED in TRANSITIONS[self._life.state]:

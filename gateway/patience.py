@@ -6,6 +6,7 @@ waiting; the headers have left by then, so signature and receipt are in the body
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -29,24 +30,43 @@ async def answer_in_time(
     ``broke_off`` hears of it.
     """
     task = asyncio.ensure_future(answering)
-    done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
-    if done:
-        return task.result()
+    try:
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        if done:
+            return task.result()
+        return await _kept_awake(request, task, headers, broke_off)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _kept_awake(
+    request: web.BaseRequest,
+    task: asyncio.Future[Answer | None],
+    headers: Mapping[str, str],
+    broke_off: Callable[[GatewayError], None],
+) -> web.StreamResponse | None:
+    """Blanks until the answer is there. That the client left meanwhile is for the answer to notice and account for."""
     response = web.StreamResponse(headers={"Content-Type": "application/json", **headers})
-    await response.prepare(request)
-    while not done:
-        if request.transport is not None:
+    with suppress(ConnectionError):
+        await response.prepare(request)
+    while not task.done():
+        with suppress(ConnectionError):
             await response.write(b" ")
-        done, _ = await asyncio.wait({task}, timeout=BLANK_SECONDS)
+        await asyncio.wait({task}, timeout=BLANK_SECONDS)
     try:
         answer = task.result()
     except GatewayError as error:
         broke_off(error)
-        await response.write(error.body())
+        with suppress(ConnectionError):
+            await response.write(error.body())
         response.force_close()
         if request.transport is not None:
             request.transport.close()
         return response
-    if answer is not None:
+    if answer is None:
+        return None
+    with suppress(ConnectionError):
         await response.write(answer.body)
     return response

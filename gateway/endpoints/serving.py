@@ -132,19 +132,27 @@ async def serve(
     connection = request.protocol
     if isinstance(connection, Connection):
         connection.on_lost = place.leave
-    async with place:
-        if request.transport is None:
-            raise ConnectionResetError("the client left before its turn")
-        try:
-            await exchange.admit()
-            if stream:
-                return await _stream(services, exchange, request)
-            return await _answer(services, exchange, request)
-        except GatewayError:
-            raise
-        except BaseException:
-            await exchange.abandon()
-            raise
+    try:
+        async with place:
+            return await _run(services, exchange, request, stream=stream)
+    except BaseException:
+        exchange.turn_away()
+        raise
+
+
+async def _run(services: Services, exchange: Exchange, request: web.BaseRequest, *, stream: bool) -> web.StreamResponse:
+    if request.transport is None:
+        raise ConnectionResetError("the client left before its turn")
+    try:
+        await exchange.admit()
+        if stream:
+            return await _stream(services, exchange, request)
+        return await _answer(services, exchange, request)
+    except GatewayError:
+        raise
+    except BaseException:
+        await exchange.abandon()
+        raise
 
 
 async def _answer(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
