@@ -11,10 +11,10 @@ import pytest
 
 from gateway import connection
 from gateway.upstreams import upstream
-from tests.faults.raw_client import RawClient, chat_request
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
+from tools.soak.raw_client import RawClient, chat_request
 
 STREAM = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 8000 + b'"},"finish_reason":null}]}\n\n'

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.faults.raw_client import RawClient, post
 from tests.faults.raw_upstream import answering, http
 from tests.running import RunningGateway, StartGateway
+from tools.soak.raw_client import RawClient, post
 
 ANSWER = {
     "id": "c",

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from gateway.server import Audience
-from tests.faults.raw_client import RawClient
 from tests.running import RunningGateway, StartGateway
+from tools.soak.raw_client import RawClient
 
 SPELLINGS = [
     "/v1/keys",

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.telemetry import JsonFormatter
-from tests.faults.raw_client import RawClient
 from tests.faults.raw_upstream import answering, http
 from tests.running import RunningGateway, StartGateway
+from tools.soak.raw_client import RawClient
 
 NASTY = "\x1b[31mred\x9b2J\u202e\u2028\r\nfake: line"
 PROMPT = "the-secret-prompt"

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.faults.raw_client import RawClient
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
+from tools.soak.raw_client import RawClient
 
 BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 SIZE = b"%x" % len(BODY)

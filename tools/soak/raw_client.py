@@ -17,18 +17,12 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-def address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return parts.hostname, parts.port
-
-
 class RawClient:
     """One connection; ``receive_buffer`` in bytes makes it a client that soon has taken all it can."""
 
     def __init__(self, url: str, receive_buffer: int | None = None) -> None:
-        self._address = address(url)
+        parts = urlsplit(url)
+        self._address = parts.hostname, parts.port
         self.socket = socket.socket()
         self.socket.setblocking(False)
         if receive_buffer is not None:

@@ -1,0 +1,90 @@
+"""What must hold once nobody asks any more, and while they do."""
+
+import asyncio
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from tools.soak.clients import Findings
+from tools.soak.recorder import Recorder
+from tools.soak.stage import Stage
+
+REST_SECONDS = 15.0
+RSS_SLOPE_BYTES = 48 * 2**20
+"""How much larger the last quarter of a run may be than its second quarter."""
+
+
+async def at_rest(stage: Stage, body_budget: int) -> list[str]:
+    """What has not come back to nothing although all clients have gone; given some time for it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + REST_SECONDS
+    while (left := _left(stage, body_budget)) and loop.time() < until:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.1)
+    return left
+
+
+def _left(stage: Stage, body_budget: int) -> list[str]:
+    services = stage.services
+    connections = sum(len(runner.server.connections) for runner in stage.server._runners if runner.server is not None)
+    counts: dict[str, int] = {
+        "requests in flight": services.admission.active,
+        "requests waiting": services.admission.waiting,
+        "streams open": len(services.streams),
+        "client connections": connections,
+        "bytes of bodies not given back": body_budget - services.bodies._left,
+        "payments open": stage.till.claims - stage.till.ends.total(),
+    }
+    for name, upstream in services.upstreams.items():
+        counts[f"connections in use to {name}"] = upstream.transport.open_connections
+    return [f"{count} {name}" for name, count in counts.items() if count]
+
+
+def after_shutdown(sockets_before: int) -> list[str]:
+    """Tasks and sockets that outlived the gateway and everything around it."""
+    gc.collect()
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    found = [f"task left: {task.get_coro()!r}" for task in tasks]
+    if (more := open_sockets() - sockets_before) > 0:
+        found.append(f"{more} sockets left")
+    return found
+
+
+def accounts(stage: Stage, recorder: Recorder, findings: Findings) -> list[str]:
+    """Requests, answers and money against one another."""
+    found = [*recorder.problems, *findings.problems, *stage.till.problems()]
+    missing = [request for request in findings.finished if not recorder.has(request)]
+    found += [f"{request} was answered and never ended" for request in missing]
+    unpaid = findings.signatures - stage.till.settled
+    return [*found, *(f"an answer was delivered and not settled: {signature[:20]}" for signature in unpaid)]
+
+
+def memory(samples: list[int]) -> list[str]:
+    """Whether memory grew from the second quarter of the run, when all is warm, to the last."""
+    quarter = len(samples) // 4
+    if not quarter:
+        return []
+    growth = int(median(samples[-quarter:]) - median(samples[quarter : 2 * quarter]))
+    return [f"memory grew by {growth / 2**20:.1f} MiB"] if growth > RSS_SLOPE_BYTES else []
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_sockets() -> int:
+    """Sockets of this process."""
+    return _count(lambda target: target.startswith("socket:"))
+
+
+def _count(wanted: Callable[[str], bool]) -> int:
+    count = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            count += wanted(str(entry.readlink()))
+        except OSError:
+            continue
+    return count
