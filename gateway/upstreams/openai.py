@@ -118,6 +118,7 @@ class _Chunk(msgspec.Struct):
     system_fingerprint: str | None = None
     error: Any = None
     code: Any = None
+    type: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -155,7 +156,7 @@ class OpenAIDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
         if chunk.error:
-            raise self._error(data)
+            raise self._error(chunk)
         deltas: list[Delta] = []
         seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
         if seen != self._served:
@@ -235,9 +236,10 @@ class OpenAIDecoder:
             beside = usage.total_tokens == prompt + completion + reasoning
         return completion + reasoning if beside else completion
 
-    def _error(self, data: bytes) -> GatewayError:
+    def _error(self, chunk: _Chunk) -> GatewayError:
         """An error inside an answer with status 200."""
-        return error_rules.explain(self._dialect.errors, error_rules.inside_answer(msgspec.json.decode(data)))
+        told = {"error": chunk.error, "code": chunk.code, "type": chunk.type}
+        return error_rules.explain(self._dialect.errors, error_rules.inside_answer(told))
 
 
 class _Calls:

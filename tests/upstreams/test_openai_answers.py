@@ -402,6 +402,11 @@ def test_errors_inside_an_answer(model: str, data: Any, status: int, code: str, 
     assert (error.status, error.code) == (status, code)
 
 
+def test_an_error_beside_bytes_that_are_no_text() -> None:
+    error = failure(b'data: {"error": "x", "\xff": 1}\n\n')
+    assert error.code == "upstream_bad_response"
+
+
 def test_json_in_place_of_a_stream() -> None:
     body = {"choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}]}
     assert message(json.dumps(body, indent=1).encode())["content"] == "Hello"
