@@ -127,6 +127,13 @@ CANONICAL_CALL = '{"function": {"arguments": "{\\"a\\":1}", "name": "f"}, "id": 
             ),
         ),
         (
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f"}}]},
+            (
+                '{"content": "", "role": "assistant", "tool_calls": [{"function": {"arguments": "", "name": ""}, '
+                '"id": "c", "type": "custom"}]}'
+            ),
+        ),
+        (
             {"role": "tool", "content": "4 C", "tool_call_id": "call_1", "name": "f"},
             '{"content": "4 C", "role": "tool", "tool_call_id": "call_1"}',
         ),
@@ -214,7 +221,7 @@ def test_output_of_one_choice(choice: dict[str, Any], output: str) -> None:
 def test_several_choices_are_a_list_in_the_order_of_their_index() -> None:
     choices = [{"index": 1, "text": "\u00e9"}, {"index": 0, "text": "a"}, {"index": 2, "text": ""}]
     assert signed_output(choices) == '["a", "\\u00e9", ""]'
-    assert signed_output([{"text": "a"}, {"index": 1, "text": "b"}]) == '["a", "b"]'
+    assert signed_output([{"index": 1, "text": "b"}, {"text": "a"}]) == '["a", "b"]'
 
 
 @pytest.mark.parametrize("timestamp", [0, 1_700_000_000, 2**256 - 1])

@@ -64,12 +64,12 @@ def test_salt_is_32_bytes(golden: Signer, salt: int) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30), st.integers(0, 2**63), st.binary(min_size=32, max_size=32))
-def test_every_signature_verifies_over_its_own_hashes(signer: Signer, output: str, moment: int, request: bytes) -> None:
-    envelope = signer.sign(request, output, moment)
+def test_every_signature_verifies_over_its_own_hashes(golden: Signer, output: str, moment: int, request: bytes) -> None:
+    envelope = golden.sign(request, output, moment)
     assert envelope.request_hash == request.hex()
     assert envelope.output_hash == keccak(output.encode()).hex()
     message = keccak(request + keccak(output.encode()) + moment.to_bytes(32, "big"))
-    public = serialization.load_pem_public_key(signer.public_pem.encode())
+    public = serialization.load_pem_public_key(golden.public_pem.encode())
     assert isinstance(public, rsa.RSAPublicKey)
     public.verify(base64.b64decode(envelope.signature), message, PSS, hashes.SHA256())
 
@@ -85,10 +85,10 @@ def test_tee_id_is_the_hash_of_the_public_key(golden: Signer) -> None:
     assert golden.tee_id == TEE_ID == "0x" + keccak(der).hex()
 
 
-def test_keys_are_born_new(signer: Signer) -> None:
+def test_keys_are_born_new(golden: Signer) -> None:
     other = Signer()
-    assert other.tee_id != signer.tee_id
-    assert other.wallet_address != signer.wallet_address
+    assert other.tee_id != golden.tee_id
+    assert other.wallet_address != golden.wallet_address
     public = serialization.load_pem_public_key(other.public_pem.encode())
     assert isinstance(public, rsa.RSAPublicKey)
     assert (public.key_size, public.public_numbers().e) == (2048, 65537)

@@ -23,6 +23,8 @@ def read(pieces: Iterable[bytes], limit: int = MAX_EVENT_BYTES) -> list[Event]:
         (b"", []),
         (b"data: a\n\n", [Event("", b"a")]),
         (b"data: a\r\n\r\n", [Event("", b"a")]),
+        (b"data: a\r\n\n", [Event("", b"a")]),
+        (b"data: a\n\r\n", [Event("", b"a")]),
         (b"data:a\n\ndata:  b\n\n", [Event("", b"a"), Event("", b" b")]),
         (b"data: a\ndata: b\ndata:\n\n", [Event("", b"a\nb\n")]),
         (b"data:\n\n", [Event("", b"")]),
@@ -61,7 +63,21 @@ def test_streams(stream: bytes, events: list[Event]) -> None:
 
 
 def test_only_the_first_line_may_have_a_mark() -> None:
-    assert read([b"data: a\n\n\xef\xbb\xbfdata: b\n\n"]) == [Event("", b"a")]
+    for pieces in ([b"data: a\n\n\xef\xbb\xbfdata: b\n\n"], [b"data: a\n\n", b"\xef\xbb\xbfdata: b\n\n"]):
+        assert read(pieces) == [Event("", b"a")]
+    assert read([b"\xef\xbb\xbfdata: a\n\n", b"\xef\xbb\xbfdata: b\n\n"]) == [Event("", b"a")]
+
+
+def test_only_bare_json_is_marked() -> None:
+    assert [(event.data, event.bare) for event in read([b"data: a\n\n", b"{"])] == [(b"a", False), (b"{", True)]
+    assert not Event("", b"a").bare
+
+
+def test_a_whole_event_behind_an_unfinished_one_belongs_to_it() -> None:
+    assert read([b"data: a\n", b"data: b\n\n"]) == [Event("", b"a\nb")]
+    assert read([b"event: x\n", b"data: b\n\n"]) == [Event("x", b"b")]
+    assert read([b"da", b"data: b\n\n"]) == []
+    assert read([b"{\n", b"data: b\n\n"]) == [Event("", b"{\ndata: b\n", bare=True)]
 
 
 def test_events_come_as_soon_as_they_are_complete() -> None:
@@ -70,6 +86,13 @@ def test_events_come_as_soon_as_they_are_complete() -> None:
     assert reader.feed(b"\ndata: b\n\nda") == [Event("", b"a"), Event("", b"b")]
     assert reader.feed(b"ta: c\r\n\r") == []
     assert reader.feed(b"\n") == [Event("", b"c")]
+    assert reader.close() == []
+
+
+def test_the_end_is_told_once() -> None:
+    reader = SSEReader()
+    reader.feed(b"data: a")
+    assert reader.close() == [Event("", b"a")]
     assert reader.close() == []
 
 
@@ -111,6 +134,31 @@ def test_what_is_too_large(stream: bytes) -> None:
 def test_what_just_fits(stream: bytes) -> None:
     for size in (1, 7, len(stream)):
         assert read([stream[place : place + size] for place in range(0, len(stream), size)], limit=100) is not None
+
+
+@pytest.mark.parametrize("before", [b"", b": c\n", b"event: x\ndata: y\n\n", b"data: y\n\n", b"event: x\n\n"])
+@pytest.mark.parametrize(("size", "fits"), [(100, True), (101, False)])
+def test_what_came_before_does_not_count(before: bytes, size: int, fits: bool) -> None:
+    reader = SSEReader(limit=100)
+    reader.feed(before)
+    if fits:
+        assert reader.feed(b"x" * size) == []
+        return
+    with pytest.raises(EventTooLargeError):
+        reader.feed(b"x" * size)
+
+
+def test_an_unfinished_line_counts_with_the_event_it_belongs_to() -> None:
+    reader = SSEReader(limit=100)
+    reader.feed(b"data: " + b"x" * 60 + b"\n")
+    reader.feed(b"y" * 40)
+    with pytest.raises(EventTooLargeError):
+        reader.feed(b"y")
+
+
+@pytest.mark.parametrize("bare", [b"{" + b"x" * 99 + b"\n", b"{" + b"x" * 49 + b"\n" + b"x" * 50 + b"\n"])
+def test_bare_json_of_the_limit_fits(bare: bytes) -> None:
+    assert read([bare], limit=100) == [Event("", bare[:-1], bare=True)]
 
 
 def test_a_line_of_the_limit_fits_when_it_comes_whole() -> None:
