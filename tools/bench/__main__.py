@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 from tools.bench import machine, pages
 from tools.bench.cold_start import cold_start
+from tools.bench.load import Job
 from tools.bench.measure import UPSTREAM, LoadError, Pace, Results, measure
 from tools.bench.micro import benchmarks, microseconds
 from tools.bench.peers import LITELLM, PORTKEY
 from tools.bench.report import costs, plain, ratios, steps
 from tools.bench.servers import Server, StartError, bare, gateway, simulators
 from tools.bench.shapes import SHAPES, Shape
+from tools.bench.till import PAID, paid_gateway, tickets
 from tools.bench.verdicts import spread, verdicts
 
 _STARTS = 5
@@ -61,7 +63,7 @@ def run(shapes: Sequence[Shape], options: argparse.Namespace) -> Results:
     pace = _QUICK if options.quick else Pace()
     with simulators() as environment:
         with started(environment, with_peers=not options.no_peers) as servers:
-            results = measure(shapes, servers, _peer_headers(environment), pace, _say)
+            results = measure(shapes, servers, _preparing(environment), pace, _say)
         if options.only is None:
             _say("cold starts …")
             small = next(shape for shape in SHAPES if shape.name == "small")
@@ -76,6 +78,7 @@ def started(environment: Mapping[str, str], *, with_peers: bool) -> Iterator[Map
         servers = {UPSTREAM: _upstream(environment), "gateway": stack.enter_context(gateway(environment))}
         for name in ("bare_proxy", "bare_signer"):
             servers[name] = stack.enter_context(bare(environment, name))
+        servers[PAID] = stack.enter_context(paid_gateway(environment))
         for name, peer in _PEERS.items():
             if not with_peers:
                 _say(f"{name}: skipped, not asked for")
@@ -94,12 +97,14 @@ def _upstream(environment: Mapping[str, str]) -> Server:
     return Server(UPSTREAM, environment["OPENAI_BASE_URL"], os.getpid(), authorization)
 
 
-def _peer_headers(environment: Mapping[str, str]) -> Callable[[str, str], Mapping[str, str]]:
-    def headers(server: str, provider: str) -> Mapping[str, str]:
-        peer = _PEERS.get(server)
-        return peer.headers(environment, provider) if peer else {}
+def _preparing(environment: Mapping[str, str]) -> Callable[[Job, Server, Shape], None]:
+    def prepare(job: Job, server: Server, shape: Shape) -> None:
+        if (peer := _PEERS.get(server.name)) is not None:
+            job.headers.update(peer.headers(environment, shape.provider))
+        elif server.name == PAID:
+            job.tickets = tickets(job.url, job.body, shape.tickets)
 
-    return headers
+    return prepare
 
 
 def _noise(results: Results, stolen: float) -> str:

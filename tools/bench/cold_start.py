@@ -11,7 +11,7 @@ from tools.bench.shapes import Shape
 def cold_start(environment: Mapping[str, str], shape: Shape) -> Start:
     """Start a gateway, let it answer ``shape`` once, end it; raises LoadError when the answer is bad."""
     with gateway(environment, "gateway-start") as server:
-        job = make_job(shape, "gateway", server, {}, Pace())
+        job = make_job(shape, "gateway", server, Pace())
         job.connections, job.warm_up, job.seconds = 1, 0.0, 0.0
         outcome = play(job)
         if outcome.answers != 1:

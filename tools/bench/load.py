@@ -6,7 +6,8 @@ A raw HTTP/1.1 client, so that the clients take little of the two cores that the
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +23,8 @@ class Job(msgspec.Struct, kw_only=True):
     ``connections`` send one request after the other for ``seconds`` and finish what they began. With ``hold`` each
     sends one request and keeps its stream open, and only memory is measured. The connections begin one after the
     other over ``spread``, so that paced streams do not beat in step. ``sign`` must appear in every answer
-    that is not streamed, and in the last bytes of every stream.
+    that is not streamed, and in the last bytes of every stream. With ``tickets`` every request carries another one
+    as its PAYMENT-SIGNATURE, and the job ends when they do.
     """
 
     url: str
@@ -35,6 +37,7 @@ class Job(msgspec.Struct, kw_only=True):
     spread: float = 0.0
     sign: bytes = b""
     hold: bool = False
+    tickets: list[str] = []
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -62,8 +65,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 class Client(asyncio.Protocol):
     """One keep-alive connection. ``ended`` learns whether the answer was good, ``begun`` is called at its start."""
 
-    def __init__(self, request: bytes, sign: bytes) -> None:
-        self._request = request
+    def __init__(self, sign: bytes) -> None:
         self._sign = sign
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
@@ -77,14 +79,14 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # the loop hands out a full transport
 
-    def send(self) -> None:
+    def send(self, request: bytes) -> None:
         self._received.clear()
         self._need = None
         self._segments = 0
         if self._transport is None or self._transport.is_closing():
             self._done(good=False)
         else:
-            self._transport.write(self._request)
+            self._transport.write(request)
 
     def close(self) -> None:
         self.ended = None
@@ -132,6 +134,7 @@ class Load:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._requests = _requests(job)
         self._clients: list[Client] = []
         self._latencies: list[float] = []
         self._errors = 0
@@ -139,12 +142,9 @@ class Load:
     async def open(self) -> None:
         parts = urlsplit(self._job.url)
         assert parts.hostname and parts.port  # noqa: S101, PT018
-        request = _encode(self._job, parts.path, parts.netloc)
         loop = asyncio.get_running_loop()
         for _ in range(self._job.connections):
-            _, client = await loop.create_connection(
-                lambda: Client(request, self._job.sign), parts.hostname, parts.port
-            )
+            _, client = await loop.create_connection(lambda: Client(self._job.sign), parts.hostname, parts.port)
             self._clients.append(client)
 
     async def play(self, seconds: float) -> Outcome:
@@ -190,11 +190,11 @@ class Load:
     async def _drive(self, client: Client, delay: float, until: float) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(delay)
-        while True:
+        for request in self._requests:
             ended: asyncio.Future[bool] = loop.create_future()
             client.ended = ended
             started = time.perf_counter()
-            client.send()
+            client.send(request)
             if not await ended:
                 self._errors += 1
                 return
@@ -206,13 +206,27 @@ class Load:
     async def _begin(self, client: Client) -> None:
         begun = asyncio.get_running_loop().create_future()
         client.begun = lambda: begun.set_result(None)
-        client.send()
+        client.send(next(self._requests))
         await begun
 
 
-def _encode(job: Job, path: str, host: str) -> bytes:
-    headers = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(job.body)), **job.headers}
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+def _requests(job: Job) -> Iterator[bytes]:
+    """The requests to send, one by one: always the same, or one with each ticket."""
+    if not job.tickets:
+        return repeat(_encode(job, {}))
+    return iter([_encode(job, {"PAYMENT-SIGNATURE": ticket}) for ticket in job.tickets])
+
+
+def _encode(job: Job, more: Mapping[str, str]) -> bytes:
+    parts = urlsplit(job.url)
+    headers = {
+        "Host": parts.netloc,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(job.body)),
+        **job.headers,
+        **more,
+    }
+    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     return "\r\n".join(lines).encode() + job.body
 
 

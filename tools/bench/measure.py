@@ -15,7 +15,7 @@ from tools.bench.shapes import Shape
 
 SIGNATURES = 1000
 UPSTREAM = "upstream"
-_SIGNED = ("gateway", "bare_signer")
+_SIGNED = ("gateway", "gateway_paid", "bare_signer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,14 @@ class Results:
 def measure(
     shapes: Iterable[Shape],
     servers: Mapping[str, Server],
-    peer_headers: Callable[[str, str], Mapping[str, str]],
+    prepare: Callable[[Job, Server, Shape], None],
     pace: Pace,
     say: Callable[[str], None],
 ) -> Results:
-    """All rounds of all shapes. A peer that fails a shape is left out of it; one of our own ends the run."""
+    """All rounds of all shapes; ``prepare`` adds to a job what only the clients of one server send.
+
+    A peer that fails a shape is left out of it; one of our own ends the run.
+    """
     results = Results()
     signer = Signer()
     for shape in shapes:
@@ -75,7 +78,8 @@ def measure(
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
                 server = servers[shape.aliases.get(target, target)]
-                job = make_job(shape, target, server, peer_headers(server.name, shape.provider), pace)
+                job = make_job(shape, target, server, pace)
+                prepare(job, server, shape)
                 outcome = play(job)
                 if outcome.errors and server.name not in ("litellm", "portkey"):
                     raise LoadError(f"{target} failed {outcome.errors} of {shape.title}")
@@ -85,7 +89,7 @@ def measure(
     return results
 
 
-def make_job(shape: Shape, target: str, server: Server, headers: Mapping[str, str], pace: Pace) -> Job:
+def make_job(shape: Shape, target: str, server: Server, pace: Pace) -> Job:
     """What the load generator is told."""
     path = {
         "bare_proxy": shape.bare_path,
@@ -94,7 +98,7 @@ def make_job(shape: Shape, target: str, server: Server, headers: Mapping[str, st
     }.get(server.name, "/v1/chat/completions")
     return Job(
         url=server.url + path,
-        headers={**server.headers, **headers},
+        headers=dict(server.headers),
         body=shape.encoded(target),
         connections=shape.connections,
         warm_up=0.0 if shape.hold or (shape.stream and shape.seconds < 1) else pace.warm_up,

@@ -8,7 +8,13 @@ from tools.bench.measure import Results
 from tools.bench.shapes import SHAPES, Shape
 from tools.bench.verdicts import Verdict, cpu, spread
 
-_NAMES = {"bare_proxy": "bare proxy", "bare_signer": "bare signing proxy", "litellm": "LiteLLM", "portkey": "Portkey"}
+_NAMES = {
+    "gateway_paid": "gateway, paid",
+    "bare_proxy": "bare proxy",
+    "bare_signer": "bare signing proxy",
+    "litellm": "LiteLLM",
+    "portkey": "Portkey",
+}
 
 
 def display(target: str) -> str:

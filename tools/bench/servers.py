@@ -49,7 +49,7 @@ def simulators() -> Iterator[Mapping[str, str]]:
 
 @contextmanager
 def serve(
-    name: str, command: Sequence[str], environment: Mapping[str, str], headers: Mapping[str, str] | None = None
+    name: str, command: Sequence[str], environment: Mapping[str, str], *, measured: bool = True
 ) -> Iterator[Server]:
     """Run ``command``, in which ``{port}`` stands for a free port, until the context ends."""
     port = _free_port()
@@ -61,10 +61,10 @@ def serve(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        pin(process.pid, measured=True)
+        pin(process.pid, measured=measured)
     try:
         _wait(name, port, process)
-        yield Server(name, f"http://127.0.0.1:{port}", process.pid, headers or {}, cpu_seconds(process.pid))
+        yield Server(name, f"http://127.0.0.1:{port}", process.pid, {}, cpu_seconds(process.pid))
     finally:
         _end(process)
 

@@ -17,9 +17,12 @@ _PROSE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """``body`` goes to every target, save those with a body of their own in ``bodies``. ``aliases`` are targets that
-    are one server doing other work. ``bare_path`` is what the bare proxies forward. ``rounds`` and ``seconds`` are
-    those of a full run; a stream ends after its last event, however short the time.
+    """``body`` goes to every target, save those with a body of their own in ``bodies``.
+
+    ``aliases`` are targets that are one server doing other work. ``bare_path`` is what the bare proxies forward.
+    ``rounds`` and ``seconds`` are those of a full run; a stream ends after its last event, however short the time.
+    ``spread`` are the seconds over which connections begin, ``tickets`` how many payments the paid gateway's clients
+    sign for each round.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Shape:
     aliases: Mapping[str, str] = field(default_factory=dict)
     connections: int = 16
     rounds: int = 7
+    tickets: int = 0
     seconds: float = 2.0
     spread: float = 0.0
     stream: bool = False
@@ -123,6 +127,15 @@ SHAPES: tuple[Shape, ...] = (
         provider="bytedance",
         targets=("gateway", "bare_proxy"),
         rounds=5,
+    ),
+    Shape(
+        name="paid",
+        title="2 KiB request, paid",
+        body=_SMALL,
+        targets=("gateway_paid", "gateway"),
+        rounds=5,
+        seconds=1.0,
+        tickets=600,
     ),
     Shape(
         name="idle",

@@ -68,7 +68,11 @@ def verdicts(results: Results) -> list[Verdict]:
             1.10,
             [cpu(a) / cpu(b) for a, b in results.rounds("anthropic", "gateway", "gateway, OpenAI")],
         ),
-        _at_most("CPU with payments / without", 1.6, _dearer(results, "paid", "gateway, unpaid")),
+        _at_most(
+            "CPU with payments / without, facilitator excluded",
+            1.6,
+            [cpu(paid) / cpu(free) for paid, free in results.rounds("paid", "gateway_paid", "gateway")],
+        ),
         _at_least("answers per CPU-second / LiteLLM's", 15.0, _cheaper(results, "small", "litellm")),
         _at_least("answers per CPU-second / Portkey's", 2.0, _cheaper(results, "small", "portkey")),
         _at_most("added latency at one connection / bare signing proxy's", 1.2, _added_latency(results)),
@@ -96,10 +100,6 @@ def verdicts(results: Results) -> list[Verdict]:
 def _cheaper(results: Results, shape: str, other: str) -> list[float]:
     """The gateway's units of work per CPU-second over another's."""
     return [cpu(theirs) / cpu(ours) for ours, theirs in results.rounds(shape, "gateway", other)]
-
-
-def _dearer(results: Results, shape: str, other: str) -> list[float]:
-    return [cpu(ours) / cpu(theirs) for ours, theirs in results.rounds(shape, "gateway", other)]
 
 
 def _within_sum(results: Results) -> list[float]:

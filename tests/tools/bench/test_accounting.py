@@ -22,11 +22,10 @@ def test_stat_lines_with_any_program_name(name: str) -> None:
 
 
 def test_own_cpu_is_this_process_clock() -> None:
-    before, mine = cpu_by_process(os.getpid())[os.getpid()], time.process_time()
-    while time.process_time() < mine + 0.05:
-        pass
-    spent = time.process_time() - mine
-    assert cpu_by_process(os.getpid())[os.getpid()] - before == pytest.approx(spent, abs=0.02)
+    first = time.process_time()
+    second = cpu_by_process(os.getpid())[os.getpid()]
+    third = time.process_time()
+    assert first <= second <= third
 
 
 def test_a_living_child_is_on_the_bill() -> None:

@@ -10,7 +10,8 @@ from tools.bench.load import Job
 from tools.bench.measure import LoadError, Pace, make_job, measure, play
 from tools.bench.micro import benchmarks
 from tools.bench.servers import Server, StartError, serve, simulators
-from tools.bench.shapes import SHAPES
+from tools.bench.shapes import SHAPES, Shape
+from tools.bench.till import PAID, tickets
 from tools.bench.verdicts import verdicts
 
 
@@ -20,13 +21,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, S
         yield running
 
 
-def no_headers(server: str, provider: str) -> Mapping[str, str]:
-    return {}
+def as_they_are(job: Job, server: Server, shape: Shape) -> None:
+    """Our own servers' clients send nothing more."""
 
 
 def test_one_shape(servers: Mapping[str, Server]) -> None:
     small = next(shape for shape in SHAPES if shape.name == "small")
-    results = measure([small], servers, no_headers, Pace(rounds=1, scale=0.1, warm_up=0.05), lambda text: None)
+    results = measure([small], servers, as_they_are, Pace(rounds=1, scale=0.1, warm_up=0.05), lambda text: None)
     measured = results.outcomes["small"]
     assert measured.keys() == {"gateway", "bare_proxy", "bare_signer"}
     assert all(outcome.answers > 16 and outcome.errors == 0 for [outcome] in measured.values())
@@ -43,7 +44,7 @@ def test_every_kind_of_work_is_answered_and_signed(servers: Mapping[str, Server]
         server = servers.get(shape.aliases.get(target, target))
         if server is None:
             continue
-        job = make_job(shape, target, server, {}, Pace())
+        job = make_job(shape, target, server, Pace())
         job.connections, job.warm_up, job.seconds = 2, 0.0, 0.0
         outcome = play(job)
         assert (outcome.answers, outcome.errors) == (2, 0), target
@@ -51,9 +52,30 @@ def test_every_kind_of_work_is_answered_and_signed(servers: Mapping[str, Server]
             assert outcome.events >= 2 * shape.events, target
 
 
+def test_paid_answers_each_with_a_payment_of_its_own(servers: Mapping[str, Server]) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "paid")
+    job = make_job(shape, PAID, servers[PAID], Pace())
+    job.connections, job.warm_up, job.seconds = 2, 0.0, 5.0
+    job.tickets = tickets(job.url, job.body, 5)
+    outcome = play(job)
+    assert (outcome.answers, outcome.errors) == (5, 0)
+    assert len(set(job.tickets)) == 5
+
+
+def test_a_payment_is_good_once(servers: Mapping[str, Server]) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "paid")
+    job = make_job(shape, PAID, servers[PAID], Pace())
+    job.connections, job.warm_up, job.seconds = 1, 0.0, 5.0
+    [ticket] = tickets(job.url, job.body, 1)
+    job.tickets = [ticket]
+    assert play(job).answers == 1
+    job.body = job.body.replace(b"title", b"motto")
+    assert play(job).errors == 1
+
+
 def test_an_answer_without_a_signature_is_an_error(servers: Mapping[str, Server]) -> None:
     small = next(shape for shape in SHAPES if shape.name == "small")
-    job = make_job(small, "bare_proxy", servers["bare_proxy"], {}, Pace())
+    job = make_job(small, "bare_proxy", servers["bare_proxy"], Pace())
     job.connections, job.warm_up, job.seconds, job.sign = 1, 0.0, 0.0, b"tee_signature"
     assert play(job).errors == 1
 
