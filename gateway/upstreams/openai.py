@@ -1,7 +1,7 @@
 """The adapter of every upstream that speaks OpenAI's chat completions; what differs is its dialect."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
@@ -82,7 +82,7 @@ class _Piece(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: Annotated[int, msgspec.Meta(ge=0)] = 0
     delta: _Piece | None = None
     message: _Piece | None = None
     logprobs: dict[str, Any] | None = None

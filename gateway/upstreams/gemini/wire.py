@@ -1,6 +1,6 @@
 """What Gemini answers with, as far as it is read (facts/providers.md 5.7); unknown keys are ignored."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -73,7 +73,7 @@ class GroundingMetadata(msgspec.Struct, rename="camel"):
 class Candidate(msgspec.Struct, rename="camel"):
     content: Content | None = None
     finish_reason: str | None = None
-    index: int | None = None
+    index: Annotated[int, msgspec.Meta(ge=0)] | None = None
     grounding_metadata: GroundingMetadata | None = None
 
 
