@@ -20,6 +20,8 @@ from gateway.upstreams.adapter import UpstreamCall
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 _USER_AGENT = "tee-gateway"
+_STEPS_TO_CONNECT = 3
+"""A place in the pool, the name's addresses, the connection: only the last one has a limit of its own."""
 _WRITTEN_AT_ONCE = 1024 * 1024
 """Larger bodies are written in pieces, between which others have their turn."""
 
@@ -55,7 +57,10 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.limits.connect, sock_read=self.limits.first_byte
+                total=None,
+                connect=_STEPS_TO_CONNECT * self.limits.connect,
+                sock_connect=self.limits.connect,
+                sock_read=self.limits.first_byte,
             ),
             headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -129,6 +134,8 @@ class Transport:
             body = await read_body(response, MAX_ERROR_BYTES)
         except GatewayError:
             body = b""
+        finally:
+            response.close()
         raise read_error(response.status, response.headers, body)
 
     def _worth_another(self, error: BaseException) -> bool:
