@@ -1,6 +1,7 @@
 """Clients that leave at awkward moments: one end, one accounting, nothing left behind."""
 
 import asyncio
+import gc
 import socket
 from dataclasses import replace
 from random import Random
@@ -160,3 +161,33 @@ async def test_leaving_as_the_vendor_answers(
         recorder.close()
     assert recorder.problems == till.problems() == []
     assert paid.services.upstreams["openai"].transport.open_connections == 0
+
+
+async def test_leaving_as_the_vendors_error_is_read(start_gateway: StartGateway) -> None:
+    """A vendor begins to say what is wrong and falls silent: the connection goes with the client."""
+    lost = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\nthis is")
+        while await reader.read(1000):
+            pass
+        lost.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        transport = gateway.services.upstreams["openai"].transport
+        gc.disable()
+        try:
+            async with RawClient(gateway.url) as client:
+                await client.send(chat_request({**CHAT, "stream": True}))
+                await asyncio.sleep(0.1)
+                assert transport.open_connections == 1
+            async with asyncio.timeout(2):
+                await lost.wait()
+            assert transport.open_connections == 0
+        finally:
+            gc.enable()

@@ -75,7 +75,7 @@ class FaultyLink:
 
 
 class _StruckError(Exception):
-    """The fault ended the connection."""
+    """The connection is over, by the fault or by the other end."""
 
 
 class _Answer:
@@ -129,13 +129,15 @@ class _Answer:
         await self._write(data[40 * size :])
 
     async def _write(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise _StruckError
         self._writer.write(data)
         await self._writer.drain()
 
 
 async def _pump_requests(reader: asyncio.StreamReader, ours: asyncio.StreamWriter, answer: _Answer) -> None:
     with suppress(ConnectionError):
-        while data := await reader.read(65536):
+        while (data := await reader.read(65536)) and not ours.is_closing():
             answer.begin()
             ours.write(data)
             await ours.drain()
