@@ -17,7 +17,7 @@ demo-check: .venv/synced ## The same, runs its own lines and verifies the answer
 	@$(RUN) -m tools.demo --check
 
 test: .venv/synced ## The test suite (Python only)
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: .venv/synced .venv-opengradient/made ## Everything this machine can run
 	@$(RUN) -m pytest
