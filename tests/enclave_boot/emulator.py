@@ -17,14 +17,27 @@ MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITE = "trixie"
 PACKAGES = (
-    *("bash", "bison", "coreutils", "diffutils", "dpkg-dev", "findutils", "flex", "gawk", "gcc", "grep", "libc6-dev"),
-    *("libcbor-dev", "libfdt-dev", "libglib2.0-dev", "libgnutls28-dev", "make", "meson", "ninja-build", "patch"),
-    *("perl", "pkgconf", "python3", "python3-venv", "sed", "tar", "xz-utils"),
+    *(
+        "bash",
+        "bison",
+        "ca-certificates",
+        "coreutils",
+        "dash",
+        "diffutils",
+        "dpkg",
+        "dpkg-dev",
+        "findutils",
+        "flex",
+        "gawk",
+        "gcc",
+    ),
+    *("grep", "gzip", "hostname", "libc6-dev", "libcbor-dev", "libfdt-dev", "libglib2.0-dev", "libgnutls28-dev"),
+    *("make", "meson", "ninja-build", "patch", "perl", "pkgconf", "python3", "python3-venv", "sed", "tar", "xz-utils"),
     *("gvproxy", "qemu-system-data", "seabios"),
 )
 # Kept by maintainers' scripts, which are not run.
 ALTERNATIVES = {"awk": "gawk", "cc": "gcc", "yacc": "bison.yacc"}
-CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 CRATE, VERSION = "vhost-device-vsock", "0.3.0"
 HOST_CID = "VSOCK_HOST_CID: u64 = {};"
@@ -56,9 +69,9 @@ def build_qemu() -> None:
     )
     for name, target in ALTERNATIVES.items():
         (ROOT / "usr/bin" / name).symlink_to(target)
-    # Python's installer opens it before it installs anything, even from a wheel beside it.
-    (ROOT / CERTIFICATES).parent.mkdir(parents=True, exist_ok=True)
-    (ROOT / CERTIFICATES).touch()
+    # pip reads them before it installs anything, even from a wheel beside it.
+    certificates = sorted((ROOT / "usr/share/ca-certificates/mozilla").iterdir())
+    (ROOT / CA_BUNDLE).write_bytes(b"".join(each.read_bytes() for each in certificates))
     shutil.copyfile(Path(__file__).parent / "qemu.sh", ROOT / "src/qemu.sh")
     inside = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" env -i PATH=/usr/bin "$@"'
     run(["nice", "unshare", "--mount", "--pid", "--fork", "sh", "-euc", inside, ROOT, "sh", "/src/qemu.sh"])

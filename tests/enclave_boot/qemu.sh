@@ -5,7 +5,7 @@ cd /src
 dpkg-source --no-check --extract qemu_*.dsc qemu
 cd qemu
 echo CONFIG_NITRO_ENCLAVE=y >configs/devices/x86_64-softmmu/enclave.mak
-./configure --prefix=/usr --target-list=x86_64-softmmu --disable-download \
+./configure --prefix=/usr --target-list=x86_64-softmmu --disable-download --disable-docs --disable-install-blobs \
     --without-default-features --without-default-devices --with-devices-x86_64=enclave \
     --enable-system --enable-tcg --enable-kvm --enable-libcbor --enable-gnutls --enable-vhost-user --enable-fdt=system
 ninja -C build qemu-system-x86_64
