@@ -1,0 +1,40 @@
+"""What is mutated, and which tests have to notice; and the mutants that no test can notice, with the reason."""
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "gateway.signing": ("tests/test_signing.py",),
+    "gateway.envelope": ("tests/test_envelope.py",),
+    "gateway.upstreams.sse": ("tests/upstreams/test_sse.py",),
+    "gateway.openai_api.assembler": ("tests/openai_api/test_assembler.py",),
+    "gateway.catalog": (
+        "tests/test_catalog_names.py",
+        "tests/test_catalog_checks.py",
+        "tests/test_catalog_traits.py",
+        "tests/test_catalog.py",
+    ),
+    "gateway.catalog_checks": ("tests/test_catalog_checks.py", "tests/test_catalog.py"),
+}
+
+_SHORT_CUT = "the short cut is only taken less often; the long way gives the same events"
+_SIX_BYTES = "an empty data line is the same event on both ways"
+
+# By module and the mutant's name. An entry that matches no mutant any more fails the run.
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "gateway.signing": {
+        "Signer.__init__: 2048 → 2049": "OpenSSL makes both keys of two primes of 1024 bits",
+        "checksum_address: 16 → 17": "one hexadecimal digit has the same value to base 17",
+        "checksum_address: zip(digits, check, strict=False) → zip(digits, check)": "that is the default",
+    },
+    "gateway.envelope": {
+        "signing_digest: timestamp.to_bytes(32, 'big') → timestamp.to_bytes(32)": "the default from 3.11",
+    },
+    "gateway.upstreams.sse": {
+        "SSEReader._is_one_event: len(chunk) - 2 → len(chunk) + 2": _SHORT_CUT,
+        "SSEReader._is_one_event: 2 → 3": _SHORT_CUT,
+        "SSEReader._is_one_event: b'\\n' → b'XX\\n'": _SHORT_CUT,
+        "SSEReader._is_one_event: b'\\n\\n' → b'XX\\n\\n'": _SHORT_CUT,
+        "SSEReader._is_one_event: b'data: ' → b'XXdata: '": _SHORT_CUT,
+        "SSEReader._is_one_event: 6 → 7": _SHORT_CUT,
+        "SSEReader._is_one_event: end <= self._limit → end < self._limit": _SHORT_CUT,
+        "SSEReader._is_one_event: chunk.find(b'\\n') == end > 6 → chunk.find(b'\\n') == end >= 6": _SIX_BYTES,
+    },
+}
