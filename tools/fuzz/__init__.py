@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads bytes from callers and vendors: ``python -m tools.fuzz``."""

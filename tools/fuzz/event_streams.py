@@ -1,0 +1,86 @@
+"""The SSE reader against a splitter that is too simple to be wrong."""
+
+from dataclasses import dataclass
+from random import Random
+
+from gateway.upstreams.sse import Event, EventTooLargeError, SSEReader
+from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.target import BrokenPropertyError, Target
+
+_LINES = (
+    b"data: a",
+    b"data:b",
+    b"data:",
+    b'data: {"a": 1}',
+    b"data: [DONE]",
+    b"event: message_stop",
+    b"event:",
+    b": comment",
+    b"id: 1",
+    b"retry: 5",
+    b"data",
+    b"",
+    b"",
+    b"",
+    b"\xc3\xa9",
+    b"{",
+    b'[{"error": 1}]',
+    b"\xef\xbb\xbf",
+    b"data: " + b"x" * 80,
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes in pieces, and the reader's limit."""
+
+    pieces: list[bytes]
+    limit: int
+
+
+def _make(random: Random) -> Stream:
+    parts = [random.choice(_LINES) + random.choice((b"\n", b"\n", b"\r\n")) for _ in range(random.randrange(12))]
+    data = b"".join(parts)
+    if random.random() < 0.3:
+        data = mangled_bytes(random, data, random.randint(1, 4))
+    return Stream(pieces(random, data), random.choice((2**25, 2**25, 2**25, 120, 40)))
+
+
+def _check(stream: Stream) -> None:
+    expected = reference(b"".join(stream.pieces))
+    reader = SSEReader(stream.limit)
+    try:
+        events = [event for piece in stream.pieces for event in reader.feed(piece)] + reader.close()
+    except EventTooLargeError:
+        if max(map(len, b"".join(stream.pieces).split(b"\n\n"))) <= stream.limit and not expected[-1:][0].bare:
+            raise BrokenPropertyError("an event within the limit was refused") from None
+        return
+    if events != expected:
+        raise BrokenPropertyError(f"{events} instead of {expected}")
+
+
+def reference(data: bytes) -> list[Event]:
+    """The events of a whole stream, one line after the other."""
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    named = [place for place, line in enumerate(lines) if line]
+    if named:
+        lines[named[0]] = lines[named[0]].removeprefix(b"\xef\xbb\xbf")
+    bare = next((place for place, line in enumerate(lines) if line[:1] in (b"{", b"[")), None)
+    events: list[Event] = []
+    name, collected = "", list[bytes]()
+    for line in [*lines[:bare], *([b""] if bare is None else [])]:
+        if line.startswith(b"data:"):
+            collected.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"event:"):
+            name = line[6:].strip().decode("utf-8", "replace")
+        elif not line:
+            if collected:
+                events.append(Event(name, b"\n".join(collected)))
+            name, collected = "", []
+    if bare is not None:
+        rest = lines[bare:-1] if not lines[-1] else lines[bare:]
+        events.append(Event("", b"\n".join(rest), bare=True))
+    return events
+
+
+EVENT_STREAMS = Target("event-streams", _make, _check)

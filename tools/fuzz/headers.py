@@ -1,0 +1,97 @@
+"""What travels in headers and URIs: x402's objects as base64 of JSON, files as ``data:`` URIs."""
+
+import base64
+import json
+from random import Random
+
+from gateway.billing.x402 import (
+    MalformedPaymentError,
+    PaymentRequired,
+    SettleResponse,
+    Supported,
+    VerifyResponse,
+    read_header,
+    read_payment,
+    write_header,
+)
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams import data_uri
+from tools.fuzz.disorder import json_value, mangled_bytes, mangled_json
+from tools.fuzz.target import BrokenPropertyError, Target
+
+_ADDRESS = "0x" + "11" * 20
+_PAYMENT = {
+    "x402Version": 2,
+    "resource": {"url": "https://example.com/v1/chat/completions"},
+    "accepted": {"scheme": "exact", "network": "eip155:8453", "amount": "10", "asset": _ADDRESS, "payTo": _ADDRESS},
+    "payload": {
+        "signature": "0x" + "22" * 65,
+        "authorization": {
+            "from": _ADDRESS,
+            "to": _ADDRESS,
+            "value": "10",
+            "validAfter": "0",
+            "validBefore": "9",
+            "nonce": "0x" + "33" * 32,
+        },
+    },
+}
+_SETTLED = {"success": True, "transaction": "0x" + "44" * 32, "network": "eip155:8453", "payer": _ADDRESS}
+_FORMS = (PaymentRequired, SettleResponse, VerifyResponse, Supported)
+
+
+def _make_header(random: Random) -> str:
+    value = mangled_json(random, random.choice((_PAYMENT, _SETTLED)), random.randrange(3))
+    if random.random() < 0.1:
+        value = json_value(random)
+    raw = json.dumps(value).encode("utf-8", "surrogatepass")
+    if random.random() < 0.1:
+        raw = b"[" * 2000 + raw
+    if random.random() < 0.2:
+        raw = mangled_bytes(random, raw, 2)
+    header = base64.b64encode(raw)
+    if random.random() < 0.2:
+        header = mangled_bytes(random, header, 2)
+    return header.decode("utf-8", "surrogateescape")
+
+
+def _check_header(header: str) -> None:
+    try:
+        payment = read_payment(header, max_bytes=16_384, max_depth=16)
+    except MalformedPaymentError:
+        pass
+    else:
+        if payment.x402_version != 2:
+            raise BrokenPropertyError("another version was accepted")
+    for form in _FORMS:
+        try:
+            value = read_header(header, form)
+        except MalformedPaymentError:
+            continue
+        if isinstance(value, PaymentRequired | SettleResponse) and read_header(write_header(value), form) != value:
+            raise BrokenPropertyError("a header is not read as it was written")
+
+
+def _make_uri(random: Random) -> str:
+    head = random.choice(("data:", "DATA:", "data", "http:", ""))
+    kind = random.choice(("image/png", "image/jpg", "application/pdf;charset=x", "", " text/plain ", "x"))
+    mark = random.choice((";base64,", ";BASE64 ,", ",", ";base64"))
+    payload = mangled_bytes(random, base64.b64encode(random.randbytes(random.randrange(40))), random.randrange(3))
+    return head + kind + mark + payload.decode("utf-8", "surrogateescape")
+
+
+def _check_uri(uri: str) -> None:
+    try:
+        parsed = data_uri.parse(uri, "file")
+    except GatewayError as error:
+        if (error.status, error.code) != (400, "invalid_base64"):
+            raise BrokenPropertyError(f"{error.status} {error.code}") from error
+        return
+    if base64.b64decode(parsed.base64, validate=True) != parsed.decode() or not parsed.decode():
+        raise BrokenPropertyError("two readings of one base64 text")
+    if parsed.media_type != parsed.media_type.strip().lower() or "/" not in parsed.media_type:
+        raise BrokenPropertyError(f"a media type {parsed.media_type!r}")
+
+
+PAYMENT_HEADERS = Target("payment-headers", _make_header, _check_header)
+DATA_URIS = Target("data-uris", _make_uri, _check_uri)

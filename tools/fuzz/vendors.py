@@ -1,0 +1,126 @@
+"""Vendors' answers, mangled: deltas that make an answer, or a GatewayError; nothing else."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from random import Random
+from typing import Any
+
+from gateway.billing.pricing import cost
+from gateway.catalog import bundled
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.registry import adapters
+from gateway.upstreams.sse import EventTooLargeError, SSEReader
+from tools.fuzz.answers import check_deltas
+from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
+from tools.fuzz.recordings import Recording, recordings
+from tools.fuzz.target import BrokenPropertyError, Target
+
+_ADAPTERS = adapters()
+_MODELS = {
+    "openai": "gpt-5",
+    "xai": "grok-4.3",
+    "bytedance": "seed-1.6",
+    "nous": "hermes-4-70b",
+    "anthropic": "claude-haiku-4-5",
+    "google": "gemini-2.5-flash",
+}
+_TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+_DAY = date(2026, 11, 22)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a vendor sends, in pieces when it streams."""
+
+    recording: Recording
+    pieces: list[bytes]
+    json_mode: bool
+
+
+def _make(random: Random) -> Reply:
+    recording = random.choice(recordings())
+    body = recording.body
+    for _ in range(random.randrange(1, 4)):
+        body = _mangled_events(random, body) if recording.stream else _mangled_body(random, body)
+    if random.random() < 0.2:
+        body = mangled_bytes(random, body, random.randint(1, 3))
+    return Reply(recording, pieces(random, body), random.random() < 0.3)
+
+
+def _mangled_body(random: Random, body: bytes) -> bytes:
+    try:
+        return json.dumps(mangled_json(random, json.loads(body))).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def _mangled_events(random: Random, body: bytes) -> bytes:
+    """One event changed inside, lost, repeated, or moved to the end."""
+    separator = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
+    events = body.split(separator)
+    place = random.randrange(len(events))
+    match random.randrange(6):
+        case 0:
+            del events[place]
+        case 1:
+            events.insert(place, events[place])
+        case 2:
+            events.append(events.pop(place))
+        case _:
+            head, mark, data = events[place].partition(b"data: ")
+            events[place] = head + mark + _mangled_body(random, data)
+    return separator.join(events)
+
+
+def _check(reply: Reply) -> None:
+    recording = reply.recording
+    body = b"".join(reply.pieces)
+    chat = _chat(recording.provider, stream=recording.stream, json_mode=reply.json_mode)
+    adapter = _ADAPTERS[recording.provider]["chat"]
+    error = adapter.error(chat, recording.status if recording.status != 200 else 500, {}, body)
+    if not 400 <= error.status < 600 or error.status in (401, 402, 403):
+        raise BrokenPropertyError(f"a vendor's error becomes {error.status}")
+    json.loads(error.body())
+    try:
+        deltas = list(_streamed(reply, chat)) if recording.stream else list(adapter.answer(chat, body))
+    except (GatewayError, EventTooLargeError):
+        return
+    check_deltas(deltas)
+    _check_bill(deltas, chat)
+
+
+def _streamed(reply: Reply, chat: Chat) -> Iterator[Delta]:
+    reader = SSEReader()
+    decoder = _ADAPTERS[reply.recording.provider]["chat"].decoder(chat)
+    for piece in reply.pieces:
+        for event in reader.feed(piece):
+            yield from decoder.feed(event)
+    for event in reader.close():
+        yield from decoder.feed(event)
+    yield from decoder.finish()
+
+
+def _check_bill(deltas: list[Delta], chat: Chat) -> None:
+    assembler = Assembler()
+    assembler.extend(deltas)
+    if any(reason is None for reason in assembler.finish_reasons().values()):
+        raise BrokenPropertyError("a complete answer has a choice without a finish reason")
+    if assembler.usage is not None and cost(chat.model, assembler.usage, _DAY) < 0:
+        raise BrokenPropertyError(f"a negative price for {assembler.usage}")
+
+
+def _chat(provider: str, *, stream: bool, json_mode: bool) -> Chat:
+    body: dict[str, Any] = {"model": _MODELS[provider], "messages": [{"role": "user", "content": "JSON"}]}
+    body |= {"stream": stream, "tools": [_TOOL]}
+    if json_mode:
+        body["response_format"] = {"type": "json_object"}
+    return Chat(body, parse_chat(body), bundled().find(_MODELS[provider]))
+
+
+VENDOR_ANSWERS = Target("vendor-answers", _make, _check)
