@@ -18,7 +18,7 @@ from tools.soak.recorder import Recorder
 from tools.soak.run import soak
 from tools.soak.till import CAP, Claim, Till
 
-SECONDS = 25.0
+SECONDS = 20.0
 SEED = 20261123
 
 

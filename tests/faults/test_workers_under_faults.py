@@ -16,7 +16,7 @@ from tools.soak.clients import Client, Findings
 from tools.soak.raw_client import RawClient, chat_request
 from tools.verify.signing_key import load_signing_key
 
-SECONDS = 6.0
+SECONDS = 4.0
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 PATIENT = tuple(scenario for scenario in clients._SCENARIOS if "stall_after" not in scenario)
 """A process of its own waits for a silent vendor as long as it does in service."""
@@ -82,7 +82,7 @@ async def test_two_workers_survive_rude_clients(fleet: Fleet, monkeypatch: pytes
 
 async def test_places_are_bounded_over_both_workers(fleet: Fleet) -> None:
     """Four places and two in the queue, shared by two workers: of twelve that come at once six are sent away."""
-    fleet.openai.default = Scenario(text="slow", first_byte_delay=1.0)
+    fleet.openai.default = Scenario(text="slow", first_byte_delay=0.7)
     limits = {"GATEWAY_MAX_INFLIGHT": "4", "GATEWAY_QUEUE": "2"}
     async with gateway(**fleet.environment(), **limits) as running:
         answers = await asyncio.gather(*(running.post("/v1/chat/completions", CHAT) for _ in range(12)))

@@ -12,7 +12,7 @@ from tools.soak.recorder import Recorder
 from tools.soak.stage import Stage
 
 REST_SECONDS = 15.0
-RSS_SLOPE_BYTES = 48 * 2**20
+RSS_SLOPE_BYTES = 64 * 2**20
 """How much larger the last quarter of a run may be than its second quarter."""
 
 
