@@ -36,8 +36,7 @@ class Admission:
         self._held: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
         self._queue: Turns[Place] = Turns()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._emptied = asyncio.Event()
 
     @property
     def active(self) -> int:
@@ -54,14 +53,20 @@ class Admission:
 
     async def wait_idle(self) -> None:
         """Return once nobody has a place."""
-        await self._idle.wait()
+        while self.active:
+            self._emptied.clear()
+            await self._emptied.wait()
 
     def take(self, place: "Place") -> bool:
         """Take a free place at once, unless others of the upstream wait for theirs."""
-        if place.upstream in self._queue or not self._has_room(place.upstream):
-            return False
-        self._hold(place.upstream)
-        return True
+        upstream = place.upstream
+        held = self._held.get(upstream, 0)
+        plenty = self._free and held < self._most and not self._queue.size
+        if plenty or (upstream not in self._queue and self._has_room(upstream)):
+            self._free -= 1
+            self._held[upstream] = held + 1
+            return True
+        return False
 
     async def wait(self, place: "Place") -> None:
         """Take a place when it is this one's turn. Raises 503, and ConnectionResetError for a client that left."""
@@ -97,12 +102,7 @@ class Admission:
         if self._queue.size:
             self._hand_out()
         if self._free == self._places:
-            self._idle.set()
-
-    def _hold(self, upstream: str) -> None:
-        self._free -= 1
-        self._held[upstream] = self._held.get(upstream, 0) + 1
-        self._idle.clear()
+            self._emptied.set()
 
     def _has_room(self, upstream: str) -> bool:
         if not self._free:
@@ -120,7 +120,8 @@ class Admission:
         while (place := self._queue.next(self._has_room)) is not None:
             place.path = None
             if place.turn is not None and not place.turn.done():
-                self._hold(place.upstream)
+                self._free -= 1
+                self._held[place.upstream] = self._held.get(place.upstream, 0) + 1
                 place.turn.set_result(None)
 
     def _make_room(self, path: tuple[str, ...]) -> None:
