@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.openai_api.assembler import Assembler, merge_detail, reasoning_detail, tool_call
@@ -278,12 +278,14 @@ def test_legacy_choices() -> None:
     ]
 
 
+@settings(max_examples=40)
 @given(answers())
 def test_text_is_what_the_text_deltas_say(deltas: list[Delta]) -> None:
     for choice in put_together(*deltas).choices():
         assert (choice["message"]["content"] or "") == visible(deltas, choice["index"])
 
 
+@settings(max_examples=40)
 @given(answers(), st.data())
 def test_pieces_may_come_in_any_batches(deltas: list[Delta], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(deltas)))

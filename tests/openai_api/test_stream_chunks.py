@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from gateway.envelope import signed_output
 from gateway.openai_api.assembler import Assembler
@@ -210,6 +210,7 @@ def test_fixed_frames() -> None:
     )
 
 
+@settings(max_examples=40)
 @given(answers())
 def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     """Streamed and not, the same deltas are the same signed output."""
@@ -224,6 +225,7 @@ def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
         assert told["finish_reason"] == put["finish_reason"]
 
 
+@settings(max_examples=40)
 @given(answers())
 def test_legacy_streams_say_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     encoder, assembler = legacy(), Assembler()
