@@ -65,10 +65,17 @@ def measure(
 ) -> Results:
     """All rounds of all shapes; ``prepare`` adds to a job what only the clients of one server send.
 
-    A peer that fails a shape is left out of it; one of our own ends the run.
+    A peer that fails a shape is left out of it; one of our own ends the run. A load generator that dies says nothing
+    of its target and gets a second chance.
     """
     results = Results()
     signer = Signer()
+
+    def prepared(shape: Shape, target: str, server: Server) -> Job:
+        job = make_job(shape, target, server, pace)
+        prepare(job, server, shape)
+        return job
+
     for shape in shapes:
         say(f"{shape.title} …")
         outcomes = results.outcomes[shape.name] = {}
@@ -78,9 +85,11 @@ def measure(
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
                 server = servers[shape.aliases.get(target, target)]
-                job = make_job(shape, target, server, pace)
-                prepare(job, server, shape)
-                outcome = play(job)
+                try:
+                    outcome = play(prepared(shape, target, server))
+                except LoadError as error:
+                    say(f"once more, because {error}")
+                    outcome = play(prepared(shape, target, server))
                 if outcome.errors and server.name not in ("litellm", "portkey"):
                     raise LoadError(f"{target} failed {outcome.errors} of {shape.title}")
                 if outcome.errors == 0:
@@ -117,7 +126,10 @@ def play(job: Job) -> Outcome:
     )
     if done.returncode:
         raise LoadError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    try:
+        return msgspec.json.decode(done.stdout, type=Outcome)
+    except msgspec.DecodeError as error:
+        raise LoadError(f"the load generator said {len(done.stdout)} bytes: {error}") from None
 
 
 def signature_seconds(signer: Signer) -> float:
