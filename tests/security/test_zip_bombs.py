@@ -63,7 +63,7 @@ async def test_an_honest_packed_answer_is_read(fleet: Fleet, gateway: RunningGat
     assert fleet.openai.requests[-1].headers["Accept-Encoding"] == "identity"
 
 
-@pytest.mark.parametrize("body", [b"not packed at all", gzip.compress(b"{}" * 1000)[:-20], b""])
+@pytest.mark.parametrize("body", [b"not packed at all", gzip.compress(b"{}" * 1000, mtime=0)[:-20], b""])
 async def test_broken_packing_is_the_upstreams_fault(fleet: Fleet, gateway: RunningGateway, body: bytes) -> None:
     fleet.openai.enqueue(*[reply("gzip", body)] * 3)
     response = await gateway.chat("gpt-4.1", "Hi")
