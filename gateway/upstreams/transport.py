@@ -9,8 +9,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from yarl import URL
 
@@ -51,7 +53,7 @@ class Transport:
     def __init__(self, base_url: str, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.limits = limits or Limits()
         self._base_url = base_url.rstrip("/")
-        self._connector = aiohttp.TCPConnector(
+        self._connector = _Connector(
             limit=self.limits.connections, ttl_dns_cache=300, keepalive_timeout=60, ssl=tls or True
         )
         self._session = aiohttp.ClientSession(
@@ -151,6 +153,22 @@ class Transport:
         if isinstance(error, GatewayError) and error.retry_after is not None:
             return error.retry_after
         return float(self.limits.backoff * 2**number)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that gives no connection on which something arrived unasked: it would pass for the next call's answer."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_BYTES) -> bytes:
