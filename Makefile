@@ -4,23 +4,26 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all test-local lint mypy format clean \
+.PHONY: help demo demo-check test test-all test-enclave test-local lint mypy format clean \
         bench fuzz mutate soak top image kernel eif pcrs measurements lock-debs run all contracts
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/synced ## Simulated upstreams and the gateway, with lines to copy, until Ctrl-C
+demo: .venv/synced ## Vendors, chain, facilitator and gateway, paid end to end, with lines to copy
 	@$(RUN) -m tools.demo
 
-demo-check: .venv/synced ## The same, runs its own lines and verifies the answers
+demo-check: .venv/synced ## The same, pays every model and verifies the answers
 	@$(RUN) -m tools.demo --check
 
 test: .venv/synced ## The test suite (Python only)
 	@$(RUN) -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: .venv/synced .venv-opengradient/made ## Everything this machine can run
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -m "not enclave"
+
+test-enclave: .venv/synced ## Boot the enclave image in an emulator (see docs/enclave-boot.md)
+	@$(RUN) -m pytest -m enclave tests/enclave_boot -s
 
 test-local: .venv/synced ## The gateway alone on 127.0.0.1, payments off, keys from the environment
 	@API_SERVER_HOST=$${API_SERVER_HOST:-127.0.0.1} GATEWAY_PAYMENTS=off $(RUN) -m gateway
