@@ -211,6 +211,8 @@ def test_what_another_vendor_keeps_in_the_cache_is_none_of_ours_nor_ours_theirs(
         {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "format": "anthropic-claude-v1"}]},
         {"thinking_blocks": [{"type": "thinking", "thinking": "Hm."}]},
         {"thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": 5}]},
+        {"thinking_blocks": [{"type": {"a": []}, "thinking": "Hm.", "signature": "Eq"}]},
+        {"thinking_blocks": [{"type": ["thinking"]}]},
     ],
 )
 def test_without_thoughts_of_known_origin_thinking_stays_off(extra: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def _from_blocks(blocks: list[dict[str, Any]]) -> list[Block]:
         [
             {"type": kind} | {key: block.get(key) for key in keys[kind]}
             for block in blocks
-            if (kind := block.get("type")) in keys
+            if isinstance(kind := block.get("type"), str) and kind in keys
         ]
     )
 
