@@ -22,8 +22,9 @@ test: .venv/synced ## The test suite (Python only)
 test-all: .venv/synced .venv-opengradient/made ## Everything this machine can run
 	@$(RUN) -m pytest -m "not enclave"
 
-test-enclave: .venv/synced ## Boot the enclave image in an emulator (see docs/enclave-boot.md)
-	@$(RUN) -m pytest -m enclave tests/enclave_boot -s
+test-enclave: kernel ## Boot the enclave image in an emulator (docs/enclave-boot.md)
+	@$(RUN) -m tests.enclave_boot.prepare
+	@$(RUN) -m pytest -m enclave tests/enclave_boot -o log_cli=true -o log_cli_level=INFO
 
 test-local: .venv/synced ## The gateway alone on 127.0.0.1, payments off, keys from the environment
 	@API_SERVER_HOST=$${API_SERVER_HOST:-127.0.0.1} GATEWAY_PAYMENTS=off $(RUN) -m gateway
