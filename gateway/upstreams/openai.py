@@ -81,11 +81,16 @@ class _Piece(msgspec.Struct):
     encrypted_content: str | None = None
 
 
+class _Logprobs(msgspec.Struct):
+    content: list[Any] | None = None
+    refusal: list[Any] | None = None
+
+
 class _Choice(msgspec.Struct):
     index: Annotated[int, msgspec.Meta(ge=0)] = 0
     delta: _Piece | None = None
     message: _Piece | None = None
-    logprobs: dict[str, Any] | None = None
+    logprobs: _Logprobs | None = None
     finish_reason: str | None = None
 
 
@@ -189,7 +194,7 @@ class OpenAIDecoder:
         piece = choice.delta or choice.message
         return () if piece is None else self._piece(choice.index, piece, choice.logprobs)
 
-    def _piece(self, index: int, piece: _Piece, logprobs: dict[str, Any] | None) -> Iterator[Delta]:
+    def _piece(self, index: int, piece: _Piece, logprobs: _Logprobs | None) -> Iterator[Delta]:
         if thought := piece.reasoning_content or piece.reasoning:
             yield Reasoning(text=thought, choice=index)
         if piece.content or logprobs:
@@ -204,12 +209,12 @@ class OpenAIDecoder:
             if value := getattr(piece, name):
                 yield MessageField(name, value, index)
 
-    def _text(self, index: int, text: str, logprobs: dict[str, Any] | None) -> Iterator[Delta]:
+    def _text(self, index: int, text: str, logprobs: _Logprobs | None) -> Iterator[Delta]:
         if self._dialect.think_tags:
             tags = self._thoughts.setdefault(index, ThinkTags(index))
             yield from tags.feed(text)
         else:
-            yield Text(text, index, logprobs)
+            yield Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs))
 
     def _usage(self, usage: _Usage, tier: str) -> Usage:
         prompt = usage.prompt_tokens_details or _PromptDetails()

@@ -115,3 +115,10 @@ def test_events_with_anything_in_them_end_in_an_answer_or_our_error(data: st.Dat
         assert assembled.finish_reasons()[0] in ("stop", "length", "tool_calls", "content_filter")
     assert isinstance(assembled.usage, Usage | None)
     msgspec.json.encode([assembled.choices(), assembled.usage])
+
+
+@pytest.mark.parametrize("tier", [["priority"], {"a": 1}, 7, None])
+def test_a_service_tier_of_the_wrong_type_is_no_tier(tier: object) -> None:
+    usage = put_together(streamed(start({"input_tokens": 3, "service_tier": tier}), *text(0, "x"), *end())).usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.tier) == (3, "")

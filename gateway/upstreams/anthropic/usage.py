@@ -42,7 +42,7 @@ class UsageCounter:
             cache_write_1h_tokens=written_1h,
             reasoning_tokens=_count(counts, "output_tokens_details", "thinking_tokens"),
             web_searches=_count(counts, "server_tool_use", "web_search_requests"),
-            tier="fast" if counts.get("speed") == "fast" else _TIERS.get(counts.get("service_tier", ""), ""),
+            tier="fast" if counts.get("speed") == "fast" else _TIERS.get(str(counts.get("service_tier")), ""),
             region="us" if counts.get("inference_geo") == "us" else "",
         )
 
