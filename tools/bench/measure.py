@@ -92,7 +92,9 @@ def measure(
                     outcome = play(prepared(shape, target, server))
                 if outcome.errors and server.name not in ("litellm", "portkey"):
                     raise LoadError(f"{target} failed {outcome.errors} of {shape.title}")
-                if outcome.errors == 0:
+                if outcome.errors:
+                    say(f"{target} failed {outcome.errors} and is left out of this round")
+                else:
                     outcomes.setdefault(target, []).append(outcome)
             results.signature[shape.name].append(signature_seconds(signer))
     return results

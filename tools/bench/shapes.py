@@ -40,6 +40,7 @@ class Shape:
     spread: float = 0.0
     stream: bool = False
     hold: bool = False
+    """Memory is measured: comes first and once, because processes give none back."""
 
     def encoded(self, target: str) -> bytes:
         """The request body for one target."""
@@ -78,6 +79,17 @@ _SMALL = _chat("gpt-4.1", prompt(2048))
 _EVERYBODY = ("gateway", "bare_proxy", "bare_signer", "litellm", "portkey")
 
 SHAPES: tuple[Shape, ...] = (
+    Shape(
+        name="idle",
+        title="2,000 open streams",
+        body=_scripted("gpt-4.1", stall_after=2),
+        targets=("gateway", "bare_proxy"),
+        connections=2000,
+        rounds=1,
+        seconds=1.0,
+        hold=True,
+        stream=True,
+    ),
     Shape(name="small", title="2 KiB request", body=_SMALL, targets=_EVERYBODY, rounds=9),
     Shape(name="large", title="200 KiB request", body=_chat("gpt-4.1", prompt(200 * 1024)), targets=_EVERYBODY),
     Shape(
@@ -136,17 +148,6 @@ SHAPES: tuple[Shape, ...] = (
         rounds=5,
         seconds=1.0,
         tickets=600,
-    ),
-    Shape(
-        name="idle",
-        title="2,000 open streams",
-        body=_scripted("gpt-4.1", stall_after=2),
-        targets=("gateway", "bare_proxy"),
-        connections=2000,
-        rounds=3,
-        seconds=1.0,
-        hold=True,
-        stream=True,
     ),
     Shape(
         name="crowd",
