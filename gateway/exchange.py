@@ -242,7 +242,7 @@ class Exchange:
 
     def _move(self, to: State) -> None:
         self._life.move(to)
-        self._record.state = to.value
+        self._record.state = to
 
     async def answer(self, left: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None when ``left`` says that nobody waits for it any more.

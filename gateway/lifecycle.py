@@ -20,6 +20,8 @@ class State(StrEnum):
     RELEASED = "released"
     REFUSED = "refused"
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and every move looks two states up
+
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.ADMITTED, State.REFUSED}),
