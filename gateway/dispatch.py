@@ -46,6 +46,7 @@ class Dispatch:
         self._deadline = deadline
         self._prelude = prelude
         self._expired = False
+        self._draining: asyncio.TimerHandle | None = None
         self._usages: list[Usage] = []
         self._begun = 0
 
@@ -81,8 +82,9 @@ class Dispatch:
             finally:
                 if reply is not None:
                     reply.on_leave = None
-                if alarm is not None:
-                    alarm.cancel()
+                for timer in (alarm, self._draining):
+                    if timer is not None:
+                        timer.cancel()
             if self._expired:
                 raise _deadline_near()
             self._take_usage(chat, complete=answering.complete)
@@ -126,7 +128,7 @@ class Dispatch:
             if at_once:
                 close()
             else:
-                asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
+                self._draining = asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
 
         reply.on_leave = leave
         if reply.gone:

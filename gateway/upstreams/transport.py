@@ -185,11 +185,21 @@ async def read_body(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_BY
     except TimeoutError:
         response.close()
         raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-    except (aiohttp.ClientError, OSError):
+    except (aiohttp.ClientError, OSError) as error:
+        forget_frames(error)
         response.close()
         raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
     response.release()
     return b"".join(pieces)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of where ``error`` was raised.
+
+    aiohttp breaks off reads with one exception object for all of them; its traceback grows with each, and would keep
+    every answer that was ever closed early, with all it had read, in memory.
+    """
+    error.__traceback__ = None
 
 
 def _unreachable() -> GatewayError:

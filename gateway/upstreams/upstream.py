@@ -19,7 +19,7 @@ from gateway.openai_api.errors import (
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.stream_decoder import StreamDecoder
-from gateway.upstreams.transport import MAX_ANSWER_BYTES, Transport, read_body
+from gateway.upstreams.transport import MAX_ANSWER_BYTES, Transport, forget_frames, read_body
 
 _FAREWELL = 1.0
 
@@ -157,7 +157,8 @@ class Answering:
             chunk = await self._response.content.readany()
         except TimeoutError:
             raise upstream_timeout() from None
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError) as error:
+            forget_frames(error)
             if self._fell_silent:
                 raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
             self._broke_off = True
