@@ -12,7 +12,10 @@ from aiohttp import web
 
 from gateway import patience
 from gateway.billing.payment import Order
+from gateway.dispatch import Dispatch
+from gateway.exchange import Exchange
 from gateway.services import Services
+from gateway.upstreams.upstream import Answering
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -191,3 +194,23 @@ async def test_leaving_as_the_vendors_error_is_read(start_gateway: StartGateway)
             assert transport.open_connections == 0
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "gemini-2.5-flash"])
+async def test_nothing_is_remembered_of_streams_that_were_left(
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Whatever holds on to an ended answer, be it a timer or a traceback, holds all that it had read."""
+    for simulator in (fleet.openai, fleet.google):
+        simulator.default = Scenario(text="word " * 20, event_delay=0.02)
+    for _ in range(5):
+        async with RawClient(gateway.url) as client:
+            await client.send(chat_request({**CHAT, "model": model, "stream": True}))
+            await client.read()
+    async with asyncio.timeout(5):
+        while gateway.services.admission.active:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
+    gc.collect()
+    kept = [thing for thing in gc.get_objects() if isinstance(thing, Answering | Dispatch | Exchange)]
+    assert kept == []

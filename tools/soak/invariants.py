@@ -3,15 +3,23 @@
 import asyncio
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from gateway.admission import Place
+from gateway.dispatch import Dispatch
+from gateway.exchange import Exchange
+from gateway.reply import StreamReply
+from gateway.telemetry import RequestRecord
+from gateway.upstreams.upstream import Answering
 from tools.soak.clients import Findings
 from tools.soak.recorder import Recorder
 from tools.soak.stage import Stage
 
 REST_SECONDS = 15.0
+_OF_ONE_REQUEST = (Exchange, Dispatch, Answering, StreamReply, Place, RequestRecord)
 RSS_SLOPE_BYTES = 64 * 2**20
 """How much larger the last quarter of a run may be than its second quarter."""
 
@@ -20,9 +28,16 @@ async def at_rest(stage: Stage, body_budget: int) -> list[str]:
     """What has not come back to nothing although all clients have gone; given some time for it."""
     loop = asyncio.get_running_loop()
     until = loop.time() + REST_SECONDS
-    while (left := _left(stage, body_budget)) and loop.time() < until:  # noqa: ASYNC110 - nothing tells
+    while (left := _left(stage, body_budget) or _remembered()) and loop.time() < until:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.1)
     return left
+
+
+def _remembered() -> list[str]:
+    """Objects of requests that ended long ago."""
+    gc.collect()
+    counts = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, _OF_ONE_REQUEST))
+    return [f"{count} {name} objects still in memory" for name, count in counts.items()]
 
 
 def _left(stage: Stage, body_budget: int) -> list[str]:
@@ -54,10 +69,11 @@ def after_shutdown(sockets_before: int) -> list[str]:
 def accounts(stage: Stage, recorder: Recorder, findings: Findings) -> list[str]:
     """Requests, answers and money against one another."""
     found = [*recorder.problems, *findings.problems, *stage.till.problems()]
-    missing = [request for request in findings.finished if not recorder.has(request)]
-    found += [f"{request} was answered and never ended" for request in missing]
-    unpaid = findings.signatures - stage.till.settled
-    return [*found, *(f"an answer was delivered and not settled: {signature[:20]}" for signature in unpaid)]
+    if missing := recorder.missing(findings.finished):
+        found.append(f"{missing} requests were answered and never ended")
+    if unpaid := findings.signatures - stage.till.settled:
+        found.append(f"{len(unpaid)} answers were delivered and not settled")
+    return found
 
 
 def memory(samples: list[int]) -> list[str]:

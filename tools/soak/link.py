@@ -98,9 +98,9 @@ class _Answer:
         self._passed = start + len(data)
         if fault.kind == "length" and start == 0:
             data = spoil_length(data, fault.size)
-        if fault.kind == "trickle":
+        if fault.kind == "trickle" and start == 0:
             await self._trickle(data, fault.size)
-        elif fault.kind in ("none", "length") or not start <= fault.at < self._passed:
+        elif fault.kind in ("none", "length", "trickle") or not start <= fault.at < self._passed:
             await self._write(data)
         else:
             await self._strike(fault, data[: fault.at - start], data[fault.at - start :])
@@ -122,7 +122,7 @@ class _Answer:
         await self._write(after)
 
     async def _trickle(self, data: bytes, size: int) -> None:
-        """The first pieces one by one; whole answers would take for ever."""
+        """The first pieces of the answer one by one; all of it would take for ever."""
         for start in range(0, min(len(data), 40 * size), size):
             await self._write(data[start : start + size])
             await asyncio.sleep(0.002)

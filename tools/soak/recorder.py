@@ -17,7 +17,7 @@ class Recorder(logging.Handler):
         super().__init__()
         self._log = logging.getLogger("gateway.requests")
         self._level = self._log.level
-        self._ids: set[str] = set()
+        self._ids: set[int] = set()
         self.ends: Counter[str] = Counter()
         self.problems: list[str] = []
 
@@ -43,9 +43,9 @@ class Recorder(logging.Handler):
             self.problems.append(f"{record.name}: {record.getMessage()[:500]} ({raised})")
 
     def _end(self, request: RequestRecord) -> None:
-        if request.id in self._ids:
+        if hash(request.id) in self._ids:
             self.problems.append(f"{request.id} ended twice")
-        self._ids.add(request.id)
+        self._ids.add(hash(request.id))
         self.ends[_summary(request)] += 1
         if request.state is not None and request.state not in _TERMINAL:
             self.problems.append(f"{request.id} ended in state {request.state}")
@@ -56,9 +56,9 @@ class Recorder(logging.Handler):
         if request.status == 500:
             self.problems.append(f"{request.id} failed inside the gateway")
 
-    def has(self, request_id: str) -> bool:
-        """Whether the request with this id has ended."""
-        return request_id in self._ids
+    def missing(self, requests: set[int]) -> int:
+        """How many of these hashes of request ids have not ended."""
+        return len(requests - self._ids)
 
 
 def _summary(request: RequestRecord) -> str:

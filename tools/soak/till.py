@@ -33,7 +33,7 @@ class Claim:
             raise GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
         amount = min(CAP, int(bill.cost_usd * 10**6) + 1)
         self._end("settled", amount)
-        self.till.settled.add(bill.signature)
+        self.till.settled.add(hash(bill.signature))
         return Receipt({"status": "settled", "amount": str(amount)}, {})
 
     async def release(self, reason: str) -> None:
@@ -48,7 +48,8 @@ class Claim:
 
 
 class Till:
-    """Implements Payments. ``account`` is what payers have left, ``earned`` what answers cost."""
+    """Implements Payments. ``account`` is what payers have left, ``earned`` what answers cost, ``settled`` hashes of
+    the signatures that were paid."""
 
     def __init__(self, random: Random, account: int = 10**18) -> None:
         self._random = random
@@ -56,7 +57,7 @@ class Till:
         self.earned = 0
         self.claims = 0
         self.ends: Counter[str] = Counter()
-        self.settled: set[str] = set()
+        self.settled: set[int] = set()
 
     async def admit(self, order: Order) -> Claim:
         await self.facilitator()
