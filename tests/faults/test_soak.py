@@ -93,6 +93,14 @@ def test_ending_twice_and_errors_in_the_log_are_noticed() -> None:
     assert recorder.problems == ["req_1 ended twice", "gateway.server: unhandled (nothing raised)"]
 
 
+def test_requests_that_were_answered_and_never_ended_are_noticed() -> None:
+    recorder = Recorder()
+    record = RequestRecord("req_1", "POST", "/", status=200)
+    recorder.emit(logging.LogRecord("gateway.requests", logging.INFO, "", 0, record, None, None))
+    assert recorder.missing({hash("req_1")}) == 0
+    assert recorder.missing({hash("req_1"), hash("req_2")}) == 1
+
+
 async def test_lost_and_doubled_money_is_noticed() -> None:
     till = Till(Random(1))
     till.claims, till.account = 1, till.account - CAP
