@@ -18,7 +18,8 @@ class ClaimRefusedError(Exception):
 class AlreadyClaimedError(ClaimRefusedError):
     """The authorization was presented before; ``state`` is what became of it.
 
-    ``in_use`` while its request may still be going on: an upfront payment is settled before the work begins.
+    ``in_use`` while its request may still be going on: an upfront payment is settled before the work begins, and
+    served when that is over.
     """
 
     def __init__(self, state: State, *, upfront: bool) -> None:

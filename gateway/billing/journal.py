@@ -1,6 +1,6 @@
 """The life of one payment, as a table, and the record of it that outlives the process.
 
-    RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED
+    RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED ──► SERVED (upfront: its work is over)
        │  │          │           │            ├──────► PENDING ──► SETTLED | FAILED
        │  │          │           └► WAIVED    └──────► FAILED
        │  └──────────┴──► RELEASED ──► RESERVED
@@ -25,6 +25,7 @@ class State(StrEnum):
     SERVING = "serving"
     SETTLING = "settling"
     SETTLED = "settled"
+    SERVED = "served"
     PENDING = "pending"
     FAILED = "failed"
     WAIVED = "waived"
@@ -37,7 +38,8 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.SERVING: frozenset({State.SETTLING, State.WAIVED}),
     State.SETTLING: frozenset({State.SETTLED, State.PENDING, State.FAILED}),
     State.PENDING: frozenset({State.SETTLED, State.FAILED}),
-    State.SETTLED: frozenset(),
+    State.SETTLED: frozenset({State.SERVED}),
+    State.SERVED: frozenset(),
     State.FAILED: frozenset(),
     State.WAIVED: frozenset(),
     State.RELEASED: frozenset({State.RESERVED}),
@@ -45,6 +47,8 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 UNFINISHED = frozenset({State.RESERVED, State.VERIFIED, State.SERVING, State.SETTLING, State.PENDING})
 """Somebody still has to bring these to an end; their caps are what a payer has outstanding."""
+
+PAID = frozenset({State.SETTLED, State.SERVED})
 
 
 class IllegalMoveError(Exception):

@@ -72,6 +72,7 @@ class X402Payment:
         """Charges the metered amount (upto) or the agreed one (exact); an answer without cost is free."""
         self._hand_on_data(bill)
         if self._entry.state is State.SETTLED:
+            await self._note_served(cost_usd=bill.cost_usd)
             return receipt(self._entry, bill.cost_usd)
         try:
             if self._credit or bill.cost_usd == 0:
@@ -99,8 +100,17 @@ class X402Payment:
         if self._credit or self._entry.state is State.SETTLED:
             await self._desk.store.add_credit(self._entry.payer, self._entry.asset, self._entry.cap)
             log.info("credited", extra={"payment": self._entry.id, "reason": reason})
-        if self._entry.state is not State.SETTLED:
+        if self._entry.state is State.SETTLED:
+            await self._note_served(note=f"credited: {reason}")
+        else:
             await self._desk.store.move(self._entry.key, State.WAIVED, note=reason)
+
+    async def _note_served(self, **changes: Any) -> None:
+        """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
+        try:
+            await self._desk.store.move(self._entry.key, State.SERVED, **changes)
+        except StoreUnavailableError as error:
+            log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
 
     def _due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import Entry, State, decode_entry, encode_entry
+from gateway.billing.journal import PAID, Entry, State, decode_entry, encode_entry
 from gateway.billing.sink import Seal, Sink, SinkUnavailableError
 from gateway.billing.store import Store
 
 log = logging.getLogger(__name__)
 
-_KEPT = frozenset({State.SERVING, State.SETTLING, State.PENDING, State.SETTLED, State.FAILED, State.WAIVED})
+_KEPT = PAID | {State.SERVING, State.SETTLING, State.PENDING, State.FAILED, State.WAIVED}
 
 
 class SealedStore:

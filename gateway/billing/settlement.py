@@ -147,6 +147,7 @@ class Settlements:
         self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
         if entry.upfront and run.late and entry.state is State.SETTLED:
             await self._store.add_credit(entry.payer, entry.asset, entry.cap)
+            entry = await self._write(entry, State.SERVED, note="credited: it was paid too late")
         run.tell(entry)
 
     async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:

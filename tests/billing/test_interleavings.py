@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
+from gateway.billing.journal import PAID, UNFINISHED, Entry, State, decode_entry
 from gateway.billing.paid import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, quick, till
@@ -110,14 +110,14 @@ async def play(chain: LocalChain, journal: Path, seed: int, requests: int) -> No
             await asyncio.sleep(0.5)
         transfers = await chain.transfers(USDC, payee=payee)
     journalled = await asyncio.to_thread(entries, journal)
-    settled = {entry.transaction: entry.settled_amount for entry in journalled if entry.state is State.SETTLED}
+    settled = {entry.transaction: entry.settled_amount for entry in journalled if entry.state in PAID}
     on_chain = {transfer.transaction: transfer.amount for transfer in transfers}
-    assert len(on_chain) == len(transfers) == sum(entry.state is State.SETTLED for entry in journalled)
+    assert len(on_chain) == len(transfers) == sum(entry.state in PAID for entry in journalled)
     assert settled == on_chain
     assert told.items() <= on_chain.items()
     assert sum(on_chain.values()) > 0
     assert not [entry for entry in journalled if entry.state in UNFINISHED - {State.SERVING}]
-    unexplained = [entry for entry in journalled if entry.state is not State.SETTLED and not entry.note]
+    unexplained = [entry for entry in journalled if entry.state not in PAID and not entry.note]
     assert not unexplained
     assert set(refused) <= {402, 409, 429, 503}
 

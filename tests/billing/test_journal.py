@@ -32,8 +32,8 @@ def test_moves_follow_the_table(origin: State, to: State) -> None:
 
 def test_every_state_ends_and_nothing_leaves_an_end_but_a_released_one() -> None:
     assert set(MOVES) == set(State)
-    assert {state for state in State if not MOVES[state]} == {State.SETTLED, State.FAILED, State.WAIVED}
-    assert {state for state in State if MOVES[state]} - {State.RELEASED} == UNFINISHED
+    assert {state for state in State if not MOVES[state]} == {State.SERVED, State.FAILED, State.WAIVED}
+    assert {state for state in State if MOVES[state]} - {State.RELEASED, State.SETTLED} == UNFINISHED
     reached, frontier = set(), {State.RESERVED}
     while frontier:
         reached |= frontier
@@ -43,7 +43,7 @@ def test_every_state_ends_and_nothing_leaves_an_end_but_a_released_one() -> None
 
 def test_no_work_is_done_before_verification_and_nothing_settles_twice() -> None:
     assert [state for state in State if State.SERVING in MOVES[state]] == [State.VERIFIED]
-    assert State.SETTLING not in MOVES[State.SETTLING] | MOVES[State.PENDING] | MOVES[State.SETTLED]
+    assert State.SETTLING not in MOVES[State.SETTLING] | MOVES[State.PENDING] | MOVES[State.SETTLED] | MOVES[State.SERVED]
 
 
 def test_entries_survive_writing_with_amounts_beyond_64_bits() -> None:

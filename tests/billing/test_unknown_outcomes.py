@@ -242,12 +242,21 @@ async def test_an_upfront_payment_that_is_refused_is_not_served(shop: Till) -> N
     assert response(error)["success"] is False
 
 
-async def test_an_upfront_payment_is_in_use_while_it_is_served(shop: Till) -> None:
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_upfront_payment_is_in_use_while_it_is_served_and_used_afterwards(shop: Till, answered: bool) -> None:
     _, paid = await upfront(shop)
-    await shop.payments.admit(paid)
+    payment = await shop.payments.admit(paid)
     error = await refusal(shop.payments, paid)
     assert error.status == 409
     assert "PAYMENT-REQUIRED" not in error.headers
+    if answered:
+        await payment.settle(bill())
+    else:
+        await payment.release("upstream_failed")
+        await shop.payments.settlements.drain(5)
+    error = await refusal(shop.payments, paid)
+    assert (error.status, error.code) == (402, "payment_already_used")
+    assert required(error)["accepts"]
 
 
 async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(

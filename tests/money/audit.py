@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from gateway.billing.definitions import Token, bundled
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import PAID, Entry, State
 from gateway.billing.pricing import atomic
 from tests.money.market import Outcome
 from tools.chain.local_chain import Transfer
@@ -34,7 +34,7 @@ def audit(
         assert nonce in clients, f"nobody signed {entry}"
         charged_rightly(entry)
         explained(clients[nonce], entry)
-    settled = [nonce for nonce, entry in journal.items() if entry.state is State.SETTLED]
+    settled = [nonce for nonce, entry in journal.items() if entry.state in PAID]
     payments = {nonce: outcome.payment for nonce, outcome in clients.items() if outcome.payment is not None}
     told = sum(int(payments[nonce]["amount"]) for nonce in settled if nonce in payments)
     untold = sum(journal[nonce].settled_amount or 0 for nonce in settled if nonce not in payments)
@@ -43,8 +43,8 @@ def audit(
 
 def chain_equals_journal(transfers: list[Transfer], entries: list[Entry]) -> None:
     """Every settlement moved its amount once, and nothing else moved."""
-    settled = {entry.transaction: entry for entry in entries if entry.state is State.SETTLED}
-    assert len(settled) == sum(entry.state is State.SETTLED for entry in entries), "one transaction for two payments"
+    settled = {entry.transaction: entry for entry in entries if entry.state in PAID}
+    assert len(settled) == sum(entry.state in PAID for entry in entries), "one transaction for two payments"
     assert sorted(transfer.transaction for transfer in transfers) == sorted(settled)
     for transfer in transfers:
         entry = settled[transfer.transaction]
@@ -67,10 +67,10 @@ def as_told(outcome: Outcome, entry: Entry) -> None:
     assert payment is not None
     match payment["status"]:
         case "settled":
-            assert entry.state is State.SETTLED, (outcome, entry)
+            assert entry.state in PAID, (outcome, entry)
             assert (payment["transaction"], payment["amount"]) == (entry.transaction, str(entry.settled_amount))
         case "pending":
-            assert entry.state is State.SETTLED or outcome.step.client == "burns", (outcome, entry)
+            assert entry.state in PAID or outcome.step.client == "burns", (outcome, entry)
             assert payment["amount"] == str(entry.amount)
         case "waived":
             assert (entry.state, payment["amount"]) == (State.WAIVED, "0"), (outcome, entry)
@@ -94,7 +94,7 @@ def explained(outcome: Outcome, entry: Entry) -> None:
     step = outcome.step
     interrupted = outcome.killed or step.client == "leaves"
     match entry.state:
-        case State.SETTLED:
+        case State.SETTLED | State.SERVED:
             broken = step.upstream == "is cut off" or (step.upfront and step.upstream == "breaks")
             unknown = step.upfront and "settlement_pending" in outcome.refusals
             assert outcome.payment is not None or interrupted or broken or unknown, (outcome, entry)
