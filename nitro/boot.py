@@ -11,9 +11,11 @@ from nitro.errors import BuildError
 from nitro.inputs import BUILD, ROOT, Inputs
 from nitro.kernel.build import CACHE, HERE, key
 from nitro.ramdisks import bootstrap
+from nitro.tree import File, Tree
 from tools.eif.cpio import write_cpio
 
 OWN, NITRO_CLI = "own-kernel", "nitro-cli-blobs"
+_INIT = ROOT / "nitro" / "init"
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,34 @@ class Boot:
 
 def own_inputs() -> dict[str, str]:
     """What decides the kernel's and init's bytes, known without compiling either."""
-    return {"boot": OWN, "kernel recipe": key(Lock.load()), "go": golang.TOOLCHAIN, "cmdline": _cmdline().decode()}
+    return {
+        "boot": OWN,
+        "kernel recipe": key(Lock.load()),
+        "cmdline": cmdline().decode(),
+        "init source": _init_source().digest(),
+    }
 
 
 def own(inputs: Inputs) -> Boot:
     """Our kernel, which has to be compiled already, and our init: the recipe whose PCRs anybody can reproduce."""
+    kernel, (ramdisk, init) = own_kernel(), own_ramdisk(inputs)
+    origin = {**own_inputs(), "kernel": _sha256(kernel.read_bytes()), **init}
+    return Boot(OWN, kernel, cmdline(), ramdisk, origin)
+
+
+def own_kernel() -> Path:
+    """The compiled kernel. Raises :class:`BuildError` where it is not."""
     kernel = CACHE / key(Lock.load()) / "bzImage"
     if not kernel.exists():
         raise BuildError("the kernel of this lock and configuration is not compiled yet: make kernel")
+    return kernel
+
+
+def own_ramdisk(inputs: Inputs) -> tuple[Path, dict[str, str]]:
+    """The first ramdisk with our init, and the digests of both."""
     init = build_init(inputs)
-    origin = {**own_inputs(), "kernel": _sha256(kernel.read_bytes()), "init": _sha256(init)}
-    return Boot(OWN, kernel, _cmdline(), _ramdisk(OWN, init, {}), origin)
+    ramdisk = _ramdisk(OWN, init, {})
+    return ramdisk, {"init": _sha256(init), "first ramdisk": _sha256(ramdisk.read_bytes())}
 
 
 def nitro_cli(blobs: Path) -> Boot:
@@ -48,19 +67,28 @@ def nitro_cli(blobs: Path) -> Boot:
         files = {name: (blobs / name).read_bytes() for name in ("bzImage", "cmdline", "init", "nsm.ko")}
     except OSError as error:
         raise BuildError(f"{blobs} has no nitro-cli blobs: {error}") from error
-    cmdline = files["cmdline"].rstrip(b"\n")
+    words = files["cmdline"].rstrip(b"\n")
     origin = {"boot": NITRO_CLI, **{name: _sha256(content) for name, content in files.items()}}
     ramdisk = _ramdisk(NITRO_CLI, files["init"], {"nsm.ko": files["nsm.ko"]})
-    return Boot(NITRO_CLI, blobs / "bzImage", cmdline, ramdisk, origin)
+    return Boot(NITRO_CLI, blobs / "bzImage", words, ramdisk, origin)
 
 
 def build_init(inputs: Inputs) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
-        return golang.build(ROOT / "nitro" / "init", Path(scratch) / "init", inputs).read_bytes()
+        return golang.build(_INIT, Path(scratch) / "init", inputs).read_bytes()
 
 
-def _cmdline() -> bytes:
+def cmdline() -> bytes:
+    """The command line of our kernel."""
     return (HERE / "cmdline").read_bytes().rstrip(b"\n")
+
+
+def _init_source() -> Tree:
+    source = Tree()
+    for file in sorted(_INIT.iterdir()):
+        if file.suffix in (".go", ".mod", ".sum") and not file.name.endswith("_test.go"):
+            source.add(file.name, File(file.read_bytes()))
+    return source
 
 
 def _ramdisk(recipe: str, init: bytes, modules: dict[str, bytes]) -> Path:

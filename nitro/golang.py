@@ -9,6 +9,12 @@ from nitro.inputs import Inputs
 # Go fetches exactly this toolchain through its module proxy where the installed one is another.
 TOOLCHAIN = "go1.26.8"
 _FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=")
+_TARGET = {"GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1", "GOEXPERIMENT": "", "CGO_ENABLED": "0"}
+
+
+def recipe() -> str:
+    """What decides a program's bytes beside its source: toolchain, flags, target."""
+    return " ".join((TOOLCHAIN, *_FLAGS, *(f"{name}={value}" for name, value in _TARGET.items())))
 
 
 def install(module: str, version: str, folder: Path, inputs: Inputs) -> Path:
@@ -44,11 +50,7 @@ def _go(arguments: Sequence[str], inputs: Inputs, folder: Path | None = None) ->
         "GOFLAGS": "",
         "GOWORK": "off",
         "GOTOOLCHAIN": TOOLCHAIN,
-        "GOOS": "linux",
-        "GOARCH": "amd64",
-        "GOAMD64": "v1",
-        "GOEXPERIMENT": "",
-        "CGO_ENABLED": "0",
+        **_TARGET,
         "GOMODCACHE": str(inputs.go.resolve()),
         **({"GOPROXY": "off"} if inputs.offline else {}),
     }

@@ -1,21 +1,26 @@
 """Build what can be built here and measure it: every input's digest, the image's, and the three PCRs."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from nitro import boot
+from nitro import boot, golang, ramdisks
 from nitro.debs.lock import Lock
 from nitro.eif import application_ramdisk
 from nitro.errors import BuildError
 from nitro.image import daemon, oci, rootfs, wheels
 from nitro.image.__main__ import NAME
 from nitro.inputs import ROOT, Inputs
+from nitro.tree import Tree
 from tools.eif.layout import SectionType
 from tools.eif.pcrs import Measurement
 
 ALGORITHM = "SHA384"
+PCRS = ("PCR0", "PCR1", "PCR2")
 _PIECE_BYTES = 1 << 20
+T = TypeVar("T")
 
 
 @dataclass
@@ -25,63 +30,98 @@ class Measured:
     values: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
 
-    def document(self) -> dict[str, dict[str, str]]:
-        """The shape of measurements.txt."""
-        pcrs = {name: value for name, value in self.values.items() if name.startswith("PCR")}
-        recipe = {name: value for name, value in self.values.items() if name not in pcrs}
-        return {"Measurements": {"HashAlgorithm": ALGORITHM, **dict(sorted(pcrs.items()))}, "recipe": recipe}
-
-    def lacks(self, names: tuple[str, ...], reason: BuildError) -> None:
+    def lacks(self, names: Iterable[str], reason: object) -> None:
         self.unavailable.update(dict.fromkeys(names, str(reason)))
+
+    def attempt(self, build: Callable[[], T], *names: str) -> T | None:
+        """What ``build`` gives, or None where it cannot be built here, and then nor can ``names``."""
+        try:
+            return build()
+        except BuildError as error:
+            self.lacks(names, error)
+            return None
+
+
+def declared(gateway: Tree | None = None) -> dict[str, str]:
+    """The inputs that this repository alone decides, read without building or fetching anything.
+
+    ``gateway`` is the gateway's folder where it was read already.
+    """
+    return {
+        **boot.own_inputs(),
+        "go": golang.recipe(),
+        "ramdisk layout": ramdisks.layout(),
+        "debian packages": Lock.load().digest("rootfs"),
+        "gateway": (gateway or rootfs.gateway()).digest(),
+        "start.sh": hashlib.sha256((ROOT / "nitro" / "start.sh").read_bytes()).hexdigest(),
+        "nitriding commit": daemon.COMMIT,
+    }
 
 
 def measure(inputs: Inputs, program: bytes | None = None, blobs: Path | None = None) -> Measured:
     """Build everything that can be built. ``program`` stands in for nitriding, ``blobs`` for our kernel and init."""
-    measured = Measured()
-    start = _boot(measured, inputs, blobs)
-    ramdisk = _image(measured, inputs, program)
-    if start:
-        measured.values["PCR1"] = _pcrs(start.kernel, start.cmdline, start.ramdisk)["PCR1"]
-    if ramdisk:
-        measured.values["PCR2"] = _pcrs(None, b"", None, ramdisk)["PCR2"]
-    if start and ramdisk:
-        measured.values["PCR0"] = _pcrs(start.kernel, start.cmdline, start.ramdisk, ramdisk)["PCR0"]
+    gateway = rootfs.gateway()
+    measured = Measured(declared(gateway))
+    kernel, first = _nitro_cli(measured, blobs) if blobs else _own(measured, inputs)
+    second = _image(measured, inputs, gateway, program)
+    words = measured.values["cmdline"].encode()
+    if kernel and first:
+        measured.values["PCR1"] = _pcrs(kernel, words, first)["PCR1"]
+    if second:
+        measured.values["PCR2"] = _pcrs(None, b"", None, second)["PCR2"]
+    if kernel and first and second:
+        measured.values["PCR0"] = _pcrs(kernel, words, first, second)["PCR0"]
     return measured
 
 
-def _boot(measured: Measured, inputs: Inputs, blobs: Path | None) -> boot.Boot | None:
-    if not blobs:
-        measured.values.update(boot.own_inputs())
-    try:
-        start = boot.nitro_cli(blobs) if blobs else boot.own(inputs)
-    except BuildError as error:
-        measured.lacks(("kernel", "init", "PCR1", "PCR0"), error)
-        return None
-    measured.values.update(start.origin)
-    return start
+def _own(measured: Measured, inputs: Inputs) -> tuple[Path | None, Path | None]:
+    """Our kernel and the first ramdisk with our init."""
+    if kernel := measured.attempt(boot.own_kernel, "kernel", "PCR1", "PCR0"):
+        measured.values["kernel"] = _sha256(kernel)
+    if built := measured.attempt(lambda: boot.own_ramdisk(inputs), "init", "first ramdisk", "PCR1", "PCR0"):
+        measured.values.update(built[1])
+    return kernel, built and built[0]
 
 
-def _image(measured: Measured, inputs: Inputs, program: bytes | None) -> Path | None:
-    measured.values.update(
-        {
-            "debian packages": Lock.load().digest("rootfs"),
-            "wheels": wheels.tree(inputs).digest(),
-            "gateway": rootfs.gateway(ROOT / "gateway").digest(),
-            "start.sh": hashlib.sha256((ROOT / "nitro" / "start.sh").read_bytes()).hexdigest(),
-            "nitriding commit": daemon.COMMIT,
-        }
-    )
-    try:
-        program = program or daemon.build(inputs)
-        tree = rootfs.build(inputs, program)
-    except BuildError as error:
-        measured.lacks(("nitriding", "files", "image", "PCR2", "PCR0"), error)
+def _nitro_cli(measured: Measured, blobs: Path) -> tuple[Path | None, Path | None]:
+    """The kernel of nitro-cli and the first ramdisk with its init; its inputs in place of ours."""
+    for name in boot.own_inputs():
+        del measured.values[name]
+    start = boot.nitro_cli(blobs)
+    measured.values.update({**start.origin, "cmdline": start.cmdline.decode()})
+    return start.kernel, start.ramdisk
+
+
+def _image(measured: Measured, inputs: Inputs, gateway: Tree, program: bytes | None) -> Path | None:
+    """The second ramdisk. All that can be known without nitriding is measured without it as well."""
+    whole = ("files", "image", "PCR2", "PCR0")
+    parts = tuple(f"{part} without nitriding" for part in ("files", "image", "ramdisk"))
+    packages = measured.attempt(lambda: wheels.tree(inputs), "wheels", *parts, *whole)
+    program = program or measured.attempt(lambda: daemon.build(inputs), "nitriding", *whole)
+    if program:
+        measured.values["nitriding"] = hashlib.sha256(program).hexdigest()
+    if packages is None:
         return None
-    image = oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
-    measured.values.update(
-        {"nitriding": hashlib.sha256(program).hexdigest(), "files": tree.digest(), "image": image.digest}
-    )
+    measured.values["wheels"] = packages.digest()
+    tree = measured.attempt(lambda: rootfs.without_daemon(inputs, packages, gateway), *parts, *whole)
+    if tree is None:
+        return None
+    without = (tree.digest(), _packed(tree), _sha256(application_ramdisk(tree)))
+    measured.values.update(zip(parts, without, strict=True))
+    if program is None:
+        return None
+    rootfs.add_daemon(tree, program)
+    measured.values.update({"files": tree.digest(), "image": _packed(tree)})
     return application_ramdisk(tree)
+
+
+def _packed(tree: Tree) -> str:
+    return oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT).digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pcrs(kernel: Path | None, cmdline: bytes, *ramdisks: Path | None) -> dict[str, str]:

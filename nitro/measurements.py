@@ -1,67 +1,112 @@
 """``python -m nitro.measurements``: does the source still build to measurements.txt, and if not, which input moved?
 
 The file is ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, "recipe": {NAME: VALUE}}``. The recipe has
-the digest of every input and of the image. What this machine cannot build is reported as such and not compared;
-``--write`` leaves it out, and a file without all three PCRs is one that no verifier accepts.
+the digest of every input and of the image. What this machine cannot build is reported as such and not compared.
+``--write`` renews the file; what it cannot build it keeps where nothing that decides it has moved, and otherwise leaves
+out and lists as ``"not built"``. A file without all three PCRs is one that no verifier accepts.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nitro.arguments import add_inputs, inputs_of
+from nitro.causes import kept, rank
 from nitro.errors import BuildError
 from nitro.inputs import ROOT
-from nitro.measure import Measured, measure
+from nitro.measure import ALGORITHM, PCRS, Measured, measure
 
 FILE = ROOT / "measurements.txt"
+RENEW = "python -m nitro.measurements --write"
 
 
-def load(file: Path) -> dict[str, str]:
-    """Registers and recipe in one. Raises :class:`BuildError` when the file is not of this shape."""
+@dataclass(frozen=True)
+class Committed:
+    """Registers and recipe in one, and the names that the file itself says are not in it."""
+
+    values: Mapping[str, str]
+    not_built: frozenset[str] = frozenset()
+
+
+def load(file: Path) -> Committed:
+    """Raises :class:`BuildError` when the file is not of this shape."""
     try:
         content = json.loads(file.read_text())
         pcrs = {name: value for name, value in content["Measurements"].items() if name != "HashAlgorithm"}
-        return {**content["recipe"], **pcrs}
+        return Committed({**content["recipe"], **pcrs}, frozenset(content.get("not built", ())))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(f"{file.name} is not measurements with a recipe: {error}") from error
 
 
-def compare(committed: Mapping[str, str], measured: Measured) -> Iterator[tuple[str, str]]:
-    """``same``, ``moved``, ``new``, ``gone`` or ``unknown`` for every name, inputs before what they decide."""
-    for name in sorted({*committed, *measured.values, *measured.unavailable}, key=lambda name: (_rank(name), name)):
+def document(measured: Measured, before: Mapping[str, str]) -> dict[str, object]:
+    """What the file is to say: everything built here, and what of ``before`` still holds."""
+    values = {**measured.values, **kept(before, measured.values, measured.unavailable)}
+    pcrs = {name: values.pop(name) for name in PCRS if name in values}
+    recipe = {name: values[name] for name in sorted(values, key=_order)}
+    content: dict[str, object] = {"Measurements": {"HashAlgorithm": ALGORITHM, **pcrs}, "recipe": recipe}
+    absent = sorted(measured.unavailable.keys() - values.keys() - pcrs.keys(), key=_order)
+    return {**content, "not built": absent} if absent else content
+
+
+def compare(committed: Committed, measured: Measured) -> Iterator[tuple[str, str]]:
+    """A state for every name, causes before their effects.
+
+    ``same``, ``moved``, ``new``, ``gone``; ``unknown`` for what is not built here, ``unwritten`` for what the file says
+    is not in it although this machine builds it.
+    """
+    before = committed.values
+    for name in sorted({*before, *committed.not_built, *measured.values, *measured.unavailable}, key=_order):
         if name in measured.unavailable:
             yield name, "unknown"
-        elif name not in committed:
-            yield name, "new"
+        elif name not in before:
+            yield name, "unwritten" if name in committed.not_built else "new"
         elif name not in measured.values:
             yield name, "gone"
         else:
-            yield name, "same" if committed[name] == measured.values[name] else "moved"
+            yield name, "same" if before[name] == measured.values[name] else "moved"
 
 
-def _rank(name: str) -> int:
-    return 2 if name.startswith("PCR") else 1 if name in ("files", "image") else 0
+def _order(name: str) -> tuple[bool, int, str]:
+    return name in PCRS, name not in PCRS and rank(name), name
 
 
 def verdict(states: Mapping[str, str]) -> tuple[int, str]:
     """Exit status and last line."""
-    moved = [name for name, state in states.items() if state not in ("same", "unknown")]
-    if moved:
-        return 1, f"measurements moved: {', '.join(moved)}"
-    unknown = [name for name, state in states.items() if state == "unknown"]
-    if unknown:
-        return 0, f"measurements hold as far as built here; not built: {', '.join(unknown)}"
-    return 0, "measurements hold: PCR0, PCR1, PCR2"
+
+    def named(*wanted: str) -> str:
+        return ", ".join(name for name, state in states.items() if state in wanted)
+
+    if moved := named("moved", "new", "gone"):
+        return 1, f"measurements moved: {moved}"
+    unwritten = f"; not in the file: {absent}" if (absent := named("unwritten")) else ""
+    if unknown := named("unknown"):
+        return 0, f"measurements hold as far as built here; not built: {unknown}{unwritten}"
+    return 0, f"measurements hold: {', '.join(name for name in PCRS if states.get(name) == 'same')}{unwritten}"
+
+
+def write(measured: Measured, file: Path) -> str:
+    """Renew the file; what came of it, in a line."""
+    before = load(file) if file.exists() else Committed({})
+    content = document(measured, before.values)
+    file.write_text(json.dumps(content, indent=2) + "\n")
+    after = load(file)
+    held = sorted(measured.unavailable.keys() & after.values.keys(), key=_order)
+    parts = ["measurements written"]
+    if held:
+        parts.append(f"kept, since nothing that decides them moved: {', '.join(held)}")
+    if after.not_built:
+        parts.append(f"incomplete, not built: {', '.join(sorted(after.not_built, key=_order))}")
+    return "; ".join(parts)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=__doc__.splitlines()[0])
     add_inputs(parser)
     parser.add_argument("--file", type=Path, default=FILE)
-    parser.add_argument("--write", action="store_true", help="write what is built here instead of comparing")
+    parser.add_argument("--write", action="store_true", help="renew the file instead of comparing")
     parser.add_argument("--blobs", type=Path, metavar="DIR", help="measure the boot by nitro-cli's blobs; needs --file")
     parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding; needs --file")
     arguments = parser.parse_args()
@@ -74,16 +119,15 @@ def main() -> int:
             names = [name for name, why in measured.unavailable.items() if why == reason]
             print(f"not built here: {', '.join(names)}: {reason}", file=sys.stderr)
         if arguments.write:
-            arguments.file.write_text(json.dumps(measured.document(), indent=2) + "\n")
-            print(f"measurements written, {len(measured.unavailable)} values missing")
-            return 1 if measured.unavailable else 0
+            print(write(measured, arguments.file))
+            return 0
         states = dict(compare(load(arguments.file), measured))
     except (BuildError, OSError) as error:
         print(f"measurements: {error}", file=sys.stderr)
         return 1
-    print("".join(f"{state:8}{name}\n" for name, state in states.items()), end="")
+    print("".join(f"{state:10}{name}\n" for name, state in states.items()), end="")
     status, line = verdict(states)
-    print(line)
+    print(line if status == 0 else f"a wanted change? {RENEW}\n{line}")
     return status
 
 

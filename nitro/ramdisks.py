@@ -4,10 +4,12 @@ The first boots: init, and whatever modules it loads. The second is the image: i
 its command in ``cmd``, its environment in ``env``.
 """
 
+import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 
 from nitro.tree import Directory, File, Symlink, Tree
-from tools.eif.cpio import Entry, directory, regular, symlink
+from tools.eif.cpio import Entry, directory, regular, symlink, write_cpio
 
 
 def bootstrap(init: bytes, modules: Mapping[str, bytes] | None = None) -> Iterator[Entry]:
@@ -32,6 +34,18 @@ def application(tree: Tree, command: Sequence[str], environment: Mapping[str, st
                 yield regular(place, entry.data, entry.mode)
             case Symlink():
                 yield symlink(place, entry.target)
+
+
+def layout() -> str:
+    """SHA-256 of two small ramdisks: moves when the way of laying them out does."""
+    sample = Tree()
+    sample.add("bin/program", File(b"\x7fELF", 0o755))
+    sample.add("bin/link", Symlink("program"))
+    sample.add("tmp", Directory(0o1777))
+    archives = io.BytesIO()
+    write_cpio(bootstrap(b"\x7fELF", {"module.ko": b"\x7fELF"}), archives)
+    write_cpio(application(sample, ["/bin/program", "-x"], {"PATH": "/bin", "LANG": "C"}), archives)
+    return hashlib.sha256(archives.getvalue()).hexdigest()
 
 
 def _lines(words: Sequence[str] | Iterator[str]) -> bytes:

@@ -87,6 +87,14 @@ check_env_file() {
     grep -qE '^(export +)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
 }
 
+# All three registers or none: what cannot be verified is not launched.
+check_measurements() {
+    local problem
+    [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing: there is nothing to verify against"
+    problem=$(PYTHONPATH=$root python3 -m tools.verify measurements "$measurements" 2>&1 >/dev/null) ||
+        fail "$ATTESTATION" "nothing was launched: ${problem#python -m tools.verify measurements: }"
+}
+
 expose() { # address on this host, port in the enclave
     curl --silent --show-error --fail --retry 10 --retry-delay 1 --retry-all-errors \
         --unix-socket "$scratch/gvproxy.sock" http://gvproxy/services/forwarder/expose \
@@ -149,7 +157,7 @@ main() {
     check_tools
     check_ports
     check_env_file
-    [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing: there is nothing to verify against"
+    check_measurements
 
     trap clean_up EXIT
     trap 'exit 0' INT TERM

@@ -13,6 +13,7 @@ from nitro.tree import Directory, File, Symlink, Tree
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
 CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 START = "usr/local/bin/start.sh"
+DAEMON = "usr/local/bin/nitriding"
 
 COMMAND = ("/usr/local/bin/start.sh",)
 ENVIRONMENT = {
@@ -69,11 +70,21 @@ _PLACES = {"dev": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o177
 
 def build(inputs: Inputs, daemon: bytes) -> Tree:
     """The whole root file system; ``daemon`` is nitriding's program."""
+    root = without_daemon(inputs, wheels.tree(inputs), gateway())
+    add_daemon(root, daemon)
+    return root
+
+
+def add_daemon(root: Tree, daemon: bytes) -> None:
+    root.add(DAEMON, File(daemon, 0o755))
+
+
+def without_daemon(inputs: Inputs, packages: Tree, ours: Tree) -> Tree:
+    """Everything but nitriding; ``packages`` are other people's Python packages, ``ours`` is the gateway."""
     root = Tree()
     _add_debian(root, fetch(Lock.load(), "rootfs", inputs))
-    root.add_tree(PACKAGES, wheels.tree(inputs))
-    root.add_tree(f"{PACKAGES}/gateway", gateway(ROOT / "gateway"))
-    root.add("usr/local/bin/nitriding", File(daemon, 0o755))
+    root.add_tree(PACKAGES, packages)
+    root.add_tree(f"{PACKAGES}/gateway", ours)
     root.add(START, File((ROOT / "nitro" / "start.sh").read_bytes(), 0o755))
     for path, content in _CONFIGURATION.items():
         root.add(path, File(content))
@@ -84,7 +95,7 @@ def build(inputs: Inputs, daemon: bytes) -> Tree:
     return root
 
 
-def gateway(folder: Path) -> Tree:
+def gateway(folder: Path = ROOT / "gateway") -> Tree:
     """The gateway's own files with fixed modes; a file of an unexpected kind is refused, not packed."""
     package = Tree()
     for file in sorted(folder.rglob("*")):

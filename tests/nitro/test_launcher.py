@@ -3,11 +3,13 @@
 A stand-in notes its arguments and its environment, then does what ``behaviour`` says, a line or two of shell.
 """
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,6 +156,7 @@ def test_what_is_called_in_which_order(host: Host) -> None:
         "python3 -c",
         "ss -Hltn sport = :443",
         "ss -Hltn sport = :8000",
+        "python3 -m tools.verify measurements .*/measurements.txt",
         "curl .*forwarder/expose .*:443.*192.168.127.2:443",
         "curl .*forwarder/expose .*127.0.0.1:8000.*192.168.127.2:8000",
         "nitro-cli run-enclave --eif-path gateway.eif --enclave-cid 4 --cpu-count 2 --memory 8192",
@@ -263,12 +266,13 @@ def on(condition: str, does: str) -> str:
         ("python3", on("-c*", "exit 1"), 3, "python3 lacks cbor2 or cryptography"),
         ("ss", on("*:443", "echo LISTEN 0 128 0.0.0.0:443"), 4, "port 443 is taken"),
         ("ss", on("*:8000", "echo LISTEN 0 128 127.0.0.1:8000"), 4, "port 8000 is taken"),
+        ("python3", on("*tools.verify?measurements*", "echo no file >&2; exit 2"), 8, "nothing was launched: no file"),
         ("curl", on("*expose*:443*", "exit 7"), 6, "gvproxy does not forward :443 to port 443"),
         ("curl", on("*expose*8000*", "exit 22"), 6, "gvproxy does not forward 127.0.0.1:8000 to port 8000"),
         ("nitro-cli", "exit 1", 6, "nitro-cli could not launch gateway.eif"),
         ("nitro-cli", "echo {}", 6, "nitro-cli named no enclave"),
         ("curl", on("*/health*", "exit 28"), 7, "no health from https://127.0.0.1:443 after 180 s"),
-        ("python3", on("*tools.verify*", "exit 1"), 8, "no key was injected"),
+        ("python3", on("*tools.verify?attestation*", "exit 1"), 8, "no key was injected"),
         ("python3", on("*tools.inject*", "exit 1"), 9, "the keys were not injected"),
     ],
 )
@@ -282,7 +286,7 @@ def test_every_failure_has_its_line_and_its_status(
     assert reason in errors
     if code < 9:
         assert not host.called("python3 -m tools.inject")
-    launched = code > 6
+    launched = code > 6 and "nothing was launched" not in reason
     assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}") is launched
     assert host.nothing_is_left()
 
@@ -292,6 +296,22 @@ def test_no_measurements_no_launch(host: Host) -> None:
     code, _, errors = host.run("gateway.eif")
     assert code == 8
     assert "there is nothing to verify against" in errors
+    assert not host.called("nitro-cli")
+
+
+def test_incomplete_measurements_no_launch(host: Host) -> None:
+    """The tools themselves, not stand-ins for them, on a file that has no PCR0 and no PCR2."""
+    host.behaviour["python3"] = f'exec {sys.executable} "$@"'
+    content = {"Measurements": {"HashAlgorithm": "SHA384", "PCR1": "11" * 48}, "recipe": {}}
+    (host.folder / "measurements.txt").write_text(json.dumps(content))
+    code, output, errors = host.run("gateway.eif")
+    assert (code, output) == (8, "")
+    assert re.fullmatch(
+        r"run-enclave: nothing was launched: the measurements \S+ are incomplete, without PCR0, PCR2: "
+        r".* `make kernel` and `python -m nitro\.measurements --write` complete it\n",
+        errors,
+    )
+    assert not host.called("gvproxy")
     assert not host.called("nitro-cli")
 
 

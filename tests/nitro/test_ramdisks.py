@@ -1,11 +1,12 @@
 """The two ramdisks: nitro-cli's layout, and one second ramdisk for both ways to boot."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
 
-from nitro import boot
+from nitro import boot, ramdisks
 from nitro.errors import BuildError
 from nitro.inputs import Inputs
 from nitro.ramdisks import application, bootstrap
@@ -67,4 +68,24 @@ def test_our_own_recipe_wants_its_kernel_compiled(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(boot, "CACHE", tmp_path)
     with pytest.raises(BuildError, match="not compiled yet: make kernel"):
         boot.own(Inputs(tmp_path))
-    assert set(boot.own_inputs()) == {"boot", "kernel recipe", "go", "cmdline"}
+    assert set(boot.own_inputs()) == {"boot", "kernel recipe", "cmdline", "init source"}
+
+
+def test_the_source_of_init_is_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(boot._INIT, tmp_path / "init")
+    monkeypatch.setattr(boot, "_INIT", tmp_path / "init")
+    before = boot.own_inputs()["init source"]
+    (tmp_path / "init" / "more_test.go").write_text("package main\n")
+    assert boot.own_inputs()["init source"] == before
+    for name in ("main.go", "go.mod", "more.go"):
+        (tmp_path / "init" / name).write_text("// another\n")
+        after = boot.own_inputs()["init source"]
+        assert after != before
+        before = after
+
+
+def test_the_layout_moves_with_the_way_of_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ramdisks.layout()
+    assert ramdisks.layout() == before
+    monkeypatch.setattr(ramdisks, "_lines", lambda words: "\n".join(words).encode())
+    assert ramdisks.layout() != before

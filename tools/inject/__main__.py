@@ -14,10 +14,11 @@ from pathlib import Path
 from textwrap import fill
 
 from gateway.sealed import seal
-from tools.inject.attested import attest, read_measurements, read_root
+from tools.inject.attested import attest, read_root
 from tools.inject.env_file import FIELDS, injection, read_variables
 from tools.inject.host_link import fetch_sealing_key, post_bundle
 from tools.verify.errors import VerifyError
+from tools.verify.measurements_command import read_measurements
 
 EPILOG = f"""\
 The environment file has NAME=value lines. Injected are these names, others are left alone with a note:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from tools.verify.attestation.document import Document
-from tools.verify.attestation.measurements import Measurements, load_measurements
+from tools.verify.attestation.measurements import Measurements
 from tools.verify.attestation.policy import LIVE_MAX_AGE, Expectations, verify_attestation
 from tools.verify.attestation.root import aws_root, load_certificate
 from tools.verify.claims import Claim, Verdict
@@ -72,13 +72,6 @@ def attest(
     assert verification.document is not None  # noqa: S101 (the claim "format" passed)
     raw = base64.b64decode(fetched.body.strip())
     return Attested(raw, verification.document, fetched.certificate, key, verification.claims)
-
-
-def read_measurements(path: Path) -> Measurements:
-    try:
-        return load_measurements(read_file(path, what="measurements"))
-    except MalformedError as error:
-        raise UsageError(f"the measurements {path} are {error}") from None
 
 
 def read_root(path: Path | None) -> x509.Certificate | None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.keccak import keccak256
-from tools.inject.attested import attest, read_measurements, read_root
+from tools.inject.attested import attest, read_root
 from tools.verify.enclave import fetch_signing_key
 from tools.verify.errors import MalformedError, UsageError, VerifyError
 from tools.verify.fetch import origin
+from tools.verify.measurements_command import read_measurements
 from tools.verify.registry import DEFAULT_REGISTRY, DEFAULT_RPC, LLM_PROXY_TYPE
 from tools.verify.signing_key import load_signing_key
 

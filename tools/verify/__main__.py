@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tools.verify import answer_command, attestation_command, response_command
+from tools.verify import answer_command, attestation_command, measurements_command, response_command
 from tools.verify.claims import Report
 from tools.verify.errors import VerifyError
 
@@ -25,6 +25,11 @@ _COMMANDS: dict[str, Command] = {
         "did this answer come from this code? attestation, key and answer in one run",
         answer_command.add_arguments,
         answer_command.run,
+    ),
+    "measurements": (
+        "does this file name a whole image, fit to verify against?",
+        measurements_command.add_arguments,
+        measurements_command.run,
     ),
 }
 

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.verify import registry
 from tools.verify.attestation.document import MAX_BASE64_BYTES
-from tools.verify.attestation.measurements import Measurements, load_measurements
 from tools.verify.attestation.policy import LEAF_LIFE, LIVE_MAX_AGE, Expectations, Verification, verify_attestation
 from tools.verify.attestation.root import aws_root, fingerprint, load_certificate
 from tools.verify.claims import Report
 from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
-from tools.verify.errors import MalformedError, UnreachableError, UsageError
+from tools.verify.errors import MalformedError, UnreachableError
 from tools.verify.inputs import read_file
+from tools.verify.measurements_command import read_measurements
 from tools.verify.response_command import read_key
 from tools.verify.signing_key import SigningKey, load_signing_key
 
@@ -72,7 +72,7 @@ def inspect(arguments: argparse.Namespace) -> Inspection:
     """Gather what the options name, verify, and ask the chain if told to."""
     notes: list[str] = []
     root = _root(arguments.root, notes)
-    measurements = _measurements(arguments.measurements)
+    measurements = read_measurements(arguments.measurements) if arguments.measurements else None
     key = read_key(arguments.key) if arguments.key else None
     certificates = [_certificate(arguments.cert)] if arguments.cert else []
     nonce = arguments.nonce
@@ -107,15 +107,6 @@ def _root(path: Path | None, notes: list[str]) -> x509.Certificate:
     root = load_certificate(read_file(path, what="root certificate"))
     notes.append(f"TEST ROOT: trusting {fingerprint(root)} instead of the AWS root; this proves nothing about AWS")
     return root
-
-
-def _measurements(path: Path | None) -> Measurements | None:
-    if path is None:
-        return None
-    try:
-        return load_measurements(read_file(path, what="measurements"))
-    except MalformedError as error:
-        raise UsageError(f"the measurements {path} are {error}") from None
 
 
 def _certificate(path: Path) -> bytes:

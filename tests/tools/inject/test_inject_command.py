@@ -216,6 +216,11 @@ async def test_without_tls_there_is_nothing_to_attest(operator: Operator, capsys
         ("env-file", f"OPENAI_API_KEY='{SECRET}", "line 1 of the environment file has unbalanced quotes"),
         ("measurements", None, "cannot read the measurements"),
         ("measurements", "{}", "without a Measurements object"),
+        (
+            "measurements",
+            json.dumps({"Measurements": {"HashAlgorithm": "SHA384", "PCR1": "11" * 48}}),
+            "incomplete, without PCR0, PCR2: .*nitro.measurements --write",
+        ),
         ("root", "no certificate", "neither PEM nor DER"),
     ],
 )

@@ -85,6 +85,14 @@ async def register(administrator: Administrator, running: Enclave, *more: str) -
     )
 
 
+async def test_a_part_of_an_image_is_not_approved(
+    administrator: Administrator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = {"Measurements": {name: value for name, value in MEASUREMENTS["Measurements"].items() if name != "PCR0"}}
+    assert await administrator.approve(part) == 2
+    assert "incomplete, without PCR0: " in capsys.readouterr().err
+
+
 def facts(printed: str) -> dict[str, str]:
     return {line[:16].strip(): line[17:].strip() for line in printed.splitlines() if line[16:17] == " "}
 

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from eth_hash.auto import keccak
 
 from tools.verify.__main__ import main
 from tools.verify.attestation.policy import CLAIMS
@@ -257,23 +258,47 @@ def test_an_archived_answer(
     assert failing(report(capsys)) == {"attestation.time"}
 
 
+def measured(**changes: Any) -> Json:
+    """Measurements of a whole image; a register that is ``...`` is left out."""
+    pcrs = {"PCR0": "11" * 48, "PCR1": "22" * 48, "PCR2": "33" * 48} | changes
+    stated = {name: value for name, value in pcrs.items() if value is not ...}
+    return {"Measurements": {"HashAlgorithm": "SHA384", **stated}, "recipe": {}}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"{}", "without a Measurements object"),
         ({"Measurements": {"HashAlgorithm": "SHA256"}}, "other than SHA384"),
-        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "00" * 48}}, "all-zero PCR0"),
-        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "zz" * 48}}, "not hex"),
-        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "11" * 47}}, "without a PCR0 of 96 hex digits"),
-        ({"Measurements": {"HashAlgorithm": "SHA384", "PCR0": "11" * 48}}, "without a PCR1"),
+        (measured(PCR0="00" * 48), "all-zero PCR0"),
+        (measured(PCR1="zz" * 48), "not hex"),
+        (measured(PCR0="11" * 47), "without a PCR0 of 96 hex digits"),
+        (measured(PCR2=None), "without a PCR2 of 96 hex digits"),
+        (
+            measured(PCR1=...),
+            "incomplete, without PCR1: where nitriding and the kernel can be built, `make kernel` and",
+        ),
+        (measured(PCR0=..., PCR2=...), "incomplete, without PCR0, PCR2: "),
+        (measured(PCR0=..., PCR1=..., PCR2=...), "`python -m nitro.measurements --write` complete it"),
     ],
 )
 def test_unusable_measurements_exit_2(
     content: Any, message: str, options: list[str], write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write("measurements.txt", content)
-    assert main(["attestation", *options]) == 2
-    assert message in capsys.readouterr().err
+    path = write("measurements.txt", content)
+    for command in (["attestation", *options], ["measurements", path]):
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_measurements_of_a_whole_image(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measurements", write("measurements.txt", measured())]) == 0
+    digest = keccak(b"".join(bytes.fromhex(f"{index}{index}") * 48 for index in range(1, 4))).hex()
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"PASS PCR{index} {f'{index + 1}' * 96}" for index in range(3)),
+        "valid",
+        f"note: the registry's PCR hash is 0x{digest}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from tools.verify import strict_json
 from tools.verify.errors import MalformedError
 
 COMPARED_PCRS = (0, 1, 2)
+HOW_TO_COMPLETE = (
+    "where nitriding and the kernel can be built, `make kernel` and `python -m nitro.measurements --write` complete it"
+)
 _PCR_HEX_DIGITS = 96
 
 
@@ -28,13 +31,19 @@ class Measurements:
 
 
 def load_measurements(data: bytes) -> Measurements:
-    """Read ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, …}``; MalformedError for anything else."""
+    """Read ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, …}``; MalformedError for anything else.
+
+    All three or none: an image is not known by a part of them.
+    """
     values = strict_json.loads_object(data).get("Measurements")
     if not isinstance(values, dict):
         raise MalformedError("without a Measurements object")
     algorithm = values.get("HashAlgorithm")
     if not isinstance(algorithm, str) or not algorithm.upper().replace("-", "").startswith("SHA384"):
         raise MalformedError("using a HashAlgorithm other than SHA384")
+    names = [f"PCR{index}" for index in COMPARED_PCRS]
+    if missing := [name for name in names if name not in values]:
+        raise MalformedError(f"incomplete, without {', '.join(missing)}: {HOW_TO_COMPLETE}")
     pcr0, pcr1, pcr2 = (_pcr(values, index) for index in COMPARED_PCRS)
     return Measurements((pcr0, pcr1, pcr2))
 
