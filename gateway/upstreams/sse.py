@@ -6,7 +6,7 @@ with a bare JSON error that is no event at all.
 
 from typing import NamedTuple
 
-_CR = 0x0D
+_LF, _CR = 0x0A, 0x0D
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 
@@ -70,8 +70,8 @@ class SSEReader:
         """The commonest case: nothing is pending, and ``chunk`` is a single data line and its blank line."""
         end = len(chunk) - 2
         return (
-            chunk.find(b"\n") == end > 6
-            and chunk.endswith(b"\n\n")
+            chunk.find(b"\n") == end
+            and chunk[-1] == _LF
             and chunk.startswith(b"data: ")
             and chunk[end - 1] != _CR
             and end <= self._limit
