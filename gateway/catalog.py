@@ -191,7 +191,8 @@ class Catalog:
     def _near(self, name: str) -> list[str]:
         """Ids of the models whose name, without its provider, looks like ``name``."""
         word = name[-_LONGEST_NAME:].strip().lower().rpartition("/")[2]
-        near = difflib.get_close_matches(word, [name for name in self._names if "/" not in name], n=6, cutoff=0.6)
+        names = [name for name in self._names if "/" not in name]
+        near = difflib.get_close_matches(word, names, n=len(names)) if names else []
         return list(dict.fromkeys(self._names[name].id for name in near))[:3]
 
     def _index(self, model: Model) -> Iterator[str]:
@@ -222,25 +223,34 @@ def load(text: str) -> Catalog:
         file = msgspec.convert(tomllib.loads(text), _File)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise CatalogError(str(error)) from None
-    defaults = {name: fields.pop("traits", {}) for name, fields in file.providers.items()}
+    defaults = {name: _traits("providers", name, fields) for name, fields in file.providers.items()}
+    for name, fields in file.models.items():
+        own = _traits("models", name, fields)
+        fields["traits"] = defaults.get(str(fields.get("provider")), {}) | own
     return Catalog(
         {name: _entry(Provider, "providers", name, fields) for name, fields in file.providers.items()},
-        {name: _entry(Model, "models", name, _inherit(fields, defaults)) for name, fields in file.models.items()},
+        {name: _entry(Model, "models", name, fields) for name, fields in file.models.items()},
     )
 
 
-def _inherit(fields: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return fields | {"traits": defaults.get(fields.get("provider", ""), {}) | fields.get("traits", {})}
+def _traits(table: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The ``traits`` table, taken out of ``fields``."""
+    traits: dict[str, Any] = _converted(f"{table}.{name}.traits", fields.pop("traits", {}), dict[str, Any])
+    return traits
 
 
 def _entry(form: Any, table: str, name: str, fields: dict[str, Any]) -> Any:
+    return _converted(f"{table}.{name}", fields | {"id": name}, form)
+
+
+def _converted(path: str, value: Any, form: Any) -> Any:
     try:
-        return msgspec.convert(fields | {"id": name}, form)
+        return msgspec.convert(value, form)
     except msgspec.ValidationError as error:
-        raise CatalogError(f"{table}.{name}: {error}") from None
+        raise CatalogError(f"{path}: {error}") from None
 
 
 @cache
 def bundled() -> Catalog:
     """The catalogue that ships with the gateway, read once."""
-    return load(resources.files("gateway").joinpath("catalog.toml").read_text(encoding="utf-8"))
+    return load(resources.files("gateway").joinpath("catalog.toml").read_bytes().decode())

@@ -5,6 +5,7 @@
 import pytest
 
 from gateway.catalog import Catalog, CatalogError, load
+from gateway.openai_api.errors import GatewayError
 
 SOUND = """
 [providers.acme]
@@ -196,6 +197,7 @@ CASES = [
     ('audio_input = "6", cached_audio_input = "4" }', 'audio_input = "6" }', "models.thinker.prices.long_context.cached_audio_input: priced here or in the standard rates only"),
     ('image_output = "60" }', 'image_output = "60", cached_input = "1" }', "models.budgeter.prices.announced.cached_input: priced here or in the standard rates only"),
     ('image_output = "60" }', 'image_output = "-60" }', "models.budgeter.prices.announced.image_output: -60 is not a positive number"),
+    ('audio_input = "6", cached', 'audio_input = "6", image_output = "9", cached', "models.thinker.prices.long_context.image_output: priced here or in the standard rates only"),
     ("prices.announced =", 'prices.long_context = { over_tokens = 5, input = "1", output = "2", image_output = "30" }\nprices.announced =', "models.budgeter.prices.announced: would have to announce the long context and tier rates as well"),
     ("prices.announced =", 'prices.tiers.flex = { input = "1", output = "2", image_output = "30" }\nprices.announced =', "models.budgeter.prices.announced: would have to announce the long context and tier rates as well"),
     ("prices.long_context =", 'prices.tiers.flex = { input = "1", output = "2", audio_input = "3", cached_audio_input = "1" }\nprices.long_context =', "models.thinker.prices.tiers.flex: has to be a factor, because of the long context rates"),
@@ -250,6 +252,36 @@ def test_a_broken_catalogue_says_what_is_wrong(old: str, new: str, complaint: st
     assert complaints(broken(old, new)) == (complaint,)
 
 
+@pytest.mark.parametrize("thinking", ["effort", "switch", "prompt", "adaptive", "always", "level"])
+def test_thinking_by_words_needs_words(thinking: str) -> None:
+    text = broken('traits.thinking = "level"\ntraits.efforts = ["low"]', f'traits.thinking = "{thinking}"')
+    assert complaints(text) == (f"models.level.traits.efforts: missing for thinking by {thinking}",)
+
+
+@pytest.mark.parametrize("thinking", ["always", "level"])
+def test_thinking_that_cannot_be_switched_off(thinking: str) -> None:
+    text = broken(
+        '"level"\ntraits.efforts = ["low"]\ntraits.thinking_off = false', f'"{thinking}"\ntraits.efforts = ["low"]'
+    )
+    complaint = f"models.level.traits.thinking_off: thinking by {thinking} cannot be switched off"
+    assert complaints(text) == (complaint,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max_input_tokens = 900", "max_input_tokens = 1"),
+        ("max_input_tokens = 900", "max_input_tokens = 1000"),
+        ("over_tokens = 500", "over_tokens = 1"),
+        ("over_tokens = 500", "over_tokens = 999"),
+        ('regions.us = "1.1"', 'regions.us = "1"'),
+        ('over_tokens = 500, input = "2"', 'over_tokens = 500, input = "1"'),
+    ],
+)
+def test_figures_that_just_hold(old: str, new: str) -> None:
+    assert isinstance(load(broken(old, new)), Catalog)
+
+
 def test_an_unknown_provider() -> None:
     found = complaints(
         broken('provider = "acme"\nupstream_id = "budgeter"', 'provider = "nobody"\nupstream_id = "budgeter"')
@@ -271,10 +303,18 @@ def test_all_complaints_come_at_once() -> None:
         ('name = "Other"', "", "providers.other: Object missing required field `name`"),
         ('efforts = ["low"]', 'efforts = ["lower"]', "models.level: Invalid enum value 'lower' - at `$.traits.efforts[0]`"),
         ("logit_bias = false", "logit_bias = 0", "models.text: Expected `bool`, got `int` - at `$.traits.logit_bias`"),
+        ("[providers.acme.traits]\nlogit_bias = false", "traits = 0", "providers.acme.traits: Expected `object`, got `int`"),
+        ('traits.verbosity = ["low", "high"]\ntraits.tool_result_images = true\ntraits.output_within_context = true', "traits = 0", "models.text.traits: Expected `object`, got `int`"),
+        ('provider = "acme"\nupstream_id = "budgeter"', 'provider = ["acme"]\nupstream_id = "budgeter"', "models.budgeter: Expected `str`, got `array` - at `$.provider`"),
     ],
 )  # fmt: skip
 def test_a_field_of_the_wrong_kind(old: str, new: str, complaint: str) -> None:
     assert complaints(broken(old, new)) == (complaint,)
+
+
+def test_a_catalogue_without_models_knows_none() -> None:
+    with pytest.raises(GatewayError, match="The model 'gpt-5' does not exist.$"):
+        load("[providers]\n[models]").find("gpt-5")
 
 
 def test_text_that_is_not_toml() -> None:

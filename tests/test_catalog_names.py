@@ -82,6 +82,7 @@ def test_an_unknown_model_is_not_found(catalog: Catalog) -> None:
     [
         ("gpt5", "gpt-5"),
         ("openai/gpt-5-min", "gpt-5-mini"),
+        ("somebody-we-have-never-heard-of/gpt-5-min", "gpt-5-mini"),
         ("claude-4-5-opus", "claude-opus-4-5"),
         ("gemini-3.1-pro", "gemini-3.1-pro-preview"),
         ("Hermes-405B", "hermes-4-405b"),
@@ -94,6 +95,21 @@ def test_near_matches(catalog: Catalog, name: str, near: str) -> None:
     assert near in names
     assert len(names) == len(set(names)) <= 3
     assert all(name in catalog.models for name in names)
+
+
+def test_the_names_of_one_model_leave_room_for_others(catalog: Catalog) -> None:
+    """The nearest four names are all of two models."""
+    message = refusal(catalog, "seed-2.0-lit").message
+    assert message.endswith(" Did you mean seed-2.0-lite, seed-2-0-lite-260428, seed-1.8?")
+
+
+def test_a_providers_name_is_not_like_its_models(catalog: Catalog) -> None:
+    assert refusal(catalog, "bytedance").message == "The model 'bytedance' does not exist."
+
+
+def test_a_name_with_a_prefix_gets_no_second_one(catalog: Catalog) -> None:
+    assert catalog.models["hermes-4-70b"].upstream_id == "nousresearch/hermes-4-70b"
+    assert catalog.get("nous/nousresearch/hermes-4-70b") is None
 
 
 def test_an_absurd_name_is_not_echoed_whole(catalog: Catalog) -> None:

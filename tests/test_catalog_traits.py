@@ -1,13 +1,32 @@
 """Traits of the bundled models against the model rules of facts/providers.md."""
 
 import pytest
+from msgspec.structs import asdict
 
-from gateway.catalog import Catalog, bundled
+from gateway.catalog import Catalog, Traits, bundled
 
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return bundled()
+
+
+def test_a_model_of_which_nothing_is_said_can_everything_plain() -> None:
+    said = {name: value for name, value in asdict(Traits()).items() if value is not False}
+    allowed = """
+        thinking_off stop penalties logprobs logit_bias tools parallel_tool_calls json_object json_schema
+        json_with_tools prefill system_turns
+    """
+    assert said == {
+        **dict.fromkeys(allowed.split(), True),
+        "sampling": "free",
+        "thinking": "none",
+        "efforts": (),
+        "default_effort": None,
+        "thinking_budget": None,
+        "verbosity": (),
+        "max_choices": 128,
+    }
 
 
 def having(catalog: Catalog, provider: str, **traits: object) -> set[str]:
