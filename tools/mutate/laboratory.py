@@ -31,7 +31,7 @@ class BaselineError(Exception):
 class Verdict:
     mutant: Mutant
     killed: bool
-    seconds: float
+    timed_out: bool
 
 
 class Laboratory:
@@ -77,7 +77,7 @@ class Laboratory:
                 done, status = os.waitpid(pid, 0 if elapsed > patience else os.WNOHANG)
                 if done:
                     del running[pid]
-                    yield Verdict(mutant, status != 0, elapsed)
+                    yield Verdict(mutant, killed=status != 0, timed_out=elapsed > patience)
             time.sleep(0.01)
 
     def _fork(self, code: CodeType, loaded: Path | None = None) -> int:
