@@ -134,9 +134,9 @@ def check(
     least = now + deadlines.settle_margin_seconds + deadlines.least_answer_seconds
     for passed, reason, message in (
         *_permit2_checks(authorization, terms, contracts),
-        (authorization.payee == terms.payee, f"{kind}_recipient_mismatch", "signed for another payee"),
-        (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "signed for another amount than accepted"),
-        (authorization.valid_after <= now, f"{kind}_not_yet_valid", "not valid yet"),
+        (authorization.payee == terms.payee, f"{kind}_recipient_mismatch", "is signed for another payee"),
+        (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "is signed for another amount than accepted"),
+        (authorization.valid_after <= now, f"{kind}_not_yet_valid", "is not valid yet"),
         (
             authorization.deadline >= least,
             f"{kind}_deadline_expired",
@@ -145,11 +145,11 @@ def check(
         (
             authorization.deadline <= now + deadlines.furthest_seconds,
             f"{kind}_deadline_too_far",
-            f"valid for more than {deadlines.furthest_seconds} seconds",
+            f"is valid for more than {deadlines.furthest_seconds} seconds",
         ),
     ):
         if not passed:
-            raise RefusedPaymentError(reason, f"The payment authorization is {message}.")
+            raise RefusedPaymentError(reason, f"The payment authorization {message}.")
 
 
 def _permit2_checks(
@@ -162,9 +162,9 @@ def _permit2_checks(
     token = evm.address(terms.token.address)
     facilitator = terms.facilitator if upto else None
     return (
-        (authorization.token == token, "permit2_token_mismatch", "signed for another token"),
-        (authorization.spender == proxy, "invalid_permit2_spender", f"not for the {terms.scheme} proxy"),
-        (authorization.facilitator == facilitator, "upto_facilitator_mismatch", "signed for another facilitator"),
+        (authorization.token == token, "permit2_token_mismatch", "is signed for another token"),
+        (authorization.spender == proxy, "invalid_permit2_spender", f"is not for the {terms.scheme} proxy"),
+        (authorization.facilitator == facilitator, "upto_facilitator_mismatch", "is signed for another facilitator"),
     )
 
 

@@ -66,6 +66,13 @@ class Chain:
             self._chain_id = int(_text((await self._ask([("eth_chainId", [])]))[0]), 16)
         return self._chain_id == network.chain_id
 
+    async def time(self) -> int:
+        """The latest block's, in Unix seconds."""
+        block = (await self._ask([("eth_getBlockByNumber", ["latest", False])]))[0]
+        if not isinstance(block, dict):
+            raise ChainUnavailableError("eth_getBlockByNumber: no block")
+        return int(_text(block.get("timestamp")), 16)
+
     async def has_code(self, account: bytes) -> bool:
         """Whether an account is a contract, or has delegated to one (EIP-7702)."""
         code = (await self._ask([("eth_getCode", [evm.as_hex(account), "latest"])]))[0]

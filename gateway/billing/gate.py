@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
-
-import msgspec
 
 from gateway.billing import authorization, eip2612, x402
-from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.authorization import RefusedPaymentError
 from gateway.billing.claims import AlreadyClaimedError, Claim, ClaimPolicy, ExposureExceededError, PayerOwesError
+from gateway.billing.entering import entry_of
 from gateway.billing.estimate import Estimate, Estimator
 from gateway.billing.facilitator import FacilitatorUnavailableError
 from gateway.billing.journal import Entry, State
@@ -39,7 +37,10 @@ class _OwesError(RefusedPaymentError):
 
 
 class Gate:
-    """Decides on one request after another. ``policy`` limits what one payer may have open."""
+    """Decides on one request after another. ``policy`` limits what one payer may have open.
+
+    ``clock`` is Unix time, that quotes expire by; what payers signed expires by the desk's.
+    """
 
     def __init__(
         self,
@@ -87,16 +88,18 @@ class Gate:
         return payment_required(required, code)
 
     async def _admit(self, order: Order, estimate: Estimate, header: str) -> X402Payment:
-        wire, now, contracts = self._definitions.wire, self._clock(), self._definitions.contracts
+        wire, contracts = self._definitions.wire, self._definitions.contracts
         payment = x402.read_payment(header, max_bytes=wire.payment_header_bytes, max_depth=wire.json_depth)
         signed = authorization.read(payment.payload)
-        terms = self._quoter.accept(payment.accepted, payment.resource, order.path, now)
+        terms = self._quoter.accept(payment.accepted, payment.resource, order.path, self._clock())
         self._check_quote(order, estimate, terms)
-        authorization.check(signed, terms, contracts, self._definitions.deadlines, now)
+        authorization.check(signed, terms, contracts, self._definitions.deadlines, self._desk.clock())
         permit = eip2612.read_permit(payment.extensions, signed, terms, contracts)
         if not authorization.signed_by_payer(signed, terms, contracts):
             await self._verifier.check_contract_account(signed, terms)
-        entry = self._entry(order, signed, terms, permit)
+        entry = entry_of(
+            signed, terms, contracts, self._desk.store.owner, resource_url=order.resource_url, permit=permit
+        )
         claim = await self._claim(entry)
         if terms.upfront:
             return await self._admit_upfront(order, terms, entry, estimate.output_limit)
@@ -114,32 +117,6 @@ class Gate:
             raise RefusedPaymentError("quote_too_small", "This request can cost more than what was quoted.")
         if terms.scheme == "exact" and order.stream and not terms.upfront:
             raise RefusedPaymentError("payment_flow_mismatch", "A stream is paid by upto, or by exact upfront.")
-
-    def _entry(self, order: Order, signed: Authorization, terms: PaymentTerms, permit: dict[str, Any] | None) -> Entry:
-        """The claim, with everything that it takes to settle it."""
-        requirements = msgspec.to_builtins(terms.requirements)
-        payment = {
-            "x402Version": x402.VERSION,
-            "payload": signed.payload,
-            "accepted": requirements,
-            "resource": {"url": order.resource_url},
-        }
-        if permit is not None:
-            payment["extensions"] = {x402.EIP2612_EXTENSION: permit}
-        return Entry(
-            key=authorization.claim_key(signed, terms, self._definitions.contracts),
-            owner=self._desk.store.owner,
-            payer=signed.payer,
-            asset=terms.asset,
-            scheme=terms.scheme,
-            cap=terms.amount,
-            cap_usd=terms.amount_usd,
-            rate=terms.rate,
-            deadline=signed.deadline,
-            payment=payment,
-            requirements=requirements,
-            upfront=terms.upfront,
-        )
 
     async def _claim(self, entry: Entry) -> Claim:
         try:

@@ -57,6 +57,9 @@ class PaymentMetrics:
             buckets=_LAG_SECONDS,
         )
         self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
+        self._clock_lag = Gauge(
+            "gateway_chain_clock_lag_seconds", "How far the clock is behind the chain's latest block", registry=registry
+        )
         self._price_age = Gauge(
             "gateway_price_age_seconds", "Since a believed reading of a token's price", ("token",), registry=registry
         )
@@ -67,6 +70,9 @@ class PaymentMetrics:
 
     def watch_tasks(self, count: Callable[[], float]) -> None:
         self._tasks.set_function(count)
+
+    def watch_clock(self, lag: Callable[[], float]) -> None:
+        self._clock_lag.set_function(lag)
 
     def watch_price(self, token: str, age: Callable[[], float]) -> None:
         """``age`` in seconds, infinite before the first reading."""

@@ -148,6 +148,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     ("may be off by", _now("gateway_clock_uncertainty_seconds", "max")),
                     ("system clock ahead", _now("gateway_clock_skew_seconds", "max")),
+                    ("behind the chain", _now("gateway_chain_clock_lag_seconds", "max")),
                 ),
             ),
         ),

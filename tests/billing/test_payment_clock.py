@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing.till import Till, order, refusal, till
+from tests.billing.till import DEFINITIONS, Till, order, refusal, till
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -43,6 +43,23 @@ async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: Till, cloc
     assert before - after == pytest.approx(200, abs=5)
     clock.ahead = 0
     await payment.release("tested")
+
+
+@pytest.mark.parametrize(("behind", "seconds"), [(600, True), (-200, False)])
+async def test_deadlines_are_the_chain_s_where_its_time_is_later(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock, behind: int, seconds: bool
+) -> None:
+    """A clock that lags would take what the chain does not take any more; one that is ahead of a block may be right."""
+    clock.ahead = -behind
+    async with till(chain, facilitator, journal, clock=clock) as shop:
+        wallet = await chain.wallet(usdc=CAP, approve=True)
+        payment = await shop.admit(wallet, order())
+        left = payment.seconds
+        assert left is not None
+        margin = DEFINITIONS.deadlines.settle_margin_seconds
+        own_time_left = DEFINITIONS.quotes.max_timeout_seconds + behind - margin
+        assert (own_time_left - left == pytest.approx(behind, abs=60)) is seconds
+        await payment.release("tested")
 
 
 async def test_a_quote_that_is_past_by_the_clock_is_refused(chain: LocalChain, timed: Till, clock: Clock) -> None:
