@@ -13,7 +13,7 @@ from msgspec import Meta
 from gateway.catalog import Provider
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.openai_api.request import convert
-from gateway.settings import ADDRESS, Settings, SettingsError, checked_key, checked_url
+from gateway.settings import ADDRESS, Settings, SettingsError, checked_key, checked_private_key, checked_url
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 
@@ -32,6 +32,7 @@ class Injection(msgspec.Struct, kw_only=True):
     evm_rpc_url: str | None = None
     coingecko_api_key: str | None = None
     journal_key: str | None = None
+    upto_trial_key: str | None = None
     heartbeat_contract_address: str | None = None
     tee_heartbeat_interval: Seconds | None = None
     tee_heartbeat_buffer: Annotated[int, Meta(ge=0, le=86_400)] | None = None
@@ -95,6 +96,7 @@ class Keyring:
         for name in _ADDRESSES:
             _checked(_checked_address, injection, name)
         _checked(_checked_journal_key, injection, "journal_key")
+        _checked(checked_private_key, injection, "upto_trial_key")
         return injection
 
     def take(self, injection: Injection) -> None:

@@ -13,6 +13,7 @@ from gateway.billing.payment import Order, Payment, Payments
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.price_feed import COINGECKO
 from gateway.billing.unpaid import Unconfigured
+from gateway.billing.upto_trial import TrialPayer
 from gateway.catalog import Catalog
 from gateway.keyring import Injection, journal_key
 from gateway.openai_api.errors import GatewayError, invalid_request
@@ -71,6 +72,7 @@ class LatePayments:
             store_url=self._settings.store,
             sink=self._settings.journal_sink,
             journal_key=journal_key(facts.journal_key) if facts.journal_key else None,
+            trial_payer=_trial_payer(facts.upto_trial_key or self._settings.upto_trial_key),
             clock=self._clock,
         )
         if problems := settings.problems():
@@ -102,3 +104,7 @@ class LatePayments:
         if self._settings.journal is not None:
             return Path(self._settings.journal)
         return Path(tempfile.gettempdir() if self._settings.enclave else ".") / JOURNAL
+
+
+def _trial_payer(key: str | None) -> TrialPayer | None:
+    return None if key is None else TrialPayer.of(key)

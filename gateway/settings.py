@@ -14,6 +14,8 @@ from gateway.catalog import Provider
 
 NSM_DEVICE = Path("/dev/nsm")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1: private keys are below it."""
 
 
 class SettingsError(Exception):
@@ -33,6 +35,7 @@ class Settings:
     facilitator_url: str | None = None
     rpc_url: str | None = None
     price_url: str | None = None
+    upto_trial_key: str | None = field(default=None, repr=False)
     journal: str | None = None
     store: str | None = None
     journal_sink: str | None = None
@@ -63,6 +66,7 @@ class Settings:
             facilitator_url=read.url("FACILITATOR_URL"),
             rpc_url=read.url("GATEWAY_RPC_URL"),
             price_url=read.url("GATEWAY_PRICE_URL"),
+            upto_trial_key=read.private_key("GATEWAY_UPTO_TRIAL_KEY"),
             journal=read.text("GATEWAY_JOURNAL"),
             store=read.text("GATEWAY_STORE"),
             journal_sink=read.text("GATEWAY_JOURNAL_SINK"),
@@ -119,6 +123,13 @@ def checked_url(name: str, url: str) -> str:
     return url.rstrip("/")
 
 
+def checked_private_key(name: str, key: str) -> str:
+    """An Ethereum private key in hex. Raises SettingsError."""
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key) or not 0 < int(key, 16) < CURVE_ORDER:
+        raise SettingsError(f"{name} must be an Ethereum private key (0x and 64 hexadecimal digits)")
+    return key
+
+
 def checked_key(name: str, key: str) -> str:
     """An API key as it may stand in a header: printable ASCII without blanks. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
@@ -160,6 +171,10 @@ class _Reader:
     def key(self, name: str) -> str | None:
         text = self.text(name)
         return checked_key(name, text) if text is not None else None
+
+    def private_key(self, name: str) -> str | None:
+        text = self.text(name)
+        return checked_private_key(name, text) if text is not None else None
 
     def address(self, name: str) -> str | None:
         text = self.text(name)

@@ -64,6 +64,8 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
         ({"journal_key": "00" * 31}, "journal_key"),
         ({"journal_key": "not base64!"}, "journal_key"),
+        ({"upto_trial_key": "0x" + "00" * 32}, "upto_trial_key"),
+        ({"upto_trial_key": "11" * 32}, "upto_trial_key"),
     ],
 )
 async def test_malformed_injection_changes_nothing(

@@ -45,6 +45,7 @@ def test_defaults(catalog: Catalog) -> None:
         ({"GATEWAY_MAX_USD": "NaN"}, "GATEWAY_MAX_USD"),
         ({"GATEWAY_MAX_INFLIGHT": "0"}, "GATEWAY_MAX_INFLIGHT"),
         ({"EVM_PAYMENT_ADDRESS": "0xabc"}, "EVM_PAYMENT_ADDRESS"),
+        ({"GATEWAY_UPTO_TRIAL_KEY": "0x" + "ff" * 32}, "GATEWAY_UPTO_TRIAL_KEY"),
     ],
 )
 def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str, str], word: str) -> None:

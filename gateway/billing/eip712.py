@@ -5,7 +5,7 @@ Encoded here by hand because the types never change; a general encoder costs mor
 
 from functools import lru_cache
 
-from coincurve import PublicKey
+from coincurve import PrivateKey, PublicKey
 
 from gateway.billing.evm import word
 from gateway.keccak import keccak256
@@ -101,6 +101,16 @@ def recover(digest: bytes, signature: bytes) -> bytes | None:
         key = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] - 27]), digest, hasher=None)
     except ValueError:
         return None
+    return address_of(key)
+
+
+def sign(digest: bytes, key: PrivateKey) -> bytes:
+    """The normalised signature of a digest."""
+    return normalise_signature(key.sign_recoverable(digest, hasher=None))
+
+
+def address_of(key: PublicKey) -> bytes:
+    """The 20 bytes of an externally owned account's address."""
     return keccak256(key.format(compressed=False)[1:])[12:]
 
 

@@ -18,8 +18,9 @@ from gateway.billing import definitions as measured
 from gateway.billing import evm
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.chain import Chain, ChainUnavailableError
+from gateway.billing.chain_clock import ChainClock
 from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import Definitions
+from gateway.billing.definitions import Definitions, Token
 from gateway.billing.estimate import Estimator
 from gateway.billing.evidence import Evidence
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
@@ -37,6 +38,7 @@ from gateway.billing.sink import SinkUnavailableError, open_sink
 from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import Store, StoreUnavailableError
 from gateway.billing.unpaid import payments_unavailable
+from gateway.billing.upto_trial import TrialPayer, UptoTrial
 from gateway.billing.verification import Verifier
 from gateway.catalog import Catalog
 from gateway.openai_api.errors import GatewayError
@@ -55,7 +57,8 @@ class PaymentSettings:
     file; ``store_url`` a PostgreSQL database instead of it, for several gateways with one payee. ``sink`` is the URL
     (http, https or file) of the journal's sealed copy under ``journal_key``, 32 bytes.
     ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
-    ``clock`` is Unix time, that deadlines are held against.
+    ``trial_payer`` tries partial settlement before it is offered. ``clock`` is Unix time, that deadlines are held
+    against.
     """
 
     payee: str
@@ -72,6 +75,7 @@ class PaymentSettings:
     sink: str | None = None
     journal_key: bytes | None = field(default=None, repr=False)
     headers: HeaderProvider | None = None
+    trial_payer: TrialPayer | None = field(default=None, repr=False)
     clock: Callable[[], float] = time.time
 
     def problems(self) -> list[str]:
@@ -111,6 +115,7 @@ class X402Payments:
         self._facilitator = Facilitator(session, settings.facilitator_url, definitions, settings.headers)
         self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
         self._clock = settings.clock
+        self._deadline_clock = ChainClock(settings.clock)
         self._feed = PriceFeed(
             session, definitions, url=settings.price_url, api_key=settings.price_key, clock=settings.clock
         )
@@ -130,19 +135,17 @@ class X402Payments:
         )
         evidence = Evidence(self._chain, definitions)
         self.settlements = Settlements(
-            store, self._facilitator, evidence, definitions, clock=settings.clock, metrics=metrics
+            store, self._facilitator, evidence, definitions, clock=self._deadline_clock, metrics=metrics
         )
-        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id, settings.clock)
-        self._gate = Gate(
-            desk,
-            self._quoter,
-            Estimator(catalog, max_usd),
-            Verifier(self._facilitator, self._chain),
-            ClaimPolicy(definitions.exposure, funds_known=self._chain is not None),
-            settings.clock,
-        )
+        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id, self._deadline_clock)
+        verifier = Verifier(self._facilitator, self._chain)
+        policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None)
+        self._gate = Gate(desk, self._quoter, Estimator(catalog, max_usd), verifier, policy, settings.clock)
+        self._trial = UptoTrial(desk, verifier, policy, evm.address(settings.payee), settings.trial_payer)
+        self.settlements.on_end.append(self._trial.heard)
         self._tasks: list[asyncio.Task[None]] = []
         metrics.watch_tasks(lambda: self.settlements.under_way)
+        metrics.watch_clock(lambda: self._deadline_clock.lag)
         for token in self._feed.tokens():
             metrics.watch_price(token, partial(self._feed.age, token))
 
@@ -173,7 +176,7 @@ class X402Payments:
             payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
             payments._repeat(payments._ask_facilitator, payments._asking_pause),
             payments._repeat(
-                payments._look_at_tokens, lambda: payments._definitions.facilitator.supported_refresh_seconds
+                payments._look_at_chain, lambda: payments._definitions.facilitator.supported_refresh_seconds
             ),
             payments._repeat(payments._feed.refresh, lambda: payments._definitions.prices.refresh_seconds),
         ]
@@ -216,13 +219,17 @@ class X402Payments:
     def reasons(self) -> list[str]:
         if self._fresh_capabilities() is None:
             return [self._why_none]
-        if not self._quoter.available():
-            return ["no token that the facilitator settles has a price"]
-        return []
+        if self._quoter.available():
+            return []
+        if self._capabilities is not None and self._trial.waiting(self._capabilities):
+            return ["upto has not passed its trial, and nothing else can be offered"]
+        return ["no token that the facilitator settles has a price"]
 
     def _fresh_capabilities(self) -> Capabilities | None:
         age = time.monotonic() - self._asked_at
-        return self._capabilities if age <= self._definitions.facilitator.supported_stale_seconds else None
+        if self._capabilities is None or age > self._definitions.facilitator.supported_stale_seconds:
+            return None
+        return self._trial.trusted(self._capabilities)
 
     async def _ask_facilitator(self) -> None:
         try:
@@ -231,25 +238,30 @@ class X402Payments:
         except FacilitatorUnavailableError as error:
             self._why_none = f"the facilitator is not usable: {error}"
             log.warning("facilitator not usable", extra={"reason": str(error)})
+            return
+        await self._trial.run(self._capabilities)
 
     def _asking_pause(self) -> float:
         known = self._fresh_capabilities() is not None
         return self._definitions.facilitator.supported_refresh_seconds if known else _ASK_AGAIN_SECONDS
 
-    async def _look_at_tokens(self) -> None:
-        """EIP-2612 is declared for tokens that have it on the chain, where the chain can be read."""
+    async def _look_at_chain(self) -> None:
+        """Its time, and whether tokens have EIP-2612 there, which is declared where the chain cannot be read."""
         if self._chain is None:
             return
-        for token in self._definitions.tokens.values():
-            try:
-                known = await self._chain.knows(self._definitions.network(token))
-            except ChainUnavailableError as error:
-                log.warning("chain not readable", extra={"reason": str(error)})
-                return
-            if known and token.eip2612 and not await self._chain.takes_permits(token):
-                self._permit_tokens.discard(token.id)
-            elif token.eip2612:
-                self._permit_tokens.add(token.id)
+        try:
+            self._deadline_clock.saw(await self._chain.time())
+            for token in self._definitions.tokens.values():
+                await self._look_at_token(self._chain, token)
+        except ChainUnavailableError as error:
+            log.warning("chain not readable", extra={"reason": str(error)})
+
+    async def _look_at_token(self, chain: Chain, token: Token) -> None:
+        known = await chain.knows(self._definitions.network(token))
+        if known and token.eip2612 and not await chain.takes_permits(token):
+            self._permit_tokens.discard(token.id)
+        elif token.eip2612:
+            self._permit_tokens.add(token.id)
 
     async def _sweep(self) -> None:
         """End what nobody looks after any more: settle what was served, give back the rest."""

@@ -191,6 +191,8 @@ class Quoter:
         if offer is None or capabilities is None or evm.address(requirements.pay_to) != self._payee:
             raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are no longer offered.")
         token = self._definitions.tokens[offer.token]
+        if (offer.scheme, token.network) not in capabilities.kinds:
+            raise RefusedPaymentError("unsupported_scheme", "The facilitator does not settle this scheme any more.")
         facilitator = evm.address(extra["facilitatorAddress"]) if offer.scheme == "upto" else None
         if facilitator is not None and facilitator not in capabilities.signers[token.network]:
             raise RefusedPaymentError("upto_facilitator_mismatch", "The facilitator signs with other keys now.")

@@ -69,6 +69,8 @@ class Settlements:
         self._clock = clock
         self._metrics = metrics or PaymentMetrics(CollectorRegistry())
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_end: list[Callable[[Entry], None]] = []
+        """Called with every payment that has come to its end."""
 
     async def settle(self, key: bytes, **fields: Any) -> Entry:
         """Take a payment to SETTLING with ``fields``, and on; the entry once its end is known, or as PENDING.
@@ -145,6 +147,8 @@ class Settlements:
             wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
         before, entry = entry, await self._conclude(entry, outcome)
         self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
+        for heard in self.on_end:
+            heard(entry)
         if entry.upfront and run.late and entry.state is State.SETTLED:
             await self._store.add_credit(entry.payer, entry.asset, entry.cap)
             entry = await self._write(entry, State.SERVED, note="credited: it was paid too late")

@@ -43,7 +43,9 @@ def test_every_state_ends_and_nothing_leaves_an_end_but_a_released_one() -> None
 
 def test_no_work_is_done_before_verification_and_nothing_settles_twice() -> None:
     assert [state for state in State if State.SERVING in MOVES[state]] == [State.VERIFIED]
-    assert State.SETTLING not in MOVES[State.SETTLING] | MOVES[State.PENDING] | MOVES[State.SETTLED] | MOVES[State.SERVED]
+    assert (
+        State.SETTLING not in MOVES[State.SETTLING] | MOVES[State.PENDING] | MOVES[State.SETTLED] | MOVES[State.SERVED]
+    )
 
 
 def test_entries_survive_writing_with_amounts_beyond_64_bits() -> None:

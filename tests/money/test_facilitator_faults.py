@@ -11,7 +11,7 @@ from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import PaidGateway, chat, decode_header, payment_of
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Denied, Drop, NothingSettled, OtherAmount, Pending, Slow, Status, Verdict
+from tools.chain.faults import Denied, Drop, NothingSettled, OtherAmount, Pending, Slow, Status, Verdict, WholeAmount
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 from tools.demo.price_source import PriceSource
@@ -231,3 +231,18 @@ async def test_two_operators_need_no_change_of_code(
             payment = await payment_of(await shop.pay(await shop.wallet(), chat()))
             assert await shop.balance() == int(payment["amount"])
             assert len(facilitator.called("settle")) == 1
+
+
+@pytest.mark.parametrize("partial", [True, False])
+async def test_upto_waits_for_its_trial(
+    open_shop: OpenShop, chain: LocalChain, facilitator: LocalFacilitator, partial: bool
+) -> None:
+    """Row 21. One unit of the operator's own payer tells before anybody's answer is at stake."""
+    if not partial:
+        facilitator.faults.set("settle", WholeAmount())
+    payer = await chain.wallet(opg=2, approve=True)
+    shop = await open_shop(GATEWAY_UPTO_TRIAL_KEY=payer.key)
+    offers = (await shop.required(chat()))["accepts"]
+    assert {offer["scheme"] for offer in offers} == ({"upto", "exact"} if partial else {"exact"})
+    assert await shop.balance(OPG) == partial
+    assert (await payment_of(await shop.pay(await shop.wallet(), chat(), scheme="exact")))["status"] == "settled"

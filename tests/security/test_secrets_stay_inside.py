@@ -18,8 +18,9 @@ FROM_ENVIRONMENT = "sk-from-the-environment-0123456789"
 INJECTED = "sk-from-the-injection-0123456789"
 PRICE_KEY = "CG-coingecko-0123456789"
 JOURNAL_KEY = "5ec4e7" + "0123456789abcdef" * 3 + "abcdef0123"
+TRIAL_KEY = "0x" + "7a1e" * 16
 PROMPT = "a prompt that is nobody's business"
-SECRETS = (FROM_ENVIRONMENT, INJECTED, PRICE_KEY, JOURNAL_KEY, PROMPT)
+SECRETS = (FROM_ENVIRONMENT, INJECTED, PRICE_KEY, JOURNAL_KEY, TRIAL_KEY, PROMPT)
 
 
 def ours(root: object) -> Iterator[object]:
@@ -42,7 +43,12 @@ async def used(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
     """A gateway with keys of both origins that has answered."""
     environment = {name: value for name, value in fleet.environment().items() if name.endswith("_BASE_URL")}
     gateway = await start_gateway({**environment, "OPENAI_API_KEY": FROM_ENVIRONMENT})
-    injection = {"anthropic_api_key": INJECTED, "coingecko_api_key": PRICE_KEY, "journal_key": JOURNAL_KEY}
+    injection = {
+        "anthropic_api_key": INJECTED,
+        "coingecko_api_key": PRICE_KEY,
+        "journal_key": JOURNAL_KEY,
+        "upto_trial_key": TRIAL_KEY,
+    }
     assert (await gateway.post("/v1/keys", injection)).status == 200
     for model in ("gpt-4.1", "claude-sonnet-4-5"):
         for stream in (False, True):

@@ -81,8 +81,12 @@ class Denied(_Fault, frozen=True):
     """/settle: settles, and answers that it failed."""
 
 
+class WholeAmount(_Fault, frozen=True):
+    """/settle of `upto`: refuses an amount below the one that was signed (facts/x402.md 4 row 21)."""
+
+
 TransportFault = Slow | Status | Drop | Body
-SettlementFault = Pending | NothingSettled | OtherAmount | OtherPayee | Denied
+SettlementFault = Pending | NothingSettled | OtherAmount | OtherPayee | Denied | WholeAmount
 Fault = TransportFault | SettlementFault | Verdict
 
 

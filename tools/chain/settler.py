@@ -19,7 +19,7 @@ from x402.schemas import PaymentPayload, PaymentRequirements
 
 from tools.chain.contract import Contract
 from tools.chain.deployment import NETWORK
-from tools.chain.faults import Denied, NothingSettled, OtherAmount, OtherPayee, Pending, SettlementFault
+from tools.chain.faults import Denied, NothingSettled, OtherAmount, OtherPayee, Pending, SettlementFault, WholeAmount
 
 THREADS = 32
 """The classes are blocking; this many calls are in progress at once."""
@@ -62,6 +62,11 @@ class PaymentBody:
         """Who the payload says has signed."""
         signed = self.payload.payload.get("permit2Authorization") or self.payload.payload.get("authorization") or {}
         return str(signed.get("from", ""))
+
+    @property
+    def signed_amount(self) -> str:
+        """What the payer permits, of a Permit2 payload."""
+        return str(self.payload.payload["permit2Authorization"]["permitted"]["amount"])
 
     def answer(self, *, success: bool, **fields: Any) -> Json:
         """A SettleResponse that nobody checked."""
@@ -109,6 +114,10 @@ class Settler:
             case Denied():
                 await self._settle(body)
                 return body.answer(success=False, errorReason="transaction_failed", transaction="")
+            case WholeAmount():
+                if asked == body.signed_amount:
+                    return await self._settle(body)
+                return body.answer(success=False, errorReason="permit2_amount_mismatch", transaction="")
 
     async def relay_heartbeat(self, registry: str, tee_id: bytes, timestamp: int, signature: bytes) -> Json:
         """Sends a heartbeat to the registry; `success` says whether the registry took it."""

@@ -22,6 +22,7 @@ from tools.chain.faults import (
     Slow,
     Status,
     Verdict,
+    WholeAmount,
 )
 from tools.chain.local_chain import LocalChain
 from tools.chain.payments import Payment, exact_offer, upto_offer
@@ -178,6 +179,17 @@ async def test_denies_what_it_settled(
     lie = await post("/settle", payment.body(amount=12))
     assert (lie["success"], lie["errorReason"], lie["transaction"]) == (False, "transaction_failed", "")
     assert await chain.balance(USDC, payee) == 12
+
+
+async def test_settles_the_whole_amount_or_nothing(
+    chain: LocalChain, facilitator: LocalFacilitator, post: Post, payment: Payment, payee: str
+) -> None:
+    facilitator.faults.set("settle", WholeAmount())
+    refused = await post("/settle", payment.body(amount=12))
+    assert (refused["success"], refused["errorReason"]) == (False, "permit2_amount_mismatch")
+    assert await chain.balance(USDC, payee) == 0
+    assert (await post("/settle", payment.body(amount=CAP)))["success"]
+    assert await chain.balance(USDC, payee) == CAP
 
 
 async def test_faults_work_together_in_order(

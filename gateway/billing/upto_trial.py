@@ -1,0 +1,177 @@
+"""Whether the facilitator settles less than a payer signed, which all of ``upto`` rests on (facts/x402.md 4 row 21).
+
+With a payer of the operator's own, this is tried at the start: it signs two units, one is settled to the payee, and
+``upto`` is offered once that has moved. Without one ``upto`` is offered until a facilitator refuses the amount of an
+answer. A payer and a payee of the same owner make the trial free on every network, not only on those without value.
+"""
+
+import logging
+import secrets
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Self
+
+import coincurve
+
+from gateway.billing import authorization, eip712, evm
+from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.capabilities import Capabilities
+from gateway.billing.claims import ClaimPolicy, ClaimRefusedError
+from gateway.billing.definitions import Token
+from gateway.billing.entering import entry_of
+from gateway.billing.facilitator import FacilitatorUnavailableError
+from gateway.billing.journal import Entry, State
+from gateway.billing.paid import Desk
+from gateway.billing.store import StoreUnavailableError
+from gateway.billing.terms import PaymentTerms
+from gateway.billing.verification import Verifier
+from gateway.billing.x402 import Requirements
+from gateway.openai_api.errors import GatewayError
+
+log = logging.getLogger(__name__)
+
+SIGNED, CHARGED = 2, 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPayer:
+    """An account that has given Permit2 an allowance, and holds a unit or two of a token that ``upto`` is paid in."""
+
+    key: coincurve.PrivateKey = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The account of a private key, ``0x`` and 64 hexadecimal digits. Raises ValueError."""
+        return cls(coincurve.PrivateKey(evm.bytes32(text)))
+
+    @property
+    def address(self) -> bytes:
+        return eip712.address_of(self.key.public_key)
+
+
+class UptoTrial:
+    """What is known of partial settlement, by network. ``payer`` is None without an account for the trial."""
+
+    def __init__(
+        self, desk: Desk, verifier: Verifier, policy: ClaimPolicy, payee: bytes, payer: TrialPayer | None
+    ) -> None:
+        self._desk = desk
+        self._verifier = verifier
+        self._policy = policy
+        self._payee = payee
+        self._payer = payer
+        self._passed: set[str] = set()
+        self._refused: set[str] = set()
+
+    def trusted(self, capabilities: Capabilities) -> Capabilities:
+        """``capabilities`` without ``upto`` where it is not known, or known not, to settle what was used."""
+        doubtful = {kind for kind in capabilities.kinds if kind[0] == "upto" and not self._trusts(kind[1])}
+        return replace(capabilities, kinds=capabilities.kinds - doubtful) if doubtful else capabilities
+
+    def waiting(self, capabilities: Capabilities) -> bool:
+        """Whether ``upto`` is held back on any network that the facilitator offers it on."""
+        return self.trusted(capabilities) is not capabilities
+
+    def _trusts(self, network: str) -> bool:
+        return network in self._passed if self._payer is not None else network not in self._refused
+
+    def heard(self, entry: Entry) -> None:
+        """A settlement has ended. One that was refused for an amount below its cap ends ``upto`` on its network."""
+        partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
+        if entry.state is not State.FAILED or entry.payers_fault or not partial:
+            return
+        reason = entry.note.partition(":")[0]
+        if "amount" in reason:
+            network = entry.asset.partition("/")[0]
+            self._passed.discard(network)
+            self._refused.add(network)
+            log.error("the facilitator refuses partial settlement", extra={"network": network, "reason": reason})
+
+    async def run(self, capabilities: Capabilities) -> None:
+        """Try every network whose ``upto`` has not passed yet; one token that settles is enough."""
+        if self._payer is None:
+            return
+        for network in sorted(network for scheme, network in capabilities.kinds if scheme == "upto"):
+            if network not in self._passed and await self._passes(self._payer, network, capabilities.settlers[network]):
+                self._passed.add(network)
+                log.info("upto passed its trial", extra={"network": network})
+
+    async def _passes(self, payer: TrialPayer, network: str, settler: bytes) -> bool:
+        definitions = self._desk.definitions
+        offers = [offer for offer in definitions.offers if offer.scheme == "upto"]
+        tokens = [definitions.tokens[offer.token] for offer in offers]
+        for token in tokens:
+            if token.network == network and await self._settles_part(payer, self._terms(token, settler)):
+                return True
+        return False
+
+    async def _settles_part(self, payer: TrialPayer, terms: PaymentTerms) -> bool:
+        store, contracts = self._desk.store, self._desk.definitions.contracts
+        entry = entry_of(self._signed(payer, terms), terms, contracts, store.owner)
+        try:
+            claim = await store.claim(entry, self._policy)
+            try:
+                await self._verifier.verify(entry, terms, claim, sponsored=False)
+            except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
+                await store.move(entry.key, State.RELEASED, note=str(error))
+                raise
+            await store.move(entry.key, State.VERIFIED, State.SERVING)
+            entry = await self._desk.settlements.settle(entry.key, amount=CHARGED, cost_usd=Decimal(0))
+        except (
+            RefusedPaymentError,
+            FacilitatorUnavailableError,
+            GatewayError,
+            ClaimRefusedError,
+            StoreUnavailableError,
+        ) as error:
+            log.warning("upto not tried", extra={"token": terms.token.id, "reason": str(error)})
+            return False
+        if entry.state is State.SETTLED and entry.settled_amount == CHARGED:
+            return True
+        log.error("upto failed its trial", extra={"token": terms.token.id, "state": entry.state, "reason": entry.note})
+        return False
+
+    def _terms(self, token: Token, settler: bytes) -> PaymentTerms:
+        requirements = Requirements(
+            scheme="upto",
+            network=token.network,
+            amount=str(SIGNED),
+            asset=token.address,
+            pay_to=evm.checksummed(self._payee),
+            max_timeout_seconds=self._desk.definitions.quotes.max_timeout_seconds,
+            extra={
+                "name": token.name,
+                "version": token.version,
+                "assetTransferMethod": "permit2",
+                "facilitatorAddress": evm.checksummed(settler),
+            },
+        )
+        return PaymentTerms(
+            scheme="upto",
+            method="permit2",
+            token=token,
+            network=self._desk.definitions.network(token),
+            amount=SIGNED,
+            payee=self._payee,
+            facilitator=settler,
+            rate=Decimal(0),
+            upfront=False,
+            quote_id="trial",
+            requirements=requirements,
+        )
+
+    def _signed(self, payer: TrialPayer, terms: PaymentTerms) -> Authorization:
+        contracts, now = self._desk.definitions.contracts, int(self._desk.clock())
+        unsigned = Authorization(
+            payer=payer.address,
+            payee=terms.payee,
+            amount=terms.amount,
+            nonce=secrets.randbits(256),
+            valid_after=0,
+            deadline=now + self._desk.definitions.quotes.max_timeout_seconds,
+            signature=b"",
+            token=evm.address(terms.token.address),
+            spender=evm.address(contracts.upto_proxy),
+            facilitator=terms.facilitator,
+        )
+        return replace(unsigned, signature=eip712.sign(authorization.digest(unsigned, terms, contracts), payer.key))
