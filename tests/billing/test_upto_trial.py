@@ -50,7 +50,7 @@ async def test_a_facilitator_that_fails_the_trial_settles_exact_payments_only(
     async with till(chain, facilitator, journal, **trial_of(wallet)) as shop:
         assert await schemes(shop) == {"exact"}
         payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order(), scheme="exact")
-        await payment.settle(bill())
+        assert response(await payment.settle(bill()))["success"]
         assert await shop.balance(OPG) == 0
 
 

@@ -82,7 +82,7 @@ class Denied(_Fault, frozen=True):
 
 
 class WholeAmount(_Fault, frozen=True):
-    """/settle of `upto`: refuses an amount below the one that was signed (facts/x402.md 4 row 21)."""
+    """/settle: refuses an amount below the one that was signed (facts/x402.md 4 row 21)."""
 
 
 TransportFault = Slow | Status | Drop | Body

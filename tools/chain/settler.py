@@ -65,8 +65,11 @@ class PaymentBody:
 
     @property
     def signed_amount(self) -> str:
-        """What the payer permits, of a Permit2 payload."""
-        return str(self.payload.payload["permit2Authorization"]["permitted"]["amount"])
+        """What the payer put its name to."""
+        signed = self.payload.payload
+        if (permit := signed.get("permit2Authorization")) is not None:
+            return str(permit["permitted"]["amount"])
+        return str(signed["authorization"]["value"])
 
     def answer(self, *, success: bool, **fields: Any) -> Json:
         """A SettleResponse that nobody checked."""
