@@ -4,7 +4,7 @@ Used twice: to name the cause before its effects when something moved, and to ke
 build where everything that decides it is still the same.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 DECIDED_BY: Mapping[str, tuple[str, ...]] = {
     "kernel": ("boot", "kernel recipe"),
@@ -27,8 +27,22 @@ _ROUGHLY = {
 
 def rank(name: str) -> int:
     """0 for an input, otherwise more than any of its causes."""
-    causes = {**DECIDED_BY, **_ROUGHLY}.get(name, ())
-    return 1 + max(map(rank, causes)) if causes else 0
+    return 1 + max(map(rank, _causes(name))) if _causes(name) else 0
+
+
+def first_causes(moved: Collection[str]) -> list[str]:
+    """Those of ``moved`` that nothing else of it explains."""
+    return [name for name in moved if not any(cause in moved for cause in _all_causes(name))]
+
+
+def _causes(name: str) -> tuple[str, ...]:
+    return DECIDED_BY.get(name) or _ROUGHLY.get(name, ())
+
+
+def _all_causes(name: str) -> Iterator[str]:
+    for cause in _causes(name):
+        yield cause
+        yield from _all_causes(cause)
 
 
 def kept(before: Mapping[str, str], built: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:

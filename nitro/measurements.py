@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nitro.arguments import add_inputs, inputs_of
-from nitro.causes import kept, rank
+from nitro.causes import first_causes, kept, rank
 from nitro.errors import BuildError
 from nitro.inputs import ROOT
 from nitro.measure import ALGORITHM, PCRS, Measured, measure
@@ -74,16 +74,16 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 def verdict(states: Mapping[str, str]) -> tuple[int, str]:
-    """Exit status and last line."""
+    """Exit status and last line, which names the causes of what moved and not their effects."""
 
-    def named(*wanted: str) -> str:
-        return ", ".join(name for name, state in states.items() if state in wanted)
+    def named(*wanted: str) -> list[str]:
+        return [name for name, state in states.items() if state in wanted]
 
     if moved := named("moved", "new", "gone"):
-        return 1, f"measurements moved: {moved}"
-    unwritten = f"; not in the file: {absent}" if (absent := named("unwritten")) else ""
+        return 1, f"measurements moved: {', '.join(first_causes(moved))}"
+    unwritten = f"; not in the file: {', '.join(absent)}" if (absent := named("unwritten")) else ""
     if unknown := named("unknown"):
-        return 0, f"measurements hold as far as built here; not built: {unknown}{unwritten}"
+        return 0, f"measurements hold as far as built here; not built: {', '.join(unknown)}{unwritten}"
     return 0, f"measurements hold: {', '.join(name for name in PCRS if states.get(name) == 'same')}{unwritten}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nitro import measurements
-from nitro.causes import DECIDED_BY, kept, rank
+from nitro.causes import DECIDED_BY, first_causes, kept, rank
 from nitro.errors import BuildError
 from nitro.inputs import Inputs
 from nitro.measure import PCRS, Measured, _pcrs, declared, measure
@@ -64,10 +64,22 @@ def test_inputs_are_named_before_what_they_move() -> None:
     found = states({"kernel": "bb", "PCR1": "11", **moved}, measured)
     order = ["gateway", "wheels", "image without nitriding", "kernel", "nitriding", "image", "PCR0", "PCR1", "PCR2"]
     assert list(found) == order
-    assert verdict(found) == (
-        1,
-        "measurements moved: gateway, wheels, image without nitriding, nitriding, image, PCR0, PCR2",
-    )
+    assert verdict(found) == (1, "measurements moved: gateway, wheels, nitriding")
+
+
+@pytest.mark.parametrize(
+    ("moved", "causes"),
+    [
+        (["gateway", "files without nitriding", "ramdisk without nitriding", "image", "PCR0", "PCR2"], ["gateway"]),
+        (["go", "init", "first ramdisk", "nitriding", "PCR0", "PCR1", "PCR2"], ["go"]),
+        (["kernel", "PCR0", "PCR1"], ["kernel"]),
+        (["files without nitriding", "files"], ["files without nitriding"]),
+        (["start.sh", "PCR2"], ["start.sh"]),
+        (["PCR0"], ["PCR0"]),
+    ],
+)
+def test_causes_are_named_and_not_their_effects(moved: list[str], causes: list[str]) -> None:
+    assert first_causes(moved) == causes
 
 
 def test_no_value_is_its_own_cause() -> None:
@@ -212,7 +224,7 @@ def test_written_and_then_checked(
     assert printed[0] == "measurements written"
     assert "measurements hold: PCR0, PCR1, PCR2" in printed
     assert "moved     kernel" in printed
-    assert printed[-2:] == [f"a wanted change? {RENEW}", "measurements moved: kernel, PCR0, PCR1"]
+    assert printed[-2:] == [f"a wanted change? {RENEW}", "measurements moved: kernel"]
 
 
 def test_an_incomplete_file_says_so_and_is_completed_elsewhere(
