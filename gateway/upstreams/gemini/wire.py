@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gateway.upstreams.mended import decode_mended
+
 
 class Blob(msgspec.Struct, rename="camel", gc=False):
     """``data`` is base64, megabytes of it for a picture."""
@@ -124,7 +126,10 @@ _decode = msgspec.json.Decoder(Response | list[Response]).decode
 def decode(data: bytes) -> list[Response]:
     """The responses in ``data``: one, or the elements of an array. Raises ValueError for anything else."""
     try:
-        decoded = _decode(data)
+        try:
+            decoded = _decode(data)
+        except ValueError:
+            decoded = decode_mended(_decode, data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return decoded if isinstance(decoded, list) else [decoded]

@@ -1,0 +1,61 @@
+"""What is no character is replaced, and nothing else is touched."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upstreams.mended import decode_mended
+
+decode = msgspec.json.Decoder().decode
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"\ud83d"', "\ufffd"),
+        (rb'"\uDE00 x"', "\ufffd x"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\ude00\ud83d"', "\ufffd\ufffd"),
+        (rb'"\\ud83d \ud83d"', "\\ud83d \ufffd"),
+        (rb'"\\\ud83d\n\""', '\\\ufffd\n"'),
+        (b'"a\xff\xe2\x82"', "a\ufffd\ufffd"),
+        (b'"\xed\xa0\x80"', "\ufffd\ufffd\ufffd"),
+        ('"\u20ac\\ud83d"'.encode(), "\u20ac\ufffd"),
+    ],
+)
+def test_what_is_no_character_is_replaced(data: bytes, text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode(data)
+    assert decode_mended(decode, data) == text
+
+
+def without(text: str) -> str:
+    """``text`` without surrogates and without what stands for them."""
+    return "".join(character for character in text if character != "\ufffd" and not "\ud800" <= character <= "\udfff")
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_whatever_was_text_stays(text: str) -> None:
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    escaped = json.dumps(text).encode()
+    raw = json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    for data, expected in ((escaped, joined), (raw, text)):
+        try:
+            read = decode(data)
+        except ValueError:
+            read = decode_mended(decode, data)
+        assert without(read) == without(expected)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a": tru}', b'"\\u12"', b"[" * 3])
+def test_what_is_no_json_stays_none(data: bytes) -> None:
+    with pytest.raises(ValueError, match="nothing to mend"):
+        decode_mended(decode, data)
+
+
+def test_faulty_json_with_faulty_text_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_mended(decode, rb'{"a": "\ud83d"')
