@@ -141,7 +141,7 @@ class Dispatch:
     def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""
         seen = self._assembler.usage
-        if seen is None or not complete:
+        if seen is None or seen.estimated or not complete:
             seen = estimate(chat.body, self._assembler.produced, seen)
         self._usages.append(seen)
         self._assembler.usage, self._assembler.produced = None, 0

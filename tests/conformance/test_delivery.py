@@ -11,7 +11,9 @@ from gateway.signing import Signer
 from tests.conformance.folding import events
 from tests.conformance.stage import Stage, open_stage
 from tests.running import FAST
-from tools.simulators import Scenario, ToolCall
+from tests.upstreams.anthropic_chats import as_stream
+from tests.upstreams.anthropic_events import start, text
+from tools.simulators import RawReply, Scenario, ToolCall
 from tools.verify.claims import Verdict
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,6 +96,16 @@ async def test_a_broken_stream_ends_in_an_error(impatient: Stage, model: str, fa
     assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
     record = await impatient.record(heard)
     assert (record.state, record.estimated) == ("settled", True)
+
+
+async def test_a_complete_answer_that_told_its_output_only_provisionally_is_estimated(stage: Stage) -> None:
+    """Claude's streams open with a count such as 1; the real one comes in an event that may be missing."""
+    told = start(), *text(0, TEXT), {"type": "message_stop"}
+    stage.fleet.anthropic.enqueue(Scenario(raw=RawReply(chunks=(as_stream(told),))))
+    heard = await stage.ask(request("claude-sonnet-4-6", stream=True))
+    usage = heard.answer["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (10, -(-len(TEXT.encode()) // 4))
+    assert (await stage.record(heard)).estimated is True
 
 
 @every_model

@@ -234,8 +234,17 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
 def test_usage_that_was_not_told_is_none_rather_than_zero() -> None:
     beginning = {"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": []}}
     ending = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-    assert put_together(streamed(beginning, *text(0, "Hi"), ending, {"type": "message_stop"})).usage is None
+    for last in (ending, ending | {"usage": {}}, ending | {"usage": None}):
+        assert put_together(streamed(beginning, *text(0, "Hi"), last, {"type": "message_stop"})).usage is None
     assert complete([{"type": "text", "text": "Hi"}], usage=None).usage is None
+
+
+def test_output_tokens_of_the_beginning_alone_are_no_count() -> None:
+    """They are provisional, such as 1 (facts/providers.md 1.4, last paragraph)."""
+    ending = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    for last in ([ending], []):
+        told = put_together(streamed(start(), *text(0, "Hi"), *last, {"type": "message_stop"})).usage
+        assert told == Usage(prompt_tokens=10, completion_tokens=1, estimated=True)
 
 
 # Streamed equals complete

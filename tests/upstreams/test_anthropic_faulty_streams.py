@@ -78,6 +78,14 @@ def test_garbage_for_an_answer(body: bytes) -> None:
     assert (caught.value.code, caught.value.status) == ("upstream_bad_response", 502)
 
 
+def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
+    broken = as_stream([start(), *text(0, "half"), *end()]).replace(b"half", rb"a\ud83d")
+    choice = put_together(read_stream(adapter().decoder(chat()), broken)).choices()[0]
+    assert choice["message"]["content"] == "a\ufffd"
+    body = rb'{"type":"message","content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}'
+    assert put_together(adapter().answer(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
+
+
 def test_an_error_in_the_middle_of_a_stream() -> None:
     broken = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"}
     assembled = Assembler()

@@ -12,6 +12,7 @@ from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string
 from gateway.upstreams.anthropic.usage import UsageCounter
+from gateway.upstreams.mended import decode_mended
 from gateway.upstreams.sse import Event
 
 _FINISH_REASONS = {
@@ -47,23 +48,30 @@ class AnthropicDecoder:
     def feed(self, event: Event) -> Iterator[Delta]:
         """The deltas of one event. Unknown types, ``ping`` among them, say nothing."""
         try:
-            yield from self._take(_decode(event.data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+            try:
+                fields = _decode(event.data)
+            except ValueError:
+                fields = decode_mended(_decode, event.data)
+            yield from self._take(fields)
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
 
     def complete(self, body: bytes) -> Iterator[Delta]:
         """The deltas of a complete message."""
         try:
-            message = _decode(body)
+            try:
+                message = _decode(body)
+            except ValueError:
+                message = decode_mended(_decode, body)
             if message["type"] == "error":
                 raise errors.from_message(self._model, message)
             yield from self._message_start(message)
             for index, block in enumerate(message["content"]):
                 yield from self._block_start(index, block)
                 yield from self._block_stop(index)
-            yield from self._message_delta(message, None)
+            yield from self._message_delta(message, message.get("usage"))
             yield from self._message_stop()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
 
     def finish(self) -> Iterator[Delta]:
@@ -71,6 +79,8 @@ class AnthropicDecoder:
         if not self._stopped:
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
         yield from self._output.finish()
+        if (provisional := self._usage.provisional()) is not None:
+            yield provisional
         self._done(self._output)
         yield Finish(self._finish)
 
@@ -116,7 +126,7 @@ class AnthropicDecoder:
             details = delta.get("stop_details") or {}
             if reason == "refusal" and (explanation := string(details, "explanation")):
                 yield Refusal(explanation)
-        if usage is not None:
+        if usage:
             yield self._usage.update(usage)
 
     def _message_stop(self) -> Iterator[Delta]:

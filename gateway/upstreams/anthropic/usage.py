@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from gateway.openai_api.usage import Usage
 
 _TIERS = {"priority": "priority", "batch": "batch"}
@@ -16,16 +18,26 @@ class UsageCounter:
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
+        self._final = False
 
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
-        """A message begins; a restarted one forgets what came before."""
+        """A message begins; a restarted one forgets what came before. Its output count is provisional."""
         self._counts = {}
-        return self.update(counts)
+        usage = self.update(counts)
+        self._final = False
+        return usage
 
     def update(self, counts: Mapping[str, Any] | None) -> Usage:
         """Newer counts; a null leaves the older one standing."""
         self._counts.update((name, value) for name, value in (counts or {}).items() if value is not None)
+        self._final = True
         return self._usage()
+
+    def provisional(self) -> Usage | None:
+        """What an answer told at its beginning, if it told nothing later: its output is for others to estimate."""
+        if self._final or not self._counts:
+            return None
+        return msgspec.structs.replace(self._usage(), estimated=True)
 
     def _usage(self) -> Usage:
         counts = self._counts
