@@ -22,6 +22,7 @@ from gateway.openai_api.usage import Usage
 from gateway.upstreams import error_rules, openai_request
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.dialects import Dialect
+from gateway.upstreams.mended import decode_mended
 from gateway.upstreams.sse import Event
 from gateway.upstreams.think_tags import ThinkTags
 
@@ -43,7 +44,7 @@ class OpenAIAdapter:
         return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
 
     def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
-        decoder = OpenAIDecoder(self._dialect)
+        decoder = OpenAIDecoder(self._dialect, complete=True)
         yield from decoder.take(body)
         yield from decoder.finish()
 
@@ -127,6 +128,16 @@ class _Chunk(msgspec.Struct):
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+def _mended(data: bytes) -> _Chunk:
+    """The chunk in ``data`` if only its text was faulty; raises 502."""
+    try:
+        return decode_mended(_decode_chunk, data)
+    except (ValueError, RecursionError):
+        raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+
+
 _FINISH_REASONS = {
     "stop": "stop",
     "length": "length",
@@ -138,15 +149,18 @@ _STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
 
 
 class OpenAIDecoder:
-    """One answer, whole or in chunks. Finish reasons are held back until the end, because usage comes after them."""
+    """One answer, whole or in chunks. Finish reasons are held back until the end, because usage comes after them.
 
-    def __init__(self, dialect: Dialect) -> None:
+    ``complete`` says that it comes in one piece; a stream is complete when each choice has a reason or ``[DONE]`` came.
+    """
+
+    def __init__(self, dialect: Dialect, *, complete: bool = False) -> None:
         self._dialect = dialect
-        self._finish: dict[int, str | None] = {}
+        self._finish: dict[int, str] = {}
         self._calls: dict[int, _Calls] = {}
         self._thoughts: dict[int, ThinkTags] = {}
         self._served: tuple[str | None, str | None, str | None] | None = None
-        self._done = False
+        self._done = complete
 
     def feed(self, event: Event) -> Iterable[Delta]:
         if event.data == b"[DONE]":
@@ -158,8 +172,8 @@ class OpenAIDecoder:
         """The deltas of one JSON object, a chunk or a complete answer."""
         try:
             chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+        except (ValueError, RecursionError):
+            chunk = _mended(data)
         if chunk.error:
             raise self._error(chunk)
         deltas: list[Delta] = []
@@ -176,7 +190,7 @@ class OpenAIDecoder:
         return deltas
 
     def finish(self) -> Iterator[Delta]:
-        if not self._finish or (not self._done and None in self._finish.values()):
+        if not self._finish or (not self._done and "" in self._finish.values()):
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
         for index, reason in self._finish.items():
             if index in self._thoughts:
@@ -184,13 +198,13 @@ class OpenAIDecoder:
             calls = self._calls.get(index)
             if calls:
                 yield from calls.finish()
-            yield Finish(_FINISH_REASONS.get(reason or "", "tool_calls" if calls and not reason else "stop"), index)
+            yield Finish(_FINISH_REASONS.get(reason, "tool_calls" if calls and not reason else "stop"), index)
 
     def _choice(self, choice: _Choice) -> Iterable[Delta]:
-        if choice.finish_reason is not None:
+        if choice.finish_reason:
             self._finish[choice.index] = choice.finish_reason
         else:
-            self._finish.setdefault(choice.index, None)
+            self._finish.setdefault(choice.index, "")
         piece = choice.delta or choice.message
         return () if piece is None else self._piece(choice.index, piece, choice.logprobs)
 
@@ -248,12 +262,13 @@ class OpenAIDecoder:
 
 
 class _Calls:
-    """The tool calls of one choice: whatever indexes the vendor uses, ours count up and are never shared."""
+    """The tool calls of one choice: whatever indexes and ids the vendor uses, ours are never shared."""
 
     def __init__(self, choice: int) -> None:
         self._choice = choice
         self._ours: dict[int, int] = {}
-        self._ids: dict[int, str] = {}
+        self._ids: list[str | None] = []
+        self._taken: set[str] = set()
         self._types: dict[int, str] = {}
         self._empty: set[int] = set()
         self._last = -1
@@ -265,15 +280,22 @@ class _Calls:
         if known is None or (call.id and call.id != self._ids[known] and body.name):
             known = len(self._ids)
             self._ours[theirs if call.index is not None else known] = known
-            self._ids[known] = call.id or f"call_{uuid4().hex}"
+            self._ids.append(call.id)
             kind = self._types[known] = "custom" if call.custom is not None else "function"
             if kind == "function":
                 self._empty.add(known)
-            yield ToolCallStart(index=known, id=self._ids[known], name=body.name or "", choice=self._choice, type=kind)
+            name = body.name or ""
+            yield ToolCallStart(index=known, id=self._new_id(call.id), name=name, choice=self._choice, type=kind)
         self._last = theirs if call.index is not None else known
         if fragment := body.arguments or body.input:
             self._empty.discard(known)
             yield ToolCallArguments(known, fragment, self._choice, self._types[known])
+
+    def _new_id(self, theirs: str | None) -> str:
+        """The vendor's id, unless it gave none or gave it to an earlier call."""
+        ours = theirs if theirs and theirs not in self._taken else f"call_{uuid4().hex}"
+        self._taken.add(ours)
+        return ours
 
     def finish(self) -> Iterator[Delta]:
         """Valid JSON for the function calls that came without arguments."""

@@ -192,6 +192,20 @@ def test_calls_have_ids_and_indexes_of_their_own() -> None:
     assert all(call["id"].startswith("call_") for call in (calls[0], calls[2]))
 
 
+def test_an_id_given_twice_is_used_once() -> None:
+    named = {"functionCall": {"name": "weather", "id": "g7"}}
+    body = parts(named, named, {"functionCall": {"name": "weather", "id": "g8"}}, finish="STOP")
+    first, second, third = only(body)["message"]["tool_calls"]
+    assert (first["id"], third["id"]) == ("g7", "g8")
+    assert second["id"].startswith("call_")
+    assert streamed(frames(body)).choices()[0]["message"]["tool_calls"][1]["id"] == second["id"]
+
+
+def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
+    body = msgspec.json.encode(parts({"text": "half"}, finish="STOP")).replace(b"half", rb"a\ud83d")
+    assert assembled(adapter().answer(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
+
+
 def test_an_invented_id_is_the_same_streamed_or_not_and_another_in_the_next_turn() -> None:
     def minted(**body: Any) -> str:
         found: str = whole(parts(CALL, finish="STOP"), chat(**body)).choices()[0]["message"]["tool_calls"][0]["id"]

@@ -113,6 +113,15 @@ def test_calls_without_a_reason_end_with_them(finish: str | None) -> None:
     assert choice["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.parametrize("finish", ["", None])
+@pytest.mark.parametrize(("name", "value", "ours"), [("content", "x", "stop"), ("tool_calls", [], "tool_calls")])
+def test_a_whole_answer_is_complete_without_a_reason(finish: str | None, name: str, value: Any, ours: str) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = {"choices": [{"index": 0, "message": {name: value or [call]}, "finish_reason": finish}]}
+    [choice] = put_together(whole(answer)).choices()
+    assert choice["finish_reason"] == ours
+
+
 def test_finish_reasons_wait_for_the_usage_behind_them() -> None:
     stream = piece(content="x", finish="stop") + chunk([], usage={"prompt_tokens": 1, "completion_tokens": 1}) + DONE
     deltas = streamed(chat(), stream)
@@ -165,6 +174,15 @@ def test_a_call_without_an_id_gets_one() -> None:
     [call] = calls({"index": 0, "function": {"name": "f", "arguments": "{}"}})
     assert call["id"].startswith("call_")
     assert len(call["id"]) > 20
+
+
+def test_an_id_given_twice_is_used_once() -> None:
+    """Clients answer calls by id, and the gateway itself refuses two calls with one (facts/providers.md 6.3)."""
+    first, second, third = calls(start(0, "a", "[1]"), start(1, "b", "[2", "call_a"), more(1, "]"), start(2, "c"))
+    assert (first["id"], third["id"]) == ("call_a", "call_c")
+    assert second["id"].startswith("call_")
+    assert len({first["id"], second["id"], third["id"]}) == 3
+    assert second["function"] == {"name": "b", "arguments": "[2]"}
 
 
 @pytest.mark.parametrize("empty", ["", None])
@@ -333,6 +351,7 @@ def test_what_the_vendor_says_of_itself_is_said_once() -> None:
         piece(content="x"),
         piece(content="x") + chunk([], usage={"prompt_tokens": 1}),
         piece(finish="stop") + piece(1, content="x"),
+        piece(content="x", finish=""),
         chunk([]) + DONE,
     ],
 )
@@ -407,6 +426,13 @@ def test_errors_inside_an_answer(model: str, data: Any, status: int, code: str, 
 def test_an_error_beside_bytes_that_are_no_text() -> None:
     error = failure(b'data: {"error": "x", "\xff": 1}\n\n')
     assert error.code == "upstream_bad_response"
+
+
+def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
+    stream = b'data: {"choices": [{"delta": {"content": "a\\ud83d"}}]}\n\n' + piece(content="b") + END
+    assert message(stream)["content"] == "a\ufffdb"
+    answer = b'{"choices": [{"message": {"content": "a\xe2\x82"}, "finish_reason": "stop"}]}'
+    assert put_together(whole(answer)).choices()[0]["message"]["content"] == "a\ufffd"
 
 
 def test_json_in_place_of_a_stream() -> None:

@@ -40,6 +40,7 @@ class Output:
         self._block = -1
         self._thinking = False
         self._open: _OpenCall | None = None
+        self._ids: set[str] = set()
         self.calls = 0
 
     @property
@@ -92,7 +93,7 @@ class Output:
         if call.name:
             yield from self.finish()
             name = self._names.inbound(call.name)
-            opened = self._open = _OpenCall(self.calls, call.id or self._new_id(scope), name, signature)
+            opened = self._open = _OpenCall(self.calls, self._own_id(call.id, scope), name, signature)
             self.calls += 1
             opened.arguments.value.update(call.args or {})
             extra = {"google": {"thought_signature": signature}} if signature else None
@@ -106,9 +107,13 @@ class Output:
         if not call.will_continue:
             yield from self._close(self._open)
 
-    def _new_id(self, scope: str) -> str:
-        """The same for the same answer to the same conversation, streamed or not."""
-        return f"call_{uuid5(NAMESPACE_URL, f'{scope}/{self._choice}/{self.calls}').hex}"
+    def _own_id(self, given: str | None, scope: str) -> str:
+        """The vendor's id, unless it gave none or gave it to an earlier call: then one that is the same for the same
+        answer to the same conversation, streamed or not."""
+        if not given or given in self._ids:
+            given = f"call_{uuid5(NAMESPACE_URL, f'{scope}/{self._choice}/{self.calls}').hex}"
+        self._ids.add(given)
+        return given
 
     def _close(self, call: _OpenCall) -> Iterator[Delta]:
         arguments = msgspec.json.encode(call.arguments.value).decode()
