@@ -11,6 +11,12 @@ import msgspec
 
 MAX_MESSAGE = 2048
 MAX_PARAM = 256
+# What is told when nobody knows better how long to wait, in seconds.
+USUAL_WAIT = 1.0
+
+_MAY_PASS = frozenset({408, 429, 500, 502, 503, 504})
+_WAITING_HELPS = frozenset({429, 503})
+_ACCOUNT_FAULTS = frozenset({"upstream_auth_failed", "upstream_billing"})
 
 
 class Fault(StrEnum):
@@ -27,7 +33,7 @@ class GatewayError(Exception):
 
     ``retryable`` tells the transport that the same upstream call may be sent again, before any byte was forwarded.
     ``retry_after`` is in seconds and travels to the client. ``should_retry`` becomes ``x-should-retry``, which
-    OpenAI's SDKs obey; None leaves the decision to them.
+    OpenAI's SDKs obey; None goes by the status.
     """
 
     def __init__(
@@ -66,13 +72,15 @@ class GatewayError(Exception):
         return msgspec.json.encode(self.envelope())
 
     def http_headers(self) -> dict[str, str]:
-        """``Retry-After`` in whole seconds rounded up, ``retry-after-ms``, ``x-should-retry``, and the error's own."""
-        headers = dict(self.headers)
-        if self.retry_after is not None:
-            headers["Retry-After"] = str(-int(-self.retry_after // 1))
-            headers["retry-after-ms"] = str(round(self.retry_after * 1000))
-        if self.should_retry is not None:
-            headers["x-should-retry"] = "true" if self.should_retry else "false"
+        """``x-should-retry``, ``Retry-After`` in whole seconds rounded up, ``retry-after-ms``, and the error's own."""
+        again = self.status in _MAY_PASS if self.should_retry is None else self.should_retry
+        headers = {**self.headers, "x-should-retry": "true" if again else "false"}
+        wait = self.retry_after
+        if wait is None and again and self.status in _WAITING_HELPS:
+            wait = USUAL_WAIT
+        if wait is not None:
+            headers["Retry-After"] = str(-int(-wait // 1))
+            headers["retry-after-ms"] = str(round(wait * 1000))
         return headers
 
 
@@ -154,5 +162,11 @@ def upstream_error(
     upstream_unreachable, upstream_error.
     """
     return GatewayError(
-        message, status=502, type="upstream_error", code=code, fault=Fault.UPSTREAM, retryable=retryable
+        message,
+        status=502,
+        type="upstream_error",
+        code=code,
+        fault=Fault.UPSTREAM,
+        retryable=retryable,
+        should_retry=False if code in _ACCOUNT_FAULTS else None,
     )

@@ -21,7 +21,7 @@ def test_envelope_has_openais_four_keys() -> None:
 def test_defaults_are_the_callers_fault() -> None:
     error = GatewayError("no")
     assert (error.status, error.type, error.param, error.code) == (400, "invalid_request_error", None, None)
-    assert (error.fault, error.retryable, error.http_headers()) == (Fault.CALLER, False, {})
+    assert (error.fault, error.retryable, error.http_headers()) == (Fault.CALLER, False, {"x-should-retry": "false"})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,11 @@ def test_defaults_are_the_callers_fault() -> None:
     [(0, "0", "0"), (0.2, "1", "200"), (1.0, "1", "1000"), (34.4, "35", "34400"), (48, "48", "48000")],
 )
 def test_retry_after_is_rounded_up(seconds: float, whole: str, milliseconds: str) -> None:
-    assert errors.rate_limited(seconds).http_headers() == {"Retry-After": whole, "retry-after-ms": milliseconds}
+    assert errors.rate_limited(seconds).http_headers() == {
+        "x-should-retry": "true",
+        "Retry-After": whole,
+        "retry-after-ms": milliseconds,
+    }
 
 
 @pytest.mark.parametrize(("advice", "header"), [(True, "true"), (False, "false")])
@@ -37,6 +41,33 @@ def test_should_retry_is_told(advice: bool, header: str) -> None:
     error = GatewayError("x", should_retry=advice, headers={"PAYMENT-REQUIRED": "e30="})
     assert error.http_headers() == {"PAYMENT-REQUIRED": "e30=", "x-should-retry": header}
     assert error.headers == {"PAYMENT-REQUIRED": "e30="}
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (errors.invalid_request("m"), "false"),
+        (errors.model_not_found("m"), "false"),
+        (GatewayError("m", status=402), "false"),
+        (GatewayError("m", status=409), "false"),
+        (GatewayError("m", status=408), "true"),
+        (GatewayError("m", status=500), "true"),
+        (errors.upstream_error("upstream_truncated"), "true"),
+        (errors.upstream_error("upstream_auth_failed"), "false"),
+        (errors.upstream_error("upstream_billing"), "false"),
+        (errors.upstream_timeout(), "true"),
+    ],
+)
+def test_whether_another_attempt_may_help_is_always_told(error: GatewayError, again: str) -> None:
+    """practice.md 5: OpenAI's SDKs would try a refused vendor key three times."""
+    assert error.http_headers() == {"x-should-retry": again}
+
+
+@pytest.mark.parametrize("error", [errors.rate_limited(), errors.upstream_overloaded(), GatewayError("m", status=503)])
+def test_how_long_to_wait_is_told_also_when_the_vendor_did_not_say(error: GatewayError) -> None:
+    assert error.http_headers() == {"x-should-retry": "true", "Retry-After": "1", "retry-after-ms": "1000"}
+    error.should_retry = False
+    assert error.http_headers() == {"x-should-retry": "false"}
 
 
 KINDS: list[tuple[Callable[[], GatewayError], dict[str, Any]]] = [
