@@ -63,8 +63,8 @@ _EVERYWHERE = frozenset(
 class Dialect:
     """One vendor's version of OpenAI's chat completions.
 
-    ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint and refused otherwise.
-    ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message beyond OpenAI's that
+    ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, here also what is in
+    ``ignores``, and refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message beyond OpenAI's that
     the vendor takes back. ``reasoning_counted``: completion_tokens already includes reasoning_tokens.
     ``thinking_prompt``: the system text that switches thinking on where nothing else does. ``effort_words``: efforts
     that go under another name. ``service_tiers``: None takes every tier. ``errors``: first matching rule decides.
@@ -72,6 +72,7 @@ class Dialect:
 
     accepts: frozenset[str]
     errors: tuple[ErrorRule, ...]
+    ignores: frozenset[str] = frozenset()
     limit: Limit = Limit.BY_MODEL
     max_stops: int = 4
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +122,7 @@ OPENAI = Dialect(
 XAI = Dialect(
     accepts=_EVERYWHERE | {"logprobs", "parallel_tool_calls", "reasoning_effort", "seed", "top_logprobs", "user"},
     errors=XAI_ERRORS,
+    ignores=frozenset({"logit_bias", "web_search_options"}),
     roles={"developer": "system"},
     named_messages=False,
     strict_tools=False,
@@ -153,6 +155,7 @@ MODELARK = Dialect(
 NOUS = Dialect(
     accepts=_EVERYWHERE | {"reasoning_effort", "repetition_penalty", "top_k"},
     errors=NOUS_ERRORS,
+    ignores=frozenset({"logit_bias"}),
     limit=Limit.MAX_TOKENS,
     roles={"developer": "system"},
     strict_tools=False,

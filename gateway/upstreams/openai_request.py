@@ -52,10 +52,11 @@ def _copy_parameters(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tupl
         if name in _HANDLED or value is None or value == []:
             continue
         if name not in dialect.accepts:
-            if name in HINTS:
-                dropped.append(name)
-            elif not _says_nothing(name, value):
+            if _says_nothing(name, value):
+                continue
+            if name not in HINTS and name not in dialect.ignores:
                 raise unsupported_parameter(name, chat.request.model)
+            dropped.append(name)
         elif (rule := _RULES.get(name)) is None:
             body[name] = value
         elif not rule(dialect, chat, body, name, value):

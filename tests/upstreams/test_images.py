@@ -157,6 +157,7 @@ def test_grok_takes_no_pictures_and_forgets_its_own() -> None:
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"web_search": True}, "web_search"),
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
+        ({"web_search_options": {}}, "web_search_options"),
         ({"thinking": {"type": "enabled"}}, "thinking"),
         ({"modalities": ["text"]}, "modalities"),
         ({"modalities": ["image", "audio"]}, "modalities"),

@@ -81,7 +81,7 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
     (
         "logit_bias",
         {"5": 1},
-        everyone(PARAMETER, ark=PASS) | {"4.1": PASS},
+        everyone(PARAMETER, xai=DROP, ark=PASS, nous=DROP) | {"4.1": PASS},
     ),
     ("logit_bias", {}, everyone(SILENT)),
     ("user", "u", everyone(PASS, nous=DROP)),
@@ -149,7 +149,7 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
     ("prediction", {"type": "content", "content": "x"}, everyone(DROP, openai=PASS)),
     ("prompt_cache_key", "k", everyone(DROP, openai=PASS)),
     ("prompt_cache_retention", "24h", everyone(DROP, openai=PASS)),
-    ("web_search_options", {}, everyone(PARAMETER, openai=PASS)),
+    ("web_search_options", {}, everyone(PARAMETER, openai=PASS, xai=DROP)),
     ("web_search", True, everyone(PARAMETER)),
     ("web_search", False, everyone(SILENT)),
     ("top_k", 40, everyone(DROP, ark=PASS, nous=PASS)),

@@ -34,7 +34,6 @@ _REFUSED = (
     "audio",
     "thinking",
     "web_search",
-    "web_search_options",
 )
 # They steer text; a picture has none.
 _DROPPED = (
@@ -156,6 +155,8 @@ def _check(request: ChatRequest) -> None:
     for name in _REFUSED:
         if getattr(request, name):
             raise unsupported_parameter(name, request.model)
+    if request.web_search_options is not None:
+        raise unsupported_parameter("web_search_options", request.model)
     if request.response_format is not None and not isinstance(request.response_format, TextFormat):
         raise unsupported_parameter("response_format", request.model)
     for modality in request.modalities or ():

@@ -82,10 +82,9 @@ CASES = (
         texts=("Heads.",),
         refused={
             "gpt-5.2": "logit_bias",
-            "xai": "logit_bias",
-            "nous": "logit_bias",
             "anthropic": "logit_bias",
             "google": "logit_bias",
         },
+        dropped={"xai": "logit_bias", "nous": "logit_bias"},
     ),
 )
