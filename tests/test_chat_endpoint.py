@@ -1,5 +1,8 @@
 """The main job end to end: a chat goes through the gateway and comes back signed."""
 
+import re
+from typing import Any
+
 import pytest
 
 from tests.running import RunningGateway
@@ -11,3 +14,29 @@ async def test_answers(gateway: RunningGateway, model: str) -> None:
     assert response.status == 200
     body = await response.json()
     assert body["choices"][0]["message"]["content"] == "You said: Hello there"
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"functions": [{"name": 5}]}, "functions[0].name"),
+        ({"functions": [{"name": "f"}, {"name": "a b"}]}, "functions[1].name"),
+        ({"functions": [{"name": "f"}, {"name": "f"}]}, "functions[1].name"),
+        ({"functions": [{"name": f"f{number}"} for number in range(129)]}, "functions"),
+        ({"function_call": "auto"}, "function_call"),
+        ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call.name"),
+        (
+            {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": {}}}]},
+            "messages[0].function_call.arguments",
+        ),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+    ],
+)
+async def test_errors_about_retired_functions_use_the_callers_words(
+    gateway: RunningGateway, changes: dict[str, Any], param: str
+) -> None:
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], **changes}
+    response = await gateway.post("/v1/chat/completions", body)
+    error = (await response.json())["error"]
+    assert (response.status, error["param"]) == (400, param)
+    assert "tools" in changes or not re.search(r"tools|tool_c", error["message"])

@@ -6,7 +6,8 @@ from gateway.endpoints.serving import order, read_json, serve
 from gateway.exchange import Exchange
 from gateway.forms import CHAT
 from gateway.openai_api.checks import check
-from gateway.openai_api.legacy_functions import modernise
+from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.legacy_functions import modernise, named_as_sent
 from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
@@ -17,8 +18,11 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
     """Answer one chat, streamed or not, in OpenAI's shape and signed."""
     async with read_json(services, request) as sent:
         body = modernise(sent.json)
-        chat_request = parse_chat(body)
-        check(chat_request)
+        try:
+            chat_request = parse_chat(body)
+            check(chat_request)
+        except GatewayError as error:
+            raise error if body is sent.json else named_as_sent(error, sent.json) from None
         record.stream = bool(chat_request.stream)
         model = services.catalog.find(chat_request.model)
         chat = Chat(body, chat_request, model, caller=sent.caller)

@@ -3,9 +3,10 @@
 The signature still covers the request as it was sent; only what goes upstream is modern.
 """
 
+import re
 from typing import Any
 
-from gateway.openai_api.errors import invalid_request
+from gateway.openai_api.errors import GatewayError, invalid_request
 
 Json = dict[str, Any]
 
@@ -32,6 +33,26 @@ def modernise(body: Json) -> Json:
     if old_messages:
         modern["messages"] = _messages(rows)
     return modern
+
+
+_TOOLS = re.compile(r"\btools(?:(\[\d+\])\.function)?\b")
+_TOOL_CHOICE = re.compile(r"\btool_choice(?:\.function)?\b")
+_TOOL_CALL = re.compile(r"\btool_calls\[0\]\.function\b")
+
+
+def named_as_sent(error: GatewayError, sent: Json) -> GatewayError:
+    """``error`` about what ``sent`` was turned into, in the words of ``sent``."""
+    if not sent.get("tools"):
+        _rename(error, _TOOLS, r"functions\1")
+        _rename(error, _TOOL_CALL, "function_call")
+    if sent.get("function_call") is not None:
+        _rename(error, _TOOL_CHOICE, "function_call")
+    return error
+
+
+def _rename(error: GatewayError, modern: re.Pattern[str], old: str) -> None:
+    error.message = modern.sub(old, error.message)
+    error.param = error.param and modern.sub(old, error.param)
 
 
 def _choice(choice: str | Json) -> str | Json:

@@ -187,6 +187,7 @@ def convert(body: dict[str, Json], form: type[Form]) -> Form:
 
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_SOME_KEY = "[...]"  # msgspec's word for a key of metadata or logit_bias, which it does not name
 _CODES = (
     (", got `", "invalid_type"),
     ("`array` of length >= 1", "empty_array"),
@@ -198,7 +199,7 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 def _refusal(message: str) -> GatewayError:
     """msgspec's account of what is wrong, as OpenAI tells it."""
     match = _PATH.search(message)
-    what, path = (message[: match.start()], match["path"]) if match else (message, "")
+    what, path = (message[: match.start()], match["path"].replace(_SOME_KEY, "")) if match else (message, "")
     if missing := _MISSING.match(what):
         param = f"{path}.{missing['field']}" if path else missing["field"]
         return invalid_request(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
