@@ -52,7 +52,6 @@ class SSEReader:
         lines = b"".join(self._pending).split(b"\n")
         self._pending.clear()
         self._pending_size = 0
-        self._keep(chunk[newline + 1 :])
         for line in lines:
             if line.endswith(b"\r"):
                 line = line[:-1]
@@ -64,6 +63,7 @@ class SSEReader:
                 events.append(self._complete())
             else:
                 self._name = ""
+        self._keep(chunk[newline + 1 :])
         return events
 
     def _is_one_event(self, chunk: bytes) -> bool:

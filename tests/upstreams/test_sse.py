@@ -159,6 +159,14 @@ def test_an_unfinished_line_counts_with_the_event_it_belongs_to() -> None:
         reader.feed(b"y")
 
 
+def test_the_next_event_does_not_count_with_the_one_that_ends_before_it() -> None:
+    reader = SSEReader(limit=100)
+    assert reader.feed(b"data: " + b"x" * 60 + b"\n") == []
+    assert reader.feed(b"\ndata: " + b"y" * 94) == [Event("", b"x" * 60)]
+    with pytest.raises(EventTooLargeError):
+        reader.feed(b"y")
+
+
 @pytest.mark.parametrize("bare", [b"{" + b"x" * 99 + b"\n", b"{" + b"x" * 49 + b"\n" + b"x" * 50 + b"\n"])
 def test_bare_json_of_the_limit_fits(bare: bytes) -> None:
     assert read([bare], limit=100) == [Event("", bare[:-1], bare=True)]
