@@ -44,9 +44,14 @@ class EifImage:
 def read_eif(path: Path) -> EifImage:
     """Read and measure an image; EifError for anything that its writer would not have written."""
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        return _Reader(file, size).read()
+        return read_image(file)
+
+
+def read_image(file: BinaryIO) -> EifImage:
+    """The same for an open file, from its beginning."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return _Reader(file, size).read()
 
 
 class _Reader:

@@ -5,12 +5,14 @@ COSE_Sign1 over CBOR ``{register_index, register_value}``. AWS's builder writes 
 its reader takes nothing else (aws-nitro-enclaves-image-format 0.5.0, run).
 """
 
+import warnings
 from typing import Any
 
 import cbor2
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -29,7 +31,7 @@ def certificate_der(pem: bytes) -> bytes:
 def sign_pcr0(pcr0: bytes, pem: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
     """The section for an image with this PCR0; ``key`` is the certificate's P-384 key. The same inputs give the same
     bytes: the nonce of ECDSA is derived as in RFC 6979."""
-    if _certificate(pem).public_key() != key.public_key():
+    if _public_key(pem) != key.public_key():
         raise EifError("the signing certificate is of another key")
     if not isinstance(key.curve, ec.SECP384R1):
         raise EifError("the signing key is not on P-384")
@@ -49,7 +51,7 @@ def read_certificate(section: bytes) -> bytes:
 def check_signature(section: bytes, pcr0: bytes) -> None:
     """EifError unless the section's certificate signed this PCR0."""
     pem, cose = _entry(section)
-    key = _certificate(pem).public_key()
+    key = _public_key(pem)
     match _decode(cose):
         case [bytes(protected), dict(), bytes(payload), bytes(raw)]:
             pass
@@ -94,8 +96,17 @@ def _decode(data: bytes) -> Any:
         raise EifError(f"the signature section is not CBOR: {error}") from None
 
 
+def _public_key(pem: bytes) -> CertificatePublicKeyTypes:
+    try:
+        return _certificate(pem).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise EifError("the signing certificate has a key that cannot be read") from None
+
+
 def _certificate(pem: bytes) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return x509.load_pem_x509_certificate(pem)
+    except (ValueError, x509.InvalidVersion, Warning):
         raise EifError("the signing certificate is not a PEM certificate") from None

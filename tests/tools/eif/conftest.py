@@ -49,7 +49,7 @@ def make_signer(curve: Any) -> Signer:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "image signer")])
     now = datetime.now(UTC)
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(name, name, key.public_key(), 7)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .sign(key, SHA384())

@@ -1,5 +1,6 @@
 """EIF bytes: what the writer lays down field by field, and what the reader refuses."""
 
+import base64
 import hashlib
 import json
 import struct
@@ -133,6 +134,26 @@ def test_a_key_that_does_not_belong_or_fit_is_refused(
     with pytest.raises(EifError, match="not a PEM certificate"):
         write_eif(parts, output, Signer(b"x", signer.key))
     assert not list(tmp_path.glob("no.eif*"))
+
+
+@pytest.mark.parametrize(
+    ("sound", "changed", "reason"),
+    [
+        ("a003020102", "a003020105", "not a PEM certificate"),  # the version of X.509
+        ("a003020102020107", "a003020102020187", "not a PEM certificate"),  # the serial number, now negative
+        ("06052b81040022", "06052b81040050", "cannot be read"),  # the curve
+        ("03620004", "03620005", "cannot be read"),  # the form of the point
+    ],
+)
+def test_a_certificate_that_cannot_be_read_is_refused(
+    sound: str, changed: str, reason: str, parts: Parts, signer: Signer, tmp_path: Path
+) -> None:
+    der = x509.load_pem_x509_certificate(signer.certificate).public_bytes(Encoding.DER)
+    assert der.count(bytes.fromhex(sound)) == 1
+    broken = base64.encodebytes(der.replace(bytes.fromhex(sound), bytes.fromhex(changed)))
+    pem = b"-----BEGIN CERTIFICATE-----\n" + broken + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(EifError, match=reason):
+        write_eif(parts, tmp_path / "no.eif", Signer(pem, signer.key))
 
 
 def test_every_flipped_byte_is_refused(image: Path) -> None:

@@ -1,6 +1,7 @@
 """The trust anchor: AWS Nitro Enclaves Root-G1, shipped beside this file and pinned by fingerprint."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 from cryptography import x509
@@ -24,10 +25,12 @@ def aws_root() -> x509.Certificate:
 def load_certificate(data: bytes) -> x509.Certificate:
     """The first certificate of a PEM file, or the one of a DER file."""
     try:
-        if b"-----BEGIN" in data:
-            return x509.load_pem_x509_certificate(data)
-        return x509.load_der_x509_certificate(data)
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if b"-----BEGIN" in data:
+                return x509.load_pem_x509_certificate(data)
+            return x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion, Warning):
         raise UsageError("a certificate file is neither PEM nor DER") from None
 
 
