@@ -30,7 +30,7 @@ class Item(msgspec.Struct):
         data = self.b64_json.partition(",")[2] if self.b64_json.startswith("data:") else self.b64_json
         try:
             head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4], strict_mode=True)
-        except binascii.Error:
+        except ValueError:
             raise upstream_error("upstream_bad_response", "The upstream sent a picture that is not base64") from None
         return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
 
@@ -53,5 +53,5 @@ def decode(body: bytes) -> Answer:
     """The answer in ``body``; raises 502 for anything else."""
     try:
         return _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
