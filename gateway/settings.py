@@ -108,6 +108,8 @@ def is_loopback(host: str | None) -> bool:
 
 def checked_url(name: str, url: str) -> str:
     """``url`` without a trailing slash; it must be https, or http to loopback. Raises SettingsError."""
+    if not re.fullmatch(r"[\x21-\x7e]+", url):
+        raise SettingsError(f"{name} holds characters that no URL has")
     try:
         parts = urlsplit(url)
         host = parts.hostname
