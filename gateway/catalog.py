@@ -221,7 +221,7 @@ def load(text: str) -> Catalog:
     """
     try:
         file = msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise CatalogError(str(error)) from None
     defaults = {name: _traits("providers", name, fields) for name, fields in file.providers.items()}
     for name, fields in file.models.items():

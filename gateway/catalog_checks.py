@@ -29,6 +29,7 @@ _KINDS = (
     "cached_audio_input",
     "image_output",
 )
+_DEAREST, _SMALLEST = Decimal(1_000_000), Decimal("1e-12")
 _FLAT = ("per_image", "per_web_search", "per_grounded_prompt")
 
 # Never dearer than: a kind of token, and the kind it is a discount on or the base of.
@@ -151,8 +152,8 @@ def _prices(model: Model) -> Iterator[str]:
         yield "source: missing"
     for field in _FLAT:
         price: Decimal | None = getattr(prices, field)
-        if price is not None and not _positive(price):
-            yield f"{field}: {price} is not a positive number"
+        if price is not None and not _is_price(price):
+            yield f"{field}: {price} is not a price"
     if prices.per_web_search is not None and prices.per_grounded_prompt is not None:
         yield "per_grounded_prompt: a search is charged by query or by prompt, not both"
     yield from _factors(prices)
@@ -183,9 +184,9 @@ def _flat_or_metered(model: Model) -> Iterator[str]:
 
 
 def _rates(rates: Rates) -> Iterator[str]:
-    wrong = [(kind, price) for kind, price in _priced(rates).items() if not _positive(price)]
+    wrong = [(kind, price) for kind, price in _priced(rates).items() if not _is_price(price)]
     for kind, price in wrong:
-        yield f"{kind}: {price} is not a positive number"
+        yield f"{kind}: {price} is not a price"
     if wrong:
         return
     priced = _priced(rates)
@@ -208,7 +209,7 @@ def _variants(model: Model, rates: Rates) -> Iterator[str]:
             yield f"long_context.over_tokens: {long.over_tokens} is not within the context"
         standard = _priced(rates)
         for kind, price in _priced(long).items():
-            if price.is_finite() and price < standard.get(kind, price):
+            if kind in standard and _is_price(standard[kind]) and _is_price(price) and price < standard[kind]:
                 yield f"long_context.{kind}: {price} is less than the standard rate"
     if announced := prices.announced:
         yield from _under("announced", _variant(announced, rates))
@@ -230,12 +231,12 @@ def _factors(prices: Prices) -> Iterator[str]:
     for name, tier in prices.tiers.items():
         if name not in TIERS:
             yield f"tiers.{name}: unknown tier"
-        elif isinstance(tier, Decimal) and not (_positive(tier) and (tier < 1) == (name == "flex")):
+        elif isinstance(tier, Decimal) and not (_is_price(tier) and (tier < 1) == (name == "flex")):
             yield f"tiers.{name}: {tier} is not a factor {'below' if name == 'flex' else 'from'} 1"
     for name, factor in prices.regions.items():
         if name not in REGIONS:
             yield f"regions.{name}: unknown region"
-        elif not _positive(factor) or factor < 1:
+        elif not _is_price(factor) or factor < 1:
             yield f"regions.{name}: {factor} is not a factor from 1"
 
 
@@ -244,8 +245,9 @@ def _priced(rates: Rates) -> dict[str, Decimal]:
     return {kind: fields[kind] for kind in _KINDS if fields[kind] is not None}
 
 
-def _positive(price: Decimal) -> bool:
-    return price.is_finite() and price > 0
+def _is_price(price: Decimal) -> bool:
+    """Above zero, and within the digits that ``billing.pricing`` multiplies without rounding."""
+    return price.is_finite() and 0 < price <= _DEAREST and price % _SMALLEST == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- traits

@@ -154,7 +154,7 @@ def load(text: str) -> Definitions:
         for table in ("networks", "tokens"):
             file[table] = {name: {"id": name, **fields} for name, fields in file[table].items()}
         definitions = msgspec.convert(file, Definitions)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise DefinitionsError(str(error)) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise DefinitionsError(f"networks and tokens must be tables of tables: {error!r}") from None
@@ -207,11 +207,18 @@ def _token_problems(token: Token, definitions: Definitions) -> list[str]:
         "no transfer method": bool(token.methods),
         f"the same contract as {twins}": not twins,
         "one of usd and feed must be given": (token.usd is None) != (token.feed is None),
-        "usd must be positive": token.usd is None or token.usd > 0,
-        "the feed's band must be 0 < lowest_usd < highest_usd and its step above 1": token.feed is None
-        or (0 < token.feed.lowest_usd < token.feed.highest_usd and token.feed.largest_step > 1),
+        "usd must be positive": token.usd is None or _above_zero(token.usd),
+        "the feed's band must be 0 < lowest_usd < highest_usd and its step above 1": _is_band(token.feed),
     }
     return [problem for problem, passed in checks.items() if not passed]
+
+
+def _is_band(feed: Feed | None) -> bool:
+    if feed is None:
+        return True
+    if not all(map(_above_zero, (feed.lowest_usd, feed.highest_usd, feed.largest_step))):
+        return False
+    return feed.lowest_usd < feed.highest_usd and feed.largest_step > 1
 
 
 def _offer_problems(offer: Offer, definitions: Definitions) -> list[str]:
@@ -233,11 +240,13 @@ def _number_problems(definitions: Definitions) -> list[str]:
         for name in ("wire", "quotes", "deadlines", "exposure", "facilitator", "settlement", "prices")
     }
     problems = [
-        f"{section}.{name}: must be above zero"
+        f"{section}.{name}: must be a number above zero"
         for section, values in sections.items()
         for name, value in values.items()
-        if value <= 0
+        if not _above_zero(value)
     ]
+    if problems:
+        return problems
     deadlines, quotes = definitions.deadlines, definitions.quotes
     if quotes.max_timeout_seconds < deadlines.settle_margin_seconds + deadlines.least_answer_seconds:
         problems.append("quotes.max_timeout_seconds: leaves no time to answer and settle")
@@ -246,3 +255,7 @@ def _number_problems(definitions: Definitions) -> list[str]:
     if definitions.exposure.ceiling_usd < definitions.exposure.newcomer_usd:
         problems.append("exposure.ceiling_usd: below newcomer_usd")
     return problems
+
+
+def _above_zero(value: float | Decimal) -> bool:
+    return Decimal(value).is_finite() and value > 0
