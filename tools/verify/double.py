@@ -5,9 +5,11 @@ PCRs, four certificates root-first, a leaf of three hours. Every part can be mad
 a test passes :attr:`AttestationDouble.root` as the trust anchor.
 """
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import cbor2
@@ -57,15 +59,19 @@ LINKS = {
 class AttestationDouble:
     """One enclave on one instance: a certificate path made at ``made`` and documents signed by its leaf key.
 
-    ``links`` replaces links of LINKS by name, e.g. ``{"leaf": replace(LINKS["leaf"], ca=True)}``.
+    ``links`` replaces links of LINKS by name, e.g. ``{"leaf": replace(LINKS["leaf"], ca=True)}``. The same ``made`` and
+    ``secret`` (a positive number) always give the same keys, certificates and documents.
     """
 
-    def __init__(self, made: datetime | None = None, links: Mapping[str, Link] | None = None) -> None:
+    def __init__(
+        self, made: datetime | None = None, links: Mapping[str, Link] | None = None, *, secret: int | None = None
+    ) -> None:
         self.made = (made or datetime.now(UTC)).replace(microsecond=0)
         self.path: list[x509.Certificate] = []
         issuer: tuple[str, ec.EllipticCurvePrivateKey] | None = None
-        for link in {**LINKS, **(links or {})}.values():
-            key = ec.generate_private_key(link.curve())
+        secret = secret or secrets.randbits(128) + 1
+        for position, link in enumerate({**LINKS, **(links or {})}.values()):
+            key = ec.derive_private_key(secret + position, link.curve())
             self.path.append(_certificate(link, key, issuer, self.made))
             issuer = (link.name, key)
             self.leaf_key = key
@@ -118,7 +124,7 @@ class AttestationDouble:
         """COSE_Sign1 around any payload bytes; ``edit`` changes the array of four after it was signed."""
         signer = key or self.leaf_key
         to_be_signed = cbor2.dumps(["Signature1", protected, b"", payload])
-        r, s = decode_dss_signature(signer.sign(to_be_signed, ec.ECDSA(SHA384())))
+        r, s = decode_dss_signature(signer.sign(to_be_signed, ec.ECDSA(SHA384(), deterministic_signing=True)))
         array = [protected, dict(unprotected or {}), payload, r.to_bytes(48, "big") + s.to_bytes(48, "big")]
         edit(array)
         return cbor2.dumps(array)
@@ -156,7 +162,7 @@ def _certificate(
         .subject_name(_name(link.name))
         .issuer_name(_name(link.issuer_name or issuer_name))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(int.from_bytes(sha256(link.name.encode()).digest()[:8], "big"))
         .not_valid_before(made + link.begins)
         .not_valid_after(made + link.life)
         .add_extension(x509.BasicConstraints(link.ca, link.path_length), critical=True)
@@ -165,7 +171,7 @@ def _certificate(
     if link.critical_extension:
         unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)
-    return builder.sign(issuer_key, link.digest())
+    return builder.sign(issuer_key, link.digest(), ecdsa_deterministic=True)
 
 
 def _name(common_name: str) -> x509.Name:
