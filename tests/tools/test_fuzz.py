@@ -1,6 +1,9 @@
 """The fuzzer: every target passes a short run, and a planted mistake is found, written down and replayed."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -10,6 +13,10 @@ from gateway.upstreams import sse
 from tools.fuzz import __main__ as fuzz
 from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
 from tools.fuzz.event_streams import reference
+from tools.fuzz.target import Target
+from tools.fuzz.targets import TARGETS
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +25,7 @@ def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("target", fuzz.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_short_run_finds_nothing(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--seconds", "0", "--seed", "20261122", "--target", target]) == 0
     assert capsys.readouterr().out.startswith("seed 20261122\n")
@@ -40,8 +47,56 @@ def test_a_planted_mistake_is_found_and_found_again(
     assert fuzz.main(["--replay", str(path)]) == 0
 
 
+PANIC = """
+import os, sys
+from pathlib import Path
+from tools.fuzz import __main__ as fuzz
+from tools.fuzz.target import Target
+fuzz._FINDINGS = Path(sys.argv[1])
+fuzz.TARGETS = {"panic": Target("panic", lambda random: random.randrange(100), lambda case: case == 7 and os.abort())}
+sys.exit(fuzz.main(sys.argv[2:]))
+"""
+
+
+def test_the_input_that_kills_the_interpreter_is_known(findings: Path) -> None:
+    def fuzzed(*arguments: str) -> int:
+        command = [sys.executable, "-c", PANIC, str(findings), *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode
+
+    assert fuzzed("--seconds", "60", "--seed", "5") == -signal.SIGABRT
+    [path] = findings.iterdir()
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    assert Random(f"5/panic/{noted['number']}").randrange(100) == 7
+    assert fuzzed("--replay", str(path)) == -signal.SIGABRT
+
+
+def test_what_is_no_exception_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rust code panics past every ``except Exception``."""
+
+    def panic(case: int) -> None:
+        raise SystemExit(case)
+
+    monkeypatch.setattr(fuzz, "TARGETS", {"panic": Target("panic", lambda random: 0, panic)})
+    assert fuzz.main(["--seconds", "0", "--seed", "1"]) == 1
+
+
+def test_slow_targets_get_no_more_time_than_fast_ones(
+    findings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(fuzz, "monotonic", lambda: float(next(ticks)))
+    slow = Target("slow", lambda random: [next(ticks) for _ in range(9)], lambda case: None)
+    fast = Target("fast", lambda random: 0, lambda case: None)
+    monkeypatch.setattr(fuzz, "TARGETS", {"slow": slow, "fast": fast})
+    assert fuzz.main(["--seconds", "3000", "--seed", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    inputs = {words[0]: int(words[1].replace(",", "")) for words in lines if words[0] in ("slow", "fast")}
+    assert inputs["fast"] > 20 * inputs["slow"] > 0
+    assert not list(findings.iterdir())
+
+
 def test_the_same_seed_makes_the_same_inputs() -> None:
-    for target in fuzz.TARGETS.values():
+    for target in TARGETS.values():
         first, second = (repr(target.make(Random("1/x/7"))) for _ in range(2))
         assert first == second
 

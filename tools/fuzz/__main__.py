@@ -1,42 +1,33 @@
 """``python -m tools.fuzz``: random inputs until the time is up; exit 1 with the input in a file on the first finding.
 
-Input n of a target depends on the seed, the target and n only, so a finding can be made again with ``--replay``.
+Input n of a target depends on the seed, the target and n only, so a finding can be made again with ``--replay``. While
+it runs, the input that is being tried stands in a file of the same kind, for a fault that kills the interpreter.
 """
 
 import argparse
+import faulthandler
 import json
 import random
+import resource
 import signal
 import sys
-import time
 import traceback
-from itertools import count
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 
-from tools.fuzz.answers import ANSWERS
-from tools.fuzz.event_streams import EVENT_STREAMS
-from tools.fuzz.headers import DATA_URIS, PAYMENT_HEADERS
-from tools.fuzz.requests import CHAT_REQUESTS, COMPLETION_REQUESTS, GARBAGE_REQUESTS
 from tools.fuzz.target import AnyTarget
-from tools.fuzz.vendors import VENDOR_ANSWERS
+from tools.fuzz.targets import TARGETS
 
-TARGETS: dict[str, AnyTarget] = {
-    target.name: target
-    for target in (
-        EVENT_STREAMS,
-        CHAT_REQUESTS,
-        COMPLETION_REQUESTS,
-        GARBAGE_REQUESTS,
-        ANSWERS,
-        VENDOR_ANSWERS,
-        PAYMENT_HEADERS,
-        DATA_URIS,
-    )
-}
 _FINDINGS = Path(__file__).parent.parent.parent / "build" / "fuzz"
 _BATCH = 50
 _PATIENCE = 10
+_BATCH_PATIENCE = 120
+"""Seconds for a batch; only what no signal interrupts takes more. The process then shows where it is and ends."""
+_MOST_MEMORY = 4 << 30
 
 
 class TooSlowError(Exception):
@@ -60,17 +51,43 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(targets: list[AnyTarget], seed: int, seconds: float) -> int:
-    """The targets in turn, a batch each, until the time is up or something is found."""
-    end = time.monotonic() + seconds
-    for batch in count():
-        for target in targets:
-            for number in range(batch * _BATCH, (batch + 1) * _BATCH):
+    """A batch of one target after the other, each with the same share of the time, until that is up or one finds."""
+    end = monotonic() + seconds
+    spent = dict.fromkeys((target.name for target in targets), 0.0)
+    tried = dict.fromkeys(spent, 0)
+    with _tried_now(seed) as note:
+        while monotonic() < end or not all(tried.values()):
+            target = min(targets, key=lambda target: (tried[target.name] > 0, spent[target.name]))
+            started = monotonic()
+            faulthandler.dump_traceback_later(_BATCH_PATIENCE, exit=True, file=2)
+            for number in range(tried[target.name], tried[target.name] + _BATCH):
+                note(target.name, number)
                 if not _try(target, seed, number):
                     return 1
-        if time.monotonic() > end:
-            print(f"nothing found: {len(targets)} targets, {(batch + 1) * _BATCH} inputs each")
-            return 0
+            faulthandler.cancel_dump_traceback_later()
+            tried[target.name] += _BATCH
+            spent[target.name] += monotonic() - started
+    for name, inputs in tried.items():
+        print(f"  {name:<22} {inputs:>9,} inputs")
+    print(f"nothing found: {len(targets)} targets, {sum(tried.values()):,} inputs")
     return 0
+
+
+@contextmanager
+def _tried_now(seed: int) -> Iterator[Callable[[str, int], None]]:
+    """Notes which input is being tried; what is left of it after a crash can be replayed."""
+    path = _FINDINGS / f"running-{seed}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb", buffering=0) as file:
+
+        def note(target: str, number: int) -> None:
+            file.seek(0)
+            file.write(json.dumps({"target": target, "seed": seed, "number": number}).ljust(120).encode())
+
+        try:
+            yield note
+        finally:
+            path.unlink()
 
 
 def _try(target: AnyTarget, seed: int, number: int) -> bool:
@@ -79,7 +96,9 @@ def _try(target: AnyTarget, seed: int, number: int) -> bool:
     signal.alarm(_PATIENCE)
     try:
         target.check(case)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a panic of Rust code is no Exception
         problem = traceback.format_exc()
     else:
         return True
@@ -98,4 +117,7 @@ def _too_slow(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
+    warnings.simplefilter("error")
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     sys.exit(main())

@@ -40,7 +40,7 @@ _TEXTS = (
 )
 
 
-def _make(random: Random) -> list[Delta]:
+def make_deltas(random: Random) -> list[Delta]:
     queues = [_choice(random, index) for index in range(random.choice((1, 1, 2, 4)))]
     deltas: list[Delta] = [Served(model="m")]
     while queues := [queue for queue in queues if queue]:
@@ -107,4 +107,4 @@ def _compare(stream: bytes, choices: list[dict[str, object]]) -> None:
         raise BrokenPropertyError("the stream ends for another reason")
 
 
-ANSWERS = Target("answers", _make, check_deltas)
+ANSWERS = Target("answers", make_deltas, check_deltas)

@@ -1,7 +1,6 @@
 """Inputs out of order: bytes and JSON values, made up or mangled."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -98,32 +97,43 @@ def json_value(random: Random, depth: int = 3) -> Json:
 
 def mangled_json(random: Random, value: Json, changes: int = 1) -> Json:
     """A copy of ``value`` in which some places are replaced, lost, repeated or moved."""
-    copy = json.loads(json.dumps(value))
+    return mangled(random, value, changes, json_value)
+
+
+def mangled(random: Random, value: Any, changes: int, fresh: Callable[[Random], Any]) -> Any:
+    """The same for any tree of dicts and lists, with what ``fresh`` makes in the replaced places."""
+    copy = _copy(value)
     for _ in range(changes):
-        copy = _changed(random, copy)
+        copy = _changed(random, copy, fresh)
     return copy
 
 
-def _changed(random: Random, value: Json) -> Json:
+def _changed(random: Random, value: Any, fresh: Callable[[Random], Any]) -> Any:
     places = [(holder, key) for holder in _holders(value) for key in _keys(holder)]
     if not places:
-        return json_value(random)
+        return fresh(random)
     holder, key = random.choice(places)
     match random.randrange(6):
         case 0:
             del holder[key]
         case 1:
             other, place = random.choice(places)
-            holder[key] = json.loads(json.dumps(other[place])) if place in _keys(other) else None
+            holder[key] = _copy(other[place]) if place in _keys(other) else None
         case 2 if isinstance(holder, list):
-            holder.insert(key, json.loads(json.dumps(holder[key])))
+            holder.insert(key, _copy(holder[key]))
         case 2:
-            holder[random.choice(_ODD_STRINGS)] = json_value(random)
+            holder[random.choice(_ODD_STRINGS)] = fresh(random)
         case 3:
             holder[key] = [holder[key]]
         case _:
-            holder[key] = json_value(random)
+            holder[key] = fresh(random)
     return value
+
+
+def _copy(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _copy(item) for key, item in tree.items()}
+    return [_copy(item) for item in tree] if isinstance(tree, list) else tree
 
 
 def _holders(value: Json) -> list[Json]:

@@ -55,6 +55,8 @@ def _check(stream: Stream) -> None:
         if max(map(len, b"".join(stream.pieces).split(b"\n\n"))) <= stream.limit and not expected[-1:][0].bare:
             raise BrokenPropertyError("an event within the limit was refused") from None
         return
+    if any(len(event.data) - event.data.count(b"\n") > stream.limit for event in expected):
+        raise BrokenPropertyError("an event beyond the limit was taken")
     if events != expected:
         raise BrokenPropertyError(f"{events} instead of {expected}")
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 
 TRANSCRIPTS = Path(__file__).parent.parent.parent.parent / "shared" / "transcripts"
 _LARGEST = 60_000
@@ -11,12 +12,13 @@ _LARGEST = 60_000
 
 @dataclass(frozen=True)
 class Recording:
-    """One answer of a vendor: an event stream, or a whole body."""
+    """One answer of a vendor's endpoint (``chat`` or ``images``): an event stream, or a whole body."""
 
     provider: str
     status: int
     stream: bool
     body: bytes
+    endpoint: str = "chat"
 
 
 def _frames(*chunks: object, ending: bytes = b"data: [DONE]\n\n", separator: bytes = b"\n\n") -> bytes:
@@ -100,6 +102,50 @@ _GEMINI = _frames(
     ending=b"",
     separator=b"\r\n\r\n",
 )
+_USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "service_tier": "default"}
+_WHOLE: dict[str, dict[str, object]] = {
+    "openai": {
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "tool_calls",
+                "message": {
+                    "role": "assistant",
+                    "content": "<think>a</think>b",
+                    "reasoning_content": "hm",
+                    "refusal": None,
+                    "annotations": [],
+                    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                },
+            }
+        ],
+        "usage": _USAGE,
+    },
+    "anthropic": {
+        **_MESSAGE,
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "Eq"},
+            {"type": "text", "text": "Hi"},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+        ],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 9, "output_tokens": 15, "cache_read_input_tokens": 2},
+    },
+    "google": {
+        "candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4},
+        "modelVersion": "m",
+    },
+}
+_PICTURES = {
+    "xai": {"data": [{"b64_json": "iVBORw0KGgoAAAANSUhEUg==", "revised_prompt": "a"}, {"url": "https://i.example/a"}]},
+    "bytedance": {
+        "model": "m",
+        "data": [{"b64_json": "/9j/4AAQSkZJRgABAQEA", "size": "1x1"}, {"error": {"code": "x", "message": "Odd"}}],
+        "usage": {"generated_images": 1, "output_tokens": 4, "total_tokens": 4},
+    },
+}
 _ERRORS = {
     "openai": {"error": {"message": "Odd", "type": "invalid_request_error", "param": "stop", "code": "x"}},
     "xai": {"code": "invalid-argument", "error": "Odd"},
@@ -112,13 +158,30 @@ _ERRORS = {
 }
 
 
+def any_recording(random: Random) -> Recording:
+    """One of any provider, endpoint and form, however many there are of each."""
+    return random.choice(random.choice(_grouped()))
+
+
+@cache
+def _grouped() -> list[list[Recording]]:
+    groups: dict[tuple[str, str, bool], list[Recording]] = {}
+    for recording in recordings():
+        groups.setdefault((recording.provider, recording.endpoint, recording.stream), []).append(recording)
+    return list(groups.values())
+
+
 @cache
 def recordings() -> tuple[Recording, ...]:
     """All there are; the same ones in the same order wherever ../shared is the same."""
     shapes = dict.fromkeys(("openai", "xai", "bytedance", "nous"), _OPENAI)
     shapes |= {"anthropic": _ANTHROPIC, "google": _GEMINI}
     written = [Recording(provider, 200, True, body) for provider, body in shapes.items()]
+    whole = {**dict.fromkeys(shapes, _WHOLE["openai"]), **_WHOLE}
+    written += [Recording(provider, 200, False, json.dumps(body).encode()) for provider, body in whole.items()]
     written += [Recording(provider, 400, False, json.dumps(error).encode()) for provider, error in _ERRORS.items()]
+    for provider, pictures in _PICTURES.items():
+        written.append(Recording(provider, 200, False, json.dumps(pictures).encode(), "images"))
     return (*written, *_recorded())
 
 

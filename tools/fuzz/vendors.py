@@ -18,7 +18,7 @@ from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import EventTooLargeError, SSEReader
 from tools.fuzz.answers import check_deltas
 from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
-from tools.fuzz.recordings import Recording, recordings
+from tools.fuzz.recordings import Recording, any_recording
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _ADAPTERS = adapters()
@@ -30,6 +30,19 @@ _MODELS = {
     "anthropic": "claude-haiku-4-5",
     "google": "gemini-2.5-flash",
 }
+_PAINTERS = {"xai": "grok-imagine-image", "bytedance": "seedream-4.0"}
+_WAITS: tuple[dict[str, str], ...] = (
+    {},
+    {},
+    {"Retry-After": "7"},
+    {"retry-after-ms": "250"},
+    {"Retry-After": "nan"},
+    {"Retry-After": "-1"},
+    {"Retry-After": "9" * 400},
+    {"Retry-After": "Mon, 01 Jan 0001 00:00:00 +2359"},
+    {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"},
+    {"Retry-After": "\u00b2"},
+)
 _TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 _DAY = date(2026, 11, 22)
 
@@ -41,16 +54,17 @@ class Reply:
     recording: Recording
     pieces: list[bytes]
     json_mode: bool
+    headers: dict[str, str]
 
 
 def _make(random: Random) -> Reply:
-    recording = random.choice(recordings())
+    recording = any_recording(random)
     body = recording.body
     for _ in range(random.randrange(1, 4)):
-        body = _mangled_events(random, body) if recording.stream else _mangled_body(random, body)
+        body = mangled_events(random, body) if recording.stream else _mangled_body(random, body)
     if random.random() < 0.2:
         body = mangled_bytes(random, body, random.randint(1, 3))
-    return Reply(recording, pieces(random, body), random.random() < 0.3)
+    return Reply(recording, pieces(random, body), random.random() < 0.3, random.choice(_WAITS))
 
 
 def _mangled_body(random: Random, body: bytes) -> bytes:
@@ -60,7 +74,7 @@ def _mangled_body(random: Random, body: bytes) -> bytes:
         return body
 
 
-def _mangled_events(random: Random, body: bytes) -> bytes:
+def mangled_events(random: Random, body: bytes) -> bytes:
     """One event changed inside, lost, repeated, or moved to the end."""
     separator = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
     events = body.split(separator)
@@ -81,11 +95,13 @@ def _mangled_events(random: Random, body: bytes) -> bytes:
 def _check(reply: Reply) -> None:
     recording = reply.recording
     body = b"".join(reply.pieces)
-    chat = _chat(recording.provider, stream=recording.stream, json_mode=reply.json_mode)
-    adapter = _ADAPTERS[recording.provider]["chat"]
-    error = adapter.error(chat, recording.status if recording.status != 200 else 500, {}, body)
+    chat = _chat(recording, json_mode=reply.json_mode)
+    adapter = _ADAPTERS[recording.provider][recording.endpoint]
+    error = adapter.error(chat, recording.status if recording.status != 200 else 500, reply.headers, body)
     if not 400 <= error.status < 600 or error.status in (401, 402, 403):
         raise BrokenPropertyError(f"a vendor's error becomes {error.status}")
+    if error.retry_after is not None and not 0 <= error.retry_after < 10**12:
+        raise BrokenPropertyError(f"to be asked again in {error.retry_after} s")
     json.loads(error.body())
     try:
         deltas = list(_streamed(reply, chat)) if recording.stream else list(adapter.answer(chat, body))
@@ -115,12 +131,14 @@ def _check_bill(deltas: list[Delta], chat: Chat) -> None:
         raise BrokenPropertyError(f"a negative price for {assembler.usage}")
 
 
-def _chat(provider: str, *, stream: bool, json_mode: bool) -> Chat:
-    body: dict[str, Any] = {"model": _MODELS[provider], "messages": [{"role": "user", "content": "JSON"}]}
-    body |= {"stream": stream, "tools": [_TOOL]}
+def _chat(recording: Recording, *, json_mode: bool) -> Chat:
+    models = _MODELS if recording.endpoint == "chat" else _PAINTERS
+    model = bundled().find(models[recording.provider])
+    body: dict[str, Any] = {"model": model.id, "messages": [{"role": "user", "content": "JSON"}]}
+    body |= {"stream": recording.stream, "tools": [_TOOL]}
     if json_mode:
         body["response_format"] = {"type": "json_object"}
-    return Chat(body, parse_chat(body), bundled().find(_MODELS[provider]))
+    return Chat(body, parse_chat(body), model)
 
 
 VENDOR_ANSWERS = Target("vendor-answers", _make, _check)

@@ -1,0 +1,149 @@
+"""Attestation documents and the security module's answers: verdicts and NsmErrors, whatever CBOR, COSE and DER hold.
+
+The documents are a double's, under a root that the verifier is told to trust, so that mangled fields get past their
+signature as well.
+"""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from random import Random
+
+import cbor2
+
+from gateway.nsm import Nsm, NsmError
+from tools.fuzz.cbor import cbor_value, mangled_cbor
+from tools.fuzz.disorder import mangled, mangled_bytes
+from tools.fuzz.target import BrokenPropertyError, Target
+from tools.verify.attestation.measurements import Measurements
+from tools.verify.attestation.policy import CLAIMS, Expectations, verify_attestation
+from tools.verify.claims import Verdict
+from tools.verify.double import DEFAULT_PCRS, PROTECTED_ES384, AttestationDouble, Fields, encode_payload
+
+_MADE = datetime(2026, 11, 22, 12, tzinfo=UTC)
+_NONCE = b"n" * 20
+_CERTIFICATE = b"certificate"
+
+
+@cache
+def _enclave() -> AttestationDouble:
+    return AttestationDouble(_MADE, secret=1)
+
+
+@cache
+def _expected() -> Expectations:
+    return Expectations(
+        now=None,
+        measurements=Measurements((DEFAULT_PCRS[0], DEFAULT_PCRS[1], DEFAULT_PCRS[2])),
+        nonce=_NONCE,
+        tls_certificates=(_CERTIFICATE,),
+        root=_enclave().root,
+    )
+
+
+def _fields() -> Fields:
+    return _enclave().fields(tls_certificate=_CERTIFICATE, app_key_hash=b"k" * 32, nonce=_NONCE)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A document; ``honest`` when nothing in it was changed."""
+
+    document: bytes
+    honest: bool
+
+
+def _make_document(random: Random) -> Evidence:
+    document = _signed(random)
+    if random.random() < 0.3:
+        document = mangled_bytes(random, document, random.randint(1, 3))
+    if random.random() < 0.2:
+        document = base64.b64encode(document)
+        if random.random() < 0.5:
+            document = mangled_bytes(random, document, 1)
+    return Evidence(document, _raw(document) == _enclave().sign(_fields()))
+
+
+def _signed(random: Random) -> bytes:
+    """A document whose payload, certificates or COSE array were changed before or after it was signed."""
+    enclave, fields = _enclave(), _fields()
+    match random.randrange(6):
+        case 0:
+            return enclave.sign(fields)
+        case 1:
+            return enclave.sign_payload(mangled_cbor(random, fields, random.randint(1, 3)))
+        case 2:
+            payload = encode_payload(mangled(random, fields, random.randint(1, 2), cbor_value), definite=False)
+            return enclave.sign_payload(mangled_bytes(random, payload) if random.random() < 0.2 else payload)
+        case 3:
+            fields["certificate"] = mangled_bytes(random, fields["certificate"], random.randint(1, 2))
+        case 4:
+            place = random.randrange(len(fields["cabundle"]))
+            fields["cabundle"][place] = mangled_bytes(random, fields["cabundle"][place], random.randint(1, 2))
+        case 5:
+            return mangled_cbor(random, cbor2.loads(enclave.sign(fields)), random.randint(1, 2))
+    return enclave.sign(fields)
+
+
+def _raw(document: bytes) -> bytes:
+    try:
+        return document if document[:1] in (b"\x84", b"\xd2") else base64.b64decode(document.strip(), validate=True)
+    except ValueError:
+        return b""
+
+
+def _check_document(evidence: Evidence) -> None:
+    verification = verify_attestation(evidence.document, _expected())
+    if tuple(claim.name for claim in verification.claims) != CLAIMS:
+        raise BrokenPropertyError("not one verdict for each claim")
+    if evidence.honest and not verification.valid:
+        raise BrokenPropertyError(f"an honest document was refused: {verification.claims}")
+    proved = {claim.name for claim in verification.claims if claim.verdict is Verdict.PASS}
+    if {"chain", "signature"} <= proved:
+        _check_signed(evidence.document)
+
+
+def _check_signed(document: bytes) -> None:
+    """What passed as signed is byte for byte what the enclave's key signs, in the one plain encoding."""
+    protected, unprotected, payload, _ = cbor2.loads(_raw(document).removeprefix(b"\xd2"))
+    if (protected, unprotected) != (PROTECTED_ES384, {}):
+        raise BrokenPropertyError("signed with another algorithm, or carrying more than was signed")
+    resigned = _enclave().sign_payload(payload)
+    if resigned != _raw(document).removeprefix(b"\xd2"):
+        raise BrokenPropertyError("a signature passed that the enclave's key did not make")
+
+
+class _Canned(Nsm):
+    """A module that always answers the same."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self._canned = answer
+
+    def _exchange(self, message: bytes) -> bytes:
+        return self._canned
+
+
+def _make_answer(random: Random) -> bytes:
+    document = cbor2.loads(_enclave().sign(_fields()))
+    if random.random() < 0.5:
+        document[2] = mangled_cbor(random, _fields(), random.randrange(3))
+    document = cbor2.dumps(document) if random.random() < 0.5 else mangled_cbor(random, document, 1)
+    answer = mangled_cbor(random, {"Attestation": {"document": document}}, random.choice((0, 0, 1, 2)))
+    return mangled_bytes(random, answer, random.randint(1, 3)) if random.random() < 0.2 else answer
+
+
+def _check_answer(answer: bytes) -> None:
+    try:
+        attestation = _Canned(answer).attest(nonce=_NONCE)
+    except NsmError:
+        return
+    if attestation.document not in answer:
+        raise BrokenPropertyError("a document that the module did not give")
+    if cbor2.loads(cbor2.loads(attestation.document)[2])["nonce"] != _NONCE:
+        raise BrokenPropertyError("a document over another nonce")
+
+
+ATTESTATION_DOCUMENTS = Target("attestation-documents", _make_document, _check_document)
+NSM_ANSWERS = Target("nsm-answers", _make_answer, _check_answer)

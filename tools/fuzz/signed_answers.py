@@ -1,0 +1,120 @@
+"""What the verifier reads: answers, signed here and then damaged, and the files that it is given.
+
+Nothing makes it fail, an honest answer passes, and an answer that passes shows what was signed.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any
+
+from gateway.envelope import canonical_chat_request, canonical_completion_request, signed_output
+from gateway.keccak import keccak256
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import Delta
+from gateway.openai_api.stream import ChatChunkEncoder, ChunkEncoder, TextChunkEncoder
+from gateway.openai_api.usage import Usage
+from gateway.signing import Signer
+from gateway.upstreams.sse import SSEReader
+from tools.fuzz.answers import make_deltas
+from tools.fuzz.disorder import mangled_bytes, mangled_json
+from tools.fuzz.target import BrokenPropertyError, Target
+from tools.fuzz.vendors import mangled_events
+from tools.fuzz.well_formed import chat_body
+from tools.verify.claims import Verdict
+from tools.verify.errors import UsageError
+from tools.verify.response import CLAIMS, verify_response
+from tools.verify.signing_key import load_signing_key
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A request and the deltas of its answer; ``damage`` seeds what is done to the answer after it was signed."""
+
+    request: dict[str, Any]
+    deltas: list[Delta]
+    stream: bool
+    damage: int | None
+
+
+def _make(random: Random) -> Signed:
+    request = chat_body(random, "gpt-5")
+    if random.random() < 0.3:
+        request = {"model": "gpt-5", "prompt": random.choice(("Once", ["a", "b"], [1, 2])), "stop": ["x"]}
+    if random.random() < 0.2:
+        request = {**mangled_json(random, request), "model": "gpt-5"}
+    damage = random.getrandbits(32) if random.random() < 0.8 else None
+    return Signed(request, make_deltas(random), random.random() < 0.5, damage)
+
+
+@cache
+def _signer() -> Signer:
+    return Signer()
+
+
+def _check(signed: Signed) -> None:
+    legacy = "prompt" in signed.request
+    try:
+        canonical = (canonical_completion_request if legacy else canonical_chat_request)(signed.request)
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
+        canonical = b"no gateway takes this request"
+    answer, output = _answer(signed, canonical, legacy=legacy)
+    damaged = answer if signed.damage is None else _damaged(Random(signed.damage), answer, stream=signed.stream)
+    try:
+        claims = verify_response(load_signing_key(_signer().public_pem.encode()), signed.request, damaged)
+    except UsageError:
+        if canonical.startswith(b"{"):
+            raise
+        return
+    if sorted(claim.name for claim in claims) != sorted(CLAIMS):
+        raise BrokenPropertyError("not one verdict for each claim")
+    valid = all(claim.verdict is Verdict.PASS for claim in claims)
+    if damaged == answer and not valid:
+        raise BrokenPropertyError(f"an honest answer was refused: {claims}")
+    if valid and (shown := _shown(damaged, stream=signed.stream)) not in (None, output):
+        raise BrokenPropertyError(f"{shown!r} passes for {output!r}")
+
+
+def _answer(signed: Signed, canonical: bytes, *, legacy: bool) -> tuple[bytes, str]:
+    """The signed answer on the wire, and the text that was signed."""
+    assembler = Assembler()
+    encoder: ChunkEncoder = (TextChunkEncoder if legacy else ChatChunkEncoder)("id-1", 1, "m")
+    assembler.extend(signed.deltas)
+    choices = assembler.texts() if legacy else assembler.choices()
+    output = signed_output(choices)
+    extra = {
+        "usage": (assembler.usage or Usage()).as_openai(),
+        **_signer().sign(keccak256(canonical), output, 1_795_000_000).fields(),
+    }
+    if signed.stream:
+        frames = b"".join(map(encoder.encode, signed.deltas))
+        return frames + encoder.last(assembler.finish_reasons(), extra, separate_usage=False), output
+    kind = "text_completion" if legacy else "chat.completion"
+    return json.dumps({"id": "id-1", "object": kind, "choices": choices, **extra}).encode(), output
+
+
+def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
+    if random.random() < 0.3:
+        return mangled_bytes(random, answer, random.randint(1, 3))
+    for _ in range(random.randint(1, 2)):
+        if stream:
+            answer = mangled_events(random, answer)
+        else:
+            answer = json.dumps(mangled_json(random, json.loads(answer))).encode()
+    return answer
+
+
+def _shown(answer: bytes, *, stream: bool) -> str | None:
+    """The text that a simple client of one choice shows; None for several choices and for tool calls."""
+    reader = SSEReader()
+    data = [event.data for event in reader.feed(answer) + reader.close()] if stream else [answer]
+    objects = [json.loads(item) for item in data if item != b"[DONE]"]
+    choices = [choice for item in objects for choice in item["choices"]]
+    if any(choice.get("finish_reason") == "tool_calls" or choice.get("index", 0) != 0 for choice in choices):
+        return None
+    texts = [choice.get("message", choice.get("delta", {})).get("content", choice.get("text")) for choice in choices]
+    return "".join(text or "" for text in texts)
+
+
+SIGNED_ANSWERS = Target("signed-answers", _make, _check)
