@@ -181,6 +181,6 @@ class Heartbeat:
 def _decoded(body: bytes) -> dict[str, Any]:
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}

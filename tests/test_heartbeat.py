@@ -152,6 +152,7 @@ async def test_passing_faults_are_outlived(facilitator: LocalFacilitator, regist
         (Status(400), 1, "the facilitator answered 400: injected fault"),
         (Drop(), 4, "the facilitator did not answer: ServerDisconnectedError"),
         (Body("no JSON"), 1, "the facilitator answered 200: no success"),
+        (Body("[" * 5000), 1, "the facilitator answered 200: no success"),
         (
             Body('{"success": false, "error": "two\\nlines \\u001b[31m"}'),
             1,

@@ -29,6 +29,8 @@ _NONCE_BITMAP = _selector("nonceBitmap(address,uint256)")
 _DOMAIN_SEPARATOR = _selector("DOMAIN_SEPARATOR()")
 _NONCES = _selector("nonces(address)")
 
+_NO_ANSWER = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError)
+
 Call = tuple[str, list[Any]]
 
 
@@ -63,7 +65,7 @@ class Chain:
     async def knows(self, network: Network) -> bool:
         """Whether the endpoint is one of this network."""
         if self._chain_id is None:
-            self._chain_id = int(_text((await self._ask([("eth_chainId", [])]))[0]), 16)
+            self._chain_id = _number((await self._ask([("eth_chainId", [])]))[0])
         return self._chain_id == network.chain_id
 
     async def time(self) -> int:
@@ -71,7 +73,7 @@ class Chain:
         block = (await self._ask([("eth_getBlockByNumber", ["latest", False])]))[0]
         if not isinstance(block, dict):
             raise ChainUnavailableError("eth_getBlockByNumber: no block")
-        return int(_text(block.get("timestamp")), 16)
+        return _number(block.get("timestamp"))
 
     async def has_code(self, account: bytes) -> bool:
         """Whether an account is a contract, or has delegated to one (EIP-7702)."""
@@ -86,7 +88,7 @@ class Chain:
                 _eth_call(address, _ALLOWANCE + evm.word(payer) + evm.word(self._permit2)),
             ]
         )
-        return Funds(int(_text(balance), 16), int(_text(allowance), 16))
+        return Funds(_number(balance), _number(allowance))
 
     async def takes_permits(self, token: Token) -> bool:
         """Whether a token really has EIP-2612 with the domain that we know it by."""
@@ -106,10 +108,10 @@ class Chain:
         contract, payer, nonce = entry.key[8:28], entry.key[28:48], int.from_bytes(entry.key[48:], "big")
         if contract == self._permit2:
             data = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8)
-            bitmap = int(_text((await self._ask([_eth_call(contract, data)]))[0]), 16)
+            bitmap = _number((await self._ask([_eth_call(contract, data)]))[0])
             return bool(bitmap >> (nonce & 0xFF) & 1)
         data = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce)
-        return bool(int(_text((await self._ask([_eth_call(contract, data)]))[0]), 16))
+        return bool(_number((await self._ask([_eth_call(contract, data)]))[0]))
 
     async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
         """The payment in ``transaction``; None while it is not mined, or when it is not in there.
@@ -126,16 +128,18 @@ class Chain:
         if entry.key[48:].hex() not in str(sent.get("input") or sent.get("data") or ""):
             return None
         token, payer, payee = _parties(entry)
-        for event in receipt.get("logs", ()):
-            topics = [str(topic).lower() for topic in event.get("topics", ())]
-            if str(event.get("address")).lower() == token and topics == [_TRANSFER, payer, payee]:
-                return Transfer(name, int(event["data"], 16))
+        for event in _events(receipt.get("logs")):
+            topics = event.get("topics")
+            if str(event.get("address")).lower() != token or not isinstance(topics, list):
+                continue
+            if [str(topic).lower() for topic in topics] == [_TRANSFER, payer, payee]:
+                return Transfer(name, _number(event.get("data")))
         return None
 
     async def find(self, entry: Entry) -> Transfer | None:
         """The payment among the transfers of its payer to its payee since it can have been signed."""
         network = self._definitions.networks[entry.asset.partition("/")[0]]
-        latest = int(_text((await self._ask([("eth_blockNumber", [])]))[0]), 16)
+        latest = _number((await self._ask([("eth_blockNumber", [])]))[0])
         window = self._definitions.deadlines.furthest_seconds // network.block_seconds + _SLACK_BLOCKS
         token, payer, payee = _parties(entry)
         criteria = {
@@ -144,8 +148,7 @@ class Chain:
             "fromBlock": hex(max(0, latest - window)),
             "toBlock": "latest",
         }
-        logs = (await self._ask([("eth_getLogs", [criteria])]))[0]
-        for event in reversed(logs if isinstance(logs, list) else []):
+        for event in reversed(_events((await self._ask([("eth_getLogs", [criteria])]))[0])):
             if (found := await self.transfer(entry, str(event.get("transactionHash")))) is not None:
                 return found
         return None
@@ -167,7 +170,7 @@ class Chain:
                 answers = msgspec.json.decode(await response.read())
             results = {answer["id"]: answer["result"] for answer in answers}
             return [results[number] for number in range(len(calls))]
-        except (TimeoutError, aiohttp.ClientError, msgspec.DecodeError, KeyError, TypeError) as error:
+        except (TimeoutError, aiohttp.ClientError, *_NO_ANSWER) as error:
             raise ChainUnavailableError(f"{calls[0][0]}: {type(error).__name__}") from None
 
 
@@ -180,6 +183,17 @@ def _parties(entry: Entry) -> tuple[str, str, str]:
     token = entry.asset.partition("/")[2].lower()
     payee = evm.address(entry.requirements["payTo"])
     return token, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))
+
+
+def _events(value: Any) -> list[dict[str, Any]]:
+    return [event for event in value if isinstance(event, dict)] if isinstance(value, list) else []
+
+
+def _number(value: Any) -> int:
+    try:
+        return evm.uint256(_text(value), hexadecimal=True)
+    except ValueError:
+        raise ChainUnavailableError("an answer is no number of 256 bits") from None
 
 
 def _text(value: Any) -> str:

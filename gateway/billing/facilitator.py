@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from gateway.billing import capabilities
+from gateway.billing import capabilities, evm
 from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
@@ -67,9 +67,12 @@ class Facilitator:
         status, body = await self._call("GET", "/supported", None, self._times.verify_seconds)
         if status != 200:
             raise FacilitatorUnavailableError(f"/supported answered {status}")
+        supported = _decode(body, Supported)
+        if supported is None:
+            raise FacilitatorUnavailableError("/supported is not what x402 has there")
         try:
-            return capabilities.read(msgspec.json.decode(body, type=Supported), self._definitions)
-        except (msgspec.DecodeError, UnusableFacilitatorError) as error:
+            return capabilities.read(supported, self._definitions)
+        except UnusableFacilitatorError as error:
             raise FacilitatorUnavailableError(f"/supported: {error}") from None
 
     async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
@@ -191,7 +194,7 @@ def _body(payment: dict[str, Any], requirements: dict[str, Any]) -> dict[str, An
 def _decode(answer: bytes, form: type[T]) -> T | None:
     try:
         return msgspec.json.decode(answer, type=form)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -202,9 +205,15 @@ def _outcome(response: SettleResponse | None, status: int, requirements: dict[st
     if response.success:
         if response.network != requirements.get("network", response.network):
             return Unknown(f"settle answered for {response.network}", transaction=response.transaction)
-        amount = response.amount or ""
-        return Settled(response.transaction, int(amount) if amount.isdecimal() else None)
+        return Settled(response.transaction, _amount(response.amount))
     reason = response.error_reason or "settlement_failed"
     if reason in _NOT_FINAL:
         return Unknown(reason, transaction=response.transaction)
     return Refused(reason, response.error_message or "", response.transaction)
+
+
+def _amount(text: str | None) -> int | None:
+    try:
+        return evm.uint256(text or "")
+    except ValueError:
+        return None

@@ -151,9 +151,10 @@ class PriceFeed:
             wait=_wait,
             reraise=True,
         )
-        return await attempts(self._read, token, feed)
+        return await attempts(self.read, token, feed)
 
-    async def _read(self, token: Token, feed: Feed) -> Reading:
+    async def read(self, token: Token, feed: Feed) -> Reading:
+        """What the source says now. Raises PriceUnavailableError."""
         parameters = {
             "contract_addresses": token.address.lower(),
             "vs_currencies": "usd",
@@ -190,7 +191,7 @@ def _parse(body: bytes, address: str, now: float) -> Reading:
     try:
         quote = msgspec.json.decode(body, type=dict[str, _Quote])[address]
         usd = Decimal(bytes(quote.usd).decode())
-    except (msgspec.DecodeError, KeyError, InvalidOperation, UnicodeDecodeError):
+    except (msgspec.DecodeError, KeyError, InvalidOperation, UnicodeDecodeError, RecursionError):
         raise PriceUnavailableError("the source knows no price of this token") from None
     if not usd.is_finite() or usd <= 0:
         raise PriceUnavailableError(f"{usd} is not a price")

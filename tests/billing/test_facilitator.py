@@ -68,6 +68,8 @@ async def facilitator(server: str, session: aiohttp.ClientSession) -> Facilitato
         (200, SUCCESS, Settled("0xab", 7)),
         (200, {"success": True, "transaction": "0xab", "network": "eip155:8453"}, Settled("0xab", None)),
         (200, SUCCESS | {"network": "eip155:84532"}, Unknown("settle answered for eip155:84532", "0xab")),
+        (200, SUCCESS | {"amount": "9" * 5000}, Settled("0xab", None)),
+        (200, SUCCESS | {"amount": "\u0667"}, Settled("0xab", None)),
         (500, SUCCESS, Unknown("settle answered 500")),
         (200, {"success": False, "errorReason": "transaction_failed"}, Refused("transaction_failed")),
         (
@@ -87,6 +89,9 @@ async def facilitator(server: str, session: aiohttp.ClientSession) -> Facilitato
         (500, {"error": "boom"}, Unknown("settle answered 500")),
         (200, b"", Unknown("settle answered 200")),
         (200, b"\xff\xfe", Unknown("settle answered 200")),
+        (200, b'{"success": false, "errorReason": "\xff"}', Unknown("settle answered 200")),
+        (200, b"[" * 5000, Unknown("settle answered 200")),
+        (200, b'{"success": true, "x": ' + b"[" * 5000, Unknown("settle answered 200")),
         (200, {"success": "yes"}, Unknown("settle answered 200")),
         (202, {"settlementJob": None}, Unknown("settle answered 202")),
         (301, {}, Unknown("settle answered 301")),
@@ -141,6 +146,8 @@ async def test_jobs_are_polled_to_their_result(
         ([(500, {"isValid": True}), (200, {"isValid": True})], True, 2),
         ([(500, {"error": "x"})], None, 2),
         ([(200, {"isValid": 1})], None, 2),
+        ([(200, b'{"isValid": true, "payer": "\xff"}')], None, 2),
+        ([(200, b'{"isValid": true, "x": ' + b"[" * 5000)], None, 2),
         ([(302, {})], None, 2),
     ],
 )
@@ -154,6 +161,17 @@ async def test_verdicts(
     else:
         assert (await facilitator.verify({}, REQUIREMENTS)).is_valid is valid
     assert len(double.requests) == calls
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{}", b'{"kinds": [], "extensions": ["\xff"]}', b"[" * 5000, b'{"kinds": [], "x": ' + b"[" * 5000]
+)
+async def test_an_answer_that_is_no_list_of_kinds_supports_nothing(
+    facilitator: Facilitator, double: Double, answer: bytes
+) -> None:
+    double.answer("/supported", (200, answer))
+    with pytest.raises(FacilitatorUnavailableError):
+        await facilitator.supported()
 
 
 async def test_a_hosted_facilitator_gets_headers_for_every_call(

@@ -140,6 +140,8 @@ async def test_coingecko_is_asked_and_read_exactly(source: Source, make_feed: Ma
         "{}",
         "[]",
         "",
+        "[" * 5000,
+        '{"a":' * 5000,
         f'{{"{OPG.address.lower()}":{{}}}}',
         f'{{"{OPG.address.lower()}":{{"usd":null}}}}',
         f'{{"{OPG.address.lower()}":{{"usd":"0.1"}}}}',

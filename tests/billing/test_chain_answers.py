@@ -1,0 +1,98 @@
+"""What an RPC endpoint may answer: figures of 256 bits, events that are events; all else is no answer."""
+
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from gateway.billing.chain import Chain, ChainUnavailableError, Funds, Transfer
+from gateway.billing.definitions import bundled
+from tests.billing.entries import PAYER, entry
+from tools.fuzz.canned import Reply, session
+
+TOKEN = bundled().tokens["usdc"]
+NONCE = b"\x33" * 32
+PAYEE = "0x" + "bb" * 20
+ENTRY = entry(
+    key=bytes(28) + PAYER + NONCE,
+    asset=f"{TOKEN.network}/{TOKEN.address.lower()}",
+    requirements={"payTo": PAYEE},
+)
+HASH = "0x" + "44" * 32
+TOPICS = [
+    "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef",
+    "0x" + "00" * 12 + PAYER.hex(),
+    "0x" + "00" * 12 + PAYEE[2:],
+]
+EVENT = {"address": TOKEN.address, "topics": TOPICS, "data": "0x" + "0" * 62 + "0a"}
+SENT = {"input": "0x" + NONCE.hex()}
+
+
+def chain(*results: Any) -> Chain:
+    return answering(json.dumps([{"id": number, "result": result} for number, result in enumerate(results)]).encode())
+
+
+def answering(body: bytes) -> Chain:
+    return Chain(session(Reply(200, [body])), "https://rpc.example", bundled())
+
+
+@pytest.mark.parametrize(
+    "word", ["0xzz", "0x_1", "0x 1", "1", "0x1" + "0" * 64, "0x0data", "-0x1", "0x\u0661", None, 7, ["0x1"], {}]
+)
+async def test_what_is_no_number(word: Any) -> None:
+    calls: tuple[Coroutine[Any, Any, Any], ...] = (
+        chain(word).knows(bundled().network(TOKEN)),
+        chain(word, "0x1").funds(TOKEN, PAYER),
+        chain("0x1", word).funds(TOKEN, PAYER),
+        chain({"timestamp": word}).time(),
+        chain(word).nonce_used(ENTRY),
+        chain(word).find(ENTRY),
+    )
+    for call in calls:
+        with pytest.raises(ChainUnavailableError):
+            await call
+
+
+@pytest.mark.parametrize(("word", "number"), [("0x", 0), ("0x0", 0), ("0x0A", 10), ("0x" + "f" * 64, 2**256 - 1)])
+async def test_numbers(word: str, number: int) -> None:
+    assert await chain(word, word).funds(TOKEN, PAYER) == Funds(number, number)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[" * 5000,
+        b'[{"id": 0, "result": "\xff"}]',
+        b'[{"id": 0, "result": ' + b"[" * 5000,
+        b'[{"id": [], "result": "0x1"}]',
+        b'[{"id": 0}]',
+        b'{"id": 0, "result": "0x1"}',
+        b"[0]",
+    ],
+)
+async def test_what_is_no_batch_of_results(body: bytes) -> None:
+    with pytest.raises(ChainUnavailableError):
+        await answering(body).has_code(PAYER)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", [], {}, {"topics": 0}, {**EVENT, "topics": None}, {**EVENT, "topics": [0]}]
+)
+async def test_what_is_no_event_is_passed_over(odd: Any) -> None:
+    found = await chain({"status": "0x1", "logs": [odd, EVENT]}, SENT).transfer(ENTRY, HASH)
+    assert found == Transfer(HASH, 10)
+    assert await chain({"status": "0x1", "logs": [odd]}, SENT).transfer(ENTRY, HASH) is None
+
+
+@pytest.mark.parametrize("logs", [None, 7, "0x", {}])
+async def test_logs_that_are_no_list_hold_no_transfer(logs: Any) -> None:
+    assert await chain({"status": "0x1", "logs": logs}, SENT).transfer(ENTRY, HASH) is None
+
+
+@pytest.mark.parametrize("data", [None, 7, "", "latest", "0x1" + "0" * 64])
+async def test_a_transfer_of_no_amount_is_no_answer(data: Any) -> None:
+    with pytest.raises(ChainUnavailableError):
+        await chain({"status": "0x1", "logs": [{**EVENT, "data": data}]}, SENT).transfer(ENTRY, HASH)
