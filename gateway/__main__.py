@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import aiohttp
 
 from gateway import __version__
-from gateway.billing.sink import SinkUnavailableError
 from gateway.billing.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
@@ -46,7 +45,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"gateway: cannot listen: {error}\n")
         return 1
-    except (StoreUnavailableError, SinkUnavailableError, WorkerLostError) as error:
+    except (StoreUnavailableError, WorkerLostError) as error:
         sys.stderr.write(f"gateway: cannot start: {error}\n")
         return 1
     except NitridingError as error:

@@ -4,14 +4,19 @@ Until then paid routes fail closed. What an operator chooses (payee, facilitator
 operators' images measure the same (design 4.6).
 """
 
+import asyncio
+import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.payment import Order, Payment, Payments
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.price_feed import COINGECKO
+from gateway.billing.sink import SinkUnavailableError
+from gateway.billing.store import StoreUnavailableError
 from gateway.billing.unpaid import Unconfigured
 from gateway.billing.upto_trial import TrialPayer
 from gateway.catalog import Catalog
@@ -20,6 +25,12 @@ from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.settings import Settings
 
 JOURNAL = "gateway-journal.sqlite3"
+HOST_SINK = "http://192.168.127.254:8010/"
+"""``tools.journal_sink`` on the host's loopback, as gvproxy shows that to the enclave. A constant of the image, which
+comes to life when the operator injects a journal key."""
+_START_SECONDS = 10.0
+_AGAIN_SECONDS = 5.0
+log = logging.getLogger(__name__)
 
 
 class LatePayments:
@@ -41,12 +52,14 @@ class LatePayments:
         self._clock = clock
         self._metrics = metrics
         self._x402: X402Payments | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._now: Payments = Unconfigured(["payments are not configured"])
 
     async def configure(self, injection: Injection | None = None) -> None:
         """Begin to take payments when payee and facilitator are known; an injected fact wins.
 
-        Raises 400 for facts that no payment could ever be taken with, and leaves everything as it was.
+        Raises 400 for facts that no payment could ever be taken with, and leaves everything as it was. With a sink,
+        payments begin once it has been read, which goes on in the background.
         """
         facts = injection or Injection()
         payee = facts.evm_payment_address or self._settings.pay_to
@@ -59,6 +72,7 @@ class LatePayments:
             }
             self._now = Unconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
             return
+        sink = self._sink(facts)
         settings = PaymentSettings(
             payee=payee,
             facilitator_url=facilitator,
@@ -70,22 +84,60 @@ class LatePayments:
             price_key=facts.coingecko_api_key,
             tee_id=self._tee_id,
             store_url=self._settings.store,
-            sink=self._settings.journal_sink,
+            sink=sink,
             journal_key=journal_key(facts.journal_key) if facts.journal_key else None,
             trial_payer=_trial_payer(facts.upto_trial_key or self._settings.upto_trial_key),
             clock=self._clock,
         )
         if problems := settings.problems():
             raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
+        await self._stop_beginning()
+        if sink is not None:
+            await self._begin_once_read(settings)
+        else:
+            if self._settings.enclave:
+                log.warning("no journal_key was injected: what is unsettled is lost with this enclave")
+            await self._begin(settings)
+
+    async def close(self) -> None:
+        """Settle what is under way."""
+        await self._stop_beginning()
+        if self._x402 is not None:
+            await self._x402.close(self._settings.drain_seconds)
+
+    async def _begin(self, settings: PaymentSettings) -> None:
         opened = await X402Payments.open(settings, self._catalog, metrics=self._metrics)
         before, self._x402, self._now = self._x402, opened, opened
         if before is not None:
             await before.close()
 
-    async def close(self) -> None:
-        """Settle what is under way."""
-        if self._x402 is not None:
-            await self._x402.close(self._settings.drain_seconds)
+    async def _begin_once_read(self, settings: PaymentSettings) -> None:
+        """Take no payment before it is known what an earlier enclave was paid with: its answers would be had twice."""
+        self._now = Unconfigured(["the journal is being read back from its sink"])
+        tried = asyncio.Event()
+        self._beginning = asyncio.create_task(self._try_to_begin(settings, tried))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(tried.wait(), _START_SECONDS)
+        if self._beginning.done():
+            await self._beginning
+
+    async def _try_to_begin(self, settings: PaymentSettings, tried: asyncio.Event) -> None:
+        """Until it succeeds; ``tried`` is set after the first time."""
+        while True:
+            try:
+                return await self._begin(settings)
+            except (SinkUnavailableError, StoreUnavailableError) as error:
+                self._now = Unconfigured([f"the journal cannot be read back: {error}"])
+                log.warning("journal not read back", extra={"reason": str(error)})
+            finally:
+                tried.set()
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _stop_beginning(self) -> None:
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
+            self._beginning = None
 
     async def admit(self, order: Order) -> Payment:
         return await self._now.admit(order)
@@ -98,6 +150,11 @@ class LatePayments:
 
     def _awaits_journal_key(self, facts: Injection) -> bool:
         return self._settings.journal_sink is not None and not facts.journal_key
+
+    def _sink(self, facts: Injection) -> str | None:
+        """Where the journal is copied to: as the environment says, or from an enclave to its host."""
+        at_hand = HOST_SINK if self._settings.enclave and facts.journal_key else None
+        return self._settings.journal_sink or at_hand
 
     def _journal(self) -> Path:
         """Inside an enclave there is no disk, only memory under the temporary folder."""

@@ -36,7 +36,7 @@ def first_causes(moved: Collection[str]) -> list[str]:
 
 
 def _causes(name: str) -> tuple[str, ...]:
-    return DECIDED_BY.get(name) or _ROUGHLY.get(name, ())
+    return DECIDED_BY.get(name, _ROUGHLY.get(name, ()))
 
 
 def _all_causes(name: str) -> Iterator[str]:

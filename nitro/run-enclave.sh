@@ -7,7 +7,12 @@ usage() {
 usage: nitro/run-enclave.sh EIF
 
 Launches EIF behind gvproxy (port 443 for everybody, port 8000 on 127.0.0.1 of this host only), waits for its health,
-verifies its attestation against measurements.txt, and only then injects the keys of .env. Ctrl-C ends the enclave.
+verifies its attestation against measurements.txt, only then injects the keys of .env, and waits until the gateway is
+ready. Ctrl-C ends the enclave.
+
+The enclave's journal of payments is kept, sealed, in JOURNAL_FOLDER, so that the next enclave settles what this one left
+behind. The key for that is JOURNAL_KEY in .env; where there is none, one is made and added. JOURNAL_FOLDER= (empty) does
+without: then a payment that is unsettled when the enclave ends is lost.
 
 Settings, from the environment:
   ENCLAVE_CID      vsock address of the enclave, 4 or more           (4)
@@ -17,7 +22,9 @@ Settings, from the environment:
   HOST_PORT        port on 127.0.0.1 for key injection               (8000)
   ENV_FILE         provider keys, payee, heartbeat settings          (.env)
   MEASUREMENTS     the PCRs to insist on                             (measurements.txt beside this repository)
+  JOURNAL_FOLDER   where the sealed journal is kept                  (enclave-journal)
   HEALTH_SECONDS   how long the gateway may take to come up          (180)
+  READY_SECONDS    how long it may then take to be ready             (60)
   WATCH_SECONDS    how often the enclave is looked after             (10)
 
 Exit status: 0 ended by Ctrl-C, 2 usage, 3 tool missing, 4 port taken, 5 .env, 6 launch, 7 health, 8 attestation,
@@ -28,8 +35,11 @@ TEXT
 readonly USAGE=2 TOOL=3 PORT=4 ENV=5 LAUNCH=6 HEALTH=7 ATTESTATION=8 INJECTION=9
 # Addresses that nitriding and gvproxy agree on.
 readonly GVPROXY_VSOCK_PORT=1024 ENCLAVE_ADDRESS=192.168.127.2
+# The enclave looks for its journal at port 8010 of 192.168.127.254, which gvproxy takes to this host's loopback.
+readonly JOURNAL_PORT=8010
 
-unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY XAI_API_KEY ARK_API_KEY NOUS_API_KEY
+unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY XAI_API_KEY ARK_API_KEY BYTEDANCE_API_KEY NOUS_API_KEY
+unset COINGECKO_API_KEY JOURNAL_KEY UPTO_TRIAL_KEY GATEWAY_UPTO_TRIAL_KEY EVM_RPC_URL GATEWAY_RPC_URL
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cid=${ENCLAVE_CID:-4}
 cpus=${ENCLAVE_CPUS:-2}
@@ -38,12 +48,14 @@ public_port=${PUBLIC_PORT:-443}
 host_port=${HOST_PORT:-8000}
 env_file=${ENV_FILE:-.env}
 measurements=${MEASUREMENTS:-$root/measurements.txt}
+journal=${JOURNAL_FOLDER-enclave-journal}
 health_seconds=${HEALTH_SECONDS:-180}
+ready_seconds=${READY_SECONDS:-60}
 watch_seconds=${WATCH_SECONDS:-10}
 
 public_url=https://127.0.0.1:$public_port
 host_url=http://127.0.0.1:$host_port
-scratch='' gvproxy='' enclave=''
+scratch='' gvproxy='' sink='' enclave=''
 
 fail() {
     echo "run-enclave: $2" >&2
@@ -55,6 +67,7 @@ clean_up() {
     [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
         echo "run-enclave: enclave $enclave could not be terminated" >&2
     [[ -z $gvproxy ]] || kill -KILL "$gvproxy" 2>/dev/null || true
+    [[ -z $sink ]] || kill -TERM "$sink" 2>/dev/null || true
     [[ -z $scratch ]] || rm -rf "$scratch"
 }
 
@@ -70,13 +83,13 @@ check_tools() {
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     ((${#missing[@]} == 0)) || fail "$TOOL" "missing: ${missing[*]}"
-    python3 -c 'import cbor2, cryptography' 2>/dev/null ||
-        fail "$TOOL" "python3 lacks cbor2 or cryptography: put this repository's .venv/bin first in PATH"
+    python3 -c 'import aiohttp, cbor2, cryptography' 2>/dev/null ||
+        fail "$TOOL" "python3 lacks aiohttp, cbor2 or cryptography: put this repository's .venv/bin first in PATH"
 }
 
 check_ports() {
     local port
-    for port in "$public_port" "$host_port"; do
+    for port in "$public_port" "$host_port" ${journal:+"$JOURNAL_PORT"}; do
         [[ -z $(ss -Hltn "sport = :$port") ]] || fail "$PORT" "port $port is taken"
     done
 }
@@ -85,6 +98,25 @@ check_ports() {
 check_env_file() {
     [[ -f $env_file && -r $env_file ]] || fail "$ENV" "$env_file is missing or cannot be read"
     grep -qE '^(export +)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
+}
+
+# Made by the tool and written by it: this shell never sees it.
+check_journal_key() {
+    local told
+    told=$(PYTHONPATH=$root python3 -m tools.inject.journal_key "$env_file" 2>&1) ||
+        fail "$ENV" "${told#python -m tools.inject.journal_key: }; JOURNAL_FOLDER= does without"
+    [[ -z $told ]] || echo "$told"
+}
+
+start_sink() {
+    PYTHONPATH=$root python3 -m tools.journal_sink --folder "$journal" --port "$JOURNAL_PORT" >/dev/null &
+    sink=$!
+    disown
+}
+
+await_sink() {
+    curl --silent --fail --head --output /dev/null --retry 10 --retry-delay 1 --retry-all-errors \
+        "http://127.0.0.1:$JOURNAL_PORT/" || fail "$LAUNCH" "the journal in $journal cannot be kept"
 }
 
 # All three registers or none: what cannot be verified is not launched.
@@ -105,6 +137,10 @@ expose() { # address on this host, port in the enclave
 launch() {
     local answer
     scratch=$(mktemp -d)
+    if [[ -n $journal ]]; then
+        start_sink
+        await_sink
+    fi
     gvproxy -listen "vsock://:$GVPROXY_VSOCK_PORT" -listen "unix://$scratch/gvproxy.sock" >"$scratch/gvproxy.log" 2>&1 &
     gvproxy=$!
     disown
@@ -133,6 +169,22 @@ inject() {
         --measurements "$measurements" --env-file "$env_file" || fail "$INJECTION" "the keys were not injected"
 }
 
+# Facilitator, price and journal are looked for once the keys are in; without them no answer can be paid for.
+await_ready() {
+    local answer deadline=$((SECONDS + 10#$ready_seconds))
+    while answer=$(curl --silent --insecure --max-time 5 --write-out '\n%{http_code}' "$public_url/health/ready") &&
+        [[ $answer == *$'\n503' ]]; do
+        ((SECONDS < deadline)) ||
+            fail "$HEALTH" "the keys are in, but the gateway is not ready after $ready_seconds s: ${answer%$'\n'*}"
+        sleep 1
+    done
+}
+
+# The journal's other end holds nothing that a new one would not find on the disk.
+keep_sink() {
+    [[ -z $journal ]] || kill -0 "$sink" 2>/dev/null || start_sink
+}
+
 running() {
     kill -0 "$gvproxy" 2>/dev/null && [[ $(nitro-cli describe-enclaves) == *"\"$enclave\""* ]]
 }
@@ -149,6 +201,7 @@ check_arguments() {
     check_number PUBLIC_PORT "$public_port" 1
     check_number HOST_PORT "$host_port" 1
     check_number HEALTH_SECONDS "$health_seconds" 1
+    check_number READY_SECONDS "$ready_seconds" 0
     check_number WATCH_SECONDS "$watch_seconds" 1
 }
 
@@ -158,6 +211,7 @@ main() {
     check_ports
     check_env_file
     check_measurements
+    [[ -z $journal ]] || check_journal_key
 
     trap clean_up EXIT
     trap 'exit 0' INT TERM
@@ -165,14 +219,17 @@ main() {
     await_health
     verify_attestation
     inject
+    await_ready
 
     cat <<TEXT
 enclave      $enclave, CID $cid, $cpus CPUs, $memory MiB
 public       https://<this host>:$public_port
 attestation  https://<this host>:$public_port/enclave/attestation?nonce=<40 hex digits>
+journal      ${journal:-none: what is unsettled is lost with the enclave}
 host only    $host_url
 TEXT
     while running; do
+        keep_sink
         sleep "$watch_seconds" >/dev/null 2>&1 &
         wait "$!"
     done

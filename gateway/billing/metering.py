@@ -56,6 +56,9 @@ class PaymentMetrics:
             registry=registry,
             buckets=_LAG_SECONDS,
         )
+        self._unkept = Counter(
+            "gateway_journal_entries_unkept", "Journal entries that the sink did not take", registry=registry
+        )
         self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
         self._clock_lag = Gauge(
             "gateway_chain_clock_lag_seconds", "How far the clock is behind the chain's latest block", registry=registry
@@ -82,6 +85,10 @@ class PaymentMetrics:
         """A request was not let in; one that brought no payment is no refusal."""
         if error.code != UNPAID:
             self._refused.labels(refusal_reason(error.code or "")).inc()
+
+    def not_kept(self) -> None:
+        """An entry of the journal is in this process's store only."""
+        self._unkept.inc()
 
     def became_pending(self) -> None:
         self._pending.inc()

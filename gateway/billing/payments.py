@@ -164,13 +164,13 @@ class X402Payments:
         """
         if definitions is None:
             definitions = await asyncio.to_thread(measured.bundled)
+        metrics = metrics or PaymentMetrics(CollectorRegistry())
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         try:
-            store = await _open_store(settings, session, definitions)
+            store = await _open_store(settings, session, definitions, metrics)
         except BaseException:
             await session.close()
             raise
-        metrics = metrics or PaymentMetrics(CollectorRegistry())
         payments = cls(settings, catalog, store, session, definitions, metrics)
         begun = [
             payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
@@ -180,9 +180,13 @@ class X402Payments:
             ),
             payments._repeat(payments._feed.refresh, lambda: payments._definitions.prices.refresh_seconds),
         ]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_START_SECONDS):
-                await asyncio.gather(*(first.wait() for first in begun))
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_START_SECONDS):
+                    await asyncio.gather(*(first.wait() for first in begun))
+        except asyncio.CancelledError:
+            await payments.close(0)
+            raise
         return payments
 
     async def close(self, seconds: float = 30.0) -> None:
@@ -299,7 +303,9 @@ class X402Payments:
         return first
 
 
-async def _open_store(settings: PaymentSettings, session: aiohttp.ClientSession, definitions: Definitions) -> Store:
+async def _open_store(
+    settings: PaymentSettings, session: aiohttp.ClientSession, definitions: Definitions, metrics: PaymentMetrics
+) -> Store:
     """The database or file, and behind it the sink that an earlier enclave may have left something in."""
     store: Store
     if settings.store_url is not None:
@@ -310,10 +316,10 @@ async def _open_store(settings: PaymentSettings, session: aiohttp.ClientSession,
         store = await SqliteStore.open(settings.journal)
     if settings.sink is None or settings.journal_key is None:
         return store
-    sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key)
+    sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.not_kept)
     try:
         count = await sealed.replay(definitions.settlement.retain_seconds)
-    except SinkUnavailableError:
+    except (SinkUnavailableError, asyncio.CancelledError):
         await store.close()
         raise
     log.info("journal replayed", extra={"payments": count})

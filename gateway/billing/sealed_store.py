@@ -6,7 +6,7 @@ start is what this one left: amounts to settle, and authorizations that are used
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,13 +24,15 @@ _KEPT = PAID | {State.SERVING, State.SETTLING, State.PENDING, State.FAILED, Stat
 class SealedStore:
     """``inner`` with a copy of every entry from SERVING on in ``sink``, written before its move counts as done.
 
-    A sink that fails does not stop the gateway: the entry is in ``inner``, and the failure is logged as an error.
+    A sink that fails does not stop the gateway: the entry is in ``inner``, and the failure is logged as an error and
+    told to ``not_kept``.
     """
 
-    def __init__(self, inner: Store, sink: Sink, key: bytes) -> None:
+    def __init__(self, inner: Store, sink: Sink, key: bytes, not_kept: Callable[[], object] = lambda: None) -> None:
         self._inner = inner
         self._sink = sink
         self._seal = Seal(key)
+        self._not_kept = not_kept
 
     @property
     def owner(self) -> str:
@@ -38,7 +40,7 @@ class SealedStore:
 
     async def replay(self, retain_seconds: float) -> int:
         """Take over what the sink still holds; how many payments. Raises SinkUnavailableError."""
-        latest = _latest(filter(None, map(self._seal.open, await self._sink.records())))
+        latest = await self._latest()
         oldest = time.time() - retain_seconds
         entries = [entry for entry in latest if entry.deadline > oldest]
         await self._inner.restore(entries)
@@ -53,6 +55,7 @@ class SealedStore:
             try:
                 await self._sink.append(self._seal.close(encode_entry(entry)))
             except SinkUnavailableError as error:
+                self._not_kept()
                 log.exception("journal entry not kept outside", extra={"payment": entry.id, "reason": str(error)})
         return entry
 
@@ -74,16 +77,22 @@ class SealedStore:
     async def close(self) -> None:
         await self._inner.close()
 
+    async def _latest(self) -> list[Entry]:
+        """The newest entry of each payment, whatever order the host gives them in."""
+        newest: dict[bytes, Entry] = {}
+        async for record in self._sink.records():
+            entry = _entry(self._seal.open(record))
+            if entry is not None and (entry.key not in newest or newest[entry.key].updated <= entry.updated):
+                newest[entry.key] = entry
+        return list(newest.values())
 
-def _latest(records: Iterable[bytes]) -> list[Entry]:
-    """The newest entry of each payment, whatever order the host gives them in."""
-    newest: dict[bytes, Entry] = {}
-    for record in records:
-        try:
-            entry = decode_entry(record)
-        except msgspec.DecodeError:
-            log.warning("a sealed journal record of another version is left out")
-            continue
-        if entry.key not in newest or newest[entry.key].updated <= entry.updated:
-            newest[entry.key] = entry
-    return list(newest.values())
+
+def _entry(plain: bytes | None) -> Entry | None:
+    """None for what was not sealed under this key, or by a version that wrote entries otherwise."""
+    if plain is None:
+        return None
+    try:
+        return decode_entry(plain)
+    except msgspec.DecodeError:
+        log.warning("a sealed journal record of another version is left out")
+        return None

@@ -5,8 +5,10 @@ them. A lost record costs the operator what was not settled yet, never the payer
 """
 
 import asyncio
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -18,7 +20,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 _PURPOSE = b"tee-gateway journal 1"
 _NONCE = 12
 _LENGTH = 4
+_CHUNK = 1 << 16
 _SECONDS = 5.0
+"""For one record to be taken, and between two pieces of all records."""
+MAX_RECORD_BYTES = 256 * 1024
 
 
 class SinkUnavailableError(Exception):
@@ -32,7 +37,7 @@ class Sink(Protocol):
         """Returns once the record is kept."""
         ...
 
-    async def records(self) -> list[bytes]:
+    def records(self) -> AsyncIterator[bytes]:
         """Every record that is still kept, oldest first."""
         ...
 
@@ -65,58 +70,112 @@ class HttpSink:
         self._url = url
 
     async def append(self, record: bytes) -> None:
-        await self._call("POST", record)
-
-    async def records(self) -> list[bytes]:
-        return list(_split(await self._call("GET", None)))
-
-    async def _call(self, method: str, body: bytes | None) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
         try:
-            async with self._session.request(
-                method,
-                self._url,
-                data=body,
-                timeout=aiohttp.ClientTimeout(total=_SECONDS),
-                allow_redirects=False,
-            ) as response:
-                answer = await response.read()
+            async with self._session.post(self._url, data=record, timeout=timeout, allow_redirects=False) as response:
+                _check(response.status)
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise SinkUnavailableError(f"the journal sink cannot be reached: {type(error).__name__}") from None
-        if response.status // 100 != 2:
-            raise SinkUnavailableError(f"the journal sink answered {response.status}")
-        return answer
+            raise _unreachable(error) from None
+
+    async def records(self) -> AsyncIterator[bytes]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+        frames = Frames()
+        try:
+            async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
+                _check(response.status)
+                async for piece in response.content.iter_chunked(_CHUNK):
+                    for record in frames.feed(piece):
+                        yield record
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _unreachable(error) from None
 
 
 class FileSink:
-    """The same records in one file, flushed to the disk one by one."""
+    """The same records in one file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = RecordFile(path)
 
     async def append(self, record: bytes) -> None:
-        await asyncio.to_thread(self._append, framed(record))
-
-    async def records(self) -> list[bytes]:
-        return await asyncio.to_thread(self._records)
-
-    def _append(self, frame: bytes) -> None:
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            await asyncio.to_thread(self._file.append, framed(record))
+        except OSError as error:
+            raise SinkUnavailableError(f"journal sink: {error}") from None
+
+    async def records(self) -> AsyncIterator[bytes]:
+        try:
+            content = await asyncio.to_thread(self._path.read_bytes)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SinkUnavailableError(f"journal sink: {error}") from None
+        for record in Frames().feed(content):
+            yield record
+
+
+class RecordFile:
+    """Framed records one after the other, on disk before ``append`` returns. Several processes may append.
+
+    What a crash or a full disk left of a record is cut off before the next one, which would be unreadable behind it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._whole = 0
+
+    def append(self, frames: bytes) -> None:
+        """Raises OSError, and then nothing was appended."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            end = self._mend(descriptor)
             try:
-                os.write(descriptor, frame)
+                _write(descriptor, frames)
                 os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            self._whole = end + len(frames)
+        finally:
+            os.close(descriptor)
+
+    def whole(self) -> int:
+        """How many bytes of the file are whole records; 0 for a file that is not there."""
+        with suppress(FileNotFoundError):
+            descriptor = os.open(self._path, os.O_RDONLY)
+            try:
+                self._whole = _whole(descriptor, self._whole)
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            raise SinkUnavailableError(f"journal sink: {error}") from None
+        return self._whole
 
-    def _records(self) -> list[bytes]:
-        try:
-            return list(_split(self._path.read_bytes()))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise SinkUnavailableError(f"journal sink: {error}") from None
+    def _mend(self, descriptor: int) -> int:
+        end = _whole(descriptor, self._whole)
+        if end < os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, end)
+        return end
+
+
+class Frames:
+    """Records out of pieces of any size; a last one that was cut short never comes."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Raises SinkUnavailableError for a length that no record has."""
+        self._rest += piece
+        position = 0
+        while position + _LENGTH <= len(self._rest):
+            length = int.from_bytes(self._rest[position : position + _LENGTH], "big")
+            if length > MAX_RECORD_BYTES:
+                raise SinkUnavailableError(f"the journal sink answers with something else than records: {length} bytes")
+            if position + _LENGTH + length > len(self._rest):
+                break
+            yield bytes(self._rest[position + _LENGTH : position + _LENGTH + length])
+            position += _LENGTH + length
+        del self._rest[:position]
 
 
 def open_sink(url: str, session: aiohttp.ClientSession) -> Sink:
@@ -130,11 +189,28 @@ def framed(record: bytes) -> bytes:
     return len(record).to_bytes(_LENGTH, "big") + record
 
 
-def _split(data: bytes) -> Iterator[bytes]:
-    """The records of a file or answer; a last one that was cut short is left out."""
-    position = 0
-    while position + _LENGTH <= len(data):
-        start = position + _LENGTH
-        position = start + int.from_bytes(data[position:start], "big")
-        if position <= len(data):
-            yield data[start:position]
+def _check(status: int) -> None:
+    if status // 100 != 2:
+        raise SinkUnavailableError(f"the journal sink answered {status}")
+
+
+def _unreachable(error: Exception) -> SinkUnavailableError:
+    return SinkUnavailableError(f"the journal sink cannot be reached: {type(error).__name__}")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _whole(descriptor: int, known: int) -> int:
+    """Where the last whole record ends, looked for from ``known`` on, where one begins."""
+    size = os.fstat(descriptor).st_size
+    end = known if known <= size else 0
+    while end + _LENGTH <= size:
+        after = end + _LENGTH + int.from_bytes(os.pread(descriptor, _LENGTH, end), "big")
+        if after > size:
+            break
+        end = after
+    return end

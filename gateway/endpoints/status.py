@@ -25,6 +25,8 @@ async def health(services: Services, request: web.BaseRequest, record: RequestRe
     }
     if settings.payments == "off":
         body["warning"] = "payments are off: every answer is free"
+    elif settings.enclave and injected is not None and not injected.journal_key:
+        body["warning"] = "no journal_key was injected: what is unsettled is lost with this enclave"
     return json_response(body)
 
 

@@ -10,13 +10,14 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payments import PaymentSettings
 from gateway.billing.sealed_store import SealedStore
-from gateway.billing.sink import FileSink, HttpSink, Seal, Sink, SinkUnavailableError, framed
+from gateway.billing.sink import FileSink, Frames, HttpSink, Seal, Sink, SinkUnavailableError, framed
 from gateway.billing.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.till import bill, order, quick, refusal, till
@@ -34,6 +35,7 @@ class Host:
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
+        self.body = b""
         self.status = 204
 
     async def append(self, request: web.Request) -> web.Response:
@@ -41,7 +43,7 @@ class Host:
         return web.Response(status=self.status)
 
     async def read(self, _request: web.Request) -> web.Response:
-        return web.Response(body=b"".join(map(framed, self.records)))
+        return web.Response(body=self.body or b"".join(map(framed, self.records)))
 
 
 @pytest.fixture
@@ -67,11 +69,15 @@ async def sink(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Asyn
         yield HttpSink(session, url) if request.param == "http" else FileSink(tmp_path / "sink")
 
 
+async def records(sink: Sink) -> list[bytes]:
+    return [record async for record in sink.records()]
+
+
 async def test_a_sink_keeps_records_in_order(sink: Sink) -> None:
-    assert await sink.records() == []
+    assert await records(sink) == []
     for record in (b"one", b"", b"\0" * 5000):
         await sink.append(record)
-    assert await sink.records() == [b"one", b"", b"\0" * 5000]
+    assert await records(sink) == [b"one", b"", b"\0" * 5000]
 
 
 async def test_a_record_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
@@ -79,7 +85,43 @@ async def test_a_record_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     await sink.append(b"whole")
     with (tmp_path / "sink").open("ab") as file:
         file.write(framed(b"torn off")[:-3])
-    assert await sink.records() == [b"whole"]
+    assert await records(sink) == [b"whole"]
+    await sink.append(b"after")
+    await FileSink(tmp_path / "sink").append(b"from another process")
+    await sink.append(b"and again")
+    assert await records(sink) == [b"whole", b"after", b"from another process", b"and again"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_frames_in_pieces_of_any_size(size: int) -> None:
+    expected = [b"", b"one", b"\0" * 300]
+    stream = b"".join(map(framed, expected)) + b"\0\0\0\4cut"
+    frames = Frames()
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert [record for piece in pieces for record in frames.feed(piece)] == expected
+
+
+async def test_a_sink_that_answers_something_else(url: str, host: Host) -> None:
+    host.body = b"<html>" * 1000
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(SinkUnavailableError, match="something else than records"):
+            await records(HttpSink(session, url))
+
+
+async def test_an_answer_that_breaks_off_is_not_the_journal(tmp_path: Path) -> None:
+    async def half(_request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(_request)
+        await response.write(framed(b"first"))
+        assert _request.transport is not None
+        _request.transport.close()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", half)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+            await records(HttpSink(session, str(server.make_url("/"))))
 
 
 def test_a_seal_hides_binds_and_differs() -> None:
@@ -139,15 +181,18 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
 ) -> None:
     host.status = 500
     async with aiohttp.ClientSession() as session:
-        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        lost: list[int] = []
+        inner = await SqliteStore.open(tmp_path / "journal.db")
+        store = SealedStore(inner, HttpSink(session, url), KEY, lambda: lost.append(1))
         payment = entry()
         await store.claim(payment, POLICY)
         moved = await store.move(payment.key, State.VERIFIED, State.SERVING)
         assert moved.state is State.SERVING
         assert "not kept outside" in caplog.text
+        assert lost == [1]
         await store.close()
         with pytest.raises(SinkUnavailableError):
-            await HttpSink(session, "http://127.0.0.1:9/journal").records()
+            await records(HttpSink(session, "http://127.0.0.1:9/journal"))
 
 
 async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from tools.inject.env_file import FIELDS
+
 SCRIPT = Path(__file__).parents[2] / "nitro" / "run-enclave.sh"
 ENCLAVE = "i-0123456789abcdef0-enc0123456789abcde"
 SECRET = "sk-never-to-be-seen"
-COREUTILS = ("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "sleep")
+BACKGROUND = ("gvproxy", "sink")
+COREUTILS = ("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "sleep", "wc")
 
 BEHAVIOUR = {
     "nitro-cli": f"""case $1 in
@@ -29,8 +32,13 @@ BEHAVIOUR = {
         describe-enclaves) cat "$NOTES/described" ;;
         esac""",
     "gvproxy": "echo $$ >$NOTES/gvproxy.pid; exec sleep 60",
-    "curl": "for _ in {1..200}; do [[ -s $NOTES/gvproxy.pid ]] && exit 0; sleep 0.05; done; exit 7",
-    "python3": "",
+    "curl": """case $* in
+        *:8010/) waited=sink ;;
+        *) waited=gvproxy ;;
+        esac
+        for _ in {1..200}; do [[ -s $NOTES/$waited.pid ]] && exit 0; sleep 0.05; done
+        exit 7""",
+    "python3": "if [[ $* == *tools.journal_sink* ]]; then echo $$ >$NOTES/sink.pid; exec sleep 60; fi",
     "ss": "",
 }
 
@@ -112,11 +120,15 @@ class Host:
     def called(self, start: str) -> bool:
         return any(call.startswith(start) for call in self.calls)
 
+    def pid(self, name: str) -> int:
+        """Of the stand-in that was started last; 0 when none was."""
+        noted = self.folder / "notes" / f"{name}.pid"
+        return int(noted.read_text() or 0) if noted.exists() else 0
+
     def nothing_is_left(self) -> bool:
-        """No gvproxy process, which may take a moment to go, and no scratch folder."""
-        pid = self.folder / "notes" / "gvproxy.pid"
+        """No process in the background, which may take a moment to go, and no scratch folder."""
         for _ in range(100):
-            if not pid.exists() or ended(int(pid.read_text())):
+            if all(ended(self.pid(name)) for name in BACKGROUND):
                 return not list((self.folder / "tmp").iterdir())
             time.sleep(0.05)
         return False
@@ -124,7 +136,7 @@ class Host:
 
 def ended(pid: int) -> bool:
     try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        return pid == 0 or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -133,9 +145,9 @@ def ended(pid: int) -> bool:
 def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     yield host
-    pid = tmp_path / "notes" / "gvproxy.pid"
-    if pid.exists() and not host.nothing_is_left():
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+    for name in BACKGROUND:
+        if not ended(pid := host.pid(name)):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -146,6 +158,7 @@ def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> No
     assert (process.returncode, errors) == (0, "")
     assert f"enclave      {ENCLAVE}, CID 4, 2 CPUs, 8192 MiB" in endpoints
     assert "https://<this host>:443/enclave/attestation?nonce=" in endpoints
+    assert "journal      enclave-journal\n" in endpoints
     assert f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}" in host.calls
     assert host.nothing_is_left()
 
@@ -156,17 +169,23 @@ def test_what_is_called_in_which_order(host: Host) -> None:
         "python3 -c",
         "ss -Hltn sport = :443",
         "ss -Hltn sport = :8000",
+        "ss -Hltn sport = :8010",
         "python3 -m tools.verify measurements .*/measurements.txt",
+        r"python3 -m tools.inject.journal_key \.env",
+        "curl .*--head .*http://127.0.0.1:8010/",
         "curl .*forwarder/expose .*:443.*192.168.127.2:443",
         "curl .*forwarder/expose .*127.0.0.1:8000.*192.168.127.2:8000",
         "nitro-cli run-enclave --eif-path gateway.eif --enclave-cid 4 --cpu-count 2 --memory 8192",
         "curl .*https://127.0.0.1:443/health",
         "python3 -m tools.verify attestation --url https://127.0.0.1:443 --measurements .*/measurements.txt",
         "python3 -m tools.inject --url http://127.0.0.1:8000 .*--env-file .env",
+        "curl .*https://127.0.0.1:443/health/ready",
     )
-    calls = [call for call in host.calls if not call.startswith("gvproxy")]
+    background = ("gvproxy", "python3 -m tools.journal_sink")
+    calls = [call for call in host.calls if not call.startswith(background)]
     for step, call in zip(steps, calls, strict=False):
         assert re.match(step, call), f"{call} came where {step} should"
+    assert "python3 -m tools.journal_sink --folder enclave-journal --port 8010" in host.calls
     assert any(re.fullmatch(r"gvproxy -listen vsock://:1024 -listen unix://.*\.sock", call) for call in host.calls)
 
 
@@ -178,21 +197,25 @@ def test_settings_reach_the_commands(host: Host) -> None:
         "PUBLIC_PORT": "8443",
         "HOST_PORT": "9000",
         "ENV_FILE": "keys",
+        "JOURNAL_FOLDER": "elsewhere/journal",
     }
     (host.folder / ".env").rename(host.folder / "keys")
     host.launch_and_stop()
     assert host.called("nitro-cli run-enclave --eif-path gateway.eif --enclave-cid 16 --cpu-count 4 --memory 4096")
     assert host.called("ss -Hltn sport = :8443")
     assert host.called("python3 -m tools.verify attestation --url https://127.0.0.1:8443")
-    inject = next(call for call in host.calls if call.startswith("python3 -m tools.inject"))
+    assert host.called("python3 -m tools.inject.journal_key keys")
+    assert host.called("python3 -m tools.journal_sink --folder elsewhere/journal")
+    inject = next(call for call in host.calls if call.startswith("python3 -m tools.inject --"))
     assert "--url http://127.0.0.1:9000" in inject
     assert "--env-file keys" in inject
 
 
 def test_keys_reach_no_command(host: Host) -> None:
-    host.settings = {"OPENAI_API_KEY": SECRET}
+    secrets = {name for name in FIELDS if "KEY" in name} | {"GATEWAY_UPTO_TRIAL_KEY", "EVM_RPC_URL", "GATEWAY_RPC_URL"}
+    host.settings = dict.fromkeys(secrets, SECRET)
     host.launch_and_stop()
-    assert host.called("python3 -m tools.inject")
+    assert host.called("python3 -m tools.inject --")
     assert SECRET not in "\n".join(host.calls)
     environments = (host.folder / "notes" / "environments").read_text()
     assert environments.count("NOTES=") == len(host.calls)
@@ -256,6 +279,9 @@ def test_an_env_file_without_keys(host: Host, content: str | None, reason: str) 
     assert not host.called("gvproxy")
 
 
+NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
+
+
 def on(condition: str, does: str) -> str:
     return f'if [[ "$*" == {condition} ]]; then {does}; fi'
 
@@ -263,32 +289,99 @@ def on(condition: str, does: str) -> str:
 @pytest.mark.parametrize(
     ("tool", "behaviour", "code", "reason"),
     [
-        ("python3", on("-c*", "exit 1"), 3, "python3 lacks cbor2 or cryptography"),
+        ("python3", on("-c*", "exit 1"), 3, "python3 lacks aiohttp, cbor2 or cryptography"),
         ("ss", on("*:443", "echo LISTEN 0 128 0.0.0.0:443"), 4, "port 443 is taken"),
         ("ss", on("*:8000", "echo LISTEN 0 128 127.0.0.1:8000"), 4, "port 8000 is taken"),
         ("python3", on("*tools.verify?measurements*", "echo no file >&2; exit 2"), 8, "nothing was launched: no file"),
+        ("ss", on("*:8010", "echo LISTEN 0 128 127.0.0.1:8010"), 4, "port 8010 is taken"),
+        (
+            "python3",
+            on("*journal_key*", "echo .env is odd >&2; exit 2"),
+            5,
+            ".env is odd; JOURNAL_FOLDER= does without",
+        ),
+        ("curl", on("*:8010/", "exit 7"), 6, "the journal in enclave-journal cannot be kept"),
         ("curl", on("*expose*:443*", "exit 7"), 6, "gvproxy does not forward :443 to port 443"),
         ("curl", on("*expose*8000*", "exit 22"), 6, "gvproxy does not forward 127.0.0.1:8000 to port 8000"),
         ("nitro-cli", "exit 1", 6, "nitro-cli could not launch gateway.eif"),
-        ("nitro-cli", "echo {}", 6, "nitro-cli named no enclave"),
+        ("nitro-cli", "echo {}; exit", 6, "nitro-cli named no enclave"),
         ("curl", on("*/health*", "exit 28"), 7, "no health from https://127.0.0.1:443 after 180 s"),
         ("python3", on("*tools.verify?attestation*", "exit 1"), 8, "no key was injected"),
-        ("python3", on("*tools.inject*", "exit 1"), 9, "the keys were not injected"),
+        ("python3", on("*tools.inject?--*", "exit 1"), 9, "the keys were not injected"),
+        ("curl", on("*/health/ready", NOT_READY), 7, "after 0 s: {reasons: the facilitator is not usable}"),
     ],
 )
 def test_every_failure_has_its_line_and_its_status(
     host: Host, tool: str, behaviour: str, code: int, reason: str
 ) -> None:
-    host.behaviour[tool] = behaviour
+    host.behaviour[tool] = f"{behaviour}\n{BEHAVIOUR[tool]}"
+    host.settings = {"READY_SECONDS": "0"}
     status, output, errors = host.run("gateway.eif")
     assert (status, output) == (code, "")
     assert errors.count("\n") == 1
     assert reason in errors
-    if code < 9:
-        assert not host.called("python3 -m tools.inject")
+    if code < 9 and tool != "curl":
+        assert not host.called("python3 -m tools.inject --")
     launched = code > 6 and "nothing was launched" not in reason
     assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}") is launched
     assert host.nothing_is_left()
+
+
+def test_a_gateway_that_is_ready_only_later(host: Host) -> None:
+    host.behaviour["curl"] = (
+        on("*/health/ready", f"echo >>$NOTES/asked; (($(wc -l <$NOTES/asked) > 2)) || {{ {NOT_READY}; }}")
+        + f"\n{BEHAVIOUR['curl']}"
+    )
+    host.launch_and_stop()
+    assert len([call for call in host.calls if call.endswith("/health/ready")]) == 3
+
+
+def test_without_a_journal_nothing_is_kept_and_no_key_is_made(host: Host) -> None:
+    host.settings = {"JOURNAL_FOLDER": ""}
+    with host.launched() as (process, endpoints):
+        process.terminate()
+        process.communicate(timeout=30)
+    assert "journal      none: what is unsettled is lost with the enclave\n" in endpoints
+    assert not host.called("python3 -m tools.inject.journal_key")
+    assert not host.called("python3 -m tools.journal_sink")
+    assert "8010" not in "".join(host.calls)
+
+
+def test_a_journal_whose_other_end_is_lost_gets_a_new_one(host: Host) -> None:
+    host.settings = {"WATCH_SECONDS": "1"}
+    with host.launched() as (process, _):
+        first = host.pid("sink")
+        os.kill(first, signal.SIGKILL)
+        for _ in range(200):
+            if host.pid("sink") != first:
+                break
+            time.sleep(0.05)
+        second = host.pid("sink")
+        assert second != first
+        assert not ended(second)
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert host.nothing_is_left()
+
+
+def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> None:
+    """The tool itself, not a stand-in for it."""
+    host.behaviour["python3"] = on("*journal_key*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    printed = []
+    for _ in range(2):
+        with host.launched() as (process, before):
+            process.terminate()
+            printed += [before, *process.communicate(timeout=30)]
+        for name in COREUTILS:
+            (host.folder / "bin" / name).unlink()
+    [line] = [line for line in (host.folder / ".env").read_text().splitlines() if line.startswith("JOURNAL_KEY=")]
+    key = line.partition("=")[2]
+    assert re.fullmatch("[0-9a-f]{64}", key)
+    assert printed[0].startswith("JOURNAL_KEY was made and added to .env")
+    assert "was made" not in printed[3]
+    assert key not in "".join(printed)
+    assert key not in "\n".join(host.calls) + (host.folder / "notes" / "environments").read_text()
 
 
 def test_no_measurements_no_launch(host: Host) -> None:

@@ -20,6 +20,8 @@ from tools.inject.host_link import fetch_sealing_key, post_bundle
 from tools.verify.errors import VerifyError
 from tools.verify.measurements_command import read_measurements
 
+SEALED = "sealed on the host, where tools.journal_sink has to run"
+IN_MEMORY = "in the enclave's memory only, what is unsettled is lost with it (no JOURNAL_KEY)"
 EPILOG = f"""\
 The environment file has NAME=value lines. Injected are these names, others are left alone with a note:
 {fill(", ".join(sorted(FIELDS)), width=100, initial_indent="  ", subsequent_indent="  ")}
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     answer = post_bundle(arguments.url, sealed, attested.key)
     print("PASS receipt the enclave took this bundle and no other")
     print(f"injected: {', '.join(sorted(fields))}")
+    print(f"journal: {SEALED if 'journal_key' in fields else IN_MEMORY}")
     print(f"heartbeat: {'on' if answer.get('heartbeat_enabled') is True else 'off'}")
 
 

@@ -1,91 +1,89 @@
-"""``python -m tools.journal_sink --file FILE [--host 127.0.0.1] [--port 8010]``.
+"""``python -m tools.journal_sink --folder DIR``: where a gateway keeps what must survive it.
 
-The gateway inside appends with POST what must survive it, and reads all of it back with GET when it starts
-(``gateway.billing.sink``). Each record is on disk before its POST is answered.
+The gateway appends with POST, and reads all of it back with GET when it starts (``gateway.billing.sink``). Each record
+is on disk before its POST is answered. The records are sealed; this program can neither read nor forge one.
 """
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 from pathlib import Path
 
 from aiohttp import web
 
-MAX_RECORD_BYTES = 256 * 1024
-_LENGTH_BYTES = 4
+from gateway.billing.sink import MAX_RECORD_BYTES
+from tools.journal_sink.hours import Hours
+
+PORT = 8010
+"""The one that a gateway inside an enclave looks for (``gateway.late_payments.HOST_SINK``)."""
+KEPT_HOURS = 6
+"""No authorization is good for longer than the 70 minutes of ``deadlines.furthest_seconds`` in definitions.toml."""
 
 
-class SinkFile:
-    """Records one after the other, each behind its length in four bytes, most significant first."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def append(self, record: bytes) -> None:
-        """Returns once the record is on disk."""
-        os.write(self._descriptor, len(record).to_bytes(_LENGTH_BYTES, "big") + record)
-        os.fsync(self._descriptor)
-
-    def read(self) -> bytes:
-        return self._path.read_bytes()
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def application(sink: SinkFile) -> web.Application:
+def application(hours: Hours) -> web.Application:
     """One path for everything: the URL given to the gateway."""
-    lock = asyncio.Lock()
 
     async def append(request: web.Request) -> web.Response:
         record = await request.read()
         if not record:
             raise web.HTTPBadRequest(text="an empty record")
-        async with lock:
-            await asyncio.to_thread(sink.append, record)
+        try:
+            await hours.append(record)
+        except OSError as error:
+            print(f"journal_sink: a record was not kept: {error}", file=sys.stderr, flush=True)
+            raise web.HTTPInsufficientStorage from None
         return web.Response()
 
-    async def records(request: web.Request) -> web.Response:
-        async with lock:
-            return web.Response(body=await asyncio.to_thread(sink.read))
+    async def records(request: web.Request) -> web.StreamResponse:
+        size, pieces = hours.snapshot()
+        response = web.StreamResponse(headers={"Content-Length": str(size)})
+        await response.prepare(request)
+        if request.method == "GET":
+            async for piece in pieces:
+                await response.write(piece)
+        await response.write_eof()
+        return response
 
     app = web.Application(client_max_size=MAX_RECORD_BYTES)
-    app.add_routes([web.post("/{path:.*}", append), web.get("/{path:.*}", records, allow_head=False)])
+    app.add_routes([web.post("/{path:.*}", append), web.get("/{path:.*}", records)])
     return app
 
 
-async def serve(sink: SinkFile, host: str, port: int) -> None:
-    """Until SIGTERM or SIGINT."""
+async def serve(hours: Hours, host: str, port: int) -> None:
+    """Until SIGTERM or SIGINT. Raises OSError when the port is taken."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(application(sink), access_log=None)
+    runner = web.AppRunner(application(hours), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    print(f"http://{runner.addresses[0][0]}:{runner.addresses[0][1]}/", flush=True)
-    await stopped.wait()
-    await runner.cleanup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        print(f"http://{runner.addresses[0][0]}:{runner.addresses[0][1]}/", flush=True)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.journal_sink", description=__doc__)
-    parser.add_argument("--file", required=True, type=Path, help="where the records are kept")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", default=8010, type=int, help="0 lets the system choose; it is printed")
+    parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="where the records are kept")
+    parser.add_argument("--hours", default=KEPT_HOURS, type=_hours, help="for how long; default %(default)s")
+    parser.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    parser.add_argument("--port", default=PORT, type=int, help="default %(default)s; 0 lets the system choose")
     arguments = parser.parse_args()
     try:
-        sink = SinkFile(arguments.file)
+        asyncio.run(serve(Hours(arguments.folder, arguments.hours), arguments.host, arguments.port))
     except OSError as error:
         sys.stderr.write(f"journal_sink: {error}\n")
         return 2
-    try:
-        asyncio.run(serve(sink, arguments.host, arguments.port))
-    finally:
-        sink.close()
     return 0
+
+
+def _hours(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError("not a whole number from 2 up")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,22 @@ async def test_keys_reach_the_enclave_and_nobody_else(operator: Operator, capsys
     passed = [line.split()[1] for line in printed.out.splitlines() if line.startswith("PASS ")]
     assert passed == [*CLAIMS, "sealing_key", "receipt"]
     assert "injected: bytedance_api_key, openai_api_key" in printed.out
+    assert "journal: in the enclave's memory only" in printed.out
     [bundle] = operator.link.bundles
     opened = base64.b64decode(json.loads(bundle)["sealed"])
     for told in (printed.out, printed.err, bundle.decode(), opened.decode("latin-1")):
         assert "secret" not in told
+
+
+async def test_a_journal_key_reaches_the_enclave(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    path = operator.write("journal.env", f"OPENAI_API_KEY={SECRET}\nJOURNAL_KEY={'5a' * 32}\n")
+    assert await operator.inject(env_file=path) == 0
+    injected = operator.link.enclave.services.keyring.injected
+    assert injected is not None
+    assert injected.journal_key == "5a" * 32
+    printed = capsys.readouterr().out
+    assert "journal: sealed on the host" in printed
+    assert "5a5a" not in printed
 
 
 async def test_two_gateways_each_get_their_own(operator: Operator, other_operator: Operator) -> None:
@@ -254,7 +266,7 @@ async def test_keys_from_standard_input(operator: Operator, monkeypatch: pytest.
 
 async def test_as_a_process_as_the_launcher_calls_it(operator: Operator) -> None:
     script = (ROOT / "nitro" / "run-enclave.sh").read_text()
-    called = re.search(r"python3 -m tools\.inject(?P<options>.*?)\|\|", script, re.DOTALL)
+    called = re.search(r"python3 -m tools\.inject (?P<options>.*?)\|\|", script, re.DOTALL)
     assert called is not None
     names = re.findall(r"--([a-z-]+)", called["options"])
     assert names == ["url", "attestation-url", "measurements", "env-file"]

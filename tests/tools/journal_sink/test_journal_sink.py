@@ -1,33 +1,44 @@
-"""The host's side of the journal takes and gives back what the gateway's side sends."""
+"""The host's side of the journal takes and gives back what the gateway's side sends, and lets go of what is old."""
 
 import asyncio
+import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from gateway.billing.sink import HttpSink, SinkUnavailableError
+from gateway.billing.definitions import bundled
+from gateway.billing.sink import HttpSink, SinkUnavailableError, framed
+from tools.journal_sink.__main__ import KEPT_HOURS
+from tools.journal_sink.hours import Hours
 
 RECORDS = [b"one", b"\x00" * 1000, bytes(range(256))]
+HOUR = 3600
 
 
-async def start(path: Path) -> tuple[asyncio.subprocess.Process, str]:
+async def start(folder: Path, *options: str) -> tuple[asyncio.subprocess.Process, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools.journal_sink", "--file", str(path), "--port", "0", stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tools.journal_sink", "--folder", str(folder), "--port", "0", *options),
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     async with asyncio.timeout(20):
         return process, (await process.stdout.readline()).decode().strip()
 
 
+async def read(source: AsyncIterator[bytes]) -> list[bytes]:
+    return [each async for each in source]
+
+
 async def test_records_survive_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
+    folder = tmp_path / "journal"
     async with aiohttp.ClientSession() as session:
         for expected in ([], RECORDS):
-            process, url = await start(path)
+            process, url = await start(folder)
             sink = HttpSink(session, url)
-            assert await sink.records() == expected
+            assert await read(sink.records()) == expected
             if not expected:
                 for record in RECORDS:
                     await sink.append(record)
@@ -35,7 +46,19 @@ async def test_records_survive_a_restart(tmp_path: Path) -> None:
             assert await process.wait() == 0
         with pytest.raises(SinkUnavailableError):
             await sink.append(b"late")
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+
+
+async def test_many_at_once_are_all_kept(tmp_path: Path) -> None:
+    process, url = await start(tmp_path / "journal")
+    records = [f"record {number}".encode() * (number % 50 + 1) for number in range(300)]
+    async with aiohttp.ClientSession() as session:
+        sink = HttpSink(session, url)
+        await asyncio.gather(*map(sink.append, records))
+        assert sorted(await read(sink.records())) == sorted(records)
+    process.terminate()
+    await process.wait()
 
 
 async def test_refuses_what_is_no_record(tmp_path: Path) -> None:
@@ -43,15 +66,115 @@ async def test_refuses_what_is_no_record(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.post(url, data=b"") as empty, session.post(url, data=b"x" * 300_000) as large:
             assert (empty.status, large.status) == (400, 413)
-        assert await HttpSink(session, url).records() == []
+        async with session.head(url) as head:
+            assert (head.status, head.content_length) == (200, 0)
+        assert await read(HttpSink(session, url).records()) == []
     process.terminate()
     await process.wait()
 
 
-async def test_unusable_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [["--folder", "FILE"], ["--folder", "FILE/below"], ["--hours", "1"]])
+async def test_unusable_options(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "FILE").touch()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools.journal_sink", "--file", str(tmp_path), stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tools.journal_sink", "--folder", str(tmp_path), "--port", "0"),
+        *(option.replace("FILE", str(tmp_path / "FILE")) for option in options),
+        stderr=asyncio.subprocess.PIPE,
     )
     _, told = await process.communicate()
     assert process.returncode == 2
-    assert told.startswith(b"journal_sink: ")
+    assert b"Traceback" not in told
+    assert b"journal_sink: " in told
+
+
+async def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    holder, url = await start(tmp_path / "first")
+    port = url.rstrip("/").rpartition(":")[2]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tools.journal_sink", "--folder", str(tmp_path / "second"), "--port", port),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 2
+    assert told.count(b"\n") == 1
+    holder.terminate()
+    await holder.wait()
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def kept(hours: Hours) -> bytes:
+    size, pieces = hours.snapshot()
+    content = b"".join(await read(pieces))
+    assert len(content) == size
+    return content
+
+
+async def test_records_are_let_go_after_their_hours(tmp_path: Path, clock: Clock) -> None:
+    hours = Hours(tmp_path / "journal", 3, clock)
+    for number in range(5):
+        await hours.append(b"%d" % number)
+        clock.now += HOUR
+    assert await kept(hours) == framed(b"2") + framed(b"3") + framed(b"4")
+    clock.now += 2 * HOUR
+    assert await kept(Hours(tmp_path / "journal", 3, clock)) == b""
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_they_are_kept_longer_than_an_authorization_is_good_for() -> None:
+    assert 2 * bundled().deadlines.furthest_seconds < (KEPT_HOURS - 1) * HOUR
+
+
+async def test_what_a_crash_cut_short_does_not_spoil_what_follows(tmp_path: Path, clock: Clock) -> None:
+    folder = tmp_path / "journal"
+    await Hours(folder, 3, clock).append(b"whole")
+    [file] = folder.iterdir()
+    expected = framed(b"whole")
+    for torn in (framed(b"torn")[:-1], framed(b"torn")[:2], b"\x00"):
+        with file.open("ab") as end:
+            end.write(torn)
+        assert await kept(Hours(folder, 3, clock)) == expected
+        await Hours(folder, 3, clock).append(b"after")
+        expected += framed(b"after")
+        assert await kept(Hours(folder, 3, clock)) == expected
+
+
+async def test_a_full_disk_refuses_and_spoils_nothing(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = Hours(tmp_path / "journal", 3, clock)
+    await hours.append(b"before")
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        if len(data) < 8:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: len(data) // 2])
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", half)
+        with pytest.raises(OSError, match="No space left"):
+            await hours.append(b"does not fit")
+    await hours.append(b"after")
+    assert await kept(hours) == framed(b"before") + framed(b"after")
+
+
+async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    process, url = await start(folder)
+    folder.rename(tmp_path / "moved away")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(SinkUnavailableError, match="answered 507"):
+            await HttpSink(session, url).append(b"record")
+    process.terminate()
+    await process.wait()
