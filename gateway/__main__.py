@@ -22,13 +22,24 @@ from gateway.telemetry import configure_logging
 from gateway.workers.supervisor import WorkerLostError
 
 ENCLAVE_ADDRESS = "192.168.127.2"
+USAGE = """usage: python -m gateway
+
+Serves until SIGTERM or Ctrl-C, then drains. It takes no arguments: everything that it is told stands in environment
+variables, which docs/settings.md lists.
+
+exit status:
+  0  drained
+  1  a port that cannot be bound, or a journal that cannot be written
+  2  a setting that cannot be used
+  3  an enclave daemon that does not vouch for this gateway
+"""
 log = logging.getLogger("gateway")
 
 
-def main() -> int:
-    """The exit status: 0 after a drain, 1 for a port that cannot be bound or a journal
-    that cannot be written, 2 for a setting that cannot be used,
-    3 for an enclave daemon that does not vouch for us."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """The exit status, as USAGE tells it."""
+    if arguments:
+        return explain(arguments)
     configure_logging()
     try:
         settings = Settings.from_environment(os.environ, bundled().providers)
@@ -52,6 +63,15 @@ def main() -> int:
         sys.stderr.write(f"gateway: cannot enter service: {error}\n")
         return 3
     return 0
+
+
+def explain(arguments: Sequence[str]) -> int:
+    """Nothing is served to who asks for help, or for what there is not."""
+    if list(arguments) in (["--help"], ["-h"]):
+        sys.stdout.write(USAGE)
+        return 0
+    sys.stderr.write(f"gateway: unknown argument {arguments[0]!r}; python -m gateway --help tells what there is\n")
+    return 2
 
 
 async def serve(settings: Settings) -> None:
@@ -146,4 +166,4 @@ def _stop_signals() -> asyncio.Event:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

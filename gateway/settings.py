@@ -68,8 +68,8 @@ class Settings:
             price_url=read.url("GATEWAY_PRICE_URL"),
             upto_trial_key=read.private_key("GATEWAY_UPTO_TRIAL_KEY"),
             journal=read.text("GATEWAY_JOURNAL"),
-            store=read.text("GATEWAY_STORE"),
-            journal_sink=read.text("GATEWAY_JOURNAL_SINK"),
+            store=read.store("GATEWAY_STORE"),
+            journal_sink=read.sink("GATEWAY_JOURNAL_SINK"),
             workers=read.integer("GATEWAY_WORKERS", os.cpu_count() or 1, least=1, most=256),
             max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, least=1),
             queue=read.integer("GATEWAY_QUEUE", cls.queue),
@@ -169,6 +169,20 @@ class _Reader:
     def url(self, name: str) -> str | None:
         text = self.text(name)
         return checked_url(name, text) if text is not None else None
+
+    def store(self, name: str) -> str | None:
+        """A PostgreSQL URL, with credentials and options as libpq takes them."""
+        text = self.text(name)
+        if text is not None and not re.match(r"postgres(ql)?://", text):
+            raise SettingsError(f"{name} must be a PostgreSQL URL (postgresql://...)")
+        return text
+
+    def sink(self, name: str) -> str | None:
+        """A file on this machine, or a URL on the host link, where http is as good as https: records are sealed."""
+        text = self.text(name)
+        if text is not None and not re.match(r"file:(//)?/[^/]|https?://[^/]", text):
+            raise SettingsError(f"{name} must be an http, https or file URL (file:///...)")
+        return text
 
     def key(self, name: str) -> str | None:
         text = self.text(name)

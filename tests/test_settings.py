@@ -48,6 +48,11 @@ def test_defaults(catalog: Catalog) -> None:
         ({"GATEWAY_MAX_USD": "NaN"}, "GATEWAY_MAX_USD"),
         ({"GATEWAY_MAX_INFLIGHT": "0"}, "GATEWAY_MAX_INFLIGHT"),
         ({"EVM_PAYMENT_ADDRESS": "0xabc"}, "EVM_PAYMENT_ADDRESS"),
+        ({"GATEWAY_STORE": "mysql://db"}, "GATEWAY_STORE"),
+        ({"GATEWAY_STORE": "journal.sqlite3"}, "GATEWAY_STORE"),
+        ({"GATEWAY_JOURNAL_SINK": "sink"}, "GATEWAY_JOURNAL_SINK"),
+        ({"GATEWAY_JOURNAL_SINK": "file:sink"}, "GATEWAY_JOURNAL_SINK"),
+        ({"GATEWAY_JOURNAL_SINK": "http:///records"}, "GATEWAY_JOURNAL_SINK"),
         ({"GATEWAY_UPTO_TRIAL_KEY": "0x" + "ff" * 32}, "GATEWAY_UPTO_TRIAL_KEY"),
     ],
 )
@@ -55,6 +60,15 @@ def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str
     with pytest.raises(SettingsError, match=word) as caught:
         read(catalog, variables)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["postgresql://db/x", "postgres://user:secret@10.0.0.1:5432/x?sslmode=require"])
+@pytest.mark.parametrize(
+    "sink", ["file:///var/journal", "file:/var/journal", "http://192.168.127.254:8600/records", "https://h:1/"]
+)
+def test_stores_and_sinks(catalog: Catalog, store: str, sink: str) -> None:
+    settings = read(catalog, GATEWAY_STORE=store, GATEWAY_JOURNAL_SINK=sink)
+    assert (settings.store, settings.journal_sink) == (store, sink)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
@@ -100,3 +114,22 @@ async def test_the_process_ends_with_one_line() -> None:
     assert process.returncode == 2
     assert told.decode().count("\n") == 1
     assert told.startswith(b"gateway: GATEWAY_PAYMENTS=off")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--help"], 0, "usage: python -m gateway"),
+        (["-h"], 0, "usage"),
+        (["--port", "1"], 2, "gateway: unknown argument"),
+    ],
+)
+async def test_arguments_start_nothing(arguments: list[str], status: int, told: str) -> None:
+    """A gateway that took `--help` for nothing would listen to the world instead."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == status
+    assert (output if status == 0 else errors).decode().startswith(told)
+    assert not (errors if status == 0 else output)
