@@ -16,6 +16,7 @@ from tests.enclave_boot.places import ROOT, VSOCK
 MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITE = "trixie"
+SIGNED = f"[signed-by={KEYRING}] {MIRROR} {SUITE} main"
 PACKAGES = (
     *(
         "bash",
@@ -58,13 +59,12 @@ path = "fetch.rs"
 def build_qemu() -> None:
     """About eight minutes of processor time. Needs root, or user namespaces. Raises BuildError."""
     shutil.rmtree(ROOT, ignore_errors=True)
-    signed = f"[signed-by={KEYRING}] {MIRROR} {SUITE} main"
     source = 'cd "$1/src" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get source --download-only qemu'
     run(
         [
             *("mmdebstrap", "--variant=extract", f"--include={','.join(PACKAGES)}"),
             f'--extract-hook=mkdir "$1/src" && {source}',
-            *(SUITE, ROOT, f"deb {signed}", f"deb-src {signed}"),
+            *(SUITE, ROOT, f"deb {SIGNED}", f"deb-src {SIGNED}"),
         ]
     )
     for name, target in ALTERNATIVES.items():
@@ -76,6 +76,11 @@ def build_qemu() -> None:
     inside = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" env -i PATH=/usr/bin "$@"'
     run(["nice", "unshare", "--mount", "--pid", "--fork", "sh", "-euc", inside, ROOT, "sh", "/src/qemu.sh"])
     shutil.rmtree(ROOT / "src")
+
+
+def extract_gvproxy(folder: Path) -> None:
+    """gvproxy alone, with its libraries. Raises BuildError."""
+    run(["mmdebstrap", "--quiet", "--variant=extract", "--include=gvproxy", SUITE, folder, f"deb {SIGNED}"])
 
 
 def build_vsock() -> None:

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.test_utils import unused_port
 
 from tests.enclave_boot.parent import Parent
-from tests.enclave_boot.places import EIF, FIRMWARE, GVPROXY, QEMU, VSOCK, in_root
+from tests.enclave_boot.places import EIF, FIRMWARE, GVPROXY, QEMU, ROOT, VSOCK, in_root
 
 CID, CPUS, MEMORY_MIB = 4, 2, 3072
 GVPROXY_PORT = 1024
@@ -90,9 +90,10 @@ def vsock_command(sockets: Path, device: Path) -> Sequence[str | Path]:
     return [VSOCK, "--guest-cid", str(CID), "--uds-path", sockets, "--socket", device]
 
 
-def gvproxy_command(vsock: Path, control: Path) -> Sequence[str | Path]:
+def gvproxy_command(vsock: Path, control: Path, root: Path = ROOT) -> Sequence[str | Path]:
     """Both sockets serve the same; SSH forwarding, on by default, is moved to a port that nobody asked for."""
-    return [*in_root(GVPROXY), "-listen", f"unix://{vsock}", "-listen", f"unix://{control}", "-ssh-port", "-1"]
+    program = root / GVPROXY.relative_to(ROOT)
+    return [*in_root(program, root), "-listen", f"unix://{vsock}", "-listen", f"unix://{control}", "-ssh-port", "-1"]
 
 
 def qemu_command(eif: Path, device: Path) -> Sequence[str | Path]:

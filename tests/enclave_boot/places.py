@@ -27,6 +27,6 @@ def missing_tools() -> list[str]:
     return [tool for tool in ("mmdebstrap", "unshare", "cargo", "go") if shutil.which(tool) is None]
 
 
-def in_root(program: Path) -> list[str | Path]:
+def in_root(program: Path, root: Path = ROOT) -> list[str | Path]:
     """A command that runs a program of the root with the root's own libraries, without entering it."""
-    return [ROOT / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", ROOT / "usr/lib/x86_64-linux-gnu", program]
+    return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / "usr/lib/x86_64-linux-gnu", program]

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,8 @@ import pytest
 import pytest_asyncio
 from x402.http.clients.httpx import x402_httpx_transport
 
+from gateway.billing.journal import State, decode_entry
+from gateway.billing.sink import Frames, Seal
 from gateway.sealed import seal
 from nitro.command import run
 from tests.enclave_boot.machine import Machine, MachineError
@@ -57,6 +59,7 @@ UNSIGNED = bytes.fromhex("a10120")
 MULTIHASH = bytes.fromhex("1220")
 PROMPT = "Hello from outside"
 OPENAI_KEY = "sk-injected-into-the-enclave"
+JOURNAL_KEY = "5a" * 32
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.enclave, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -71,6 +74,7 @@ class Booted:
     facilitator: LocalFacilitator
     openai: Simulator
     payee: str
+    journal: Path
 
 
 @dataclass
@@ -113,10 +117,27 @@ async def booted() -> AsyncIterator[Booted]:
         parent = await stack.enter_async_context(
             Parent(folder / "vsock", {port: httpx.URL(url).port or 80 for port, url in behind.items()})
         )
+        await stack.enter_async_context(keeping(folder / "journal"))
         machine = await stack.enter_async_context(Machine(folder, parent))
         stack.callback(lambda: shutil.copy(folder / "console.log", FOLDER / "console.log"))
         await in_good_health(machine)
-        yield Booted(machine, chain, facilitator, openai, Wallet().address)
+        yield Booted(machine, chain, facilitator, openai, Wallet().address, folder / "journal")
+
+
+@asynccontextmanager
+async def keeping(folder: Path) -> AsyncIterator[None]:
+    """The journal's other end, as nitro/run-enclave.sh starts it: at the port that the image has."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tools.journal_sink", "--folder", str(folder)), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        assert (await process.stdout.readline()).startswith(b"http://127.0.0.1:8010/"), "port 8010 is taken"
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 async def in_good_health(machine: Machine) -> None:
@@ -172,6 +193,7 @@ async def serving(booted: Booted, document: Unsigned) -> Serving:
         "facilitator_url": f"http://127.0.0.1:{FACILITATOR_PORT}",
         "evm_rpc_url": f"http://127.0.0.1:{CHAIN_PORT}",
         "evm_payment_address": booted.payee,
+        "journal_key": JOURNAL_KEY,
     }
     sealed = seal(json.dumps(fields).encode(), key.tee_id, sealing_key)
     await asyncio.to_thread(post_bundle, machine.host_url, sealed, key)
@@ -264,13 +286,27 @@ async def test_a_paid_answer_is_signed(serving: Serving, stream: bool) -> None:
         log.info(claim.line())
 
 
+async def test_the_journal_is_kept_on_the_host(serving: Serving) -> None:
+    """From the enclave's TAP device by gvproxy to this machine's loopback, sealed under the injected key."""
+    assert (await serving.pay(chat(PROMPT))).status_code == 200
+    records = [
+        record for file in sorted(serving.booted.journal.iterdir()) for record in Frames().feed(file.read_bytes())
+    ]
+    opened = [Seal(bytes.fromhex(JOURNAL_KEY)).open(record) for record in records]
+    states = [decode_entry(plain).state for plain in opened if plain is not None]
+    assert len(states) == len(records)
+    assert states[-3:] == [State.SERVING, State.SETTLING, State.SETTLED]
+    assert not any(PROMPT.encode() in plain for plain in opened if plain is not None)
+    log.info("%d records of the journal on the host", len(records))
+
+
 async def test_the_console_tells_no_secrets(serving: Serving) -> None:
     """The parent reads it in debug mode; here it is a serial port."""
     response = await serving.pay(chat(PROMPT))
     console = serving.booted.machine.console
     assert response.status_code == 200
     assert '"path":"/v1/chat/completions"' in console
-    assert [secret for secret in (OPENAI_KEY, PROMPT) if secret in console] == []
+    assert [secret for secret in (OPENAI_KEY, JOURNAL_KEY, PROMPT) if secret in console] == []
 
 
 async def python(*arguments: str | Path) -> tuple[int | None, str]:
