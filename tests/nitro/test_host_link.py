@@ -46,8 +46,10 @@ def gvproxy_root(tmp_path_factory: pytest.TempPathFactory, need: Callable[..., N
 
 
 @asynccontextmanager
-async def program(*command: str | Path, **options: int) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(*command, **options)
+async def program(
+    *command: str | Path, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int | None = None
+) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, stderr=stderr)
     try:
         yield process
     finally:
@@ -74,7 +76,7 @@ async def link(gvproxy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert kept.stdout is not None
         port = (await kept.stdout.readline()).decode().strip().rstrip("/").rpartition(":")[2]
         command = gvproxy_command(switch, control, gvproxy_root)
-        await stack.enter_async_context(program(*command, stdout=DEVNULL, stderr=DEVNULL))
+        await stack.enter_async_context(program(*command, stderr=DEVNULL))
         while not (switch.exists() and control.exists()):
             await asyncio.sleep(0.05)
         guest = ("unshare", "--net", sys.executable, "-m", "tests.nitro.tap_guest", switch, port)
