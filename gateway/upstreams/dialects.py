@@ -63,11 +63,12 @@ _EVERYWHERE = frozenset(
 class Dialect:
     """One vendor's version of OpenAI's chat completions.
 
-    ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, here also what is in
-    ``ignores``, and refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message beyond OpenAI's that
-    the vendor takes back. ``reasoning_counted``: completion_tokens already includes reasoning_tokens.
-    ``thinking_prompt``: the system text that switches thinking on where nothing else does. ``effort_words``: efforts
-    that go under another name. ``service_tiers``: None takes every tier. ``errors``: first matching rule decides.
+    ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, or one of ``ignores``, and
+    refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
+    beyond OpenAI's that the vendor takes back. ``reasoning_counted``: completion_tokens already includes
+    reasoning_tokens. ``thinking_prompt``: the system text that switches thinking on where nothing else does.
+    ``effort_words``: efforts that go under another name. ``service_tiers``: None takes every tier. ``errors``: first
+    matching rule decides.
     """
 
     accepts: frozenset[str]
