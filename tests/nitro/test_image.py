@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -69,48 +70,64 @@ def test_the_ca_bundle_is_every_certificate_once(root_tree: Tree) -> None:
     assert all(certificate.endswith(b"-----END CERTIFICATE-----\n") for certificate in certificates)
 
 
-def build(source: Path, arguments: list[str], environment: dict[str, str], umask: int) -> str:
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "nitro.image", "--output", "build/image.tar", *arguments],
-        cwd=source,
-        env=environment,
-        umask=umask,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+A_YEAR_AHEAD = ("faketime", "-f", "+1y")
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A checkout in ``folder``, on a machine that differs from others'."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    umask: int
+    prefix: tuple[str, ...] = ()
+
+    def __call__(self, module: str, *arguments: str) -> list[str]:
+        """The lines that a build command prints."""
+        done = subprocess.run(
+            [*self.prefix, sys.executable, "-B", "-m", module, *self.arguments, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            umask=self.umask,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
 
 
 def a_year_ahead(folder: Path) -> str:
-    """A PATH on which every tool of the build runs with its clock a year ahead."""
+    """A PATH on which every tool of the build runs with its clock a year ahead, as the build itself does."""
     folder.mkdir()
     for tool in ("uv", "dpkg-deb"):
         real = shutil.which(tool) or str(ROOT / ".uv" / "bin" / tool)
-        (folder / tool).write_text(f'#!/bin/sh\nexec faketime -f +1y {real} "$@"\n')
+        (folder / tool).write_text(f'#!/bin/sh\nexec {" ".join(A_YEAR_AHEAD)} {real} "$@"\n')
         (folder / tool).chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
 
 
-def test_two_builders_get_the_same_image(tmp_path: Path, root_tree: Tree, need: Callable[..., None]) -> None:
-    """Another directory, umask, locale, time zone, clock, payee and keys; the second builder without a network."""
+@pytest.fixture
+def builders(tmp_path: Path, need: Callable[..., None]) -> tuple[Builder, Builder]:
+    """Two checkouts and their machines: another directory, umask, locale, time zone, clock, payee and keys; the second
+    without a network."""
     need("faketime")
-    assert root_tree.size() < 150_000_000
-    daemon = tmp_path / "daemon"
+    daemon, blobs = tmp_path / "daemon", tmp_path / "blobs"
     daemon.write_bytes(b"stand-in")
-    elsewhere = tmp_path / "elsewhere" / "deep"
-    for part in ("nitro", "gateway"):
-        shutil.copytree(ROOT / part, elsewhere / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("pyproject.toml", "uv.lock", "README.md"):
-        if (ROOT / part).exists():
-            shutil.copy(ROOT / part, elsewhere / part)
-    here = tmp_path / "here"
-    shutil.copytree(elsewhere, here)
-    inputs = str(Inputs().folder)
+    blobs.mkdir()
+    for name in ("bzImage", "init", "nsm.ko", "cmdline"):
+        (blobs / name).write_text(f"{name}\n")
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere" / "deep"
+    for folder in (here, elsewhere):
+        for part in ("nitro", "gateway", "tools/eif"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("pyproject.toml", "uv.lock", "README.md", "tools/__init__.py"):
+            shutil.copy(ROOT / part, folder / part)
+    (elsewhere / ".env").write_text("OPENAI_API_KEY=sk-of-the-second-operator\n")
     plain = {**os.environ, "PATH": f"{ROOT}/.uv/bin:{os.environ['PATH']}"}
     other = {
-        "PATH": a_year_ahead(tmp_path / "ahead"),
+        "PATH": a_year_ahead(tmp_path / "elsewhere" / "ahead"),
         "HOME": str(tmp_path),
         "LC_ALL": "tr_TR.UTF-8",
         "TZ": "Pacific/Kiritimati",
@@ -121,12 +138,28 @@ def test_two_builders_get_the_same_image(tmp_path: Path, root_tree: Tree, need: 
         "EVM_PAYMENT_ADDRESS": "0x" + "1" * 40,
         "FACILITATOR_URL": "https://facilitator.example.org",
     }
-    (elsewhere / ".env").write_text("OPENAI_API_KEY=sk-of-the-second-operator\n")
-    first = build(here, ["--daemon", str(daemon), "--inputs", inputs], plain, 0o022)
-    second = build(elsewhere, ["--daemon", str(daemon), "--offline", inputs], other, 0o077)
-    assert first.startswith("image sha256:")
+    stand_in, inputs = ("--daemon", str(daemon)), str(Inputs().folder)
+    return (
+        Builder(here, (*stand_in, "--inputs", inputs), plain, 0o022),
+        Builder(elsewhere, (*stand_in, "--offline", inputs), other, 0o077, A_YEAR_AHEAD),
+    )
+
+
+def test_two_builders_get_the_same_image(builders: tuple[Builder, Builder], root_tree: Tree) -> None:
+    assert root_tree.size() < 150_000_000
+    first, second = (builder("nitro.image") for builder in builders)
+    assert first[-1].startswith("image sha256:")
     assert first == second
-    assert (here / "build" / "image.tar").read_bytes() == (elsewhere / "build" / "image.tar").read_bytes()
+    images = [(builder.folder / "build" / "image.tar").read_bytes() for builder in builders]
+    assert images[0] == images[1]
+
+
+def test_two_builders_get_the_same_registers(builders: tuple[Builder, Builder], tmp_path: Path) -> None:
+    """With one kernel, and the whole file too: nothing in it is of the day or the machine."""
+    first, second = (builder("nitro.eif", "--blobs", str(tmp_path / "blobs")) for builder in builders)
+    assert [line.split()[0] for line in first[-4:]] == ["PCR0", "PCR1", "PCR2", "eif"]
+    assert len({line.split()[1] for line in first[-4:]}) == 4
+    assert first == second
 
 
 def test_the_archive_is_one_that_tar_reads(root_tree: Tree, need: Callable[..., None]) -> None:
