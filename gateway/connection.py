@@ -20,29 +20,36 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
-    """One client connection. ``on_lost`` is called once when it goes while a request is being served.
+    """One client connection. ``on_lost`` is called once when it goes while a request is being served, ``on_full`` when
+    its client takes less than it is sent, ``on_drained`` when that has caught up.
 
     A client that leaves more than the transport's limit unread is cut off when it takes less than ``STUCK_BYTES`` of
     it in ``STUCK_SECONDS``, be it a stream or a complete answer.
     """
 
-    __slots__ = ("_stuck", "on_lost")
+    __slots__ = ("_stuck", "on_drained", "on_full", "on_lost")
 
     def __init__(self, manager: Any, **options: Any) -> None:
         super().__init__(manager, **options)
         self.on_lost: Callable[[], None] | None = None
+        self.on_full: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
         self._stuck: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.transport is not None:
             self._watch(self.transport)
+        if self.on_full is not None:
+            self.on_full()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
+        if self.on_drained is not None:
+            self.on_drained()
 
     def _watch(self, transport: asyncio.Transport) -> None:
         left = transport.get_write_buffer_size() - STUCK_BYTES

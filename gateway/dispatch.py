@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -16,7 +16,7 @@ from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.upstream import Answering, Upstream
+from gateway.upstreams.upstream import Answering, Consume, Upstream
 
 DRAIN_SECONDS = 120.0
 Prelude = Callable[[int], list[Delta]]
@@ -26,7 +26,7 @@ class Dispatch:
     """One call, or one per prompt of a legacy list.
 
     ``deadline`` is the loop time at which answers are cut. ``prelude`` are deltas that precede the answer to the
-    n-th call. The assembler must have been given every batch before the next one is asked for: usage is taken from it.
+    n-th call. Every batch must have reached the assembler when ``consume`` returns: usage is taken from it.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Dispatch:
         self._draining: asyncio.TimerHandle | None = None
         self._usages: list[Usage] = []
         self._begun = 0
+        self._started = 0.0
 
     def usages(self) -> list[Usage]:
         """Of each call that was made; what the vendor did not report, or was not asked to the end, is estimated."""
@@ -56,13 +57,16 @@ class Dispatch:
             self._take_usage(self._calls[len(self._usages)][0], complete=False)
         return self._usages
 
-    async def batches(self, reply: StreamReply | None) -> AsyncGenerator[list[Delta], None]:
-        """Deltas of all upstream calls in turn, choices numbered through."""
+    async def run(self, consume: Consume, reply: StreamReply | None) -> None:
+        """Hand the deltas of all upstream calls to ``consume`` as they arrive, choices numbered through.
+
+        Returns early when the client has left. Raises GatewayError.
+        """
         for position, (chat, call) in enumerate(self._calls):
-            offset = position * chat.request.choices
+            take = _shifting(consume, position * chat.request.choices)
             if self._prelude is not None:
-                yield _shifted(self._prelude(position), offset)
-            started = time.perf_counter()
+                take(self._prelude(position))
+            self._started = started = time.perf_counter()
             if self._record.dispatched is None:
                 self._record.dispatched = started
             self._begun += 1
@@ -71,17 +75,13 @@ class Dispatch:
                 return
             self._record.upstream_request_id = answering.request_id
             if reply is not None:
-                self._watch_leaving(reply, answering.close)
+                self._watch(reply, answering)
             alarm = self._set_alarm(answering.close)
             try:
-                async with aclosing(answering.batches()) as batches:
-                    async for batch in batches:
-                        self._note_time(started)
-                        yield _shifted(batch, offset)
-                        started = time.perf_counter()
+                await answering.run(partial(self._timed, take))
             finally:
                 if reply is not None:
-                    reply.on_leave = None
+                    reply.unwatch()
                 for timer in (alarm, self._draining):
                     if timer is not None:
                         timer.cancel()
@@ -91,6 +91,15 @@ class Dispatch:
             if reply is not None and reply.gone:
                 return
 
+    def _timed(self, take: Consume, batch: list[Delta]) -> None:
+        """Tell the upstream's time from our own."""
+        record = self._record
+        record.answered = arrived = time.perf_counter()
+        record.upstream_seconds = (record.upstream_seconds or 0.0) + arrived - self._started
+        take(batch)
+        self._started = now = time.perf_counter()
+        record.own_seconds += now - arrived
+
     async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
         """Send one call; None when the client left before it was answered and nothing is billed for that."""
         if reply is None and self._deadline is None:
@@ -98,7 +107,7 @@ class Dispatch:
         try:
             async with asyncio.timeout_at(self._deadline) as patience:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:
-                    reply.on_leave = partial(_give_up, patience)
+                    reply.watch(on_leave=partial(_give_up, patience))
                 return await self._upstream.open(chat, call)
         except TimeoutError:
             if reply is not None and reply.gone:
@@ -106,7 +115,7 @@ class Dispatch:
             raise _deadline_near() from None
         finally:
             if reply is not None:
-                reply.on_leave = None
+                reply.unwatch()
 
     def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Ends the upstream's answer while there is still time to settle it."""
@@ -119,24 +128,19 @@ class Dispatch:
 
         return asyncio.get_running_loop().call_at(self._deadline, expire)
 
-    def _watch_leaving(self, reply: StreamReply, close: Callable[[], None]) -> None:
-        """A client that leaves closes the upstream: at once where the vendor then stops billing, elsewhere after a
-        while in which the answer may still tell its exact usage (design 4.5)."""
+    def _watch(self, reply: StreamReply, answering: Answering) -> None:
+        """A slow client holds the upstream back. One that leaves closes it: at once where the vendor then stops
+        billing, elsewhere after a while in which the answer may still tell its exact usage (design 4.5)."""
         at_once = self._upstream.provider.stops_billing_on_close
 
         def leave() -> None:
             if at_once:
-                close()
+                answering.close()
             else:
-                self._draining = asyncio.get_running_loop().call_later(DRAIN_SECONDS, close)
+                answering.go_on()
+                self._draining = asyncio.get_running_loop().call_later(DRAIN_SECONDS, answering.close)
 
-        reply.on_leave = leave
-        if reply.gone:
-            leave()
-
-    def _note_time(self, started: float) -> None:
-        self._record.answered = now = time.perf_counter()
-        self._record.upstream_seconds = (self._record.upstream_seconds or 0.0) + now - started
+        reply.watch(on_leave=leave, on_full=answering.hold, on_drained=answering.go_on)
 
     def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""
@@ -156,11 +160,17 @@ def _deadline_near() -> GatewayError:
     return upstream_timeout("The payment's deadline is near; the answer was cut here")
 
 
-def _shifted(batch: list[Delta], offset: int) -> list[Delta]:
-    """The same deltas for choices that start at ``offset``."""
+def _shifting(consume: Consume, offset: int) -> Consume:
+    """``consume`` for deltas whose choices start at ``offset``."""
     if not offset:
-        return batch
-    return [
-        msgspec.structs.replace(delta, choice=delta.choice + offset) if hasattr(delta, "choice") else delta
-        for delta in batch
-    ]
+        return consume
+
+    def shifted(batch: list[Delta]) -> None:
+        consume(
+            [
+                msgspec.structs.replace(delta, choice=delta.choice + offset) if hasattr(delta, "choice") else delta
+                for delta in batch
+            ]
+        )
+
+    return shifted

@@ -7,10 +7,10 @@ happen (gateway.lifecycle).
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ from gateway.signing import Envelope
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import Upstream
+
+_DAY_SECONDS = 86_400
 
 
 @dataclass(slots=True)
@@ -67,6 +69,12 @@ class Proof:
     def headers(self) -> dict[str, str]:
         """Of a complete answer."""
         return {**self.envelope.headers(), **self.receipt.headers}
+
+
+@lru_cache(maxsize=2)
+def _day(number: int) -> date:
+    """The UTC date of the day ``number`` since the epoch."""
+    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).date()
 
 
 class Exchange:
@@ -214,9 +222,10 @@ class Exchange:
 
     def _total(self, served: Model) -> tuple[Usage, Decimal]:
         """Usage and price in USD of all calls, each priced by itself: long prompts have rates of their own."""
-        today = datetime.fromtimestamp(self._services.clock(), UTC).date()
-        usages = self._dispatch.usages()
-        return sum(usages[1:], usages[0]), sum((cost(served, usage, today) for usage in usages), Decimal(0))
+        today = _day(int(self._services.clock()) // _DAY_SECONDS)
+        first, *others = self._dispatch.usages()
+        price = cost(served, first, today)
+        return sum(others, first), sum([cost(served, usage, today) for usage in others], price)
 
     def _count(self, usage: Usage, price: str) -> None:
         record = self._record
@@ -252,9 +261,7 @@ class Exchange:
         """
         self._move(State.DISPATCHED)
         try:
-            async with aclosing(self._dispatch.batches(None)) as batches:
-                async for batch in batches:
-                    self._assembler.extend(batch)
+            await self._dispatch.run(self._assembler.extend, None)
         except GatewayError:
             await self._release("upstream_failed")
             raise
@@ -288,9 +295,7 @@ class Exchange:
         failure: GatewayError | None = None
         self._move(State.DISPATCHED)
         try:
-            async with aclosing(self._dispatch.batches(reply)) as batches:
-                async for batch in batches:
-                    await self._forward(encoder.encode, batch, reply)
+            await self._dispatch.run(partial(self._forward, encoder.encode, reply), reply)
         except GatewayError as error:
             failure = error
         else:
@@ -311,23 +316,22 @@ class Exchange:
             self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
         )
 
-    async def _forward(self, encode: Callable[[Delta], bytes], batch: list[Delta], reply: StreamReply) -> None:
+    def _forward(self, encode: Callable[[Delta], bytes], reply: StreamReply, batch: list[Delta]) -> None:
         """One write for everything that one read brought. After the client left, only the meter runs."""
         if reply.gone:
             for delta in batch:
                 self._assembler.meter(delta)
             return
-        started = time.perf_counter()
         self._assembler.extend(batch)
-        data = b"".join([encode(delta) for delta in batch])
+        data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return
         if self._life.state is State.DISPATCHED:
             self._move(State.ANSWERING)
-        await reply.write(data)
-        record, now = self._record, time.perf_counter()
+        reply.write(data)
+        record = self._record
+        now = record.answered or time.perf_counter()
         record.chunks = (record.chunks or 0) + 1
-        record.own_seconds += now - started
         if record.last_output is None:
             record.first_byte_seconds = now - record.started
         else:

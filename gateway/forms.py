@@ -1,8 +1,8 @@
 """The two forms of one exchange: chat completions and legacy completions."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Any
 
 from gateway.envelope import canonical_chat_request, canonical_completion_request
@@ -24,7 +24,7 @@ class Form:
     extras: Callable[[Choices], dict[str, Any]]
 
     def new_id(self) -> str:
-        return self.id_prefix + token_hex(16)
+        return self.id_prefix + os.urandom(16).hex()
 
 
 def _no_extras(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,118 +4,122 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from gateway.connection import Connection
+from gateway.http_answer import EventStream
 from gateway.openai_api.stream import KEEP_ALIVE
 
 KEEP_ALIVE_SECONDS = 15.0
-_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
-
-
-class _EventStream(web.StreamResponse):
-    """Headers wait for the first event and leave with it, in one segment (practice.md 1)."""
-
-    _send_headers_immediately = False
+_UNBUFFERED = {"X-Accel-Buffering": "no"}
 
 
 class StreamReply:
-    """Writes events, keeps a silent stream alive, notices when the client has left.
+    """Writes events, keeps a silent stream alive, notices when the client is slow and when it has left.
 
     Nothing is sent before the first event, or the first keep-alive when that comes sooner; until then the request
-    can still be answered with an error status. ``on_leave`` is called once, when the client goes.
+    can still be answered with an error status.
     """
 
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
         self._request = request
-        self.response: web.StreamResponse = _EventStream(headers={**_HEADERS, **headers})
-        self._writer: AbstractStreamWriter | None = None
-        self.on_leave: Callable[[], None] | None = None
-        self.gone = False
+        self.response = EventStream({**_UNBUFFERED, **headers})
+        self._on_leave: Callable[[], None] | None = None
+        self.gone = request.transport is None
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
-        self._writing = False
         self._ended = False
         self._keeper = asyncio.create_task(self._keep_alive())
-        connection = request.protocol
-        if isinstance(connection, Connection):
-            connection.on_lost = self._left
-        if request.transport is None:
-            self.gone = True
+        self._connection = request.protocol if isinstance(request.protocol, Connection) else None
+        if self._connection is not None:
+            self._connection.on_lost = self._left
 
     @property
     def committed(self) -> bool:
         """The status has been sent."""
         return self.response.prepared
 
-    async def write(self, data: bytes) -> None:
-        """Send events; waits while the client is slower than the upstream. Silent once the client has left."""
+    def watch(
+        self,
+        *,
+        on_leave: Callable[[], None],
+        on_full: Callable[[], None] | None = None,
+        on_drained: Callable[[], None] | None = None,
+    ) -> None:
+        """``on_leave`` is called once, when the client goes or at once if it has gone; ``on_full`` when it takes less
+        than it is sent, and ``on_drained`` when it has caught up."""
+        self._on_leave = on_leave
+        if self.gone:
+            on_leave()
+        elif self._connection is not None:
+            self._connection.on_full, self._connection.on_drained = on_full, on_drained
+            if on_full is not None and self._connection.writing_paused:
+                on_full()
+
+    def unwatch(self) -> None:
+        self._on_leave = None
+        if self._connection is not None:
+            self._connection.on_full = self._connection.on_drained = None
+
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send events. Silent once the client has left."""
         if self.gone:
             return
         self._last_write = self._loop.time()
-        self._writing = True
         try:
-            if self._writer is None:
-                self._writer = await self.response.prepare(self._request)
-            if self._writer is not None:
-                await self._writer.write(data)
+            self.response.send(self._request, data, last=last)
         except ConnectionError:
             self._left()
-        finally:
-            self._writing = False
-            self._last_write = self._loop.time()
 
-    async def end(self, data: bytes) -> web.StreamResponse:
+    def end(self, data: bytes) -> web.StreamResponse:
         """Send the last events and end the stream."""
         self._ended = True
-        await self.write(data)
+        self.write(data, last=True)
         self._stop()
         return self.response
 
-    async def abort(self, data: bytes) -> web.StreamResponse:
+    def abort(self, data: bytes) -> web.StreamResponse:
         """Send ``data`` and break the connection off, so that nobody takes the stream for complete."""
         self._ended = True
-        await self.write(data)
+        self.write(data)
         self._stop()
         self.response.force_close()
-        if self._request.transport is not None:
-            self._request.transport.close()
+        self._hang_up()
         return self.response
 
-    async def expire(self, data: bytes) -> None:
+    def expire(self, data: bytes) -> None:
         """Send ``data`` and break off a stream that somebody else is still writing; to him the client has left."""
-        await self.write(data)
-        if self._request.transport is not None:
-            self._request.transport.close()
+        self.write(data)
+        self._hang_up()
 
     def release(self) -> None:
         """Stop watching a reply that was never begun."""
         self._stop()
 
+    def _hang_up(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.close()
+
     def _stop(self) -> None:
         self._ended = True
         self._keeper.cancel()
-        connection = self._request.protocol
-        if isinstance(connection, Connection):
-            connection.on_lost = None
+        self.unwatch()
+        if self._connection is not None:
+            self._connection.on_lost = None
 
     def _left(self) -> None:
         if self.gone:
             return
         self.gone = True
         self._keeper.cancel()
-        if self.on_leave is not None and not self._ended:
-            self.on_leave()
+        if self._on_leave is not None and not self._ended:
+            self._on_leave()
 
     async def _keep_alive(self) -> None:
         """A comment when nothing else was written for a while."""
         while True:
             silent = self._loop.time() - self._last_write
-            if silent >= KEEP_ALIVE_SECONDS and not self._writing:
-                await self.write(KEEP_ALIVE)
+            full = self._connection is not None and self._connection.writing_paused
+            if silent >= KEEP_ALIVE_SECONDS and not full:
+                self.write(KEEP_ALIVE)
                 silent = 0.0
             await asyncio.sleep(max(1.0, KEEP_ALIVE_SECONDS - silent))

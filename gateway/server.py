@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
-from secrets import token_hex
 from typing import Any
 
 from aiohttp import web
@@ -108,7 +108,7 @@ class GatewayServer:
         self._sites.clear()
         await self._wait_idle(seconds)
         for reply in list(self._services.streams):
-            await reply.expire(error_event(_shutting_down().envelope()))
+            reply.expire(error_event(_shutting_down().envelope()))
         await self._wait_idle(FAREWELL_SECONDS)
         for runner in self._runners:
             await runner.cleanup()
@@ -129,7 +129,7 @@ class _Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler: one request, answered and logged whatever happens."""
-        record = RequestRecord(f"req_{token_hex(16)}", request.method, "unknown")
+        record = RequestRecord(f"req_{os.urandom(16).hex()}", request.method, "unknown")
         request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:
             headers.update(_CORS)

@@ -14,7 +14,14 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.histogram",),
-    ("gateway.settings", "gateway.telemetry", "gateway.lifecycle", "gateway.turns", "gateway.connection"),
+    (
+        "gateway.settings",
+        "gateway.telemetry",
+        "gateway.lifecycle",
+        "gateway.turns",
+        "gateway.connection",
+        "gateway.http_answer",
+    ),
     ("gateway.clock", "gateway.sealed", "gateway.admission", "gateway.tracing"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
     ("gateway.heartbeat", "gateway.timed_payments", "gateway.identity", "gateway.collective"),
@@ -33,7 +40,7 @@ SERVING_NEVER_IMPORTS = ("web3", "eth_account", "eth_keys", "openai", "anthropic
 IO_LIBRARIES = ("aiohttp", "sqlite3", "socket", "urllib.request")
 IO_ROOMS = (
     "gateway.upstreams.transport",
-    "gateway.upstreams.upstream",
+    "gateway.upstreams.wire",
     "gateway.upstreams.fetch",
     "gateway.upstreams.public_addresses",
     "gateway.billing.facilitator",

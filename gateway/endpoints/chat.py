@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from gateway.endpoints.serving import order, read_json, serve
+from gateway.endpoints.caller import caller_key
+from gateway.endpoints.serving import Reading, order, serve
 from gateway.exchange import Exchange
 from gateway.forms import CHAT
 from gateway.openai_api.checks import check
@@ -16,7 +17,7 @@ from gateway.upstreams.adapter import Chat
 
 async def chat_completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Answer one chat, streamed or not, in OpenAI's shape and signed."""
-    async with read_json(services, request) as sent:
+    async with Reading(services, request) as sent:
         body = modernise(sent.json)
         try:
             chat_request = parse_chat(body)
@@ -25,6 +26,6 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
             raise error if body is sent.json else named_as_sent(error, sent.json) from None
         record.stream = bool(chat_request.stream)
         model = services.catalog.find(chat_request.model)
-        chat = Chat(body, chat_request, model, caller=sent.caller)
+        chat = Chat(body, chat_request, model, caller=caller_key(request))
         exchange = Exchange(services, CHAT, sent.json, [chat], order(services, request, sent, [chat]), record)
         return await serve(services, exchange, request, stream=chat.stream)

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from gateway.endpoints.serving import order, read_json, serve
+from gateway.endpoints.caller import caller_key
+from gateway.endpoints.serving import Reading, order, serve
 from gateway.exchange import Exchange
 from gateway.forms import COMPLETION
 from gateway.openai_api.completion import CompletionRequest, chat_bodies, parse_completion
@@ -15,11 +16,12 @@ from gateway.upstreams.adapter import Chat
 
 async def completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Answer prompts as chats, in the legacy shape; the answer's first text is also its ``completion``."""
-    async with read_json(services, request) as sent:
+    async with Reading(services, request) as sent:
         completion = parse_completion(sent.json)
         record.stream = bool(completion.stream)
         model = services.catalog.find(completion.model)
-        chats = [Chat(body, parse_chat(body), model, caller=sent.caller) for body in chat_bodies(sent.json, completion)]
+        caller = caller_key(request)
+        chats = [Chat(body, parse_chat(body), model, caller=caller) for body in chat_bodies(sent.json, completion)]
         exchange = Exchange(
             services,
             COMPLETION,

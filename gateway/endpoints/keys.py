@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.endpoints.json_response import json_response
-from gateway.endpoints.serving import read_json
+from gateway.endpoints.serving import Reading
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
 
@@ -13,7 +13,7 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
 
     A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
     """
-    async with read_json(services, request) as sent:
+    async with Reading(services, request) as sent:
         injection = services.keyring.check(services.sealing_key.keys(sent.json))
         await services.collective.inject(injection)
         answer = {

@@ -1,11 +1,10 @@
 """What the two paid endpoints do alike: read the body, admit, answer or stream."""
 
-import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 from aiohttp import web
@@ -16,8 +15,9 @@ from gateway.billing.unpaid import Unpaid
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
 from gateway.connection import Connection
-from gateway.endpoints.caller import caller_key, turn
+from gateway.endpoints.caller import turn
 from gateway.exchange import Answer, Exchange
+from gateway.http_answer import WholeAnswer
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.request import decode
 from gateway.openai_api.stream import error_event
@@ -35,16 +35,39 @@ HEADERS = web.RequestKey("headers", dict[str, str])
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the caller sent. ``caller`` is an opaque key of who it was, as far as the request tells."""
+    """What the caller sent."""
 
     raw: bytes
     json: dict[str, Any]
-    caller: str
 
 
-@asynccontextmanager
-async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterator[Sent]:
-    """The request's JSON body, counted in the shared budget as long as it is in use."""
+class Reading:
+    """``async with`` gives what the caller sent; its bytes count in the shared budget as long as it is in use."""
+
+    __slots__ = ("_body", "_request", "_services")
+
+    def __init__(self, services: Services, request: web.BaseRequest) -> None:
+        self._services = services
+        self._request = request
+        self._body = Body(services.bodies)
+
+    async def __aenter__(self) -> Sent:
+        _refuse_work(self._services)
+        _challenge_large(self._services, self._request)
+        try:
+            raw = await self._body.read(self._request)
+            return Sent(raw, decode(raw))
+        except BaseException:
+            self._body.discard()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._body.discard()
+
+
+def _refuse_work(services: Services) -> None:
     if services.draining:
         raise GatewayError(
             "The gateway is shutting down",
@@ -54,13 +77,6 @@ async def read_json(services: Services, request: web.BaseRequest) -> AsyncIterat
             fault=Fault.GATEWAY,
             retry_after=1.0,
         )
-    _challenge_large(services, request)
-    body = Body(services.bodies)
-    try:
-        raw = await body.read(request)
-        yield Sent(raw, decode(raw), caller_key(request))
-    finally:
-        body.discard()
 
 
 def _challenge_large(services: Services, request: web.BaseRequest) -> None:
@@ -166,24 +182,23 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
         raise ConnectionResetError
     if isinstance(answer, web.StreamResponse):
         return answer
-    return web.Response(body=answer.body, headers=answer.headers, content_type="application/json")
+    return WholeAnswer(answer.body, answer.headers)
 
 
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
     reply = StreamReply(request, exchange.headers() | request[HEADERS])
     services.streams.add(reply)
     try:
-        # A task of its own: waking it for each event does not climb through all the coroutines down to here.
-        last = await asyncio.create_task(exchange.stream(reply))
+        last = await exchange.stream(reply)
     except GatewayError as error:
         if reply.gone:
             raise ConnectionResetError from None
         if not reply.committed:
             raise
         exchange.broke_off(error)
-        return await reply.abort(error_event(error.envelope()))
+        return reply.abort(error_event(error.envelope()))
     else:
-        return await reply.end(last)
+        return reply.end(last)
     finally:
         services.streams.discard(reply)
         reply.release()

@@ -1,4 +1,4 @@
-"""One pooled HTTPS session per upstream: limits, timeouts, and retries before the first byte.
+"""One pool of HTTPS connections per upstream: limits, timeouts, and retries before the first byte.
 
 There is no total timeout: reasoning models think for minutes. What bounds a call is the time to connect, to the
 first byte, and between bytes (facts/providers.md 1.6).
@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -18,10 +18,11 @@ from yarl import URL
 
 from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
 from gateway.upstreams.adapter import UpstreamCall
+from gateway.upstreams.wire import MalformedError, Response, SilentError, TooLargeError, Wire, WireError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
-_USER_AGENT = "tee-gateway"
+_HEADERS = "Accept: */*\r\nUser-Agent: tee-gateway\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
 _STEPS_TO_CONNECT = 3
 """A place in the pool, the name's addresses, the connection: only the last one has a limit of its own."""
 _WRITTEN_AT_ONCE = 1024 * 1024
@@ -52,43 +53,32 @@ class Transport:
 
     def __init__(self, base_url: str, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.limits = limits or Limits()
-        self._base_url = base_url.rstrip("/")
+        url = URL(base_url.rstrip("/"), encoded=True)
         self._connector = _Connector(
             limit=self.limits.connections, ttl_dns_cache=300, keepalive_timeout=60, ssl=tls or True
         )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=_STEPS_TO_CONNECT * self.limits.connect,
-                sock_connect=self.limits.connect,
-                sock_read=self.limits.first_byte,
-            ),
-            headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Content-Type": "application/json"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=True,
-            read_bufsize=256 * 1024,
-            max_line_size=32 * 1024,
-            max_field_size=32 * 1024,
+        # What the pool wants to know of where to connect to; it is never sent.
+        self._destination = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=_STEPS_TO_CONNECT * self.limits.connect, sock_connect=self.limits.connect
         )
+        self._path = url.raw_path.rstrip("/")
+        self._head = f"Host: {self._destination.headers['Host']}\r\n{_HEADERS}"
 
     async def close(self) -> None:
         """Close the pool; answers under way break."""
-        await self._session.close()
+        await self._connector.close()
 
     @property
     def open_connections(self) -> int:
         """Connections in use by a call."""
         return len(self._connector._acquired)
 
-    async def send(
-        self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader
-    ) -> aiohttp.ClientResponse:
+    async def send(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
         """The answer to ``call``, its headers read and its status good; raises GatewayError otherwise.
 
         Tried again only for what ``read_error`` calls retryable and for connections that failed before any byte of
-        an answer. The caller closes or releases the response.
+        an answer. The caller reads the response to its end or closes it.
         """
         try:
             return await self._attempt(call, authorization, read_error)
@@ -100,7 +90,7 @@ class Transport:
 
     async def _again(
         self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader, first: GatewayError
-    ) -> aiohttp.ClientResponse:
+    ) -> Response:
         await asyncio.sleep(self._pause(first, 0))
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.limits.attempts - 1),
@@ -108,28 +98,11 @@ class Transport:
             wait=self._wait,
             reraise=True,
         )
-        response: aiohttp.ClientResponse = await retrying(self._attempt, call, authorization, read_error)
+        response: Response = await retrying(self._attempt, call, authorization, read_error)
         return response
 
-    async def _attempt(
-        self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader
-    ) -> aiohttp.ClientResponse:
-        try:
-            response = await self._session.request(
-                call.method,
-                URL(self._base_url + call.path, encoded=True),
-                data=call.body if len(call.body) <= _WRITTEN_AT_ONCE else BytesIO(call.body),
-                headers={**authorization, **call.headers},
-                allow_redirects=False,
-            )
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise _unreachable() from None
-            raise upstream_timeout() from None
-        except (aiohttp.ClientConnectionError, OSError):
-            raise _unreachable() from None
-        except aiohttp.ClientError:
-            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+    async def _attempt(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
+        response = await self._ask(self._encoded(call, authorization))
         if response.status == 200:
             return response
         try:
@@ -139,6 +112,38 @@ class Transport:
         finally:
             response.close()
         raise read_error(response.status, response.headers, body)
+
+    def _encoded(self, call: UpstreamCall, authorization: Mapping[str, str]) -> bytes:
+        """The request as it goes over the wire."""
+        given = "".join([f"{name}: {value}\r\n" for name, value in (*authorization.items(), *call.headers.items())])
+        if given.count("\n") != len(authorization) + len(call.headers):
+            raise ValueError("a line break in a header")
+        head = (
+            f"{call.method} {self._path}{call.path} HTTP/1.1\r\n{self._head}{given}"
+            f"Content-Length: {len(call.body)}\r\n\r\n"
+        )
+        return head.encode("latin-1") + call.body
+
+    async def _ask(self, request: bytes) -> Response:
+        """The answer to a request, its headers read; raises GatewayError when there is none."""
+        response = None
+        try:
+            connection = await self._connector.connect(self._destination, [], self._timeout)
+            wire = connection.protocol
+            assert isinstance(wire, Wire)  # noqa: S101 - the pool makes no others
+            response = Response(wire, connection, self.limits.first_byte, MAX_ANSWER_BYTES)
+            await wire.send(request, response, _WRITTEN_AT_ONCE)
+            await response.begun()
+        except SilentError:
+            raise upstream_timeout() from None
+        except MalformedError:
+            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+        except (WireError, TimeoutError, aiohttp.ClientConnectionError, OSError):
+            raise _unreachable() from None
+        finally:
+            if response is not None and not response.status:
+                response.close()
+        return response
 
     def _worth_another(self, error: BaseException) -> bool:
         if not isinstance(error, GatewayError) or not error.retryable or self.limits.attempts < 2:
@@ -156,7 +161,11 @@ class Transport:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool that gives no connection on which something arrived unasked: it would pass for the next call's answer."""
+    """A pool of wires that gives none on which something arrived unasked: it would pass for the next call's answer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(Wire, loop=self._loop)  # type: ignore[assignment] # a wire is a ResponseHandler
 
     async def connect(
         self,
@@ -171,35 +180,17 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_BYTES) -> bytes:
-    """The whole body; the connection goes back to the pool, or is closed when the body broke off or is too large."""
-    pieces: list[bytes] = []
-    size = 0
+async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:
+    """The whole body. Raises GatewayError when it breaks off, falls silent or is too large."""
     try:
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > limit:
-                response.close()
-                raise upstream_error("upstream_bad_response", "The upstream's answer is too large")
-            pieces.append(piece)
-    except TimeoutError:
-        response.close()
+        return await response.read(limit)
+    except SilentError:
         raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-    except (aiohttp.ClientError, OSError) as error:
-        forget_frames(error)
-        response.close()
+    except (TooLargeError, MalformedError) as error:
+        what = "is too large" if isinstance(error, TooLargeError) else "could not be read"
+        raise upstream_error("upstream_bad_response", f"The upstream's answer {what}") from None
+    except WireError:
         raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
-    response.release()
-    return b"".join(pieces)
-
-
-def forget_frames(error: BaseException) -> None:
-    """Let go of where ``error`` was raised.
-
-    aiohttp breaks off reads with one exception object for all of them; its traceback grows with each, and would keep
-    every answer that was ever closed early, with all it had read, in memory.
-    """
-    error.__traceback__ = None
 
 
 def _unreachable() -> GatewayError:

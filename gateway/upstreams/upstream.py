@@ -1,11 +1,9 @@
-"""A vendor as the exchange sees it: a chat goes in, batches of deltas come out."""
+"""A vendor as the exchange sees it: a chat goes in, batches of deltas come out, each in the moment it arrives."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
-
-import aiohttp
 
 from gateway.catalog import Provider
 from gateway.openai_api.deltas import Delta
@@ -19,9 +17,13 @@ from gateway.openai_api.errors import (
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.stream_decoder import StreamDecoder
-from gateway.upstreams.transport import MAX_ANSWER_BYTES, Transport, forget_frames, read_body
+from gateway.upstreams.transport import Transport, read_body
+from gateway.upstreams.wire import Response, SilentError, TooLargeError, WireError
 
 _FAREWELL = 1.0
+"""Seconds for the connection to end cleanly after the vendor's end mark, so that it can be used again."""
+
+Consume = Callable[[list[Delta]], None]
 
 
 class Keys(Protocol):
@@ -88,20 +90,13 @@ class Upstream:
 class Answering:
     """An upstream's answer under way; ``complete`` once it has been read to its proper end."""
 
-    def __init__(
-        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: aiohttp.ClientResponse, idle: float
-    ) -> None:
+    def __init__(self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, idle: float) -> None:
         self._chat = chat
         self._adapter = adapter
         self._call = call
         self._response = response
         self._idle = idle
-        self._loop = asyncio.get_running_loop()
-        self._silence: asyncio.TimerHandle | None = None
-        self._reading_since: float | None = None
-        self._size = 0
-        self._fell_silent = False
-        self._broke_off = False
+        self._farewell: asyncio.TimerHandle | None = None
         self._closed = False
         self.complete = False
 
@@ -114,6 +109,7 @@ class Answering:
 
     @property
     def headers(self) -> Mapping[str, str]:
+        """By names in lower case."""
         return self._response.headers
 
     def close(self) -> None:
@@ -121,78 +117,59 @@ class Answering:
         self._closed = True
         self._response.close()
 
-    async def batches(self) -> AsyncGenerator[list[Delta], None]:
-        """Deltas, those of one network read together. Ends early after ``close``; raises GatewayError."""
+    def hold(self) -> None:
+        """Read nothing for now: the client is slower than the upstream."""
+        self._response.hold()
+
+    def go_on(self) -> None:
+        self._response.go_on()
+
+    async def run(self, consume: Consume) -> None:
+        """Hand the deltas to ``consume``, those of one network read together, and return at the end or after ``close``.
+
+        Raises GatewayError, and what ``consume`` raises.
+        """
         try:
             if self._call.stream and self._is_event_stream():
-                stream = StreamDecoder(self._adapter.decoder(self._chat))
-                while chunk := await self._read():
-                    if batch := stream.feed(chunk):
-                        yield batch
-                    if stream.ended:
-                        self._hurry()
-                    if stream.failure is not None:
-                        raise stream.failure
-                yield stream.close(broke_off=self._broke_off)
-                if stream.failure is not None:
-                    raise stream.failure
+                await self._stream(consume)
             else:
-                yield list(self._adapter.answer(self._chat, await read_body(self._response)))
+                consume(list(self._adapter.answer(self._chat, await read_body(self._response))))
             self.complete = not self._closed
         except GatewayError as error:
-            if not self._closed or self._fell_silent:
+            if not self._closed:
                 raise _named(self._chat, error) from None
         finally:
-            self._rest()
+            if self._farewell is not None:
+                self._farewell.cancel()
             self._response.close()
+
+    async def _stream(self, consume: Consume) -> None:
+        stream = StreamDecoder(self._adapter.decoder(self._chat))
+
+        def take(chunk: bytes) -> None:
+            if batch := stream.feed(chunk):
+                consume(batch)
+            if stream.failure is not None:
+                raise stream.failure
+            if stream.ended and self._farewell is None:
+                self._farewell = asyncio.get_running_loop().call_later(_FAREWELL, self._response.close)
+
+        broke_off = False
+        try:
+            await self._response.deliver(take, self._idle)
+        except SilentError:
+            raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
+        except TooLargeError:
+            raise upstream_error("upstream_bad_response", "The upstream's answer is too large") from None
+        except WireError:
+            broke_off = True  # whether the answer was complete is the decoder's to know
+        consume(stream.close(broke_off=broke_off))
+        if stream.failure is not None:
+            raise stream.failure
 
     def _is_event_stream(self) -> bool:
         """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
-        return self._response.content_type != "application/json"
-
-    async def _read(self) -> bytes:
-        """What arrives; empty when the connection has ended, and whether the answer was complete is the decoder's."""
-        self._reading_since = self._loop.time()
-        try:
-            chunk = await self._response.content.readany()
-        except TimeoutError:
-            raise upstream_timeout() from None
-        except (aiohttp.ClientError, OSError) as error:
-            forget_frames(error)
-            if self._fell_silent:
-                raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-            self._broke_off = True
-            return b""
-        self._reading_since = None
-        self._size += len(chunk)
-        if self._size > MAX_ANSWER_BYTES:
-            raise upstream_error("upstream_bad_response", "The upstream's answer is too large")
-        if self._silence is None:
-            self._silence = self._loop.call_later(self._idle, self._check_silence)
-        return chunk
-
-    def _check_silence(self) -> None:
-        """One timer for the whole stream; it looks since when a read has been waiting and sleeps on.
-
-        While the client is slower than the upstream nothing is read, and that is not the upstream's silence.
-        """
-        left = self._idle
-        if self._reading_since is not None:
-            left += self._reading_since - self._loop.time()
-        if left <= 0:
-            self._fell_silent = True
-            self._response.close()
-        else:
-            self._silence = self._loop.call_later(left, self._check_silence)
-
-    def _hurry(self) -> None:
-        """The vendor's end mark came: the connection may still end cleanly and be reused, but not for long."""
-        self._rest()
-        self._silence = self._loop.call_later(_FAREWELL, self._response.close)
-
-    def _rest(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
+        return self._response.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
 
 
 def _named(chat: Chat, error: GatewayError) -> GatewayError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import connection
-from gateway.upstreams import upstream
+from gateway.upstreams import transport
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
@@ -65,7 +65,7 @@ async def test_a_slow_reader_is_not_the_upstreams_silence(fleet: Fleet, start_ga
 
 
 async def test_an_endless_answer_ends(fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream, "MAX_ANSWER_BYTES", 2_000_000)
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 2_000_000)
     fleet.openai.enqueue(ENDLESS)
     async with RawClient(gateway.url) as client:
         await client.send(chat_request(STREAM))

@@ -1,0 +1,98 @@
+"""Answers of the hot path, written to the connection as bytes.
+
+aiohttp's own responses cost several times the writing: they are made for cookies, compression, ranges and bodies of
+every kind. These two fit where its server takes a response, and do what answers need.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+
+_OK = HTTPStatus.OK
+
+
+class _Written(web.StreamResponse):
+    """A 200 whose head leaves in one piece with what follows it. ``fields`` are its headers, added to until then."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self._status, self._reason = _OK.value, _OK.phrase
+        self._headers = fields  # type: ignore[assignment] # nothing here needs more than names and values
+        self._request: web.BaseRequest | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'sent' if self.prepared else 'to be sent'}>"
+
+    @property
+    def prepared(self) -> bool:
+        return self._request is not None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Wait until the client has taken nearly everything, so that its next request does not come before."""
+        connection = None if self._request is None else self._request.protocol
+        if connection is not None and connection.writing_paused:
+            await connection._drain_helper()
+
+    def _begin(self, request: web.BaseRequest, framing: Mapping[str, str]) -> bytes:
+        """The head. ``framing`` are the headers that tell where the body ends."""
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
+        self._request = request
+        version = "1.1" if request.version >= HttpVersion11 else "1.0"
+        fields = {**self._headers, **framing, "Date": rfc822_formatted_time()}
+        if not self._keep_alive:
+            fields["Connection"] = "close"
+        elif version == "1.0":
+            fields["Connection"] = "keep-alive"
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+        if lines.count("\n") != len(fields):
+            raise ValueError("a line break in a header")
+        return f"HTTP/{version} {self._status} {self._reason}\r\n{lines}\r\n".encode("latin-1")
+
+
+class WholeAnswer(_Written):
+    """A JSON body."""
+
+    def __init__(self, body: bytes, fields: dict[str, str]) -> None:
+        super().__init__(fields)
+        self._content = body
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self._request is None:
+            framing = {"Content-Type": "application/json", "Content-Length": str(len(self._content))}
+            _open(request).write(self._begin(request, framing) + self._content)
+        return None
+
+
+class EventStream(_Written):
+    """An event stream in chunks; in HTTP/1.0 it ends with its connection."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__({"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", **fields})
+        self._chunks = True
+
+    def send(self, request: web.BaseRequest, data: bytes, *, last: bool = False) -> None:
+        """Events; the head leaves with the first, in one segment (practice.md 1). Raises ConnectionResetError."""
+        transport = _open(request)
+        head = b""
+        if self._request is None:
+            self._chunks = request.version >= HttpVersion11
+            if not self._chunks:
+                self._keep_alive = False
+            head = self._begin(request, {"Transfer-Encoding": "chunked"} if self._chunks else {})
+        if self._chunks:
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"0\r\n\r\n" if last else b"")
+        transport.write(head + data)
+
+
+def _open(request: web.BaseRequest) -> asyncio.Transport:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client has left")
+    return transport
