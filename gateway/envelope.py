@@ -12,7 +12,8 @@ from typing import Any
 from gateway.keccak import keccak256
 
 Json = Any
-_canonical_json = json.JSONEncoder(sort_keys=True).encode
+_canonical_json = json.JSONEncoder(sort_keys=True, check_circular=False).encode
+"""What comes in is decoded JSON, which has no circles."""
 
 
 def canonical_chat_request(body: Mapping[str, Json]) -> bytes:

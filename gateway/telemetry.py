@@ -6,8 +6,9 @@ import re
 import resource
 import sys
 import time
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
@@ -24,8 +25,7 @@ _EVENT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # moments do not add up over workers
 
 
-@dataclass(slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct):
     """What is known of one request, and what its log line says. Times in seconds; None is left out.
 
     ``started``, ``dispatched``, ``last_output`` and ``answered`` are moments of ``time.perf_counter``.
@@ -54,7 +54,7 @@ class RequestRecord:
     payment_seconds: float | None = None
     first_byte_seconds: float | None = None
     chunks: int | None = None
-    started: float = field(default_factory=time.perf_counter)
+    started: float = msgspec.field(default_factory=time.perf_counter)
     own_seconds: float = 0.0
     dispatched: float | None = None
     last_output: float | None = None
@@ -220,11 +220,10 @@ def log_request(record: RequestRecord) -> None:
     line: dict[str, object] = {
         "time": _moment(time.time()),
         "level": "info",
-        "logger": _requests_log.name,
+        "logger": "gateway.requests",
         "event": "request",
     }
-    for name in _RECORD_FIELDS:
-        value = getattr(record, name)
+    for name, value in zip(_RECORD_FIELDS, _values(record), strict=True):
         if value is not None:
             line[name] = round(value, 6) if type(value) is float else value
     sys.stderr.buffer.write(_encoded(line) + b"\n")
@@ -232,12 +231,19 @@ def log_request(record: RequestRecord) -> None:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()
 
 
 _requests_log = logging.getLogger("gateway.requests")
 _UNLOGGED = frozenset({"started", "own_seconds", "dispatched", "last_output", "answered", "traceparent"})
-_RECORD_FIELDS = tuple(entry.name for entry in fields(RequestRecord) if entry.name not in _UNLOGGED)
+_RECORD_FIELDS = tuple(name for name in RequestRecord.__struct_fields__ if name not in _UNLOGGED)
+_values = attrgetter(*_RECORD_FIELDS)
 
 
 def _innermost_frame(record: logging.LogRecord) -> str | None:

@@ -139,9 +139,10 @@ def _prompt(rates: Rates, usage: Usage) -> Decimal:
         (rates.cache_write_1h, usage.cache_write_1h_tokens),
         (rates.cache_write_5m, usage.cache_write_tokens),
     ):
-        counted = max(0, min(count, left))
-        left -= counted
-        usd += counted * (rates.input if rate is None else rate)
+        if count > 0:
+            counted = min(count, left)
+            left -= counted
+            usd += counted * (rates.input if rate is None else rate)
     return usd + left * rates.input
 
 

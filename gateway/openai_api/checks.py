@@ -1,9 +1,9 @@
 """What can be wrong with a well-typed chat request, whatever the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.openai_api.errors import invalid_request
+from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
 from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
 
@@ -66,20 +66,21 @@ def _check_tool_results(messages: Sequence[Message]) -> None:
                 )
             del open_calls[message.tool_call_id]
             continue
-        _refuse_open(open_calls, asked)
+        if open_calls:
+            raise _unanswered(open_calls, asked)
         if isinstance(message, AssistantMessage) and message.tool_calls:
             asked = position
             open_calls = {call.id: None for call in message.tool_calls}
             if len(open_calls) < len(message.tool_calls):
                 raise invalid_request("Two tool calls share an id.", f"messages[{position}].tool_calls")
-    _refuse_open(open_calls, asked)
-
-
-def _refuse_open(open_calls: dict[str, None], asked: int) -> None:
     if open_calls:
-        missing = ", ".join(f"'{call[:64]}'" for call in open_calls)
-        raise invalid_request(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            f"'tool_call_id'. No result was found for: {missing}.",
-            f"messages[{asked}].tool_calls",
-        )
+        raise _unanswered(open_calls, asked)
+
+
+def _unanswered(calls: Iterable[str], asked: int) -> GatewayError:
+    missing = ", ".join(f"'{call[:64]}'" for call in calls)
+    return invalid_request(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+        f"'tool_call_id'. No result was found for: {missing}.",
+        f"messages[{asked}].tool_calls",
+    )

@@ -178,7 +178,7 @@ class OpenAIDecoder:
             raise self._error(chunk)
         deltas: list[Delta] = []
         seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
-        if seen != self._served:
+        if self._served != seen:
             self._served = seen
             deltas.append(
                 Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
@@ -200,35 +200,39 @@ class OpenAIDecoder:
                 yield from calls.finish()
             yield Finish(_FINISH_REASONS.get(reason, "tool_calls" if calls and not reason else "stop"), index)
 
-    def _choice(self, choice: _Choice) -> Iterable[Delta]:
+    def _choice(self, choice: _Choice) -> list[Delta]:
+        index = choice.index
         if choice.finish_reason:
-            self._finish[choice.index] = choice.finish_reason
-        else:
-            self._finish.setdefault(choice.index, "")
+            self._finish[index] = choice.finish_reason
+        elif index not in self._finish:
+            self._finish[index] = ""
         piece = choice.delta or choice.message
-        return () if piece is None else self._piece(choice.index, piece, choice.logprobs)
+        return [] if piece is None else self._piece(index, piece, choice.logprobs)
 
-    def _piece(self, index: int, piece: _Piece, logprobs: _Logprobs | None) -> Iterator[Delta]:
+    def _piece(self, index: int, piece: _Piece, logprobs: _Logprobs | None) -> list[Delta]:
+        deltas: list[Delta] = []
         if thought := piece.reasoning_content or piece.reasoning:
-            yield Reasoning(text=thought, choice=index)
+            deltas.append(Reasoning(text=thought, choice=index))
         if piece.content or logprobs:
-            yield from self._text(index, piece.content or "", logprobs)
+            deltas += self._text(index, piece.content or "", logprobs)
         if piece.refusal:
-            yield Refusal(piece.refusal, index)
+            deltas.append(Refusal(piece.refusal, index))
         if piece.tool_calls:
             calls = self._calls.setdefault(index, _Calls(index))
             for call in piece.tool_calls:
-                yield from calls.take(call)
-        for name in ("annotations", "audio", "encrypted_content"):
-            if value := getattr(piece, name):
-                yield MessageField(name, value, index)
+                deltas += calls.take(call)
+        if piece.annotations:
+            deltas.append(MessageField("annotations", piece.annotations, index))
+        if piece.audio:
+            deltas.append(MessageField("audio", piece.audio, index))
+        if piece.encrypted_content:
+            deltas.append(MessageField("encrypted_content", piece.encrypted_content, index))
+        return deltas
 
-    def _text(self, index: int, text: str, logprobs: _Logprobs | None) -> Iterator[Delta]:
+    def _text(self, index: int, text: str, logprobs: _Logprobs | None) -> Iterable[Delta]:
         if self._dialect.think_tags:
-            tags = self._thoughts.setdefault(index, ThinkTags(index))
-            yield from tags.feed(text)
-        else:
-            yield Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs))
+            return self._thoughts.setdefault(index, ThinkTags(index)).feed(text)
+        return (Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)),)
 
     def _usage(self, usage: _Usage, tier: str) -> Usage:
         prompt = usage.prompt_tokens_details or _PromptDetails()

@@ -17,6 +17,7 @@ _KEYS = {
     "assistant": frozenset({"role", "content", "name", "refusal", "tool_calls"}),
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
+_PLAIN = frozenset({"role", "content"})
 _PART_KEYS = {
     "text": ("text",),
     "image_url": ("image_url",),
@@ -48,6 +49,8 @@ def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
 
 def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: int) -> dict[str, Any]:
     role = message["role"]
+    if message.keys() <= _PLAIN and type(message.get("content")) is str and role not in dialect.roles:
+        return message
     allowed = _KEYS[role]
     if role == "assistant":
         allowed |= dialect.message_keys
