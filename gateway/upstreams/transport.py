@@ -132,7 +132,7 @@ class Transport:
             wire = connection.protocol
             assert isinstance(wire, Wire)  # noqa: S101 - the pool makes no others
             response = Response(wire, connection, self.limits.first_byte, MAX_ANSWER_BYTES)
-            await wire.send(request, response, _WRITTEN_AT_ONCE)
+            wire.send(request, response, _WRITTEN_AT_ONCE)
             await response.begun()
         except SilentError:
             raise upstream_timeout() from None

@@ -243,23 +243,42 @@ class Wire(ResponseHandler):
         self._interim = False
         self._until_end = False
         self._done = False
+        self._sender: asyncio.Task[None] | None = None
 
     @property
     def should_close(self) -> bool:
         return self._response is not None or super().should_close
 
-    async def send(self, request: bytes, response: Response, piece: int) -> None:
-        """Write ``request`` in pieces of so many bytes, and from now on tell ``response`` what arrives."""
+    def send(self, request: bytes, response: Response, piece: int) -> None:
+        """Write ``request``, and from now on tell ``response`` what arrives. Raises ConnectionResetError.
+
+        A larger one than ``piece`` bytes goes out in such pieces while the answer is waited for: vendors refuse some
+        before they have read them.
+        """
         self._response = response
         self._parser_of_response = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._interim = self._until_end = self._done = False
         if len(request) <= piece:
             self._write(request)
-            return
-        for start in range(0, len(request), piece):
-            self._write(request[start : start + piece])
-            await self._drain_helper()
+        else:
+            self._sender = self.loop.create_task(self._send_in_pieces(request, response, piece))
+
+    async def _send_in_pieces(self, request: bytes, response: Response, piece: int) -> None:
+        try:
+            for start in range(0, len(request), piece):
+                self._write(request[start : start + piece])
+                await self._drain_helper()
+        except ConnectionError:
+            response.fail(BrokenOffError())
+
+    def _stop_sending(self) -> None:
+        """Whatever of the request has not been written is not wanted; nothing else can follow it on this connection."""
+        if self._sender is not None:
+            if not self._sender.done():
+                self._sender.cancel()
+                self.force_close()
+            self._sender = None
 
     def _write(self, data: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -268,6 +287,7 @@ class Wire(ResponseHandler):
 
     def forget(self) -> None:
         """The answer is over, one way or another."""
+        self._stop_sending()
         if self._response is not None and not self._done:
             self.force_close()
         self._response = None
@@ -336,6 +356,7 @@ class Wire(ResponseHandler):
             self._interim = True
             self._response.headers.clear()
             return
+        self._stop_sending()
         if not self._parser_of_response.should_keep_alive():
             self.force_close()
         headers = self._response.headers

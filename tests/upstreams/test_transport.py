@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -296,6 +296,68 @@ async def test_a_bomb_is_stopped_as_it_unfolds() -> None:
     async with ScriptedServer([bomb]) as server, opened(server.url) as transport:
         with pytest.raises(GatewayError, match="too large"):
             await read_body(await send(transport), limit=100_000)
+
+
+LARGE = UpstreamCall("/chat/completions", b"x" * 8_000_000, stream=False)
+
+
+@asynccontextmanager
+async def refusing_early(answer: bytes, *, closes: bool) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that answers large requests once it has their headers, reads nothing more, and perhaps closes.
+
+    Small requests are read and answered 200. The list gets the first lines.
+    """
+    lines: list[bytes] = []
+    waiting: set[Writer] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
+        waiting.add(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                lines.append(head.partition(b"\r\n")[0])
+                if b"Content-Length: 8000000" in head:
+                    writer.write(answer)
+                    await (writer.drain() if closes else silence(writer))
+                    break
+                await reader.readexactly(len(CALL.body))
+                writer.write(http(200))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", lines
+    finally:
+        server.close()
+        for writer in waiting:
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("headers", ["", "Connection: close\r\n"])
+async def test_a_refusal_before_the_request_was_read_is_heard(closes: bool, headers: str) -> None:
+    """It is no failed connection, and what was not sent of the request is no part of the next one."""
+    error = b'{"error":{"message":"too large","type":"invalid_request_error","code":null}}'
+    async with (
+        refusing_early(http(413, error, headers), closes=closes) as (url, lines),
+        opened(url) as transport,
+    ):
+        with pytest.raises(GatewayError) as caught:
+            await send(transport, LARGE)
+        assert (caught.value.status, caught.value.code) == (413, "request_too_large")
+        assert len(lines) == 1
+        assert await read_body(await send(transport)) == b"{}"
+        assert lines == [b"POST /chat/completions HTTP/1.1"] * 2
+        assert transport.open_connections == 0
+
+
+async def test_a_large_request_that_nobody_reads_is_given_up_with_its_answer() -> None:
+    async with refusing_early(b"", closes=False) as (url, lines), opened(url) as transport:
+        with pytest.raises(GatewayError) as caught:
+            await send(transport, LARGE)
+        assert (caught.value.code, len(lines)) == ("upstream_timeout", 1)
+        assert transport.open_connections == 0
 
 
 async def test_an_answer_that_breaks_off() -> None:
