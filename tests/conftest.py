@@ -76,6 +76,22 @@ async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
     return running
 
 
+@pytest.fixture(scope="session")
+def nitriding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real daemon; skipped where it cannot be built."""
+    from tests.nitriding_daemon import program
+
+    return program(tmp_path_factory.mktemp("nitriding"))
+
+
+@pytest.fixture(scope="session")
+def nitriding_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Go program in its place."""
+    from tests.nitriding_daemon import stand_in
+
+    return stand_in(tmp_path_factory.mktemp("nitriding"))
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of recordings; tests that need it are skipped where it is absent."""

@@ -4,6 +4,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -17,31 +19,32 @@ from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
-from tests.nitriding_double import NitridingDouble
+from tests.nitriding_daemon import Daemon
 
+D = TypeVar("D", bound=Daemon)
 PUBLIC_SIDE, HOST_SIDE = "127.0.0.1", "127.0.0.2"
 
 
 @dataclass(frozen=True)
-class Enclave:
+class Enclave(Generic[D]):
     """``host_url`` is the host link, ``daemon.public_url`` what everybody sees."""
 
     services: Services
-    daemon: NitridingDouble
+    daemon: D
     host_url: str
     proxied_url: str
 
 
 @asynccontextmanager
 async def enclave(
-    daemon: NitridingDouble,
+    daemon: D,
     signer: Signer,
     catalog: Catalog,
     *,
     environment: dict[str, str] | None = None,
     payments: bool = False,
     patience: float = 5.0,
-) -> AsyncIterator[Enclave]:
+) -> AsyncIterator[Enclave[D]]:
     """Started as ``python -m gateway`` starts in an enclave; without ``payments`` answers are free, for once.
 
     The host link's peer is to be patched to the address that connections to 127.0.0.2 come from.
@@ -54,12 +57,12 @@ async def enclave(
         aiohttp.ClientSession() as session,
         compose(settings, catalog=catalog, identity=Identity.born(signer), clock=Clock(time.time)) as services,
     ):
-        server = GatewayServer(services)
+        server, port = GatewayServer(services), urlsplit(daemon.application).port or 0
         try:
             public, host = await start(
                 services,
                 server,
-                where=[Listener(PUBLIC_SIDE, 0, Audience.PUBLIC), Listener(HOST_SIDE, 0, Audience.HOST)],
+                where=[Listener(PUBLIC_SIDE, port, Audience.PUBLIC), Listener(HOST_SIDE, 0, Audience.HOST)],
                 nitriding=Nitriding(session, daemon.internal_url, patience=patience),
             )
             daemon.application = f"http://{public[0]}:{public[1]}"

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
 
 HOST = "127.0.0.1"
+_HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding")
 MEASUREMENTS = {
     "Measurements": {"HashAlgorithm": "SHA384", **{f"PCR{index}": DEFAULT_PCRS[index].hex() for index in range(3)}},
     "recipe": {},
@@ -50,7 +51,10 @@ class NitridingDouble:
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
-        self._session = await self._stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = await self._stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        )
         pem, self.certificate = self_signed(self.folder)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(pem)
@@ -64,7 +68,7 @@ class NitridingDouble:
         await self._stack.aclose()
 
     async def _serve(self, application: web.Application, tls: ssl.SSLContext | None = None) -> int:
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, HOST, 0, ssl_context=tls).start()
@@ -106,14 +110,22 @@ class NitridingDouble:
         return web.Response(text=base64.b64encode(document).decode() + "\n")
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
-        headers = {"Host": request.host, "X-Forwarded-For": request.remote or ""}
+        """Both ways as it comes; the end of either side is the end of the other."""
+        passed = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
         async with self._session.request(
             request.method,
             self.application + request.raw_path,
-            data=await request.read(),
-            headers=headers | {name: value for name, value in request.headers.items() if name == "Content-Type"},
+            data=request.content if request.can_read_body else None,
+            headers={**passed, "X-Forwarded-For": request.remote or ""},
+            allow_redirects=False,
         ) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+            response = web.StreamResponse(status=answer.status)
+            response.headers.extend((name, value) for name, value in answer.headers.items() if name not in _HOP_BY_HOP)
+            await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                await response.write(piece)
+            await response.write_eof()
+            return response
 
 
 def self_signed(folder: Path) -> tuple[Path, bytes]:

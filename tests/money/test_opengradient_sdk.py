@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from gateway.billing.journal import State
 from tests.money.paid_gateway import Json, PaidGateway
 from tests.money.tls_front import tls_front
+from tests.nitriding_daemon import NitridingDaemon, opened
 from tools.chain.deployment import OPG, TEE_REGISTRY
 from tools.chain.registry import TEERecord, register
 from tools.chain.wallet import Wallet
@@ -73,13 +75,24 @@ async def test_from_url(shop: PaidGateway, approve: bool) -> None:
     assert kinds == ["batch"] * (CALLS - 1), "all but the private one"
 
 
-async def test_through_a_registry_with_a_pinned_certificate(shop: PaidGateway, tmp_path: Path) -> None:
+@pytest.fixture(params=["tls", "nitriding", "nitriding_stand_in"])
+async def front(request: pytest.FixtureRequest, shop: PaidGateway, tmp_path: Path) -> AsyncIterator[tuple[str, bytes]]:
+    """What ends TLS before the gateway: its URL, and the DER of its certificate."""
+    if request.param == "tls":
+        async with tls_front(shop.url, tmp_path) as front:
+            yield front
+    else:
+        async with NitridingDaemon(request.getfixturevalue(request.param), shop.url) as daemon:
+            yield await opened(daemon)
+
+
+async def test_through_a_registry_with_a_pinned_certificate(shop: PaidGateway, front: tuple[str, bytes]) -> None:
     wallet, operator = await shop.wallet(), await shop.chain.wallet()
     signer = shop.gateway.services.signer
     key = load_pem_public_key(signer.public_pem.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    async with tls_front(shop.url, tmp_path) as (url, certificate):
-        await register(shop.chain, operator, TEERecord(url, key, certificate, shop.payee))
-        told = {"key": wallet.key, "rpc_url": shop.chain.rpc_url, "registry": TEE_REGISTRY}
-        answers = await call_everything(shop, told)
+    url, certificate = front
+    await register(shop.chain, operator, TEERecord(url, key, certificate, shop.payee))
+    told = {"key": wallet.key, "rpc_url": shop.chain.rpc_url, "registry": TEE_REGISTRY}
+    answers = await call_everything(shop, told)
     await check(shop, answers, wallet)
     assert answers["chat"]["tee_id"].removeprefix("0x") == signer.tee_id.removeprefix("0x")

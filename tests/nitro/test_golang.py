@@ -1,23 +1,17 @@
-"""Go programs of the image: init with its own tests and the same bytes twice, nitriding where it is to be had."""
+"""Go programs of the image: init with its own tests and the same bytes twice, others from their commit."""
 
-import asyncio
 import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import aiohttp
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.nitriding import Nitriding, ReadyRefusedError
 from nitro import golang
 from nitro.errors import BuildError
 from nitro.image import daemon
@@ -113,58 +107,3 @@ def test_a_module_that_is_not_to_be_had_is_named(tmp_path: Path, need: Callable[
     need("go")
     with pytest.raises(BuildError, match=r"go build .*example\.invalid/nothing"):
         golang.install("example.invalid/nothing", "v1.0.0", tmp_path, Inputs(tmp_path, offline=True))
-
-
-@pytest.fixture(scope="module")
-def nitriding(tmp_path_factory: pytest.TempPathFactory, need: Callable[..., None]) -> Path:
-    """The real program; skipped with Go's own words where the module proxy does not serve its commit."""
-    need("go")
-    try:
-        content = daemon.build(Inputs())
-    except BuildError as error:
-        if "403 Forbidden" not in str(error) and "404 Not Found" not in str(error):
-            raise
-        pytest.skip(f"nitriding cannot be had: {error}")
-    program = tmp_path_factory.mktemp("nitriding") / "nitriding"
-    program.write_bytes(content)
-    program.chmod(0o755)
-    return program
-
-
-@pytest.fixture
-def ports() -> dict[str, int]:
-    names = ("ext-pub-port", "ext-priv-port", "intport")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    numbers = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return dict(zip(names, numbers, strict=True))
-
-
-@pytest.fixture
-def running(nitriding: Path, ports: dict[str, int]) -> Iterator[str]:
-    flags = [word for name, port in ports.items() for word in (f"-{name}", str(port))]
-    process = subprocess.Popen(
-        [nitriding, "-fqdn", "tee-gateway.internal", "-debug", "-wait-for-app", *flags],
-        stderr=subprocess.DEVNULL,
-    )
-    yield f"http://127.0.0.1:{ports['intport']}"
-    process.kill()
-    process.wait()
-
-
-async def test_the_real_daemon_takes_the_key_and_opens_once(running: str, ports: dict[str, int]) -> None:
-    public = ec.generate_private_key(ec.SECP256R1()).public_key()
-    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    async with aiohttp.ClientSession() as session:
-        client = Nitriding(session, running)
-        await client.wait()
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", ports["ext-pub-port"])
-        assert await client.register_key(spki) == hashlib.sha256(spki).digest()
-        await client.signal_ready()
-        with pytest.raises(ReadyRefusedError, match="410"):
-            await client.signal_ready()
-        page = f"https://127.0.0.1:{ports['ext-pub-port']}/enclave"
-        async with session.get(page, ssl=False) as answer:
-            assert answer.status == 200

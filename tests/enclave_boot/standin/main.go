@@ -4,6 +4,8 @@
 // It speaks what the boot needs of facts/enclave.md 1.1-1.4: the internal API, the public side with a self-signed
 // certificate, attestation through /dev/nsm, and the TAP device behind gvproxy on the parent. In addition it carries
 // loopback ports of the enclave to the parent over vsock, which nitriding does not: upstreams are simulated there.
+//
+// With -debug it runs outside an enclave, as nitriding does: it touches no network and attests "{}".
 package main
 
 import (
@@ -36,6 +38,8 @@ func run() error {
 	publicPort := flag.Int("ext-pub-port", 443, "public HTTPS port")
 	internalPort := flag.Int("intport", 8080, "port of the internal API, on loopback")
 	wait := flag.Bool("wait-for-app", false, "hold the public port shut until /enclave/ready")
+	debug := flag.Bool("debug", false, "run outside an enclave, and attest nothing")
+	flag.Int("ext-priv-port", 444, "ignored: the port of a server that is not there")
 	proxyPort := flag.Uint("host-proxy-port", 1024, "vsock port of gvproxy on the parent")
 	flag.Parse()
 
@@ -46,19 +50,24 @@ func run() error {
 	if !*wait {
 		return fmt.Errorf("only -wait-for-app is known")
 	}
-	if err := bringUp(loopback); err != nil {
-		return err
+	attest, publicHost := attestation, ""
+	if *debug {
+		attest, publicHost = attestNothing, "127.0.0.1"
+	} else {
+		if err := bringUp(loopback); err != nil {
+			return err
+		}
+		if err := forwardAll(os.Getenv(forwardsVariable)); err != nil {
+			return err
+		}
+		go keepNetwork(uint32(*proxyPort))
 	}
-	if err := forwardAll(os.Getenv(forwardsVariable)); err != nil {
-		return err
-	}
-	go keepNetwork(uint32(*proxyPort))
 
 	certificate, err := selfSigned(*name)
 	if err != nil {
 		return err
 	}
-	enclave := newEnclave(certificate.Certificate[0])
+	enclave := newEnclave(certificate.Certificate[0], attest)
 	internal, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(*internalPort)))
 	if err != nil {
 		return err
@@ -67,7 +76,7 @@ func run() error {
 	go func() { ended <- http.Serve(internal, enclave.internal()) }()
 	go func() {
 		<-enclave.opened
-		ended <- servePublic(*publicPort, certificate, enclave.public(target))
+		ended <- servePublic(net.JoinHostPort(publicHost, strconv.Itoa(*publicPort)), certificate, enclave.public(target))
 	}()
 	return <-ended
 }

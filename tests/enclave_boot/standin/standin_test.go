@@ -52,7 +52,7 @@ func TestDocumentOf(t *testing.T) {
 }
 
 func TestInternalAPI(t *testing.T) {
-	e := newEnclave([]byte("certificate"))
+	e := newEnclave([]byte("certificate"), attestNothing)
 	hash := sha256.Sum256([]byte("key"))
 	encoded := base64.StdEncoding.EncodeToString(hash[:])
 	for _, each := range []struct {
@@ -83,12 +83,17 @@ func TestInternalAPI(t *testing.T) {
 }
 
 func TestPublicSideAttestsOnlyWellFormedNonces(t *testing.T) {
-	e := newEnclave(nil)
+	e := newEnclave(nil, attestNothing)
 	for _, nonce := range []string{"", "zz", strings.Repeat("a", 38), strings.Repeat("a", 42)} {
 		answer := httptest.NewRecorder()
 		e.attest(answer, httptest.NewRequest(http.MethodGet, "/enclave/attestation?nonce="+nonce, nil))
 		if answer.Code != http.StatusBadRequest {
 			t.Errorf("nonce %q: %d", nonce, answer.Code)
 		}
+	}
+	answer := httptest.NewRecorder()
+	e.attest(answer, httptest.NewRequest(http.MethodGet, "/enclave/attestation?nonce="+strings.Repeat("a", 40), nil))
+	if answer.Code != http.StatusOK || answer.Body.String() != "e30=\n" {
+		t.Errorf("%d %q", answer.Code, answer.Body)
 	}
 }

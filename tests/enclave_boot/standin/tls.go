@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"math/big"
 	"net/http"
 	"time"
@@ -42,9 +41,9 @@ func selfSigned(name string) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-func servePublic(port int, certificate tls.Certificate, handler http.Handler) error {
+func servePublic(address string, certificate tls.Certificate, handler http.Handler) error {
 	server := &http.Server{
-		Addr:      fmt.Sprintf(":%d", port),
+		Addr:      address,
 		Handler:   handler,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 	}

@@ -31,7 +31,7 @@ Meddling = Callable[[web.Request, bytes], Awaitable[web.Response | None]]
 class HostLink:
     """The host's end of the link: passes everything on and keeps a copy, unless ``meddling`` answers first."""
 
-    enclave: Enclave
+    enclave: Enclave[NitridingDouble]
     url: str = ""
     seen: list[bytes] = field(default_factory=list)
     meddling: Meddling | None = None

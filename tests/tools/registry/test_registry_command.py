@@ -69,14 +69,14 @@ async def administrator(chain: LocalChain, tmp_path: Path) -> Administrator:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, catalog: Catalog) -> AsyncIterator[Enclave]:
+async def running(tmp_path: Path, catalog: Catalog) -> AsyncIterator[Enclave[NitridingDouble]]:
     """An enclave with a key of its own, since a key is registered once."""
     signer = await asyncio.to_thread(Signer)
     async with NitridingDouble(tmp_path) as daemon, enclave(daemon, signer, catalog) as inside:
         yield inside
 
 
-async def register(administrator: Administrator, running: Enclave, *more: str) -> int:
+async def register(administrator: Administrator, running: Enclave[NitridingDouble], *more: str) -> int:
     measurements = administrator.write("measurements.txt", json.dumps(MEASUREMENTS))
     root = administrator.write("root.pem", running.daemon.hypervisor.root.public_bytes(Encoding.PEM))
     options = ["--measurements", measurements, "--key", administrator.key, "--root", root]
@@ -99,7 +99,7 @@ def facts(printed: str) -> dict[str, str]:
 
 async def test_from_approval_to_a_living_node(
     administrator: Administrator,
-    running: Enclave,
+    running: Enclave[NitridingDouble],
     chain: LocalChain,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -137,7 +137,7 @@ async def test_from_approval_to_a_living_node(
 
 
 async def test_what_is_registered_is_what_a_verifier_finds(
-    administrator: Administrator, running: Enclave, capsys: pytest.CaptureFixture[str]
+    administrator: Administrator, running: Enclave[NitridingDouble], capsys: pytest.CaptureFixture[str]
 ) -> None:
     administrator.type = 0
     await administrator.approve()
@@ -150,7 +150,7 @@ async def test_what_is_registered_is_what_a_verifier_finds(
 
 
 async def test_an_enclave_is_registered_once(
-    administrator: Administrator, running: Enclave, capsys: pytest.CaptureFixture[str]
+    administrator: Administrator, running: Enclave[NitridingDouble], capsys: pytest.CaptureFixture[str]
 ) -> None:
     await administrator.approve()
     assert await register(administrator, running) == 0
@@ -160,7 +160,7 @@ async def test_an_enclave_is_registered_once(
 
 
 async def test_an_image_has_to_be_approved_first(
-    administrator: Administrator, running: Enclave, capsys: pytest.CaptureFixture[str]
+    administrator: Administrator, running: Enclave[NitridingDouble], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await register(administrator, running) == 1
     assert f"has not approved {PCR_HASH}" in capsys.readouterr().err
@@ -179,7 +179,7 @@ async def test_an_image_has_to_be_approved_first(
 )
 async def test_another_enclave_than_expected_is_not_registered(
     administrator: Administrator,
-    running: Enclave,
+    running: Enclave[NitridingDouble],
     stated: dict[str, Any],
     claim: str,
     capsys: pytest.CaptureFixture[str],

@@ -1,0 +1,151 @@
+"""The gateway behind nitriding, TLS end to end: the daemon where it can be built, and what stands for it always."""
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx2
+import pytest
+from openai import AsyncOpenAI
+
+from gateway import server as server_module
+from gateway.catalog import Catalog
+from gateway.signing import Signer
+from tests.enclave import Enclave, enclave
+from tests.nitriding_daemon import Daemon, NitridingDaemon, pinning, served_certificate
+from tests.nitriding_double import NitridingDouble
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+from tools.verify.claims import Verdict
+from tools.verify.response import verify_response
+from tools.verify.signing_key import load_signing_key
+
+PROGRAMS = [
+    pytest.param(name, marks=[pytest.mark.slow, pytest.mark.needs("go")])
+    for name in ("nitriding", "nitriding_stand_in")
+]
+MODEL = "gpt-4.1"
+HELLO: Any = [{"role": "user", "content": "Hello there"}]
+CHAT_PATH = "/v1/chat/completions"
+PARALLEL = 100
+
+
+@dataclass(frozen=True)
+class Behind:
+    """``pinned`` trusts the certificate that the daemon serves, and no other."""
+
+    inside: Enclave[Daemon]
+    fleet: Fleet
+    pinned: ssl.SSLContext
+    session: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return self.inside.daemon.public_url
+
+    def openai(self) -> AsyncOpenAI:
+        transport = httpx2.AsyncClient(verify=self.pinned)
+        return AsyncOpenAI(base_url=self.url + "/v1", api_key="anything", max_retries=0, http_client=transport)
+
+
+@pytest.fixture(params=["double", *PROGRAMS])
+async def behind(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fleet: Fleet,
+    signer: Signer,
+    catalog: Catalog,
+) -> AsyncIterator[Behind]:
+    monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
+    daemon: Any = NitridingDouble(tmp_path)
+    if request.param != "double":
+        daemon = NitridingDaemon(request.getfixturevalue(request.param))
+    async with daemon, enclave(daemon, signer, catalog, environment=fleet.environment(), patience=20.0) as inside:
+        pinned = pinning(await served_certificate(daemon.public_url))
+        connector = aiohttp.TCPConnector(ssl=pinned, limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            yield Behind(inside, fleet, pinned, session)
+
+
+async def test_the_key_was_registered_and_the_public_let_in_once(behind: Behind) -> None:
+    async with behind.session.get(behind.url + "/health") as health:
+        assert (await health.json())["tee_enabled"] is True
+    async with behind.session.get(behind.inside.daemon.internal_url + "/enclave/ready") as again:
+        assert again.status == 410
+    async with behind.session.get(f"{behind.url}/enclave/attestation?nonce={'ab' * 20}") as attestation:
+        assert (attestation.status, attestation.content_type) == (200, "text/plain")
+        assert base64.b64decode(await attestation.read(), validate=False)
+
+
+async def test_nobody_else_is_trusted(behind: Behind) -> None:
+    async with aiohttp.ClientSession() as stranger:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await stranger.get(behind.url + "/health")
+
+
+async def test_the_openai_sdk(behind: Behind) -> None:
+    async with behind.openai() as client:
+        completion = await client.chat.completions.create(model=MODEL, messages=HELLO)
+        assert completion.choices[0].message.content == "You said: Hello there"
+        stream = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=True)
+        chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "You said: Hello there"
+    assert (chunks[-1].model_extra or {})["tee_signature"]
+
+
+async def test_keys_are_refused_at_the_front_and_taken_at_the_side(behind: Behind) -> None:
+    keys = {"openai_api_key": "sk-another"}
+    for body in (keys, {"sealed": "AAAA"}):
+        async with behind.session.post(behind.url + "/v1/keys", json=body) as refused:
+            assert refused.status == 403
+    async with behind.session.get(behind.url + "/metrics") as metrics:
+        assert metrics.status == 403
+    async with behind.session.post(behind.inside.host_url + "/v1/keys", json=keys) as taken:
+        assert taken.status == 200
+
+
+async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(behind: Behind) -> None:
+    """The vendor falls silent until its client leaves: what it said before has to be here by then."""
+    behind.fleet.openai.enqueue(Scenario(text="one two three four five", stall_after=3))
+    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    async with asyncio.timeout(20):
+        async with behind.session.post(behind.url + CHAT_PATH, json=body) as response:
+            assert response.status == 200
+            seen = b""
+            while b'"content":"' not in seen:
+                seen += await response.content.readany()
+            assert not behind.fleet.openai.aborted
+        while not behind.fleet.openai.aborted:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_hundred_streams_at_once(behind: Behind, signer: Signer) -> None:
+    """All of them are open before the first one ends, and each is signed for its own request."""
+    key = load_signing_key(signer.public_pem.encode())
+    behind.fleet.openai.default = Scenario(event_delay=0.05)
+    opened = asyncio.Barrier(PARALLEL)
+
+    async def stream(number: int) -> None:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": f"Number {number}"}], "stream": True}
+        async with behind.session.post(behind.url + CHAT_PATH, json=body) as response:
+            assert response.status == 200, await response.text()
+            await opened.wait()
+            content = await response.read()
+        assert f"{number}" in told(content)
+        claims = verify_response(key, body, content)
+        assert {claim.verdict for claim in claims} == {Verdict.PASS}, claims
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*map(stream, range(PARALLEL)))
+
+
+def told(stream: bytes) -> str:
+    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]
+    return "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"])
