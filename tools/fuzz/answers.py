@@ -51,7 +51,7 @@ def make_deltas(random: Random) -> list[Delta]:
 def _choice(random: Random, choice: int) -> list[Delta]:
     deltas: list[Delta] = [_piece(random, choice) for _ in range(random.randrange(6))]
     calls = random.choice((0, 0, 1, 3))
-    for index in range(calls):
+    for index in random.sample(range(calls), calls):
         kind = random.choice(("function", "function", "custom"))
         extra = random.choice((None, {"google": {"thought_signature": "c2ln"}}))
         name = random.choice(_TEXTS)

@@ -28,6 +28,15 @@ _LINES = (
     b"\xef\xbb\xbf",
     b"data: " + b"x" * 80,
 )
+_EVENTS = (
+    (b"data: {}", b""),
+    (b"event: ping", b'data: {"a": 1}', b""),
+    (b"data: a", b"data: b", b""),
+    (b"event: error", b""),
+    (b": keep-alive", b""),
+    (b"data: [DONE]", b""),
+    (b"event: x", b": comment"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,25 @@ class Stream:
 
 
 def _make(random: Random) -> Stream:
-    parts = [random.choice(_LINES) + random.choice((b"\n", b"\n", b"\r\n")) for _ in range(random.randrange(12))]
+    lines = [random.choice(_LINES) for _ in range(random.randrange(12))]
+    if random.random() < 0.4:
+        lines = [line for _ in range(random.randrange(5)) for line in random.choice(_EVENTS)]
+    parts = [line + random.choice((b"\n", b"\n", b"\r\n")) for line in lines]
     data = b"".join(parts)
     if random.random() < 0.3:
         data = mangled_bytes(random, data, random.randint(1, 4))
-    return Stream(pieces(random, data), random.choice((2**25, 2**25, 2**25, 120, 40)))
+    cut = _whole_lines(random, data) if random.random() < 0.4 else pieces(random, data)
+    return Stream(cut, random.choice((2**25, 2**25, 2**25, 120, 40)))
+
+
+def _whole_lines(random: Random, data: bytes) -> list[bytes]:
+    """``data`` cut behind line ends only, as vendors send it; now and then behind a stray one."""
+    cut = [b""]
+    for line in data.splitlines(keepends=True):
+        if random.random() < 0.5:
+            cut.append(b"")
+        cut[-1] += line
+    return cut
 
 
 def _check(stream: Stream) -> None:

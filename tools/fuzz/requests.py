@@ -101,7 +101,12 @@ def _check_refusal(error: GatewayError) -> None:
     json.loads(error.body())
 
 
+_DEEP = (b"[" * 200, b"[" * 5000, b'{"a":' * 5000, b"[" * 99 + b"]" * 99, b"[" * 5000 + b"]" * 5000)
+
+
 def _make_garbage(random: Random) -> bytes:
+    if random.random() < 0.02:
+        return b'{"model":"gpt-5","messages":' + random.choice(_DEEP) + b"}"
     if random.random() < 0.5:
         return json.dumps(json_value(random)).encode()
     return mangled_bytes(random, b'{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}', random.randint(1, 9))

@@ -94,9 +94,29 @@ def _answer(signed: Signed, canonical: bytes, *, legacy: bool) -> tuple[bytes, s
     return json.dumps({"id": "id-1", "object": kind, "choices": choices, **extra}).encode(), output
 
 
+_TRICKS = (
+    (b'"content":', b'"content":"x","content":'),
+    (b'"content":', b'"text":"x","content":'),
+    (b'"text":', b'"text":"x","text":'),
+    (b'"finish_reason":', b'"finish_reason":"tool_calls","finish_reason":'),
+    (b'"index":', b'"index":1,"index":'),
+    (b'"choices":', b'"choices":[],"choices":'),
+    (b"\n\ndata: ", b"\n\ndata: [DONE]\n\ndata: "),
+    (b"data: ", b"data:"),
+    (b"\n\n", b"\r\r"),
+    (b"\n\n", b"\n\nevent: error\n"),
+)
+"""What two readers might read in two ways."""
+
+
 def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
     if random.random() < 0.3:
         return mangled_bytes(random, answer, random.randint(1, 3))
+    if random.random() < 0.3:
+        honest, tricky = random.choice(_TRICKS)
+        head, *rest = answer.replace(b'": ', b'":').split(honest)
+        place = random.randint(0, len(rest))
+        return honest.join([head, *rest[:place]]) + tricky + honest.join(rest[place:]) if rest[place:] else answer
     for _ in range(random.randint(1, 2)):
         if stream:
             answer = mangled_events(random, answer)
@@ -107,14 +127,20 @@ def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
 
 def _shown(answer: bytes, *, stream: bool) -> str | None:
     """The text that a simple client of one choice shows; None for several choices and for tool calls."""
-    reader = SSEReader()
-    data = [event.data for event in reader.feed(answer) + reader.close()] if stream else [answer]
-    objects = [json.loads(item) for item in data if item != b"[DONE]"]
-    choices = [choice for item in objects for choice in item["choices"]]
+    reader, lines = SSEReader(), answer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = [event.data for event in reader.feed(lines) + reader.close()] if stream else [answer]
+    if b"[DONE]" in data:
+        data = data[: data.index(b"[DONE]")]
+    choices = [choice for item in data for choice in json.loads(item, object_pairs_hook=_first)["choices"]]
     if any(choice.get("finish_reason") == "tool_calls" or choice.get("index", 0) != 0 for choice in choices):
         return None
-    texts = [choice.get("message", choice.get("delta", {})).get("content", choice.get("text")) for choice in choices]
-    return "".join(text or "" for text in texts)
+    messages = [choice.get("message") or choice.get("delta") or {"content": choice.get("text")} for choice in choices]
+    return "".join(message.get("content") or "" for message in messages)
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as those read it who take the first of several equal keys; Python takes the last."""
+    return dict(reversed(pairs))
 
 
 SIGNED_ANSWERS = Target("signed-answers", _make, _check)

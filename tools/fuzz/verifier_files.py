@@ -5,11 +5,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tools.fuzz.disorder import mangled_bytes, mangled_json
+from tools.fuzz.disorder import json_value, mangled, mangled_bytes
 from tools.fuzz.target import BrokenPropertyError, Target
 from tools.verify.attestation.measurements import load_measurements
 from tools.verify.attestation.root import aws_root, load_certificate
@@ -19,6 +20,7 @@ from tools.verify.signing_key import load_signing_key
 _MEASUREMENTS = {
     "Measurements": {"HashAlgorithm": "SHA384", **{f"PCR{index}": f"{index + 1}a" * 48 for index in range(3)}}
 }
+_ODD_MEASUREMENTS = ("00" * 48, "1a" * 47, "zz" * 48, "1A" * 48, " " * 96, "\u0661" * 96, "SHA-384 {}", "SHA256", None)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def _make(random: Random) -> File:
     kind = random.choice(("key", "measurements", "root"))
     changes = random.choice((0, 1, 1, 2))
     if kind == "measurements":
-        data = json.dumps(mangled_json(random, _MEASUREMENTS, changes)).encode()
+        data = json.dumps(mangled(random, _MEASUREMENTS, changes, _measurement)).encode()
         honest = changes == 0
     else:
         der = _key() if kind == "key" else aws_root().public_bytes(Encoding.DER)
@@ -51,6 +53,10 @@ def _make(random: Random) -> File:
     if random.random() < 0.2:
         return File(kind, mangled_bytes(random, data, random.randint(1, 2)), honest=False)
     return File(kind, data, honest)
+
+
+def _measurement(random: Random) -> Any:
+    return random.choice(_ODD_MEASUREMENTS) if random.random() < 0.6 else json_value(random, 2)
 
 
 def _written(random: Random, kind: str, der: bytes) -> bytes:
