@@ -7,6 +7,7 @@ it runs, the input that is being tried stands in a file of the same kind, for a 
 import argparse
 import faulthandler
 import json
+import logging
 import random
 import resource
 import signal
@@ -117,6 +118,7 @@ def _too_slow(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable()
     faulthandler.enable()
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))

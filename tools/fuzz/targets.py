@@ -6,6 +6,7 @@ from tools.fuzz.enclave_images import ENCLAVE_IMAGES
 from tools.fuzz.event_streams import EVENT_STREAMS
 from tools.fuzz.headers import DATA_URIS, PAYMENT_HEADERS
 from tools.fuzz.injections import INJECTIONS
+from tools.fuzz.journal_records import JOURNAL_RECORDS
 from tools.fuzz.measured_data import CATALOGUES, DEFINITIONS
 from tools.fuzz.payment_peers import CHAIN_ANSWERS, FACILITATOR_ANSWERS, PRICE_ANSWERS
 from tools.fuzz.requests import CHAT_REQUESTS, COMPLETION_REQUESTS, GARBAGE_REQUESTS
@@ -28,6 +29,7 @@ TARGETS: dict[str, AnyTarget] = {
         FACILITATOR_ANSWERS,
         CHAIN_ANSWERS,
         PRICE_ANSWERS,
+        JOURNAL_RECORDS,
         DATA_URIS,
         INJECTIONS,
         ATTESTATION_DOCUMENTS,

@@ -1,0 +1,134 @@
+"""The journal that a host keeps and gives back: what was sealed and is whole, or that the sink cannot be read.
+
+The host may cut, repeat, mix and change records as it likes; none that it made or touched may come back as an entry.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any, cast
+
+from gateway.billing.journal import Entry, State, encode_entry
+from gateway.billing.sealed_store import SealedStore
+from gateway.billing.sink import MAX_RECORD_BYTES, HttpSink, Seal, SinkUnavailableError, framed
+from gateway.billing.store import Store
+from tools.fuzz.canned import Reply, run, session
+from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.target import BrokenPropertyError, Target
+
+_KEY = b"j" * 32
+_FOREVER = 4e9
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The entries in the order of their records, and what seeds the damage and the cuts of the host's answer."""
+
+    entries: list[Entry]
+    foreign: bool
+    damage: int | None
+    status: int
+
+
+def _make(random: Random) -> Journal:
+    entries = [_entry(random) for _ in range(random.randrange(6))]
+    damage = random.getrandbits(32) if random.random() < 0.7 else None
+    return Journal(entries, random.random() < 0.2, damage, random.choice((200, 200, 200, 200, 404)))
+
+
+def _entry(random: Random) -> Entry:
+    return Entry(
+        key=bytes(79) + bytes([random.randrange(3)]),
+        owner="w",
+        payer=b"\xaa" * 20,
+        asset="eip155:8453/0x11",
+        scheme="upto",
+        cap=random.choice((1, 10**19, 2**256 - 1)),
+        cap_usd=Decimal(1),
+        rate=Decimal("0.1"),
+        deadline=5_000_000_000,
+        payment={"x402Version": 2},
+        requirements={},
+        state=random.choice((State.SERVING, State.SETTLING, State.SETTLED)),
+        updated=float(random.randrange(4)),
+        note=random.choice(("", "\u00e9", "a" * 300)),
+    )
+
+
+def _sent(journal: Journal) -> tuple[bytes, dict[bytes, Entry]]:
+    """The host's answer, and the entries by the records that hold them."""
+    seal, other = Seal(_KEY), Seal(b"o" * 32)
+    records = {seal.close(encode_entry(entry)): entry for entry in journal.entries}
+    frames = [framed(record) for record in records]
+    if journal.foreign:
+        frames += [framed(other.close(b"{}")), framed(seal.close(b"{}")), framed(b""), framed(b"short")]
+    if journal.damage is None:
+        return b"".join(frames), records
+    random = Random(journal.damage)
+    match random.randrange(4):
+        case 0:
+            random.shuffle(frames)
+        case 1:
+            frames += random.choices(frames or [b""], k=3)
+        case 2:
+            place = random.randint(0, len(frames))
+            frames.insert(place, random.choice((b"\xff\xff\xff\xff", b"\x00\x04\x00\x01", b"<html>", b"\x00")))
+        case 3:
+            return mangled_bytes(random, b"".join(frames), random.randint(1, 3)), records
+    return b"".join(frames), records
+
+
+def _whole(answer: bytes) -> Iterator[bytes]:
+    """The whole records of an answer; SinkUnavailableError where one is longer than any may be."""
+    while len(answer) >= 4:
+        length = int.from_bytes(answer[:4], "big")
+        if length > MAX_RECORD_BYTES:
+            raise SinkUnavailableError
+        if len(answer) < 4 + length:
+            return
+        yield answer[4 : 4 + length]
+        answer = answer[4 + length :]
+
+
+class _Inner:
+    """A store that takes over whatever it is given."""
+
+    def __init__(self) -> None:
+        self.restored: list[Entry] = []
+
+    async def restore(self, entries: list[Entry]) -> None:
+        self.restored = entries
+
+
+def _check(journal: Journal) -> None:
+    answer, records = _sent(journal)
+    cut = pieces(Random(journal.damage), answer)
+    inner: Any = _Inner()
+    sink = HttpSink(session(Reply(journal.status, cut)), "http://127.0.0.1:1")
+    try:
+        expected = _newest([records[record] for record in _whole(answer) if record in records])
+    except SinkUnavailableError:
+        expected = None
+    try:
+        run(SealedStore(cast("Store", inner), sink, _KEY).replay(_FOREVER))
+    except SinkUnavailableError:
+        if journal.status == 200 and expected is not None:
+            raise
+        return
+    if journal.status != 200 or expected is None:
+        raise BrokenPropertyError("read from a sink that cannot be read")
+    if {entry.key: entry for entry in inner.restored} != expected or len(inner.restored) != len(expected):
+        raise BrokenPropertyError(f"{inner.restored} instead of {expected}")
+
+
+def _newest(entries: list[Entry]) -> dict[bytes, Entry]:
+    """The last of the newest ones of each payment."""
+    newest: dict[bytes, Entry] = {}
+    for entry in entries:
+        if entry.key not in newest or entry.updated >= newest[entry.key].updated:
+            newest[entry.key] = entry
+    return newest
+
+
+JOURNAL_RECORDS = Target("journal-records", _make, _check)
