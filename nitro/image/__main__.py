@@ -19,6 +19,7 @@ def main() -> int:
     add_inputs(parser)
     parser.add_argument("--output", type=Path, default=BUILD / "image.tar", help="the archive (build/image.tar)")
     parser.add_argument("--rootfs", type=Path, metavar="DIR", help="lay the root file system out in DIR as well")
+    parser.add_argument("--list", action="store_true", help="print every file with its mode and SHA-256 as well")
     parser.add_argument(
         "--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding: a variant, for tests, never published"
     )
@@ -33,15 +34,23 @@ def main() -> int:
         image = oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_bytes(image.archive)
-        arguments.output.with_suffix(".files").write_text(tree.listing())
+        _listing(arguments.output).write_text(tree.listing())
     except (BuildError, OSError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     if arguments.daemon:
         print(f"variant with {arguments.daemon.name} in place of nitriding")
-    print(f"files {tree.digest()} {tree.size()} bytes")
+    listing = tree.listing()
+    if arguments.list:
+        print(listing, end="")
+    entries = len(listing.splitlines())
+    print(f"files {tree.digest()} {tree.size()} bytes, {entries} entries, listed in {_listing(arguments.output).name}")
     print(f"image {image.digest}")
     return 0
+
+
+def _listing(archive: Path) -> Path:
+    return archive.with_suffix(".files")
 
 
 def refuse_bulk(tree: Tree) -> None:

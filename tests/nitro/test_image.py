@@ -150,6 +150,12 @@ def test_two_builders_get_the_same_image(builders: tuple[Builder, Builder], root
     first, second = (builder("nitro.image") for builder in builders)
     assert first[-1].startswith("image sha256:")
     assert first == second
+    told = builders[0]("nitro.image", "--list")
+    assert told[-2:] == first[-2:]
+    listing = (builders[0].folder / "build" / "image.files").read_text().splitlines()
+    assert told[1:-2] == listing
+    assert len(listing) == len(list(root_tree.entries()))
+    assert f" bytes, {len(listing)} entries, listed in image.files" in first[-2]
     images = [(builder.folder / "build" / "image.tar").read_bytes() for builder in builders]
     assert images[0] == images[1]
 
