@@ -16,7 +16,7 @@ from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.upstream import Answering, Consume, Upstream
+from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Answering, Consume, Upstream
 
 DRAIN_SECONDS = 120.0
 Prelude = Callable[[int], list[Delta]]
@@ -73,8 +73,10 @@ class Dispatch:
             answering = await self._open(chat, call, reply)
             if answering is None:
                 return
-            self._record.upstream_request_id = answering.request_id
+            self._record.upstream_request_id = request_id = answering.request_id
             if reply is not None:
+                if request_id is not None and not reply.committed:
+                    reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
                 self._watch(reply, answering)
             alarm = self._set_alarm(answering.close)
             try:

@@ -32,7 +32,7 @@ from gateway.services import Services
 from gateway.signing import Envelope
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
-from gateway.upstreams.upstream import Upstream
+from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
 
 _DAY_SECONDS = 86_400
 
@@ -166,8 +166,10 @@ class Exchange:
             raise
 
     def headers(self) -> dict[str, str]:
-        """Of both kinds of answer: what was dropped, and what the payment says beforehand."""
+        """Of both kinds of answer: what was dropped, what the payment says beforehand, the vendor's id if it came."""
         headers = dict(self._payment.headers)
+        if self._record.upstream_request_id is not None:
+            headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
         dropped = sorted({name for call in self._calls for name in call.dropped})
         if dropped:
             headers["x-dropped-params"] = ",".join(dropped)

@@ -20,6 +20,8 @@ from gateway.upstreams.stream_decoder import StreamDecoder
 from gateway.upstreams.transport import Transport, read_body
 from gateway.upstreams.wire import Response, SilentError, TooLargeError, WireError
 
+UPSTREAM_REQUEST_ID = "x-upstream-request-id"
+_LONGEST_ID = 128
 _FAREWELL = 1.0
 """Seconds for the connection to end cleanly after the vendor's end mark, so that it can be used again."""
 
@@ -74,7 +76,10 @@ class Upstream:
         adapter = self.adapter(chat)
 
         def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-            return _named(chat, adapter.error(chat, status, headers, body))
+            error = _named(chat, adapter.error(chat, status, headers, body))
+            if (request_id := _request_id(headers)) is not None:
+                error.headers[UPSTREAM_REQUEST_ID] = request_id
+            return error
 
         key = self.require_key()
         self.breaker.enter()
@@ -102,10 +107,8 @@ class Answering:
 
     @property
     def request_id(self) -> str | None:
-        """The vendor's own id of the call, when it gives one; what is longer than any id is cut."""
-        headers = self._response.headers
-        given = headers.get("x-request-id") or headers.get("request-id")
-        return given and given[:128]
+        """The vendor's own id of the call, when it gives one."""
+        return _request_id(self._response.headers)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -170,6 +173,12 @@ class Answering:
     def _is_event_stream(self) -> bool:
         """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
         return self._response.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    """A vendor's id of a call, cut where it is longer than any id; None for what may not stand in a header."""
+    given = headers.get("x-request-id") or headers.get("request-id")
+    return given[:_LONGEST_ID] if given and given.isascii() and given.isprintable() else None
 
 
 def _named(chat: Chat, error: GatewayError) -> GatewayError:

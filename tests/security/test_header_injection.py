@@ -1,4 +1,4 @@
-"""Headers of answers: ours, whatever is echoed in them; and none of a vendor's."""
+"""Headers of answers: ours, whatever is echoed in them; and of a vendor's, its id of the call under another name."""
 
 import json
 
@@ -21,6 +21,7 @@ OURS = {
     "date",
     "server",
     "x-request-id",
+    "x-upstream-request-id",
     "x-tee-signature",
     "x-tee-id",
     "x-tee-timestamp",
@@ -76,10 +77,34 @@ async def test_nothing_of_a_vendors_headers_passes(start_gateway: StartGateway, 
     assert {name.lower() for name in response.headers} <= OURS
     assert response.headers["Server"] == "tee-gateway"
     assert response.headers["x-request-id"] != "req_theirs"
+    assert response.headers["x-upstream-request-id"] == "req_theirs"
     for value in (*response.headers.values(), await response.text()):
         assert "forged" not in value
         assert "org-Qd7kT2mPx9LwVb4Zr6Hn" not in value
         assert "evil.example" not in value
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (b"request-id: req_claude", "req_claude"),
+        (b"x-request-id: " + b"r" * 5000, "r" * 128),
+        (b"x-request-id: \xc3\xa9", None),
+        (b"x-request-id: \xff", None),
+        (b"x-request-id: a\tb", None),
+        (b"x-request-id:", None),
+        (b"x-other: a", None),
+    ],
+)
+async def test_a_vendors_id_of_the_call(
+    start_gateway: StartGateway, given: bytes, told: str | None, stream: bool, status: int
+) -> None:
+    async with answering(http(status, json.dumps(ANSWER).encode(), given)) as url:
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        response = await gateway.chat("gpt-4.1", "Hi", stream=stream)
+    assert (response.status, response.headers.get("x-upstream-request-id")) == (status, told)
 
 
 @pytest.mark.parametrize(
