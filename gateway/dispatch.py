@@ -48,13 +48,13 @@ class Dispatch:
         self._expired = False
         self._draining: asyncio.TimerHandle | None = None
         self._usages: list[Usage] = []
-        self._begun = 0
+        self._asked: Chat | None = None
         self._started = 0.0
 
     def usages(self) -> list[Usage]:
         """Of each call that was made; what the vendor did not report, or was not asked to the end, is estimated."""
-        if self._begun > len(self._usages):
-            self._take_usage(self._calls[len(self._usages)][0], complete=False)
+        if self._asked is not None:
+            self._take_usage(self._asked, complete=False)
         return self._usages
 
     async def run(self, consume: Consume, reply: StreamReply | None) -> None:
@@ -69,29 +69,62 @@ class Dispatch:
             self._started = started = time.perf_counter()
             if self._record.dispatched is None:
                 self._record.dispatched = started
-            self._begun += 1
-            answering = await self._open(chat, call, reply)
-            if answering is None:
+            if not await self._ask(chat, call, take, reply):
                 return
-            self._record.upstream_request_id = request_id = answering.request_id
-            if reply is not None:
-                if request_id is not None and not reply.committed:
-                    reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
-                self._watch(reply, answering)
-            alarm = self._set_alarm(answering.close)
-            try:
-                await answering.run(partial(self._timed, take))
-            finally:
-                if reply is not None:
-                    reply.unwatch()
-                for timer in (alarm, self._draining):
-                    if timer is not None:
-                        timer.cancel()
-            if self._expired:
-                raise _deadline_near()
-            self._take_usage(chat, complete=answering.complete)
             if reply is not None and reply.gone:
                 return
+
+    async def _ask(self, chat: Chat, call: UpstreamCall, take: Consume, reply: StreamReply | None) -> bool:
+        """One call, tried once more when its answer fails in a way that may pass and nothing of it was forwarded.
+
+        False when the client left before it was answered.
+        """
+        forwarded = self._record.chunks
+        try:
+            return await self._hear(chat, call, take, reply)
+        except _FaultError as fault:
+            error, transport = fault.error, self._upstream.transport
+            gone = reply is not None and reply.gone
+            if gone or self._record.chunks != forwarded or not transport.worth_another(error):
+                raise error from None
+            await asyncio.sleep(transport.pause(error, 0))
+        self._forget_call()
+        try:
+            return await self._hear(chat, call, take, reply)
+        except _FaultError as fault:
+            raise fault.error from None
+
+    async def _hear(self, chat: Chat, call: UpstreamCall, take: Consume, reply: StreamReply | None) -> bool:
+        """Raises GatewayError when the vendor does not answer, _FaultError when its answer fails."""
+        answering = await self._open(chat, call, reply)
+        if answering is None:
+            return False
+        self._asked = chat
+        self._record.upstream_request_id = request_id = answering.request_id
+        if reply is not None:
+            if request_id is not None and not reply.committed:
+                reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
+            self._watch(reply, answering)
+        alarm = self._set_alarm(answering.close)
+        try:
+            await answering.run(partial(self._timed, take))
+        except GatewayError as error:
+            raise _FaultError(error) from None
+        finally:
+            if reply is not None:
+                reply.unwatch()
+            for timer in (alarm, self._draining):
+                if timer is not None:
+                    timer.cancel()
+        if self._expired:
+            raise _deadline_near()
+        self._take_usage(chat, complete=answering.complete)
+        return True
+
+    def _forget_call(self) -> None:
+        """A call of which nothing was forwarded: nobody pays for it."""
+        self._asked = None
+        self._assembler.usage, self._assembler.produced = None, 0
 
     def _timed(self, take: Consume, batch: list[Delta]) -> None:
         """Tell the upstream's time from our own."""
@@ -150,7 +183,14 @@ class Dispatch:
         if seen is None or seen.estimated or not complete:
             seen = estimate(chat.body, self._assembler.produced, seen)
         self._usages.append(seen)
-        self._assembler.usage, self._assembler.produced = None, 0
+        self._forget_call()
+
+
+class _FaultError(Exception):
+    """An answer that failed after it had begun."""
+
+    def __init__(self, error: GatewayError) -> None:
+        self.error = error
 
 
 def _give_up(patience: asyncio.Timeout) -> None:

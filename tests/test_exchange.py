@@ -85,10 +85,10 @@ async def leave_after(gateway: RunningGateway, body: object, events: int) -> Non
         response.close()
 
 
-async def broken_stream(gateway: RunningGateway, body: object) -> bytes:
+async def broken_stream(gateway: RunningGateway, body: object, path: str = "/v1/chat/completions") -> bytes:
     """What arrives of a stream that is broken off."""
     received = b""
-    async with gateway.session.post(gateway.url + "/v1/chat/completions", json=body) as response:
+    async with gateway.session.post(gateway.url + path, json=body) as response:
         assert response.status == 200
         try:
             async for line in response.content:
@@ -164,6 +164,17 @@ async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
     digest = signing_digest(bytes.fromhex(bill.request_hash), bytes.fromhex(bill.output_hash), bill.timestamp)
     assert len(digest) == 32
     assert text in "one two three four five six"
+
+
+async def test_a_prompt_that_the_vendor_refuses_costs_nothing(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+) -> None:
+    """The prompts before it were answered, and are paid for."""
+    fleet.openai.enqueue(Scenario(text="One.", prompt_tokens=5, completion_tokens=2), Scenario(error="bad_key"))
+    await broken_stream(paid, {"model": "gpt-4.1", "prompt": ["a", "b" * 9000], "stream": True}, "/v1/completions")
+    [bill] = ledger.bills
+    assert (bill.usage.prompt_tokens, bill.usage.completion_tokens) == (5, 2)
+    assert (bill.complete, bill.usage.estimated) == (False, False)
 
 
 async def test_leaving_a_stream_that_can_be_stopped(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:

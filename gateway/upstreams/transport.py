@@ -83,7 +83,7 @@ class Transport:
         try:
             return await self._attempt(call, authorization, read_error)
         except GatewayError as error:
-            if not self._worth_another(error):
+            if not self.worth_another(error):
                 raise
             first = error
         return await self._again(call, authorization, read_error, first)
@@ -91,10 +91,10 @@ class Transport:
     async def _again(
         self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader, first: GatewayError
     ) -> Response:
-        await asyncio.sleep(self._pause(first, 0))
+        await asyncio.sleep(self.pause(first, 0))
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.limits.attempts - 1),
-            retry=retry_if_exception(self._worth_another),
+            retry=retry_if_exception(self.worth_another),
             wait=self._wait,
             reraise=True,
         )
@@ -145,16 +145,18 @@ class Transport:
                 response.close()
         return response
 
-    def _worth_another(self, error: BaseException) -> bool:
+    def worth_another(self, error: BaseException) -> bool:
+        """The same call may be sent again, as long as nothing of an answer was forwarded."""
         if not isinstance(error, GatewayError) or not error.retryable or self.limits.attempts < 2:
             return False
         return error.retry_after is None or error.retry_after <= self.limits.patience
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return self._pause(error, state.attempt_number)
+        return self.pause(error, state.attempt_number)
 
-    def _pause(self, error: BaseException | None, number: int) -> float:
+    def pause(self, error: BaseException | None, number: int) -> float:
+        """Seconds before the attempt after the one of this number, counted from 0."""
         if isinstance(error, GatewayError) and error.retry_after is not None:
             return error.retry_after
         return float(self.limits.backoff * 2**number)
