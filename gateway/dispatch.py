@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.billing.usage import estimate
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta
+from gateway.openai_api.deltas import Delta, Finish, Paused
 from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
@@ -19,6 +19,7 @@ from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Answering, Consume, Upstream
 
 DRAIN_SECONDS = 120.0
+MAX_PAUSES = 4
 Prelude = Callable[[int], list[Delta]]
 
 
@@ -71,6 +72,8 @@ class Dispatch:
                 self._record.dispatched = started
             if not await self._ask(chat, call, take, reply):
                 return
+            if chat.paused is not None:
+                await self._go_on(chat, take, reply)
             if reply is not None and reply.gone:
                 return
 
@@ -107,7 +110,7 @@ class Dispatch:
             self._watch(reply, answering)
         alarm = self._set_alarm(answering.close)
         try:
-            await answering.run(partial(self._timed, take))
+            await answering.run(partial(self._timed, take if not chat.may_pause else _pausing(chat, take)))
         except GatewayError as error:
             raise _FaultError(error) from None
         finally:
@@ -120,6 +123,21 @@ class Dispatch:
             raise _deadline_near()
         self._take_usage(chat, complete=answering.complete)
         return True
+
+    async def _go_on(self, chat: Chat, take: Consume, reply: StreamReply | None) -> None:
+        """Ask for the rest of an answer that its vendor has paused. One that cannot go on was cut for length."""
+        for _ in range(MAX_PAUSES):
+            paused, forwarded = chat.paused, self._record.chunks
+            try:
+                call = self._upstream.adapter(chat).request(chat)
+                if not await self._ask(chat, call, take, reply) or chat.paused is paused:
+                    return
+            except GatewayError:
+                if self._record.chunks != forwarded:
+                    raise
+                self._forget_call()
+                break
+        take([Finish("length")])
 
     def _forget_call(self) -> None:
         """A call of which nothing was forwarded: nobody pays for it."""
@@ -191,6 +209,18 @@ class _FaultError(Exception):
 
     def __init__(self, error: GatewayError) -> None:
         self.error = error
+
+
+def _pausing(chat: Chat, take: Consume) -> Consume:
+    """``take`` for an answer that may end in a pause, which stays here."""
+
+    def listen(batch: list[Delta]) -> None:
+        if batch and isinstance(batch[-1], Paused):
+            chat.paused = batch[-1]
+            batch = batch[:-1]
+        take(batch)
+
+    return listen
 
 
 def _give_up(patience: asyncio.Timeout) -> None:

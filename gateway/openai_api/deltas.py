@@ -98,4 +98,29 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-Delta = Text | Refusal | Reasoning | ToolCallStart | ToolCallArguments | Image | MessageField | Finish | Served | Usage
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """In place of ``Finish``: the vendor has interrupted its answer, and goes on when it is asked again with it.
+
+    ``content`` is the answer so far in the vendor's own form, ``state`` what its decoder has to know to go on.
+    ``spent`` is the number of output tokens so far.
+    """
+
+    content: list[dict[str, Any]]
+    state: Any
+    spent: int
+    choice: int = 0
+
+
+Delta = (
+    Text
+    | Refusal
+    | Reasoning
+    | ToolCallStart
+    | ToolCallArguments
+    | Image
+    | MessageField
+    | Finish
+    | Paused
+    | Served
+    | Usage
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.catalog import Model
-from gateway.openai_api.deltas import Delta
+from gateway.openai_api.deltas import Delta, Paused
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import ChatRequest
 from gateway.upstreams.sse import Event
@@ -30,6 +30,7 @@ class Chat:
     ``body`` is what the caller sent, decoded; ``request`` the same, typed. ``output_limit`` caps the output tokens
     (thinking included) when a payment does; None leaves the caller's limit or the model's. ``caller`` is an opaque
     key of who asks, for caches that must not mix callers. ``attachments`` are the fetched files by their URL.
+    ``paused`` is the answer so far, when this is about how it goes on.
     """
 
     body: dict[str, Any]
@@ -38,10 +39,16 @@ class Chat:
     output_limit: int | None = None
     caller: str = ""
     attachments: dict[str, Attachment] = field(default_factory=dict)
+    paused: Paused | None = None
 
     @property
     def stream(self) -> bool:
         return bool(self.request.stream)
+
+    @property
+    def may_pause(self) -> bool:
+        """The vendor runs tools of its own for this answer, which it may interrupt."""
+        return bool(self.request.web_search) or self.request.web_search_options is not None
 
     @property
     def output_tokens(self) -> int | None:

@@ -12,6 +12,7 @@ from gateway.upstreams.anthropic.answer import AnthropicDecoder
 from gateway.upstreams.anthropic.blocks import Output
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.tools import name_map
+from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.signatures import SignatureCache
 
 VERSION = "2023-06-01"
@@ -49,8 +50,13 @@ class AnthropicAdapter:
         yield from decoder.finish()
 
     def decoder(self, chat: Chat) -> AnthropicDecoder:
-        fences = FenceStripper() if request.wants_json_object(chat) else None
-        return AnthropicDecoder(chat.model, Output(name_map(chat), fences), lambda output: self._keep(chat, output))
+        paused = chat.paused
+        if paused is None:
+            output = Output(name_map(chat), FenceStripper() if request.wants_json_object(chat) else None)
+        else:
+            output = paused.state
+        turn = Turn() if chat.may_pause else None
+        return AnthropicDecoder(chat.model, output, lambda output: self._keep(chat, output), turn=turn, paused=paused)
 
     def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_answer(chat.model, status, headers, body)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from gateway.catalog import Model
-from gateway.openai_api.deltas import Delta, Finish, Refusal, Served
+from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, Served
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string
+from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.anthropic.usage import UsageCounter
 from gateway.upstreams.mended import decode_mended
 from gateway.upstreams.sse import Event
@@ -30,15 +31,26 @@ _decode = msgspec.json.Decoder().decode
 class AnthropicDecoder:
     """One answer. ``done`` is called with the output of one that came to its end.
 
-    ``pause_turn`` is ``length``: the answer is unfinished, and going on needs another call. A stream in which the
-    answer begins anew, as some proxies send it, keeps the id of the first and the usage of the last beginning;
-    what was open is closed.
+    ``turn``, where the vendor may pause, keeps what has to be sent back then; without it ``pause_turn`` is ``length``.
+    ``paused`` is what this answer goes on from. A stream in which the answer begins anew, as some proxies send it,
+    keeps the id of the first and the usage of the last beginning; what was open is closed.
     """
 
-    def __init__(self, model: Model, output: Output, done: Callable[[Output], None]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        output: Output,
+        done: Callable[[Output], None],
+        *,
+        turn: Turn | None = None,
+        paused: Paused | None = None,
+    ) -> None:
         self._model = model
         self._output = output
         self._done = done
+        self._turn = turn
+        self._paused = paused
+        self._pausing = False
         self._usage = UsageCounter()
         self._blocks: dict[int, BlockReader] = {}
         self._current: str | None = None
@@ -78,15 +90,36 @@ class AnthropicDecoder:
         """The answer's end, held back until the stream's; raises upstream_truncated if it never came."""
         if not self._stopped:
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
-        yield from self._output.finish()
         if (provisional := self._usage.provisional()) is not None:
             yield provisional
+        if self._pausing and (paused := self._pause()) is not None:
+            yield paused
+            return
+        yield from self._output.finish()
         self._done(self._output)
         yield Finish(self._finish)
+
+    def _pause(self) -> Paused | None:
+        """The answer so far; None when it cannot be sent back."""
+        if self._turn is None:
+            return None
+        try:
+            content = self._turn.content()
+        except ValueError:
+            return None
+        before = self._paused
+        self._output.message_id = self._current
+        return Paused(
+            content=[*before.content, *content] if before else content,
+            state=self._output,
+            spent=self._usage.update(None).completion_tokens + (before.spent if before else 0),
+        )
 
     def _take(self, fields: Fields) -> Iterator[Delta]:
         match fields["type"]:
             case "content_block_delta":
+                if self._turn is not None:
+                    self._turn.grow(fields["index"], fields["delta"])
                 yield from self._blocks[fields["index"]].grow(fields["delta"])
             case "content_block_start":
                 yield from self._block_start(fields["index"], fields["content_block"])
@@ -106,14 +139,19 @@ class AnthropicDecoder:
         if again and current != self._current:
             yield from self._close()
             self._output.forget()
+            self._turn = self._turn and Turn()
+        if self._paused is not None and current == self._output.message_id:
+            raise upstream_error("upstream_bad_response", "The upstream repeats its answer instead of going on")
         self._current = current
-        yield Served(model=string(message, "model") or None, id=None if again else current)
+        yield Served(model=string(message, "model") or None, id=None if again or self._paused else current)
         counts = message.get("usage")
         usage = self._usage.start(counts)
         if counts:  # none at all is for others to estimate, not a count of zero
             yield usage
 
     def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:
+        if self._turn is not None:
+            self._turn.begin(index, block)
         self._blocks[index] = opened = reader(self._output, block)
         yield from opened.start(block)
 
@@ -123,6 +161,7 @@ class AnthropicDecoder:
     def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterator[Delta]:
         if (reason := delta.get("stop_reason")) is not None:
             self._finish = self._finish_reason(reason)
+            self._pausing = reason == "pause_turn"
             details = delta.get("stop_details") or {}
             if reason == "refusal" and (explanation := string(details, "explanation")):
                 yield Refusal(explanation)

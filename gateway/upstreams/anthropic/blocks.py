@@ -27,12 +27,14 @@ class Output:
     """What the blocks of one answer share.
 
     ``calls`` are the finished tool calls as (id, name, arguments); ``thoughts`` the blocks to be sent back with them.
+    ``message_id`` is the vendor's id of the message in which the answer was paused, if it was.
     """
 
     def __init__(self, names: NameMap, fences: FenceStripper | None) -> None:
         self.names = names
         self.calls: list[tuple[str, str, str]] = []
         self.thoughts: list[Fields] = []
+        self.message_id: str | None = None
         self.length = 0
         self._fences = fences
         self._call_count = 0

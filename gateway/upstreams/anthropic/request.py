@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.openai_api.errors import unsupported_value
+from gateway.openai_api.errors import invalid_request, unsupported_value
 from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import parameters, replay
@@ -68,7 +68,7 @@ def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str,
     body = {
         "model": chat.model.upstream_id,
         "max_tokens": parts.max_tokens,
-        "messages": parts.conversation.turns,
+        "messages": [*parts.conversation.turns, *_answer_so_far(chat)],
         **sampling,
         **{name: value for name, value in optional.items() if value},
     }
@@ -87,10 +87,19 @@ def wants_json_object(chat: Chat) -> bool:
 
 
 def _max_tokens(chat: Chat) -> int:
-    if chat.output_tokens is not None:
-        return chat.output_tokens
-    limit = chat.model.max_output_tokens or CAUTIOUS_MAX_TOKENS
-    return min(limit, CAUTIOUS_MAX_TOKENS) if chat.model.traits.output_within_context else limit
+    limit = chat.output_tokens
+    if limit is None:
+        limit = chat.model.max_output_tokens or CAUTIOUS_MAX_TOKENS
+        limit = min(limit, CAUTIOUS_MAX_TOKENS) if chat.model.traits.output_within_context else limit
+    left = limit - chat.paused.spent if chat.paused else limit
+    if left < 1:
+        raise invalid_request("The answer was paused at its output limit", "max_tokens")
+    return left
+
+
+def _answer_so_far(chat: Chat) -> list[dict[str, Any]]:
+    """The turn that was paused, at the end of which Anthropic goes on."""
+    return [{"role": "assistant", "content": chat.paused.content}] if chat.paused else []
 
 
 def _system(chat: Chat, conversation: Conversation) -> list[dict[str, Any]]:

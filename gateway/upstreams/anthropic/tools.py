@@ -67,8 +67,8 @@ def toolset(chat: Chat, names: NameMap) -> Toolset:
         chosen = _from_history(request, names)
         if request.tool_choice not in (None, "auto", "none"):
             raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    if request.web_search or request.web_search_options is not None:
-        chosen.tools.append(_search(request))
+    if chat.may_pause:
+        chosen.tools.append(_search(chat))
         if not request.tools:
             chosen.choice = None
     if (wanted := emulated_schema(chat)) is not None:
@@ -168,10 +168,12 @@ def _from_history(request: ChatRequest, names: NameMap) -> Toolset:
     return Toolset(tools, {"type": "none"} if tools else None)
 
 
-def _search(request: ChatRequest) -> dict[str, Any]:
+def _search(chat: Chat) -> dict[str, Any]:
     """Anthropic's own web search, as often as one answer may cost; ``search_context_size`` has no counterpart."""
-    tool: dict[str, Any] = {"type": "web_search_20250305", "name": SEARCH_TOOL, "max_uses": MAX_SEARCHES}
-    match request.web_search_options:
+    done = [block for block in chat.paused.content if block.get("type") == "server_tool_use"] if chat.paused else []
+    left = max(1, MAX_SEARCHES - len(done))
+    tool: dict[str, Any] = {"type": "web_search_20250305", "name": SEARCH_TOOL, "max_uses": left}
+    match chat.request.web_search_options:
         case {"user_location": {"approximate": dict(place)}}:
             keys = ("city", "country", "region", "timezone")
             tool["user_location"] = {"type": "approximate"} | {key: place[key] for key in keys if place.get(key)}

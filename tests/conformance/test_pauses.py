@@ -1,0 +1,130 @@
+"""Turns that Anthropic pauses in the middle of its searches: the caller gets one answer (facts/providers.md 3.10)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conformance.folding import events
+from tests.conformance.stage import Heard, Stage
+from tests.conformance.test_cases import check_proof
+from tests.upstreams.anthropic_chats import as_stream
+from tests.upstreams.anthropic_events import block, end, start, text
+from tools.simulators import RawReply, Scenario
+from tools.verify.claims import Verdict
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MODEL = "claude-sonnet-4-6"
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+USAGE = {"input_tokens": 100, "output_tokens": 1}
+streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+def part(words: str, reason: str, *, stream: bool, message: str, tokens: int = 20) -> Scenario:
+    """A message of some words and a search, that ends for ``reason``."""
+    usage = USAGE | {"output_tokens": tokens, "server_tool_use": {"web_search_requests": 1}}
+    if stream:
+        told = [start(USAGE, message), *text(0, words), *block(1, SEARCH), *end(reason, usage=usage)]
+        return raw("text/event-stream", as_stream(told))
+    body = start(usage, message)["message"] | {"content": [{"type": "text", "text": words}, SEARCH]}
+    return raw("application/json", json.dumps(body | {"stop_reason": reason, "usage": usage}).encode())
+
+
+def raw(content_type: str, body: bytes, status: int = 200) -> Scenario:
+    return Scenario(raw=RawReply(status=status, headers=(("content-type", content_type),), chunks=(body,)))
+
+
+async def ask(stage: Stage, *scenarios: Scenario, stream: bool, **parameters: Any) -> Heard:
+    stage.fleet.anthropic.enqueue(*scenarios)
+    question = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "web_search_options": {}}
+    return await stage.ask(question | {"stream": stream} | parameters)
+
+
+@streamed_or_not
+async def test_the_parts_are_one_answer(stage: Stage, stream: bool) -> None:
+    """Each call is metered and priced by itself, and the signature covers all of it."""
+    parts = [
+        part("Oslo ", "pause_turn", stream=stream, message="msg_1"),
+        part("is ", "pause_turn", stream=stream, message="msg_2"),
+        part("big.", "end_turn", stream=stream, message="msg_3"),
+    ]
+    heard = await ask(stage, *parts, stream=stream)
+    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo is big.", "stop")
+    usage = heard.answer["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (300, 60, 360)
+    check_proof(heard)
+    record = await stage.record(heard)
+    assert (record.state, record.cost_usd) == ("settled", "0.030600")  # 300 × 1 + 60 × 5 per million, 3 searches
+    first, second, third = (received.json for received in stage.fleet.anthropic.requests)
+    said = {"type": "text", "text": "Oslo "}
+    assert second["messages"] == [*first["messages"], {"role": "assistant", "content": [said, SEARCH]}]
+    assert [block["text"] for block in third["messages"][-1]["content"][::2]] == ["Oslo ", "is "]
+
+
+@streamed_or_not
+async def test_an_answer_paused_for_ever_is_cut(stage: Stage, stream: bool) -> None:
+    parts = [part("a", "pause_turn", stream=stream, message=f"msg_{number}") for number in range(9)]
+    heard = await ask(stage, *parts, stream=stream)
+    assert (heard.message["content"], heard.choice["finish_reason"]) == ("aaaaa", "length")
+    assert stage.fleet.anthropic.request_count == 5
+    check_proof(heard)
+
+
+REFUSALS = {
+    "refused": raw("application/json", b'{"type":"error","error":{"type":"invalid_request_error","message":"x"}}', 400),
+    "cut": raw("text/event-stream", as_stream([start(USAGE, "msg_2")])),
+    "no sense": raw("application/json", b"[]"),
+}
+
+
+@streamed_or_not
+@pytest.mark.parametrize("why", [*REFUSALS, "the same again", "another vendor's page"])
+async def test_an_answer_that_cannot_go_on_is_one_that_was_cut(stage: Stage, why: str, stream: bool) -> None:
+    """What came before is good, and all that is paid for."""
+    first = part("Oslo ", "pause_turn", stream=stream, message="msg_1")
+    page = raw("text/html", b"<html>")
+    heard = await ask(stage, first, REFUSALS.get(why, first if why == "the same again" else page), stream=stream)
+    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo ", "length")
+    assert heard.answer["usage"]["prompt_tokens"] == 100
+    check_proof(heard)
+    assert (await stage.record(heard)).estimated is None
+
+
+async def test_a_second_part_that_breaks_off_breaks_the_stream(stage: Stage) -> None:
+    told = as_stream([start(USAGE, "msg_2"), *text(0, "is")])
+    first = part("Oslo ", "pause_turn", stream=True, message="msg_1")
+    heard = await ask(stage, first, raw("text/event-stream", told), stream=True)
+    *chunks, last = events(heard.raw)
+    assert last["error"]["code"] == "upstream_truncated"
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "Oslo is"
+    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
+
+
+@streamed_or_not
+async def test_a_pause_at_the_output_limit_is_the_end(stage: Stage, stream: bool) -> None:
+    heard = await ask(stage, part("Oslo", "pause_turn", stream=stream, message="msg_1"), stream=stream, max_tokens=20)
+    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo", "length")
+    assert stage.fleet.anthropic.request_count == 1
+
+
+@streamed_or_not
+async def test_without_a_search_nothing_is_asked_twice(stage: Stage, stream: bool) -> None:
+    first = part("Oslo", "pause_turn", stream=stream, message="msg_1")
+    heard = await ask(stage, first, stream=stream, web_search_options=None)
+    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo", "length")
+    assert stage.fleet.anthropic.request_count == 1
+
+
+async def test_every_prompt_of_a_list_goes_on_by_itself(stage: Stage) -> None:
+    names = iter(range(9))
+    parts = [
+        part(words, reason, stream=False, message=f"msg_{next(names)}")
+        for words, reason in (("a", "pause_turn"), ("b", "end_turn"), ("c", "pause_turn"), ("d", "end_turn"))
+    ]
+    stage.fleet.anthropic.enqueue(*parts)
+    request = {"model": MODEL, "prompt": ["1", "2"], "web_search": True, "max_tokens": 100}
+    heard = await stage.ask(request, "/v1/completions")
+    assert [choice["text"] for choice in heard.answer["choices"]] == ["ab", "cd"]
+    assert heard.answer["usage"]["prompt_tokens"] == 400
+    check_proof(heard)
