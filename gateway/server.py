@@ -29,7 +29,8 @@ _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
         "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-TEE-Signature, X-TEE-ID, X-TEE-Timestamp, X-TEE-Request-Hash, "
-        "X-TEE-Output-Hash, x-request-id, x-dropped-params, x-output-limit, Retry-After"
+        "X-TEE-Output-Hash, x-request-id, x-upstream-request-id, x-dropped-params, x-output-limit, x-should-retry, "
+        "Retry-After, retry-after-ms"
     ),
 }
 _PREFLIGHT = {
@@ -39,7 +40,7 @@ _PREFLIGHT = {
         "Authorization, Content-Type, PAYMENT-SIGNATURE, X-SETTLEMENT-TYPE, OpenAI-Organization, OpenAI-Project, "
         "X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, "
         "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout, X-Stainless-Helper-Method, "
-        "Access-Control-Expose-Headers"
+        "Access-Control-Expose-Headers, *"
     ),
     "Access-Control-Max-Age": "86400",
 }
