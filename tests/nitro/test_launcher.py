@@ -3,6 +3,7 @@
 A stand-in notes its arguments and its environment, then does what ``behaviour`` says, a line or two of shell.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.nitriding_daemon import opened
+from tests.nitriding_double import MEASUREMENTS, NitridingDouble
 from tools.inject.env_file import FIELDS
 
 SCRIPT = Path(__file__).parents[2] / "nitro" / "run-enclave.sh"
@@ -390,6 +393,23 @@ def test_no_measurements_no_launch(host: Host) -> None:
     assert code == 8
     assert "there is nothing to verify against" in errors
     assert not host.called("nitro-cli")
+
+
+async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, tmp_path: Path) -> None:
+    """Everything that is ours is real; the enclave is a double, right in every register, under a root of its own."""
+    host.behaviour["python3"] = on("*tools.verify*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    (host.folder / "measurements.txt").write_text(json.dumps(MEASUREMENTS))
+    async with NitridingDouble(tmp_path) as double:
+        url, _ = await opened(double)
+        host.settings = {"PUBLIC_PORT": url.rpartition(":")[2]}
+        code, output, errors = await asyncio.to_thread(host.run, "gateway.eif")
+    assert code == 8
+    claims = dict(line.split()[1::-1] for line in output.splitlines() if line[:5] in ("PASS ", "FAIL "))
+    assert claims["chain"] == "FAIL"
+    assert claims["pcrs"] == claims["nonce"] == claims["tls_cert"] == "PASS"
+    assert re.fullmatch(r"run-enclave: the enclave is not what \S+ says; no key was injected\n", errors)
+    assert not host.called("python3 -m tools.inject --")
+    assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}")
 
 
 def test_incomplete_measurements_no_launch(host: Host) -> None:
