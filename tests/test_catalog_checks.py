@@ -320,7 +320,7 @@ def test_a_field_of_the_wrong_kind(old: str, new: str, complaint: str) -> None:
 
 
 def test_a_catalogue_without_models_knows_none() -> None:
-    with pytest.raises(GatewayError, match="The model 'gpt-5' does not exist.$"):
+    with pytest.raises(GatewayError, match=r"The model 'gpt-5' does not exist\.$"):
         load("[providers]\n[models]").find("gpt-5")
 
 
