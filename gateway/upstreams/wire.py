@@ -311,13 +311,11 @@ class Wire(ResponseHandler):
         response.hear()
         try:
             self._parser_of_response.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            response.fail(cause if isinstance(cause, TooLargeError) else MalformedError())
-            return
-        except httptools.HttpParserError:
-            response.fail(MalformedError())
-            return
+        except httptools.HttpParserError as error:
+            if not self._done:
+                response.fail(error.__context__ if isinstance(error.__context__, TooLargeError) else MalformedError())
+                return
+            self.force_close()
         if not response.status:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:

@@ -5,6 +5,7 @@ from tools.fuzz.attestation import ATTESTATION_DOCUMENTS, NSM_ANSWERS
 from tools.fuzz.enclave_images import ENCLAVE_IMAGES
 from tools.fuzz.event_streams import EVENT_STREAMS
 from tools.fuzz.headers import DATA_URIS, PAYMENT_HEADERS
+from tools.fuzz.http_answers import HTTP_ANSWERS
 from tools.fuzz.injections import INJECTIONS
 from tools.fuzz.journal_records import JOURNAL_RECORDS
 from tools.fuzz.measured_data import CATALOGUES, DEFINITIONS
@@ -18,6 +19,7 @@ from tools.fuzz.verifier_files import VERIFIER_FILES
 TARGETS: dict[str, AnyTarget] = {
     target.name: target
     for target in (
+        HTTP_ANSWERS,
         EVENT_STREAMS,
         CHAT_REQUESTS,
         COMPLETION_REQUESTS,

@@ -1,0 +1,184 @@
+"""What arrives on a connection to a vendor: an answer with the body that was sent, or a WireError, in any pieces."""
+
+import asyncio
+import gzip
+import zlib
+from dataclasses import dataclass
+from random import Random
+from typing import Any, cast
+
+from aiohttp.connector import Connection
+
+from gateway.upstreams.wire import Response, Wire, WireError
+from tools.fuzz.canned import run
+from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.target import BrokenPropertyError, Target
+
+_LIMIT = 5000
+_BODIES = (
+    b"",
+    b"{}",
+    b'{"a": "\xc3\xa9"}',
+    b"data: {}\n\ndata: [DONE]\n\n",
+    b"x" * 300,
+    b"\r\n0\r\n\r\n",
+    b"z" * (_LIMIT + 1),
+)
+_INTERIM = (b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 2)
+_ODD_LINES = (
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 99999999999999999999\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Content-Encoding: br\r\n",
+    b"Connection: close\r\n",
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+    b"X: a\r\n b\r\n",
+    b"X: \xff\x00\r\n",
+    b": x\r\n",
+    b"X\r\n",
+    b"X : y\r\n",
+    b"X: " + b"y" * 9000 + b"\r\n",
+)
+_JUNK = (b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"x", b"0\r\n\r\n")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What comes in which pieces, and how the connection goes on: ``kept``, ``closed`` or ``reset``.
+
+    ``expected`` is the status and body of an honest answer; ``junk`` says that more than a line end follows it.
+    """
+
+    pieces: list[bytes]
+    end: str
+    expected: tuple[int, bytes] | None
+    junk: bool
+
+
+def _make(random: Random) -> Arrival:
+    status, body = random.choice((200, 200, 400, 529)), random.choice(_BODIES)
+    framing = random.choice(("length", "chunked", "end"))
+    coding = random.choice((b"", b"", b"gzip", b"deflate"))
+    packed = {b"": body, b"gzip": gzip.compress(body, mtime=0), b"deflate": zlib.compress(body)}[coding]
+    head = b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\n" % (status, random.choice((b"OK", b"", b"\xe9")))
+    head += b"content-encoding: " + coding + b"\r\n" if coding else b""
+    odd = random.choice(_ODD_LINES) if random.random() < 0.25 else b""
+    answer = random.choice(_INTERIM) + head + odd + _framed(random, framing, packed)
+    end = "closed" if framing == "end" else random.choice(("kept", "closed", "reset"))
+    junk = random.choice(_JUNK) if framing != "end" and random.random() < 0.1 else b""
+    answer += junk
+    expected: tuple[int, bytes] | None = (status, body) if len(body) <= _LIMIT and not odd else None
+    if random.random() < 0.3:
+        answer, expected = mangled_bytes(random, answer, random.randint(1, 3)), None
+    return Arrival(pieces(random, answer), end, expected, expected is not None and bool(junk.strip()))
+
+
+def _framed(random: Random, framing: str, body: bytes) -> bytes:
+    """The line that tells the framing, the blank line and the body."""
+    if framing == "length":
+        return b"Content-Length: %d\r\n\r\n" % len(body) + body
+    if framing == "end":
+        return b"\r\n" + body
+    extension = random.choice((b"", b"", b";a=b"))
+    chunks = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces(random, body) if piece)
+    return b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + random.choice((b"", b"T: x\r\n")) + b"\r\n"
+
+
+class _Transport(asyncio.Transport):
+    """The other end of no socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class _Connection:
+    """A connection that is in no pool."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def release(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``state`` is complete, failed or waiting; ``reusable`` whether the next answer may come on the connection."""
+
+    state: str
+    status: int
+    body: bytes
+    reusable: bool
+
+
+async def arrive(data: list[bytes], end: str) -> Outcome:
+    """What becomes of the answer to a request when this arrives."""
+    wire, transport = Wire(loop=asyncio.get_running_loop()), _Transport()
+    wire.connection_made(transport)
+    response = Response(wire, cast("Connection", _Connection(wire)), 60.0, _LIMIT)
+    wire.send(b"GET / HTTP/1.1\r\n\r\n", response, 1 << 20)
+    for piece in data:
+        if not transport.closed:
+            wire.data_received(piece)
+    reusable = not transport.closed and not wire.should_close
+    if end != "kept":
+        wire.connection_lost(None if end == "closed" else ConnectionResetError())
+    reading = asyncio.ensure_future(_read(response))
+    done, _ = await asyncio.wait([reading], timeout=0)
+    if done:
+        state, body = reading.result()
+        return Outcome(state, response.status, body, reusable)
+    reading.cancel()
+    response.close()
+    return Outcome("waiting", response.status, b"", reusable)
+
+
+async def _read(response: Response) -> tuple[str, bytes]:
+    try:
+        await response.begun()
+        return "complete", await response.read(_LIMIT)
+    except WireError:
+        return "failed", b""
+
+
+def _check(arrival: Arrival) -> None:
+    outcome = run(arrive(arrival.pieces, arrival.end))
+    whole = run(arrive([b"".join(arrival.pieces)], arrival.end))
+    if (outcome.state, outcome.status, outcome.body) != (whole.state, whole.status, whole.body):
+        raise BrokenPropertyError(f"{outcome} in pieces, {whole} at once")
+    if arrival.expected is not None and ("complete", *arrival.expected) != (whole.state, whole.status, whole.body):
+        raise BrokenPropertyError(f"{whole} instead of {arrival.expected}")
+    if len(whole.body) > _LIMIT:
+        raise BrokenPropertyError("a body beyond the limit")
+    if arrival.junk and (outcome.reusable or whole.reusable):
+        raise BrokenPropertyError("a connection on which something arrived unasked is used again")
+
+
+HTTP_ANSWERS = Target("http-answers", _make, _check)
