@@ -50,6 +50,8 @@ def load_signing_key(data: bytes) -> SigningKey:
         raise MalformedError("a JSON object without a PEM under public_key")
     if tee_id is not None and not isinstance(tee_id, str):
         raise MalformedError("a JSON object whose tee_id is not text")
+    if not pem.isascii():
+        raise MalformedError("a JSON object whose public_key is not a PEM")
     return SigningKey(_rsa_from_pem(pem.encode()), tee_id)
 
 

@@ -320,7 +320,16 @@ def test_a_key_source_that_misstates_its_id_fails(answer_signer: Any) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"hello", b"{}", b'{"public_key": 1}', b'{"public_key": "x"}', b"-----BEGIN PUBLIC KEY-----\n"],
+    [
+        b"",
+        b"hello",
+        b"{}",
+        b'{"public_key": 1}',
+        b'{"public_key": "x"}',
+        b'{"public_key": "\\ud800"}',
+        '{"public_key": "\u00e9"}'.encode(),
+        b"-----BEGIN PUBLIC KEY-----\n",
+    ],
 )
 def test_what_is_no_key_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
