@@ -1,7 +1,6 @@
 """``python -m gateway``: serve until SIGTERM, then drain."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -10,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
-from gateway import __version__
+from gateway import __version__, garbage
 from gateway.billing.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
@@ -81,7 +80,7 @@ async def serve(settings: Settings) -> None:
         try:
             addresses = await start(services, server)
             stopped = _stop_signals()
-            gc.freeze()
+            garbage.settle()
             announce(settings, addresses)
             await stopped.wait()
             log.info("draining for up to %g s", settings.drain_seconds)

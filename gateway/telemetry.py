@@ -18,6 +18,7 @@ from gateway.histogram import Distribution, Histogram
 from gateway.openai_api.error_classes import CLASSES, error_class
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
+from gateway.tally import Tally
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _LONG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -69,12 +70,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter("requests", "Answered requests", ("path", "status"))
-        self._answered: dict[tuple[str, int], Counter] = {}
+        self._requests = self._tally("requests", "Answered requests", ("path", "status"))
         self._errors = self._counter("errors", "Failed requests by class and its domain", ("domain", "error"))
         self._classes = {name: self._errors.labels(name.partition("_")[0], name) for name in CLASSES}
-        self._tokens = self._counter("tokens", "Metered tokens", ("model", "kind"))
-        self._metered: dict[tuple[str, str], Counter] = {}
+        self._tokens = self._tally("tokens", "Metered tokens", ("model", "kind"))
         self.estimated = self._counter("estimated_answers", "Answers whose usage had to be estimated", ("upstream",))
         self.unknown_served = self._counter(
             "unknown_served_models", "Answers by a model that the catalogue does not know", ("upstream",)
@@ -109,6 +108,9 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"gateway_{name}", text, labels, registry=self.registry)
 
+    def _tally(self, name: str, text: str, labels: tuple[str, ...]) -> Tally:
+        return Tally(f"gateway_{name}", text, labels, self.registry)
+
     def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
         return Gauge(f"gateway_{name}", text, labels, registry=self.registry)
 
@@ -126,15 +128,9 @@ class Metrics:
             ("completion", usage.completion_tokens),
         ):
             if count:
-                self._tokens_of(model, kind).inc(count)
+                self._tokens.add((model, kind), count)
         if usage.estimated:
             self.estimated.labels(upstream).inc()
-
-    def _tokens_of(self, model: str, kind: str) -> Counter:
-        key = (model, kind)
-        if (tokens := self._metered.get(key)) is None:
-            tokens = self._metered[key] = self._tokens.labels(model, kind)
-        return tokens
 
     def failed(self, record: RequestRecord, error: GatewayError) -> None:
         """A request ends in ``error``, as a status or inside an answer that had begun."""
@@ -145,10 +141,7 @@ class Metrics:
     def finished(self, record: RequestRecord) -> None:
         """Count a request that has ended, however it did."""
         seconds = record.seconds = time.perf_counter() - record.started
-        key = (record.path, record.status)
-        if (requests := self._answered.get(key)) is None:
-            requests = self._answered[key] = self._requests.labels(*key)
-        requests.inc()
+        self._requests.add((record.path, str(record.status)))
         if record.upstream is None:
             return
         if record.upstream_seconds is not None:

@@ -13,7 +13,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.openai_api", "gateway.keccak"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
-    ("gateway.histogram",),
+    ("gateway.histogram", "gateway.tally", "gateway.garbage"),
     (
         "gateway.settings",
         "gateway.telemetry",

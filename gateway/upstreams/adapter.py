@@ -28,8 +28,9 @@ class Chat:
     """A validated chat request bound for one model.
 
     ``body`` is what the caller sent, decoded; ``request`` the same, typed. ``output_limit`` caps the output tokens
-    (thinking included) when a payment does; None leaves the caller's limit or the model's. ``caller`` is an opaque
-    key of who asks, for caches that must not mix callers. ``attachments`` are the fetched files by their URL.
+    (thinking included) when a payment does; None leaves the caller's limit or the model's. ``caller`` tells
+    who asks, for caches that must not mix callers; they keep it hashed only. ``attachments`` are the fetched files by
+    their URL.
     ``paused`` is the answer so far, when this is about how it goes on.
     """
 
@@ -37,7 +38,7 @@ class Chat:
     request: ChatRequest
     model: Model
     output_limit: int | None = None
-    caller: str = ""
+    caller: str = field(default="", repr=False)
     attachments: dict[str, Attachment] = field(default_factory=dict)
     paused: Paused | None = None
 

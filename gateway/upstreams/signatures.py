@@ -84,7 +84,7 @@ def _key(caller: str, call_id: str, name: str, arguments: str) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         canonical = arguments.encode("utf-8", "surrogatepass")
     digest = blake2b(digest_size=32)
-    for field in (caller.encode(), call_id.encode(), name.encode(), canonical):
+    for field in (caller.encode("utf-8", "surrogateescape"), call_id.encode(), name.encode(), canonical):
         digest.update(len(field).to_bytes(8, "big"))
         digest.update(field)
     return digest.digest()

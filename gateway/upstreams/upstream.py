@@ -77,7 +77,7 @@ class Upstream:
 
         def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
             error = _named(chat, adapter.error(chat, status, headers, body))
-            if (request_id := _request_id(headers)) is not None:
+            if (request_id := _sane(headers.get("x-request-id") or headers.get("request-id"))) is not None:
                 error.headers[UPSTREAM_REQUEST_ID] = request_id
             return error
 
@@ -108,7 +108,7 @@ class Answering:
     @property
     def request_id(self) -> str | None:
         """The vendor's own id of the call, when it gives one."""
-        return _request_id(self._response.headers)
+        return _sane(self._response.header(b"x-request-id") or self._response.header(b"request-id"))
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -172,12 +172,11 @@ class Answering:
 
     def _is_event_stream(self) -> bool:
         """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
-        return self._response.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
+        return self._response.header(b"content-type").partition(";")[0].strip().lower() != "application/json"
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
+def _sane(given: str | None) -> str | None:
     """A vendor's id of a call, cut where it is longer than any id; None for what may not stand in a header."""
-    given = headers.get("x-request-id") or headers.get("request-id")
     return given[:_LONGEST_ID] if given and given.isascii() and given.isprintable() else None
 
 

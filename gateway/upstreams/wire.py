@@ -69,7 +69,7 @@ class Response:
         "_waiter",
         "_watch",
         "_wire",
-        "headers",
+        "fields",
         "status",
     )
 
@@ -80,8 +80,8 @@ class Response:
         self._patience = patience
         self._limit = limit
         self.status = 0
-        self.headers: dict[str, str] = {}
-        """By names in lower case; the last one of those that share a name."""
+        self.fields: dict[bytes, bytes] = {}
+        """The headers by names in lower case; the last one of those that share a name."""
         self._pieces: list[bytes] = []
         self._size = 0
         self._unpacker: Any = None
@@ -92,6 +92,15 @@ class Response:
         self._waiter: asyncio.Future[None] | None = None
         self._heard = self._loop.time()
         self._watch = self._loop.call_later(patience, self._look)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers as text."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
+
+    def header(self, name: bytes) -> str:
+        """One of them, by its name in lower case; empty when it is missing."""
+        return self.fields.get(name, b"").decode("latin-1")
 
     async def begun(self) -> None:
         """Wait for the headers. Raises WireError when they do not come; what happens after them is the body's."""
@@ -175,17 +184,17 @@ class Response:
     def begin(self, status: int) -> None:
         """The headers are complete."""
         self.status = status
-        if self.headers.get("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
+        if self.fields.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip", b"deflate"):
             self._unpacker = zlib.decompressobj(_ANY_PACKING)
         self._wake()
 
     def add(self, data: bytes) -> None:
         """A piece of the body as it was sent. Raises TooLargeError, and zlib.error."""
-        if self._unpacker is None:
-            self._keep(data)
-        else:
-            for piece in self._unpacked(data):
-                self._keep(piece)
+        for piece in (data,) if self._unpacker is None else self._unpacked(data):
+            self._size += len(piece)
+            if self._size > self._limit:
+                raise TooLargeError
+            self._pieces.append(piece)
 
     def _unpacked(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -195,19 +204,14 @@ class Response:
             if not data and len(piece) < _UNPACKED_AT_ONCE:
                 return
 
-    def _keep(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > self._limit:
-            raise TooLargeError
-        self._pieces.append(piece)
-
     def hand_on(self) -> None:
         """Give what has arrived to whoever takes it."""
         if self._take is None or not self._pieces:
             return
-        pieces, self._pieces = self._pieces, []
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
         try:
-            self._take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._take(data)
         except Exception as error:
             self.fail(error)
             self._error = error
@@ -342,7 +346,7 @@ class Wire(ResponseHandler):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._response is not None and not self._done:
-            self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._response.fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         if self._response is None or self._done:
@@ -352,13 +356,13 @@ class Wire(ResponseHandler):
             if status == 101:
                 raise MalformedError
             self._interim = True
-            self._response.headers.clear()
+            self._response.fields.clear()
             return
         self._stop_sending()
         if not self._parser_of_response.should_keep_alive():
             self.force_close()
-        headers = self._response.headers
-        self._until_end = "content-length" not in headers and "transfer-encoding" not in headers
+        fields = self._response.fields
+        self._until_end = b"content-length" not in fields and b"transfer-encoding" not in fields
         self._response.begin(status)
 
     def on_body(self, body: bytes) -> None:

@@ -1,7 +1,6 @@
 """Starting a gateway of several workers, and being one of them."""
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway import garbage
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.server import GatewayServer, Listener
@@ -70,7 +70,7 @@ async def _work(
         services.collective = Member(services, link)
         if injected is not None:
             await take(services, injected)
-        gc.freeze()
+        garbage.settle()
         link.ready()
         await _first(stopped.wait(), link.gone.wait())
         link.close()

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,8 @@ import msgspec
 import uvloop
 from aiohttp import web
 from yarl import URL
+
+from gateway import garbage
 
 Answer = Callable[[bytes, aiohttp.ClientResponse], Awaitable[web.Response]]
 
@@ -62,7 +63,7 @@ async def serve(answer: Answer) -> None:
         proxy = BareProxy(session, msgspec.json.decode(os.environ["UPSTREAMS"]), answer)
         server = web.Server(proxy.handle, access_log=None, request_factory=_request)
         await asyncio.get_running_loop().create_server(server, "127.0.0.1", int(sys.argv[1]), backlog=1024)
-        gc.freeze()
+        garbage.settle()
         await asyncio.Event().wait()
 
 
