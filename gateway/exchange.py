@@ -45,8 +45,7 @@ class Answer:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """What follows an answer: who gave it, its usage, signature, payment, and what the vendor said of its service."""
 
     model: Model

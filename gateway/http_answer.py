@@ -76,19 +76,38 @@ class EventStream(_Written):
     def __init__(self, fields: dict[str, str]) -> None:
         super().__init__({"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", **fields})
         self._chunks = True
+        self._transport: asyncio.Transport | None = None
 
-    def send(self, request: web.BaseRequest, data: bytes, *, last: bool = False) -> None:
+    def send(self, request: web.BaseRequest, data: bytes) -> None:
         """Events; the head leaves with the first, in one segment (practice.md 1). Raises ConnectionResetError."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            transport, data = _open(request), self._opened(request, data)
+            self._transport = transport
+        elif self._chunks:
+            data = _chunk(data)
+        transport.write(data)
+
+    def send_last(self, request: web.BaseRequest, data: bytes) -> None:
+        """The last events, and the end of the body with them."""
         transport = _open(request)
-        head = b""
         if self._request is None:
-            self._chunks = request.version >= HttpVersion11
-            if not self._chunks:
-                self._keep_alive = False
-            head = self._begin(request, {"Transfer-Encoding": "chunked"} if self._chunks else {})
-        if self._chunks:
-            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"0\r\n\r\n" if last else b"")
-        transport.write(head + data)
+            data = self._opened(request, data)
+        elif self._chunks:
+            data = _chunk(data)
+        transport.write(data + b"0\r\n\r\n" if self._chunks else data)
+
+    def _opened(self, request: web.BaseRequest, data: bytes) -> bytes:
+        """The first events, their head before them."""
+        self._chunks = request.version >= HttpVersion11
+        if not self._chunks:
+            self._keep_alive = False
+            return self._begin(request, {}) + data
+        return self._begin(request, {"Transfer-Encoding": "chunked"}) + _chunk(data)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _open(request: web.BaseRequest) -> asyncio.Transport:

@@ -60,20 +60,24 @@ class StreamReply:
         if self._connection is not None:
             self._connection.on_full = self._connection.on_drained = None
 
-    def write(self, data: bytes, *, last: bool = False) -> None:
+    def write(self, data: bytes) -> None:
         """Send events. Silent once the client has left."""
         if self.gone:
             return
         self._last_write = self._loop.time()
         try:
-            self.response.send(self._request, data, last=last)
+            self.response.send(self._request, data)
         except ConnectionError:
             self._left()
 
     def end(self, data: bytes) -> web.StreamResponse:
         """Send the last events and end the stream."""
         self._ended = True
-        self.write(data, last=True)
+        if not self.gone:
+            try:
+                self.response.send_last(self._request, data)
+            except ConnectionError:
+                self._left()
         self._stop()
         return self.response
 

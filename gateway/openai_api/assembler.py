@@ -63,9 +63,10 @@ class Assembler:
     def add(self, delta: Delta) -> None:
         """Take one delta; its place in the order of its kind is its place in the answer."""
         if type(delta) is Text:
-            choice = self._choice(delta.choice)
-            choice.text.append(delta.text)
-            self.produced += _size(delta.text)
+            text = delta.text
+            choice = self._choices.get(delta.choice) or self._choice(delta.choice)
+            choice.text.append(text)
+            self.produced += len(text) if text.isascii() else len(text.encode())
             if delta.logprobs is not None:
                 choice.logprobs.append(delta.logprobs)
             return

@@ -207,7 +207,11 @@ class OpenAIDecoder:
         elif index not in self._finish:
             self._finish[index] = ""
         piece = choice.delta or choice.message
-        return [] if piece is None else self._piece(index, piece, choice.logprobs)
+        if piece is None:
+            return []
+        if choice.logprobs is None and not self._dialect.think_tags and piece == _Piece(content=piece.content):
+            return [Text(piece.content, index)] if piece.content else []
+        return self._piece(index, piece, choice.logprobs)
 
     def _piece(self, index: int, piece: _Piece, logprobs: _Logprobs | None) -> list[Delta]:
         deltas: list[Delta] = []
