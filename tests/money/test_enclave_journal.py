@@ -1,6 +1,7 @@
 """An enclave's journal: in its memory, and sealed on its host once the operator has injected a key for it."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +27,7 @@ from tools.chain.faults import Drop
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 from tools.demo.price_source import PriceSource
+from tools.demo.stage import gateway_process
 from tools.journal_sink.__main__ import PORT
 from tools.simulators.fleet import Fleet
 
@@ -199,6 +201,31 @@ async def test_no_payment_is_taken_before_the_journal_has_been_read(node: Node, 
             status, answer, _ = await live.post(signature)
             assert (status, answer["payment"]["status"]) == (200, "settled")
         assert len(host.kept()) > 1000
+
+
+async def test_several_workers_wait_for_the_journal_and_none_is_lost(node: Node, host: Host) -> None:
+    facts = {**node.facts, "facilitator_url": "http://127.0.0.1:9"}
+    listen = {"API_SERVER_HOST": "127.0.0.1", "API_SERVER_PORT": "0", "GATEWAY_WORKERS": "2"}
+    told = {"GATEWAY_JOURNAL": str(host.folder / "memory.sqlite3"), "GATEWAY_JOURNAL_SINK": host.sink}
+    async with gateway_process({**os.environ, **listen, **told}) as (url, process):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers = await asyncio.to_thread(children.read_text)
+
+        async def reasons() -> set[str]:
+            """Of both, which take connections in turn."""
+            told = []
+            for _ in range(4):
+                async with aiohttp.ClientSession() as session, session.get(url + "/health/ready") as ready:
+                    told += (await ready.json())["reasons"]
+            return {reason.split(":")[0] for reason in told}
+
+        async with aiohttp.ClientSession() as session, session.post(url + "/v1/keys", json=facts) as injected:
+            assert injected.status == 200
+        assert await reasons() == {"the journal cannot be read back"}
+        async with host.keeping(), asyncio.timeout(20):
+            while await reasons() != {"the facilitator is not usable"}:
+                await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(children.read_text) == workers
 
 
 async def test_an_enclave_that_ends_while_it_waits_for_its_journal(node: Node, host: Host) -> None:
