@@ -130,8 +130,11 @@ check_measurements() {
 expose() { # address on this host, port in the enclave
     curl --silent --show-error --fail --retry 10 --retry-delay 1 --retry-all-errors \
         --unix-socket "$scratch/gvproxy.sock" http://gvproxy/services/forwarder/expose \
-        --data "{\"local\":\"$1\",\"remote\":\"$ENCLAVE_ADDRESS:$2\"}" >/dev/null ||
-        fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave"
+        --data "{\"local\":\"$1\",\"remote\":\"$ENCLAVE_ADDRESS:$2\"}" >/dev/null || {
+        local said
+        said=$(tail -n 1 "$scratch/gvproxy.log")
+        fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave${said:+: $said}"
+    }
 }
 
 launch() {

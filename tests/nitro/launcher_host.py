@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "nitro" / "run-enclave.sh"
 ENCLAVE = "i-0123456789abcdef0-enc0123456789abcde"
 SECRET = "sk-never-to-be-seen"
 BACKGROUND = ("gvproxy", "sink")
-COREUTILS = ("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "sleep", "wc")
+COREUTILS = ("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "sleep", "tail", "wc")
 
 BEHAVIOUR = {
     "nitro-cli": f"""case $1 in

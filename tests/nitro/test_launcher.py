@@ -204,6 +204,17 @@ def test_every_failure_has_its_line_and_its_status(
     assert host.nothing_is_left()
 
 
+def test_what_gvproxy_said_before_it_ended_is_told(host: Host) -> None:
+    host.behaviour["gvproxy"] = "echo waiting; echo 'listen tcp 127.0.0.1:2222: address already in use'; exit 1"
+    host.behaviour["curl"] = on("*expose*", "sleep 0.5; exit 7") + f"\n{BEHAVIOUR['curl']}"
+    code, _, errors = host.run("gateway.eif")
+    assert code == 6
+    assert errors == (
+        "run-enclave: gvproxy does not forward :443 to port 443 of the enclave: "
+        "listen tcp 127.0.0.1:2222: address already in use\n"
+    )
+
+
 def test_a_gateway_that_is_ready_only_later(host: Host) -> None:
     host.behaviour["curl"] = (
         on("*/health/ready", f"echo >>$NOTES/asked; (($(wc -l <$NOTES/asked) > 2)) || {{ {NOT_READY}; }}")
