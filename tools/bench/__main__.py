@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(shapes: Sequence[Shape], options: argparse.Namespace) -> Results:
     """Start everything, measure all shapes, end everything."""
     pace = _QUICK if options.quick else Pace()
-    with simulators() as environment:
-        with started(environment, with_peers=not options.no_peers) as servers:
+    with simulators() as (environment, vendors):
+        with started(environment, vendors, with_peers=not options.no_peers) as servers:
             results = measure(shapes, servers, _preparing(environment), pace, _say)
         if options.only is None:
             _say("cold starts …")
@@ -72,10 +72,13 @@ def run(shapes: Sequence[Shape], options: argparse.Namespace) -> Results:
 
 
 @contextmanager
-def started(environment: Mapping[str, str], *, with_peers: bool) -> Iterator[Mapping[str, Server]]:
-    """All servers by name. A peer that cannot be had is left out and said so."""
+def started(environment: Mapping[str, str], vendors: int, *, with_peers: bool) -> Iterator[Mapping[str, Server]]:
+    """All servers by name. ``vendors`` is the simulators' process. A peer that cannot be had is left out and named."""
     with ExitStack() as stack:
-        servers = {UPSTREAM: _upstream(environment), "gateway": stack.enter_context(gateway(environment))}
+        servers = {UPSTREAM: _upstream(environment, vendors), "gateway": stack.enter_context(gateway(environment))}
+        for name, workers in (("one_worker", "1"), ("two_workers", "2")):
+            server = gateway(environment, name, {"GATEWAY_WORKERS": workers}, pinned=False)
+            servers[name] = stack.enter_context(server)
         for name in ("bare_proxy", "bare_signer"):
             servers[name] = stack.enter_context(bare(environment, name))
         servers[PAID] = stack.enter_context(paid_gateway(environment))
@@ -91,10 +94,10 @@ def started(environment: Mapping[str, str], *, with_peers: bool) -> Iterator[Map
         yield servers
 
 
-def _upstream(environment: Mapping[str, str]) -> Server:
+def _upstream(environment: Mapping[str, str], vendors: int) -> Server:
     """The simulated OpenAI itself, for the latency that nobody added; its CPU is not of interest."""
     authorization = {"Authorization": f"Bearer {environment['OPENAI_API_KEY']}"}
-    return Server(UPSTREAM, environment["OPENAI_BASE_URL"], os.getpid(), authorization)
+    return Server(UPSTREAM, environment["OPENAI_BASE_URL"], vendors, authorization)
 
 
 def _preparing(environment: Mapping[str, str]) -> Callable[[Job, Server, Shape], None]:

@@ -28,6 +28,13 @@ def pin(pid: int, *, measured: bool) -> None:
     os.sched_setaffinity(pid, {processors[0] if measured else processors[-1]})
 
 
+def unpin(pid: int) -> None:
+    """Let a process and its threads run on every processor that this one may."""
+    processors = os.sched_getaffinity(0)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), processors)
+
+
 def parse(line: str) -> Entry:
     """``line`` of ``/proc/PID/stat`` (proc(5)); a program's name may hold blanks and parentheses."""
     head, _, tail = line.rpartition(")")

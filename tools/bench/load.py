@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tools.bench.accounting import cpu_seconds, pin, resident_bytes
+from tools.bench.accounting import cpu_by_process, cpu_seconds, pin, resident_bytes
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
@@ -38,13 +38,14 @@ class Job(msgspec.Struct, kw_only=True):
     sign: bytes = b""
     hold: bool = False
     tickets: list[str] = []
+    pinned: bool = True
 
 
 class Outcome(msgspec.Struct, kw_only=True):
     """What came of a job: answers, CPU of the server's process tree while they were made, wall time, latencies.
 
     ``together`` counts the streams whose first segment held headers and first event. ``resident`` is what ``hold``
-    added to the server's memory, per stream.
+    added to the server's memory, per stream. ``shares`` is the CPU of each process below the server's own.
     """
 
     answers: int
@@ -55,6 +56,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     latencies: list[float]
     together: int = 0
     resident: float = 0.0
+    shares: list[float] = []
 
     def percentile(self, share: float) -> float:
         """Latency in seconds under which ``share`` of the answers stayed."""
@@ -152,10 +154,12 @@ class Load:
         self._latencies, self._errors = [], 0
         for client in self._clients:
             client.events = client.together = 0
+        workers = cpu_by_process(self._job.server)
         cpu, started = cpu_seconds(self._job.server), time.perf_counter()
         gap = self._job.spread / len(self._clients)
         driving = (self._drive(client, number * gap, started + seconds) for number, client in enumerate(self._clients))
         await asyncio.gather(*driving)
+        spent = cpu_by_process(self._job.server)
         return Outcome(
             answers=len(self._latencies),
             errors=self._errors,
@@ -164,6 +168,7 @@ class Load:
             wall=time.perf_counter() - started,
             latencies=self._latencies,
             together=sum(client.together for client in self._clients),
+            shares=[spent[pid] - before for pid, before in workers.items() if pid != self._job.server],
         )
 
     async def hold(self) -> Outcome:
@@ -246,8 +251,9 @@ async def play(job: Job) -> Outcome:
 def main() -> None:
     import uvloop
 
-    pin(0, measured=False)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    if job.pinned:
+        pin(0, measured=False)
     sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(play(job))))
 
 

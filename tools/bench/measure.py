@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.signing import Signer
+from tools.bench.accounting import pin, unpin
 from tools.bench.load import Job, Outcome
 from tools.bench.servers import Server
 from tools.bench.shapes import Shape
 
 SIGNATURES = 1000
 UPSTREAM = "upstream"
-_SIGNED = ("gateway", "gateway_paid", "bare_signer")
+_SIGNED = ("gateway", "gateway_paid", "one_worker", "two_workers", "bare_signer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def measure(
         outcomes = results.outcomes[shape.name] = {}
         results.signature[shape.name] = []
         targets = [name for name in shape.targets if shape.aliases.get(name, name) in servers]
+        if shape.spread_out:
+            unpin(servers[UPSTREAM].pid)
         for number in range(min(shape.rounds, pace.rounds)):
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
@@ -97,6 +100,8 @@ def measure(
                 else:
                     outcomes.setdefault(target, []).append(outcome)
             results.signature[shape.name].append(signature_seconds(signer))
+        if shape.spread_out:
+            pin(servers[UPSTREAM].pid, measured=False)
     return results
 
 
@@ -118,6 +123,7 @@ def make_job(shape: Shape, target: str, server: Server, pace: Pace) -> Job:
         spread=shape.spread,
         sign=b"tee_signature" if server.name in _SIGNED else b"",
         hold=shape.hold,
+        pinned=not shape.spread_out,
     )
 
 

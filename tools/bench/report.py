@@ -10,6 +10,8 @@ from tools.bench.verdicts import Verdict, cpu, spread
 
 _NAMES = {
     "gateway_paid": "gateway, paid",
+    "one_worker": "gateway, one worker",
+    "two_workers": "gateway, two workers",
     "bare_proxy": "bare proxy",
     "bare_signer": "bare signing proxy",
     "litellm": "LiteLLM",

@@ -35,21 +35,21 @@ class Server:
 
 
 @contextmanager
-def simulators() -> Iterator[Mapping[str, str]]:
-    """The simulated vendors; the environment that points a gateway at them."""
+def simulators() -> Iterator[tuple[Mapping[str, str], int]]:
+    """The simulated vendors: the environment that points a gateway at them, and their process."""
     command = [sys.executable, "-m", "tools.simulators", "--json", "--serve-retired"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             pin(process.pid, measured=False)
             assert process.stdout is not None  # noqa: S101
-            yield msgspec.json.decode(process.stdout.readline(), type=dict[str, str])
+            yield msgspec.json.decode(process.stdout.readline(), type=dict[str, str]), process.pid
         finally:
             _end(process)
 
 
 @contextmanager
 def serve(
-    name: str, command: Sequence[str], environment: Mapping[str, str], *, measured: bool = True
+    name: str, command: Sequence[str], environment: Mapping[str, str], *, measured: bool = True, pinned: bool = True
 ) -> Iterator[Server]:
     """Run ``command``, in which ``{port}`` stands for a free port, until the context ends."""
     port = _free_port()
@@ -61,7 +61,8 @@ def serve(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        pin(process.pid, measured=measured)
+        if pinned:
+            pin(process.pid, measured=measured)
     try:
         _wait(name, port, process)
         yield Server(name, f"http://127.0.0.1:{port}", process.pid, {}, cpu_seconds(process.pid))
@@ -70,7 +71,9 @@ def serve(
 
 
 @contextmanager
-def gateway(environment: Mapping[str, str], name: str = "gateway", **settings: str) -> Iterator[Server]:
+def gateway(
+    environment: Mapping[str, str], name: str = "gateway", settings: Mapping[str, str] = {}, *, pinned: bool = True
+) -> Iterator[Server]:
     """The gateway with one worker and payments off, unless ``settings`` say otherwise."""
     variables = {
         "API_SERVER_HOST": "127.0.0.1",
@@ -82,7 +85,7 @@ def gateway(environment: Mapping[str, str], name: str = "gateway", **settings: s
         **environment,
         **settings,
     }
-    with serve(name, [sys.executable, "-m", "gateway"], variables) as server:
+    with serve(name, [sys.executable, "-m", "gateway"], variables, pinned=pinned) as server:
         yield server
 
 

@@ -41,6 +41,8 @@ class Shape:
     stream: bool = False
     hold: bool = False
     """Memory is measured: comes first and once, because processes give none back."""
+    spread_out: bool = False
+    """Everything, clients and vendors too, may run on every processor."""
 
     def encoded(self, target: str) -> bytes:
         """The request body for one target."""
@@ -148,6 +150,14 @@ SHAPES: tuple[Shape, ...] = (
         rounds=5,
         seconds=1.0,
         tickets=600,
+    ),
+    Shape(
+        name="workers",
+        title="2 KiB request, both processors for all",
+        body=_SMALL,
+        targets=("one_worker", "two_workers"),
+        connections=32,
+        spread_out=True,
     ),
     Shape(
         name="crowd",

@@ -34,7 +34,7 @@ def paid_gateway(environment: Mapping[str, str]) -> Iterator[Server]:
             "GATEWAY_PRICE_URL": facilitator.url,
             "GATEWAY_JOURNAL": str(Path(folder) / "journal.sqlite3"),
         }
-        with gateway(environment, PAID, **settings) as server:
+        with gateway(environment, PAID, settings) as server:
             yield server
 
 

@@ -1,7 +1,7 @@
 """The promised ratios: how each is made from the measurements, and its floor (or ceiling)."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tools.bench.load import Outcome
@@ -73,6 +73,13 @@ def verdicts(results: Results) -> list[Verdict]:
             1.6,
             [cpu(paid) / cpu(free) for paid, free in results.rounds("paid", "gateway_paid", "gateway")],
         ),
+        _at_least("answers per CPU-second, two workers / one", 0.95, _workers(results, lambda it: 1 / cpu(it))),
+        _at_least("answers per second, two workers / one", 1.0, _workers(results, lambda it: it.answers / it.wall)),
+        _at_most(
+            "CPU of the busier of two workers / of both",
+            0.6,
+            [max(two.shares) / sum(two.shares) for (two,) in results.rounds("workers", "two_workers")],
+        ),
         _at_least("answers per CPU-second / LiteLLM's", 15.0, _cheaper(results, "small", "litellm")),
         _at_least("answers per CPU-second / Portkey's", 2.0, _cheaper(results, "small", "portkey")),
         _at_most("added latency at one connection / bare signing proxy's", 1.2, _added_latency(results)),
@@ -100,6 +107,11 @@ def verdicts(results: Results) -> list[Verdict]:
 def _cheaper(results: Results, shape: str, other: str) -> list[float]:
     """The gateway's units of work per CPU-second over another's."""
     return [cpu(theirs) / cpu(ours) for ours, theirs in results.rounds(shape, "gateway", other)]
+
+
+def _workers(results: Results, figure: Callable[[Outcome], float]) -> list[float]:
+    """A figure of two workers over that of one."""
+    return [figure(two) / figure(one) for two, one in results.rounds("workers", "two_workers", "one_worker")]
 
 
 def _within_sum(results: Results) -> list[float]:

@@ -17,7 +17,7 @@ from tools.bench.verdicts import verdicts
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
-    with simulators() as environment, started(environment, with_peers=False) as running:
+    with simulators() as (environment, vendors), started(environment, vendors, with_peers=False) as running:
         yield running
 
 
@@ -50,6 +50,15 @@ def test_every_kind_of_work_is_answered_and_signed(servers: Mapping[str, Server]
         assert (outcome.answers, outcome.errors) == (2, 0), target
         if shape.stream:
             assert outcome.events >= 2 * shape.events, target
+
+
+def test_two_workers_share_the_work(servers: Mapping[str, Server]) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "workers")
+    results = measure([shape], servers, as_they_are, Pace(rounds=1, scale=0.2, warm_up=0.1), lambda text: None)
+    one, two = (results.outcomes["workers"][name][0] for name in ("one_worker", "two_workers"))
+    assert (one.errors, two.errors, one.shares) == (0, 0, [])
+    assert len(two.shares) == 2
+    assert 0 < sum(two.shares) < 1.2 * two.cpu
 
 
 def test_paid_answers_each_with_a_payment_of_its_own(servers: Mapping[str, Server]) -> None:

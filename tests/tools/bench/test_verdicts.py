@@ -23,6 +23,7 @@ def outcome(milliseconds: float, latency: float = 0.001, **fields: float) -> Out
         latencies=[latency] * 100,
         together=int(fields.get("together", 0)),
         resident=fields.get("resident", 0.0),
+        shares=[fields["busier"], fields["other"]] if "busier" in fields else [],
     )
 
 
@@ -53,6 +54,15 @@ def test_ratios_are_made_round_by_round() -> None:
 @pytest.mark.parametrize(("theirs", "word"), [(2.01, "ok"), (1.99, "MISSED")])
 def test_a_floor_is_kept_from_above(theirs: float, word: str) -> None:
     assert found(small(gateway=[1.0] * 3, portkey=[theirs] * 3), "Portkey").word == word
+
+
+@pytest.mark.parametrize(("busier", "word"), [(0.59, "ok"), (0.61, "MISSED")])
+def test_two_workers_are_held_against_one(busier: float, word: str) -> None:
+    two = outcome(1.0, busier=busier, other=1 - busier)
+    results = Results(outcomes={"workers": {"one_worker": [outcome(0.96)], "two_workers": [two]}})
+    assert found(results, "busier").word == word
+    assert list(found(results, "per CPU-second, two workers").values) == pytest.approx([0.96])
+    assert list(found(results, "per second, two workers").values) == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize(("ours", "word"), [(0.58, "ok"), (0.60, "MISSED")])
