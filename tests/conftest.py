@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from gateway.catalog import Catalog, bundled
 from gateway.composition import compose
@@ -21,6 +22,10 @@ from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+# No test is timed: the machine may be doing other things.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
