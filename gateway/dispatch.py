@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import msgspec
@@ -27,7 +27,8 @@ class Dispatch:
     """One call, or one per prompt of a legacy list.
 
     ``deadline`` is the loop time at which answers are cut. ``prelude`` are deltas that precede the answer to the
-    n-th call. Every batch must have reached the assembler when ``consume`` returns: usage is taken from it.
+    n-th call. Every batch must have reached the assembler when ``consume`` returns, and the time that took the record:
+    usage is taken from the one, the upstream's time from the other.
     """
 
     def __init__(
@@ -50,7 +51,6 @@ class Dispatch:
         self._draining: asyncio.TimerHandle | None = None
         self._usages: list[Usage] = []
         self._asked: Chat | None = None
-        self._started = 0.0
 
     def usages(self) -> list[Usage]:
         """Of each call that was made; what the vendor did not report, or was not asked to the end, is estimated."""
@@ -67,13 +67,11 @@ class Dispatch:
             take = _shifting(consume, position * chat.request.choices)
             if self._prelude is not None:
                 take(self._prelude(position))
-            self._started = started = time.perf_counter()
-            if self._record.dispatched is None:
-                self._record.dispatched = started
-            if not await self._ask(chat, call, take, reply):
-                return
-            if chat.paused is not None:
-                await self._go_on(chat, take, reply)
+            with self._timed():
+                if not await self._ask(chat, call, take, reply):
+                    return
+                if chat.paused is not None:
+                    await self._go_on(chat, take, reply)
             if reply is not None and reply.gone:
                 return
 
@@ -110,7 +108,7 @@ class Dispatch:
             self._watch(reply, answering)
         alarm = self._set_alarm(answering.close)
         try:
-            await answering.run(partial(self._timed, take if not chat.may_pause else _pausing(chat, take)))
+            await answering.run(_pausing(chat, take) if chat.may_pause else take)
         except GatewayError as error:
             raise _FaultError(error) from None
         finally:
@@ -144,14 +142,18 @@ class Dispatch:
         self._asked = None
         self._assembler.usage, self._assembler.produced = None, 0
 
-    def _timed(self, take: Consume, batch: list[Delta]) -> None:
-        """Tell the upstream's time from our own."""
-        record = self._record
-        record.answered = arrived = time.perf_counter()
-        record.upstream_seconds = (record.upstream_seconds or 0.0) + arrived - self._started
-        take(batch)
-        self._started = now = time.perf_counter()
-        record.own_seconds += now - arrived
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """The upstream's time is what passes inside, less what the consumer says it took."""
+        record, started = self._record, time.perf_counter()
+        own = record.own_seconds
+        if record.dispatched is None:
+            record.dispatched = started
+        try:
+            yield
+        finally:
+            record.answered = now = time.perf_counter()
+            record.upstream_seconds = (record.upstream_seconds or 0.0) + now - started - (record.own_seconds - own)
 
     async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
         """Send one call; None when the client left before it was answered and nothing is billed for that."""

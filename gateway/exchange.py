@@ -323,6 +323,7 @@ class Exchange:
             for delta in batch:
                 self._assembler.meter(delta)
             return
+        arrived = time.perf_counter()
         self._assembler.extend(batch)
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
@@ -330,9 +331,9 @@ class Exchange:
         if self._life.state is State.DISPATCHED:
             self._move(State.ANSWERING)
         reply.write(data)
-        record = self._record
-        now = record.answered or time.perf_counter()
+        record, now = self._record, time.perf_counter()
         record.chunks = (record.chunks or 0) + 1
+        record.own_seconds += now - arrived
         if record.last_output is None:
             record.first_byte_seconds = now - record.started
         else:
