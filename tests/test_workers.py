@@ -179,7 +179,7 @@ async def test_a_setting_that_no_worker_can_start_with(tmp_path: Path, workers: 
             **os.environ,
             "API_SERVER_HOST": "127.0.0.1",
             "API_SERVER_PORT": "0",
-            "GATEWAY_WORKERS": "2",
+            "GATEWAY_WORKERS": workers,
             **environment,
         },
         stderr=asyncio.subprocess.PIPE,
@@ -187,5 +187,7 @@ async def test_a_setting_that_no_worker_can_start_with(tmp_path: Path, workers: 
     async with asyncio.timeout(20):
         _, told = await process.communicate()
     assert process.returncode == 1
-    assert told.splitlines()[-1].startswith(b"gateway: ")
+    last = told.decode().splitlines()[-1]
+    assert last.startswith("gateway: cannot start: journal ")
+    assert str(journal.parent) in last
     assert b"Traceback" not in told

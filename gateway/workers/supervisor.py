@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.billing.store import StoreUnavailableError
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
 from gateway.workers.metrics import Total
 
@@ -67,6 +68,7 @@ class Supervisor:
         self._stopping = False
         self._leader: int | None = None
         self._spawn_after = 0.0
+        self._reason = "a worker ended before it could serve"
         self._selector = selectors.DefaultSelector()
 
     def start(self) -> None:
@@ -80,7 +82,7 @@ class Supervisor:
             self._step(1.0, accepting=False)
             if len(self._workers) < self._count:
                 self.stop()
-                raise WorkerLostError("a worker ended before it could serve")
+                raise WorkerLostError(self._reason)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until all workers have drained."""
@@ -95,8 +97,7 @@ class Supervisor:
         """Let the workers drain, and wait for them."""
         self._stopping = True
         for listener in self._listeners:
-            with suppress(KeyError):
-                self._selector.unregister(listener)
+            self._forget(listener)
             listener.close()
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
@@ -143,7 +144,7 @@ class Supervisor:
                 self._take(worker, received[0])
         except ChannelClosedError:
             if worker is not None:
-                self._selector.unregister(worker.channel)
+                self._forget(worker.channel)
                 worker.ready = False
 
     def _take(self, worker: _Worker, packet: Packet) -> None:
@@ -151,6 +152,8 @@ class Supervisor:
             case "ready":
                 worker.ready = True
                 self._choose_leader()
+            case "unusable":
+                self._reason = packet.body
             case "answer":
                 self._take_answer(worker.pid, packet)
             case "inject" if self._injected is not None:
@@ -246,6 +249,9 @@ class Supervisor:
             for listener in self._listeners:
                 listener.close()
             status = self._run_worker(theirs, self._injected)
+        except StoreUnavailableError as error:
+            with suppress(ChannelClosedError):
+                send(theirs, Packet("unusable", body=str(error)))
         except BaseException:
             log.exception("worker %d", os.getpid())
         finally:
@@ -258,10 +264,10 @@ class Supervisor:
                 self._lose(pid, os.waitstatus_to_exitcode(status))
 
     def _lose(self, pid: int, status: int) -> None:
+        self._read(pid)  # its last words
         worker = self._workers.pop(pid)
         self._metrics.lose(pid)
-        with suppress(KeyError):
-            self._selector.unregister(worker.channel)
+        self._forget(worker.channel)
         worker.channel.close()
         if not self._stopping:
             log.error("worker %d ended with status %d", pid, status)
@@ -272,6 +278,11 @@ class Supervisor:
         if self._leader == pid:
             self._leader = None
             self._choose_leader()
+
+    def _forget(self, end: socket.socket) -> None:
+        """Listen to it no longer, if it was listened to."""
+        with suppress(KeyError):
+            self._selector.unregister(end)
 
     def _replace_lost(self) -> None:
         if time.monotonic() >= self._spawn_after:
