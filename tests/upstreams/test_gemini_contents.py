@@ -338,6 +338,14 @@ def test_urls_are_named_once_and_their_bytes_inlined() -> None:
     assert second["parts"][0]["inlineData"] == {"mimeType": "image/webp", "data": "UklGRg=="}
 
 
+@pytest.mark.parametrize("url", ["https://[x]/a.png", "https://[::1", "https://a]b.example", "https://\u2100.example"])
+def test_what_is_no_url_is_left_to_whoever_fetches_it(url: str) -> None:
+    bound = chat(messages=[user({"type": "image_url", "image_url": {"url": url}})])
+    assert list(adapter().remote_files(bound)) == [url]
+    bound.attachments[url] = Attachment("image/png", b"\x89PNG")
+    assert sent(bound)["contents"][0]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}}]
+
+
 def test_retired_functions_are_refused() -> None:
     calling_one = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
     assert refusal(messages=[HELLO, calling_one]).param == "messages[1]"

@@ -15,6 +15,8 @@ _PARTS: tuple[dict[str, Any], ...] = (
     {"type": "text", "text": "What is this?", "cache_control": {"type": "ephemeral"}},
     {"type": "image_url", "image_url": {"url": _PNG, "detail": "low"}},
     {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    {"type": "image_url", "image_url": {"url": "https://[x]/a.png"}},
+    {"type": "video_url", "video_url": {"url": "https://youtu.be:x/a"}},
     {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
     {"type": "input_audio", "input_audio": {"data": "UklGRgAAAABXQVZF", "format": "wav"}},
     {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}},

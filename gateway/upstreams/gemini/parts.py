@@ -100,7 +100,10 @@ def _inline(chat: Chat, media_type: str, data: str, param: str) -> Part:
 
 
 def _read_by_gemini(url: str) -> bool:
-    return url.startswith(_OWN_FILES) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
+    try:
+        return url.startswith(_OWN_FILES) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
+    except ValueError:
+        return False
 
 
 def _urls(message: Any) -> Iterator[str]:
