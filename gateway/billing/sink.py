@@ -70,12 +70,20 @@ class HttpSink:
         self._url = url
 
     async def append(self, record: bytes) -> None:
+        """Once more where a kept connection turns out to be gone: a record that is kept twice counts once."""
+        for again in (True, False):
+            try:
+                await self._post(record)
+            except (TimeoutError, aiohttp.ClientError) as error:
+                if not (again and isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))):
+                    raise _unreachable(error) from None
+            else:
+                return
+
+    async def _post(self, record: bytes) -> None:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
-        try:
-            async with self._session.post(self._url, data=record, timeout=timeout, allow_redirects=False) as response:
-                _check(response.status)
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise _unreachable(error) from None
+        async with self._session.post(self._url, data=record, timeout=timeout, allow_redirects=False) as response:
+            _check(response.status)
 
     async def records(self) -> AsyncIterator[bytes]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,26 @@ async def test_a_sink_that_answers_something_else(url: str, host: Host) -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(SinkUnavailableError, match="something else than records"):
             await records(HttpSink(session, url))
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(1, True), (2, False)])
+async def test_a_kept_connection_that_is_gone_is_not_a_lost_record(lost: int, kept: bool) -> None:
+    taken: list[bytes] = []
+
+    async def append(request: web.Request) -> web.Response:
+        taken.append(await request.read())
+        if len(taken) <= lost:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", append)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        sink = HttpSink(session, str(server.make_url("/")))
+        with nullcontext() if kept else pytest.raises(SinkUnavailableError):
+            await sink.append(b"record")
+    assert taken == [b"record"] * 2
 
 
 async def test_an_answer_that_breaks_off_is_not_the_journal(tmp_path: Path) -> None:
