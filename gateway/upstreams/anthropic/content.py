@@ -32,9 +32,8 @@ def marked(block: Block, cache_control: CacheControl) -> Block:
 def blocks(content: str | list[Any] | None, model: Model, where: str) -> list[Block]:
     """The blocks of a message's ``content``, which stands at the JSON path ``where``; blank text is left out."""
     if content is None or isinstance(content, str):
-        found = [text_block(content or "")]
-    else:
-        found = [part_block(part, model, f"{where}[{index}]") for index, part in enumerate(content)]
+        return [{"type": "text", "text": content}] if content and not content.isspace() else []
+    found = [part_block(part, model, f"{where}[{index}]") for index, part in enumerate(content)]
     return [block for block in found if block is not None]
 
 

@@ -93,14 +93,14 @@ class Conversation:
         found = [*thoughts, *self._blocks(message.content, where)]
         if message.refusal and (refusal := text_block(message.refusal)):
             found.append(refusal)
-        for index, call in enumerate(message.tool_calls or ()):
+        calls = message.tool_calls or ()
+        for index, call in enumerate(calls):
             found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
         if found and (not self._turns or self._turns[-1].role != "assistant"):
             self._check_answered()
         self._extend("assistant", _marked_last(found, message.cache_control))
-        self._unanswered |= {
-            call.id: f"{where}.tool_calls[{index}].id" for index, call in enumerate(message.tool_calls or ())
-        }
+        for index, call in enumerate(calls):
+            self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
 
     def _tool_use(self, call: ToolCall, where: str) -> Block:
         if isinstance(call, FunctionToolCall):
@@ -163,7 +163,7 @@ class Conversation:
 
 def _marked_last(found: list[Block], cache_control: dict[str, Any] | None) -> list[Block]:
     """``found`` with a message's own cache breakpoint on its last block."""
-    return [*found[:-1], marked(found[-1], cache_control)] if found else found
+    return found if cache_control is None or not found else [*found[:-1], marked(found[-1], cache_control)]
 
 
 def _arguments(text: str, where: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class UsageCounter:
 
     def update(self, counts: Mapping[str, Any] | None) -> Usage:
         """Newer counts; a null leaves the older one standing."""
-        self._counts.update((name, value) for name, value in (counts or {}).items() if value is not None)
+        self._counts |= {name: value for name, value in (counts or {}).items() if value is not None}
         self._final = True
         return self._usage()
 
@@ -61,5 +61,5 @@ class UsageCounter:
 
 def _count(counts: Any, *path: str) -> int:
     for key in path:
-        counts = counts.get(key) if isinstance(counts, Mapping) else None
+        counts = counts.get(key) if isinstance(counts, dict) else None
     return counts if isinstance(counts, int) else 0
