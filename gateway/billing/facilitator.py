@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from gateway.billing import capabilities, evm
 from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
@@ -77,13 +76,11 @@ class Facilitator:
 
     async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
         """The verdict. Asked once more when the facilitator breaks; raises FacilitatorUnavailableError after that."""
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(FacilitatorUnavailableError),
-            stop=stop_after_attempt(2),
-            wait=wait_fixed(self._times.poll_seconds),
-            reraise=True,
-        )
-        return await attempts(self._verify, payment, requirements)
+        try:
+            return await self._verify(payment, requirements)
+        except FacilitatorUnavailableError:
+            await asyncio.sleep(self._times.poll_seconds)
+        return await self._verify(payment, requirements)
 
     async def _verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
         body = _body(payment, requirements)

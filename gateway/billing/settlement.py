@@ -201,6 +201,10 @@ class Settlements:
                 return await self._write(entry, State.FAILED, note=f"unresolved: {why}")
 
     async def _write(self, entry: Entry, state: State, **changes: Any) -> Entry:
+        try:
+            return await self._store.move(entry.key, state, **changes)
+        except StoreUnavailableError as error:
+            log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailableError),
             stop=stop_after_attempt(8),
