@@ -4,6 +4,7 @@ Nothing makes it fail, an honest answer passes, and an answer that passes shows 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -16,7 +17,6 @@ from gateway.openai_api.deltas import Delta
 from gateway.openai_api.stream import ChatChunkEncoder, ChunkEncoder, TextChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.signing import Signer
-from gateway.upstreams.sse import SSEReader
 from tools.fuzz.answers import make_deltas
 from tools.fuzz.disorder import mangled_bytes, mangled_json
 from tools.fuzz.target import BrokenPropertyError, Target
@@ -127,8 +127,7 @@ def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
 
 def _shown(answer: bytes, *, stream: bool) -> str | None:
     """The text that a simple client of one choice shows; None for several choices and for tool calls."""
-    reader, lines = SSEReader(), answer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    data = [event.data for event in reader.feed(lines) + reader.close()] if stream else [answer]
+    data = list(_events(answer)) if stream else [answer]
     if b"[DONE]" in data:
         data = data[: data.index(b"[DONE]")]
     choices = [choice for item in data for choice in json.loads(item, object_pairs_hook=_first)["choices"]]
@@ -136,6 +135,14 @@ def _shown(answer: bytes, *, stream: bool) -> str | None:
         return None
     messages = [choice.get("message") or choice.get("delta") or {"content": choice.get("text")} for choice in choices]
     return "".join(message.get("content") or "" for message in messages)
+
+
+def _events(stream: bytes) -> Iterator[bytes]:
+    """The data of each event as the standard has it, also where the stream ends without a blank line."""
+    text = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for block in text.split(b"\n\n"):
+        if lines := [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]:
+            yield b"\n".join(lines)
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
