@@ -217,8 +217,9 @@ class Response:
             self._error = error
 
     def end(self) -> None:
-        """The answer is complete."""
+        """The answer is complete, and the connection as good for the next call as it was."""
         if self._error is None and not self._complete:
+            self.go_on()
             self._complete = True
             self._watch.cancel()
             self._wire.forget()

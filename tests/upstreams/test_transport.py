@@ -270,6 +270,22 @@ async def test_the_pool_is_bounded() -> None:
     assert (server.most_open, len(server.requests)) == (2, 6)
 
 
+async def test_a_connection_that_was_held_as_its_answer_ended_takes_the_next() -> None:
+    """A client may be full in the very moment in which the last of an answer arrives."""
+
+    async def late(writer: Writer) -> None:
+        head, _, body = http(200, b"first").partition(b"\r\n\r\n")
+        writer.write(head + b"\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(body)
+
+    async with ScriptedServer([late, http(200, b"second")]) as server, opened(server.url) as transport:
+        response = await send(transport)
+        await response.deliver(lambda data: response.hold(), 1.0)
+        assert await read_body(await send(transport)) == b"second"
+        assert server.connections == 1
+
+
 async def test_connections_in_use_are_counted() -> None:
     async with ScriptedServer([http(200, b"x" * 2_000_000)]) as server, opened(server.url) as transport:
         response = await send(transport)
