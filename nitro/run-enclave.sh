@@ -66,9 +66,12 @@ clean_up() {
     trap - EXIT INT TERM
     [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
         echo "run-enclave: enclave $enclave could not be terminated" >&2
-    [[ -z $gvproxy ]] || kill -KILL "$gvproxy" 2>/dev/null || true
-    [[ -z $sink ]] || kill -TERM "$sink" 2>/dev/null || true
-    [[ -z $scratch ]] || rm -rf "$scratch"
+    # Bash has a word of its own, at times, for children that ended in this moment.
+    {
+        [[ -z $gvproxy ]] || kill -KILL "$gvproxy" || true
+        [[ -z $sink ]] || kill -TERM "$sink" || true
+        [[ -z $scratch ]] || rm -rf "$scratch"
+    } 2>/dev/null
 }
 
 check_number() { # name, value, least
