@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 
-from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
+from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def reply(random: Random, value: Any, statuses: Sequence[int] = (200, 200, 200, 
     if random.random() < 0.2:
         body = mangled_bytes(random, body, random.randint(1, 3))
     if random.random() < 0.05:
-        body = random.choice((b"[" * 5000, b'{"a":' * 5000, body.replace(b'"', b'"\xff', 1), b"\x00", b""))
+        body = random.choice((b"[" * 5000, b'{"a":' * 5000, no_text(random, body), b"\x00", b""))
     return Reply(random.choice(statuses), pieces(random, body))
 
 

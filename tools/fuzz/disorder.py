@@ -165,6 +165,12 @@ def mangled_bytes(random: Random, data: bytes, changes: int = 1) -> bytes:
     return data
 
 
+def no_text(random: Random, data: bytes) -> bytes:
+    """``data`` with bytes that are no UTF-8 behind one of its quotes."""
+    place = random.choice([place + 1 for place, byte in enumerate(data) if byte == ord('"')] or [0])
+    return data[:place] + random.choice((b"\xff", b"\xc3", b"\xed\xa0\x80")) + data[place:]
+
+
 def pieces(random: Random, data: bytes) -> list[bytes]:
     """``data`` cut anywhere."""
     cuts = sorted(random.randint(0, len(data)) for _ in range(random.randrange(6)))

@@ -17,7 +17,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import EventTooLargeError, SSEReader
 from tools.fuzz.answers import check_deltas
-from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
+from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
 from tools.fuzz.recordings import Recording, any_recording
 from tools.fuzz.target import BrokenPropertyError, Target
 
@@ -64,6 +64,8 @@ def _make(random: Random) -> Reply:
         body = mangled_events(random, body) if recording.stream else _mangled_body(random, body)
     if random.random() < 0.2:
         body = mangled_bytes(random, body, random.randint(1, 3))
+    elif random.random() < 0.1:
+        body = no_text(random, body)
     return Reply(recording, pieces(random, body), random.random() < 0.3, random.choice(_WAITS))
 
 
