@@ -48,7 +48,7 @@ bench: .venv/synced ## CPU and latency beside bare proxies and peers, as ratios 
 fuzz: .venv/synced ## Fuzz every parser: make fuzz SECONDS=600 [SEED=n]
 	@$(RUN) -m tools.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
-mutate: .venv/synced ## Mutation testing of signing, hashing, stream reader, assembler, catalogue
+mutate: .venv/synced ## Mutation testing of signing, hashing, stream reader, assembler, catalogue (about 10 minutes)
 	@$(RUN) -m tools.mutate
 
 soak: .venv/synced ## Faults on a seeded schedule: make soak SECONDS=1200 [SEED=n]
