@@ -51,7 +51,7 @@ class _Written(web.StreamResponse):
         elif version == "1.0":
             fields["Connection"] = "keep-alive"
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        if lines.count("\n") != len(fields):
+        if not lines.count("\r") == lines.count("\n") == len(fields):
             raise ValueError("a line break in a header")
         return f"HTTP/{version} {self._status} {self._reason}\r\n{lines}\r\n".encode("latin-1")
 

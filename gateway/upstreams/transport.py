@@ -116,7 +116,7 @@ class Transport:
     def _encoded(self, call: UpstreamCall, authorization: Mapping[str, str]) -> bytes:
         """The request as it goes over the wire."""
         given = "".join([f"{name}: {value}\r\n" for name, value in (*authorization.items(), *call.headers.items())])
-        if given.count("\n") != len(authorization) + len(call.headers):
+        if not given.count("\r") == given.count("\n") == len(authorization) + len(call.headers):
             raise ValueError("a line break in a header")
         head = (
             f"{call.method} {self._path}{call.path} HTTP/1.1\r\n{self._head}{given}"

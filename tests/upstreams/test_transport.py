@@ -85,6 +85,15 @@ async def test_paths_are_sent_as_they_are() -> None:
     assert server.requests[0].line == "PUT /models/a%2Fb:stream?alt=sse HTTP/1.1"
 
 
+@pytest.mark.parametrize("value", ["1\nX: 2", "1\rX: 2", "1\r\nX: 2"])
+async def test_a_header_cannot_hold_another(value: str) -> None:
+    call = UpstreamCall("/chat/completions", b"{}", stream=False, headers={"X-Extra": value})
+    async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
+        with pytest.raises(ValueError, match="line break"):
+            await send(transport, call)
+        assert server.requests == []
+
+
 async def test_no_cookies_are_kept() -> None:
     replies = [http(200, headers="Set-Cookie: a=b; Path=/\r\n"), http(200)]
     async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
