@@ -8,11 +8,11 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import aiohttp
-from aiohttp.connector import Connection
+from aiohttp.client_reqrep import ConnectionKey
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from yarl import URL
 
@@ -58,7 +58,7 @@ class Transport:
             limit=self.limits.connections, ttl_dns_cache=300, keepalive_timeout=60, ssl=tls or True
         )
         # What the pool wants to know of where to connect to; it is never sent.
-        self._destination = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+        self._destination = _Destination("POST", url, loop=asyncio.get_running_loop())
         self._timeout = aiohttp.ClientTimeout(
             total=None, connect=_STEPS_TO_CONNECT * self.limits.connect, sock_connect=self.limits.connect
         )
@@ -162,24 +162,19 @@ class Transport:
         return float(self.limits.backoff * 2**number)
 
 
+class _Destination(aiohttp.ClientRequest):
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        """The same for every call."""
+        return super().connection_key
+
+
 class _Connector(aiohttp.TCPConnector):
-    """A pool of wires that gives none on which something arrived unasked: it would pass for the next call's answer."""
+    """A pool of wires."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._factory = partial(Wire, loop=self._loop)  # type: ignore[assignment] # a wire is a ResponseHandler
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
 
 
 async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:

@@ -7,7 +7,7 @@ on in the moment they arrive, without waking a task for each.
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -57,7 +57,6 @@ class Response:
         "_complete",
         "_connection",
         "_error",
-        "_heard",
         "_held",
         "_limit",
         "_loop",
@@ -70,6 +69,7 @@ class Response:
         "_watch",
         "_wire",
         "fields",
+        "heard",
         "status",
     )
 
@@ -90,7 +90,7 @@ class Response:
         self._complete = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._heard = self._loop.time()
+        self.heard = self._loop.time()
         self._watch = self._loop.call_later(patience, self._look)
 
     @property
@@ -107,7 +107,7 @@ class Response:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._change()
 
     async def read(self, limit: int) -> bytes:
         """Wait for the whole body. Raises WireError."""
@@ -116,7 +116,7 @@ class Response:
             self.close()
             raise TooLargeError
         while not self._complete and self._error is None:
-            await self._wait()
+            await self._change()
         if self._error is not None:
             raise self._error
         return b"".join(self._pieces)
@@ -131,9 +131,11 @@ class Response:
         self._watch.cancel()
         if not self._complete:
             self._watch = self._loop.call_later(patience, self._look)
-        self.hand_on()
+        pieces, self._pieces = self._pieces, []
+        if pieces:
+            self._give(take, b"".join(pieces))
         while not self._complete and self._error is None:
-            await self._wait()
+            await self._change()
         self._take = None
         if self._error is not None:
             raise self._error
@@ -148,19 +150,18 @@ class Response:
         """Take what comes again."""
         if self._held:
             self._held = False
-            self._heard = self._loop.time()
+            self.heard = self._loop.time()
             self._wire.go_on()
 
     def close(self) -> None:
         """Stop now: the connection is closed, which is what makes vendors stop generating."""
-        self.fail(ClosedError())
+        if self._error is None and not self._complete:
+            self.fail(ClosedError())
 
-    async def _wait(self) -> None:
+    def _change(self) -> "asyncio.Future[None]":
+        """Done when something has changed that somebody may be waiting for."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -168,7 +169,7 @@ class Response:
 
     def _look(self) -> None:
         """One timer for the whole answer: it looks how long nothing has come and sleeps on."""
-        silent = self._loop.time() - self._heard
+        silent = self._loop.time() - self.heard
         if silent < self._patience or self._held:
             wait = self._patience if self._held else self._patience - silent
             self._watch = self._loop.call_later(max(wait, 0.001), self._look)
@@ -177,47 +178,54 @@ class Response:
 
     # What the connection says.
 
-    def hear(self) -> None:
-        """Something has arrived."""
-        self._heard = self._loop.time()
-
-    def begin(self, status: int) -> None:
+    def begin(self, status: int, fields: dict[bytes, bytes]) -> None:
         """The headers are complete."""
-        self.status = status
-        if self.fields.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip", b"deflate"):
+        self.status, self.fields = status, fields
+        if fields.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip", b"deflate"):
             self._unpacker = zlib.decompressobj(_ANY_PACKING)
         self._wake()
 
-    def add(self, data: bytes) -> None:
-        """A piece of the body as it was sent. Raises TooLargeError, and zlib.error."""
-        for piece in (data,) if self._unpacker is None else self._unpacked(data):
-            self._size += len(piece)
+    def arrived(self, pieces: list[bytes], *, complete: bool) -> None:
+        """What one read brought of the body, as it was sent, and whether that was the last of it."""
+        if pieces:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._unpacker is not None:
+                data = self._unpacked(data)
+            self._size += len(data)
             if self._size > self._limit:
-                raise TooLargeError
-            self._pieces.append(piece)
-
-    def _unpacked(self, data: bytes) -> Iterator[bytes]:
-        while True:
-            piece = self._unpacker.decompress(data, _UNPACKED_AT_ONCE)
-            yield piece
-            data = self._unpacker.unconsumed_tail
-            if not data and len(piece) < _UNPACKED_AT_ONCE:
+                self.fail(TooLargeError())
+            elif self._error is not None:
                 return
+            elif self._take is None:
+                self._pieces.append(data)
+            else:
+                self._give(self._take, data)
+        if complete:
+            self._end()
 
-    def hand_on(self) -> None:
-        """Give what has arrived to whoever takes it."""
-        if self._take is None or not self._pieces:
-            return
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
+    def _give(self, take: Take, data: bytes) -> None:
         try:
-            self._take(data)
+            take(data)
         except Exception as error:
             self.fail(error)
             self._error = error
 
-    def end(self) -> None:
-        """The answer is complete, and the connection as good for the next call as it was."""
+    def _unpacked(self, data: bytes) -> bytes:
+        """No more of it than shows that it is too large."""
+        unpacked = bytearray()
+        try:
+            while self._size + len(unpacked) <= self._limit:
+                piece = self._unpacker.decompress(data, _UNPACKED_AT_ONCE)
+                unpacked += piece
+                data = self._unpacker.unconsumed_tail
+                if not data and len(piece) < _UNPACKED_AT_ONCE:
+                    break
+        except zlib.error:
+            self.fail(MalformedError())
+        return bytes(unpacked)
+
+    def _end(self) -> None:
+        """The connection is as good for the next call as it was."""
         if self._error is None and not self._complete:
             self.go_on()
             self._complete = True
@@ -243,16 +251,25 @@ class Wire(ResponseHandler):
         super().__init__(loop=loop)
         self.loop = loop
         self._response: Response | None = None
-        self._parser_of_response: Any = None
         self._head_bytes = 0
         self._interim = False
         self._until_end = False
         self._done = False
         self._sender: asyncio.Task[None] | None = None
+        self._fields: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self.on_header = self._fields.__setitem__
+        self.on_body = self._body.append
+        self._reader = httptools.HttpResponseParser(self)
 
     @property
     def should_close(self) -> bool:
-        return self._response is not None or super().should_close
+        return self._response is not None or self._should_close
+
+    def is_connected(self) -> bool:
+        """Good for another call: nothing arrived on it unasked, which would pass for that call's answer."""
+        transport = self.transport
+        return transport is not None and not transport.is_closing() and not self.should_close
 
     def send(self, request: bytes, response: Response, piece: int) -> None:
         """Write ``request``, and from now on tell ``response`` what arrives. Raises ConnectionResetError.
@@ -260,19 +277,25 @@ class Wire(ResponseHandler):
         A larger one than ``piece`` bytes goes out in such pieces while the answer is waited for: vendors refuse some
         before they have read them.
         """
+        transport = self.transport
+        if transport is None or not self.is_connected():
+            raise ConnectionResetError("the connection is closed")
         self._response = response
-        self._parser_of_response = httptools.HttpResponseParser(self)
+        self._fields.clear()
         self._head_bytes = 0
         self._interim = self._until_end = self._done = False
         if len(request) <= piece:
-            self._write(request)
+            transport.write(request)
         else:
             self._sender = self.loop.create_task(self._send_in_pieces(request, response, piece))
 
     async def _send_in_pieces(self, request: bytes, response: Response, piece: int) -> None:
         try:
             for start in range(0, len(request), piece):
-                self._write(request[start : start + piece])
+                if self.transport is None or self.transport.is_closing():
+                    response.fail(BrokenOffError())
+                    return
+                self.transport.write(request[start : start + piece])
                 await self._drain_helper()
         except ConnectionError:
             response.fail(BrokenOffError())
@@ -285,18 +308,12 @@ class Wire(ResponseHandler):
                 self.force_close()
             self._sender = None
 
-    def _write(self, data: bytes) -> None:
-        if self.transport is None or self.transport.is_closing():
-            raise ConnectionResetError("the connection is closed")
-        self.transport.write(data)
-
     def forget(self) -> None:
         """The answer is over, one way or another."""
         self._stop_sending()
         if self._response is not None and not self._done:
             self.force_close()
         self._response = None
-        self._parser_of_response = None
 
     def hold(self) -> None:
         if self.transport is not None:
@@ -313,29 +330,29 @@ class Wire(ResponseHandler):
         if response is None:
             self.force_close()
             return
-        response.hear()
+        response.heard = self.loop.time()
+        body = self._body
         try:
-            self._parser_of_response.feed_data(data)
-        except httptools.HttpParserError as error:
+            self._reader.feed_data(data)
+        except httptools.HttpParserError:
             if not self._done:
-                response.fail(error.__context__ if isinstance(error.__context__, TooLargeError) else MalformedError())
+                body.clear()
+                response.fail(MalformedError())
                 return
             self.force_close()
-        if not response.status:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                response.fail(MalformedError())
+        if response.status:
+            response.arrived(body, complete=self._done)
+            body.clear()
             return
-        response.hand_on()
-        if self._done:
-            response.end()
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            response.fail(MalformedError())
 
     def connection_lost(self, exc: BaseException | None) -> None:
         response, complete = self._response, self._until_end and exc is None
         super().connection_lost(exc)
         if response is not None and complete:
-            self._done = True
-            response.end()
+            response.arrived([], complete=True)
         elif response is not None:
             response.fail(BrokenOffError())
 
@@ -343,32 +360,24 @@ class Wire(ResponseHandler):
 
     def on_message_begin(self) -> None:
         if self._done:
-            self.force_close()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._response is not None and not self._done:
-            self._response.fields[name.lower()] = value
+            raise MalformedError
 
     def on_headers_complete(self) -> None:
-        if self._response is None or self._done:
-            return
-        status = self._parser_of_response.get_status_code()
+        fields = {name.lower(): value for name, value in self._fields.items()}
+        self._fields.clear()
+        status = self._reader.get_status_code()
         if status < 200:
             if status == 101:
                 raise MalformedError
             self._interim = True
-            self._response.fields.clear()
             return
-        self._stop_sending()
-        if not self._parser_of_response.should_keep_alive():
+        if self._sender is not None:
+            self._stop_sending()
+        if not self._reader.should_keep_alive():
             self.force_close()
-        fields = self._response.fields
         self._until_end = b"content-length" not in fields and b"transfer-encoding" not in fields
-        self._response.begin(status)
-
-    def on_body(self, body: bytes) -> None:
-        if self._response is not None and not self._done:
-            self._response.add(body)
+        if self._response is not None:
+            self._response.begin(status, fields)
 
     def on_message_complete(self) -> None:
         if self._interim:
