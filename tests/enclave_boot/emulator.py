@@ -59,6 +59,7 @@ path = "fetch.rs"
 def build_qemu() -> None:
     """About eight minutes of processor time. Needs root, or user namespaces. Raises BuildError."""
     shutil.rmtree(ROOT, ignore_errors=True)
+    ROOT.parent.mkdir(parents=True, exist_ok=True)
     source = 'cd "$1/src" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get source --download-only qemu'
     run(
         [
