@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_exceptions import HTTPException
 
 from gateway.openai_api.errors import Fault, GatewayError
@@ -11,6 +11,9 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 BODY_BUDGET_BYTES = 512 * 1024 * 1024
 BODY_SECONDS = 120.0
 PIECE_SECONDS = 30.0
+
+
+_JSON = "application/json"
 
 
 class BodyBudget:
@@ -43,20 +46,22 @@ class Body:
         self._budget = budget
         self._limit = limit
         self._held = 0
+        self._taken = 0
 
-    async def read(self, request: web.BaseRequest) -> bytes:
-        """The whole body; raises 413, 415, 408 or 503."""
+    async def read(self, request: web.BaseRequest, announced: int | None) -> bytes:
+        """The whole body, which is ``announced`` to be that long; raises 413, 415, 408 or 503."""
+        headers = request.headers
         _check_headers(request)
-        announced = request.content_length
         if announced is not None:
             self._hold(announced)
-        if request.headers.get("Expect", "").lower() == "100-continue":
+        if "Expect" in headers and headers["Expect"].lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content = request.content
         try:
-            if request.content.is_eof():
-                return await self._pieces(request)
+            if content.is_eof():
+                return self._take(content.read_nowait())
             async with asyncio.timeout(BODY_SECONDS):
-                return await self._pieces(request)
+                return await self._pieces(content)
         except TimeoutError:
             raise GatewayError("The request body came too slowly", status=408, code="request_timeout") from None
         except (web.RequestPayloadError, HTTPException, ConnectionError):
@@ -67,19 +72,22 @@ class Body:
         self._budget.give(self._held)
         self._held = 0
 
-    async def _pieces(self, request: web.BaseRequest) -> bytes:
+    async def _pieces(self, content: StreamReader) -> bytes:
         pieces: list[bytes] = []
-        size = 0
-        while not request.content.at_eof():
-            piece = request.content.read_nowait()
+        while not content.at_eof():
+            piece = content.read_nowait()
             if not piece:
                 async with asyncio.timeout(PIECE_SECONDS):
-                    piece = await request.content.readany()
-            size += len(piece)
-            if size > self._held:
-                self._hold(size - self._held)
-            pieces.append(piece)
+                    piece = await content.readany()
+            pieces.append(self._take(piece))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take(self, piece: bytes) -> bytes:
+        """More than was announced is held as it comes."""
+        self._taken += len(piece)
+        if self._taken > self._held:
+            self._hold(self._taken - self._held)
+        return piece
 
     def _hold(self, size: int) -> None:
         if self._held + size > self._limit:
@@ -91,19 +99,21 @@ class Body:
 
 
 def _check_headers(request: web.BaseRequest) -> None:
-    coding = request.headers.get("Transfer-Encoding")
+    headers = request.headers
+    coding = headers.get("Transfer-Encoding")
     if coding is not None and request.version < HttpVersion11:
         raise GatewayError("Transfer-Encoding is not part of HTTP/1.0", status=400, code="bad_framing")
     if coding is not None and coding.lower() != "chunked":
         raise GatewayError(
             f"Transfer-Encoding '{coding[:32]}' is not supported", status=501, code="unsupported_transfer_encoding"
         )
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    encoding = headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise GatewayError(
             f"Content-Encoding '{encoding[:32]}' is not supported", status=415, code="unsupported_media_type"
         )
-    if "Content-Type" in request.headers and request.content_type != "application/json":
+    kind = headers.get("Content-Type", _JSON)
+    if kind != _JSON and request.content_type != _JSON:
         raise GatewayError(
             "The request body must be JSON: send 'Content-Type: application/json'",
             status=415,

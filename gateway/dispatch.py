@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -64,14 +64,17 @@ class Dispatch:
         Returns early when the client has left. Raises GatewayError.
         """
         for position, (chat, call) in enumerate(self._calls):
-            take = _shifting(consume, position * chat.request.choices)
+            take = _shifting(consume, position * chat.request.choices) if position else consume
             if self._prelude is not None:
                 take(self._prelude(position))
-            with self._timed():
+            started, own = time.perf_counter(), self._record.own_seconds
+            try:
                 if not await self._ask(chat, call, take, reply):
                     return
                 if chat.paused is not None:
                     await self._go_on(chat, take, reply)
+            finally:
+                self._add_time(started, own)
             if reply is not None and reply.gone:
                 return
 
@@ -97,7 +100,10 @@ class Dispatch:
 
     async def _hear(self, chat: Chat, call: UpstreamCall, take: Consume, reply: StreamReply | None) -> bool:
         """Raises GatewayError when the vendor does not answer, _FaultError when its answer fails."""
-        answering = await self._open(chat, call, reply)
+        if reply is None and self._deadline is None:
+            answering: Answering | None = await self._upstream.open(chat, call)
+        else:
+            answering = await self._open_in_time(chat, call, reply)
         if answering is None:
             return False
         self._asked = chat
@@ -106,7 +112,7 @@ class Dispatch:
             if request_id is not None and not reply.committed:
                 reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
             self._watch(reply, answering)
-        alarm = self._set_alarm(answering.close)
+        alarm = None if self._deadline is None else self._set_alarm(self._deadline, answering.close)
         try:
             await answering.run(_pausing(chat, take) if chat.may_pause else take)
         except GatewayError as error:
@@ -142,23 +148,16 @@ class Dispatch:
         self._asked = None
         self._assembler.usage, self._assembler.produced = None, 0
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """The upstream's time is what passes inside, less what the consumer says it took."""
-        record, started = self._record, time.perf_counter()
-        own = record.own_seconds
+    def _add_time(self, started: float, own: float) -> None:
+        """The upstream's time is what has passed since ``started``, less what the consumer says it took of it."""
+        record = self._record
         if record.dispatched is None:
             record.dispatched = started
-        try:
-            yield
-        finally:
-            record.answered = now = time.perf_counter()
-            record.upstream_seconds = (record.upstream_seconds or 0.0) + now - started - (record.own_seconds - own)
+        record.answered = now = time.perf_counter()
+        record.upstream_seconds = (record.upstream_seconds or 0.0) + now - started - (record.own_seconds - own)
 
-    async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
+    async def _open_in_time(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> Answering | None:
         """Send one call; None when the client left before it was answered and nothing is billed for that."""
-        if reply is None and self._deadline is None:
-            return await self._upstream.open(chat, call)
         try:
             async with asyncio.timeout_at(self._deadline) as patience:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:
@@ -172,16 +171,14 @@ class Dispatch:
             if reply is not None:
                 reply.unwatch()
 
-    def _set_alarm(self, close: Callable[[], None]) -> asyncio.TimerHandle | None:
+    def _set_alarm(self, deadline: float, close: Callable[[], None]) -> asyncio.TimerHandle:
         """Ends the upstream's answer while there is still time to settle it."""
-        if self._deadline is None:
-            return None
 
         def expire() -> None:
             self._expired = True
             close()
 
-        return asyncio.get_running_loop().call_at(self._deadline, expire)
+        return asyncio.get_running_loop().call_at(deadline, expire)
 
     def _watch(self, reply: StreamReply, answering: Answering) -> None:
         """A slow client holds the upstream back. One that leaves closes it: at once where the vendor then stops
@@ -236,8 +233,6 @@ def _deadline_near() -> GatewayError:
 
 def _shifting(consume: Consume, offset: int) -> Consume:
     """``consume`` for deltas whose choices start at ``offset``."""
-    if not offset:
-        return consume
 
     def shifted(batch: list[Delta]) -> None:
         consume(

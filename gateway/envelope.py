@@ -23,7 +23,13 @@ def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
     ``temperature`` (0.0 when absent) and, when truthy, ``max_tokens``, ``stop``, ``tools``, ``response_format``
     and ``web_search``; nothing else.
     """
-    canonical = _settings(body, messages=[_canonical_message(message) for message in body["messages"]])
+    messages = [
+        {"role": _PLAIN[message["role"]], "content": message["content"]}
+        if message["role"] in _PLAIN and type(message.get("content")) is str and not message.get("tool_calls")
+        else _canonical_message(message)
+        for message in body["messages"]
+    ]
+    canonical = _settings(body, messages=messages)
     for key in ("tools", "response_format"):
         if body.get(key):
             canonical[key] = body[key]
@@ -74,6 +80,10 @@ def _settings(body: Mapping[str, Json], **subject: Json) -> dict[str, Json]:
     if body.get("stop"):
         canonical["stop"] = body["stop"]
     return canonical
+
+
+_PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+"""The roles whose messages, when they hold nothing but text, stand for themselves, and under which name."""
 
 
 def _canonical_message(message: Mapping[str, Json]) -> dict[str, Json]:

@@ -103,7 +103,7 @@ class Exchange:
         self._prelude = prelude
         self._model: Model = chats[0].model
         self._upstream: Upstream = services.upstreams[self._model.provider]
-        self._life = Lifecycle()
+        self._life = Lifecycle(record)
         self._assembler = Assembler()
         self._id = form.new_id()
         self._created = services.clock()
@@ -128,16 +128,16 @@ class Exchange:
         try:
             self._upstream.require_key()
             adapter = self._upstream.adapter(self._chats[0])
-            remote = any([*adapter.remote_files(chat)] for chat in self._chats)
+            remote = [url for chat in self._chats for url in adapter.remote_files(chat)]
             if not remote:
                 self._calls = [adapter.request(chat) for chat in self._chats]
             started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started
         except GatewayError:
-            self._move(State.REFUSED)
+            self._life.move(State.REFUSED)
             raise
-        self._move(State.ADMITTED)
+        self._life.move(State.ADMITTED)
         if remote or self._payment.output_limit is not None:
             await self._prepare(adapter)
         self._dispatch = self._dispatcher()
@@ -169,9 +169,8 @@ class Exchange:
         headers = dict(self._payment.headers)
         if self._record.upstream_request_id is not None:
             headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
-        dropped = sorted({name for call in self._calls for name in call.dropped})
-        if dropped:
-            headers["x-dropped-params"] = ",".join(dropped)
+        if dropped := {name for call in self._calls for name in call.dropped}:
+            headers["x-dropped-params"] = ",".join(sorted(dropped))
         limit, wanted = self._payment.output_limit, self._order.output_tokens
         if limit is not None and (wanted is None or limit < wanted):
             headers["x-output-limit"] = str(limit)
@@ -197,7 +196,7 @@ class Exchange:
         usage, price = self._total(served)
         request_hash = keccak256(self._form.canonical(self._sent))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), self._services.clock())
-        self._move(State.SIGNED)
+        self._life.move(State.SIGNED)
         self._count(usage, str(price))
         bill = Bill(
             model=served,
@@ -209,16 +208,16 @@ class Exchange:
             signature=envelope.signature,
             timestamp=envelope.timestamp,
         )
-        self._move(State.SETTLING)
+        self._life.move(State.SETTLING)
         started = time.perf_counter()
         try:
             receipt = await self._payment.settle(bill)
         except GatewayError:
-            self._move(State.REFUSED)
+            self._life.move(State.REFUSED)
             raise
         finally:
             self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
-        self._move(State.SETTLED)
+        self._life.move(State.SETTLED)
         return Proof(served, usage, envelope, receipt, self._assembler.served)
 
     def _total(self, served: Model) -> tuple[Usage, Decimal]:
@@ -226,7 +225,10 @@ class Exchange:
         today = _day(int(self._services.clock()) // _DAY_SECONDS)
         first, *others = self._dispatch.usages()
         price = cost(served, first, today)
-        return sum(others, first), sum([cost(served, usage, today) for usage in others], price)
+        for usage in others:
+            first += usage
+            price += cost(served, usage, today)
+        return first, price
 
     def _count(self, usage: Usage, price: str) -> None:
         record = self._record
@@ -239,7 +241,7 @@ class Exchange:
     def turn_away(self) -> None:
         """No place was free, or the client left before there was; nothing that was begun is affected."""
         if self._life.state is State.RECEIVED:
-            self._move(State.REFUSED)
+            self._life.move(State.REFUSED)
 
     async def abandon(self) -> None:
         """After a fault of our own: nobody pays for it."""
@@ -247,12 +249,8 @@ class Exchange:
             await self._release("gateway_failed")
 
     async def _release(self, reason: str) -> None:
-        self._move(State.RELEASED)
+        self._life.move(State.RELEASED)
         await self._payment.release(reason)
-
-    def _move(self, to: State) -> None:
-        self._life.move(to)
-        self._record.state = to
 
     async def answer(self, left: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None when ``left`` says that nobody waits for it any more.
@@ -260,13 +258,13 @@ class Exchange:
         Vendors bill a call in full whether the client waits or not, so it is always read to its end; a client that
         saw nothing of it is not charged (facts/x402.md 4 row 5).
         """
-        self._move(State.DISPATCHED)
+        self._life.move(State.DISPATCHED)
         try:
             await self._dispatch.run(self._assembler.extend, None)
         except GatewayError:
             await self._release("upstream_failed")
             raise
-        self._move(State.ANSWERING)
+        self._life.move(State.ANSWERING)
         if left():
             self._record.client_left = True
             usage, price = self._total(self._served())
@@ -294,14 +292,14 @@ class Exchange:
         """
         encoder = self._form.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
-        self._move(State.DISPATCHED)
+        self._life.move(State.DISPATCHED)
         try:
             await self._dispatch.run(partial(self._forward, encoder.encode, reply), reply)
         except GatewayError as error:
             failure = error
         else:
             if self._life.state is State.DISPATCHED and not reply.gone:
-                self._move(State.ANSWERING)  # an answer without any output is complete all the same
+                self._life.move(State.ANSWERING)  # an answer without any output is complete all the same
         if self._life.state is not State.ANSWERING:
             await self._release("client_left" if reply.gone else "upstream_failed")
             raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
@@ -329,7 +327,7 @@ class Exchange:
         if not data:
             return
         if self._life.state is State.DISPATCHED:
-            self._move(State.ANSWERING)
+            self._life.move(State.ANSWERING)
         reply.write(data)
         record, now = self._record, time.perf_counter()
         record.chunks = (record.chunks or 0) + 1

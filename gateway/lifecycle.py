@@ -5,6 +5,7 @@ there is one error for it. The diagram in docs/lifecycle.md is made from this ta
 """
 
 from enum import StrEnum
+from typing import Protocol
 
 
 class State(StrEnum):
@@ -52,19 +53,26 @@ class IllegalMoveError(Exception):
     """A request was about to do something out of order."""
 
 
+class Record(Protocol):
+    """Where a request's state is written down for its log line."""
+
+    state: str | None
+
+
 class Lifecycle:
-    """One request's place in the table."""
+    """One request's place in the table; ``record`` is told of it."""
 
-    __slots__ = ("state",)
+    __slots__ = ("_record", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self.state = State.RECEIVED
 
     def move(self, to: State) -> None:
         """Go on to ``to``; raises IllegalMoveError when the table does not allow it."""
         if to not in TRANSITIONS[self.state]:
             raise IllegalMoveError(f"{self.state} → {to}")
-        self.state = to
+        self.state = self._record.state = to
 
     @property
     def ended(self) -> bool:

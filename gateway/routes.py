@@ -1,7 +1,7 @@
 """The route table: every path, its methods, and who may use it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -21,11 +21,11 @@ class Route:
     method: str
     endpoint: Endpoint
     local: bool = False
+    methods: tuple[str, ...] = field(init=False)
+    """What is answered here: GET comes with HEAD."""
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """What is answered here: GET comes with HEAD."""
-        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "methods", ("GET", "HEAD") if self.method == "GET" else (self.method,))
 
 
 ROUTES: tuple[Route, ...] = (

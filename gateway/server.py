@@ -137,11 +137,16 @@ class _Dispatcher:
         if self._services.tracer is not None:
             record.traceparent = request.headers.get("traceparent")
         try:
-            response = await self._answer(request, record)
-        except (ConnectionError, asyncio.CancelledError):
-            record.client_left = True
-            raise
-        else:
+            try:
+                response = await self._route(request, record)
+            except GatewayError as error:
+                response = self._refusal(error, record)
+            except (ConnectionError, asyncio.CancelledError):
+                record.client_left = True
+                raise
+            except Exception:
+                log.exception("unhandled error in request %s", record.id)
+                response = self._refusal(_internal_error(), record)
             record.status = response.status
             if not response.prepared:
                 response.headers.update(headers)
@@ -150,17 +155,6 @@ class _Dispatcher:
             return response
         finally:
             self._account(record)
-
-    async def _answer(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-        try:
-            return await self._route(request, record)
-        except GatewayError as error:
-            return self._refusal(error, record)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except Exception:
-            log.exception("unhandled error in request %s", record.id)
-            return self._refusal(_internal_error(), record)
 
     async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
         if request.version.major != 1:

@@ -1,6 +1,6 @@
 """The keys born with the process, and the signature under every answer (design 4.3)."""
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Mapping
 
 import coincurve
@@ -68,7 +68,7 @@ class Signer:
         return Envelope(
             request_hash=request_hash.hex(),
             output_hash=output_hash.hex(),
-            signature=base64.b64encode(self.sign_bytes(digest)).decode(),
+            signature=b2a_base64(self.sign_bytes(digest), newline=False).decode(),
             timestamp=timestamp,
             tee_id=self.tee_id,
         )

@@ -5,12 +5,13 @@ import itertools
 import pytest
 
 from gateway.lifecycle import MEANINGS, TRANSITIONS, IllegalMoveError, Lifecycle, State, diagram
+from gateway.telemetry import RequestRecord
 
 ENDS = {State.SETTLED, State.RELEASED, State.REFUSED}
 
 
 def walk(*states: State) -> Lifecycle:
-    life = Lifecycle()
+    life = Lifecycle(RequestRecord("req_1", "POST", "/"))
     for state in states:
         life.move(state)
     return life
@@ -69,7 +70,7 @@ def test_order_of_money_work_and_signature(path: list[State]) -> None:
 
 @pytest.mark.parametrize(("state", "target"), list(itertools.product(State, State)))
 def test_moves(state: State, target: State) -> None:
-    life = Lifecycle()
+    life = Lifecycle(RequestRecord("req_1", "POST", "/"))
     life.state = state
     if target in TRANSITIONS[state]:
         life.move(target)
@@ -81,7 +82,7 @@ def test_moves(state: State, target: State) -> None:
 
 
 def test_a_request_begins_received_and_ends_once() -> None:
-    life = Lifecycle()
+    life = Lifecycle(RequestRecord("req_1", "POST", "/"))
     assert life.state is State.RECEIVED
     assert not life.ended
     assert walk(State.REFUSED).ended

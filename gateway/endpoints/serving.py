@@ -52,10 +52,13 @@ class Reading:
         self._body = Body(services.bodies)
 
     async def __aenter__(self) -> Sent:
-        _refuse_work(self._services)
-        _challenge_large(self._services, self._request)
+        if self._services.draining:
+            raise _draining()
+        announced = self._request.content_length
+        if announced is not None and announced > UNPAID_BODY_BYTES:
+            _challenge_large(self._services, self._request)
         try:
-            raw = await self._body.read(self._request)
+            raw = await self._body.read(self._request, announced)
             return Sent(raw, decode(raw))
         except BaseException:
             self._body.discard()
@@ -67,21 +70,20 @@ class Reading:
         self._body.discard()
 
 
-def _refuse_work(services: Services) -> None:
-    if services.draining:
-        raise GatewayError(
-            "The gateway is shutting down",
-            status=503,
-            type="server_error",
-            code="draining",
-            fault=Fault.GATEWAY,
-            retry_after=1.0,
-        )
+def _draining() -> GatewayError:
+    return GatewayError(
+        "The gateway is shutting down",
+        status=503,
+        type="server_error",
+        code="draining",
+        fault=Fault.GATEWAY,
+        retry_after=1.0,
+    )
 
 
 def _challenge_large(services: Services, request: web.BaseRequest) -> None:
     """Ask for money before reading a large body (facts/x402.md 1.9 row 6: it is sent again with the payment)."""
-    if (request.content_length or 0) > UNPAID_BODY_BYTES and "PAYMENT-SIGNATURE" not in request.headers:
+    if "PAYMENT-SIGNATURE" not in request.headers:
         challenge = services.payments.challenge(_resource_url(request))
         if challenge is not None:
             raise challenge

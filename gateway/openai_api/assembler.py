@@ -17,6 +17,8 @@ from gateway.openai_api.deltas import (
 )
 from gateway.openai_api.usage import Usage
 
+_NOTHING_SAID = Served()
+
 
 class _Choice:
     """What has arrived of one choice."""
@@ -57,7 +59,7 @@ class Assembler:
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
         self.usage: Usage | None = None
-        self.served = Served()
+        self.served = _NOTHING_SAID
         self.produced = 0
 
     def add(self, delta: Delta) -> None:
@@ -73,7 +75,9 @@ class Assembler:
         if isinstance(delta, Usage):
             self.usage = delta if delta.plausible else self.usage
         elif isinstance(delta, Served):
-            self.served = _newer(self.served, delta)
+            self.served = delta if self.served is _NOTHING_SAID else _newer(self.served, delta)
+        elif isinstance(delta, Finish):
+            self._choice(delta.choice).finish = delta.reason
         else:
             self._add_to_choice(self._choice(delta.choice), delta)
 
@@ -150,8 +154,6 @@ class Assembler:
             case MessageField(name=name, value=value):
                 known = choice.fields.get(name)
                 choice.fields[name] = known + value if isinstance(known, list) and isinstance(value, list) else value
-            case Finish(reason=reason):
-                choice.finish = reason
 
 
 def _size(text: str) -> int:
@@ -208,7 +210,7 @@ def _message(choice: _Choice) -> dict[str, Any]:
         message["reasoning_details"] = choice.details
     if choice.images:
         message["images"] = choice.images
-    return message | choice.fields
+    return message | choice.fields if choice.fields else message
 
 
 def _logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -17,9 +17,10 @@ def check(request: ChatRequest) -> None:
         raise invalid_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
     if request.top_logprobs and not request.logprobs:
         raise invalid_request("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
-    if len(request.stops) > MAX_STOPS:
+    if request.stop is not None and len(request.stops) > MAX_STOPS:
         raise invalid_request(f"At most {MAX_STOPS} stop sequences are supported.", "stop", "array_above_max_length")
-    _check_tools(request)
+    if request.tools or request.tool_choice is not None:
+        _check_tools(request)
     _check_tool_results(request.messages)
 
 

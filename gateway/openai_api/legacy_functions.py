@@ -18,7 +18,9 @@ def modernise(body: Json) -> Json:
     """
     messages = body.get("messages")
     rows = messages if isinstance(messages, list) else []
-    old_messages = any(map(_is_old, rows))
+    old_messages = [
+        row for row in rows if type(row) is dict and (row.get("function_call") or row.get("role") == "function")
+    ]
     if not old_messages and body.get("functions") is None and body.get("function_call") is None:
         return body
     if body.get("tools") and body.get("functions"):
@@ -51,10 +53,6 @@ def named_as_sent(error: GatewayError, sent: Json) -> GatewayError:
 def _rename(error: GatewayError, modern: re.Pattern[str], old: str) -> None:
     error.message = modern.sub(old, error.message)
     error.param = error.param and modern.sub(old, error.param)
-
-
-def _is_old(message: Any) -> bool:
-    return isinstance(message, dict) and (bool(message.get("function_call")) or message.get("role") == "function")
 
 
 def _choice(choice: str | Json) -> str | Json:

@@ -5,6 +5,7 @@ caller really sent. Everything refused names the JSON path of what is wrong in `
 """
 
 import re
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -177,13 +178,19 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 def convert(body: dict[str, Json], form: type[Form]) -> Form:
     """``body`` as ``form``; an unknown key, a wrong type or a value out of range is a 400 that names its path."""
-    for key in body:
-        if key not in form.__struct_fields__:
-            raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
+    known = _known_keys(form)
+    if not body.keys() <= known:
+        key = next(key for key in body if key not in known)
+        raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
     try:
         return msgspec.convert(body, form)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
+
+
+@cache
+def _known_keys(form: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(form.__struct_fields__)
 
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)

@@ -1,5 +1,6 @@
 """Tokens of one answer, in one convention for all upstreams."""
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def plausible(self) -> bool:
         """No count is below zero, whatever the upstream wrote."""
-        return all(getattr(self, name) >= 0 for name in _COUNTS)
+        return bool(min(_counts(self)) >= 0)
 
     def __add__(self, other: "Usage") -> "Usage":
         """The sum of two answers to one request (a list of prompts); tier and region are the later answer's."""
@@ -76,3 +77,4 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _COUNTS = tuple(field.name for field in msgspec.structs.fields(Usage) if field.type is int)
+_counts = attrgetter(*_COUNTS)

@@ -43,10 +43,9 @@ class OpenAIAdapter:
         body, dropped = openai_request.build(self._dialect, chat)
         return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
 
-    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+    def answer(self, chat: Chat, body: bytes) -> list[Delta]:
         decoder = OpenAIDecoder(self._dialect, complete=True)
-        yield from decoder.take(body)
-        yield from decoder.finish()
+        return decoder.take(body) + decoder.finish()
 
     def decoder(self, chat: Chat) -> "OpenAIDecoder":
         return OpenAIDecoder(self._dialect)
@@ -189,16 +188,19 @@ class OpenAIDecoder:
             deltas.append(self._usage(chunk.usage, chunk.service_tier or ""))
         return deltas
 
-    def finish(self) -> Iterator[Delta]:
+    def finish(self) -> list[Delta]:
         if not self._finish or (not self._done and "" in self._finish.values()):
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        deltas: list[Delta] = []
         for index, reason in self._finish.items():
             if index in self._thoughts:
-                yield from self._thoughts[index].finish()
+                deltas += self._thoughts[index].finish()
             calls = self._calls.get(index)
             if calls:
-                yield from calls.finish()
-            yield Finish(_FINISH_REASONS.get(reason, "tool_calls" if calls and not reason else "stop"), index)
+                deltas += calls.finish()
+            ending = _FINISH_REASONS.get(reason, "tool_calls" if calls and not reason else "stop")
+            deltas.append(Finish(ending, index))
+        return deltas
 
     def _choice(self, choice: _Choice) -> list[Delta]:
         index = choice.index
@@ -218,7 +220,11 @@ class OpenAIDecoder:
         if thought := piece.reasoning_content or piece.reasoning:
             deltas.append(Reasoning(text=thought, choice=index))
         if piece.content or logprobs:
-            deltas += self._text(index, piece.content or "", logprobs)
+            text = piece.content or ""
+            if self._dialect.think_tags:
+                deltas += self._thoughts.setdefault(index, ThinkTags(index)).feed(text)
+            else:
+                deltas.append(Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)))
         if piece.refusal:
             deltas.append(Refusal(piece.refusal, index))
         if piece.tool_calls:
@@ -232,11 +238,6 @@ class OpenAIDecoder:
         if piece.encrypted_content:
             deltas.append(MessageField("encrypted_content", piece.encrypted_content, index))
         return deltas
-
-    def _text(self, index: int, text: str, logprobs: _Logprobs | None) -> Iterable[Delta]:
-        if self._dialect.think_tags:
-            return self._thoughts.setdefault(index, ThinkTags(index)).feed(text)
-        return (Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)),)
 
     def _usage(self, usage: _Usage, tier: str) -> Usage:
         prompt = usage.prompt_tokens_details or _PromptDetails()

@@ -31,7 +31,12 @@ _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "vide
 
 def translate_messages(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
     """The caller's messages as the vendor takes them; raises 400 for a part that the model cannot read."""
-    messages = [_message(dialect, chat, message, i) for i, message in enumerate(chat.body["messages"])]
+    messages = [
+        message
+        if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
+        else _message(dialect, chat, message, i)
+        for i, message in enumerate(chat.body["messages"])
+    ]
     if _thinks_by_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
     return messages
@@ -49,8 +54,6 @@ def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
 
 def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: int) -> dict[str, Any]:
     role = message["role"]
-    if message.keys() <= _PLAIN and type(message.get("content")) is str and role not in dialect.roles:
-        return message
     allowed = _KEYS[role]
     if role == "assistant":
         allowed |= dialect.message_keys

@@ -108,7 +108,9 @@ class Answering:
     @property
     def request_id(self) -> str | None:
         """The vendor's own id of the call, when it gives one."""
-        return _sane(self._response.header(b"x-request-id") or self._response.header(b"request-id"))
+        fields = self._response.fields
+        given = fields.get(b"x-request-id") or fields.get(b"request-id")
+        return None if given is None else _sane(given.decode("latin-1"))
 
     @property
     def headers(self) -> Mapping[str, str]:
