@@ -8,12 +8,13 @@ lets go of it however the worker ends, which is how the others know that its pay
 
 import asyncio
 import fcntl
+import os
 import queue
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -123,10 +124,11 @@ class SqliteStore:
             self._locks.mkdir(parents=True, exist_ok=True)
             lock = self._lock.open("xb")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.executescript(f"BEGIN IMMEDIATE; {sqlite_ledger.SCHEMA} COMMIT;")
+            with _alone_in(self._locks):
+                db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.executescript(f"BEGIN IMMEDIATE; {sqlite_ledger.SCHEMA} COMMIT;")
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
         return db, lock
@@ -182,6 +184,17 @@ class SqliteStore:
             return True
         path.unlink(missing_ok=True)
         return False
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One worker at a time: of two that switch a new file to WAL at once, SQLite lets one fail without waiting."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _tell(steps: list[_Step]) -> None:

@@ -200,6 +200,41 @@ async def test_a_killed_process_leaves_everything_that_it_was_told(store: Store,
     assert {each.amount for each in adopted} == {None, 123}
 
 
+STARTED = """
+import asyncio, multiprocessing, sys
+from pathlib import Path
+from gateway.billing.sqlite_store import SqliteStore
+
+def worker(folder, together):
+    async def main():
+        for number in range(50):
+            together.wait()
+            await (await SqliteStore.open(folder / f"{number}.db")).close()
+    try:
+        asyncio.run(main())
+    except Exception:
+        together.abort()
+        raise
+
+fork = multiprocessing.get_context("fork")
+together = fork.Barrier(2)
+workers = [fork.Process(target=worker, args=(Path(sys.argv[1]), together)) for _ in range(2)]
+for each in workers:
+    each.start()
+for each in workers:
+    each.join()
+sys.exit(any(each.exitcode for each in workers))
+"""
+
+
+def test_workers_that_start_together_open_a_new_journal(tmp_path: Path) -> None:
+    """As after an injection, of which all workers hear at once."""
+    ended = subprocess.run(
+        [sys.executable, "-c", STARTED, tmp_path], cwd=REPOSITORY, check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 async def test_restored_payments_are_orphans_and_never_overwrite(store: Store) -> None:
     known, lost = entry(), entry(state=State.SETTLING, amount=9)
     await store.claim(known, POLICY)
