@@ -7,15 +7,16 @@ class NameMap:
     """Names of one request and what they are called at the upstream: each has its own, and the way back is known.
 
     ``refused`` matches a character that the upstream does not allow, ``limit`` is the longest name that it takes.
+    ``reserved`` are for the gateway's own use there: no name of the caller's becomes one of them.
     Names are given out first come, first served, so a map fed in the same order twice is the same map. A map without
     a limit never shortens: tool-call ids must stay apart.
     """
 
-    def __init__(self, refused: re.Pattern[str], limit: int | None = None) -> None:
+    def __init__(self, refused: re.Pattern[str], limit: int | None = None, reserved: tuple[str, ...] = ()) -> None:
         self._refused = refused
         self._limit = limit
         self._outbound: dict[str, str] = {}
-        self._inbound: dict[str, str] = {}
+        self._inbound = dict(zip(reserved, reserved, strict=True))
 
     def outbound(self, name: str) -> str:
         """What ``name`` is called at the upstream."""
@@ -30,10 +31,6 @@ class NameMap:
         self._outbound[name] = safe
         self._inbound[safe] = name
         return safe
-
-    def reserve(self, name: str) -> None:
-        """Keep ``name`` for the gateway's own use at the upstream; no name of the caller's becomes it."""
-        self._inbound.setdefault(name, name)
 
     def inbound(self, name: str) -> str:
         """What the caller calls the upstream's ``name``; one that was never sent is returned as it is."""

@@ -1,6 +1,7 @@
 """The adapter of Anthropic's Messages API (facts/providers.md 3)."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -11,7 +12,6 @@ from gateway.upstreams.anthropic import errors, replay, request
 from gateway.upstreams.anthropic.answer import AnthropicDecoder
 from gateway.upstreams.anthropic.blocks import Output
 from gateway.upstreams.anthropic.fences import FenceStripper
-from gateway.upstreams.anthropic.tools import name_map
 from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.signatures import SignatureCache
 
@@ -46,22 +46,21 @@ class AnthropicAdapter:
 
     def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
         decoder = self.decoder(chat)
-        yield from decoder.complete(body)
-        yield from decoder.finish()
+        return [*decoder.complete(body), *decoder.finish()]
 
     def decoder(self, chat: Chat) -> AnthropicDecoder:
         paused = chat.paused
         if paused is None:
-            output = Output(name_map(chat), FenceStripper() if request.wants_json_object(chat) else None)
+            output = Output(chat.request.tools, FenceStripper() if request.wants_json_object(chat) else None)
         else:
             output = paused.state
         turn = Turn() if chat.may_pause else None
-        return AnthropicDecoder(chat.model, output, lambda output: self._keep(chat, output), turn=turn, paused=paused)
+        return AnthropicDecoder(chat.model, output, partial(self._keep, chat), turn=turn, paused=paused)
 
     def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_answer(chat.model, status, headers, body)
 
     def _keep(self, chat: Chat, output: Output) -> None:
         """Remember the thoughts of an answer with tool calls; that there were none counts only while thinking."""
-        if output.calls and (output.thoughts or request.draft(chat, self._signatures).thinking.active):
+        if output.thoughts or request.draft(chat, self._signatures).thinking.active:
             replay.remember(chat, self._signatures, output.calls, output.thoughts)

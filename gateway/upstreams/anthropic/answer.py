@@ -2,7 +2,7 @@
 (facts/providers.md 3.11, 3.12, 12.2).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class AnthropicDecoder:
-    """One answer. ``done`` is called with the output of one that came to its end.
+    """One answer. ``done`` is called with the output of one that came to its end and calls tools.
 
     ``turn``, where the vendor may pause, keeps what has to be sent back then; without it ``pause_turn`` is ``length``.
     ``paused`` is what this answer goes on from. A stream in which the answer begins anew, as some proxies send it,
@@ -57,18 +57,18 @@ class AnthropicDecoder:
         self._stopped = False
         self._finish = "stop"
 
-    def feed(self, event: Event) -> Iterator[Delta]:
+    def feed(self, event: Event) -> Iterable[Delta]:
         """The deltas of one event. Unknown types, ``ping`` among them, say nothing."""
         try:
             try:
                 fields = _decode(event.data)
             except ValueError:
                 fields = decode_mended(_decode, event.data)
-            yield from self._take(fields)
+            return self._take(fields)
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
 
-    def complete(self, body: bytes) -> Iterator[Delta]:
+    def complete(self, body: bytes) -> Iterable[Delta]:
         """The deltas of a complete message."""
         try:
             try:
@@ -77,27 +77,32 @@ class AnthropicDecoder:
                 message = decode_mended(_decode, body)
             if message["type"] == "error":
                 raise errors.from_message(self._model, message)
-            yield from self._message_start(message)
+            deltas = self._begin(message)
             for index, block in enumerate(message["content"]):
-                yield from self._block_start(index, block)
-                yield from self._block_stop(index)
-            yield from self._message_delta(message, message.get("usage"))
-            yield from self._message_stop()
+                if self._turn is not None:
+                    self._turn.begin(index, block)
+                opened = reader(self._output, block)
+                deltas += opened.start(block)
+                deltas += opened.stop()
+            deltas += self._message_delta(message, message.get("usage"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
+        self._stopped = True
+        return deltas
 
-    def finish(self) -> Iterator[Delta]:
+    def finish(self) -> Iterable[Delta]:
         """The answer's end, held back until the stream's; raises upstream_truncated if it never came."""
         if not self._stopped:
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        deltas: list[Delta] = []
         if (provisional := self._usage.provisional()) is not None:
-            yield provisional
+            deltas.append(provisional)
         if self._pausing and (paused := self._pause()) is not None:
-            yield paused
-            return
-        yield from self._output.finish()
-        self._done(self._output)
-        yield Finish(self._finish)
+            return [*deltas, paused]
+        deltas += self._output.finish()
+        if self._output.calls:
+            self._done(self._output)
+        return [*deltas, Finish(self._finish)]
 
     def _pause(self) -> Paused | None:
         """The answer so far; None when it cannot be sent back."""
@@ -115,67 +120,72 @@ class AnthropicDecoder:
             spent=self._usage.update(None).completion_tokens + (before.spent if before else 0),
         )
 
-    def _take(self, fields: Fields) -> Iterator[Delta]:
+    def _take(self, fields: Fields) -> Iterable[Delta]:
         match fields["type"]:
             case "content_block_delta":
                 if self._turn is not None:
                     self._turn.grow(fields["index"], fields["delta"])
-                yield from self._blocks[fields["index"]].grow(fields["delta"])
+                return self._blocks[fields["index"]].grow(fields["delta"])
             case "content_block_start":
-                yield from self._block_start(fields["index"], fields["content_block"])
+                return self._block_start(fields["index"], fields["content_block"])
             case "content_block_stop":
-                yield from self._block_stop(fields["index"])
+                return self._block_stop(fields["index"])
             case "message_start":
-                yield from self._message_start(fields["message"])
+                return self._message_start(fields["message"])
             case "message_delta":
-                yield from self._message_delta(fields["delta"], fields.get("usage"))
+                return self._message_delta(fields["delta"], fields.get("usage"))
             case "message_stop":
-                yield from self._message_stop()
+                self._stopped = True
+                return self._close()
             case "error":
                 raise errors.from_message(self._model, fields)
+        return ()
 
-    def _message_start(self, message: Fields) -> Iterator[Delta]:
+    def _message_start(self, message: Fields) -> Iterable[Delta]:
+        deltas = self._begin(message)
+        counts = message.get("usage")
+        usage = self._usage.start(counts)
+        if counts:  # none at all is for others to estimate, not a count of zero
+            deltas.append(usage)
+        return deltas
+
+    def _begin(self, message: Fields) -> list[Delta]:
+        """What a message that begins says of itself, besides its usage."""
+        deltas: list[Delta] = []
         again, current = self._current is not None, string(message, "id")
         if again and current != self._current:
-            yield from self._close()
+            deltas += self._close()
             self._output.forget()
             self._turn = self._turn and Turn()
         if self._paused is not None and current == self._output.message_id:
             raise upstream_error("upstream_bad_response", "The upstream repeats its answer instead of going on")
         self._current = current
-        yield Served(model=string(message, "model") or None, id=None if again or self._paused else current)
-        counts = message.get("usage")
-        usage = self._usage.start(counts)
-        if counts:  # none at all is for others to estimate, not a count of zero
-            yield usage
+        deltas.append(Served(model=string(message, "model") or None, id=None if again or self._paused else current))
+        return deltas
 
-    def _block_start(self, index: int, block: Fields) -> Iterator[Delta]:
+    def _block_start(self, index: int, block: Fields) -> Iterable[Delta]:
         if self._turn is not None:
             self._turn.begin(index, block)
         self._blocks[index] = opened = reader(self._output, block)
-        yield from opened.start(block)
+        return opened.start(block)
 
-    def _block_stop(self, index: int) -> Iterator[Delta]:
-        yield from self._blocks.pop(index).stop()
+    def _block_stop(self, index: int) -> Iterable[Delta]:
+        return self._blocks.pop(index).stop()
 
-    def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterator[Delta]:
+    def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterable[Delta]:
+        deltas: list[Delta] = []
         if (reason := delta.get("stop_reason")) is not None:
             self._finish = self._finish_reason(reason)
             self._pausing = reason == "pause_turn"
-            details = delta.get("stop_details") or {}
-            if reason == "refusal" and (explanation := string(details, "explanation")):
-                yield Refusal(explanation)
+            if reason == "refusal" and (explanation := string(delta.get("stop_details") or {}, "explanation")):
+                deltas.append(Refusal(explanation))
         if usage:
-            yield self._usage.update(usage)
+            deltas.append(self._usage.update(usage))
+        return deltas
 
-    def _message_stop(self) -> Iterator[Delta]:
-        yield from self._close()
-        self._stopped = True
-
-    def _close(self) -> Iterator[Delta]:
+    def _close(self) -> Iterable[Delta]:
         """Stop the blocks that the upstream left open."""
-        for index in sorted(self._blocks):
-            yield from self._block_stop(index)
+        return [delta for index in sorted(self._blocks) for delta in self._block_stop(index)]
 
     def _finish_reason(self, reason: str) -> str:
         if reason == "tool_use":

@@ -1,15 +1,17 @@
 """The content blocks of an answer, each turned into deltas as it grows (facts/providers.md 3.11, 12.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.openai_api.deltas import Delta, MessageField, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.request import Tool
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.replay import FORMAT
-from gateway.upstreams.anthropic.tools import JSON_TOOL
+from gateway.upstreams.anthropic.tools import JSON_TOOL, name_map
 from gateway.upstreams.names import NameMap
 
 Fields = dict[str, Any]
@@ -26,19 +28,25 @@ def string(fields: Fields, key: str) -> str:
 class Output:
     """What the blocks of one answer share.
 
-    ``calls`` are the finished tool calls as (id, name, arguments); ``thoughts`` the blocks to be sent back with them.
-    ``message_id`` is the vendor's id of the message in which the answer was paused, if it was.
+    ``tools`` are the caller's. ``calls`` are the finished tool calls as (id, name, arguments); ``thoughts`` the blocks
+    to be sent back with them. ``message_id`` is the vendor's id of the message in which the answer was paused, if it
+    was.
     """
 
-    def __init__(self, names: NameMap, fences: FenceStripper | None) -> None:
-        self.names = names
+    def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None) -> None:
         self.calls: list[tuple[str, str, str]] = []
         self.thoughts: list[Fields] = []
         self.message_id: str | None = None
         self.length = 0
+        self._tools = tools
         self._fences = fences
         self._call_count = 0
         self._thought_count = 0
+
+    @cached_property
+    def names(self) -> NameMap:
+        """What the caller calls its tools; wanted only when one is called."""
+        return name_map(self._tools)
 
     @property
     def called(self) -> bool:
@@ -53,17 +61,18 @@ class Output:
         self._thought_count += 1
         return self._thought_count - 1
 
-    def text(self, text: str) -> Iterator[Delta]:
+    def text(self, text: str) -> Iterable[Delta]:
         if self._fences is not None:
             text = self._fences.feed(text)
-        if text:
-            self.length += len(text)
-            yield Text(text)
+        if not text:
+            return ()
+        self.length += len(text)
+        return (Text(text),)
 
-    def finish(self) -> Iterator[Delta]:
+    def finish(self) -> Iterable[Delta]:
         """Text held back until the answer's end."""
-        if self._fences is not None and (text := self._fences.finish()):
-            yield Text(text)
+        text = "" if self._fences is None else self._fences.finish()
+        return (Text(text),) if text else ()
 
     def forget(self) -> None:
         """The answer starts again: what came before belongs to another one."""
@@ -74,11 +83,11 @@ class Output:
 class BlockReader(Protocol):
     """One content block. ``start`` gets the block as it begins, which in a complete answer is all of it."""
 
-    def start(self, block: Fields) -> Iterator[Delta]: ...
+    def start(self, block: Fields) -> Iterable[Delta]: ...
 
-    def grow(self, delta: Fields) -> Iterator[Delta]: ...
+    def grow(self, delta: Fields) -> Iterable[Delta]: ...
 
-    def stop(self) -> Iterator[Delta]: ...
+    def stop(self) -> Iterable[Delta]: ...
 
 
 def reader(output: Output, block: Fields) -> BlockReader:
@@ -98,14 +107,14 @@ def reader(output: Output, block: Fields) -> BlockReader:
 class _Hidden:
     """Server-side tools, their results, and what is not known yet."""
 
-    def start(self, block: Fields) -> Iterator[Delta]:
-        yield from ()
+    def start(self, block: Fields) -> Iterable[Delta]:
+        return ()
 
-    def grow(self, delta: Fields) -> Iterator[Delta]:
-        yield from ()
+    def grow(self, delta: Fields) -> Iterable[Delta]:
+        return ()
 
-    def stop(self) -> Iterator[Delta]:
-        yield from ()
+    def stop(self) -> Iterable[Delta]:
+        return ()
 
 
 class _Text:
@@ -116,17 +125,21 @@ class _Text:
         self._from = output.length
         self._citations: list[Fields] = []
 
-    def start(self, block: Fields) -> Iterator[Delta]:
+    def start(self, block: Fields) -> Iterable[Delta]:
         self._citations += block.get("citations") or []
-        yield from self._output.text(string(block, "text"))
+        return self._output.text(string(block, "text"))
 
-    def grow(self, delta: Fields) -> Iterator[Delta]:
-        if delta.get("type") == "text_delta":
-            yield from self._output.text(string(delta, "text"))
-        elif delta.get("type") == "citations_delta":
+    def grow(self, delta: Fields) -> Iterable[Delta]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return self._output.text(string(delta, "text"))
+        if kind == "citations_delta":
             self._citations.append(delta["citation"])
+        return ()
 
-    def stop(self) -> Iterator[Delta]:
+    def stop(self) -> Iterable[Delta]:
+        if not self._citations:
+            return ()
         annotations = [
             {
                 "type": "url_citation",
@@ -140,8 +153,7 @@ class _Text:
             for citation in self._citations
             if citation.get("type") == "web_search_result_location"
         ]
-        if annotations:
-            yield MessageField("annotations", annotations)
+        return (MessageField("annotations", annotations),) if annotations else ()
 
 
 class _Thinking:
@@ -152,25 +164,28 @@ class _Thinking:
         self._index = output.next_thought()
         self._block = {"type": "thinking", "thinking": "", "signature": ""}
 
-    def start(self, block: Fields) -> Iterator[Delta]:
-        yield from self._piece(string(block, "thinking"), string(block, "signature"))
+    def start(self, block: Fields) -> Iterable[Delta]:
+        return self._piece(string(block, "thinking"), string(block, "signature"))
 
-    def grow(self, delta: Fields) -> Iterator[Delta]:
-        if delta.get("type") == "thinking_delta":
-            yield from self._piece(string(delta, "thinking"), "")
-        elif delta.get("type") == "signature_delta":
-            yield from self._piece("", string(delta, "signature"))
+    def grow(self, delta: Fields) -> Iterable[Delta]:
+        kind = delta.get("type")
+        if kind == "thinking_delta":
+            return self._piece(string(delta, "thinking"), "")
+        if kind == "signature_delta":
+            return self._piece("", string(delta, "signature"))
+        return ()
 
-    def stop(self) -> Iterator[Delta]:
+    def stop(self) -> Iterable[Delta]:
         if self._block["signature"]:
             self._output.thoughts.append(self._block)
-        yield from ()
+        return ()
 
-    def _piece(self, text: str, signature: str) -> Iterator[Delta]:
-        if text or signature:
-            self._block["thinking"] += text
-            self._block["signature"] += signature
-            yield Reasoning(text=text, signature=signature or None, format=FORMAT, index=self._index)
+    def _piece(self, text: str, signature: str) -> Iterable[Delta]:
+        if not text and not signature:
+            return ()
+        self._block["thinking"] += text
+        self._block["signature"] += signature
+        return (Reasoning(text=text, signature=signature or None, format=FORMAT, index=self._index),)
 
 
 class _RedactedThinking(_Hidden):
@@ -180,10 +195,10 @@ class _RedactedThinking(_Hidden):
         self._output = output
         self._index = output.next_thought()
 
-    def start(self, block: Fields) -> Iterator[Delta]:
+    def start(self, block: Fields) -> Iterable[Delta]:
         data = string(block, "data")
         self._output.thoughts.append({"type": "redacted_thinking", "data": data})
-        yield Reasoning(data=data, format=FORMAT, index=self._index)
+        return (Reasoning(data=data, format=FORMAT, index=self._index),)
 
 
 class _Json:
@@ -222,22 +237,23 @@ class _ToolUse:
         self._arguments = _Json()
         self._id = self._name = ""
 
-    def start(self, block: Fields) -> Iterator[Delta]:
+    def start(self, block: Fields) -> Iterable[Delta]:
         self._id, self._name = string(block, "id"), self._output.names.inbound(string(block, "name"))
-        yield ToolCallStart(index=self._index, id=self._id, name=self._name)
-        yield from self._more(self._arguments.take(block))
+        start = ToolCallStart(index=self._index, id=self._id, name=self._name)
+        return (start, *self._more(self._arguments.take(block)))
 
-    def grow(self, delta: Fields) -> Iterator[Delta]:
+    def grow(self, delta: Fields) -> Iterable[Delta]:
         if delta.get("type") == "input_json_delta":
-            yield from self._more(self._arguments.more(string(delta, "partial_json")))
+            return self._more(self._arguments.more(string(delta, "partial_json")))
+        return ()
 
-    def stop(self) -> Iterator[Delta]:
-        yield from self._more(self._arguments.rest())
+    def stop(self) -> Iterable[Delta]:
+        rest = self._more(self._arguments.rest())
         self._output.calls.append((self._id, self._name, str(self._arguments)))
+        return rest
 
-    def _more(self, fragment: str) -> Iterator[Delta]:
-        if fragment:
-            yield ToolCallArguments(self._index, fragment)
+    def _more(self, fragment: str) -> Iterable[Delta]:
+        return (ToolCallArguments(self._index, fragment),) if fragment else ()
 
 
 class _JsonAnswer:
@@ -247,12 +263,13 @@ class _JsonAnswer:
         self._output = output
         self._input = _Json()
 
-    def start(self, block: Fields) -> Iterator[Delta]:
-        yield from self._output.text(self._input.take(block))
+    def start(self, block: Fields) -> Iterable[Delta]:
+        return self._output.text(self._input.take(block))
 
-    def grow(self, delta: Fields) -> Iterator[Delta]:
+    def grow(self, delta: Fields) -> Iterable[Delta]:
         if delta.get("type") == "input_json_delta":
-            yield from self._output.text(self._input.more(string(delta, "partial_json")))
+            return self._output.text(self._input.more(string(delta, "partial_json")))
+        return ()
 
-    def stop(self) -> Iterator[Delta]:
-        yield from self._output.text(self._input.rest())
+    def stop(self) -> Iterable[Delta]:
+        return self._output.text(self._input.rest())

@@ -31,7 +31,7 @@ class Draft:
 
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
     """Translate messages, tools and thinking, which depend on each other."""
-    names = name_map(chat)
+    names = name_map(chat.request.tools)
     tools = toolset(chat, names)
     thoughts = replay.thoughts(chat, cache)
     conversation = Conversation(chat, names, id_map(), thoughts or {})

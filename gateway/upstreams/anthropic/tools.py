@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.messages import AssistantMessage, FunctionToolCall
-from gateway.openai_api.request import ChatRequest, FunctionTool, JsonSchema, JsonSchemaFormat
+from gateway.openai_api.request import ChatRequest, FunctionTool, JsonSchema, JsonSchemaFormat, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import marked
 from gateway.upstreams.json_schema import restrict
@@ -34,12 +34,10 @@ class Toolset:
         return self.choice is not None and self.choice["type"] in ("any", "tool")
 
 
-def name_map(chat: Chat) -> NameMap:
-    """The request's tool names as Anthropic takes them; our own tools' names are taken first."""
-    names = NameMap(_REFUSED, _NAME_LIMIT)
-    names.reserve(JSON_TOOL)
-    names.reserve(SEARCH_TOOL)
-    for tool in chat.request.tools or ():
+def name_map(tools: list[Tool] | None) -> NameMap:
+    """The names of a request's tools as Anthropic takes them; our own tools' names are taken first."""
+    names = NameMap(_REFUSED, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
+    for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
     return names

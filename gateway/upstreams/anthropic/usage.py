@@ -29,7 +29,9 @@ class UsageCounter:
 
     def update(self, counts: Mapping[str, Any] | None) -> Usage:
         """Newer counts; a null leaves the older one standing."""
-        self._counts |= {name: value for name, value in (counts or {}).items() if value is not None}
+        for name, value in (counts or {}).items():
+            if value is not None:
+                self._counts[name] = value
         self._final = True
         return self._usage()
 
@@ -41,25 +43,40 @@ class UsageCounter:
 
     def _usage(self) -> Usage:
         counts = self._counts
-        written, read = _count(counts, "cache_creation_input_tokens"), _count(counts, "cache_read_input_tokens")
-        written_1h = _count(counts, "cache_creation", "ephemeral_1h_input_tokens")
-        written_5m = _count(counts, "cache_creation", "ephemeral_5m_input_tokens")
+        fresh, output, read, written, written_5m, written_1h, thinking, searches = _numbers(counts)
         if written_5m + written_1h != written:
             written_5m = max(written - written_1h, written_5m)
         return Usage(
-            prompt_tokens=_count(counts, "input_tokens") + read + written_5m + written_1h,
-            completion_tokens=_count(counts, "output_tokens"),
+            prompt_tokens=fresh + read + written_5m + written_1h,
+            completion_tokens=output,
             cached_tokens=read,
             cache_write_tokens=written_5m,
             cache_write_1h_tokens=written_1h,
-            reasoning_tokens=_count(counts, "output_tokens_details", "thinking_tokens"),
-            web_searches=_count(counts, "server_tool_use", "web_search_requests"),
+            reasoning_tokens=thinking,
+            web_searches=searches,
             tier="fast" if counts.get("speed") == "fast" else _TIERS.get(str(counts.get("service_tier")), ""),
             region="us" if counts.get("inference_geo") == "us" else "",
         )
 
 
-def _count(counts: Any, *path: str) -> int:
-    for key in path:
-        counts = counts.get(key) if isinstance(counts, dict) else None
-    return counts if isinstance(counts, int) else 0
+_PATHS = (
+    ("input_tokens",),
+    ("output_tokens",),
+    ("cache_read_input_tokens",),
+    ("cache_creation_input_tokens",),
+    ("cache_creation", "ephemeral_5m_input_tokens"),
+    ("cache_creation", "ephemeral_1h_input_tokens"),
+    ("output_tokens_details", "thinking_tokens"),
+    ("server_tool_use", "web_search_requests"),
+)
+
+
+def _numbers(counts: dict[str, Any]) -> list[int]:
+    """The count under each of ``_PATHS``, 0 for what is missing or is no number."""
+    numbers = []
+    for path in _PATHS:
+        value: Any = counts
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        numbers.append(value if isinstance(value, int) else 0)
+    return numbers
