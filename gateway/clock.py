@@ -51,10 +51,11 @@ class Clock:
         self._latest = 0
 
     def __call__(self) -> int:
-        now = int(self._now())
+        now = int(self._system() if self._offset is None else self._monotonic() + self._offset)
         if self._source is not None and self._offset is None:
             return now
-        self._latest = max(self._latest, now)
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     @property

@@ -49,8 +49,9 @@ def signed_output(choices: Sequence[Mapping[str, Json]]) -> str:
     ``choices`` are OpenAI choices, of a chat answer (``message``) or a legacy one (``text``). One choice is its own
     output; several are ``json.dumps`` of the list of their outputs in index order.
     """
-    outputs = [choice_output(choice) for choice in sorted(choices, key=lambda choice: choice.get("index", 0))]
-    return outputs[0] if len(outputs) == 1 else json.dumps(outputs)
+    if len(choices) == 1:
+        return choice_output(choices[0])
+    return json.dumps([choice_output(choice) for choice in sorted(choices, key=lambda choice: choice.get("index", 0))])
 
 
 def choice_output(choice: Mapping[str, Json]) -> str:

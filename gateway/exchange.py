@@ -7,7 +7,6 @@ happen (gateway.lifecycle).
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -37,8 +36,7 @@ from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
 _DAY_SECONDS = 86_400
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A complete answer, ready to send."""
 
     body: bytes
@@ -193,9 +191,10 @@ class Exchange:
     async def _conclude(self, choices: list[dict[str, Any]], *, complete: bool) -> Proof:
         """Price, sign and settle what was answered."""
         served = self._served()
-        usage, price = self._total(served)
+        now = self._services.clock()
+        usage, price = self._total(served, now)
         request_hash = keccak256(self._form.canonical(self._sent))
-        envelope = self._services.signer.sign(request_hash, signed_output(choices), self._services.clock())
+        envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
         self._life.move(State.SIGNED)
         self._count(usage, str(price))
         bill = Bill(
@@ -220,9 +219,9 @@ class Exchange:
         self._life.move(State.SETTLED)
         return Proof(served, usage, envelope, receipt, self._assembler.served)
 
-    def _total(self, served: Model) -> tuple[Usage, Decimal]:
+    def _total(self, served: Model, now: int) -> tuple[Usage, Decimal]:
         """Usage and price in USD of all calls, each priced by itself: long prompts have rates of their own."""
-        today = _day(int(self._services.clock()) // _DAY_SECONDS)
+        today = _day(now // _DAY_SECONDS)
         first, *others = self._dispatch.usages()
         price = cost(served, first, today)
         for usage in others:
@@ -267,7 +266,7 @@ class Exchange:
         self._life.move(State.ANSWERING)
         if left():
             self._record.client_left = True
-            usage, price = self._total(self._served())
+            usage, price = self._total(self._served(), self._services.clock())
             self._count(usage, str(price))
             await self._release("client_left")
             return None

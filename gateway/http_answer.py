@@ -12,14 +12,14 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-_OK = HTTPStatus.OK
+_STATUS, _REASON = HTTPStatus.OK.value, HTTPStatus.OK.phrase
 
 
 class _Written(web.StreamResponse):
     """A 200 whose head leaves in one piece with what follows it. ``fields`` are its headers, added to until then."""
 
     def __init__(self, fields: dict[str, str]) -> None:
-        self._status, self._reason = _OK.value, _OK.phrase
+        self._status, self._reason = _STATUS, _REASON
         self._headers = fields  # type: ignore[assignment] # nothing here needs more than names and values
         self._request: web.BaseRequest | None = None
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
+from operator import attrgetter
 from typing import TypeVar
 
 from gateway.catalog import Model, Prices, Rates
@@ -131,6 +132,8 @@ def _standard(prices: Prices, rates: Rates, prompt_tokens: int, on: date) -> Rat
 def _prompt(rates: Rates, usage: Usage) -> Decimal:
     """Prompt tokens by kind, USD per million; details that add up to more than the prompt count only up to it."""
     left = usage.prompt_tokens
+    if not any(_dearer_or_cheaper(usage)):
+        return left * rates.input
     usd = Decimal(0)
     for rate, count in (
         (_cached_audio(rates), usage.cached_audio_tokens),
@@ -144,6 +147,11 @@ def _prompt(rates: Rates, usage: Usage) -> Decimal:
             left -= counted
             usd += counted * (rates.input if rate is None else rate)
     return usd + left * rates.input
+
+
+_dearer_or_cheaper = attrgetter(
+    "cached_audio_tokens", "audio_tokens", "cached_tokens", "cache_write_1h_tokens", "cache_write_tokens"
+)
 
 
 def _cached_audio(rates: Rates) -> Decimal | None:

@@ -3,10 +3,11 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gateway.billing.payment import Order
@@ -33,8 +34,7 @@ HEADERS = web.RequestKey("headers", dict[str, str])
 """What every answer carries; a stream has to send it before its handler returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What the caller sent."""
 
     raw: bytes
@@ -182,9 +182,7 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
         answer = await answer_in_time(request, answering, headers, exchange.broke_off)
     if answer is None:
         raise ConnectionResetError
-    if isinstance(answer, web.StreamResponse):
-        return answer
-    return WholeAnswer(answer.body, answer.headers)
+    return WholeAnswer(answer.body, answer.headers) if isinstance(answer, Answer) else answer
 
 
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:

@@ -6,7 +6,10 @@ keys beyond the header that carries one.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
+
+import msgspec
 
 from gateway.catalog import Model
 from gateway.openai_api.deltas import Delta, Paused
@@ -41,28 +44,26 @@ class Chat:
     caller: str = field(default="", repr=False)
     attachments: dict[str, Attachment] = field(default_factory=dict)
     paused: Paused | None = None
+    stream: bool = field(init=False)
+    may_pause: bool = field(init=False)
+    """The vendor runs tools of its own for this answer, which it may interrupt."""
 
-    @property
-    def stream(self) -> bool:
-        return bool(self.request.stream)
-
-    @property
-    def may_pause(self) -> bool:
-        """The vendor runs tools of its own for this answer, which it may interrupt."""
-        return bool(self.request.web_search) or self.request.web_search_options is not None
+    def __post_init__(self) -> None:
+        asked = self.request
+        self.stream = bool(asked.stream)
+        self.may_pause = bool(asked.web_search) or asked.web_search_options is not None
 
     @property
     def output_tokens(self) -> int | None:
         """The output limit to ask for: the caller's, under the payment's, under the model's; None when none is set."""
-        wanted = [limit for limit in (self.request.output_tokens, self.output_limit) if limit is not None]
-        if not wanted:
-            return None
+        wanted, limit = self.request.output_tokens, self.output_limit
+        if wanted is None or (limit is not None and limit < wanted):
+            wanted = limit
         ceiling = self.model.max_output_tokens
-        return min(wanted) if ceiling is None else min(*wanted, ceiling)
+        return wanted if wanted is None or ceiling is None or wanted <= ceiling else ceiling
 
 
-@dataclass(slots=True)
-class UpstreamCall:
+class UpstreamCall(msgspec.Struct):
     """One HTTP request to an upstream.
 
     ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream``
@@ -72,7 +73,7 @@ class UpstreamCall:
     path: str
     body: bytes
     stream: bool
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     method: str = "POST"
     dropped: tuple[str, ...] = ()
 

@@ -227,7 +227,8 @@ class Response:
     def _end(self) -> None:
         """The connection is as good for the next call as it was."""
         if self._error is None and not self._complete:
-            self.go_on()
+            if self._held:
+                self.go_on()
             self._complete = True
             self._watch.cancel()
             self._wire.forget()
@@ -269,7 +270,9 @@ class Wire(ResponseHandler):
     def is_connected(self) -> bool:
         """Good for another call: nothing arrived on it unasked, which would pass for that call's answer."""
         transport = self.transport
-        return transport is not None and not transport.is_closing() and not self.should_close
+        return (
+            self._response is None and not self._should_close and transport is not None and not transport.is_closing()
+        )
 
     def send(self, request: bytes, response: Response, piece: int) -> None:
         """Write ``request``, and from now on tell ``response`` what arrives. Raises ConnectionResetError.
@@ -302,15 +305,15 @@ class Wire(ResponseHandler):
 
     def _stop_sending(self) -> None:
         """Whatever of the request has not been written is not wanted; nothing else can follow it on this connection."""
-        if self._sender is not None:
-            if not self._sender.done():
-                self._sender.cancel()
-                self.force_close()
-            self._sender = None
+        sender, self._sender = self._sender, None
+        if sender is not None and not sender.done():
+            sender.cancel()
+            self.force_close()
 
     def forget(self) -> None:
         """The answer is over, one way or another."""
-        self._stop_sending()
+        if self._sender is not None:
+            self._stop_sending()
         if self._response is not None and not self._done:
             self.force_close()
         self._response = None
