@@ -50,6 +50,21 @@ def text(words: str) -> dict[str, str]:
     return {"type": "text", "text": words}
 
 
+SAID = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["system", "developer", "user", "assistant"]),
+        "content": st.sampled_from(["A", " b ", " \n", ""]),
+    }
+)
+
+
+@given(st.lists(SAID), st.sampled_from(["claude-opus-4-8", "claude-haiku-4-5"]))
+def test_a_plain_text_is_what_it_is_beside_other_keys(messages: list[dict[str, Any]], model: str) -> None:
+    end = user("Go on")
+    plain = adapter().request(chat(model, messages=[*messages, end]))
+    assert plain == adapter().request(chat(model, messages=[message | {"name": None} for message in (*messages, end)]))
+
+
 def test_the_leading_system_and_developer_messages_are_the_system_prompt() -> None:
     mark = {"type": "ephemeral"}
     messages = [

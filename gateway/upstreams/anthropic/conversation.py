@@ -1,6 +1,7 @@
 """OpenAI's messages as Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -18,19 +19,11 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, blocks, marked, text_block
+from gateway.upstreams.anthropic.tools import REFUSED
 from gateway.upstreams.names import NameMap
 
-
-class _Turn:
-    """One turn being put together. Tool results come before everything else in theirs."""
-
-    def __init__(self, role: str) -> None:
-        self.role = role
-        self.results: list[Block] = []
-        self.blocks: list[Block] = []
-
-    def wire(self) -> dict[str, Any]:
-        return {"role": self.role, "content": self.results + self.blocks}
+_PLAIN = frozenset({"role", "content"})
+_SPEAKERS = frozenset({"user", "assistant"})
 
 
 class Conversation:
@@ -38,28 +31,35 @@ class Conversation:
 
     Every tool call must be answered in the turn that follows it, and every result must have its call: what is missing
     is a 400 that names it, nothing is made up. ``thoughts`` are thinking blocks by position of their message.
+    ``called`` are the tools that were called, as Anthropic knows them, in order. ``prefilled`` says that the last turn
+    is the assistant's: the answer is to go on from there.
+    Most messages are a text and nothing else; such a one has no thoughts and goes straight to its place.
     """
 
-    def __init__(self, chat: Chat, names: NameMap, ids: NameMap, thoughts: Mapping[int, list[Block]]) -> None:
+    def __init__(self, chat: Chat, names: NameMap, thoughts: Mapping[int, list[Block]]) -> None:
         self.system: list[Block] = []
+        self.turns: list[dict[str, Any]] = []
+        self.called: dict[str, None] = {}
         self._model = chat.model
         self._names = names
-        self._ids = ids
-        self._turns: list[_Turn] = []
+        self._results = 0
         self._unanswered: dict[str, str] = {}
-        for position, message in enumerate(chat.request.messages):
-            self._add(message, f"messages[{position}]", thoughts.get(position, []))
+        messages = chat.request.messages
+        for position, sent in enumerate(chat.body["messages"]):
+            role, text = sent["role"], sent["content"] if sent.keys() == _PLAIN else None
+            if type(text) is not str or (role not in _SPEAKERS and self.turns):
+                self._add(messages[position], f"messages[{position}]", thoughts.get(position, []))
+            elif text and not text.isspace():
+                place = self._turn(role) if role in _SPEAKERS else self.system
+                place.append({"type": "text", "text": text})
         self._check_answered()
-        self._end(len(chat.request.messages) - 1)
+        self._end(len(messages) - 1)
+        self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
-    @property
-    def turns(self) -> list[dict[str, Any]]:
-        return [turn.wire() for turn in self._turns]
-
-    @property
-    def prefilled(self) -> bool:
-        """The last turn is the assistant's: the answer is to go on from there."""
-        return self._turns[-1].role == "assistant"
+    @cached_property
+    def _ids(self) -> NameMap:
+        """Tool-call ids, which other vendors write in other alphabets; never shortened."""
+        return NameMap(REFUSED)
 
     def _add(self, message: Message, where: str, thoughts: list[Block]) -> None:
         match message:
@@ -80,7 +80,7 @@ class Conversation:
     def _add_system(self, message: SystemMessage | DeveloperMessage, where: str) -> None:
         """Before the first turn: the system prompt. Later: a turn of its own, or marked text in the user's turn."""
         found = _marked_last(self._blocks(message.content, where), message.cache_control)
-        if not self._turns:
+        if not self.turns:
             self.system += found
         elif self._model.traits.system_turns and not self._unanswered:
             self._extend("system", found)
@@ -96,8 +96,6 @@ class Conversation:
         calls = message.tool_calls or ()
         for index, call in enumerate(calls):
             found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
-        if found and (not self._turns or self._turns[-1].role != "assistant"):
-            self._check_answered()
         self._extend("assistant", _marked_last(found, message.cache_control))
         for index, call in enumerate(calls):
             self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
@@ -107,12 +105,9 @@ class Conversation:
             name, arguments = call.function.name, _arguments(call.function.arguments, f"{where}.function.arguments")
         else:
             name, arguments = call.custom.name, {"input": call.custom.input}
-        return {
-            "type": "tool_use",
-            "id": self._ids.outbound(call.id),
-            "name": self._names.outbound(name),
-            "input": arguments,
-        }
+        name = self._names.outbound(name)
+        self.called[name] = None
+        return {"type": "tool_use", "id": self._ids.outbound(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
         if self._unanswered.pop(message.tool_call_id, None) is None:
@@ -127,16 +122,22 @@ class Conversation:
             result["content"] = content
         if message.is_error is not None:
             result["is_error"] = message.is_error
-        self._turn("user").results.append(marked(result, message.cache_control))
+        self._turn("user").insert(self._results, marked(result, message.cache_control))
+        self._results += 1
 
     def _extend(self, role: str, found: list[Block]) -> None:
         if found:
-            self._turn(role).blocks += found
+            self._turn(role).extend(found)
 
-    def _turn(self, role: str) -> _Turn:
-        if not self._turns or self._turns[-1].role != role:
-            self._turns.append(_Turn(role))
-        return self._turns[-1]
+    def _turn(self, role: str) -> list[Block]:
+        """The blocks of the last turn, or of a new one if that is not ``role``'s; tool results come first in theirs."""
+        if not self.turns or self.turns[-1]["role"] != role:
+            if role == "assistant" and self._unanswered:
+                self._check_answered()
+            self.turns.append({"role": role, "content": []})
+            self._results = 0
+        content: list[Block] = self.turns[-1]["content"]
+        return content
 
     def _check_answered(self) -> None:
         for call_id, where in self._unanswered.items():
@@ -146,17 +147,16 @@ class Conversation:
 
     def _end(self, position: int) -> None:
         """What Anthropic asks of the last turn: there is one, and an assistant's ends without blanks."""
-        where = f"messages[{position}]"
-        if not self._turns:
+        if not self.turns:
             raise invalid_request("At least one message besides the system prompt must have content.", "messages")
-        if not self.prefilled:
+        if self.turns[-1]["role"] != "assistant":
             return
         if not self._model.traits.prefill:
             raise unsupported_value(
                 f"The model '{self._model.id}' does not continue an assistant message; end with the user's.",
-                f"{where}.role",
+                f"messages[{position}].role",
             )
-        last = self._turns[-1].blocks[-1]
+        last = self.turns[-1]["content"][-1]
         if last["type"] == "text":
             last["text"] = last["text"].rstrip()
 

@@ -5,7 +5,7 @@ gateway's own cache, or from the client: ``reasoning_details`` of Anthropic's fo
 ``thinking_blocks``. Thoughts of other vendors, of other models, and of turns that are over are left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.openai_api.messages import (
@@ -26,15 +26,20 @@ FORMAT = "anthropic-claude-v1"
 # Tells our entries in the cache from those of other vendors' adapters, which share it.
 _OURS = "anthropic:"
 
+# What may follow the results of tool calls before the answer to them.
+_OPENING = (UserMessage, SystemMessage, DeveloperMessage)
+
 
 def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
     """Thinking blocks by position of the assistant message in the current round of tool calls.
 
     Empty when no tool call is being answered. None when the thoughts of the calls being answered are lost.
     """
-    turns = list(_round(chat))
+    turns = _round(chat)
+    if not turns:
+        return {}
     known = {position: blocks for position, turn in turns if (blocks := _known(chat, cache, turn)) is not None}
-    if turns and turns[0][0] not in known:
+    if turns[0][0] not in known:
         return None
     return {position: blocks for position, blocks in known.items() if blocks}
 
@@ -46,18 +51,22 @@ def remember(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]
         cache.remember(chat.caller, _OURS + call_id, name, arguments, value)
 
 
-def _round(chat: Chat) -> Iterator[tuple[int, AssistantMessage]]:
+def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
     """The assistant messages since the user last spoke, latest first, if the latest one's tool calls are answered."""
-    messages = list(enumerate(chat.request.messages))
-    while messages and isinstance(messages[-1][1], UserMessage | SystemMessage | DeveloperMessage):
-        messages.pop()
-    if not messages or not isinstance(messages[-1][1], ToolMessage):
-        return
-    for position, message in reversed(messages):
+    messages = chat.request.messages
+    end = len(messages)
+    while end and isinstance(messages[end - 1], _OPENING):
+        end -= 1
+    if not end or not isinstance(messages[end - 1], ToolMessage):
+        return []
+    turns = []
+    for position in reversed(range(end)):
+        message = messages[position]
         if isinstance(message, UserMessage):
-            return
+            break
         if isinstance(message, AssistantMessage):
-            yield position, message
+            turns.append((position, message))
+    return turns
 
 
 def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:

@@ -1,7 +1,8 @@
 """The body of ``POST /v1/messages``, version 2023-06-01 (facts/providers.md 3.3)."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from gateway.openai_api.errors import invalid_request, unsupported_value
 from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat
@@ -9,18 +10,19 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import parameters, replay
 from gateway.upstreams.anthropic.conversation import Conversation
 from gateway.upstreams.anthropic.thinking import Circumstances, Thinking, decide
-from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, id_map, name_map, toolset
+from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, name_map, toolset
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.signatures import SignatureCache
 
 # Of models that refuse a request whose prompt and max_tokens together exceed their context.
 CAUTIOUS_MAX_TOKENS = 4096
 
-_JSON_ONLY = "Answer with one valid JSON object and nothing else: no explanation, no Markdown."
+_JSON_ONLY = [
+    {"type": "text", "text": "Answer with one valid JSON object and nothing else: no explanation, no Markdown."}
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """The translated parts of a request, before they are put into one body."""
 
     max_tokens: int
@@ -32,16 +34,16 @@ class Draft:
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
     """Translate messages, tools and thinking, which depend on each other."""
     names = name_map(chat.request.tools)
-    tools = toolset(chat, names)
     thoughts = replay.thoughts(chat, cache)
-    conversation = Conversation(chat, names, id_map(), thoughts or {})
+    conversation = Conversation(chat, names, thoughts or {})
+    tools = toolset(chat, names, conversation.called)
     max_tokens = _max_tokens(chat)
     circumstances = Circumstances(
         max_tokens=max_tokens, forced=tools.forced, prefilled=conversation.prefilled, lost=thoughts is None
     )
     thinking = decide(chat, circumstances)
     if thoughts and not thinking.active:
-        conversation = Conversation(chat, names, id_map(), {})
+        conversation = Conversation(chat, names, {})
     return Draft(max_tokens, tools, thinking, conversation)
 
 
@@ -49,31 +51,24 @@ def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str,
     """The body to send, and the names of the parameters that were dropped; raises 400."""
     parameters.check(chat)
     parts = draft(chat, cache)
-    sampling, unsampled = parameters.sampling(chat, thinking=parts.thinking.active)
-    stops, unstopped = parameters.stop_sequences(chat.request)
-    user, unnamed = parameters.user_id(chat.request)
-    tier, untiered = parameters.service_tier(chat.request)
-    optional = {
-        "system": _system(chat, parts.conversation),
-        "tools": parts.tools.tools,
-        "tool_choice": parts.tools.choice,
-        "thinking": parts.thinking.config,
-        "output_config": _output_config(chat, parts),
-        "stop_sequences": stops,
-        "metadata": {"user_id": user} if user else None,
-        "service_tier": tier,
-        "cache_control": chat.request.cache_control,
-        "stream": chat.stream,
-    }
+    tools, thinking, conversation = parts.tools, parts.thinking, parts.conversation
     body = {
         "model": chat.model.upstream_id,
         "max_tokens": parts.max_tokens,
-        "messages": [*parts.conversation.turns, *_answer_so_far(chat)],
-        **sampling,
-        **{name: value for name, value in optional.items() if value},
+        "messages": [*conversation.turns, *_answer_so_far(chat)] if chat.paused else conversation.turns,
     }
-    hints = parameters.dropped_hints(chat.request)
-    return body, (*hints, *unsampled, *unstopped, *unnamed, *untiered, *parts.tools.dropped, *parts.thinking.dropped)
+    dropped = parameters.put(chat, body, thinking=thinking.active)
+    optional = {
+        "system": conversation.system + _JSON_ONLY if wants_json_object(chat) else conversation.system,
+        "tools": tools.tools,
+        "tool_choice": tools.choice,
+        "thinking": thinking.config,
+        "output_config": _output_config(chat, parts),
+        "cache_control": chat.request.cache_control,
+        "stream": chat.stream,
+    }
+    body |= {name: value for name, value in optional.items() if value}
+    return body, (*dropped, *tools.dropped, *thinking.dropped)
 
 
 def wants_json_object(chat: Chat) -> bool:
@@ -100,11 +95,6 @@ def _max_tokens(chat: Chat) -> int:
 def _answer_so_far(chat: Chat) -> list[dict[str, Any]]:
     """The turn that was paused, at the end of which Anthropic goes on."""
     return [{"role": "assistant", "content": chat.paused.content}] if chat.paused else []
-
-
-def _system(chat: Chat, conversation: Conversation) -> list[dict[str, Any]]:
-    instruction = [{"type": "text", "text": _JSON_ONLY}] if wants_json_object(chat) else []
-    return conversation.system + instruction
 
 
 def _output_config(chat: Chat, parts: Draft) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Extended thinking: how it is switched on, and when it must stay off (facts/providers.md 3.8)."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from gateway.catalog import Traits
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
@@ -24,8 +25,7 @@ _NEAREST = {"none": ("low",), "minimal": ("low",), "xhigh": ("max", "high"), "ma
 _MODES = ("enabled", "adaptive", "disabled")
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(msgspec.Struct, frozen=True):
     """``config`` is the body's ``thinking``, ``effort`` goes into ``output_config``.
 
     ``active`` says that the model may think. ``dropped`` names a wish that this request cannot honour.
@@ -37,8 +37,7 @@ class Thinking:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True):
     """What in a request stands against thinking.
 
     ``forced``: tool_choice compels a tool. ``prefilled``: the answer's beginning is given. ``lost``: the thoughts of
@@ -54,6 +53,8 @@ class Circumstances:
 def decide(chat: Chat, circumstances: Circumstances) -> Thinking:
     """How the model is to think; raises 400 for a wish that it can never honour."""
     traits = chat.model.traits
+    if chat.request.thinking is None and chat.request.reasoning_effort is None:
+        return Thinking(active=traits.thinking == "always")
     name, wanted = _wish(chat)
     if traits.thinking == "none":
         if wanted:

@@ -1,12 +1,13 @@
 """Tools and tool choice in Anthropic's form (facts/providers.md 3.5, 3.6, 3.10)."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from typing import Any
 
+import msgspec
+
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
-from gateway.openai_api.messages import AssistantMessage, FunctionToolCall
-from gateway.openai_api.request import ChatRequest, FunctionTool, JsonSchema, JsonSchemaFormat, Tool
+from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import marked
 from gateway.upstreams.json_schema import restrict
@@ -17,15 +18,14 @@ JSON_TOOL = "json_tool_call"
 MAX_STRICT = 20
 MAX_SEARCHES = 5
 
-_REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
+REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LIMIT = 128
 
 
-@dataclass(slots=True)
-class Toolset:
+class Toolset(msgspec.Struct):
     """``choice`` is the body's ``tool_choice``; ``dropped`` names what of the tools could not be honoured."""
 
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]]
     choice: dict[str, Any] | None = None
     dropped: tuple[str, ...] = ()
 
@@ -36,16 +36,11 @@ class Toolset:
 
 def name_map(tools: list[Tool] | None) -> NameMap:
     """The names of a request's tools as Anthropic takes them; our own tools' names are taken first."""
-    names = NameMap(_REFUSED, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
+    names = NameMap(REFUSED, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
     for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
     return names
-
-
-def id_map() -> NameMap:
-    """Tool-call ids, which other vendors write in other alphabets; never shortened."""
-    return NameMap(_REFUSED)
 
 
 def emulated_schema(chat: Chat) -> JsonSchema | None:
@@ -56,20 +51,23 @@ def emulated_schema(chat: Chat) -> JsonSchema | None:
     return None
 
 
-def toolset(chat: Chat, names: NameMap) -> Toolset:
-    """Everything about tools in the request; raises 400 for what Anthropic has no counterpart for."""
+def toolset(chat: Chat, names: NameMap, called: Collection[str]) -> Toolset:
+    """Everything about tools in the request; raises 400 for what Anthropic has no counterpart for.
+
+    ``called`` are those that earlier turns called.
+    """
     request = chat.request
     if request.tools:
         chosen = _declared(chat, names)
     else:
-        chosen = _from_history(request, names)
+        chosen = _from_history(called) if called else Toolset([])
         if request.tool_choice not in (None, "auto", "none"):
             raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     if chat.may_pause:
         chosen.tools.append(_search(chat))
         if not request.tools:
             chosen.choice = None
-    if (wanted := emulated_schema(chat)) is not None:
+    if request.response_format is not None and (wanted := emulated_schema(chat)) is not None:
         _force_json(chat, wanted, chosen)
     return chosen
 
@@ -154,16 +152,10 @@ def _check_choice(choice: dict[str, Any], tools: list[dict[str, Any]]) -> None:
         raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", "tool_choice")
 
 
-def _from_history(request: ChatRequest, names: NameMap) -> Toolset:
+def _from_history(called: Iterable[str]) -> Toolset:
     """The tools that earlier turns called: Anthropic wants them declared, though none may be called now."""
-    used = {
-        names.outbound(call.function.name if isinstance(call, FunctionToolCall) else call.custom.name): None
-        for message in request.messages
-        if isinstance(message, AssistantMessage)
-        for call in message.tool_calls or ()
-    }
-    tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in used]
-    return Toolset(tools, {"type": "none"} if tools else None)
+    tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in called]
+    return Toolset(tools, {"type": "none"})
 
 
 def _search(chat: Chat) -> dict[str, Any]:
