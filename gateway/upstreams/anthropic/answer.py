@@ -10,7 +10,7 @@ from gateway.catalog import Model
 from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, Served
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
-from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string
+from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string, whole
 from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.anthropic.usage import UsageCounter
 from gateway.upstreams.mended import decode_mended
@@ -23,6 +23,7 @@ _FINISH_REASONS = {
     "model_context_window_exceeded": "length",
     "pause_turn": "length",
     "refusal": "content_filter",
+    "tool_use": "tool_calls",
 }
 
 _decode = msgspec.json.Decoder().decode
@@ -81,9 +82,7 @@ class AnthropicDecoder:
             for index, block in enumerate(message["content"]):
                 if self._turn is not None:
                     self._turn.begin(index, block)
-                opened = reader(self._output, block)
-                deltas += opened.start(block)
-                deltas += opened.stop()
+                deltas += whole(self._output, block)
             deltas += self._message_delta(message, message.get("usage"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
@@ -102,7 +101,8 @@ class AnthropicDecoder:
         deltas += self._output.finish()
         if self._output.calls:
             self._done(self._output)
-        return [*deltas, Finish(self._finish)]
+        reason = "stop" if self._finish == "tool_calls" and not self._output.called else self._finish
+        return [*deltas, Finish(reason)]
 
     def _pause(self) -> Paused | None:
         """The answer so far; None when it cannot be sent back."""
@@ -175,7 +175,7 @@ class AnthropicDecoder:
     def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterable[Delta]:
         deltas: list[Delta] = []
         if (reason := delta.get("stop_reason")) is not None:
-            self._finish = self._finish_reason(reason)
+            self._finish = _FINISH_REASONS.get(reason, "stop")
             self._pausing = reason == "pause_turn"
             if reason == "refusal" and (explanation := string(delta.get("stop_details") or {}, "explanation")):
                 deltas.append(Refusal(explanation))
@@ -186,11 +186,6 @@ class AnthropicDecoder:
     def _close(self) -> Iterable[Delta]:
         """Stop the blocks that the upstream left open."""
         return [delta for index in sorted(self._blocks) for delta in self._block_stop(index)]
-
-    def _finish_reason(self, reason: str) -> str:
-        if reason == "tool_use":
-            return "tool_calls" if self._output.called else "stop"
-        return _FINISH_REASONS.get(reason, "stop")
 
 
 def _unreadable() -> GatewayError:

@@ -90,6 +90,14 @@ class BlockReader(Protocol):
     def stop(self) -> Iterable[Delta]: ...
 
 
+def whole(output: Output, block: Fields) -> Iterable[Delta]:
+    """The deltas of a block that came in one piece."""
+    if block.get("type") == "text" and not block.get("citations"):
+        return output.text(string(block, "text"))
+    opened = reader(output, block)
+    return (*opened.start(block), *opened.stop())
+
+
 def reader(output: Output, block: Fields) -> BlockReader:
     """The reader for a block that begins; kinds that the client has no use for are swallowed."""
     match block.get("type"):

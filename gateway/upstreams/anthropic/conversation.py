@@ -19,7 +19,7 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, blocks, marked, text_block
-from gateway.upstreams.anthropic.tools import REFUSED
+from gateway.upstreams.anthropic.tools import REFUSED, name_map
 from gateway.upstreams.names import NameMap
 
 _PLAIN = frozenset({"role", "content"})
@@ -33,28 +33,42 @@ class Conversation:
     is a 400 that names it, nothing is made up. ``thoughts`` are thinking blocks by position of their message.
     ``called`` are the tools that were called, as Anthropic knows them, in order. ``prefilled`` says that the last turn
     is the assistant's: the answer is to go on from there.
-    Most messages are a text and nothing else; such a one has no thoughts and goes straight to its place.
     """
 
-    def __init__(self, chat: Chat, names: NameMap, thoughts: Mapping[int, list[Block]]) -> None:
+    def __init__(self, chat: Chat, thoughts: Mapping[int, list[Block]]) -> None:
         self.system: list[Block] = []
         self.turns: list[dict[str, Any]] = []
         self.called: dict[str, None] = {}
         self._model = chat.model
-        self._names = names
+        self._tools = chat.request.tools
         self._results = 0
         self._unanswered: dict[str, str] = {}
-        messages = chat.request.messages
+        self._take(chat, thoughts)
+        if self._unanswered:
+            self._check_answered()
+        self._end(len(chat.request.messages) - 1)
+        self.prefilled: bool = self.turns[-1]["role"] == "assistant"
+
+    def _take(self, chat: Chat, thoughts: Mapping[int, list[Block]]) -> None:
+        """Most messages are a text and nothing else: those, which have no thoughts, are put in their place here."""
+        turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             role, text = sent["role"], sent["content"] if sent.keys() == _PLAIN else None
-            if type(text) is not str or (role not in _SPEAKERS and self.turns):
-                self._add(messages[position], f"messages[{position}]", thoughts.get(position, []))
+            if type(text) is not str or self._unanswered or (turns and role not in _SPEAKERS):
+                message = chat.request.messages[position]
+                self._add(message, f"messages[{position}]", thoughts.get(position, []))
             elif text and not text.isspace():
-                place = self._turn(role) if role in _SPEAKERS else self.system
-                place.append({"type": "text", "text": text})
-        self._check_answered()
-        self._end(len(messages) - 1)
-        self.prefilled: bool = self.turns[-1]["role"] == "assistant"
+                block = {"type": "text", "text": text}
+                if role not in _SPEAKERS:
+                    self.system.append(block)
+                elif turns and turns[-1]["role"] == role:
+                    turns[-1]["content"].append(block)
+                else:
+                    turns.append({"role": role, "content": [block]})
+
+    @cached_property
+    def _names(self) -> NameMap:
+        return name_map(self._tools)
 
     @cached_property
     def _ids(self) -> NameMap:
@@ -132,7 +146,7 @@ class Conversation:
     def _turn(self, role: str) -> list[Block]:
         """The blocks of the last turn, or of a new one if that is not ``role``'s; tool results come first in theirs."""
         if not self.turns or self.turns[-1]["role"] != role:
-            if role == "assistant" and self._unanswered:
+            if role == "assistant":
                 self._check_answered()
             self.turns.append({"role": role, "content": []})
             self._results = 0

@@ -10,7 +10,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import parameters, replay
 from gateway.upstreams.anthropic.conversation import Conversation
 from gateway.upstreams.anthropic.thinking import Circumstances, Thinking, decide
-from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, name_map, toolset
+from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, toolset
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.signatures import SignatureCache
 
@@ -33,17 +33,19 @@ class Draft(msgspec.Struct, frozen=True):
 
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
     """Translate messages, tools and thinking, which depend on each other."""
-    names = name_map(chat.request.tools)
     thoughts = replay.thoughts(chat, cache)
-    conversation = Conversation(chat, names, thoughts or {})
-    tools = toolset(chat, names, conversation.called)
+    conversation = Conversation(chat, thoughts or {})
+    tools = toolset(chat, conversation.called)
     max_tokens = _max_tokens(chat)
     circumstances = Circumstances(
-        max_tokens=max_tokens, forced=tools.forced, prefilled=conversation.prefilled, lost=thoughts is None
+        max_tokens=max_tokens,
+        forced=tools.choice is not None and tools.choice["type"] in ("any", "tool"),
+        prefilled=conversation.prefilled,
+        lost=thoughts is None,
     )
     thinking = decide(chat, circumstances)
     if thoughts and not thinking.active:
-        conversation = Conversation(chat, names, {})
+        conversation = Conversation(chat, {})
     return Draft(max_tokens, tools, thinking, conversation)
 
 

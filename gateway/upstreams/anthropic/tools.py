@@ -29,10 +29,6 @@ class Toolset(msgspec.Struct):
     choice: dict[str, Any] | None = None
     dropped: tuple[str, ...] = ()
 
-    @property
-    def forced(self) -> bool:
-        return self.choice is not None and self.choice["type"] in ("any", "tool")
-
 
 def name_map(tools: list[Tool] | None) -> NameMap:
     """The names of a request's tools as Anthropic takes them; our own tools' names are taken first."""
@@ -51,14 +47,14 @@ def emulated_schema(chat: Chat) -> JsonSchema | None:
     return None
 
 
-def toolset(chat: Chat, names: NameMap, called: Collection[str]) -> Toolset:
+def toolset(chat: Chat, called: Collection[str]) -> Toolset:
     """Everything about tools in the request; raises 400 for what Anthropic has no counterpart for.
 
     ``called`` are those that earlier turns called.
     """
     request = chat.request
     if request.tools:
-        chosen = _declared(chat, names)
+        chosen = _declared(chat, name_map(request.tools))
     else:
         chosen = _from_history(called) if called else Toolset([])
         if request.tool_choice not in (None, "auto", "none"):
