@@ -106,9 +106,9 @@ class Gate:
         try:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
         except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
-            await self._desk.store.move(entry.key, State.RELEASED, note=str(error))
+            await self._desk.store.move(entry, State.RELEASED, note=str(error))
             raise
-        entry = await self._desk.store.move(entry.key, State.VERIFIED, State.SERVING)
+        entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
         return X402Payment(self._desk, order, terms, entry, estimate.output_limit, credit=False)
 
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
@@ -141,11 +141,11 @@ class Gate:
                 await self._verifier.verify(entry, terms, Claim(0), sponsored=True)
             except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
                 await self._desk.store.add_credit(entry.payer, entry.asset, entry.cap)
-                await self._desk.store.move(entry.key, State.RELEASED, note=str(error))
+                await self._desk.store.move(entry, State.RELEASED, note=str(error))
                 raise
-            entry = await self._desk.store.move(entry.key, State.VERIFIED, State.SERVING)
+            entry = await self._desk.store.move(entry, State.VERIFIED, State.SERVING)
             return X402Payment(self._desk, order, terms, entry, output_limit, credit=True)
-        entry = await self._desk.settlements.settle(entry.key, amount=terms.amount)
+        entry = await self._desk.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
             raise outcome_unknown()
         if entry.state is State.FAILED:

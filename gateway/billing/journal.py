@@ -2,16 +2,17 @@
 
     RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED ──► SERVED (upfront: its work is over)
        │  │          │           │            ├──────► PENDING ──► SETTLED | FAILED
-       │  │          │           └► WAIVED    └──────► FAILED
+       │  ├──────────┼───────────┴► WAIVED    └──────► FAILED
        │  └──────────┴──► RELEASED ──► RESERVED
        └► SETTLING (upfront: settled before the work)
 
 A payment is *consumed* once work was done for it, however that ended: its nonce may be unused on the chain, so it
-must be remembered until the payer's deadline (facts/x402.md 1.10.9). Only a released one may come again.
+must be remembered until the payer's deadline (facts/x402.md 1.10.9). Only a released one may come again, and only the
+worker that claimed it can know that nothing was done for it: what a lost worker leaves before SETTLING is waived.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -33,8 +34,8 @@ class State(StrEnum):
 
 
 MOVES: Mapping[State, frozenset[State]] = {
-    State.RESERVED: frozenset({State.VERIFIED, State.SETTLING, State.RELEASED}),
-    State.VERIFIED: frozenset({State.SERVING, State.RELEASED}),
+    State.RESERVED: frozenset({State.VERIFIED, State.SETTLING, State.RELEASED, State.WAIVED}),
+    State.VERIFIED: frozenset({State.SERVING, State.RELEASED, State.WAIVED}),
     State.SERVING: frozenset({State.SETTLING, State.WAIVED}),
     State.SETTLING: frozenset({State.SETTLED, State.PENDING, State.FAILED}),
     State.PENDING: frozenset({State.SETTLED, State.FAILED}),
@@ -45,10 +46,16 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.RELEASED: frozenset({State.RESERVED}),
 }
 
-UNFINISHED = frozenset({State.RESERVED, State.VERIFIED, State.SERVING, State.SETTLING, State.PENDING})
+BEFORE_SETTLING = frozenset({State.RESERVED, State.VERIFIED, State.SERVING})
+"""Nothing can have been charged yet."""
+
+UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
 """Somebody still has to bring these to an end; their caps are what a payer has outstanding."""
 
 PAID = frozenset({State.SETTLED, State.SERVED})
+
+ENDS_WITH_MONEY = frozenset({State.SETTLED, State.FAILED})
+"""Only these change a payer's standing."""
 
 
 class IllegalMoveError(Exception):
@@ -107,6 +114,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if to not in MOVES[self.state]:
             raise IllegalMoveError(self.state, to)
         return msgspec.structs.replace(self, state=to, updated=time.time(), **changes)
+
+    def through(self, states: Iterable[State], changes: dict[str, Any]) -> "Entry":
+        """The entry after several moves in order; raises IllegalMoveError."""
+        entry = self
+        for state in states:
+            entry = entry.moved(state, **changes)
+        return entry
 
 
 class Standing(msgspec.Struct, frozen=True):

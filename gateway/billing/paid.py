@@ -77,10 +77,10 @@ class X402Payment:
         try:
             if self._credit or bill.cost_usd == 0:
                 note = "paid by credit" if self._credit else "nothing to charge"
-                entry = await self._desk.store.move(self._entry.key, State.WAIVED, note=note, cost_usd=bill.cost_usd)
+                entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
                 entry = await self._desk.settlements.settle(
-                    self._entry.key, amount=self._due(bill.cost_usd), cost_usd=bill.cost_usd, usage=self._usage(bill)
+                    self._entry, amount=self._due(bill.cost_usd), cost_usd=bill.cost_usd, usage=self._usage(bill)
                 )
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
@@ -103,12 +103,12 @@ class X402Payment:
         if self._entry.state is State.SETTLED:
             await self._note_served(note=f"credited: {reason}")
         else:
-            await self._desk.store.move(self._entry.key, State.WAIVED, note=reason)
+            await self._desk.store.move(self._entry, State.WAIVED, note=reason)
 
     async def _note_served(self, **changes: Any) -> None:
         """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
         try:
-            await self._desk.store.move(self._entry.key, State.SERVED, **changes)
+            await self._desk.store.move(self._entry, State.SERVED, **changes)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
 

@@ -25,7 +25,7 @@ from gateway.billing.estimate import Estimator
 from gateway.billing.evidence import Evidence
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
 from gateway.billing.gate import Gate
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import BEFORE_SETTLING, Entry, State
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
@@ -268,7 +268,7 @@ class X402Payments:
             self._permit_tokens.add(token.id)
 
     async def _sweep(self) -> None:
-        """End what nobody looks after any more: settle what was served, give back the rest."""
+        """End what nobody looks after any more: settle what was served, charge nothing for the rest."""
         now = self._clock()
         try:
             for entry in await self._store.adopt(now):
@@ -279,15 +279,10 @@ class X402Payments:
 
     async def _end(self, entry: Entry) -> None:
         log.warning("orphaned payment", extra={"payment": entry.id, "state": entry.state.value})
-        match entry.state:
-            case State.RESERVED | State.VERIFIED:
-                await self._store.move(entry.key, State.RELEASED, note="its worker was lost before the work")
-            case State.SERVING:
-                await self._store.move(
-                    entry.key, State.WAIVED, note="its worker was lost before the answer was complete"
-                )
-            case _:
-                self.settlements.resume(entry)
+        if entry.state in BEFORE_SETTLING:
+            await self._store.move(entry, State.WAIVED, note="its worker was lost before the answer was complete")
+        else:
+            self.settlements.resume(entry)
 
     def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> asyncio.Event:
         """Do ``work`` for ever; the event is set when it was done once."""

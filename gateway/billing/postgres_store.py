@@ -18,14 +18,14 @@ import asyncpg  # type: ignore[import-untyped]
 import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
+from gateway.billing.journal import BEFORE_SETTLING, UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
 from gateway.billing.store import StoreUnavailableError
 from gateway.keccak import keccak256
 
 log = logging.getLogger(__name__)
 
 _OPEN = [state.value for state in UNFINISHED]
-_NOT_BEGUN = [State.RESERVED.value, State.VERIFIED.value, State.SERVING.value]
+_NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
 _LOST = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
@@ -87,12 +87,11 @@ class PostgresStore:
             await _write(db, entry)
             return claimed
 
-    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
-        payer = key[28:48]
-        async with self._transaction(payer) as db:
-            entry = await _find(db, key)
+    async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        async with self._transaction(payment.payer) as db:
+            entry = await _find(db, payment.key)
             if entry is None:
-                raise LookupError(f"no payment {key.hex()}")
+                raise LookupError(f"no payment {payment.key.hex()}")
             for state in to:
                 entry = entry.moved(state, **changes)
             await _write(db, entry)
@@ -106,6 +105,9 @@ class PostgresStore:
                     after.debt,
                 )
             return entry
+
+    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self.move(payment, *to, **changes)
 
     async def adopt(self, now: float) -> list[Entry]:
         async with self._transaction(None) as db:

@@ -49,8 +49,13 @@ class SealedStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._inner.claim(entry, policy)
 
-    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
-        entry = await self._inner.move(key, *to, **changes)
+    async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self._kept(await self._inner.move(payment, *to, **changes))
+
+    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self._kept(await self._inner.note(payment, *to, **changes))
+
+    async def _kept(self, entry: Entry) -> Entry:
         if entry.state in _KEPT:
             try:
                 await self._sink.append(self._seal.close(encode_entry(entry)))

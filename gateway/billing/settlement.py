@@ -72,14 +72,14 @@ class Settlements:
         self.on_end: list[Callable[[Entry], None]] = []
         """Called with every payment that has come to its end."""
 
-    async def settle(self, key: bytes, **fields: Any) -> Entry:
+    async def settle(self, payment: Entry, **fields: Any) -> Entry:
         """Take a payment to SETTLING with ``fields``, and on; the entry once its end is known, or as PENDING.
 
         Waits no longer than an answer may be held. The settlement goes on either way, and when the caller is
         cancelled. Raises StoreUnavailableError when it could not be written down, which means that it did not begin.
         """
         run = _Run(time.monotonic())
-        self.detach(self._begin(run, key, fields))
+        self.detach(self._begin(run, payment, fields))
         try:
             async with asyncio.timeout(self._times.hold_seconds):
                 return await asyncio.shield(run.first)
@@ -121,9 +121,9 @@ class Settlements:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
-    async def _begin(self, run: _Run, key: bytes, fields: dict[str, Any]) -> None:
+    async def _begin(self, run: _Run, payment: Entry, fields: dict[str, Any]) -> None:
         try:
-            run.entry = entry = await self._store.move(key, State.SETTLING, **fields)
+            run.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
         except Exception as error:
             run.first.set_exception(error)
             return
@@ -186,7 +186,8 @@ class Settlements:
                     log.error(
                         "settled another amount", extra={"payment": entry.id, "asked": entry.amount, "paid": paid}
                     )
-                return await self._write(
+                write = self._write if entry.upfront else self._store.note
+                return await write(
                     entry, State.SETTLED, transaction=transaction, settled_amount=paid, note=note, job=""
                 )
             case Refused(reason, message, transaction):
@@ -202,7 +203,7 @@ class Settlements:
 
     async def _write(self, entry: Entry, state: State, **changes: Any) -> Entry:
         try:
-            return await self._store.move(entry.key, state, **changes)
+            return await self._store.move(entry, state, **changes)
         except StoreUnavailableError as error:
             log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
@@ -211,7 +212,7 @@ class Settlements:
             wait=wait_exponential(0.2, max=10),
             reraise=True,
         )
-        return await attempts(self._store.move, entry.key, state, **changes)
+        return await attempts(self._store.move, entry, state, **changes)
 
 
 def _asking(entry: Entry) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The ledger in SQLite: each function one step inside a transaction that its caller opens and commits."""
+"""The ledger in SQLite: each function one step inside a transaction that its caller opens and commits.
+
+What a step refuses it refuses before its first write. An error after that leaves half a step, and the transaction has
+to be rolled back.
+"""
 
 import sqlite3
 from collections.abc import Iterable
@@ -8,17 +12,28 @@ from typing import Any
 import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
+from gateway.billing.journal import (
+    BEFORE_SETTLING,
+    ENDS_WITH_MONEY,
+    UNFINISHED,
+    Entry,
+    IllegalMoveError,
+    Standing,
+    State,
+    decode_entry,
+    encode_entry,
+)
 
-_OPEN = ", ".join(f"'{state.value}'" for state in sorted(UNFINISHED))
+_OPEN, _NOT_BEGUN = (
+    ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
+)
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS payments (
     key BLOB PRIMARY KEY, payer BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
     entry BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS unfinished_by_payer ON payments (payer) WHERE state IN ({_OPEN});
-CREATE INDEX IF NOT EXISTS unfinished_by_owner ON payments (owner) WHERE state IN ({_OPEN});
+);
+CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
@@ -26,17 +41,25 @@ CREATE TABLE IF NOT EXISTS credits (
 ) WITHOUT ROWID;
 """
 
+_KNOWN = f"""
+SELECT 'earlier', state, NULL FROM payments WHERE key = ?1
+UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ?2 AND state IN ({_OPEN})
+UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?2
+"""  # noqa: S608
+
 
 def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
-    """Enters ``entry``; raises ClaimRefusedError before anything is written."""
-    earlier = find(db, entry.key)
-    rows = db.execute(f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_OPEN})", (entry.payer,))  # noqa: S608
-    claimed = policy.admit(
-        entry,
-        None if earlier is None else earlier.state,
-        [decode_entry(row[0]) for row in rows],
-        _standing(db, entry.payer),
-    )
+    """Enters ``entry``; raises ClaimRefusedError."""
+    earlier, unfinished, standing = None, [], Standing()
+    for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer)):
+        match kind:
+            case "earlier":
+                earlier = State(value)
+            case "open":
+                unfinished.append(decode_entry(value))
+            case _:
+                standing = Standing(Decimal(value), Decimal(debt))
+    claimed = policy.admit(entry, earlier, unfinished, standing)
     _write(db, entry)
     return claimed
 
@@ -46,18 +69,33 @@ def find(db: sqlite3.Connection, key: bytes) -> Entry | None:
     return None if row is None else decode_entry(row[0])
 
 
-def move(db: sqlite3.Connection, key: bytes, to: Iterable[State], changes: dict[str, Any]) -> Entry:
-    """The entry after its moves; its payer's standing follows. Raises IllegalMoveError, LookupError."""
-    entry = find(db, key)
-    if entry is None:
-        raise LookupError(f"no payment {key.hex()}")
-    for state in to:
-        entry = entry.moved(state, **changes)
-    _write(db, entry)
-    before = _standing(db, entry.payer)
-    if (after := before.after(entry)) != before:
-        db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (entry.payer, str(after.settled), str(after.debt)))
+def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry:
+    """The entry after its moves; its payer's standing follows. Raises IllegalMoveError, LookupError.
+
+    ``known`` spares reading the entry when it is still in that state and that owner's, who alone changes it.
+    """
+    if (entry := _advanced(db, known, to, changes)) is None:
+        before = find(db, known.key)
+        if before is None:
+            raise LookupError(f"no payment {known.key.hex()}")
+        entry = before.through(to, changes)
+        _write(db, entry)
+    if entry.state in ENDS_WITH_MONEY:
+        standing = _standing(db, entry.payer)
+        if (after := standing.after(entry)) != standing:
+            db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (entry.payer, str(after.settled), str(after.debt)))
     return entry
+
+
+def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry | None:
+    """None, and nothing written, when ``known`` is not what the ledger has."""
+    try:
+        entry = known.through(to, changes)
+    except IllegalMoveError:
+        return None
+    row = (entry.state.value, encode_entry(entry), entry.key, known.state.value, known.owner)
+    done = db.execute("UPDATE payments SET state = ?, entry = ? WHERE key = ? AND state = ? AND owner = ?", row)
+    return entry if done.rowcount else None
 
 
 def owners(db: sqlite3.Connection) -> list[str]:
@@ -68,21 +106,16 @@ def owners(db: sqlite3.Connection) -> list[str]:
 
 def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
     """The unfinished payments of ``orphaned`` workers, now ``owner``'s."""
-    adopted = []
-    for gone in orphaned:
-        query = f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
-        for row in db.execute(query, (gone,)).fetchall():
-            entry = _owned(decode_entry(row[0]), owner)
-            _write(db, entry)
-            adopted.append(entry)
+    query = f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+    adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone,))]
+    for entry in adopted:
+        _write(db, entry)
     return adopted
 
 
 def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
     """What ``owner`` claimed and neither settled nor released before the payer's deadline."""
-    query = (
-        "SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ('reserved', 'verified', 'serving')"
-    )
+    query = f"SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ({_NOT_BEGUN})"  # noqa: S608
     return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
 
 

@@ -2,12 +2,15 @@
 
 One thread per process owns the connection and commits whatever has queued up in a single transaction, so that the
 price of a disk flush is shared by all requests of that moment and none is paid on the event loop. WAL lets the other
-processes read and queue meanwhile. A worker holds a lock on a file of its own for as long as it lives; the kernel
-lets go of it however the worker ends, which is how the others know that its payments are orphaned.
+processes read and queue meanwhile. Notes wake nobody: they are written with the next step, or a moment later.
+
+A worker holds a lock on a file of its own for as long as it lives; the kernel lets go of it however the worker ends,
+which is how the others know that its payments are orphaned.
 """
 
 import asyncio
 import fcntl
+import logging
 import os
 import queue
 import secrets
@@ -24,40 +27,39 @@ from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import Entry, State
 from gateway.billing.store import StoreUnavailableError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _BATCH = 256
 _BUSY_SECONDS = 15.0
 _LOST = "lost"
+_NOTED_SECONDS = 0.01
+"""How long a note waits for others to be written with."""
+_AGAIN_SECONDS = 1.0
 
 
 class _Step:
-    """One operation that waits for its commit."""
+    """One operation and its commit, which somebody waits for unless ``future`` is None."""
 
     __slots__ = ("future", "outcome", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any] | None" = None) -> None:
         self.work = work
         self.future = future
         self.outcome: Any = None
 
     def run(self, db: sqlite3.Connection) -> None:
-        """Does the work or leaves no trace of it."""
-        db.execute("SAVEPOINT step")
+        """Does the work. What it refuses is its outcome; an error after its first write is the whole transaction's."""
+        before = db.total_changes
         try:
             self.outcome = self.work(db)
+        except sqlite3.Error:
+            raise
         except Exception as error:
-            self.outcome = StoreUnavailableError(f"journal: {error}") if isinstance(error, sqlite3.Error) else error
-            db.execute("ROLLBACK TO step")
-        db.execute("RELEASE step")
-
-    def tell(self) -> None:
-        if self.future.cancelled():
-            return
-        if isinstance(self.outcome, Exception):
-            self.future.set_exception(self.outcome)
-        else:
-            self.future.set_result(self.outcome)
+            if db.total_changes != before:
+                raise
+            self.outcome = error
 
 
 class SqliteStore:
@@ -66,7 +68,9 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.owner = secrets.token_hex(8)
         self._loop = asyncio.get_running_loop()
-        self._steps: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[list[_Step] | None] = queue.SimpleQueue()
+        self._batch: list[_Step] = []
+        self._due: asyncio.TimerHandle | None = None
         self._path = path
         self._locks = path.with_name(f"{path.name}-workers")
         self._lock: Path = self._locks / self.owner
@@ -85,8 +89,14 @@ class SqliteStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
-    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
-        return await self._run(partial(sqlite_ledger.move, key=key, to=to, changes=changes))
+    async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self._run(partial(sqlite_ledger.move, known=payment, to=to, changes=changes))
+
+    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        """Raises IllegalMoveError by what the caller knows. A note that cannot be written is tried until it can."""
+        entry = payment.through(to, changes)
+        self._note(_Step(partial(sqlite_ledger.move, known=payment, to=to, changes=changes)))
+        return entry
 
     async def adopt(self, now: float) -> list[Entry]:
         return await self._run(partial(self._adopt, now=now))
@@ -107,15 +117,53 @@ class SqliteStore:
         """Commits what is queued and lets go of the worker's lock."""
         if not self._closed:
             self._closed = True
-            self._steps.put(None)
+            self._hand_over()
+            self._batches.put(None)
             await asyncio.to_thread(self._thread.join)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise StoreUnavailableError("the journal is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._steps.put(_Step(work, future))
+        self._batch.append(_Step(work, future))
+        self._hand_over()
         return await future
+
+    def _note(self, step: _Step, seconds: float = _NOTED_SECONDS) -> None:
+        if self._closed:
+            log.error("a note came after the journal was closed")
+            return
+        self._batch.append(step)
+        if self._due is None:
+            self._due = self._loop.call_later(seconds, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the thread what has gathered."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._batches.put(self._batch)
+        self._batch = []
+
+    def _tell(self, steps: list[_Step]) -> None:
+        for step in steps:
+            outcome, future = step.outcome, step.future
+            if future is None:
+                if isinstance(outcome, Exception):
+                    self._not_noted(step, outcome)
+            elif future.cancelled():
+                continue
+            elif isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _not_noted(self, step: _Step, error: Exception) -> None:
+        if isinstance(error, StoreUnavailableError) and not self._closed:
+            log.warning("journal not written at once", extra={"reason": str(error)})
+            self._note(step, _AGAIN_SECONDS)
+        else:
+            log.error("a note cannot be written", exc_info=error)
 
     # In threads of its own -------------------------------------------------------------------------------------
 
@@ -135,27 +183,26 @@ class SqliteStore:
 
     def _work(self, db: sqlite3.Connection, lock: IO[bytes]) -> None:
         last = False
-        while not last and (step := self._steps.get()) is not None:
-            steps, last = self._gather(step)
+        while not last and (steps := self._batches.get()) is not None:
+            last = self._gather(steps)
             self._commit(db, steps)
             with suppress(RuntimeError):  # a loop that is closed has nobody waiting
-                self._loop.call_soon_threadsafe(_tell, steps)
+                self._loop.call_soon_threadsafe(self._tell, steps)
         db.close()
         self._lock.unlink(missing_ok=True)
         lock.close()
 
-    def _gather(self, first: _Step) -> tuple[list[_Step], bool]:
-        """What is queued besides ``first``, and whether the store is to close after it."""
-        steps = [first]
+    def _gather(self, steps: list[_Step]) -> bool:
+        """Adds what is queued besides ``steps``; whether the store is to close after it."""
         while len(steps) < _BATCH:
             try:
-                step = self._steps.get_nowait()
+                more = self._batches.get_nowait()
             except queue.Empty:
                 break
-            if step is None:
-                return steps, True
-            steps.append(step)
-        return steps, False
+            if more is None:
+                return True
+            steps += more
+        return False
 
     def _commit(self, db: sqlite3.Connection, steps: list[_Step]) -> None:
         try:
@@ -163,7 +210,7 @@ class SqliteStore:
             for step in steps:
                 step.run(db)
             db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
             for step in steps:
@@ -195,8 +242,3 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _tell(steps: list[_Step]) -> None:
-    for step in steps:
-        step.tell()

@@ -11,7 +11,8 @@ class StoreUnavailableError(Exception):
 
 
 class Store(Protocol):
-    """Shared by all workers that take payments for one payee. Every method is one atomic, durable transaction.
+    """Shared by all workers that take payments for one payee. Every method is one atomic transaction, durable but for
+    ``note``'s.
 
     Each may raise StoreUnavailableError. ``owner`` names this worker in the entries that it claims.
     """
@@ -23,10 +24,20 @@ class Store(Protocol):
         """Enter a RESERVED payment; raises ClaimRefusedError."""
         ...
 
-    async def move(self, key: bytes, *to: State, **changes: Any) -> Entry:
+    async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Take a payment through ``to`` in order, with ``changes`` to its fields; the entry afterwards.
 
-        Raises IllegalMoveError, and LookupError for a payment that was never claimed.
+        ``payment`` is what the caller knows of it; where the store knows better, that counts. Raises
+        IllegalMoveError, and LookupError for a payment that was never claimed.
+        """
+        ...
+
+    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        """Like ``move``, for what the process may take with it when it dies: it can be written a moment later.
+
+        Two moves are only noted, since whoever finds the payment without them ends it alike (``X402Payments._sweep``).
+        SERVING: whatever is found before SETTLING is waived. SETTLED, unless upfront: what is found SETTLING with its
+        amount is looked up on the chain, and settled by the identical message, of which the chain takes one.
         """
         ...
 

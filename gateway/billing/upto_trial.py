@@ -113,10 +113,10 @@ class UptoTrial:
             try:
                 await self._verifier.verify(entry, terms, claim, sponsored=False)
             except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
-                await store.move(entry.key, State.RELEASED, note=str(error))
+                await store.move(entry, State.RELEASED, note=str(error))
                 raise
-            await store.move(entry.key, State.VERIFIED, State.SERVING)
-            entry = await self._desk.settlements.settle(entry.key, amount=CHARGED, cost_usd=Decimal(0))
+            await store.move(entry, State.VERIFIED, State.SERVING)
+            entry = await self._desk.settlements.settle(entry, amount=CHARGED, cost_usd=Decimal(0))
         except (
             RefusedPaymentError,
             FacilitatorUnavailableError,

@@ -164,11 +164,11 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
     for payment in (settling, waived, settled, reserved):
         await first.claim(payment, POLICY)
     for payment in (settling, waived, settled):
-        await first.move(payment.key, State.VERIFIED, State.SERVING)
-    await first.move(settling.key, State.SETTLING, amount=77)
-    await first.move(waived.key, State.WAIVED)
-    await first.move(settled.key, State.SETTLING)
-    await first.move(settled.key, State.SETTLED)
+        await first.move(payment, State.VERIFIED, State.SERVING)
+    await first.move(settling, State.SETTLING, amount=77)
+    await first.move(waived, State.WAIVED)
+    await first.move(settled, State.SETTLING)
+    await first.move(settled, State.SETTLED)
     await first.close()
     await sink.append(b"not sealed")
     await sink.append(Seal(KEY).close(b"{}"))
@@ -207,7 +207,7 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
         store = SealedStore(inner, HttpSink(session, url), KEY, lambda: lost.append(1))
         payment = entry()
         await store.claim(payment, POLICY)
-        moved = await store.move(payment.key, State.VERIFIED, State.SERVING)
+        moved = await store.move(payment, State.VERIFIED, State.SERVING)
         assert moved.state is State.SERVING
         assert "not kept outside" in caplog.text
         assert lost == [1]

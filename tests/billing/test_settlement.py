@@ -74,20 +74,20 @@ def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0
 async def serving(store: SqliteStore, **changes: Any) -> Entry:
     payment = entry(owner=store.owner, deadline=1000, **changes)
     await store.claim(payment, POLICY)
-    return await store.move(payment.key, State.VERIFIED, State.SERVING)
+    return await store.move(payment, State.VERIFIED, State.SERVING)
 
 
-async def final(store: SqliteStore, key: bytes) -> Entry:
+async def final(store: SqliteStore, payment: Entry) -> Entry:
     """The entry as it ended: an end leads nowhere."""
     with pytest.raises(IllegalMoveError) as refused:
-        await store.move(key, State.RESERVED)
+        await store.move(payment, State.RESERVED)
     return msgspec.structs.replace(entry(), state=refused.value.origin)
 
 
 async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
     payment = await serving(store, requirements={"amount": "10", "payTo": "0x" + "11" * 20})
-    ended = await settlements(store, script, clock).settle(payment.key, amount=7)
+    ended = await settlements(store, script, clock).settle(payment, amount=7)
     assert (ended.state, ended.amount, ended.settled_amount, ended.transaction) == (State.SETTLED, 7, 7, "0xab")
     assert [asked["amount"] for asked in script.asked] == ["7"]
     assert ended.requirements["amount"] == "10"
@@ -98,7 +98,7 @@ async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock:
     payment = await serving(store)
     till = settlements(store, script, clock)
     outcomes = await asyncio.gather(
-        till.settle(payment.key, amount=7), till.settle(payment.key, amount=8), return_exceptions=True
+        till.settle(payment, amount=7), till.settle(payment, amount=8), return_exceptions=True
     )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalMoveError"]
     assert len(script.asked) == 1
@@ -109,7 +109,7 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     payment = await serving(store)
     till = settlements(store, script, clock)
     clock.now = 990.0
-    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    assert (await till.settle(payment, amount=7)).state is State.PENDING
     clock.now = 994.0
     await asyncio.sleep(0.1)
     sent = len(script.asked)
@@ -118,7 +118,7 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     assert len(script.asked) <= sent + 1, "nothing is sent when the facilitator would refuse it for its deadline"
     clock.now = 1031.0
     await till.drain(5)
-    assert (await final(store, payment.key)).state is State.FAILED
+    assert (await final(store, payment)).state is State.FAILED
     await store.claim(entry(owner=store.owner), POLICY)
 
 
@@ -127,10 +127,10 @@ async def test_what_the_chain_shows_after_the_deadline_still_counts(store: Sqlit
     payment = await serving(store)
     till = settlements(store, script, clock)
     clock.now = 1005.0
-    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    assert (await till.settle(payment, amount=7)).state is State.PENDING
     script.seen = Settled("0xcd", 7)
     await till.drain(5)
-    assert (await final(store, payment.key)).state is State.SETTLED
+    assert (await final(store, payment)).state is State.SETTLED
 
 
 async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: SqliteStore, clock: Clock) -> None:
@@ -141,19 +141,19 @@ async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: Sql
 
     payment = await serving(store)
     till = settlements(store, Slow(Settled("0xab")), clock, hold=0.05)
-    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    assert (await till.settle(payment, amount=7)).state is State.PENDING
     await till.drain(5)
-    assert (await final(store, payment.key)).state is State.SETTLED
+    assert (await final(store, payment)).state is State.SETTLED
 
 
 async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("queued", job="payment-1"), Unknown("queued", job="payment-1"), Settled("0xab"))
     payment = await serving(store)
     till = settlements(store, script, clock)
-    await till.settle(payment.key, amount=7)
+    await till.settle(payment, amount=7)
     await till.drain(5)
     assert (len(script.asked), script.followed) == (1, ["payment-1", "payment-1"])
-    assert (await final(store, payment.key)).state is State.SETTLED
+    assert (await final(store, payment)).state is State.SETTLED
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore
 )
 async def test_only_what_a_payer_can_do_makes_it_owe(store: SqliteStore, clock: Clock, reason: str, owes: bool) -> None:
     payment = await serving(store)
-    ended = await settlements(store, Script(Refused(reason, "why")), clock).settle(payment.key, amount=7)
+    ended = await settlements(store, Script(Refused(reason, "why")), clock).settle(payment, amount=7)
     assert (ended.state, ended.payers_fault, ended.note) == (State.FAILED, owes, f"{reason}: why")
 
 
@@ -184,7 +184,7 @@ async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(store:
 
     payment = await serving(store)
     till = settlements(store, Broken(Settled("")), clock)
-    assert (await till.settle(payment.key, amount=7)).state is State.SETTLED
+    assert (await till.settle(payment, amount=7)).state is State.SETTLED
 
 
 async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
@@ -193,7 +193,7 @@ async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock:
     till = settlements(store, script, clock)
     await store.close()
     with pytest.raises(StoreUnavailableError):
-        await till.settle(payment.key, amount=7)
+        await till.settle(payment, amount=7)
     assert script.asked == []
 
 
@@ -202,7 +202,7 @@ async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
 ) -> None:
     payment = await serving(store)
     till = settlements(store, Script(Unknown("no answer")), clock)
-    assert (await till.settle(payment.key, amount=7)).state is State.PENDING
+    assert (await till.settle(payment, amount=7)).state is State.PENDING
     assert await till.drain(0.05) == 1
     await store.close()
     successor = await SqliteStore.open(tmp_path / "journal.db")
@@ -211,5 +211,5 @@ async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
     resumed = settlements(successor, Script(Settled("0xab")), clock)
     resumed.resume(adopted[0])
     await resumed.drain(5)
-    assert (await final(successor, payment.key)).state is State.SETTLED
+    assert (await final(successor, payment)).state is State.SETTLED
     await successor.close()

@@ -97,27 +97,27 @@ async def test_exposure_is_checked_in_the_claims_own_transaction(store: Store, t
 async def test_moves_are_checked_in_the_store(store: Store, twin: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)
-    served = await twin.move(payment.key, State.VERIFIED, State.SERVING)
+    served = await twin.move(payment, State.VERIFIED, State.SERVING)
     assert served.state is State.SERVING
     outcomes = await asyncio.gather(
-        store.move(payment.key, State.SETTLING, amount=5),
-        twin.move(payment.key, State.SETTLING, amount=6),
+        store.move(payment, State.SETTLING, amount=5),
+        twin.move(payment, State.SETTLING, amount=6),
         return_exceptions=True,
     )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalMoveError"]
     with pytest.raises(IllegalMoveError):
-        await store.move(payment.key, State.PENDING, State.SETTLED, State.FAILED)
-    assert (await store.move(payment.key, State.SETTLED)).transaction == ""
+        await store.move(payment, State.PENDING, State.SETTLED, State.FAILED)
+    assert (await store.move(payment, State.SETTLED)).transaction == ""
     with pytest.raises(LookupError):
-        await store.move(b"\1" * 80, State.RELEASED)
+        await store.move(entry(), State.RELEASED)
 
 
 async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(store: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)
-    await store.move(payment.key, State.RELEASED)
+    await store.move(payment, State.RELEASED)
     await store.claim(payment, POLICY)
-    await store.move(payment.key, State.VERIFIED, State.SERVING, State.WAIVED)
+    await store.move(payment, State.VERIFIED, State.SERVING, State.WAIVED)
     with pytest.raises(AlreadyClaimedError):
         await store.claim(payment, POLICY)
 
@@ -127,9 +127,9 @@ async def test_only_finished_payments_past_their_deadline_are_forgotten(store: S
     kept, forgotten, serving = entry(), entry(deadline=int(now) - 10), entry(deadline=int(now) - 10)
     for payment in (kept, forgotten, serving):
         await store.claim(payment, FUNDED)
-        await store.move(payment.key, State.VERIFIED, State.SERVING)
+        await store.move(payment, State.VERIFIED, State.SERVING)
     for payment in (kept, forgotten):
-        await store.move(payment.key, State.WAIVED)
+        await store.move(payment, State.WAIVED)
     assert await store.prune(now) == 1
     assert await store.prune(now) == 0
     for payment in (kept, serving):
@@ -179,7 +179,7 @@ async def main():
         payment = msgspec.structs.replace(entry(), owner=store.owner)
         await store.claim(payment, policy)
         if states:
-            await store.move(payment.key, *states, amount=123)
+            await store.move(payment, *states, amount=123)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -241,7 +241,7 @@ async def test_restored_payments_are_orphans_and_never_overwrite(store: Store) -
     await store.restore([msgspec.structs.replace(known, state=State.FAILED), lost])
     adopted = await store.adopt(time.time())
     assert [each.key for each in adopted if each.key == lost.key] == [lost.key]
-    assert (await store.move(known.key, State.VERIFIED)).state is State.VERIFIED
+    assert (await store.move(known, State.VERIFIED)).state is State.VERIFIED
 
 
 async def test_credit_is_exact_and_used_up_once(store: Store, twin: Store) -> None:
@@ -257,8 +257,8 @@ async def test_one_failing_step_leaves_its_batch_alone(store: Store) -> None:
     await store.claim(payment, POLICY)
     outcomes = await asyncio.gather(
         store.claim(entry(), POLICY),
-        store.move(b"\1" * 80, State.VERIFIED),
-        store.move(payment.key, State.VERIFIED),
+        store.move(entry(), State.VERIFIED),
+        store.move(payment, State.VERIFIED),
         store.claim(payment, POLICY),
         return_exceptions=True,
     )
