@@ -9,11 +9,13 @@ import pytest
 
 from nitro.debs.lock import Lock
 from nitro.kernel import build
-from nitro.kernel.build import HERE, cached, key
+from nitro.kernel.build import CACHE, HERE, cached, key
 
 # Facts 3.4: devices come by virtio_mmio.device= on the command line, and nothing else finds them.
 NEEDED = {"NSM", "TUN", "VIRTIO_MMIO_CMDLINE_DEVICES", "VIRTIO_VSOCKETS", "BLK_DEV_INITRD", "SERIAL_8250_CONSOLE"}
 REFUSED = {"MODULES", "DEVMEM", "BPF_SYSCALL", "KEXEC", "USER_NS", "IO_URING", "IA32_EMULATION", "HIBERNATION"}
+# Does nothing without retbleed=stuff on the command line.
+UNUSED = {"MITIGATION_CALL_DEPTH_TRACKING"}
 
 
 @pytest.mark.parametrize("name", ["enclave.config", "compile.sh"])
@@ -50,6 +52,15 @@ def test_the_configuration_has_what_an_enclave_needs_and_nothing_it_must_not() -
     assert set(wanted) >= NEEDED
     assert not set(wanted) & REFUSED
     assert {wanted[name] for name in NEEDED} == {"y"}
+
+
+def test_no_mitigation_of_the_source_is_left_out() -> None:
+    """Each has a switch of its own, which is on by default and off in allnoconfig."""
+    config = CACHE / key(Lock.load()) / "config"
+    if not config.exists():
+        pytest.skip("the kernel is not compiled here: make kernel")
+    off = re.findall(r"^# CONFIG_(MITIGATION_\w+) is not set$", config.read_text(), re.MULTILINE)
+    assert set(off) == UNUSED
 
 
 def test_the_command_line_is_one_line_without_devices() -> None:
