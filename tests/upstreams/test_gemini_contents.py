@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.upstreams.adapter import Attachment
 from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, refusal, sent, turns
@@ -105,6 +107,20 @@ def test_system_texts_are_joined_in_order_wherever_they_stand() -> None:
     )
     assert body["systemInstruction"] == {"parts": [{"text": "One."}, {"text": "Two."}]}
     assert body["contents"] == [{"role": "user", "parts": [{"text": "Hello"}]}]
+
+
+SAID = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["system", "developer", "user", "assistant"]),
+        "content": st.sampled_from(["A", " b ", " \n", ""]),
+    }
+)
+
+
+@given(st.lists(SAID, min_size=1), st.sampled_from(["gemini-2.5-flash", "gemini-3-flash-preview"]))
+def test_a_plain_text_is_what_it_is_beside_other_keys(messages: list[dict[str, Any]], model: str) -> None:
+    plain = adapter().request(chat(model, messages=messages))
+    assert plain == adapter().request(chat(model, messages=[message | {"name": None} for message in messages]))
 
 
 def test_contents_are_never_empty() -> None:

@@ -13,7 +13,6 @@ from gateway.upstreams.gemini.contents import Contents
 from gateway.upstreams.gemini.decoder import GeminiDecoder
 from gateway.upstreams.gemini.errors import http_error
 from gateway.upstreams.gemini.parts import remote_urls
-from gateway.upstreams.names import NameMap
 from gateway.upstreams.signatures import SignatureCache
 
 
@@ -35,35 +34,34 @@ class GeminiAdapter:
     def request(self, chat: Chat) -> UpstreamCall:
         method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
         generation.refuse(chat)
-        body = self._body(chat, tools.tool_names(chat.request))
+        body = self._body(chat)
         return UpstreamCall(
             path=f"/v1beta/models/{chat.model.upstream_id}:{method}",
             body=msgspec.json.encode(body),
             stream=chat.stream,
-            dropped=tuple(generation.dropped_hints(chat)),
+            dropped=generation.dropped_hints(chat),
         )
 
     def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
-        decoder = GeminiDecoder(chat, tools.tool_names(chat.request), self._signatures, complete=True)
-        yield from decoder.take(body)
-        yield from decoder.finish()
+        decoder = GeminiDecoder(chat, self._signatures, complete=True)
+        return [*decoder.take(body), *decoder.finish()]
 
     def decoder(self, chat: Chat) -> GeminiDecoder:
-        return GeminiDecoder(chat, tools.tool_names(chat.request), self._signatures)
+        return GeminiDecoder(chat, self._signatures)
 
     def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return http_error(status, headers, body)
 
-    def _body(self, chat: Chat, names: NameMap) -> dict[str, Any]:
-        contents = Contents(chat, names, self._signatures)
+    def _body(self, chat: Chat) -> dict[str, Any]:
+        contents = Contents(chat, self._signatures)
         body: dict[str, Any] = {"contents": contents.turns}
         if contents.system:
             body["systemInstruction"] = {"parts": contents.system}
-        body |= tools.translate(chat, names)
+        body |= tools.translate(chat)
         if config := generation.generation_config(chat):
             body["generationConfig"] = config
         if chat.request.safety_settings:
             body["safetySettings"] = chat.request.safety_settings
-        if tier := generation.service_tier(chat):
+        if chat.request.service_tier is not None and (tier := generation.service_tier(chat)):
             body["serviceTier"] = tier
         return body

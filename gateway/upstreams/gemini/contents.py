@@ -5,6 +5,7 @@ right after it.
 """
 
 from collections import defaultdict, deque
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -24,41 +25,65 @@ from gateway.openai_api.messages import (
     text_of,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.gemini.parts import Part, content_parts, media
+from gateway.upstreams.gemini.parts import PLAIN, Part, content_parts, media
 from gateway.upstreams.gemini.sealed import SKIP_VALIDATION, Seals, plain_id
+from gateway.upstreams.gemini.tools import tool_names
 from gateway.upstreams.names import NameMap
 from gateway.upstreams.pictures import picture_url
 from gateway.upstreams.signatures import SignatureCache
 
 _Results = list[tuple[int, ToolMessage]]
+_Waiting = deque[tuple[int, tuple[dict[str, Any], Message]]]
+"""Positions, and messages as they were sent and typed."""
+_ROLES = {"user": "user", "assistant": "model"}
 
 
 class Contents:
-    """The conversation of one chat. ``system`` are the parts of systemInstruction, ``turns`` the contents."""
+    """The conversation of one chat. ``system`` are the parts of systemInstruction, ``turns`` the contents.
 
-    def __init__(self, chat: Chat, names: NameMap, signatures: SignatureCache) -> None:
+    Most messages are a text and nothing else: those bring no signatures back and are put in their place at once.
+    """
+
+    def __init__(self, chat: Chat, signatures: SignatureCache) -> None:
         self._chat = chat
-        self._names = names
         self._signatures = signatures
         self.system: list[Part] = []
         self.turns: list[dict[str, Any]] = []
-        waiting = deque(enumerate(chat.request.messages))
+        turns = self.turns
+        waiting = deque(enumerate(zip(chat.body["messages"], chat.request.messages, strict=True)))
         while waiting:
-            position, message = waiting.popleft()
-            match message:
-                case SystemMessage() | DeveloperMessage():
-                    if text := text_of(message.content):
-                        self.system.append({"text": text})
-                case UserMessage():
-                    self._turn("user", content_parts(chat, message.content, f"messages[{position}].content"))
-                case AssistantMessage(function_call=None):
-                    self._turn("model", self._model_parts(position, message))
-                    self._turn("user", self._result_parts(position, message.tool_calls or [], _results(waiting)))
-                case ToolMessage():
-                    raise _orphan(position, message)
-                case AssistantMessage() | FunctionMessage():
-                    raise unsupported_value("Functions are not supported; use tools.", f"messages[{position}]")
+            position, (sent, message) = waiting.popleft()
+            text = sent["content"] if sent.keys() == PLAIN else None
+            if type(text) is not str:
+                self._add(position, message, waiting)
+            elif (role := _ROLES.get(sent["role"])) is None:
+                if text:
+                    self.system.append({"text": text})
+            elif text or role == "user":
+                if turns and turns[-1]["role"] == role:
+                    turns[-1]["parts"].append({"text": text})
+                else:
+                    turns.append({"role": role, "parts": [{"text": text}]})
         self._tidy()
+
+    def _add(self, position: int, message: Message, waiting: _Waiting) -> None:
+        match message:
+            case SystemMessage() | DeveloperMessage():
+                if text := text_of(message.content):
+                    self.system.append({"text": text})
+            case UserMessage():
+                self._turn("user", content_parts(self._chat, message.content, f"messages[{position}].content"))
+            case AssistantMessage(function_call=None):
+                self._turn("model", self._model_parts(position, message))
+                self._turn("user", self._result_parts(position, message.tool_calls or [], _results(waiting)))
+            case ToolMessage():
+                raise _orphan(position, message)
+            case AssistantMessage() | FunctionMessage():
+                raise unsupported_value("Functions are not supported; use tools.", f"messages[{position}]")
+
+    @cached_property
+    def _names(self) -> NameMap:
+        return tool_names(self._chat.request.tools)
 
     def _turn(self, role: str, parts: list[Part]) -> None:
         if not parts:
@@ -71,7 +96,8 @@ class Contents:
     def _tidy(self) -> None:
         """No empty text beside other parts; a user turn first, and at least one (5.2)."""
         for turn in self.turns:
-            turn["parts"] = [part for part in turn["parts"] if part != {"text": ""}] or [{"text": ""}]
+            if len(turn["parts"]) > 1:
+                turn["parts"] = [part for part in turn["parts"] if part != {"text": ""}] or [{"text": ""}]
         if not self.turns:
             self.turns.append({"role": "user", "parts": [{"text": ""}]})
         elif self.turns[0]["role"] == "model":
@@ -150,10 +176,10 @@ class Contents:
         return {"response": response}, files
 
 
-def _results(waiting: "deque[tuple[int, Message]]") -> _Results:
+def _results(waiting: _Waiting) -> _Results:
     """The tool messages that come next, with their positions."""
     results: _Results = []
-    while waiting and isinstance(message := waiting[0][1], ToolMessage):
+    while waiting and isinstance(message := waiting[0][1][1], ToolMessage):
         results.append((waiting.popleft()[0], message))
     return results
 

@@ -3,7 +3,7 @@
 Every chunk is a response of its own whose parts continue the ones before; counts are cumulative.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Served
 from gateway.openai_api.errors import upstream_error
@@ -14,7 +14,6 @@ from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
 from gateway.upstreams.gemini.usage import tier_of, usage_of
 from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
-from gateway.upstreams.names import NameMap
 from gateway.upstreams.signatures import SignatureCache
 from gateway.upstreams.sse import Event
 
@@ -22,9 +21,8 @@ from gateway.upstreams.sse import Event
 class GeminiDecoder:
     """One answer. ``complete`` says that it comes in one piece, where an absent finish reason means unspecified."""
 
-    def __init__(self, chat: Chat, names: NameMap, signatures: SignatureCache, *, complete: bool = False) -> None:
+    def __init__(self, chat: Chat, signatures: SignatureCache, *, complete: bool = False) -> None:
         self._chat = chat
-        self._names = names
         self._signatures = signatures
         self._complete = complete
         self._outputs: dict[int, Output] = {}
@@ -35,9 +33,8 @@ class GeminiDecoder:
         self._served: tuple[str | None, ...] = ()
         self._scope = str(len(chat.request.messages))
 
-    def feed(self, event: Event) -> Iterator[Delta]:
-        if event.data and event.data != b"[DONE]":
-            yield from self.take(event.data)
+    def feed(self, event: Event) -> Iterable[Delta]:
+        return self.take(event.data) if event.data and event.data != b"[DONE]" else ()
 
     def take(self, data: bytes) -> Iterator[Delta]:
         """The deltas of one JSON document: a response, an array of them, or an error.
@@ -52,62 +49,65 @@ class GeminiDecoder:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
         for response in responses:
             if response.error is None:
-                yield from self._response(response)
+                deltas: list[Delta] = []
+                try:
+                    self._response(response, deltas)
+                finally:  # what comes before the part that breaks an answer is as good as ever
+                    yield from deltas
             elif not self._ended:
                 raise meaning(200, response.error)
 
-    def finish(self) -> Iterator[Delta]:
+    def finish(self) -> Iterable[Delta]:
         if not self._ended:
             if self._complete:
                 raise upstream_error("upstream_bad_response", "The upstream sent no candidate", retryable=True)
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
         if self._blocked and not self._outputs:
-            yield Finish("content_filter")
+            return [Finish("content_filter")]
+        deltas: list[Delta] = []
         for choice, output in sorted(self._outputs.items()):
-            yield from output.finish()
+            deltas += output.finish()
             grounding = self._grounding.get(choice)
             if grounding is not None and (cited := annotations(grounding, output.text)):
-                yield MessageField("annotations", cited, choice)
+                deltas.append(MessageField("annotations", cited, choice))
             reason = self._reasons.get(choice, "SAFETY" if self._blocked else "FINISH_REASON_UNSPECIFIED")
-            yield Finish(finish_reason(reason, calls=output.calls > 0, content=output.produced), choice)
+            reason = finish_reason(reason, calls=output.calls > 0, content=output.produced)
+            deltas.append(Finish(reason, choice))
+        return deltas
 
     @property
     def _ended(self) -> bool:
         return self._blocked or bool(self._reasons)
 
-    def _response(self, response: Response) -> Iterator[Delta]:
+    def _response(self, response: Response, deltas: list[Delta]) -> None:
+        """Add the deltas of one response."""
         if response.response_id:
             self._scope = f"{response.response_id}/{len(self._chat.request.messages)}"
-        yield from self._serve(response)
+        metadata = response.usage_metadata
+        seen = (response.model_version, response.response_id, metadata.service_tier if metadata is not None else None)
+        if seen != self._served and any(seen):
+            self._served = seen
+            tier = tier_of(metadata) if metadata is not None else ""
+            deltas.append(Served(model=response.model_version, id=response.response_id, service_tier=tier or None))
         for position, candidate in enumerate(response.candidates or ()):
-            yield from self._candidate(candidate.index if candidate.index is not None else position, candidate)
+            self._candidate(candidate.index if candidate.index is not None else position, candidate, deltas)
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
             self._blocked = True
-        if response.usage_metadata is not None:
-            usage = usage_of(response.usage_metadata, len(self._searches))
-            if usage is not None:
-                yield usage
+        if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
+            deltas.append(usage)
         for reason in self._reasons.values():
             if reason in BROKEN:
                 raise upstream_error(
                     "upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True
                 )
 
-    def _serve(self, response: Response) -> Iterator[Served]:
-        metadata = response.usage_metadata
-        seen = (response.model_version, response.response_id, metadata.service_tier if metadata is not None else None)
-        if seen != self._served and any(seen):
-            self._served = seen
-            tier = tier_of(metadata) if metadata is not None else ""
-            yield Served(model=response.model_version, id=response.response_id, service_tier=tier or None)
-
-    def _candidate(self, choice: int, candidate: Candidate) -> Iterator[Delta]:
+    def _candidate(self, choice: int, candidate: Candidate, deltas: list[Delta]) -> None:
         output = self._outputs.get(choice)
         if output is None:
-            output = self._outputs[choice] = Output(choice, self._chat.caller, self._names, self._signatures)
+            output = self._outputs[choice] = Output(choice, self._chat, self._signatures)
         try:
             for part in (candidate.content and candidate.content.parts) or ():
-                yield from output.take(part, self._scope)
+                deltas += output.take(part, self._scope)
         except ValueError as error:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from error
         if candidate.grounding_metadata is not None:

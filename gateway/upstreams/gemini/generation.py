@@ -1,6 +1,5 @@
 """generationConfig, and what becomes of the parameters that Gemini does not have (facts/providers.md 1.8, 5.2, 5.3)."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
@@ -12,7 +11,7 @@ from gateway.upstreams.gemini.tools import searches
 
 _MAX_STOPS = 5
 _MAX_SEED = 2**31 - 1
-_REFUSED = ("logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call")
+_REFUSED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call"})
 # Hints, with the values at which leaving them out changes nothing.
 _HINTS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
@@ -37,25 +36,26 @@ _TIERS = {"auto": None, "default": "standard", "standard": "standard", "flex": "
 
 def refuse(chat: Chat) -> None:
     """Raise 400 for a parameter whose loss would change the meaning of the request."""
-    for name in _REFUSED:
-        if getattr(chat.request, name):
+    for name in chat.body:
+        if name in _REFUSED and getattr(chat.request, name):
             raise unsupported_parameter(name, chat.request.model)
 
 
-def dropped_hints(chat: Chat) -> Iterator[str]:
+def dropped_hints(chat: Chat) -> tuple[str, ...]:
     """The hints of the request that have no counterpart."""
     request = chat.request
-    for name, neutral in _HINTS.items():
-        value = getattr(request, name)
-        if value is not None and value not in neutral:
-            yield name
+    dropped = []
+    if not _HINTS.keys().isdisjoint(chat.body):
+        given = [(name, getattr(request, name)) for name in _HINTS]
+        dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]
     if request.seed is not None and not -_MAX_SEED - 1 <= request.seed <= _MAX_SEED:
-        yield "seed"
+        dropped.append("seed")
     if request.image_config and not draws(chat):
-        yield "image_config"
-    for name in _SEARCH_HINTS:
-        if (request.web_search_options or {}).get(name) is not None:
-            yield f"web_search_options.{name}"
+        dropped.append("image_config")
+    if request.web_search_options:
+        asked = request.web_search_options
+        dropped += [f"web_search_options.{name}" for name in _SEARCH_HINTS if asked.get(name) is not None]
+    return tuple(dropped)
 
 
 def draws(chat: Chat) -> bool:
@@ -82,14 +82,15 @@ def generation_config(chat: Chat) -> dict[str, Any]:
         "topP": request.top_p,
         "topK": request.top_k,
         "maxOutputTokens": chat.output_tokens,
-        "stopSequences": _stops(chat),
-        "candidateCount": _candidates(chat),
+        "stopSequences": None if request.stop is None else _stops(chat),
+        "candidateCount": None if request.n is None else _candidates(chat),
         "seed": seed,
-        "thinkingConfig": thinking_config(chat),
+        "thinkingConfig": None if request.reasoning_effort is None else thinking_config(chat),
         "responseModalities": _modalities(chat),
         "imageConfig": _image_config(chat) if draws(chat) else None,
-        **_response_format(chat),
     }
+    if request.response_format is not None:
+        config |= _response_format(chat)
     return {name: value for name, value in config.items() if value is not None}
 
 

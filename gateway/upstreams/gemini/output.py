@@ -1,13 +1,16 @@
 """The parts of one candidate as deltas (facts/providers.md 5.6, 5.7, 12.4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cached_property
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.partial_args import PartialArguments
 from gateway.upstreams.gemini.sealed import FORMAT, PICTURE, cache_id, picture_id
+from gateway.upstreams.gemini.tools import tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
 from gateway.upstreams.names import NameMap
 from gateway.upstreams.signatures import SignatureCache
@@ -30,10 +33,10 @@ class Output:
     Signatures go out where clients may keep them, and into the cache for clients that do not.
     """
 
-    def __init__(self, choice: int, caller: str, names: NameMap, signatures: SignatureCache) -> None:
+    def __init__(self, choice: int, chat: Chat, signatures: SignatureCache) -> None:
         self._choice = choice
-        self._caller = caller
-        self._names = names
+        self._caller = chat.caller
+        self._tools = chat.request.tools
         self._signatures = signatures
         self._texts: list[str] = []
         self._pictures = 0
@@ -43,6 +46,11 @@ class Output:
         self._ids: set[str] = set()
         self.calls = 0
 
+    @cached_property
+    def _names(self) -> NameMap:
+        """What the caller calls its tools; wanted only when one is called."""
+        return tool_names(self._tools)
+
     @property
     def text(self) -> str:
         return "".join(self._texts)
@@ -51,61 +59,69 @@ class Output:
     def produced(self) -> bool:
         return bool(self._texts or self._pictures or self.calls)
 
-    def take(self, part: Part, scope: str) -> Iterator[Delta]:
+    def take(self, part: Part, scope: str) -> Iterable[Delta]:
         """The deltas of one part. ``scope`` tells this answer from others, for the ids of calls that have none."""
         if part.function_call is not None:
-            yield from self._call(part.function_call, part.thought_signature, scope)
-        elif part.inline_data is not None:
+            return self._call(part.function_call, part.thought_signature, scope)
+        if part.inline_data is not None:
             if not part.thought and part.inline_data.mime_type.startswith("image/"):
-                yield from self._picture(part.inline_data, part.thought_signature)
-        elif part.thought:
-            yield from self._thought(part)
-        elif part.text is not None:
-            if part.text:
-                self._texts.append(part.text)
-                yield Text(part.text, self._choice)
-            if part.thought_signature:
-                yield self._seal(part.thought_signature)
+                return self._picture(part.inline_data, part.thought_signature)
+            return ()
+        if part.thought:
+            return self._thought(part)
+        deltas: list[Delta] = []
+        if part.text:
+            self._texts.append(part.text)
+            deltas.append(Text(part.text, self._choice))
+        if part.text is not None and part.thought_signature:
+            deltas.append(self._seal(part.thought_signature))
+        return deltas
 
-    def finish(self) -> Iterator[Delta]:
+    def finish(self) -> Iterable[Delta]:
         """The end of a call whose last part never came."""
-        if self._open is not None:
-            yield from self._close(self._open)
+        return () if self._open is None else (self._close(self._open),)
 
-    def _thought(self, part: Part) -> Iterator[Delta]:
+    def _thought(self, part: Part) -> Iterable[Delta]:
+        deltas: list[Delta] = []
         if part.text:
             if not self._thinking:
                 self._thinking = True
                 self._block += 1
-            yield Reasoning(text=part.text, choice=self._choice, format=FORMAT, index=self._block)
+            deltas.append(Reasoning(text=part.text, choice=self._choice, format=FORMAT, index=self._block))
         if part.thought_signature:
-            yield self._seal(part.thought_signature)
+            deltas.append(self._seal(part.thought_signature))
+        return deltas
 
-    def _picture(self, picture: Blob, signature: str | None) -> Iterator[Delta]:
+    def _picture(self, picture: Blob, signature: str | None) -> Iterable[Delta]:
         url = f"data:{picture.mime_type};base64,{picture.data}"
-        yield Image(url, self._choice)
+        deltas: list[Delta] = [Image(url, self._choice)]
         if signature:
             self._signatures.remember(self._caller, cache_id(PICTURE), PICTURE, url, signature)
-            yield self._seal(signature, picture_id(self._pictures))
+            deltas.append(self._seal(signature, picture_id(self._pictures)))
         self._pictures += 1
+        return deltas
 
-    def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterator[Delta]:
+    def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
+        deltas: list[Delta] = []
         if call.name:
-            yield from self.finish()
+            deltas += self.finish()
             name = self._names.inbound(call.name)
             opened = self._open = _OpenCall(self.calls, self._own_id(call.id, scope), name, signature)
             self.calls += 1
             opened.arguments.value.update(call.args or {})
             extra = {"google": {"thought_signature": signature}} if signature else None
-            yield ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
+            deltas.append(
+                ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
+            )
             if signature:
-                yield self._seal(signature, opened.id)
+                deltas.append(self._seal(signature, opened.id))
         if self._open is None:
             raise ValueError("arguments without a function call")
         for piece in call.partial_args or ():
             self._open.arguments.add(piece)
         if not call.will_continue:
-            yield from self._close(self._open)
+            deltas.append(self._close(self._open))
+        return deltas
 
     def _own_id(self, given: str | None, scope: str) -> str:
         """The vendor's id, unless it gave none or gave it to an earlier call: then one that is the same for the same
@@ -115,12 +131,12 @@ class Output:
         self._ids.add(given)
         return given
 
-    def _close(self, call: _OpenCall) -> Iterator[Delta]:
+    def _close(self, call: _OpenCall) -> Delta:
         arguments = msgspec.json.encode(call.arguments.value).decode()
         if call.signature:
             self._signatures.remember(self._caller, cache_id(call.id), call.name, arguments, call.signature)
         self._open = None
-        yield ToolCallArguments(call.index, arguments, self._choice)
+        return ToolCallArguments(call.index, arguments, self._choice)
 
     def _seal(self, signature: str, belongs_to: str | None = None) -> Reasoning:
         """A signature as a block of its own in ``reasoning_details``."""

@@ -24,6 +24,9 @@ from gateway.upstreams.pictures import picture_url
 
 Part = dict[str, Any]
 
+# The keys of a message that, when its content is a text, is a text and nothing else.
+PLAIN = frozenset({"role", "content"})
+
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _AUDIO_FORMATS = {
     "wav": "audio/wav",
@@ -56,10 +59,13 @@ def media(chat: Chat, url: str, param: str) -> Part:
     raise invalid_request(f"Invalid '{param}': this model takes files as bytes only. Send a data: URI.", param)
 
 
-def remote_urls(chat: Chat) -> Iterator[str]:
+def remote_urls(chat: Chat) -> list[str]:
     """The URLs of the conversation's files that somebody has to fetch, once each, in order."""
-    urls = (url for message in chat.request.messages for url in _urls(message))
-    return (url for url in dict.fromkeys(urls) if not data_uri.is_data_uri(url) and not _read_by_gemini(url))
+    urls: dict[str, None] = {}
+    for sent, message in zip(chat.body["messages"], chat.request.messages, strict=True):
+        if not (sent.keys() == PLAIN and type(sent["content"]) is str):
+            urls |= dict.fromkeys(_urls(message))
+    return [url for url in urls if not data_uri.is_data_uri(url) and not _read_by_gemini(url)] if urls else []
 
 
 def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:

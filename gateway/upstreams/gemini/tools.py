@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
-from gateway.openai_api.request import ChatRequest, FunctionDefinition, FunctionTool
+from gateway.openai_api.request import ChatRequest, FunctionDefinition, FunctionTool, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
 from gateway.upstreams.names import NameMap
@@ -13,10 +13,10 @@ _REFUSED = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
 _MAX_NAME = 64
 
 
-def tool_names(request: ChatRequest) -> NameMap:
-    """The map of this request's tool names; the same one for the request and for its answer."""
+def tool_names(tools: list[Tool] | None) -> NameMap:
+    """The map of a request's tool names; the same one wherever it is made, for the request and for its answer."""
     names = NameMap(_REFUSED, _MAX_NAME)
-    for tool in request.tools or ():
+    for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
     return names
@@ -29,10 +29,13 @@ def searches(request: ChatRequest) -> str | None:
     return "web_search" if request.web_search else None
 
 
-def translate(chat: Chat, names: NameMap) -> dict[str, Any]:
+def translate(chat: Chat) -> dict[str, Any]:
     """``tools`` and ``toolConfig`` of the request, without those that stay empty."""
     request, traits = chat.request, chat.model.traits
     search = searches(request)
+    if not search and not request.tools and request.tool_choice is None:
+        return {}
+    names = tool_names(request.tools)
     for asked in ("tools" if request.tools else None, search):
         if asked and not traits.tools:
             raise unsupported_parameter(asked, request.model)
