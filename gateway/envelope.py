@@ -14,6 +14,7 @@ from gateway.keccak import keccak256
 Json = Any
 _canonical_json = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 """What comes in is decoded JSON, which has no circles."""
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
@@ -24,23 +25,28 @@ def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
     and ``web_search``; nothing else.
     """
     messages = [
-        {"role": _PLAIN[message["role"]], "content": message["content"]}
+        f'{{"content": {_quoted(message["content"])}, "role": "{_PLAIN[message["role"]]}"}}'
         if message["role"] in _PLAIN and type(message.get("content")) is str and not message.get("tool_calls")
-        else _canonical_message(message)
+        else _canonical_json(_canonical_message(message))
         for message in body["messages"]
     ]
-    canonical = _settings(body, messages=messages)
+    after = _settings(body)
     for key in ("tools", "response_format"):
         if body.get(key):
-            canonical[key] = body[key]
+            after[key] = body[key]
     if body.get("web_search"):
-        canonical["web_search"] = True
-    return _dump(canonical)
+        after["web_search"] = True
+    limit = body.get("max_tokens")
+    before = "" if limit is None else f'"max_tokens": {_canonical_json(limit)}, '
+    return f'{{{before}"messages": [{", ".join(messages)}], {_canonical_json(after)[1:]}'.encode()
 
 
 def canonical_completion_request(body: Mapping[str, Json]) -> bytes:
     """The bytes that stand for a legacy completion request: model, prompt, temperature, max_tokens, stop."""
-    return _dump(_settings(body, prompt=body["prompt"]))
+    canonical = {**_settings(body), "prompt": body["prompt"]}
+    if body.get("max_tokens") is not None:
+        canonical["max_tokens"] = body["max_tokens"]
+    return _canonical_json(canonical).encode()
 
 
 def signed_output(choices: Sequence[Mapping[str, Json]]) -> str:
@@ -69,22 +75,18 @@ def signing_digest(request_hash: bytes, output_hash: bytes, timestamp: int) -> b
     return keccak256(request_hash + output_hash + timestamp.to_bytes(32, "big"))
 
 
-def _dump(canonical: Json) -> bytes:
-    return _canonical_json(canonical).encode()
-
-
-def _settings(body: Mapping[str, Json], **subject: Json) -> dict[str, Json]:
+def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
+    """What both kinds of request have, less ``max_tokens``; all of it sorts behind ``messages``."""
     temperature = body.get("temperature")
-    canonical = {"model": body["model"], **subject, "temperature": 0.0 if temperature is None else float(temperature)}
-    if body.get("max_tokens") is not None:
-        canonical["max_tokens"] = body["max_tokens"]
+    settings = {"model": body["model"], "temperature": 0.0 if temperature is None else float(temperature)}
     if body.get("stop"):
-        canonical["stop"] = body["stop"]
-    return canonical
+        settings["stop"] = body["stop"]
+    return settings
 
 
 _PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""The roles whose messages, when they hold nothing but text, stand for themselves, and under which name."""
+"""The roles whose messages, when they hold nothing but a text, stand for themselves, and under which name. They are
+nearly all messages there are, so their canonical JSON is written without the detour over an object."""
 
 
 def _canonical_message(message: Mapping[str, Json]) -> dict[str, Json]:

@@ -321,7 +321,8 @@ class Exchange:
                 self._assembler.meter(delta)
             return
         arrived = time.perf_counter()
-        self._assembler.extend(batch)
+        for delta in batch:
+            self._assembler.add(delta)
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return

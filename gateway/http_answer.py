@@ -5,7 +5,6 @@ every kind. These two fit where its server takes a response, and do what answers
 """
 
 import asyncio
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
@@ -39,21 +38,19 @@ class _Written(web.StreamResponse):
         if connection is not None and connection.writing_paused:
             await connection._drain_helper()
 
-    def _begin(self, request: web.BaseRequest, framing: Mapping[str, str]) -> bytes:
-        """The head. ``framing`` are the headers that tell where the body ends."""
+    def _begin(self, request: web.BaseRequest, framing: str) -> bytes:
+        """The head. ``framing`` is the header line that tells where the body ends."""
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         self._request = request
-        version = "1.1" if request.version >= HttpVersion11 else "1.0"
-        fields = {**self._headers, **framing, "Date": rfc822_formatted_time()}
-        if not self._keep_alive:
-            fields["Connection"] = "close"
-        elif version == "1.0":
-            fields["Connection"] = "keep-alive"
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        if not lines.count("\r") == lines.count("\n") == len(fields):
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
+        if not fields.count("\r") == fields.count("\n") == len(self._headers):
             raise ValueError("a line break in a header")
-        return f"HTTP/{version} {self._status} {self._reason}\r\n{lines}\r\n".encode("latin-1")
+        version, connection = "1.1", "" if self._keep_alive else "Connection: close\r\n"
+        if request.version < HttpVersion11:
+            version, connection = "1.0", connection or "Connection: keep-alive\r\n"
+        head = f"HTTP/{version} 200 OK\r\n{fields}{framing}Date: {rfc822_formatted_time()}\r\n{connection}\r\n"
+        return head.encode("latin-1")
 
 
 class WholeAnswer(_Written):
@@ -65,7 +62,7 @@ class WholeAnswer(_Written):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if self._request is None:
-            framing = {"Content-Type": "application/json", "Content-Length": str(len(self._content))}
+            framing = f"Content-Type: application/json\r\nContent-Length: {len(self._content)}\r\n"
             _open(request).write(self._begin(request, framing) + self._content)
         return None
 
@@ -85,7 +82,7 @@ class EventStream(_Written):
             transport, data = _open(request), self._opened(request, data)
             self._transport = transport
         elif self._chunks:
-            data = _chunk(data)
+            data = b"%x\r\n%b\r\n" % (len(data), data)
         transport.write(data)
 
     def send_last(self, request: web.BaseRequest, data: bytes) -> None:
@@ -102,8 +99,8 @@ class EventStream(_Written):
         self._chunks = request.version >= HttpVersion11
         if not self._chunks:
             self._keep_alive = False
-            return self._begin(request, {}) + data
-        return self._begin(request, {"Transfer-Encoding": "chunked"}) + _chunk(data)
+            return self._begin(request, "") + data
+        return self._begin(request, "Transfer-Encoding: chunked\r\n") + _chunk(data)
 
 
 def _chunk(data: bytes) -> bytes:

@@ -247,3 +247,34 @@ def test_different_requests_have_different_bytes(first: str, second: str) -> Non
     assert (canonical(first) == canonical(second)) == (first == second)
     assert canonical(first).isascii()
     assert json.loads(canonical(first))["messages"][0]["content"] == first
+
+
+roles = st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])
+contents = st.one_of(texts, st.none(), st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": texts})))
+calls = st.lists(
+    st.fixed_dictionaries({"id": texts, "function": st.fixed_dictionaries({"name": texts, "arguments": texts})})
+)
+messages = st.fixed_dictionaries(
+    {"role": roles, "content": contents}, optional={"name": texts, "tool_calls": calls, "tool_call_id": texts}
+)
+settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0, 2),
+        "max_tokens": st.integers(1),
+        "stop": st.one_of(texts, st.lists(texts)),
+        "tools": st.lists(st.dictionaries(texts, texts)),
+        "response_format": st.dictionaries(texts, texts),
+        "web_search": st.booleans(),
+    },
+)
+
+
+@given(st.lists(messages, min_size=1), texts, settings)
+def test_every_request_stands_as_sorted_json(history: list[Any], model: str, more: dict[str, Any]) -> None:
+    signed = canonical_chat_request({"model": model, "messages": history, **more})
+    read = json.loads(signed)
+    assert json.dumps(read, sort_keys=True).encode() == signed
+    assert [message["role"].replace("developer", "system") for message in history] == [
+        message["role"] for message in read["messages"]
+    ]

@@ -5,9 +5,11 @@ facilitators and journals stays behind these protocols.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Protocol
+
+import msgspec
 
 from gateway.billing.pricing import ANY_TERMS, Terms
 from gateway.catalog import Model
@@ -15,8 +17,7 @@ from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, before any work.
 
     ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
@@ -37,8 +38,7 @@ class Order:
     price_terms: Terms = ANY_TERMS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a broken-off answer."""
 
     model: Model
@@ -51,12 +51,11 @@ class Bill:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """How a payment ended: the ``payment`` object of the answer and the headers of a non-streamed one."""
 
     payment: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Payment(Protocol):

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.openai_api.errors import Fault, GatewayError
 
+_NO_RECEIPT = Receipt()
+
 
 class FreeOfCharge:
     """The payment of a request that nobody pays for."""
@@ -15,7 +17,7 @@ class FreeOfCharge:
     headers: Mapping[str, str] = MappingProxyType({})
 
     async def settle(self, bill: Bill) -> Receipt:
-        return Receipt()
+        return _NO_RECEIPT
 
     async def release(self, reason: str) -> None:
         pass

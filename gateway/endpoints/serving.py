@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.billing.payment import Order
-from gateway.billing.pricing import Terms
+from gateway.billing.pricing import ANY_TERMS, Terms
 from gateway.billing.unpaid import Unpaid
 from gateway.billing.usage import prompt_tokens
 from gateway.body import Body
@@ -95,27 +94,20 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
     Two bytes of text per token bound all but contrived prompts; the charge never exceeds what was quoted.
     """
     first = chats[0]
-    asked = Order(
+    choices = first.request.choices
+    unpaid = isinstance(services.payments, Unpaid)
+    return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0,
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(sent.json),
         output_tokens=first.request.output_tokens,
-        choices=first.request.choices * len(chats),
-        images=first.request.choices if "image" in first.model.outputs else 0,
+        choices=choices * len(chats),
+        images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
-        body_digest=b"",
-        headers={},
-        resource_url="",
-    )
-    if isinstance(services.payments, Unpaid):
-        return asked
-    return replace(
-        asked,
-        prompt_tokens=2 * prompt_tokens(sent.json),
-        body_digest=hashlib.sha256(sent.raw).digest(),
-        headers={name.lower(): value for name, value in request.headers.items()},
-        resource_url=_resource_url(request),
-        price_terms=_price_terms(sent, first),
+        body_digest=b"" if unpaid else hashlib.sha256(sent.raw).digest(),
+        headers={} if unpaid else {name.lower(): value for name, value in request.headers.items()},
+        resource_url="" if unpaid else _resource_url(request),
+        price_terms=ANY_TERMS if unpaid else _price_terms(sent, first),
     )
 
 

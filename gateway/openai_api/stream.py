@@ -32,9 +32,12 @@ _LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\
 def encode_json(value: Any) -> bytes:
     """JSON on one line also for clients, the OpenGradient SDK's among them, that split at Unicode's line ends."""
     data = _encode(value)
-    if not data.isascii():
-        for character, escape in _LINE_ENDS:
-            data = data.replace(character, escape)
+    return data if data.isascii() else _in_one_line(data)
+
+
+def _in_one_line(data: bytes) -> bytes:
+    for character, escape in _LINE_ENDS:
+        data = data.replace(character, escape)
     return data
 
 
@@ -95,7 +98,8 @@ class ChatChunkEncoder(_Encoder):
 
     def encode(self, delta: Delta) -> bytes:
         if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and 0 in self._greeted:
-            return self._text_open + encode_json(delta.text) + _CLOSE
+            text = _encode(delta.text)
+            return self._text_open + (text if text.isascii() else _in_one_line(text)) + _CLOSE
         shape = _CHAT_DELTAS.get(type(delta))
         if shape is None:
             return b""

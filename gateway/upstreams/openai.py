@@ -183,7 +183,17 @@ class OpenAIDecoder:
                 Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
             )
         for choice in chunk.choices or ():
-            deltas += self._choice(choice)
+            index, piece = choice.index, choice.delta or choice.message
+            if choice.finish_reason:
+                self._finish[index] = choice.finish_reason
+            elif index not in self._finish:
+                self._finish[index] = ""
+            if piece is None:
+                continue
+            if choice.logprobs is not None or self._dialect.think_tags or piece != _Piece(content=piece.content):
+                deltas += self._piece(index, piece, choice.logprobs)
+            elif piece.content:
+                deltas.append(Text(piece.content, index))
         if chunk.usage is not None:
             deltas.append(self._usage(chunk.usage, chunk.service_tier or ""))
         return deltas
@@ -201,19 +211,6 @@ class OpenAIDecoder:
             ending = _FINISH_REASONS.get(reason, "tool_calls" if calls and not reason else "stop")
             deltas.append(Finish(ending, index))
         return deltas
-
-    def _choice(self, choice: _Choice) -> list[Delta]:
-        index = choice.index
-        if choice.finish_reason:
-            self._finish[index] = choice.finish_reason
-        elif index not in self._finish:
-            self._finish[index] = ""
-        piece = choice.delta or choice.message
-        if piece is None:
-            return []
-        if choice.logprobs is None and not self._dialect.think_tags and piece == _Piece(content=piece.content):
-            return [Text(piece.content, index)] if piece.content else []
-        return self._piece(index, piece, choice.logprobs)
 
     def _piece(self, index: int, piece: _Piece, logprobs: _Logprobs | None) -> list[Delta]:
         deltas: list[Delta] = []

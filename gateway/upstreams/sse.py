@@ -4,13 +4,13 @@ Bytes in, events out: any split, LF or CRLF, comments, several data lines, and G
 with a bare JSON error that is no event at all.
 """
 
-from typing import NamedTuple
+import msgspec
 
 _LF, _CR = 0x0A, 0x0D
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: the value of its ``event:`` field (often empty) and its data, lines joined with LF.
 
     ``bare`` marks JSON that stood in the stream without ``data:``; it runs to the end of the stream.
@@ -40,9 +40,17 @@ class SSEReader:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes. Raises EventTooLargeError."""
-        if self._is_one_event(chunk):
+        end = len(chunk) - 2
+        if (  # the commonest case: nothing is pending, and this is a single data line and its blank line
+            chunk.find(b"\n") == end
+            and chunk[-1] == _LF
+            and chunk.startswith(b"data: ")
+            and chunk[end - 1] != _CR
+            and end <= self._limit
+            and not (self._pending or self._data or self._name or self._bare)
+        ):
             self._first = False
-            return [Event("", chunk[6:-2])]
+            return [Event("", chunk[6:end])]
         events: list[Event] = []
         newline = chunk.rfind(b"\n")
         if newline < 0:
@@ -65,18 +73,6 @@ class SSEReader:
                 self._name = ""
         self._keep(chunk[newline + 1 :])
         return events
-
-    def _is_one_event(self, chunk: bytes) -> bool:
-        """The commonest case: nothing is pending, and ``chunk`` is a single data line and its blank line."""
-        end = len(chunk) - 2
-        return (
-            chunk.find(b"\n") == end
-            and chunk[-1] == _LF
-            and chunk.startswith(b"data: ")
-            and chunk[end - 1] != _CR
-            and end <= self._limit
-            and not (self._pending or self._data or self._name or self._bare)
-        )
 
     def close(self) -> list[Event]:
         """What the end of the stream completes: an event without its blank line, or bare JSON."""

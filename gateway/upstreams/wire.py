@@ -124,7 +124,7 @@ class Response:
     async def deliver(self, take: Take, patience: float) -> None:
         """Hand the body to ``take`` as it arrives, what one read brought at a time, and wait for its end.
 
-        Raises WireError, and what ``take`` raised, which ends the answer.
+        Raises WireError, and what ``take`` raised; the answer is to be closed then.
         """
         self._take = take
         self._patience = patience
@@ -133,7 +133,7 @@ class Response:
             self._watch = self._loop.call_later(patience, self._look)
         pieces, self._pieces = self._pieces, []
         if pieces:
-            self._give(take, b"".join(pieces))
+            take(b"".join(pieces))
         while not self._complete and self._error is None:
             await self._change()
         self._take = None
@@ -199,16 +199,13 @@ class Response:
             elif self._take is None:
                 self._pieces.append(data)
             else:
-                self._give(self._take, data)
+                try:
+                    self._take(data)
+                except Exception as error:
+                    self.fail(error)
+                    self._error = error
         if complete:
             self._end()
-
-    def _give(self, take: Take, data: bytes) -> None:
-        try:
-            take(data)
-        except Exception as error:
-            self.fail(error)
-            self._error = error
 
     def _unpacked(self, data: bytes) -> bytes:
         """No more of it than shows that it is too large."""

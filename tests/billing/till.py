@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ class Till:
 
 def with_payment(order: Order, payload: dict[str, Any]) -> Order:
     header = base64.b64encode(json.dumps(payload).encode()).decode()
-    return replace(order, headers={**order.headers, "payment-signature": header})
+    return msgspec.structs.replace(order, headers={**order.headers, "payment-signature": header})
 
 
 def payload_of(order: Order) -> dict[str, Any]:
