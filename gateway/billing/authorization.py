@@ -4,8 +4,6 @@ Nothing is taken from the echo that the client sends beside it: a facilitator ch
 1.10). All encodings of one authorization have one key, and what is forwarded is written anew from the parsed values.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -23,8 +21,7 @@ class RefusedPaymentError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Authorization:
+class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     """One signed transfer, EIP-3009 or Permit2.
 
     ``spender`` and ``facilitator`` are None where the message has no such field; ``token`` is None for EIP-3009,
@@ -46,11 +43,10 @@ class Authorization:
     def is_permit2(self) -> bool:
         return self.spender is not None
 
-    @cached_property
     def payload(self) -> dict[str, Any]:
         """The x402 payload that a facilitator gets."""
         signature = evm.as_hex(self.signature)
-        if not self.is_permit2:
+        if self.spender is None:
             return {"signature": signature, "authorization": self._transfer()}
         return {"signature": signature, "permit2Authorization": self._permit()}
 

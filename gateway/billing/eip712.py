@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from coincurve import PrivateKey, PublicKey
 
-from gateway.billing.evm import word
+from gateway.billing.evm import words
 from gateway.keccak import keccak256
 
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -115,7 +115,7 @@ def address_of(key: PublicKey) -> bytes:
 
 
 def _struct(type_hash: bytes, *fields: bytes | int) -> bytes:
-    return keccak256(type_hash + b"".join(map(word, fields)))
+    return keccak256(type_hash + words(fields))
 
 
 def _digest(domain: bytes, struct: bytes) -> bytes:

@@ -22,7 +22,7 @@ def entry_of(
 ) -> Entry:
     """RESERVED. ``resource_url`` is what is paid for, ``permit`` the EIP-2612 permit that came along."""
     requirements = msgspec.to_builtins(terms.requirements)
-    payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload, "accepted": requirements}
+    payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload(), "accepted": requirements}
     if resource_url is not None:
         payment["resource"] = {"url": resource_url}
     if permit is not None:

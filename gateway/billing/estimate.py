@@ -1,7 +1,8 @@
 """What a request can cost at most, and the output limit that keeps it there."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from gateway.billing.payment import Order
 from gateway.billing.pricing import affordable_output, worst_case
@@ -9,8 +10,7 @@ from gateway.catalog import Catalog, Model
 from gateway.openai_api.errors import context_length_exceeded
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """The most that a request can cost. ``output_limit`` is per choice; None leaves the model's own."""
 
     usd: Decimal
@@ -47,6 +47,8 @@ class Estimator:
 
 def _worst(order: Order, models: list[Model], output_tokens: int | None) -> Decimal:
     return max(
-        worst_case(model, order.prompt_tokens, output_tokens, order.choices, order.images, order.price_terms)
-        for model in models
+        [
+            worst_case(model, order.prompt_tokens, output_tokens, order.choices, order.images, order.price_terms)
+            for model in models
+        ]
     )

@@ -1,6 +1,7 @@
 """EVM values on the wire: addresses, 256-bit integers, bytes in hex; one form in, one form out."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from gateway.keccak import keccak256
@@ -12,6 +13,7 @@ _HEX_INTEGER = re.compile(r"0[xX][0-9a-fA-F]{1,64}", re.ASCII)
 _HEX_BYTES = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*", re.ASCII)
 
 
+@lru_cache(maxsize=4096)
 def address(text: str) -> bytes:
     """20 bytes; any letter case, because clients differ in checksums. Raises ValueError."""
     value = hex_bytes(text)
@@ -64,4 +66,11 @@ def checksummed(value: bytes) -> str:
 
 def word(value: int | bytes) -> bytes:
     """The 32-byte ABI word of an integer, address or bytes32."""
-    return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
+    return words((value,))
+
+
+def words(values: Iterable[int | bytes]) -> bytes:
+    """The ABI words of several values, one behind the other."""
+    return b"".join(
+        [value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0") for value in values]
+    )

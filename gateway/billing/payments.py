@@ -223,7 +223,7 @@ class X402Payments:
     def reasons(self) -> list[str]:
         if self._fresh_capabilities() is None:
             return [self._why_none]
-        if self._quoter.available():
+        if self._quoter.ready:
             return []
         if self._capabilities is not None and self._trial.waiting(self._capabilities):
             return ["upto has not passed its trial, and nothing else can be offered"]

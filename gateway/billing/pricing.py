@@ -4,7 +4,7 @@ Everything is exact: token counts times decimal rates, with no rounding before t
 (facts/providers.md 1.4). A kind of token without a rate of its own is charged as plain input or output.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
@@ -16,6 +16,7 @@ from gateway.openai_api.usage import Usage
 
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _PER_MILLION = -6
+_ONE = Decimal(1)
 _PICTURE_TOKENS = 2520
 """The largest picture that is charged by tokens, at 4K (facts/providers.md 10.3)."""
 
@@ -173,28 +174,38 @@ def _dearest(model: Model, prompt_tokens: int, images: int, terms: Terms) -> tup
     fixed = _flat(prices, images, terms.web_searches)
     if prices.rates is None:
         return fixed, Decimal(0)
-    candidates = [*_candidates(prices, prices.rates, prompt_tokens, terms)]
-    factor = max([Decimal(1), *_known(prices.regions, terms.regions).values()]).scaleb(_PER_MILLION)
-    prompt_rate = max(_dearest_input(rates, terms) * tier for rates, tier in candidates)
-    output_rate = max(_dearest_output(rates) * tier for rates, tier in candidates)
+    factor = max([_ONE, *_known(prices.regions, terms.regions)]).scaleb(_PER_MILLION)
+    prompt_rate = output_rate = Decimal(0)
+    for rates, tier in _candidates(prices, prices.rates, prompt_tokens, terms):
+        prompt_rate = max(prompt_rate, _dearest_input(rates, terms) * tier)
+        output_rate = max(output_rate, _dearest_output(rates) * tier)
     return fixed + prompt_rate * factor * prompt_tokens, output_rate * factor
 
 
-def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: Terms) -> Iterator[tuple[Rates, Decimal]]:
+def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: Terms) -> list[tuple[Rates, Decimal]]:
     """Every pair of rates and factor that the answer may be charged at, before and after an announced change."""
-    standards = [_standard(prices, rates, prompt_tokens, day) for day in (date.min, date.max)]
-    for tier in (Decimal(1), *_known(prices.tiers, terms.tiers).values()):
+    standards = [_standard(prices, rates, prompt_tokens, date.min)]
+    if prices.announced is not None:
+        standards.append(_standard(prices, rates, prompt_tokens, date.max))
+    candidates: list[tuple[Rates, Decimal]] = []
+    for tier in (_ONE, *_known(prices.tiers, terms.tiers)):
         if isinstance(tier, Decimal):
-            yield from ((standard, tier) for standard in standards)
+            candidates += [(standard, tier) for standard in standards]
         else:
-            yield tier, Decimal(1)
+            candidates.append((tier, _ONE))
+    return candidates
 
 
-def _known(priced: Mapping[str, Priced], wanted: Collection[str] | None) -> dict[str, Priced]:
-    return {name: price for name, price in priced.items() if wanted is None or name in wanted}
+def _known(priced: Mapping[str, Priced], wanted: Collection[str] | None) -> list[Priced]:
+    """The prices of those that are wanted, None for all."""
+    if wanted is None:
+        return list(priced.values())
+    return [priced[name] for name in wanted if name in priced]
 
 
 def _dearest_input(rates: Rates, terms: Terms) -> Decimal:
+    if not (terms.audio or terms.cache_writes):
+        return rates.input
     kinds = [rates.input]
     if terms.audio:
         kinds += [rates.audio_input or rates.input]

@@ -64,7 +64,7 @@ class Quoter:
         self._capabilities = capabilities
         self._payee = evm.address(payee)
         self._payee_text = evm.checksummed(self._payee)
-        self._mac_of_nothing = hmac.new(mac_key, b"x402 offer\0", "sha256")
+        self._mac_key = mac_key
         self._max_usd = max_usd
         self._testnets = testnets
         self._takes_permits = takes_permits
@@ -75,6 +75,16 @@ class Quoter:
         if capabilities is None:
             return []
         return [offer for offer in self._definitions.offers if self._is_available(offer, capabilities)]
+
+    @property
+    def ready(self) -> bool:
+        """Whether any offer can be made now."""
+        capabilities = self._capabilities()
+        if capabilities is not None:
+            for offer in self._definitions.offers:
+                if self._is_available(offer, capabilities):
+                    return True
+        return False
 
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
         token = self._definitions.tokens[offer.token]
@@ -160,9 +170,7 @@ class Quoter:
         extra = wire["extra"]
         quote = {key: value for key, value in extra["quote"].items() if key != "mac"}
         message = msgspec.json.encode({**wire, "extra": {**extra, "quote": quote}}, order="sorted")
-        mac = self._mac_of_nothing.copy()
-        mac.update(message)
-        return mac.hexdigest()[:32]
+        return hmac.digest(self._mac_key, b"x402 offer\0" + message, "sha256").hex()[:32]
 
     def accept(
         self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float

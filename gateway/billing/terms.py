@@ -1,14 +1,14 @@
 """What one payment was offered for: an offer of the definitions with an amount, a payee and a facilitator."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from gateway.billing.definitions import Network, Scheme, Token, TransferMethod
 from gateway.billing.x402 import Requirements
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentTerms:
+class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
     """One offer that we made, in parsed form.
 
     ``amount`` is the cap (upto) or the price (exact) in atomic units, ``rate`` the USD price of one whole token,

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Self
 
 import coincurve
+import msgspec
 
 from gateway.billing import authorization, eip712, evm
 from gateway.billing.authorization import Authorization, RefusedPaymentError
@@ -65,15 +66,17 @@ class UptoTrial:
 
     def trusted(self, capabilities: Capabilities) -> Capabilities:
         """``capabilities`` without ``upto`` where it is not known, or known not, to settle what was used."""
-        doubtful = {kind for kind in capabilities.kinds if kind[0] == "upto" and not self._trusts(kind[1])}
+        trying, passed, refused = self._payer is not None, self._passed, self._refused
+        doubtful = {
+            kind
+            for kind in capabilities.kinds
+            if kind[0] == "upto" and (kind[1] not in passed if trying else kind[1] in refused)
+        }
         return replace(capabilities, kinds=capabilities.kinds - doubtful) if doubtful else capabilities
 
     def waiting(self, capabilities: Capabilities) -> bool:
         """Whether ``upto`` is held back on any network that the facilitator offers it on."""
         return self.trusted(capabilities) is not capabilities
-
-    def _trusts(self, network: str) -> bool:
-        return network in self._passed if self._payer is not None else network not in self._refused
 
     def heard(self, entry: Entry) -> None:
         """A settlement has ended. One that was refused for an amount below its cap ends ``upto`` on its network."""
@@ -174,4 +177,6 @@ class UptoTrial:
             spender=evm.address(contracts.upto_proxy),
             facilitator=terms.facilitator,
         )
-        return replace(unsigned, signature=eip712.sign(authorization.digest(unsigned, terms, contracts), payer.key))
+        return msgspec.structs.replace(
+            unsigned, signature=eip712.sign(authorization.digest(unsigned, terms, contracts), payer.key)
+        )

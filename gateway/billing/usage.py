@@ -53,7 +53,7 @@ def _measure(value: Any) -> tuple[int, int]:
     while pending:
         match pending.pop():
             case str() as text:
-                size += _size(text)
+                size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
             case list() as items:
                 pending += items
             case dict() as fields:
@@ -63,7 +63,3 @@ def _measure(value: Any) -> tuple[int, int]:
                     else:
                         pending += (name, field)
     return size, media
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

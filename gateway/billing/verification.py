@@ -40,10 +40,14 @@ class Verifier:
 
         ``sponsored`` when an EIP-2612 permit gives the allowance.
         """
-        verdict, _ = await asyncio.gather(
-            self._facilitator.verify(entry.payment, entry.requirements),
-            self._check_funds(entry, terms, claim, sponsored=sponsored),
-        )
+        if self._chain is None:
+            await self._check_funds(entry, terms, claim, sponsored=sponsored)
+            verdict = await self._facilitator.verify(entry.payment, entry.requirements)
+        else:
+            verdict, _ = await asyncio.gather(
+                self._facilitator.verify(entry.payment, entry.requirements),
+                self._check_funds(entry, terms, claim, sponsored=sponsored),
+            )
         if not verdict.is_valid:
             reason = verdict.invalid_reason or "verification_failed"
             raise RefusedPaymentError(reason, f"The payment was refused: {verdict.invalid_message or reason}")

@@ -152,8 +152,8 @@ def read_payment(header: str, *, max_bytes: int, max_depth: int) -> PaymentPaylo
         payment = msgspec.convert(fields, PaymentPayload)
     except msgspec.ValidationError as error:
         raise MalformedPaymentError(f"{PAYMENT_SIGNATURE}: {error}") from None
-    kinds = (payment.payload.authorization, payment.payload.permit2_authorization)
-    if sum(kind is not msgspec.UNSET for kind in kinds) != 1:
+    payload = payment.payload
+    if (payload.authorization is msgspec.UNSET) is (payload.permit2_authorization is msgspec.UNSET):
         raise MalformedPaymentError(
             f"{PAYMENT_SIGNATURE}: payload must hold exactly one of authorization and permit2Authorization"
         )
@@ -198,8 +198,16 @@ def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
 
 
 def _deeper_than(value: object, levels: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return False
-    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+    """Whether objects and arrays lie in one another more than ``levels`` times; looked at one level at a time."""
+    items = [value]
+    for _ in range(levels):
+        below: list[object] = []
+        for item in items:
+            if type(item) is dict:
+                below += item.values()
+            elif type(item) is list:
+                below += item
+        if not below:
+            return False
+        items = below
+    return not {dict, list}.isdisjoint(map(type, items))

@@ -1,6 +1,6 @@
 """Every signed field against our own terms (facts/x402.md 1.10.3, 1.10.5; 4 rows 2, 4, 15, 18)."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 from typing import Any
 
 import pytest

@@ -116,8 +116,8 @@ def test_encodings_of_one_authorization_are_one_authorization() -> None:
 def test_what_is_forwarded_reads_back_the_same() -> None:
     for payload in (transfer(), permit(nonce="0xff")):
         authorization = read_all(payload)
-        assert read_all(authorization.payload) == authorization
-        assert authorization.payload.keys() == payload.keys()
+        assert read_all(authorization.payload()) == authorization
+        assert authorization.payload().keys() == payload.keys()
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
