@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("gateway.openai_api", "gateway.keccak"),
+    ("gateway.openai_api", "gateway.keccak", "gateway.histogram", "gateway.tally"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
-    ("gateway.histogram", "gateway.tally", "gateway.garbage"),
+    ("gateway.garbage",),
     (
         "gateway.settings",
         "gateway.telemetry",

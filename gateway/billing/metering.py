@@ -4,10 +4,12 @@ worded by facilitators."""
 import re
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.billing.journal import Entry, State
+from gateway.histogram import Histogram
 from gateway.openai_api.errors import GatewayError
+from gateway.tally import Tally
 
 _LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 OUTCOMES = ("settled", "refused", "unresolved")
@@ -38,23 +40,18 @@ class PaymentMetrics:
         self._refused = Counter(
             "gateway_payments_refused", "Payments that did not let their request in", ("reason",), registry=registry
         )
-        self._settlements = Counter(
-            "gateway_settlements", "Settlements by how they ended", ("outcome",), registry=registry
-        )
+        self._settlements = Tally("gateway_settlements", "Settlements by how they ended", ("outcome",), registry)
         self._pending = Counter(
             "gateway_settlements_pending", "Settlements whose outcome was not known at first", registry=registry
         )
         self._lag = Histogram(
             "gateway_settlement_seconds",
             "From handing a signed answer's bill over to the end of its settlement",
-            registry=registry,
-            buckets=_LAG_SECONDS,
+            _LAG_SECONDS,
+            registry,
         )
         self._pending_lag = Histogram(
-            "gateway_settlement_pending_seconds",
-            "How long outcomes stayed unknown",
-            registry=registry,
-            buckets=_LAG_SECONDS,
+            "gateway_settlement_pending_seconds", "How long outcomes stayed unknown", _LAG_SECONDS, registry
         )
         self._unkept = Counter(
             "gateway_journal_entries_unkept", "Journal entries that the sink did not take", registry=registry
@@ -69,7 +66,7 @@ class PaymentMetrics:
         for name in (*(name for name, _ in REASONS), "other"):
             self._refused.labels(name)
         for outcome in OUTCOMES:
-            self._settlements.labels(outcome)
+            self._settlements.add((outcome,), 0)
 
     def watch_tasks(self, count: Callable[[], float]) -> None:
         self._tasks.set_function(count)
@@ -95,7 +92,7 @@ class PaymentMetrics:
 
     def ended(self, before: Entry, after: Entry, seconds: float | None) -> None:
         """A settlement ended, ``seconds`` after it began; None when another worker began it."""
-        self._settlements.labels(_outcome(after)).inc()
+        self._settlements.add((_outcome(after),))
         if seconds is not None:
             self._lag.observe(seconds)
         if before.state is State.PENDING:

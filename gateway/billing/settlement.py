@@ -31,23 +31,40 @@ _PAYERS_FAULTS = ("insufficient_balance", "insufficient_funds", "allowance", "no
 
 
 class _Run:
-    """One settlement under way. ``first`` is the first that can be told: an end, or that it takes longer.
+    """One settlement under way. ``first`` is the first that can be told: an end, or that it takes longer; None where
+    nobody waits for it.
 
     ``late`` once nobody waits for its end any more. ``begun`` is when it began, on the monotonic clock; None for one
     that another worker began.
     """
 
-    def __init__(self, begun: float | None = None) -> None:
+    __slots__ = ("begun", "entry", "first", "late")
+
+    def __init__(self, first: asyncio.Future[Entry] | None = None, begun: float | None = None) -> None:
         self.begun = begun
-        self.first: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self.first.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.first = first
         self.entry: Entry | None = None
-        self.late = False
+        self.late = first is None
 
     def tell(self, entry: Entry) -> None:
-        if not self.first.done():
-            self.late = entry.state is State.PENDING
-            self.first.set_result(entry)
+        first = self.first
+        if first is None or (first.done() and not first.cancelled()):
+            return
+        self.late = entry.state is State.PENDING
+        if not first.done():
+            first.set_result(entry)
+
+    def cannot_begin(self, error: Exception) -> None:
+        if self.first is not None and not self.first.done():
+            self.first.set_exception(error)
+
+    def hold_no_longer(self) -> None:
+        """Whoever waits is told that it takes longer."""
+        if self.entry is None:
+            self.cannot_begin(StoreUnavailableError("the journal does not answer"))
+            self.late = True
+        else:
+            self.tell(msgspec.structs.replace(self.entry, state=State.PENDING))
 
 
 class Settlements:
@@ -78,21 +95,19 @@ class Settlements:
         Waits no longer than an answer may be held. The settlement goes on either way, and when the caller is
         cancelled. Raises StoreUnavailableError when it could not be written down, which means that it did not begin.
         """
-        run = _Run(time.monotonic())
+        loop = asyncio.get_running_loop()
+        first: asyncio.Future[Entry] = loop.create_future()
+        run = _Run(first, time.monotonic())
         self.detach(self._begin(run, payment, fields))
+        patience = loop.call_later(self._times.hold_seconds, run.hold_no_longer)
         try:
-            async with asyncio.timeout(self._times.hold_seconds):
-                return await asyncio.shield(run.first)
-        except TimeoutError:
-            run.late = True
-            if run.entry is None:
-                raise StoreUnavailableError("the journal does not answer") from None
-            return msgspec.structs.replace(run.entry, state=State.PENDING)
+            return await first
+        finally:
+            patience.cancel()
 
     def resume(self, entry: Entry) -> None:
         """Go on with a SETTLING or PENDING payment of a worker that is gone."""
         run = _Run()
-        run.late = True
         self.detach(self._finish(run, entry, Unknown("its worker was lost", entry.transaction, entry.job)))
 
     @property
@@ -125,7 +140,7 @@ class Settlements:
         try:
             run.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
         except Exception as error:
-            run.first.set_exception(error)
+            run.cannot_begin(error)
             return
         try:
             outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
