@@ -41,11 +41,13 @@ class Conversation:
         self.called: dict[str, None] = {}
         self._model = chat.model
         self._tools = chat.request.tools
-        self._results = 0
+        self._results: dict[int, list[Block]] = {}
         self._unanswered: dict[str, str] = {}
         self._take(chat, thoughts)
         if self._unanswered:
             self._check_answered()
+        for turn, results in self._results.items():
+            self.turns[turn]["content"] = results + self.turns[turn]["content"]
         self._end(len(chat.request.messages) - 1)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
@@ -136,20 +138,19 @@ class Conversation:
             result["content"] = content
         if message.is_error is not None:
             result["is_error"] = message.is_error
-        self._turn("user").insert(self._results, marked(result, message.cache_control))
-        self._results += 1
+        self._turn("user")
+        self._results.setdefault(len(self.turns) - 1, []).append(marked(result, message.cache_control))
 
     def _extend(self, role: str, found: list[Block]) -> None:
         if found:
             self._turn(role).extend(found)
 
     def _turn(self, role: str) -> list[Block]:
-        """The blocks of the last turn, or of a new one if that is not ``role``'s; tool results come first in theirs."""
+        """The blocks of the last turn, or of a new one if that is not ``role``'s; ``_results`` go before its own."""
         if not self.turns or self.turns[-1]["role"] != role:
             if role == "assistant":
                 self._check_answered()
             self.turns.append({"role": role, "content": []})
-            self._results = 0
         content: list[Block] = self.turns[-1]["content"]
         return content
 
