@@ -1,11 +1,11 @@
 """The two forms of one exchange: chat completions and legacy completions."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.envelope import canonical_chat_request, canonical_completion_request
+from gateway.identifiers import new_id
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.stream import ChatChunkEncoder, TextChunkEncoder
 
@@ -24,7 +24,7 @@ class Form:
     extras: Callable[[Choices], dict[str, Any]]
 
     def new_id(self) -> str:
-        return self.id_prefix + os.urandom(16).hex()
+        return self.id_prefix + new_id()
 
 
 def _no_extras(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
+from gateway.identifiers import new_id
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
@@ -130,7 +130,7 @@ class _Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler: one request, answered and logged whatever happens."""
-        record = RequestRecord(f"req_{os.urandom(16).hex()}", request.method, "unknown")
+        record = RequestRecord(f"req_{new_id()}", request.method, "unknown")
         request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:
             headers.update(_CORS)

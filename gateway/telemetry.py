@@ -1,5 +1,6 @@
 """Metrics and the request log: numbers, ids and names, never content, keys or addresses."""
 
+import asyncio
 import json
 import logging
 import re
@@ -202,6 +203,7 @@ def _encoded(line: dict[str, object]) -> bytes:
 
 def log_request(record: RequestRecord) -> None:
     """The line of one request, past ``logging``: its record, handlers and locks cost several times the line itself.
+    Those of one turn of the event loop are written together.
 
     A handler attached to the logger ``gateway.requests`` is given the ``RequestRecord`` as the message instead.
     """
@@ -219,7 +221,22 @@ def log_request(record: RequestRecord) -> None:
     for name, value in zip(_RECORD_FIELDS, _values(record), strict=True):
         if value is not None:
             line[name] = round(value, 6) if type(value) is float else value
-    sys.stderr.buffer.write(_encoded(line) + b"\n")
+    _lines.append(_encoded(line) + b"\n")
+    if len(_lines) == 1:
+        try:
+            asyncio.get_running_loop().call_soon(_write_lines)
+        except RuntimeError:
+            _write_lines()
+
+
+_lines: list[bytes] = []
+"""Of the requests that ended in this turn of the event loop."""
+
+
+def _write_lines() -> None:
+    written = b"".join(_lines)
+    _lines.clear()
+    sys.stderr.buffer.write(written)
     sys.stderr.buffer.flush()
 
 
