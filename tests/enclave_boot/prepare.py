@@ -21,7 +21,7 @@ def main() -> int:
         return 1
     try:
         if not (QEMU.exists() and GVPROXY.exists()):
-            print("QEMU: ten minutes or so", flush=True)
+            print("QEMU: five minutes or so", flush=True)
             build_qemu()
         if not VSOCK.exists():
             print("vhost-device-vsock: two minutes or so", flush=True)
