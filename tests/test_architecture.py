@@ -50,7 +50,7 @@ def test_wrong_arrows_are_seen(tmp_path: Path, module: str, source: str) -> None
     ("module", "source"),
     [
         ("gateway.upstreams.openai", "from gateway.openai_api.request import parse_chat\nimport msgspec"),
-        ("gateway.upstreams.transport", "import aiohttp"),
+        ("gateway.upstreams.fetch", "import aiohttp"),
         ("gateway.server", "from gateway.endpoints import chat\nfrom gateway.upstreams import registry"),
         ("gateway.billing.quote", "from gateway.billing import terms"),
         ("gateway.endpoints.chat", "from . import serving"),

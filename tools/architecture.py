@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("gateway.openai_api", "gateway.keccak", "gateway.histogram", "gateway.tally"),
+    ("gateway.openai_api", "gateway.keccak", "gateway.histogram", "gateway.tally", "gateway.wire", "gateway.pool"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.garbage",),
@@ -39,8 +39,6 @@ NOT_NEIGHBOURS = {("gateway.upstreams", "gateway.billing"), ("gateway.billing", 
 SERVING_NEVER_IMPORTS = ("web3", "eth_account", "eth_keys", "openai", "anthropic", "google", "x402", "tools", "tests")
 IO_LIBRARIES = ("aiohttp", "sqlite3", "socket", "urllib.request")
 IO_ROOMS = (
-    "gateway.upstreams.transport",
-    "gateway.upstreams.wire",
     "gateway.upstreams.fetch",
     "gateway.upstreams.public_addresses",
     "gateway.billing.facilitator",

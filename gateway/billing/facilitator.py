@@ -7,9 +7,10 @@ import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-import aiohttp
 import msgspec
 
 from gateway.billing import capabilities, evm
@@ -17,6 +18,8 @@ from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
+from gateway.pool import Pool
+from gateway.wire import SilentError, TooLargeError, WireError
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +30,20 @@ HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 
 _NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
 _MAX_ANSWER = 1 << 20
+_CONNECTIONS = 256
+_CONNECT_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 15.0
+_HEADERS = {"Accept": "application/json", "User-Agent": "tee-gateway", "Accept-Encoding": "identity"}
+_JSON = {"Content-Type": "application/json"}
 
 
 class FacilitatorUnavailableError(Exception):
     """No usable answer; says why."""
+
+
+def connect(url: str) -> Pool:
+    """The connections to the facilitator at ``url``; to be made in the event loop and closed by whoever made them."""
+    return Pool(url, _HEADERS, connections=_CONNECTIONS, connect=_CONNECT_SECONDS, keep_alive=_KEEP_ALIVE_SECONDS)
 
 
 class _Job(msgspec.Struct, rename="camel"):
@@ -44,17 +57,10 @@ class _JobAnswer(msgspec.Struct, rename="camel"):
 
 
 class Facilitator:
-    """One facilitator. ``session`` stays its owner's."""
+    """One facilitator, asked over ``pool``, which stays its owner's."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        url: str,
-        definitions: Definitions,
-        headers: HeaderProvider | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._session = session
+    def __init__(self, pool: Pool, definitions: Definitions, headers: HeaderProvider | None = None) -> None:
+        self._pool = pool
         self._definitions = definitions
         self._times = definitions.facilitator
         self._headers = headers
@@ -120,7 +126,7 @@ class Facilitator:
 
     async def _look_at(self, job: str) -> Outcome | None:
         """None while the job is under way."""
-        status, answer = await self._call("GET", f"/settle/{job}", None, self._times.verify_seconds)
+        status, answer = await self._call("GET", f"/settle/{quote(job)}", None, self._times.verify_seconds)
         wrapped = _decode(answer, _JobAnswer)
         state = wrapped.payment_job if wrapped is not None else _decode(answer, _Job)
         if status == 404:
@@ -152,36 +158,26 @@ class Facilitator:
             raise FacilitatorUnavailableError(f"/settle_data answered {status}")
 
     async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None, seconds: float, more: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        seconds: float,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", **(more or {})}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        headers = {**_JSON, **more} if body is not None else {**more}
+        name = path.split("/")[1]
         try:
             if self._headers is not None:
                 headers.update(await self._headers(method, path))
-            async with self._session.request(
-                method,
-                self.url + path,
-                data=None if body is None else msgspec.json.encode(body),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=seconds),
-                allow_redirects=False,
-            ) as response:
-                return response.status, await _read(response)
-        except TimeoutError:
-            raise FacilitatorUnavailableError(f"{path.split('/')[1]}: no answer within {seconds:g} s") from None
-        except aiohttp.ClientError as error:
-            raise FacilitatorUnavailableError(f"{path.split('/')[1]}: {type(error).__name__}") from None
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(1 << 16):
-        body += chunk
-        if len(body) > _MAX_ANSWER:
-            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_ANSWER} bytes")
-    return bytes(body)
+            request = self._pool.encoded(method, path, headers, b"" if body is None else msgspec.json.encode(body))
+            return await self._pool.fetch(request, seconds, _MAX_ANSWER)
+        except (TimeoutError, SilentError):
+            raise FacilitatorUnavailableError(f"{name}: no answer within {seconds:g} s") from None
+        except TooLargeError:
+            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_ANSWER} bytes") from None
+        except WireError as error:
+            raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
 
 
 def _body(payment: dict[str, Any], requirements: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from gateway.billing import definitions as measured
-from gateway.billing import evm
+from gateway.billing import evm, facilitator
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.chain import Chain, ChainUnavailableError
 from gateway.billing.chain_clock import ChainClock
@@ -112,7 +112,8 @@ class X402Payments:
         self._store = store
         self._session = session
         max_usd = settings.max_usd or definitions.quotes.max_usd
-        self._facilitator = Facilitator(session, settings.facilitator_url, definitions, settings.headers)
+        self._pool = facilitator.connect(settings.facilitator_url)
+        self._facilitator = Facilitator(self._pool, definitions, settings.headers)
         self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
         self._clock = settings.clock
         self._deadline_clock = ChainClock(settings.clock)
@@ -197,6 +198,7 @@ class X402Payments:
         if left := await self.settlements.drain(seconds):
             log.warning("settlements left to the next worker", extra={"left": left})
         await self._store.close()
+        await self._pool.close()
         await self._session.close()
 
     async def admit(self, order: Order) -> X402Payment:

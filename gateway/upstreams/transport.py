@@ -8,25 +8,22 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
 
-import aiohttp
-from aiohttp.client_reqrep import ConnectionKey
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from yarl import URL
 
 from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
+from gateway.pool import Pool
 from gateway.upstreams.adapter import UpstreamCall
-from gateway.upstreams.wire import MalformedError, Response, SilentError, TooLargeError, Wire, WireError
+from gateway.wire import MalformedError, Response, SilentError, TooLargeError, WireError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
-_HEADERS = "Accept: */*\r\nUser-Agent: tee-gateway\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
-_STEPS_TO_CONNECT = 3
-"""A place in the pool, the name's addresses, the connection: only the last one has a limit of its own."""
-_WRITTEN_AT_ONCE = 1024 * 1024
-"""Larger bodies are written in pieces, between which others have their turn."""
+_HEADERS = {
+    "Accept": "*/*",
+    "User-Agent": "tee-gateway",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +50,16 @@ class Transport:
 
     def __init__(self, base_url: str, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.limits = limits or Limits()
-        url = URL(base_url.rstrip("/"), encoded=True)
-        self._connector = _Connector(
-            limit=self.limits.connections, ttl_dns_cache=300, keepalive_timeout=60, ssl=tls or True
-        )
-        # What the pool wants to know of where to connect to; it is never sent.
-        self._destination = _Destination("POST", url, loop=asyncio.get_running_loop())
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=_STEPS_TO_CONNECT * self.limits.connect, sock_connect=self.limits.connect
-        )
-        self._path = url.raw_path.rstrip("/")
-        self._head = f"Host: {self._destination.headers['Host']}\r\n{_HEADERS}"
+        self._pool = Pool(base_url, _HEADERS, connections=self.limits.connections, connect=self.limits.connect, tls=tls)
 
     async def close(self) -> None:
         """Close the pool; answers under way break."""
-        await self._connector.close()
+        await self._pool.close()
 
     @property
     def open_connections(self) -> int:
         """Connections in use by a call."""
-        return len(self._connector._acquired)
+        return self._pool.in_use
 
     async def send(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
         """The answer to ``call``, its headers read and its status good; raises GatewayError otherwise.
@@ -102,7 +89,8 @@ class Transport:
         return response
 
     async def _attempt(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
-        response = await self._ask(self._encoded(call, authorization))
+        request = self._pool.encoded(call.method, call.path, {**authorization, **call.headers}, call.body)
+        response = await self._ask(request)
         if response.status == 200:
             return response
         try:
@@ -113,37 +101,16 @@ class Transport:
             response.close()
         raise read_error(response.status, response.headers, body)
 
-    def _encoded(self, call: UpstreamCall, authorization: Mapping[str, str]) -> bytes:
-        """The request as it goes over the wire."""
-        given = "".join([f"{name}: {value}\r\n" for name, value in (*authorization.items(), *call.headers.items())])
-        if not given.count("\r") == given.count("\n") == len(authorization) + len(call.headers):
-            raise ValueError("a line break in a header")
-        head = (
-            f"{call.method} {self._path}{call.path} HTTP/1.1\r\n{self._head}{given}"
-            f"Content-Length: {len(call.body)}\r\n\r\n"
-        )
-        return head.encode("latin-1") + call.body
-
     async def _ask(self, request: bytes) -> Response:
         """The answer to a request, its headers read; raises GatewayError when there is none."""
-        response = None
         try:
-            connection = await self._connector.connect(self._destination, [], self._timeout)
-            wire = connection.protocol
-            assert isinstance(wire, Wire)  # noqa: S101 - the pool makes no others
-            response = Response(wire, connection, self.limits.first_byte, MAX_ANSWER_BYTES)
-            wire.send(request, response, _WRITTEN_AT_ONCE)
-            await response.begun()
+            return await self._pool.ask(request, self.limits.first_byte, MAX_ANSWER_BYTES)
         except SilentError:
             raise upstream_timeout() from None
         except MalformedError:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
-        except (WireError, TimeoutError, aiohttp.ClientConnectionError, OSError):
+        except WireError:
             raise _unreachable() from None
-        finally:
-            if response is not None and not response.status:
-                response.close()
-        return response
 
     def worth_another(self, error: BaseException) -> bool:
         """The same call may be sent again, as long as nothing of an answer was forwarded."""
@@ -160,21 +127,6 @@ class Transport:
         if isinstance(error, GatewayError) and error.retry_after is not None:
             return error.retry_after
         return float(self.limits.backoff * 2**number)
-
-
-class _Destination(aiohttp.ClientRequest):
-    @cached_property
-    def connection_key(self) -> ConnectionKey:
-        """The same for every call."""
-        return super().connection_key
-
-
-class _Connector(aiohttp.TCPConnector):
-    """A pool of wires."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(Wire, loop=self._loop)  # type: ignore[assignment] # a wire is a ResponseHandler
 
 
 async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:

@@ -18,7 +18,7 @@ from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.stream_decoder import StreamDecoder
 from gateway.upstreams.transport import Transport, read_body
-from gateway.upstreams.wire import Response, SilentError, TooLargeError, WireError
+from gateway.wire import Response, SilentError, TooLargeError, WireError
 
 UPSTREAM_REQUEST_ID = "x-upstream-request-id"
 _LONGEST_ID = 128

@@ -1,9 +1,9 @@
 """Every signed field against our own terms (facts/x402.md 1.10.3, 1.10.5; 4 rows 2, 4, 15, 18)."""
 
-from msgspec.structs import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.billing import eip2612
 from gateway.billing.authorization import Authorization, RefusedPaymentError, check, claim_key, read, signed_by_payer

@@ -1,14 +1,16 @@
 """The facilitator's answers, one by one, from a scripted server (facts/x402.md 1.5, 2.3)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connect
 from gateway.billing.outcome import Refused, Settled, Unknown
+from gateway.pool import Pool
 from tests.billing.till import quick
 
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
@@ -52,14 +54,15 @@ async def server(double: Double) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
+async def pool(server: str) -> AsyncIterator[Pool]:
+    opened = connect(server + "/")
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
-async def facilitator(server: str, session: aiohttp.ClientSession) -> Facilitator:
-    return Facilitator(session, server + "/", quick())
+def facilitator(pool: Pool) -> Facilitator:
+    return Facilitator(pool, quick())
 
 
 @pytest.mark.parametrize(
@@ -174,14 +177,12 @@ async def test_an_answer_that_is_no_list_of_kinds_supports_nothing(
         await facilitator.supported()
 
 
-async def test_a_hosted_facilitator_gets_headers_for_every_call(
-    server: str, session: aiohttp.ClientSession, double: Double
-) -> None:
+async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: Pool, double: Double) -> None:
     async def headers(method: str, path: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {method} {path}"}
 
     double.answer("/settle", (200, SUCCESS))
-    await Facilitator(session, server, quick(), headers).settle({}, REQUIREMENTS, {})
+    await Facilitator(pool, quick(), headers).settle({}, REQUIREMENTS, {})
     assert double.requests[0][1]["Authorization"] == "Bearer POST /settle"
 
 
@@ -194,9 +195,43 @@ async def test_a_facilitator_without_settlement_data_is_asked_once(facilitator: 
     assert len(double.requests) == 2
 
 
-async def test_nobody_listening_is_unknown_or_unavailable(session: aiohttp.ClientSession) -> None:
-    nowhere = Facilitator(session, "http://127.0.0.1:9", quick())
+async def test_nobody_listening_is_unknown_or_unavailable() -> None:
+    pool = connect("http://127.0.0.1:9")
+    nowhere = Facilitator(pool, quick())
     assert isinstance(await nowhere.settle({}, REQUIREMENTS, {}), Unknown)
     for call in (nowhere.supported(), nowhere.verify({}, REQUIREMENTS)):
         with pytest.raises(FacilitatorUnavailableError):
             await call
+    await pool.close()
+
+
+async def test_a_job_is_asked_for_by_its_name_and_nothing_else(facilitator: Facilitator, double: Double) -> None:
+    job = {"jobId": "a b?c#d/é", "status": "queued"}
+    double.answer("/settle", (202, {"paymentJob": job}))
+    double.answer("/settle/a b?c#d/é", (200, {**job, "status": "succeeded", "result": SUCCESS}))
+    assert await facilitator.settle({}, REQUIREMENTS, {}) == Settled("0xab", 7)
+
+
+async def test_credentials_in_the_url_are_sent(server: str, double: Double) -> None:
+    double.answer("/settle", (200, SUCCESS))
+    pool = connect(server.replace("//", "//user:secret@"))
+    await Facilitator(pool, quick()).settle({}, REQUIREMENTS, {})
+    await pool.close()
+    assert double.requests[0][1]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
+
+
+async def test_an_answer_that_trickles_is_not_waited_for() -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
+        pool = connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        slow = Facilitator(pool, quick(facilitator={"settle_seconds": 0.2}))
+        assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no answer within 0.2 s")
+        assert pool.in_use == 0
+        await pool.close()

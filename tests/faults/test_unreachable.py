@@ -20,7 +20,7 @@ async def refused(start_gateway: StartGateway, url: str, *, hanging_names: bool 
     """Status, error code and seconds of a chat with a vendor at ``url``."""
     gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"}, limits=LIMITS)
     if hanging_names:
-        gateway.services.upstreams["openai"].transport._connector._resolver.resolve = hang  # type: ignore[method-assign]
+        gateway.services.upstreams["openai"].transport._pool._connector._resolver.resolve = hang  # type: ignore[method-assign]
     started = asyncio.get_running_loop().time()
     response = await gateway.chat("gpt-4.1", "Hi")
     seconds = asyncio.get_running_loop().time() - started

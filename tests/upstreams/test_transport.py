@@ -21,7 +21,7 @@ from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import error_rules
 from gateway.upstreams.adapter import UpstreamCall
 from gateway.upstreams.transport import Limits, Transport, read_body
-from gateway.upstreams.wire import Response
+from gateway.wire import Response
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 
 CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 
+from gateway.pool import Pool
 from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
 
 T = TypeVar("T")
@@ -71,6 +72,24 @@ class _Session:
 
     def post(self, url: str, **options: Any) -> _Answer:
         return self.request("POST", url)
+
+
+class _Pool:
+    """The same for calls that go over a pool."""
+
+    def __init__(self, replies: Sequence[Reply]) -> None:
+        self._replies = list(replies)
+
+    def encoded(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        return body
+
+    async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, bytes]:
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        return reply.status, b"".join(reply.pieces)
+
+
+def pool(*replies: Reply) -> Pool:
+    return cast("Pool", _Pool(replies))
 
 
 def session(*replies: Reply) -> aiohttp.ClientSession:

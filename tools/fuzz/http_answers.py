@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from aiohttp.connector import Connection
 
-from gateway.upstreams.wire import Response, Wire, WireError
+from gateway.wire import Response, Wire, WireError
 from tools.fuzz.canned import run
 from tools.fuzz.disorder import mangled_bytes, pieces
 from tools.fuzz.target import BrokenPropertyError, Target

@@ -17,7 +17,7 @@ from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.billing.price_feed import PriceFeed, PriceUnavailableError
-from tools.fuzz.canned import Reply, reply, run, session
+from tools.fuzz.canned import Reply, pool, reply, run, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _NETWORK = "eip155:8453"
@@ -72,7 +72,7 @@ def _facilitator_reply(random: Random, question: str) -> Reply:
 
 
 def _check_facilitator(asked: Asked) -> None:
-    facilitator = Facilitator(session(*asked.replies), "https://f.example", _definitions())
+    facilitator = Facilitator(pool(*asked.replies), _definitions())
     requirements = {"network": _NETWORK, "amount": "7"}
     questions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "supported": facilitator.supported,

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an upstream, and the answer that arrives on it.
+"""One HTTP/1.1 connection to an upstream or a facilitator, and the answer that arrives on it.
 
 aiohttp opens, secures and pools the connections. What goes over them is written and read here, because aiohttp's own
 request and response objects cost as much as all of the translation, and because an answer's bytes can then be handed
@@ -24,6 +24,10 @@ Take = Callable[[bytes], None]
 
 class WireError(Exception):
     """An answer that does not come to its end."""
+
+
+class UnreachableError(WireError):
+    """No connection, or one that did not take the request."""
 
 
 class BrokenOffError(WireError):
