@@ -5,13 +5,13 @@ waiting; the headers have left by then, so signature and receipt are in the body
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from aiohttp import web
 
 from gateway.exchange import Answer
+from gateway.http_answer import EventStream
 from gateway.openai_api.errors import GatewayError
 
 PATIENCE_SECONDS = 45.0
@@ -20,53 +20,70 @@ BLANK_SECONDS = 10.0
 
 async def answer_in_time(
     request: web.BaseRequest,
-    answering: Coroutine[Any, Any, Answer | None],
+    answering: Awaitable[Answer | None],
     headers: Mapping[str, str],
     broke_off: Callable[[GatewayError], None],
 ) -> Answer | web.StreamResponse | None:
     """The answer when it comes within 45 s; otherwise the response that was begun, kept awake and ended with it.
 
     An error after the status has left breaks the connection off, with its envelope as the last thing sent;
-    ``broke_off`` hears of it.
+    ``broke_off`` hears of it. That the client left meanwhile is for the answer to notice and account for.
     """
-    task = asyncio.ensure_future(answering)
+    early = _EarlyAnswer(request, headers)
     try:
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
-        if done:
-            return task.result()
-        return await _kept_awake(request, task, headers, broke_off)
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-
-
-async def _kept_awake(
-    request: web.BaseRequest,
-    task: asyncio.Future[Answer | None],
-    headers: Mapping[str, str],
-    broke_off: Callable[[GatewayError], None],
-) -> web.StreamResponse | None:
-    """Blanks until the answer is there. That the client left meanwhile is for the answer to notice and account for."""
-    response = web.StreamResponse(headers={"Content-Type": "application/json", **headers})
-    with suppress(ConnectionError):
-        await response.prepare(request)
-    while not task.done():
-        with suppress(ConnectionError):
-            await response.write(b" ")
-        await asyncio.wait({task}, timeout=BLANK_SECONDS)
-    try:
-        answer = task.result()
+        answer = await answering
     except GatewayError as error:
+        if not early.begun:
+            raise
         broke_off(error)
+        return early.break_off(error.body())
+    finally:
+        early.stop()
+    if answer is None or not early.begun:
+        return answer
+    return early.end(answer.body)
+
+
+class _EarlyAnswer:
+    """Blanks, once the patience of 45 s is over, until the answer is there."""
+
+    def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._headers = headers
+        self._response: EventStream | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(PATIENCE_SECONDS, self._blank)
+
+    @property
+    def begun(self) -> bool:
+        """The status has left."""
+        return self._response is not None and self._response.prepared
+
+    def stop(self) -> None:
+        """Write no more blanks."""
+        self._timer.cancel()
+
+    def end(self, body: bytes) -> web.StreamResponse:
+        response = self._begun()
         with suppress(ConnectionError):
-            await response.write(error.body())
-        response.force_close()
-        if request.transport is not None:
-            request.transport.close()
+            response.send_last(self._request, body)
         return response
-    if answer is None:
-        return None
-    with suppress(ConnectionError):
-        await response.write(answer.body)
-    return response
+
+    def break_off(self, body: bytes) -> web.StreamResponse:
+        response = self._begun()
+        with suppress(ConnectionError):
+            response.send(self._request, body)
+        response.force_close()
+        if self._request.transport is not None:
+            self._request.transport.close()
+        return response
+
+    def _blank(self) -> None:
+        with suppress(ConnectionError):
+            self._begun().send(self._request, b" ")
+        self._timer = self._loop.call_later(BLANK_SECONDS, self._blank)
+
+    def _begun(self) -> EventStream:
+        if self._response is None:
+            self._response = EventStream({"Content-Type": "application/json", **self._headers})
+        return self._response

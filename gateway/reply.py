@@ -28,7 +28,7 @@ class StreamReply:
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
         self._ended = False
-        self._keeper = asyncio.create_task(self._keep_alive())
+        self._keeper = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS), self._keep_alive)
         self._connection = request.protocol if isinstance(request.protocol, Connection) else None
         if self._connection is not None:
             self._connection.on_lost = self._left
@@ -118,12 +118,12 @@ class StreamReply:
         if self._on_leave is not None and not self._ended:
             self._on_leave()
 
-    async def _keep_alive(self) -> None:
+    def _keep_alive(self) -> None:
         """A comment when nothing else was written for a while."""
-        while True:
-            silent = self._loop.time() - self._last_write
-            full = self._connection is not None and self._connection.writing_paused
-            if silent >= KEEP_ALIVE_SECONDS and not full:
-                self.write(KEEP_ALIVE)
-                silent = 0.0
-            await asyncio.sleep(max(1.0, KEEP_ALIVE_SECONDS - silent))
+        silent = self._loop.time() - self._last_write
+        full = self._connection is not None and self._connection.writing_paused
+        if silent >= KEEP_ALIVE_SECONDS and not full:
+            self.write(KEEP_ALIVE)
+            silent = 0.0
+        if not self.gone:
+            self._keeper = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS - silent), self._keep_alive)

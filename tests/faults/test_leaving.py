@@ -6,7 +6,6 @@ import socket
 from dataclasses import replace
 from random import Random
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from gateway import patience
 from gateway.billing.payment import Order
 from gateway.dispatch import Dispatch
 from gateway.exchange import Exchange
+from gateway.http_answer import EventStream
 from gateway.services import Services
 from gateway.upstreams.upstream import Answering
 from tests.running import FAST, RunningGateway, StartGateway
@@ -91,16 +91,16 @@ async def test_a_connection_that_closes_as_a_blank_is_written(
 ) -> None:
     """Between closing and being lost a connection takes no more bytes and says so by an exception."""
 
-    write = web.StreamResponse.write
+    send = EventStream.send
 
-    async def refuse(response: web.StreamResponse, data: bytes) -> None:
+    def refuse(response: EventStream, request: web.BaseRequest, data: bytes) -> None:
         if data == b" ":
-            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
-        await write(response, data)
+            raise ConnectionResetError("the client has left")
+        send(response, request, data)
 
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(patience, "BLANK_SECONDS", 0.05)
-    monkeypatch.setattr(web.StreamResponse, "write", refuse)
+    monkeypatch.setattr(EventStream, "send", refuse)
     recorder = Recorder()
     recorder.open()
     fleet.openai.enqueue(scenario)
