@@ -70,7 +70,6 @@ class Response:
         "_take",
         "_unpacker",
         "_waiter",
-        "_watch",
         "_wire",
         "fields",
         "heard",
@@ -95,7 +94,7 @@ class Response:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.heard = self._loop.time()
-        self._watch = self._loop.call_later(patience, self._look)
+        wire.look_at(self.heard + patience)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -132,9 +131,8 @@ class Response:
         """
         self._take = take
         self._patience = patience
-        self._watch.cancel()
         if not self._complete:
-            self._watch = self._loop.call_later(patience, self._look)
+            self._wire.look_at(self.heard + patience)
         pieces, self._pieces = self._pieces, []
         if pieces:
             take(b"".join(pieces))
@@ -171,12 +169,11 @@ class Response:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _look(self) -> None:
-        """One timer for the whole answer: it looks how long nothing has come and sleeps on."""
-        silent = self._loop.time() - self.heard
-        if silent < self._patience or self._held:
-            wait = self._patience if self._held else self._patience - silent
-            self._watch = self._loop.call_later(max(wait, 0.001), self._look)
+    def look(self) -> None:
+        """It may be time to give up."""
+        now = self._loop.time()
+        if self._held or now - self.heard < self._patience:
+            self._wire.look_at(max((now if self._held else self.heard) + self._patience, now + 0.001))
         else:
             self.fail(SilentError())
 
@@ -231,7 +228,6 @@ class Response:
             if self._held:
                 self.go_on()
             self._complete = True
-            self._watch.cancel()
             self._wire.forget()
             self._connection.release()
             self._wake()
@@ -240,7 +236,6 @@ class Response:
         """The answer will not be complete."""
         if self._error is None and not self._complete:
             self._error = error
-            self._watch.cancel()
             self._wire.forget()
             self._connection.close()
             self._wake()
@@ -258,6 +253,8 @@ class Wire(ResponseHandler):
         self._until_end = False
         self._done = False
         self._sender: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._fields: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self.on_header = self._fields.__setitem__
@@ -327,6 +324,21 @@ class Wire(ResponseHandler):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
+    def look_at(self, moment: float) -> None:
+        """Have the answer look after itself at this loop time. One timer serves all answers on this connection: it is
+        left to run when they end, and set again only by one that needs an earlier look."""
+        if self._alarm is not None:
+            if self._due <= moment:
+                return
+            self._alarm.cancel()
+        self._due = moment
+        self._alarm = self.loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        if self._response is not None:
+            self._response.look()
+
     # What asyncio says.
 
     def data_received(self, data: bytes) -> None:
@@ -355,6 +367,8 @@ class Wire(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         response, complete = self._response, self._until_end and exc is None
         super().connection_lost(exc)
+        if self._alarm is not None:
+            self._alarm.cancel()
         if response is not None and complete:
             response.arrived([], complete=True)
         elif response is not None:

@@ -90,27 +90,25 @@ class Transport:
 
     async def _attempt(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
         request = self._pool.encoded(call.method, call.path, {**authorization, **call.headers}, call.body)
-        response = await self._ask(request)
-        if response.status == 200:
-            return response
         try:
-            body = await read_body(response, MAX_ERROR_BYTES)
-        except GatewayError:
-            body = b""
-        finally:
-            response.close()
-        raise read_error(response.status, response.headers, body)
-
-    async def _ask(self, request: bytes) -> Response:
-        """The answer to a request, its headers read; raises GatewayError when there is none."""
-        try:
-            return await self._pool.ask(request, self.limits.first_byte, MAX_ANSWER_BYTES)
+            response = await self._pool.ask(request, self.limits.first_byte, MAX_ANSWER_BYTES)
         except SilentError:
             raise upstream_timeout() from None
         except MalformedError:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
         except WireError:
             raise _unreachable() from None
+        if response.status != 200:
+            raise read_error(response.status, response.headers, await self._error_body(response))
+        return response
+
+    async def _error_body(self, response: Response) -> bytes:
+        try:
+            return await read_body(response, MAX_ERROR_BYTES)
+        except GatewayError:
+            return b""
+        finally:
+            response.close()
 
     def worth_another(self, error: BaseException) -> bool:
         """The same call may be sent again, as long as nothing of an answer was forwarded."""
