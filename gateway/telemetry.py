@@ -7,9 +7,11 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
@@ -192,13 +194,13 @@ def _event(record: logging.LogRecord) -> str:
 _AFTER_WORDS = re.compile(r"[^A-Za-z ].*", re.DOTALL)
 
 
-def _encoded(line: dict[str, object]) -> bytes:
+def _encoded(line: dict[str, object] | msgspec.Struct) -> bytes:
     """JSON on one line, in ASCII: no control character of any alphabet reaches a terminal."""
     try:
         encoded = msgspec.json.encode(line)
     except UnicodeEncodeError:
-        return json.dumps(line).encode()
-    return encoded if encoded.isascii() else json.dumps(line).encode()
+        return json.dumps(msgspec.to_builtins(line)).encode()
+    return encoded if encoded.isascii() else json.dumps(msgspec.to_builtins(line)).encode()
 
 
 def log_request(record: RequestRecord) -> None:
@@ -212,16 +214,8 @@ def log_request(record: RequestRecord) -> None:
     if _requests_log.handlers:
         _requests_log.info(record)
         return
-    line: dict[str, object] = {
-        "time": _moment(time.time()),
-        "level": "info",
-        "logger": "gateway.requests",
-        "event": "request",
-    }
-    for name, value in zip(_RECORD_FIELDS, _values(record), strict=True):
-        if value is not None:
-            line[name] = round(value, 6) if type(value) is float else value
-    _lines.append(_encoded(line) + b"\n")
+    values = [round(value, 6) if type(value) is float else value for value in _values(record)]
+    _lines.append(_encoded(_Line(_moment(time.time()), "info", "gateway.requests", "request", *values)) + b"\n")
     if len(_lines) == 1:
         try:
             asyncio.get_running_loop().call_soon(_write_lines)
@@ -254,6 +248,11 @@ _requests_log = logging.getLogger("gateway.requests")
 _UNLOGGED = frozenset({"started", "own_seconds", "dispatched", "last_output", "answered", "traceparent"})
 _RECORD_FIELDS = tuple(name for name in RequestRecord.__struct_fields__ if name not in _UNLOGGED)
 _values = attrgetter(*_RECORD_FIELDS)
+_Line: Callable[..., msgspec.Struct] = msgspec.defstruct(
+    "_Line",
+    [*((name, str) for name in ("time", "level", "logger", "event")), *((name, Any, None) for name in _RECORD_FIELDS)],
+    omit_defaults=True,
+)
 
 
 def _innermost_frame(record: logging.LogRecord) -> str | None:

@@ -22,6 +22,7 @@ from gateway.openai_api.usage import Usage
 from gateway.upstreams import error_rules, openai_request
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.dialects import Dialect
+from gateway.upstreams.like_chunks import LikeChunks
 from gateway.upstreams.mended import decode_mended
 from gateway.upstreams.sse import Event
 from gateway.upstreams.think_tags import ThinkTags
@@ -144,6 +145,8 @@ _FINISH_REASONS = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_LIKES = 4
+"""How often in one stream the text is looked for in a chunk, in case that more chunks like it follow."""
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
 
 
@@ -160,12 +163,32 @@ class OpenAIDecoder:
         self._thoughts: dict[int, ThinkTags] = {}
         self._served: tuple[str | None, str | None, str | None] | None = None
         self._done = complete
+        self._likes: LikeChunks | None = None
+        self._likes_choice = 0
+        self._likes_left = 0 if dialect.think_tags else _LIKES
 
     def feed(self, event: Event) -> Iterable[Delta]:
-        if event.data == b"[DONE]":
+        data = event.data
+        if self._likes is not None and (text := self._likes.text(data)) is not None:
+            return (Text(text, self._likes_choice),) if text else ()
+        if data == b"[DONE]":
             self._done = True
             return ()
-        return self.take(event.data) if event.data else ()
+        deltas = self.take(data) if data else []
+        if self._likes_left and len(deltas) == 1 and isinstance(deltas[0], Text):
+            self._expect_more_like(data, deltas[0])
+        return deltas
+
+    def _expect_more_like(self, data: bytes, known: Text) -> None:
+        def read(other: bytes) -> str | None:
+            match self.take(other):
+                case [Text(text=text, choice=known.choice, logprobs=None)]:
+                    return text
+            return None
+
+        self._likes_left -= 1
+        self._likes = LikeChunks.like(data, known.text, read)
+        self._likes_choice = known.choice
 
     def take(self, data: bytes) -> list[Delta]:
         """The deltas of one JSON object, a chunk or a complete answer."""
