@@ -122,11 +122,17 @@ class Exchange:
         self._services.metrics.failed(self._record, error)
 
     async def admit(self) -> None:
-        """Everything that can refuse the request before any work: key, translation, files, payment."""
+        """Everything that can refuse the request before any work: key, translation, files, payment.
+
+        Translated is what is sent if the payment covers all that was asked for, as nearly every one does.
+        """
         try:
             self._upstream.require_key()
             adapter = self._upstream.adapter(self._chats[0])
             remote = [url for chat in self._chats for url in adapter.remote_files(chat)]
+            expected = None if self._services.settings.payments == "off" else self._order.output_tokens
+            for chat in self._chats:
+                chat.output_limit = expected
             if not remote:
                 self._calls = [adapter.request(chat) for chat in self._chats]
             started = time.perf_counter()
@@ -136,7 +142,7 @@ class Exchange:
             self._life.move(State.REFUSED)
             raise
         self._life.move(State.ADMITTED)
-        if remote or self._payment.output_limit is not None:
+        if remote or self._payment.output_limit != expected:
             await self._prepare(adapter)
         self._dispatch = self._dispatcher()
 
@@ -152,7 +158,7 @@ class Exchange:
         )
 
     async def _prepare(self, adapter: Adapter) -> None:
-        """Translate once more, with what only an admitted request gets: fetched files and the payment's limit."""
+        """Translate with what only an admitted request gets: fetched files, and the payment's limit if it is lower."""
         try:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit

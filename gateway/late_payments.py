@@ -7,9 +7,10 @@ operators' images measure the same (design 4.6).
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.payment import Order, Payment, Payments
@@ -139,8 +140,8 @@ class LatePayments:
             await asyncio.gather(self._beginning, return_exceptions=True)
             self._beginning = None
 
-    async def admit(self, order: Order) -> Payment:
-        return await self._now.admit(order)
+    def admit(self, order: Order) -> Coroutine[Any, Any, Payment]:
+        return self._now.admit(order)
 
     def challenge(self, resource_url: str) -> GatewayError | None:
         return self._now.challenge(resource_url)

@@ -1,5 +1,8 @@
 """Payments that are only taken while the clock can be believed: their deadlines are moments."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from gateway.billing.payment import Order, Payment, Payments
 from gateway.billing.unpaid import payments_unavailable
 from gateway.clock import Clock
@@ -13,10 +16,10 @@ class TimedPayments:
         self._payments = payments
         self._clock = clock
 
-    async def admit(self, order: Order) -> Payment:
+    def admit(self, order: Order) -> Coroutine[Any, Any, Payment]:
         if reasons := self._clock.reasons():
             raise payments_unavailable(reasons)
-        return await self._payments.admit(order)
+        return self._payments.admit(order)
 
     def challenge(self, resource_url: str) -> GatewayError | None:
         if reasons := self._clock.reasons():

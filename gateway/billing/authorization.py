@@ -124,12 +124,13 @@ def check(
     ``now`` is Unix time. The deadline must leave time to answer and to settle, and lie so near that the nonce can
     be remembered until then.
     """
-    if authorization.is_permit2 != (terms.method == "permit2"):
+    permit2 = authorization.is_permit2
+    if permit2 != (terms.method == "permit2"):
         raise RefusedPaymentError("unsupported_payload_type", f"this offer is paid by {terms.method}")
-    kind = "permit2" if authorization.is_permit2 else "invalid_exact_evm_payload_authorization"
+    kind = "permit2" if permit2 else "invalid_exact_evm_payload_authorization"
     least = now + deadlines.settle_margin_seconds + deadlines.least_answer_seconds
     for passed, reason, message in (
-        *_permit2_checks(authorization, terms, contracts),
+        *(_permit2_checks(authorization, terms, contracts) if permit2 else ()),
         (authorization.payee == terms.payee, f"{kind}_recipient_mismatch", "is signed for another payee"),
         (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "is signed for another amount than accepted"),
         (authorization.valid_after <= now, f"{kind}_not_yet_valid", "is not valid yet"),
@@ -151,8 +152,6 @@ def check(
 def _permit2_checks(
     authorization: Authorization, terms: PaymentTerms, contracts: Contracts
 ) -> tuple[tuple[bool, str, str], ...]:
-    if not authorization.is_permit2:
-        return ()
     upto = terms.scheme == "upto"
     proxy = evm.address(contracts.upto_proxy if upto else contracts.exact_proxy)
     token = evm.address(terms.token.address)

@@ -38,20 +38,20 @@ _PERMIT2_NAME_HASH = keccak256(b"Permit2")
 @lru_cache(maxsize=64)
 def permit2_domain(chain_id: int, permit2: bytes) -> bytes:
     """Permit2's domain separator: a name, no version."""
-    return _struct(_PERMIT2_DOMAIN_HASH, _PERMIT2_NAME_HASH, chain_id, permit2)
+    return _struct(_PERMIT2_DOMAIN_HASH, (_PERMIT2_NAME_HASH, chain_id, permit2))
 
 
 @lru_cache(maxsize=64)
 def token_domain(name: str, version: str, chain_id: int, token: bytes) -> bytes:
     """A token's domain separator."""
-    return _struct(_TOKEN_DOMAIN_HASH, keccak256(name.encode()), keccak256(version.encode()), chain_id, token)
+    return _struct(_TOKEN_DOMAIN_HASH, (keccak256(name.encode()), keccak256(version.encode()), chain_id, token))
 
 
 def transfer_digest(
     domain: bytes, *, payer: bytes, payee: bytes, value: int, valid_after: int, valid_before: int, nonce: int
 ) -> bytes:
     """What the payer of an EIP-3009 transfer signs."""
-    return _digest(domain, _struct(_TRANSFER_HASH, payer, payee, value, valid_after, valid_before, nonce))
+    return _digest(domain, _struct(_TRANSFER_HASH, (payer, payee, value, valid_after, valid_before, nonce)))
 
 
 def permit2_digest(
@@ -67,12 +67,12 @@ def permit2_digest(
     valid_after: int,
 ) -> bytes:
     """What the payer of a Permit2 transfer signs: for the upto proxy with ``facilitator``, else for the exact one."""
-    permitted = _struct(_PERMISSIONS_HASH, token, amount)
+    permitted = _struct(_PERMISSIONS_HASH, (token, amount))
     if facilitator is None:
-        permit, witness = _EXACT_PERMIT_HASH, _struct(_EXACT_WITNESS_HASH, payee, valid_after)
+        permit, witness = _EXACT_PERMIT_HASH, _struct(_EXACT_WITNESS_HASH, (payee, valid_after))
     else:
-        permit, witness = _UPTO_PERMIT_HASH, _struct(_UPTO_WITNESS_HASH, payee, facilitator, valid_after)
-    return _digest(domain, _struct(permit, permitted, spender, nonce, deadline, witness))
+        permit, witness = _UPTO_PERMIT_HASH, _struct(_UPTO_WITNESS_HASH, (payee, facilitator, valid_after))
+    return _digest(domain, _struct(permit, (permitted, spender, nonce, deadline, witness)))
 
 
 def normalise_signature(signature: bytes) -> bytes:
@@ -114,7 +114,7 @@ def address_of(key: PublicKey) -> bytes:
     return keccak256(key.format(compressed=False)[1:])[12:]
 
 
-def _struct(type_hash: bytes, *fields: bytes | int) -> bytes:
+def _struct(type_hash: bytes, fields: tuple[bytes | int, ...]) -> bytes:
     return keccak256(type_hash + words(fields))
 
 

@@ -66,11 +66,12 @@ def checksummed(value: bytes) -> str:
 
 def word(value: int | bytes) -> bytes:
     """The 32-byte ABI word of an integer, address or bytes32."""
-    return words((value,))
+    return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
 
 
 def words(values: Iterable[int | bytes]) -> bytes:
     """The ABI words of several values, one behind the other."""
-    return b"".join(
-        [value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0") for value in values]
-    )
+    made = b""
+    for value in values:
+        made += value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
+    return made

@@ -21,7 +21,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, before any work.
 
     ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
-    ``headers`` are the request's, names in lower case.
+    ``headers`` are the request's, found by names in lower case.
     ``body_digest`` identifies the body for idempotent replays. ``price_terms`` say what of the price list can apply.
     """
 

@@ -2,7 +2,8 @@
 
 One thread per process owns the connection and commits whatever has queued up in a single transaction, so that the
 price of a disk flush is shared by all requests of that moment and none is paid on the event loop. WAL lets the other
-processes read and queue meanwhile. Notes wake nobody: they are written with the next step, or a moment later.
+processes read and queue meanwhile. Notes wake nobody: they are written with the next step of anyone or a moment later,
+and that an answer has begun with the payment's own next step, if that comes soon.
 
 A worker holds a lock on a file of its own for as long as it lives; the kernel lets go of it however the worker ends,
 which is how the others know that its payments are orphaned.
@@ -24,7 +25,7 @@ from typing import IO, Any, TypeVar
 
 from gateway.billing import sqlite_ledger
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import MOVES, Entry, State
 from gateway.billing.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ _BUSY_SECONDS = 15.0
 _LOST = "lost"
 _NOTED_SECONDS = 0.01
 """How long a note waits for others to be written with."""
+_BEGUN_SECONDS = 0.1
+"""And one of a payment whose answer has begun, for the payment's own next move."""
 _AGAIN_SECONDS = 1.0
 
 
@@ -62,6 +65,11 @@ class _Step:
             self.outcome = error
 
 
+def _moving(payment: Entry, to: tuple[State, ...], changes: dict[str, Any]) -> _Step:
+    """A move that nobody waits for."""
+    return _Step(partial(sqlite_ledger.move, known=payment, to=to, changes=changes))
+
+
 class SqliteStore:
     """A Store in the file ``path``. Made on a running event loop; raises StoreUnavailableError."""
 
@@ -71,6 +79,8 @@ class SqliteStore:
         self._batches: queue.SimpleQueue[list[_Step] | None] = queue.SimpleQueue()
         self._batch: list[_Step] = []
         self._due: asyncio.TimerHandle | None = None
+        self._begun: dict[bytes, tuple[Entry, tuple[State, ...], dict[str, Any]]] = {}
+        self._begun_due: asyncio.TimerHandle | None = None
         self._path = path
         self._locks = path.with_name(f"{path.name}-workers")
         self._lock: Path = self._locks / self.owner
@@ -90,12 +100,22 @@ class SqliteStore:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        begun = self._begun.pop(payment.key, None)
+        if begun is not None and to[0] in MOVES[begun[1][-1]]:
+            payment, to, changes = begun[0], begun[1] + to, begun[2] | changes
+        elif begun is not None:
+            self._batch.append(_moving(*begun))
         return await self._run(partial(sqlite_ledger.move, known=payment, to=to, changes=changes))
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Raises IllegalMoveError by what the caller knows. A note that cannot be written is tried until it can."""
         entry = payment.through(to, changes)
-        self._note(_Step(partial(sqlite_ledger.move, known=payment, to=to, changes=changes)))
+        if entry.state is State.SERVING and not self._closed:
+            self._begun[payment.key] = (payment, to, changes)
+            if self._begun_due is None:
+                self._begun_due = self._loop.call_later(_BEGUN_SECONDS, self._write_begun)
+        else:
+            self._note(_moving(payment, to, changes))
         return entry
 
     async def adopt(self, now: float) -> list[Entry]:
@@ -117,7 +137,7 @@ class SqliteStore:
         """Commits what is queued and lets go of the worker's lock."""
         if not self._closed:
             self._closed = True
-            self._hand_over()
+            self._write_begun()
             self._batches.put(None)
             await asyncio.to_thread(self._thread.join)
 
@@ -137,13 +157,22 @@ class SqliteStore:
         if self._due is None:
             self._due = self._loop.call_later(seconds, self._hand_over)
 
+    def _write_begun(self) -> None:
+        if self._begun_due is not None:
+            self._begun_due.cancel()
+            self._begun_due = None
+        self._batch += [_moving(*begun) for begun in self._begun.values()]
+        self._begun.clear()
+        self._hand_over()
+
     def _hand_over(self) -> None:
         """Give the thread what has gathered."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        self._batches.put(self._batch)
-        self._batch = []
+        if self._batch:
+            self._batches.put(self._batch)
+            self._batch = []
 
     def _tell(self, steps: list[_Step]) -> None:
         for step in steps:

@@ -66,13 +66,12 @@ class UptoTrial:
 
     def trusted(self, capabilities: Capabilities) -> Capabilities:
         """``capabilities`` without ``upto`` where it is not known, or known not, to settle what was used."""
-        trying, passed, refused = self._payer is not None, self._passed, self._refused
-        doubtful = {
-            kind
-            for kind in capabilities.kinds
-            if kind[0] == "upto" and (kind[1] not in passed if trying else kind[1] in refused)
-        }
-        return replace(capabilities, kinds=capabilities.kinds - doubtful) if doubtful else capabilities
+        doubtful = []
+        for kind in capabilities.kinds:
+            scheme, network = kind
+            if scheme == "upto" and (network in self._refused if self._payer is None else network not in self._passed):
+                doubtful.append(kind)
+        return replace(capabilities, kinds=capabilities.kinds.difference(doubtful)) if doubtful else capabilities
 
     def waiting(self, capabilities: Capabilities) -> bool:
         """Whether ``upto`` is held back on any network that the facilitator offers it on."""

@@ -3,11 +3,13 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from yarl import URL
 
 from gateway.billing.payment import Order
 from gateway.billing.pricing import ANY_TERMS, Terms
@@ -105,7 +107,7 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
         body_digest=b"" if unpaid else hashlib.sha256(sent.raw).digest(),
-        headers={} if unpaid else {name.lower(): value for name, value in request.headers.items()},
+        headers={} if unpaid else request.headers,
         resource_url="" if unpaid else _resource_url(request),
         price_terms=ANY_TERMS if unpaid else _price_terms(sent, first),
     )
@@ -114,11 +116,17 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
 def _resource_url(request: web.BaseRequest) -> str:
     """What is paid for, as a URL; the host in it is the client's word, but it must be one."""
     try:
-        if _HOST.fullmatch(request.headers.get("Host", "")):
-            return str(request.url.with_query(None))
-    except ValueError:  # a port above 65535
-        pass
-    raise GatewayError("The Host header is not a host", status=400, code="invalid_host")
+        return _url(request.scheme, request.headers.get("Host", ""), request.path)
+    except ValueError:
+        raise GatewayError("The Host header is not a host", status=400, code="invalid_host") from None
+
+
+@lru_cache(maxsize=256)
+def _url(scheme: str, host: str, path: str) -> str:
+    """Raises ValueError for a host that is none, or has a port above 65535."""
+    if not _HOST.fullmatch(host):
+        raise ValueError(host)
+    return str(URL.build(scheme=scheme, authority=host, path=path))
 
 
 def _price_terms(sent: Sent, chat: Chat) -> Terms:

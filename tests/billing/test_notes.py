@@ -59,26 +59,50 @@ async def until_written(path: Path, payment: Entry, state: State) -> None:
             await asyncio.sleep(0.005)
 
 
+async def settling(store: SqliteStore) -> Entry:
+    return await store.move(await claimed(store), State.SETTLING, amount=5)
+
+
 async def test_a_note_is_written_with_the_next_step_of_anyone(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_store, "_NOTED_SECONDS", 3600.0)
-    payment = await claimed(store)
-    serving = await store.note(payment, State.VERIFIED, State.SERVING)
-    assert serving.state is State.SERVING
-    assert written(path, payment).state is State.RESERVED
+    payment = await settling(store)
+    settled = await store.note(payment, State.SETTLED, settled_amount=5)
+    assert settled.state is State.SETTLED
+    assert written(path, payment).state is State.SETTLING
     await claimed(store)
-    assert written(path, payment).state is State.SERVING
+    assert written(path, payment).state is State.SETTLED
 
 
 async def test_a_note_is_written_soon_and_at_the_end(store: SqliteStore, path: Path) -> None:
-    payment = await claimed(store)
-    serving = await store.note(payment, State.VERIFIED, State.SERVING)
-    await until_written(path, payment, State.SERVING)
-    settling = await store.move(serving, State.SETTLING, amount=5)
-    settled = await store.note(settling, State.SETTLED, settled_amount=5)
+    soon = await settling(store)
+    await store.note(soon, State.SETTLED)
+    await until_written(path, soon, State.SETTLED)
+    begun = await claimed(store)
+    await store.note(begun, State.VERIFIED, State.SERVING)
+    await until_written(path, begun, State.SERVING)
+    payment, short = await settling(store), await claimed(store)
+    settled = await store.note(payment, State.SETTLED, settled_amount=5)
+    await store.note(short, State.VERIFIED, State.SERVING)
     await store.close()
     assert msgspec.structs.replace(written(path, payment), updated=settled.updated) == settled
+    assert written(path, short).state is State.SERVING
+
+
+async def test_that_an_answer_has_begun_is_written_with_the_end_of_a_short_one(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_BEGUN_SECONDS", 3600.0)
+    first, second = await claimed(store), await claimed(store)
+    serving = [await store.note(each, State.VERIFIED, State.SERVING) for each in (first, second)]
+    await claimed(store)
+    assert {written(path, each).state for each in (first, second)} == {State.RESERVED}
+    assert await store.move(serving[0], State.SETTLING, amount=5) == written(path, first)
+    assert written(path, first).state is State.SETTLING
+    with pytest.raises(IllegalMoveError, match="from serving to released"):
+        await store.move(serving[1], State.RELEASED)
+    assert written(path, second).state is State.SERVING
 
 
 async def test_notes_and_moves_keep_their_order_and_the_payers_standing(store: SqliteStore) -> None:
@@ -98,22 +122,22 @@ async def test_a_note_that_cannot_be_written_is_tried_until_it_can(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sqlite_store, "_AGAIN_SECONDS", 0.01)
-    payment = await claimed(store)
+    payment = await settling(store)
     db = sqlite3.connect(path)
     db.execute("ALTER TABLE payments RENAME TO away")
-    await store.note(payment, State.VERIFIED, State.SERVING)
+    await store.note(payment, State.SETTLED)
     async with asyncio.timeout(10):
         while caplog.text.count("journal not written at once") < 2:
             await asyncio.sleep(0.005)
     db.execute("ALTER TABLE away RENAME TO payments")
     db.close()
-    await until_written(path, payment, State.SERVING)
+    await until_written(path, payment, State.SETTLED)
 
 
 async def test_a_note_that_the_store_refuses_is_loud(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
     payment = await claimed(store)
     await store.move(payment, State.RELEASED)
-    await store.note(payment, State.VERIFIED, State.SERVING)
+    await store.note(payment, State.VERIFIED)
     await claimed(store)
     await asyncio.sleep(0)
     assert [record.levelno for record in caplog.records if "note" in record.message] == [logging.ERROR]
