@@ -11,7 +11,7 @@ from tools.bench import machine, pages
 from tools.bench.cold_start import cold_start
 from tools.bench.load import Job
 from tools.bench.measure import UPSTREAM, LoadError, Pace, Results, measure
-from tools.bench.micro import benchmarks, microseconds
+from tools.bench.micro import measured
 from tools.bench.peers import LITELLM, PORTKEY
 from tools.bench.report import costs, plain, ratios, steps
 from tools.bench.servers import Server, StartError, bare, gateway, simulators
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     found = verdicts(results)
     noise = _noise(results, machine.stolen_share(before, machine.books()))
-    micro = {name: microseconds(step) for name, step in benchmarks().items()} if options.only is None else {}
+    micro = measured() if options.only is None else {}
     tables = [costs(results), *([steps(micro)] if micro else []), ratios(found)]
     print("\n\n".join(["", machine.describe(), noise, *(plain(rows) for rows in tables)]))
     if not (options.quick or options.only or options.no_peers):

@@ -20,6 +20,7 @@ _KINDS = [
     for network in bundled().networks.values()
     for scheme in ("exact", "upto")
 ]
+SUPPORTED = {"kinds": _KINDS, "extensions": [], "signers": {"eip155:*": [SETTLER]}}
 
 
 async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -27,7 +28,7 @@ async def handle(request: web.BaseRequest) -> web.StreamResponse:
     asked = msgspec.json.decode(body) if body else {}
     match request.path:
         case "/supported":
-            return _json({"kinds": _KINDS, "extensions": [], "signers": {"eip155:*": [SETTLER]}})
+            return _json(SUPPORTED)
         case "/verify":
             return _json({"isValid": True, "payer": _payer(asked)})
         case "/settle":

@@ -20,6 +20,7 @@ from gateway.signing import Signer
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import SSEReader
+from tools.bench import money
 from tools.bench.shapes import prompt
 
 TRIES = 5
@@ -77,7 +78,14 @@ def benchmarks() -> Mapping[str, Callable[[], Any]]:
         "canonical hash, 200 KiB": lambda: keccak256(canonical_chat_request(large)),
         "cost of an answer": lambda: cost(chat.model, usage, date(2026, 1, 1)),
         "envelope: two hashes and an RSA-PSS signature": lambda: signer.sign(bytes(32), "word " * 60, 1767225600),
+        **money.benchmarks(),
     }
+
+
+def measured() -> dict[str, float]:
+    """CPU microseconds of every step."""
+    steps = {name: microseconds(step) for name, step in benchmarks().items()}
+    return {**steps, "journal of a payment: claimed, begun, settled; both threads": money.journal_microseconds()}
 
 
 def microseconds(step: Callable[[], Any]) -> float:

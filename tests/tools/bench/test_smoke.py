@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tools.bench import money
 from tools.bench.__main__ import arguments, started
 from tools.bench.load import Job
 from tools.bench.measure import LoadError, Pace, make_job, measure, play
@@ -104,6 +105,11 @@ def test_a_server_that_does_not_start_is_told() -> None:
 def test_every_step_of_the_micro_benchmarks_works() -> None:
     for name, step in benchmarks().items():
         assert step() is not False, name
+
+
+def test_the_journal_of_a_payment_costs_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(money, "PAYMENTS", 3)
+    assert money.journal_microseconds() > 0
 
 
 def test_shapes_are_of_the_size_that_they_say() -> None:
