@@ -214,7 +214,10 @@ def log_request(record: RequestRecord) -> None:
     if _requests_log.handlers:
         _requests_log.info(record)
         return
-    values = [round(value, 6) if type(value) is float else value for value in _values(record)]
+    values = [*_values(record)]
+    for place in _DURATIONS:
+        if values[place] is not None:
+            values[place] = round(values[place], 6)
     _lines.append(_encoded(_Line(_moment(time.time()), "info", "gateway.requests", "request", *values)) + b"\n")
     if len(_lines) == 1:
         try:
@@ -248,6 +251,7 @@ _requests_log = logging.getLogger("gateway.requests")
 _UNLOGGED = frozenset({"started", "own_seconds", "dispatched", "last_output", "answered", "traceparent"})
 _RECORD_FIELDS = tuple(name for name in RequestRecord.__struct_fields__ if name not in _UNLOGGED)
 _values = attrgetter(*_RECORD_FIELDS)
+_DURATIONS = tuple(place for place, name in enumerate(_RECORD_FIELDS) if name.endswith("seconds"))
 _Line: Callable[..., msgspec.Struct] = msgspec.defstruct(
     "_Line",
     [*((name, str) for name in ("time", "level", "logger", "event")), *((name, Any, None) for name in _RECORD_FIELDS)],

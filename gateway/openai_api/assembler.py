@@ -106,7 +106,7 @@ class Assembler:
 
     def finish_reasons(self) -> dict[int, str | None]:
         """Why each choice ended, by index; None for one that was broken off."""
-        return {index: choice.finish for index, choice in sorted(self._choices.items())}
+        return {index: self._choices[index].finish for index in sorted(self._choices)}
 
     def choices(self) -> list[dict[str, Any]]:
         """OpenAI's ``choices`` of a chat answer (facts/providers.md 1.1)."""
