@@ -21,8 +21,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, before any work.
 
     ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
-    ``headers`` are the request's, found by names in lower case.
-    ``body_digest`` identifies the body for idempotent replays. ``price_terms`` say what of the price list can apply.
+    ``headers`` are the request's, found by names in lower case. ``price_terms`` say what of the price list can apply.
     """
 
     path: str
@@ -32,7 +31,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     choices: int
     images: int
     stream: bool
-    body_digest: bytes
     headers: Mapping[str, str]
     resource_url: str
     price_terms: Terms = ANY_TERMS

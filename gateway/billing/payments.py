@@ -205,7 +205,7 @@ class X402Payments:
         """A request that is cancelled while its payment is being verified releases it."""
         if reasons := self.reasons():
             raise payments_unavailable(reasons)
-        admission = asyncio.create_task(self._gate.admit(order))
+        admission = asyncio.get_running_loop().create_task(self._gate.admit(order))
         try:
             return await asyncio.shield(admission)
         except GatewayError as error:

@@ -5,11 +5,12 @@ Everything is exact: token counts times decimal rates, with no rounding before t
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from operator import attrgetter
 from typing import TypeVar
+
+import msgspec
 
 from gateway.catalog import Model, Prices, Rates
 from gateway.openai_api.usage import Usage
@@ -23,8 +24,7 @@ _PICTURE_TOKENS = 2520
 Priced = TypeVar("Priced")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a request can bring about that changes its price; the defaults are the dearest for the payer.
 
     ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False when the

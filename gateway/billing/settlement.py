@@ -117,7 +117,7 @@ class Settlements:
 
     def detach(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` independently of any request; ``drain`` waits for it."""
-        task = asyncio.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

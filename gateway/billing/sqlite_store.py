@@ -79,6 +79,7 @@ class SqliteStore:
         self._batches: queue.SimpleQueue[list[_Step] | None] = queue.SimpleQueue()
         self._batch: list[_Step] = []
         self._due: asyncio.TimerHandle | None = None
+        self._handing_over = False
         self._begun: dict[bytes, tuple[Entry, tuple[State, ...], dict[str, Any]]] = {}
         self._begun_due: asyncio.TimerHandle | None = None
         self._path = path
@@ -146,7 +147,9 @@ class SqliteStore:
             raise StoreUnavailableError("the journal is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._batch.append(_Step(work, future))
-        self._hand_over()
+        if not self._handing_over:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)
         return await future
 
     def _note(self, step: _Step, seconds: float = _NOTED_SECONDS) -> None:
@@ -166,7 +169,9 @@ class SqliteStore:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give the thread what has gathered."""
+        """Give the thread what has gathered: all that one turn of the loop brought, since waking it costs more than
+        most steps."""
+        self._handing_over = False
         if self._due is not None:
             self._due.cancel()
             self._due = None

@@ -48,18 +48,21 @@ def prompt_bound(body: dict[str, Any]) -> int:
 
 def _measure(value: Any) -> tuple[int, int]:
     """Bytes of text, keys included, and number of media in a decoded JSON value, however deep it is nested."""
-    size = media = 0
+    texts: list[str] = []
+    media = 0
     pending = [value]
     while pending:
-        match pending.pop():
-            case str() as text:
-                size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-            case list() as items:
-                pending += items
-            case dict() as fields:
-                for name, field in fields.items():
-                    if name in _MEDIA:
-                        media += len(field) if isinstance(field, list) else 1
-                    else:
-                        pending += (name, field)
-    return size, media
+        item = pending.pop()
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, list):
+            pending += item
+        elif isinstance(item, dict):
+            for name, field in item.items():
+                if name in _MEDIA:
+                    media += len(field) if isinstance(field, list) else 1
+                else:
+                    texts.append(name)
+                    pending.append(field)
+    text = "".join(texts)
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))), media

@@ -1,6 +1,5 @@
 """What the two paid endpoints do alike: read the body, admit, answer or stream."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -106,7 +105,6 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
         choices=choices * len(chats),
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
-        body_digest=b"" if unpaid else hashlib.sha256(sent.raw).digest(),
         headers={} if unpaid else request.headers,
         resource_url="" if unpaid else _resource_url(request),
         price_terms=ANY_TERMS if unpaid else _price_terms(sent, first),

@@ -283,7 +283,6 @@ def order(catalog: Any, **changes: Any) -> Any:
         "choices": 1,
         "images": 0,
         "stream": False,
-        "body_digest": b"",
         "headers": {},
         "resource_url": URL,
     }

@@ -79,7 +79,6 @@ def order(**changes: Any) -> Order:
         "choices": 1,
         "images": 0,
         "stream": False,
-        "body_digest": b"",
         "headers": {},
         "resource_url": f"https://gw.example{PATH}",
     }
