@@ -5,11 +5,11 @@ import copy
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.billing.journal import State
 from gateway.billing.paid import X402Payment
