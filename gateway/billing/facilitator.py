@@ -82,19 +82,12 @@ class Facilitator:
 
     async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
         """The verdict. Asked once more when the facilitator breaks; raises FacilitatorUnavailableError after that."""
+        body = _body(payment, requirements)
         try:
-            return await self._verify(payment, requirements)
+            return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
         except FacilitatorUnavailableError:
             await asyncio.sleep(self._times.poll_seconds)
-        return await self._verify(payment, requirements)
-
-    async def _verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
-        body = _body(payment, requirements)
-        status, answer = await self._call("POST", "/verify", body, self._times.verify_seconds)
-        verdict = _decode(answer, VerifyResponse)
-        if verdict is None or (verdict.is_valid and status != 200):
-            raise FacilitatorUnavailableError(f"/verify answered {status}")
-        return verdict
+        return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
 
     async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
         """Settle once. ``usage`` is OpenGradient's usageMetadata, sent only to a facilitator that queues jobs."""
@@ -189,6 +182,13 @@ def _decode(answer: bytes, form: type[T]) -> T | None:
         return msgspec.json.decode(answer, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _verdict(status: int, answer: bytes) -> VerifyResponse:
+    verdict = _decode(answer, VerifyResponse)
+    if verdict is None or (verdict.is_valid and status != 200):
+        raise FacilitatorUnavailableError(f"/verify answered {status}")
+    return verdict
 
 
 def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:

@@ -65,9 +65,13 @@ class _Step:
             self.outcome = error
 
 
-def _moving(payment: Entry, to: tuple[State, ...], changes: dict[str, Any]) -> _Step:
-    """A move that nobody waits for."""
-    return _Step(partial(sqlite_ledger.move, known=payment, to=to, changes=changes))
+_Move = tuple[Entry, tuple[State, ...], dict[str, Any]]
+"""What is known of a payment, where it goes, and what changes on the way."""
+
+
+def _moving(move: _Move) -> Callable[[sqlite3.Connection], Entry]:
+    payment, to, changes = move
+    return partial(sqlite_ledger.move, known=payment, to=to, changes=changes)
 
 
 class SqliteStore:
@@ -80,7 +84,7 @@ class SqliteStore:
         self._batch: list[_Step] = []
         self._due: asyncio.TimerHandle | None = None
         self._handing_over = False
-        self._begun: dict[bytes, tuple[Entry, tuple[State, ...], dict[str, Any]]] = {}
+        self._begun: dict[bytes, _Move] = {}
         self._begun_due: asyncio.TimerHandle | None = None
         self._path = path
         self._locks = path.with_name(f"{path.name}-workers")
@@ -101,22 +105,17 @@ class SqliteStore:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        begun = self._begun.pop(payment.key, None)
-        if begun is not None and to[0] in MOVES[begun[1][-1]]:
-            payment, to, changes = begun[0], begun[1] + to, begun[2] | changes
-        elif begun is not None:
-            self._batch.append(_moving(*begun))
-        return await self._run(partial(sqlite_ledger.move, known=payment, to=to, changes=changes))
+        return await self._run(self._going_on((payment, to, changes)))
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Raises IllegalMoveError by what the caller knows. A note that cannot be written is tried until it can."""
         entry = payment.through(to, changes)
         if entry.state is State.SERVING and not self._closed:
-            self._begun[payment.key] = (payment, to, changes)
+            self._begun[payment.key] = payment, to, changes
             if self._begun_due is None:
                 self._begun_due = self._loop.call_later(_BEGUN_SECONDS, self._write_begun)
         else:
-            self._note(_moving(payment, to, changes))
+            self._note(_Step(self._going_on((payment, to, changes))))
         return entry
 
     async def adopt(self, now: float) -> list[Entry]:
@@ -152,6 +151,18 @@ class SqliteStore:
             self._loop.call_soon(self._hand_over)
         return await future
 
+    def _going_on(self, move: _Move) -> Callable[[sqlite3.Connection], Entry]:
+        """``move`` behind the one that has begun its payment, as one if that is a way to go."""
+        payment, to, changes = move
+        begun = self._begun.pop(payment.key, None)
+        if begun is None:
+            return _moving(move)
+        known, before, noted = begun
+        if to[0] in MOVES[before[-1]]:
+            return _moving((known, before + to, noted | changes))
+        self._batch.append(_Step(_moving(begun)))
+        return _moving(move)
+
     def _note(self, step: _Step, seconds: float = _NOTED_SECONDS) -> None:
         if self._closed:
             log.error("a note came after the journal was closed")
@@ -164,7 +175,7 @@ class SqliteStore:
         if self._begun_due is not None:
             self._begun_due.cancel()
             self._begun_due = None
-        self._batch += [_moving(*begun) for begun in self._begun.values()]
+        self._batch += [_Step(_moving(move)) for move in self._begun.values()]
         self._begun.clear()
         self._hand_over()
 
