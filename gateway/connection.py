@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,22 @@ KEEP_ALIVE_SECONDS = 75.0
 STUCK_SECONDS = 60.0
 STUCK_BYTES = 16 * 1024
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _OneTask:
+    """An event loop on which a connection's requests run in the connection's own task.
+
+    aiohttp gives each a new one, for context variables that nobody here sets, and waits for it: two more turns of the
+    loop for every request. (From Python 3.12 on it starts them eagerly, and does not ask the loop.)
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.time, self.create_future = loop.time, loop.create_future
+        self.call_at, self.call_later = loop.call_at, loop.call_later
+
+    @staticmethod
+    def create_task(request: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        return request
 
 
 class Connection(RequestHandler):
@@ -35,6 +51,10 @@ class Connection(RequestHandler):
         self.on_full: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
         self._stuck: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._loop = _OneTask(self._loop)  # type: ignore[assignment] # all of a loop that a connection uses from now on
 
     def pause_writing(self) -> None:
         super().pause_writing()

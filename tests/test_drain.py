@@ -49,7 +49,9 @@ async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: 
     response.close()
     await draining
     assert gateway.services.admission.active == 0
-    assert fleet.openai.requests[-1].aborted_at is not None
+    async with asyncio.timeout(5):
+        while fleet.openai.requests[-1].aborted_at is None:
+            await asyncio.sleep(0.01)
     events = [json.loads(line[6:]) for line in received.splitlines() if line.startswith(b"data: {")]
     assert events[-1]["error"]["code"] == "draining"
     assert b"[DONE]" not in received
