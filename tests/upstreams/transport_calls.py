@@ -1,0 +1,40 @@
+"""Calls over a transport of their own, for the tests of it."""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams import error_rules
+from gateway.upstreams.adapter import UpstreamCall
+from gateway.upstreams.transport import Limits, Transport
+from gateway.wire import Response
+
+CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})
+KEY = {"Authorization": "Bearer k"}
+FAST = Limits(connect=1.0, first_byte=1.0, attempts=3, backoff=0.01, patience=0.5)
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    return error_rules.explain(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
+
+
+@asynccontextmanager
+async def opened(url: str, limits: Limits = FAST, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
+    transport = Transport(url, limits, tls=tls)
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+async def send(transport: Transport, call: UpstreamCall = CALL) -> Response:
+    return await transport.send(call, KEY, read_error)
+
+
+async def refused(transport: Transport) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        await send(transport)
+    return caught.value
