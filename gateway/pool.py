@@ -10,7 +10,8 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from gateway.wire import Response, UnreachableError, Wire
+from gateway.http_response import Response, UnreachableError
+from gateway.wire import Wire
 
 _STEPS_TO_CONNECT = 3
 """A place in the pool, the name's addresses, the connection: only the last one has a limit of its own."""

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("gateway.openai_api", "gateway.keccak", "gateway.histogram", "gateway.tally", "gateway.wire", "gateway.pool"),
+    (
+        "gateway.openai_api",
+        "gateway.identifiers",
+        "gateway.keccak",
+        "gateway.histogram",
+        "gateway.tally",
+        "gateway.http_response",
+        "gateway.wire",
+        "gateway.pool",
+    ),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.garbage",),

@@ -18,8 +18,8 @@ from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
+from gateway.http_response import SilentError, TooLargeError, WireError
 from gateway.pool import Pool
-from gateway.wire import SilentError, TooLargeError, WireError
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.catalog import Provider
+from gateway.http_response import Response, SilentError, TooLargeError, WireError
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import (
     Fault,
@@ -18,7 +19,6 @@ from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.stream_decoder import StreamDecoder
 from gateway.upstreams.transport import Transport, read_body
-from gateway.wire import Response, SilentError, TooLargeError, WireError
 
 UPSTREAM_REQUEST_ID = "x-upstream-request-id"
 _LONGEST_ID = 128

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.http_response import Response
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import error_rules
 from gateway.upstreams.adapter import UpstreamCall
 from gateway.upstreams.transport import Limits, Transport
-from gateway.wire import Response
 
 CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})
 KEY = {"Authorization": "Bearer k"}
