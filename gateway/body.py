@@ -59,7 +59,10 @@ class Body:
         content = request.content
         try:
             if content.is_eof():
-                return self._take(content.read_nowait())
+                raw = content.read_nowait()
+                if len(raw) > self._held:
+                    self._hold(len(raw) - self._held)
+                return raw
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._pieces(content)
         except TimeoutError:

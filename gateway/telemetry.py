@@ -218,7 +218,7 @@ def log_request(record: RequestRecord) -> None:
     for place in _DURATIONS:
         if values[place] is not None:
             values[place] = round(values[place], 6)
-    _lines.append(_encoded(_Line(_moment(time.time()), "info", "gateway.requests", "request", *values)) + b"\n")
+    _lines.append(_encoded(_Line(_moment(time.time()), "info", "gateway.requests", "request", *values)))
     if len(_lines) == 1:
         try:
             asyncio.get_running_loop().call_soon(_write_lines)
@@ -231,7 +231,7 @@ _lines: list[bytes] = []
 
 
 def _write_lines() -> None:
-    written = b"".join(_lines)
+    written = b"\n".join([*_lines, b""])
     _lines.clear()
     sys.stderr.buffer.write(written)
     sys.stderr.buffer.flush()

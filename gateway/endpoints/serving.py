@@ -150,25 +150,25 @@ async def serve(
         connection.on_lost = place.leave
     try:
         async with place:
-            return await _run(services, exchange, request, stream=stream)
+            _require_client(request)
+            try:
+                await exchange.admit()
+                if stream:
+                    return await _stream(services, exchange, request)
+                return await _answer(services, exchange, request)
+            except GatewayError:
+                raise
+            except BaseException:
+                await exchange.abandon()
+                raise
     except BaseException:
         exchange.turn_away()
         raise
 
 
-async def _run(services: Services, exchange: Exchange, request: web.BaseRequest, *, stream: bool) -> web.StreamResponse:
+def _require_client(request: web.BaseRequest) -> None:
     if request.transport is None:
         raise ConnectionResetError("the client left before its turn")
-    try:
-        await exchange.admit()
-        if stream:
-            return await _stream(services, exchange, request)
-        return await _answer(services, exchange, request)
-    except GatewayError:
-        raise
-    except BaseException:
-        await exchange.abandon()
-        raise
 
 
 async def _answer(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
