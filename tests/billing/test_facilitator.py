@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -221,13 +221,16 @@ async def test_credentials_in_the_url_are_sent(server: str, double: Double) -> N
 
 
 async def test_an_answer_that_trickles_is_not_waited_for() -> None:
+    hung_up = asyncio.Event()
+
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError), closing(writer):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
             while True:
                 writer.write(b" ")
                 await writer.drain()
                 await asyncio.sleep(0.01)
+        hung_up.set()
 
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         pool = connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
@@ -235,3 +238,4 @@ async def test_an_answer_that_trickles_is_not_waited_for() -> None:
         assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no answer within 0.2 s")
         assert pool.in_use == 0
         await pool.close()
+        await asyncio.wait_for(hung_up.wait(), 10)
