@@ -91,6 +91,7 @@ CANONICAL_CALL = '{"function": {"arguments": "{\\"a\\":1}", "name": "f"}, "id": 
         ),
         ({"role": "user", "content": "h\u00e9 \U0001f600"}, '{"content": "h\\u00e9 \\ud83d\\ude00", "role": "user"}'),
         ({"role": "user", "content": "x", "name": "n"}, '{"content": "x", "role": "user"}'),
+        ({"role": "user", "content": "x", "tool_calls": [{}]}, '{"content": "x", "role": "user"}'),
         ({"role": "user", "content": []}, '{"content": [], "role": "user"}'),
         (
             {
