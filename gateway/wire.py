@@ -126,6 +126,8 @@ class Wire(ResponseHandler):
             self._reader.feed_data(data)
         except httptools.HttpParserError:
             if not self._done:
+                if response.status:
+                    response.arrived(body, complete=False)
                 body.clear()
                 response.fail(MalformedError())
                 return
@@ -165,8 +167,6 @@ class Wire(ResponseHandler):
             return
         if self._sender is not None:
             self._stop_sending()
-        if not self._reader.should_keep_alive():
-            self.force_close()
         self._until_end = b"content-length" not in fields and b"transfer-encoding" not in fields
         if self._response is not None:
             self._response.begin(status, fields)
@@ -176,3 +176,5 @@ class Wire(ResponseHandler):
             self._interim = False
         else:
             self._done = True
+            if not self._reader.should_keep_alive():  # which trailers may have decided
+                self.force_close()

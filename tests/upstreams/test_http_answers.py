@@ -1,7 +1,12 @@
 """Answers on a connection, byte by byte: what is complete, what is not, and what may come on the same connection."""
 
+import asyncio
+
 import pytest
 
+from gateway.http_response import MalformedError
+from tests.upstreams.scripted_server import ScriptedServer, Writer
+from tests.upstreams.transport_calls import opened, send
 from tools.fuzz.http_answers import Outcome, arrive
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -32,3 +37,29 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     assert (await arrive([answer], "kept")).state == "waiting"
     assert await arrive([answer], "closed") == Outcome("complete", 200, b"{}", reusable=False)
     assert (await arrive([answer], "reset")).state == "failed"
+
+
+async def test_a_trailer_may_end_the_connection() -> None:
+    answer = CHUNKED[:-2] + b"Connection: close\r\n\r\n"
+    assert await arrive([answer], "kept") == Outcome("complete", 200, b"{}", reusable=False)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: bool) -> None:
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    faulty = b"2\r\n{}\r\nzz\r\n"
+    heard = asyncio.Event()
+
+    async def stumble(writer: Writer) -> None:
+        writer.write(head)
+        await heard.wait()
+        writer.write(faulty)
+
+    taken: list[bytes] = []
+    async with ScriptedServer([head + faulty if at_once else stumble]) as server, opened(server.url) as transport:
+        response = await send(transport)
+        heard.set()
+        with pytest.raises(MalformedError):
+            await response.deliver(taken.append, 1.0)
+        assert transport.open_connections == 0
+    assert taken == [b"{}"]
