@@ -75,7 +75,7 @@ class Assembler:
         if isinstance(delta, Usage):
             self.usage = delta if delta.plausible else self.usage
         elif isinstance(delta, Served):
-            self.served = delta if self.served is _NOTHING_SAID else _newer(self.served, delta)
+            self.served = _newer(self.served, delta)
         elif isinstance(delta, Finish):
             self._choice(delta.choice).finish = delta.reason
         else:

@@ -227,6 +227,10 @@ def test_a_usage_below_zero_is_none(bad: Usage) -> None:
     assert put_together(Usage(prompt_tokens=2), bad).usage == Usage(prompt_tokens=2)
 
 
+def test_an_empty_word_of_the_upstream_says_nothing() -> None:
+    assert put_together(Served(model="", service_tier="", system_fingerprint="", id="")).served == Served()
+
+
 def test_what_the_upstream_said_stays_until_it_says_something_new() -> None:
     assembler = put_together(
         Served(model="a", service_tier="flex", system_fingerprint="fp", id="1"), Served(), Served(model="b")
