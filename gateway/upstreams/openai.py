@@ -202,6 +202,7 @@ class OpenAIDecoder:
         seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
         if self._served != seen:
             self._served = seen
+            self._likes = None
             deltas.append(
                 Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
             )

@@ -84,6 +84,13 @@ def test_streams_of_words(words: list[str], more: dict[str, Any]) -> None:
     assert said == [Served(), *(Text(word) for word in words if word)]
 
 
+def test_who_serves_is_told_as_often_as_it_changes() -> None:
+    decoder = OpenAIDecoder(OPENAI)
+    stream = [chunk(text, model=model) for text, model in (("a", "m"), ("b", "m"), ("c", "n"), ("d", "m"))]
+    said = [delta for data in stream for delta in by_feed(decoder, data)]
+    assert [delta.model for delta in said if isinstance(delta, Served)] == ["m", "n", "m"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "text"),
     [
