@@ -147,6 +147,8 @@ _FINISH_REASONS = {
 }
 _LIKES = 4
 """How often in one stream the text is looked for in a chunk, in case that more chunks like it follow."""
+_LONGEST_LIKE = 4096
+"""Bytes of a chunk in which it is looked for: the search takes a hundred times the memory of what it runs over."""
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
 
 
@@ -175,7 +177,7 @@ class OpenAIDecoder:
             self._done = True
             return ()
         deltas = self.take(data) if data else []
-        if self._likes_left and len(deltas) == 1 and isinstance(deltas[0], Text):
+        if self._likes_left and len(deltas) == 1 and isinstance(deltas[0], Text) and len(data) <= _LONGEST_LIKE:
             self._expect_more_like(data, deltas[0])
         return deltas
 

@@ -1,6 +1,7 @@
 """Chunks that are read by their text alone say what they say when they are read in full."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -82,6 +83,18 @@ def test_streams_of_words(words: list[str], more: dict[str, Any]) -> None:
     decoder = OpenAIDecoder(OPENAI)
     said = [delta for word in words for delta in by_feed(decoder, chunk(word, **more))]
     assert said == [Served(), *(Text(word) for word in words if word)]
+
+
+def test_a_long_chunk_takes_no_more_memory_than_its_text() -> None:
+    decoder, text = OpenAIDecoder(OPENAI), "x" * 1_000_000
+    by_feed(decoder, chunk("a"))
+    data = chunk(text)
+    tracemalloc.start()
+    try:
+        assert by_feed(decoder, data) == [Text(text)]
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 def test_who_serves_is_told_as_often_as_it_changes() -> None:
