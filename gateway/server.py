@@ -129,7 +129,12 @@ class _Dispatcher:
         self._audience = audience
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp's handler: one request, answered and logged whatever happens."""
+        """aiohttp's handler: one request, answered and logged whatever happens.
+
+        Others have their turn before one that more requests of its connection have already come behind.
+        """
+        if request._protocol._messages:
+            await asyncio.sleep(0)
         record = RequestRecord(f"req_{new_id()}", request.method, "unknown")
         request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway import server
 from gateway.server import Audience
+from gateway.telemetry import RequestRecord
 from tests.running import RunningGateway, StartGateway
 
 CHAT = "/v1/chat/completions"
@@ -227,3 +229,27 @@ async def test_payments_required_but_not_configured(start_gateway: StartGateway)
         assert response.status == 503
         reasons = (await response.json())["reasons"]
     assert any("EVM_PAYMENT_ADDRESS" in reason for reason in reasons)
+
+
+async def test_others_have_their_turn_between_requests_sent_at_once(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, answered_in = 0, list[int]()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def note(record: RequestRecord) -> None:
+        answered_in.append(turns)
+
+    monkeypatch.setattr(server, "log_request", note)
+    gateway = await start_gateway()
+    request = "HEAD /v1/models HTTP/1.1\r\nHost: x\r\n{}\r\n"
+    counting = asyncio.create_task(count())
+    answers = await raw(gateway, (request.format("") * 39 + request.format("Connection: close\r\n")).encode())
+    counting.cancel()
+    assert answers.count(b"HTTP/1.1 200 OK") == len(answered_in) == 40
+    assert len(set(answered_in)) >= 39
