@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
+from select import PIPE_BUF
 from typing import Any
 
 import msgspec
@@ -231,10 +232,13 @@ _lines: list[bytes] = []
 
 
 def _write_lines() -> None:
+    """In one piece, if a pipe takes it as one: what is longer may be torn by what other workers write."""
     written = b"\n".join([*_lines, b""])
+    pieces = [written] if len(written) <= PIPE_BUF else [line + b"\n" for line in _lines]
     _lines.clear()
-    sys.stderr.buffer.write(written)
-    sys.stderr.buffer.flush()
+    for piece in pieces:
+        sys.stderr.buffer.write(piece)
+        sys.stderr.buffer.flush()
 
 
 def _moment(seconds: float) -> str:

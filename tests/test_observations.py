@@ -1,7 +1,12 @@
 """What requests leave in the metrics, also those that end badly after their status had left."""
 
+import asyncio
+import io
 import json
 import logging
+import sys
+from select import PIPE_BUF
+from typing import Any
 
 import aiohttp
 import pytest
@@ -70,3 +75,35 @@ def test_log_line_has_the_class_and_no_moments(
     assert line["error_class"] == "caller_other"
     assert line["payment_seconds"] == 0.123457
     assert not {"started", "dispatched", "last_output", "answered", "traceparent"} & set(line)
+
+
+class Pipe(io.RawIOBase):
+    """Keeps what is written to it, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.writes.append(bytes(data))
+        return len(self.writes[-1])
+
+
+@pytest.mark.parametrize(("requests", "writes"), [(2, 1), (40, 40)])
+async def test_log_lines_reach_a_pipe_whole(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, requests: int, writes: int
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.requests")
+    pipe = Pipe()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(pipe)))
+    for number in range(requests):
+        log_request(RequestRecord(f"req_{number}", "POST", "/v1/chat/completions", model="m"))
+    await asyncio.sleep(0)
+    assert [json.loads(line)["id"] for line in b"".join(pipe.writes).splitlines()] == [
+        f"req_{number}" for number in range(requests)
+    ]
+    assert len(pipe.writes) == writes
+    assert all(len(written) <= PIPE_BUF and written.endswith(b"\n") for written in pipe.writes)
