@@ -77,11 +77,12 @@ class Pool:
             response = Response(wire, connection, patience, limit)
             wire.send(request, response, _WRITTEN_AT_ONCE)
             await response.begun()
-        except (TimeoutError, aiohttp.ClientConnectionError, OSError):
-            raise UnreachableError from None
-        finally:
-            if response is not None and not response.status:
+        except BaseException as error:
+            if response is not None:
                 response.close()
+            if isinstance(error, TimeoutError | aiohttp.ClientConnectionError | OSError):
+                raise UnreachableError from None
+            raise
         return response
 
     async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, bytes]:

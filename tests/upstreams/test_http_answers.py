@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.http_response import MalformedError
+from gateway.http_response import MalformedError, Response
 from tests.upstreams.scripted_server import ScriptedServer, Writer
 from tests.upstreams.transport_calls import opened, send
 from tools.fuzz.http_answers import Outcome, arrive
@@ -63,3 +63,18 @@ async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: boo
             await response.deliver(taken.append, 1.0)
         assert transport.open_connections == 0
     assert taken == [b"{}"]
+
+
+async def test_whoever_goes_as_the_headers_come_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Response.begin
+
+    def begin_too_late(response: Response, status: int, fields: dict[bytes, bytes]) -> None:
+        begin(response, status, fields)
+        asking.cancel()
+
+    monkeypatch.setattr(Response, "begin", begin_too_late)
+    async with ScriptedServer([LENGTH[:-1]]) as server, opened(server.url) as transport:
+        asking = asyncio.create_task(send(transport))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert transport.open_connections == 0
