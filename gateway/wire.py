@@ -6,6 +6,7 @@ on in the moment they arrive, without waking a task for each.
 """
 
 import asyncio
+from typing import Any
 
 import httptools
 from aiohttp.client_proto import ResponseHandler
@@ -33,7 +34,7 @@ class Wire(ResponseHandler):
         self._body: list[bytes] = []
         self.on_header = self._fields.__setitem__
         self.on_body = self._body.append
-        self._reader = httptools.HttpResponseParser(self)
+        self._reader: Any = httptools.HttpResponseParser(self)
 
     @property
     def should_close(self) -> bool:
@@ -143,6 +144,7 @@ class Wire(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         response, complete = self._response, self._until_end and exc is None
         super().connection_lost(exc)
+        self._reader = None  # which holds this wire in turn
         if self._alarm is not None:
             self._alarm.cancel()
         if response is not None and complete:

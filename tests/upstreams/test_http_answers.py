@@ -1,10 +1,13 @@
 """Answers on a connection, byte by byte: what is complete, what is not, and what may come on the same connection."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from gateway.http_response import MalformedError, Response
+from gateway.wire import Wire
 from tests.upstreams.scripted_server import ScriptedServer, Writer
 from tests.upstreams.transport_calls import opened, send
 from tools.fuzz.http_answers import Outcome, arrive
@@ -78,3 +81,16 @@ async def test_whoever_goes_as_the_headers_come_leaves_no_connection_behind(monk
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert transport.open_connections == 0
+
+
+async def test_a_lost_connection_is_no_rubbish_to_collect() -> None:
+    gc.disable()
+    try:
+        wire = Wire(asyncio.get_running_loop())
+        wire.connection_made(asyncio.Transport())
+        wire.connection_lost(None)
+        trace = weakref.ref(wire)
+        del wire
+        assert trace() is None
+    finally:
+        gc.enable()
