@@ -7,7 +7,7 @@ anew (facts/x402.md 1.10.10, 4 rows 6, 7): the chain is asked, and the identical
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -166,7 +166,7 @@ class Settlements:
             heard(entry)
         if entry.upfront and run.late and entry.state is State.SETTLED:
             await self._store.add_credit(entry.payer, entry.asset, entry.cap)
-            entry = await self._write(entry, State.SERVED, note="credited: it was paid too late")
+            entry = await self._write(self._store.move, entry, State.SERVED, note="credited: it was paid too late")
         run.tell(entry)
 
     async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:
@@ -189,7 +189,7 @@ class Settlements:
         self._metrics.became_pending()
         log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.why})
         return await self._write(
-            entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why
+            self._store.move, entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why
         )
 
     async def _conclude(self, entry: Entry, outcome: Outcome) -> Entry:
@@ -201,24 +201,23 @@ class Settlements:
                     log.error(
                         "settled another amount", extra={"payment": entry.id, "asked": entry.amount, "paid": paid}
                     )
-                write = self._write if entry.upfront else self._store.note
-                return await write(
-                    entry, State.SETTLED, transaction=transaction, settled_amount=paid, note=note, job=""
-                )
+                changes = {"transaction": transaction, "settled_amount": paid, "note": note, "job": ""}
+                step = self._store.move if entry.upfront else self._store.note
+                return await self._write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
                 log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
                 fault = any(word in reason for word in _PAYERS_FAULTS)
                 note = f"{reason}: {message}"[:300] if message else reason
-                return await self._write(
-                    entry, State.FAILED, transaction=transaction, note=note, payers_fault=fault, job=""
-                )
+                changes = {"transaction": transaction, "note": note, "payers_fault": fault, "job": ""}
+                return await self._write(self._store.move, entry, State.FAILED, **changes)
             case Unknown(why):
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
-                return await self._write(entry, State.FAILED, note=f"unresolved: {why}")
+                return await self._write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
 
-    async def _write(self, entry: Entry, state: State, **changes: Any) -> Entry:
+    async def _write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
+        """``step`` is the store's ``move`` or ``note``, tried until the store is there, or given up loudly."""
         try:
-            return await self._store.move(entry, state, **changes)
+            return await step(entry, state, **changes)
         except StoreUnavailableError as error:
             log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
@@ -227,7 +226,7 @@ class Settlements:
             wait=wait_exponential(0.2, max=10),
             reraise=True,
         )
-        return await attempts(self._store.move, entry, state, **changes)
+        return await attempts(step, entry, state, **changes)
 
 
 def _asking(entry: Entry) -> dict[str, Any]:

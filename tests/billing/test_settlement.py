@@ -1,7 +1,7 @@
 """Settlements against a scripted facilitator and chain: close to a deadline, and with a journal that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,29 @@ async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock:
     with pytest.raises(StoreUnavailableError):
         await till.settle(payment, amount=7)
     assert script.asked == []
+
+
+@pytest.mark.parametrize("upfront", [False, True])
+async def test_an_end_that_is_not_written_at_once_is_written_again(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
+) -> None:
+    """As with a database that is away for a moment: what was charged must not stay SETTLING."""
+    payment = await serving(store, upfront=upfront)
+    refusals = [StoreUnavailableError("away"), StoreUnavailableError("away")]
+
+    def unwilling(step: Callable[..., Awaitable[Entry]]) -> Callable[..., Awaitable[Entry]]:
+        async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
+            if State.SETTLED in to and refusals:
+                raise refusals.pop()
+            return await step(known, *to, **changes)
+
+        return refuse
+
+    monkeypatch.setattr(store, "move", unwilling(store.move))
+    monkeypatch.setattr(store, "note", unwilling(store.note))
+    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
+    assert (ended.state, ended.settled_amount, refusals) == (State.SETTLED, 7, [])
+    assert (await final(store, payment)).state is State.SETTLED
 
 
 async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
