@@ -66,12 +66,11 @@ def checksummed(value: bytes) -> str:
 
 def word(value: int | bytes) -> bytes:
     """The 32-byte ABI word of an integer, address or bytes32."""
-    return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
+    return words((value,))
 
 
 def words(values: Iterable[int | bytes]) -> bytes:
     """The ABI words of several values, one behind the other."""
-    made = b""
-    for value in values:
-        made += value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
-    return made
+    return b"".join(
+        [value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0") for value in values]
+    )

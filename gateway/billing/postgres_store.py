@@ -92,8 +92,7 @@ class PostgresStore:
             entry = await _find(db, payment.key)
             if entry is None:
                 raise LookupError(f"no payment {payment.key.hex()}")
-            for state in to:
-                entry = entry.moved(state, **changes)
+            entry = entry.through(to, changes)
             await _write(db, entry)
             before = await _standing(db, entry.payer)
             if (after := before.after(entry)) != before:

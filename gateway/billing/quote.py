@@ -80,11 +80,9 @@ class Quoter:
     def ready(self) -> bool:
         """Whether any offer can be made now."""
         capabilities = self._capabilities()
-        if capabilities is not None:
-            for offer in self._definitions.offers:
-                if self._is_available(offer, capabilities):
-                    return True
-        return False
+        return capabilities is not None and any(
+            self._is_available(offer, capabilities) for offer in self._definitions.offers
+        )
 
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
         token = self._definitions.tokens[offer.token]

@@ -66,12 +66,11 @@ class UptoTrial:
 
     def trusted(self, capabilities: Capabilities) -> Capabilities:
         """``capabilities`` without ``upto`` where it is not known, or known not, to settle what was used."""
-        doubtful = []
-        for kind in capabilities.kinds:
-            scheme, network = kind
-            if scheme == "upto" and (network in self._refused if self._payer is None else network not in self._passed):
-                doubtful.append(kind)
-        return replace(capabilities, kinds=capabilities.kinds.difference(doubtful)) if doubtful else capabilities
+        offered = {network for scheme, network in capabilities.kinds if scheme == "upto"}
+        doubtful = offered & self._refused if self._payer is None else offered - self._passed
+        if not doubtful:
+            return capabilities
+        return replace(capabilities, kinds=capabilities.kinds - {("upto", network) for network in doubtful})
 
     def waiting(self, capabilities: Capabilities) -> bool:
         """Whether ``upto`` is held back on any network that the facilitator offers it on."""
