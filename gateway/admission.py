@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import GatewayError, gateway_unavailable
 from gateway.turns import Turns
 
 MAX_WAIT_SECONDS = 30.0
@@ -169,11 +169,4 @@ class Place:
 
 
 def overloaded() -> GatewayError:
-    return GatewayError(
-        "The gateway is busy",
-        status=503,
-        type="server_error",
-        code="overloaded",
-        fault=Fault.GATEWAY,
-        retry_after=1.0,
-    )
+    return gateway_unavailable("overloaded", "The gateway is busy")

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_exceptions import HTTPException
 
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import GatewayError, gateway_unavailable
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 BODY_BUDGET_BYTES = 512 * 1024 * 1024
@@ -25,14 +25,7 @@ class BodyBudget:
     def take(self, size: int) -> None:
         """Reserve ``size`` bytes; raises 503 when they are not there."""
         if size > self._left:
-            raise GatewayError(
-                "The gateway holds too many large requests right now",
-                status=503,
-                type="server_error",
-                code="overloaded",
-                fault=Fault.GATEWAY,
-                retry_after=1.0,
-            )
+            raise gateway_unavailable("overloaded", "The gateway holds too many large requests right now")
         self._left -= size
 
     def give(self, size: int) -> None:

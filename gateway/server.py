@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
 from gateway.identifiers import new_id
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import Fault, GatewayError, shutting_down
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
@@ -109,7 +109,7 @@ class GatewayServer:
         self._sites.clear()
         await self._wait_idle(seconds)
         for reply in list(self._services.streams):
-            reply.expire(error_event(_shutting_down().envelope()))
+            reply.expire(error_event(shutting_down().envelope()))
         await self._wait_idle(FAREWELL_SECONDS)
         for runner in self._runners:
             await runner.cleanup()
@@ -131,7 +131,7 @@ class _Dispatcher:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler: one request, answered and logged whatever happens.
 
-        Others have their turn before one that more requests of its connection have already come behind.
+        While more requests of its connection wait behind it, other connections have their turn first.
         """
         if request._protocol._messages:
             await asyncio.sleep(0)
@@ -241,10 +241,4 @@ def _internal_error() -> GatewayError:
         type="server_error",
         code="internal_error",
         fault=Fault.GATEWAY,
-    )
-
-
-def _shutting_down() -> GatewayError:
-    return GatewayError(
-        "The gateway is shutting down", status=503, type="server_error", code="draining", fault=Fault.GATEWAY
     )

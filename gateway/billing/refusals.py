@@ -6,7 +6,7 @@ Only a 402 from here carries an offer. Whatever might make a client sign a secon
 from gateway.billing.journal import State
 from gateway.billing.receipt import NO_STORE
 from gateway.billing.x402 import PAYMENT_REQUIRED, PaymentRequired, write_header
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import Fault, GatewayError, gateway_unavailable
 
 _RETRY_SECONDS = 5.0
 
@@ -55,15 +55,9 @@ def too_much_unsettled(message: str) -> GatewayError:
 
 def unavailable(message: str) -> GatewayError:
     """503 before any work, without an offer: the payment that came stays good."""
-    return GatewayError(
-        message,
-        status=503,
-        type="server_error",
-        code="payments_unavailable",
-        fault=Fault.GATEWAY,
-        retry_after=_RETRY_SECONDS,
-        headers=dict(NO_STORE),
-    )
+    error = gateway_unavailable("payments_unavailable", message, retry_after=_RETRY_SECONDS)
+    error.headers.update(NO_STORE)
+    return error
 
 
 def closed_already(state: State) -> GatewayError:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import GatewayError, gateway_unavailable
 
 _NO_RECEIPT = Receipt()
 
@@ -54,11 +54,5 @@ class Unconfigured:
 
 def payments_unavailable(reasons: list[str], retry_after: float = 30.0) -> GatewayError:
     """503: nothing can be offered or checked now, so nothing is served."""
-    return GatewayError(
-        f"This gateway cannot take payments now: {'; '.join(reasons)}",
-        status=503,
-        type="server_error",
-        code="payments_unavailable",
-        fault=Fault.GATEWAY,
-        retry_after=retry_after,
-    )
+    message = f"This gateway cannot take payments now: {'; '.join(reasons)}"
+    return gateway_unavailable("payments_unavailable", message, retry_after=retry_after)

@@ -19,7 +19,7 @@ from gateway.connection import Connection
 from gateway.endpoints.caller import turn
 from gateway.exchange import Answer, Exchange
 from gateway.http_answer import WholeAnswer
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import GatewayError, shutting_down
 from gateway.openai_api.request import decode
 from gateway.openai_api.stream import error_event
 from gateway.patience import answer_in_time
@@ -53,7 +53,7 @@ class Reading:
 
     async def __aenter__(self) -> Sent:
         if self._services.draining:
-            raise _draining()
+            raise shutting_down()
         announced = self._request.content_length
         if announced is not None and announced > UNPAID_BODY_BYTES:
             _challenge_large(self._services, self._request)
@@ -68,17 +68,6 @@ class Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._body.discard()
-
-
-def _draining() -> GatewayError:
-    return GatewayError(
-        "The gateway is shutting down",
-        status=503,
-        type="server_error",
-        code="draining",
-        fault=Fault.GATEWAY,
-        retry_after=1.0,
-    )
 
 
 def _challenge_large(services: Services, request: web.BaseRequest) -> None:

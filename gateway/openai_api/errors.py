@@ -122,6 +122,26 @@ def model_not_found(message: str) -> GatewayError:
     return GatewayError(message, status=404, param="model", code="model_not_found")
 
 
+def gateway_unavailable(
+    code: str, message: str, *, retry_after: float | None = None, should_retry: bool | None = None
+) -> GatewayError:
+    """503: what is missing is the gateway's own to have."""
+    return GatewayError(
+        message,
+        status=503,
+        type="server_error",
+        code=code,
+        fault=Fault.GATEWAY,
+        retry_after=retry_after,
+        should_retry=should_retry,
+    )
+
+
+def shutting_down() -> GatewayError:
+    """503: another gateway may serve what this one no longer takes, or no longer finishes."""
+    return gateway_unavailable("draining", "The gateway is shutting down")
+
+
 def rate_limited(retry_after: float | None = None, message: str = "Upstream rate limit reached") -> GatewayError:
     """429 of an upstream, handed on."""
     return GatewayError(

@@ -9,8 +9,8 @@ from gateway.catalog import Provider
 from gateway.http_response import Response, SilentError, TooLargeError, WireError
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import (
-    Fault,
     GatewayError,
+    gateway_unavailable,
     model_not_found,
     upstream_error,
     upstream_timeout,
@@ -49,26 +49,15 @@ class Upstream:
         try:
             return self._adapters[chat.model.endpoint]
         except KeyError:
-            raise GatewayError(
-                f"The gateway does not serve '{chat.model.id}' yet",
-                status=503,
-                type="server_error",
-                code="model_unavailable",
-                fault=Fault.GATEWAY,
-            ) from None
+            message = f"The gateway does not serve '{chat.model.id}' yet"
+            raise gateway_unavailable("model_unavailable", message) from None
 
     def require_key(self) -> str:
         """The API key; raises 503 naming the provider."""
         key = self._keys.key(self.provider.id)
         if key is None:
-            raise GatewayError(
-                f"The provider {self.provider.name} is not configured on this gateway",
-                status=503,
-                type="server_error",
-                code="provider_not_configured",
-                fault=Fault.GATEWAY,
-                should_retry=False,
-            )
+            message = f"The provider {self.provider.name} is not configured on this gateway"
+            raise gateway_unavailable("provider_not_configured", message, should_retry=False)
         return key
 
     async def open(self, chat: Chat, call: UpstreamCall) -> "Answering":
