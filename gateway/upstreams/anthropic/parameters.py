@@ -11,6 +11,7 @@ from typing import Any
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.openai_api.request import ChatRequest
 from gateway.upstreams.adapter import Chat
+from gateway.upstreams.dialects import HINTS
 
 # A value that the parameter may have because it says nothing.
 _REFUSED: Mapping[str, Callable[[Any], bool]] = {
@@ -23,24 +24,10 @@ _REFUSED: Mapping[str, Callable[[Any], bool]] = {
     "functions": lambda functions: functions == [],
     "function_call": lambda choice: choice == "none",
 }
-_HINTS = frozenset(
-    {
-        "frequency_penalty",
-        "image_config",
-        "metadata",
-        "moderation",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "repetition_penalty",
-        "safety_settings",
-        "seed",
-        "store",
-        "verbosity",
-    }
-)
+_HINTS = (HINTS - {"cache_control", "parallel_tool_calls", "safety_identifier", "service_tier", "top_k", "user"}) | {
+    "safety_settings"
+}
+"""What is a hint everywhere, less what Anthropic has a place for, and one of Gemini's."""
 _NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "store": False}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
