@@ -79,7 +79,7 @@ class Response:
         self._limit = limit
         self.status = 0
         self.fields: dict[bytes, bytes] = {}
-        """The headers by names in lower case; the last one of those that share a name."""
+        """The headers by names in lower case; one of those that share a name, the last if they are spelt alike."""
         self._pieces: list[bytes] = []
         self._size = 0
         self._unpacker: Any = None
