@@ -8,17 +8,14 @@ import binascii
 import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.certificates import self_signed
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
 
 HOST = "127.0.0.1"
@@ -55,7 +52,7 @@ class NitridingDouble:
         self._session = await self._stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, auto_decompress=False)
         )
-        pem, self.certificate = self_signed(self.folder)
+        pem, self.certificate = self_signed(self.folder, "tee-gateway.internal")
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(pem)
         internal = web.Application()
@@ -126,21 +123,3 @@ class NitridingDouble:
                 await response.write(piece)
             await response.write_eof()
             return response
-
-
-def self_signed(folder: Path) -> tuple[Path, bytes]:
-    """A key and its certificate as nitriding makes them (facts/enclave.md 1.3): the PEM file and the DER."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "AWS Nitro enclave application")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(days=356))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("tee-gateway.internal")]), critical=False)
-        .sign(key, SHA256())
-    )
-    pem = folder / "tls.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return pem, certificate.public_bytes(Encoding.DER)

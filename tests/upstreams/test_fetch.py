@@ -1,8 +1,6 @@
 """Fetching callers' files over real TLS sockets: what arrives, and everything that must not be reached."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,10 +9,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway import catalog
 from gateway.openai_api.errors import GatewayError
@@ -22,6 +16,7 @@ from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FetchLimits, FileFetcher
 from gateway.upstreams.public_addresses import is_public
+from tests.certificates import self_signed
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 PDF = b"%PDF-1.7 " + bytes(100)
@@ -53,26 +48,7 @@ class Names(AbstractResolver):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key and certificate of ``files.example`` and 127.0.0.1 in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(HOST), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(private + signed.public_bytes(Encoding.PEM))
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"), HOST, "127.0.0.1")[0]
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -13,12 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from eth_hash.auto import keccak
 
+from tests.certificates import self_signed
 from tools.verify.__main__ import main
 from tools.verify.attestation.policy import CLAIMS
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
@@ -59,22 +57,6 @@ class Front:
             "made": datetime.now(UTC),
         }
         return self.attestation_status, base64.b64encode(self.enclave.document(**(stated | self.overrides))) + b"\n"
-
-
-def self_signed(tmp_path: Path) -> tuple[Path, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "AWS Nitro enclave application")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(days=356))
-        .sign(key, SHA256())
-    )
-    pem = tmp_path / "tls.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return pem, certificate.public_bytes(Encoding.DER)
 
 
 @pytest.fixture
