@@ -1,0 +1,119 @@
+"""Usage of the OpenAI-shaped vendors in one convention (facts/providers.md 1.4)."""
+
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.usage import Usage
+from tests.upstreams.openai_chats import chat, put_together, streamed
+from tests.upstreams.openai_streams import DONE, END, chunk, piece
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "expected"),
+    [
+        (
+            "gpt-5",
+            {
+                "prompt_tokens": 12,
+                "completion_tokens": 1888,
+                "total_tokens": 1900,
+                "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1, "cache_write_tokens": 2},
+                "completion_tokens_details": {
+                    "reasoning_tokens": 1600,
+                    "audio_tokens": 3,
+                    "accepted_prediction_tokens": 5,
+                    "rejected_prediction_tokens": 6,
+                },
+            },
+            Usage(
+                prompt_tokens=12,
+                completion_tokens=1888,
+                cached_tokens=4,
+                audio_tokens=1,
+                cache_write_tokens=2,
+                reasoning_tokens=1600,
+                completion_audio_tokens=3,
+                accepted_prediction_tokens=5,
+                rejected_prediction_tokens=6,
+            ),
+        ),
+        (
+            "grok-3-mini",
+            {
+                "prompt_tokens": 15,
+                "completion_tokens": 10,
+                "total_tokens": 238,
+                "prompt_tokens_details": {"cached_tokens": 2},
+                "completion_tokens_details": {"reasoning_tokens": 213},
+            },
+            Usage(prompt_tokens=15, completion_tokens=223, cached_tokens=2, reasoning_tokens=213),
+        ),
+        (
+            "grok-4.3",
+            {
+                "prompt_tokens": 349,
+                "completion_tokens": 30,
+                "total_tokens": 590,
+                "prompt_tokens_details": {"cached_tokens": 128},
+                "completion_tokens_details": {"reasoning_tokens": 211},
+            },
+            Usage(prompt_tokens=349, completion_tokens=241, cached_tokens=128, reasoning_tokens=211),
+        ),
+        (
+            "grok-4.3",
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 30,
+                "total_tokens": 40,
+                "completion_tokens_details": {"reasoning_tokens": 20},
+            },
+            Usage(prompt_tokens=10, completion_tokens=30, reasoning_tokens=20),
+        ),
+        (
+            "grok-4.3",
+            {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 20}},
+            Usage(prompt_tokens=10, completion_tokens=25, reasoning_tokens=20),
+        ),
+        (
+            "seed-1.6",
+            {"prompt_tokens": 10, "completion_tokens": 25, "completion_tokens_details": {"reasoning_tokens": 20}},
+            Usage(prompt_tokens=10, completion_tokens=25, reasoning_tokens=20),
+        ),
+        (
+            "seed-1.6",
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 35,
+                "completion_tokens_details": {"reasoning_tokens": 20},
+            },
+            Usage(prompt_tokens=10, completion_tokens=25, reasoning_tokens=20),
+        ),
+        (
+            "hermes-4-70b",
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+            Usage(prompt_tokens=10, completion_tokens=5),
+        ),
+        ("gpt-4.1", {"prompt_tokens": None, "prompt_tokens_details": None}, Usage()),
+        ("gpt-4.1", {}, Usage()),
+    ],
+)
+def test_usage(model: str, usage: dict[str, Any], expected: Usage) -> None:
+    stream = piece(content="x", finish="stop") + chunk([], usage=usage) + DONE
+    assert put_together(streamed(chat(model), stream)).usage == expected
+
+
+@pytest.mark.parametrize(
+    ("tier", "billed"),
+    [("default", ""), ("auto", ""), ("standard", ""), ("flex", "flex"), ("priority", "priority"), (None, "")],
+)
+def test_the_tier_of_the_answer_is_billed(tier: str | None, billed: str) -> None:
+    stream = piece(content="x", finish="stop") + chunk([], usage={"prompt_tokens": 1}, service_tier=tier) + DONE
+    usage = put_together(streamed(chat(), stream)).usage
+    assert usage is not None
+    assert usage.tier == billed
+
+
+def test_missing_usage_is_none() -> None:
+    assert put_together(streamed(chat(), piece(content="x") + END)).usage is None
