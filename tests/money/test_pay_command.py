@@ -130,7 +130,7 @@ async def test_an_enclaves_own_certificate(shop: PaidGateway, pay: Pay, tmp_path
         status, _, err = await pay(wallet, chat(), "--yes", url=url)
         assert status == 3
         assert "certificate" in err.lower()
-        assert (await pay(wallet, chat(), "--yes", "--cert", str(tmp_path / "front.pem"), url=url))[0] == 0
+        assert (await pay(wallet, chat(), "--yes", "--cert", str(tmp_path / "tls.pem"), url=url))[0] == 0
 
 
 async def test_unknown_tokens_are_never_paid(shop: PaidGateway) -> None:
