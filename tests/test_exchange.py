@@ -318,10 +318,10 @@ async def test_keep_alive_while_the_upstream_thinks(
     paid: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.reply, "KEEP_ALIVE_SECONDS", 0.1)
-    fleet.openai.enqueue(Scenario(text="done", first_byte_delay=1.3))
+    fleet.openai.enqueue(Scenario(text="done", first_byte_delay=2.9))
     async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         received = await response.read()
-    assert received.startswith(b": keep-alive\n\n")
+    assert received.startswith(b": keep-alive\n\n" * 2)
     assert received.endswith(b"data: [DONE]\n\n")
 
 

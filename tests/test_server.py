@@ -135,6 +135,16 @@ async def test_budget_of_bodies_is_shared_and_given_back(gateway: RunningGateway
     assert large.headers["Retry-After"] == "1"
 
 
+async def test_what_a_request_did_not_announce_is_in_the_budget_as_well(gateway: RunningGateway) -> None:
+    gateway.services.bodies = type(gateway.services.bodies)(limit=1000)
+    headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+    body = json.dumps({**GOOD, "user": "x" * 1000})
+    chunked = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+    answer = await raw(gateway, f"POST {CHAT} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{chunked}".encode())
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"overloaded"' in answer
+
+
 async def test_headers_over_the_limit_are_400_in_the_envelope(gateway: RunningGateway) -> None:
     fits = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 31_000}\r\n\r\n"
     assert (await raw(gateway, fits.encode())).startswith(b"HTTP/1.1 200 ")

@@ -6,9 +6,10 @@ import weakref
 
 import pytest
 
-from gateway.http_response import MalformedError, Response
+from gateway.http_response import MalformedError, Response, SilentError
+from gateway.upstreams.transport import Limits, read_body
 from gateway.wire import Wire
-from tests.upstreams.scripted_server import ScriptedServer, Writer
+from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 from tests.upstreams.transport_calls import opened, send
 from tools.fuzz.http_answers import Outcome, arrive
 
@@ -27,6 +28,35 @@ async def test_what_follows_a_complete_answer_takes_nothing_from_it(answer: byte
     late = await arrive([answer, more] if more else [answer], "kept")
     assert (late.state, late.status, late.body) == ("complete", 200, b"{}")
     assert late.reusable is (not more)
+
+
+async def test_what_arrives_unasked_is_no_answer_to_the_next_call() -> None:
+    sent = asyncio.Event()
+
+    async def chatter(writer: Writer) -> None:
+        writer.write(LENGTH)
+        await heard.wait()
+        writer.write(http(200, b"unasked"))
+        await writer.drain()
+        sent.set()
+
+    heard = asyncio.Event()
+    async with ScriptedServer([chatter, http(200, b"asked")]) as server, opened(server.url) as transport:
+        assert await read_body(await send(transport)) == b"{}"
+        heard.set()
+        await sent.wait()
+        await asyncio.sleep(0.05)
+        assert await read_body(await send(transport)) == b"asked"
+        assert server.connections == 2
+
+
+async def test_trailers_are_no_headers_of_the_next_answer() -> None:
+    trailed = CHUNKED[:-2] + b"X-Trailer: 1\r\n\r\n"
+    async with ScriptedServer([trailed, LENGTH]) as server, opened(server.url) as transport:
+        await read_body(await send(transport))
+        response = await send(transport)
+        assert response.fields == {b"content-length": b"2"}
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize("end", ["closed", "reset"])
@@ -66,6 +96,21 @@ async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: boo
             await response.deliver(taken.append, 1.0)
         assert transport.open_connections == 0
     assert taken == [b"{}"]
+
+
+async def test_the_shorter_patience_with_a_stream_counts_from_its_last_byte() -> None:
+    """The connection's timer runs for the longer wait for the first byte then."""
+
+    async def stall(writer: Writer) -> None:
+        writer.write(LENGTH[:-1])
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte=20.0)) as transport:
+        response = await send(transport)
+        async with asyncio.timeout(5.0):
+            with pytest.raises(SilentError):
+                await response.deliver(lambda _: None, 0.1)
 
 
 async def test_whoever_goes_as_the_headers_come_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
