@@ -1,4 +1,4 @@
-"""A short soak, and that its invariants would notice what they are there for."""
+"""A soak of two minutes, and that its invariants would notice what they are there for."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from tools.soak.recorder import Recorder
 from tools.soak.run import soak
 from tools.soak.till import CAP, Claim, Till
 
-SECONDS = 20.0
+SECONDS = 120.0
 SEED = 20261123
 
 
