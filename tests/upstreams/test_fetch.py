@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway import catalog
+from gateway.catalog import bundled
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
@@ -21,6 +21,7 @@ from tests.certificates import self_signed
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 PDF = b"%PDF-1.7 " + bytes(100)
 HOST = "files.example"
+MODEL = bundled().find("gemini-2.5-flash")
 
 
 class Names(AbstractResolver):
@@ -132,7 +133,7 @@ def chat_with(*urls: str) -> Chat:
             {"role": "user", "content": [{"type": "text", "text": "What is it?"}, *parts]},
         ],
     }
-    return Chat(body, parse_chat(body), catalog.bundled().find("gemini-2.5-flash"))
+    return Chat(body, parse_chat(body), MODEL)
 
 
 async def refusal(fetcher: FileFetcher, *urls: str) -> GatewayError:
@@ -263,6 +264,7 @@ async def test_a_file_without_a_length_is_cut_off(server: Server, fetcher: MakeF
         await response.prepare(request)
         while sent < 1000:
             await response.write(PNG * 60)
+            await asyncio.sleep(0)
             sent += 1
         return response
 
@@ -316,7 +318,7 @@ async def test_the_param_is_the_place_of_the_url(fetcher: MakeFetcher) -> None:
             {"role": "user", "content": [{"type": "file", "file": {"file_data": "http://files.example/a.pdf"}}]}
         ],
     }
-    chat = Chat(body, parse_chat(body), catalog.bundled().find("gemini-2.5-flash"))
+    chat = Chat(body, parse_chat(body), MODEL)
     with pytest.raises(GatewayError) as caught:
         await fetcher().attach(chat, ["http://files.example/a.pdf"])
     assert (caught.value.param, caught.value.code) == ("messages[0].content[0].file.file_data", "invalid_file_url")
