@@ -119,7 +119,7 @@ class Wire(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         response = self._response
         if response is None:
-            self.force_close()
+            self.close()
             return
         response.heard = self.loop.time()
         body = self._body

@@ -30,7 +30,7 @@ async def test_what_follows_a_complete_answer_takes_nothing_from_it(answer: byte
     assert late.reusable is (not more)
 
 
-async def test_what_arrives_unasked_is_no_answer_to_the_next_call() -> None:
+async def test_what_arrives_unasked_ends_the_connection_and_is_no_answer_to_the_next_call() -> None:
     sent = asyncio.Event()
 
     async def chatter(writer: Writer) -> None:
@@ -45,7 +45,9 @@ async def test_what_arrives_unasked_is_no_answer_to_the_next_call() -> None:
         assert await read_body(await send(transport)) == b"{}"
         heard.set()
         await sent.wait()
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5.0):
+            while server.open:
+                await asyncio.sleep(0.01)
         assert await read_body(await send(transport)) == b"asked"
         assert server.connections == 2
 
