@@ -47,7 +47,7 @@ async def test_unasked_bytes_are_not_the_next_answer(start_gateway: StartGateway
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    try:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
         for asked in ("one", "two", "three"):
@@ -55,4 +55,6 @@ async def test_unasked_bytes_are_not_the_next_answer(start_gateway: StartGateway
             assert response.status == 200
             assert (await response.json())["choices"][0]["message"]["content"] == f"to {asked}"
             await asyncio.sleep(0.2)
+    finally:
+        server.close()
     assert connections == 2
