@@ -204,7 +204,7 @@ class Response:
             self._end()
 
     def _unpacked(self, data: bytes) -> bytes:
-        """No more of it than shows that it is too large."""
+        """No more of it than shows that it is too large. Nothing may follow the end of what was packed."""
         unpacked = bytearray()
         try:
             while self._size + len(unpacked) <= self._limit:
@@ -215,10 +215,14 @@ class Response:
                     break
         except zlib.error:
             self.fail(MalformedError())
+        if self._unpacker.unused_data:
+            self.fail(MalformedError())
         return bytes(unpacked)
 
     def _end(self) -> None:
         """The connection is as good for the next call as it was."""
+        if self._unpacker is not None and not self._unpacker.eof:
+            self.fail(BrokenOffError())
         if self._error is None and not self._complete:
             if self._held:
                 self.go_on()

@@ -14,6 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 from gateway.http_response import BrokenOffError, MalformedError, Response
 
 MAX_HEAD_BYTES = 64 * 1024
+"""Also of what brings nothing of a body: trailers and the like."""
 
 
 class Wire(ResponseHandler):
@@ -135,8 +136,10 @@ class Wire(ResponseHandler):
             self.force_close()
         if response.status:
             response.arrived(body, complete=self._done)
-            body.clear()
-            return
+            if body:
+                body.clear()
+                self._head_bytes = 0
+                return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             response.fail(MalformedError())

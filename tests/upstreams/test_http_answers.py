@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import weakref
 
 import pytest
@@ -15,6 +16,7 @@ from tools.fuzz.http_answers import Outcome, arrive
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 LENGTH = HEAD + b"Content-Length: 2\r\n\r\n{}"
+PACKED = gzip.compress(b"data: {}\n\n", mtime=0)
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
 
@@ -77,6 +79,31 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
 async def test_a_trailer_may_end_the_connection() -> None:
     answer = CHUNKED[:-2] + b"Connection: close\r\n\r\n"
     assert await arrive([answer], "kept") == Outcome("complete", 200, b"{}", reusable=False)
+
+
+@pytest.mark.parametrize("start", [b"2\r\n{}\r\n0\r\n", b"2\r\n{}\r\n0\r\nT: ", b"2;"])
+async def test_what_is_no_body_has_a_limit(start: bytes) -> None:
+    """Many trailers, one that never ends, a chunk whose extension never does."""
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + start
+    more = [b"T%d: %s\r\n" % (number, b"x" * 1000) if start.endswith(b"\n") else b"x" * 1000 for number in range(70)]
+    assert (await arrive([head, *more[:60]], "kept")).state == "waiting"
+    assert (await arrive([head, *more], "kept")).state == "failed"
+
+
+async def test_framing_that_comes_apart_from_its_chunks_does_not_add_up() -> None:
+    chunks = [part for _ in range(70) for part in (b"2;" + b"x" * 1000 + b"\r\n", b"{}\r\n")]
+    answer = [HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n"]
+    assert await arrive(answer, "kept") == Outcome("complete", 200, b"{}" * 70, reusable=True)
+
+
+@pytest.mark.parametrize(
+    ("packed", "state"),
+    [(PACKED, "complete"), (PACKED[:-1], "failed"), (PACKED[:15], "failed"), (PACKED + b"x", "failed")],
+)
+async def test_what_was_packed_ends_where_the_answer_does(packed: bytes, state: str) -> None:
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    assert (await arrive([head, packed], "kept")).state == state
+    assert (await arrive([head, *(packed[place : place + 1] for place in range(len(packed)))], "kept")).state == state
 
 
 @pytest.mark.parametrize("at_once", [True, False])
