@@ -112,10 +112,13 @@ class PaymentPayload(_Object, frozen=True):
 
 
 class SettleResponse(_Object, frozen=True):
-    """How a settlement ended; ``transaction`` is empty or the hash, also of a reverted or pending one."""
+    """How a settlement ended; ``transaction`` is empty or the hash, also of a reverted or pending one.
+
+    Clients read no response without it (facts/x402.md 1.2), so that unlike other defaults it is written when empty.
+    """
 
     success: bool
-    transaction: str = ""
+    transaction: str = msgspec.field(default_factory=str)
     network: str = ""
     payer: str | None = None
     amount: str | None = None

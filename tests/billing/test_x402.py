@@ -161,3 +161,13 @@ def test_payment_response_reads_back_in_the_stock_client() -> None:
     settled = x402.SettleResponse(success=True, transaction="0xab", network="eip155:8453", payer=ADDRESS, amount="12")
     stock = decode_payment_response_header(x402.write_header(settled))
     assert (stock.success, stock.transaction, stock.amount) == (True, "0xab", "12")
+
+
+@pytest.mark.parametrize(("success", "reason"), [(True, None), (False, "settlement_pending")])
+def test_a_payment_response_without_transaction_reads_back_in_the_stock_client(
+    success: bool, reason: str | None
+) -> None:
+    """What was waived, pending or refused has none: the field is there all the same."""
+    told = x402.SettleResponse(success=success, network="eip155:8453", payer=ADDRESS, error_reason=reason)
+    stock = decode_payment_response_header(x402.write_header(told))
+    assert (stock.success, stock.transaction, stock.error_reason) == (success, "", reason)
