@@ -15,6 +15,10 @@ from gateway.keccak import keccak256
 _SECONDS = 8.0
 _SLACK_BLOCKS = 300
 
+_CALL, _WORD = len("0x") + 8, 64
+_MESSAGE_PLACES = (_CALL, _CALL + 5 * _WORD)
+"""Where a call's data in hexadecimal has the signed message: first, or behind an EIP-2612 permit's five words."""
+
 _TRANSFER = evm.as_hex(keccak256(b"Transfer(address,address,uint256)"))
 
 
@@ -60,6 +64,7 @@ class Chain:
         self._url = url
         self._definitions = definitions
         self._permit2 = evm.address(definitions.contracts.permit2)
+        self._proxies = {definitions.contracts.exact_proxy.lower(), definitions.contracts.upto_proxy.lower()}
         self._chain_id: int | None = None
 
     async def knows(self, network: Network) -> bool:
@@ -116,7 +121,7 @@ class Chain:
     async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
         """The payment in ``transaction``; None while it is not mined, or when it is not in there.
 
-        Its nonce must be in the call's data, so that no other payment of the same payer can stand for it.
+        The call must be made of what was signed, so that no other payment of the same payer can stand for it.
         """
         try:
             name = evm.as_hex(evm.bytes32(transaction))
@@ -125,7 +130,7 @@ class Chain:
         receipt, sent = await self._ask([("eth_getTransactionReceipt", [name]), ("eth_getTransactionByHash", [name])])
         if not isinstance(receipt, dict) or not isinstance(sent, dict) or receipt.get("status") != "0x1":
             return None
-        if entry.key[48:].hex() not in str(sent.get("input") or sent.get("data") or ""):
+        if not self._is_made_of(sent, entry):
             return None
         token, payer, payee = _parties(entry)
         for event in _events(receipt.get("logs")):
@@ -135,6 +140,28 @@ class Chain:
             if [str(topic).lower() for topic in topics] == [_TRANSFER, payer, payee]:
                 return Transfer(name, _number(event.get("data")))
         return None
+
+    def _is_made_of(self, sent: dict[str, Any], entry: Entry) -> bool:
+        """Whether a transaction hands on what ``entry``'s payer signed, whole and, in a direct call, in its place.
+
+        Payers choose their nonces, and contract accounts the bytes of their signatures: either may be made to occur in
+        another payment's call.
+        """
+        data = str(sent.get("input") or sent.get("data") or "").lower()
+        message = self._signed_words(entry).hex()
+        called = str(sent.get("to")).lower()
+        if called in self._proxies or called == _parties(entry)[0]:
+            return any(data.startswith(message, place) for place in _MESSAGE_PLACES)
+        return message in data
+
+    def _signed_words(self, entry: Entry) -> bytes:
+        """The fields of the signed message that a settling call has side by side: facts/x402.md 1.3, 3.2."""
+        contract, nonce = entry.key[8:28], entry.key[48:]
+        if contract == self._permit2:
+            return evm.words((evm.address(entry.asset.partition("/")[2]), entry.cap, nonce, entry.deadline))
+        valid_after = int(entry.payment["payload"]["authorization"]["validAfter"])
+        payee = evm.address(entry.requirements["payTo"])
+        return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, nonce))
 
     async def find(self, entry: Entry) -> Transfer | None:
         """The payment among the transfers of its payer to its payee since it can have been signed."""

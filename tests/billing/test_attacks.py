@@ -293,6 +293,30 @@ async def test_a_payment_burnt_after_verification_leads_to_upfront_only(shop: Ti
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
+async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
+    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """Its nonce is a word that the earlier settlement's call has for another reason: the payer's own address."""
+    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+    await (await shop.admit(wallet, order(), scheme=scheme)).settle(bill())
+    charged = await shop.balance()
+    nonce = bytes(12) + bytes.fromhex(wallet.address[2:])
+    monkeypatch.setattr("x402.mechanisms.evm.upto.client.create_permit2_nonce", lambda: str(int.from_bytes(nonce)))
+    monkeypatch.setattr("x402.mechanisms.evm.exact.client.create_nonce", lambda: f"0x{nonce.hex()}")
+    payment = await shop.admit(wallet, order(), scheme=scheme)
+    if scheme == "upto":
+        await chain.invalidate_permit2_nonce(wallet, int.from_bytes(nonce))
+    else:
+        await chain.cancel_authorization(wallet, USDC, nonce)
+    with pytest.raises(GatewayError) as withheld:
+        await payment.settle(bill())
+    assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
+    assert await shop.balance() == charged
+    monkeypatch.undo()
+    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+
+
+@pytest.mark.parametrize("scheme", ["upto", "exact"])
 async def test_a_balance_drained_after_verification_withholds_the_answer(
     shop: Till, chain: LocalChain, scheme: str
 ) -> None:

@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
+from gateway.billing import evm
 from gateway.billing.chain import Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import bundled
+from gateway.billing.journal import Entry
 from tests.billing.entries import PAYER, entry
 from tools.fuzz.canned import Reply, session
 
 TOKEN = bundled().tokens["usdc"]
 NONCE = b"\x33" * 32
 PAYEE = "0x" + "bb" * 20
+ASSET = f"{TOKEN.network}/{TOKEN.address.lower()}"
 ENTRY = entry(
     key=bytes(28) + PAYER + NONCE,
-    asset=f"{TOKEN.network}/{TOKEN.address.lower()}",
+    asset=ASSET,
     requirements={"payTo": PAYEE},
+    payment={"payload": {"authorization": {"validAfter": "0"}}},
 )
 HASH = "0x" + "44" * 32
 TOPICS = [
@@ -26,7 +30,15 @@ TOPICS = [
     "0x" + "00" * 12 + PAYEE[2:],
 ]
 EVENT = {"address": TOKEN.address, "topics": TOPICS, "data": "0x" + "0" * 62 + "0a"}
-SENT = {"input": "0x" + NONCE.hex()}
+SIGNED = evm.words((PAYER, evm.address(PAYEE), ENTRY.cap, 0, ENTRY.deadline, NONCE)).hex()
+SENT = {"input": f"0xe3ee160e{SIGNED}", "to": TOKEN.address}
+CONTRACTS = bundled().contracts
+PERMIT = entry(
+    key=bytes(8) + evm.address(CONTRACTS.permit2) + PAYER + NONCE, asset=ASSET, requirements={"payTo": PAYEE}
+)
+PERMITTED = evm.words((evm.address(TOKEN.address), PERMIT.cap, NONCE, PERMIT.deadline)).hex()
+WORD = "0" * 64
+ELSEWHERE = "0x" + "77" * 20
 
 
 def chain(*results: Any) -> Chain:
@@ -96,3 +108,29 @@ async def test_logs_that_are_no_list_hold_no_transfer(logs: Any) -> None:
 async def test_a_transfer_of_no_amount_is_no_answer(data: Any) -> None:
     with pytest.raises(ChainUnavailableError):
         await chain({"status": "0x1", "logs": [{**EVENT, "data": data}]}, SENT).transfer(ENTRY, HASH)
+
+
+@pytest.mark.parametrize(
+    ("paid", "to", "data", "found"),
+    [
+        (ENTRY, TOKEN.address, SIGNED, True),
+        (ENTRY, TOKEN.address, WORD + SIGNED, False),
+        (ENTRY, TOKEN.address, NONCE.hex(), False),
+        (ENTRY, ELSEWHERE, "77" * 9 + SIGNED, True),
+        (PERMIT, CONTRACTS.upto_proxy, PERMITTED, True),
+        (PERMIT, CONTRACTS.upto_proxy.lower(), PERMITTED.upper(), True),
+        (PERMIT, CONTRACTS.exact_proxy, 5 * WORD + PERMITTED, True),
+        (PERMIT, CONTRACTS.exact_proxy, 9 * WORD + PERMITTED, False),
+        (PERMIT, CONTRACTS.upto_proxy, 2 * WORD + NONCE.hex(), False),
+        (PERMIT, ELSEWHERE, "77" * 9 + PERMITTED, True),
+        (PERMIT, ELSEWHERE, NONCE.hex(), False),
+        (PERMIT, None, PERMITTED, True),
+    ],
+)
+async def test_a_transfer_counts_where_what_was_signed_is_in_its_call(
+    paid: Entry, to: str | None, data: str, found: bool
+) -> None:
+    """In its place, where one of the contracts of x402 is called; anywhere and whole, where another hands it on."""
+    sent = {"to": to, "input": f"0x12345678{data}"}
+    transfer = await chain({"status": "0x1", "logs": [EVENT]}, sent).transfer(paid, HASH)
+    assert (transfer is not None) is found

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.billing import evm
 from gateway.billing.chain import Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import Definitions, bundled
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
@@ -112,7 +113,7 @@ def _entry(contract: str) -> Entry:
         cap_usd=Decimal(1),
         rate=Decimal(1),
         deadline=9,
-        payment={},
+        payment={"payload": {"authorization": {"validAfter": "0"}}},
         requirements={"payTo": _PAYEE},
         updated=0.0,
     )
@@ -139,7 +140,8 @@ def _transaction(random: Random) -> tuple[Any, Any]:
     topics = ["0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"]
     topics += ["0x" + "00" * 12 + party[2:] for party in (_PAYER, _PAYEE)]
     event = {"address": bundled().tokens["usdc"].address, "topics": topics, "data": _word(random, "0xa")}
-    return {"status": "0x1", "logs": [event]}, {"input": "0x" + "33" * 32}
+    signed = evm.words((bytes.fromhex(_PAYER[2:]), bytes.fromhex(_PAYEE[2:]), 10, 0, 9, b"\x33" * 32))
+    return {"status": "0x1", "logs": [event]}, {"input": f"0xe3ee160e{signed.hex()}"}
 
 
 def _word(random: Random, word: Any) -> Any:
