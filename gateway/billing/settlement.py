@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from gateway.billing.definitions import Definitions
 from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.facilitator import Facilitator
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import Entry, IllegalMoveError, State
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.store import Store, StoreUnavailableError
@@ -142,6 +142,9 @@ class Settlements:
         except Exception as error:
             run.cannot_begin(error)
             return
+        if run.late:
+            await self._finish(run, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
+            return
         try:
             outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
             outcome = await self._evidence.judge(entry, outcome, first=True)
@@ -215,18 +218,23 @@ class Settlements:
                 return await self._write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
 
     async def _write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
-        """``step`` is the store's ``move`` or ``note``, tried until the store is there, or given up loudly."""
+        """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends its patience.
+
+        A store that is lost while it commits may have taken the step all the same.
+        """
         try:
             return await step(entry, state, **changes)
         except StoreUnavailableError as error:
             log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(StoreUnavailableError),
-            stop=stop_after_attempt(8),
-            wait=wait_exponential(0.2, max=10),
-            reraise=True,
+            retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_LONGEST_WAIT)
         )
-        return await attempts(step, entry, state, **changes)
+        try:
+            return await attempts(step, entry, state, **changes)
+        except IllegalMoveError as error:
+            if error.origin is not state:
+                raise
+            return entry.moved(state, **changes)
 
 
 def _asking(entry: Entry) -> dict[str, Any]:

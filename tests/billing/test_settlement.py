@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tenacity import wait_none
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
@@ -218,6 +219,73 @@ async def test_an_end_that_is_not_written_at_once_is_written_again(
     ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
     assert (ended.state, ended.settled_amount, refusals) == (State.SETTLED, 7, [])
     assert (await final(store, payment)).state is State.SETTLED
+
+
+async def test_an_end_is_written_however_long_the_journal_is_away(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else looks after the payment of a worker that lives."""
+    payment = await serving(store)
+    refusals = [StoreUnavailableError("away")] * 50
+    move = store.move
+
+    async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
+        if State.PENDING in to and refusals:
+            raise refusals.pop()
+        return await move(known, *to, **changes)
+
+    monkeypatch.setattr(store, "move", refuse)
+    monkeypatch.setattr("gateway.billing.settlement.wait_exponential", lambda *_, **__: wait_none())
+    till = settlements(store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
+    await till.settle(payment, amount=7)
+    await till.drain(5)
+    assert refusals == []
+    assert (await final(store, payment)).state is State.SETTLED
+
+
+async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_taken_for_written(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a database whose connection breaks while it commits."""
+    payment = await serving(store, upfront=True)
+    told: list[State] = []
+    move = store.move
+
+    async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
+        moved = await move(known, *to, **changes)
+        if State.SETTLED in to:
+            told.append(moved.state)
+            raise StoreUnavailableError("lost while it committed")
+        return moved
+
+    monkeypatch.setattr(store, "move", lose)
+    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
+    assert (ended.state, ended.settled_amount, told) == (State.SETTLED, 7, [State.SETTLED])
+
+
+@pytest.mark.parametrize("upfront", [False, True])
+async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
+) -> None:
+    script = Script(Settled("0xab"))
+    payment = await serving(store, upfront=upfront)
+    move, slow = store.move, asyncio.Event()
+
+    async def wait(known: Entry, *to: State, **changes: Any) -> Entry:
+        if State.SETTLING in to:
+            await slow.wait()
+        return await move(known, *to, **changes)
+
+    monkeypatch.setattr(store, "move", wait)
+    till = settlements(store, script, clock, hold=0.05)
+    with pytest.raises(StoreUnavailableError):
+        await till.settle(payment, amount=7)
+    slow.set()
+    await till.drain(5)
+    assert script.asked == []
+    ended = await final(store, payment)
+    assert (ended.state, ended.payers_fault) == (State.FAILED, False)
+    assert not await store.take_credit(payment.payer, payment.asset, payment.cap)
 
 
 async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
