@@ -25,7 +25,7 @@ from gateway.billing.estimate import Estimator
 from gateway.billing.evidence import Evidence
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
 from gateway.billing.gate import Gate
-from gateway.billing.journal import BEFORE_SETTLING, Entry, State
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
@@ -280,19 +280,28 @@ class X402Payments:
             log.warning("journal not swept", extra={"reason": str(error)})
 
     async def _end(self, entry: Entry) -> None:
+        """What cannot be written now keeps nothing else from its end: it is found again after its deadline."""
         log.warning("orphaned payment", extra={"payment": entry.id, "state": entry.state.value})
-        if entry.state in BEFORE_SETTLING:
-            await self._store.move(entry, State.WAIVED, note="its worker was lost before the answer was complete")
-        else:
+        if entry.state not in BEFORE_SETTLING:
             self.settlements.resume(entry)
+            return
+        try:
+            await self._store.move(entry, State.WAIVED, note="its worker was lost before the answer was complete")
+        except StoreUnavailableError as error:
+            log.warning("orphan not ended", extra={"payment": entry.id, "reason": str(error)})
+        except IllegalMoveError as error:
+            log.info("no orphan after all", extra={"payment": entry.id, "state": error.origin.value})
 
     def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> asyncio.Event:
-        """Do ``work`` for ever; the event is set when it was done once."""
+        """Do ``work`` for ever, whatever becomes of it; the event is set when it was done once."""
         first = asyncio.Event()
 
         async def forever() -> None:
             while True:
-                await work()
+                try:
+                    await work()
+                except Exception:
+                    log.exception("a task in the background failed")
                 first.set()
                 await asyncio.sleep(pause())
 

@@ -2,13 +2,22 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State, decode_entry
+from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.store import StoreUnavailableError
+from tests.billing.entries import entry
 from tests.billing.till import Till, bill, order, quick, refusal, till
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -17,6 +26,7 @@ from tools.chain.local_chain import LocalChain
 
 REPOSITORY = Path(__file__).parents[2]
 DOLLAR = 10**6
+POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 async def until_paid(shop: Till, amount: int, seconds: float = 10.0) -> None:
@@ -126,3 +136,49 @@ async def test_a_caller_that_is_cancelled_still_pays(
         with pytest.raises(asyncio.CancelledError):
             await settling
     assert await shop.balance() == 1230
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("away"), IllegalMoveError(State.SETTLING, State.WAIVED)])
+async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
+    shop: Till, journal: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The journal is away for a moment, or the answer came to its end while its payment was taken for an orphan."""
+    store = shop.payments._store
+    move, refused = store.move, []
+
+    async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
+        if State.WAIVED in to and not refused:
+            refused.append(known.key)
+            raise error
+        return await move(known, *to, **changes)
+
+    monkeypatch.setattr(store, "move", refuse)
+    resumed: list[bytes] = []
+    monkeypatch.setattr(shop.payments.settlements, "resume", lambda orphan: resumed.append(orphan.key))
+    lost = await SqliteStore.open(journal)
+    serving, settling = (entry(owner=lost.owner) for _ in range(2))
+    for payment in (serving, settling):
+        await lost.claim(payment, POLICY)
+        await lost.move(payment, State.VERIFIED, State.SERVING)
+    await lost.move(settling, State.SETTLING, amount=1)
+    await lost.close()
+    await until(lambda: resumed == [settling.key])
+    assert refused == [serving.key]
+    later = await SqliteStore.open(journal)
+    third = entry(owner=later.owner)
+    await later.claim(third, POLICY)
+    await later.close()
+    await until(lambda: not any(each.key == third.key for each in _open(journal)))
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.05)
+
+
+def _open(journal: Path) -> list[Entry]:
+    """What nobody has ended yet."""
+    with closing(sqlite3.connect(journal)) as db:
+        entries = [decode_entry(row[0]) for row in db.execute("SELECT entry FROM payments")]
+    return [each for each in entries if each.state in BEFORE_SETTLING]
