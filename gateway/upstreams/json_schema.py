@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import msgspec
@@ -66,7 +67,7 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
     for keyword, value in schema.items():
         if keyword in _META:
             continue
-        if _enforced(keyword, value):
+        if _enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
             name = "anyOf" if keyword == "oneOf" else keyword
             kept[name] = _descend(name, value, lossless, f"{param}.{keyword}")
         else:
@@ -130,12 +131,10 @@ def _recursive(schema: Schema) -> bool:
         for name, inner in schema[table].items()
     }
     links = {pointer: set(_references(inner)) for pointer, inner in definitions.items()}
-    while links:
-        leaves = {pointer for pointer, targets in links.items() if not targets & links.keys()}
-        if not leaves:
-            return True
-        for pointer in leaves:
-            del links[pointer]
+    try:
+        TopologicalSorter(links).prepare()
+    except CycleError:
+        return True
     return "#" in _references(schema)
 
 

@@ -144,6 +144,32 @@ def test_ids_and_names_of_other_vendors_are_mapped_alike() -> None:
     assert answers == {"functions_f_0": "1", "functions_f_0_2": "2"}
 
 
+def test_an_id_that_serves_in_several_turns_is_another_one_in_each() -> None:
+    got = turns(
+        HELLO,
+        calls("call_0"),
+        result("call_0", "1"),
+        calls("call_0", "call_0_2"),
+        result("call_0", "2"),
+        result("call_0_2", "3"),
+    )
+    assert [block["id"] for turn in (got[1], got[3]) for block in turn["content"]] == [
+        "call_0",
+        "call_0_2",
+        "call_0_2_2",
+    ]
+    answers = [(block["tool_use_id"], block["content"]) for turn in (got[2], got[4]) for block in turn["content"]]
+    assert answers == [("call_0", "1"), ("call_0_2", "2"), ("call_0_2_2", "3")]
+
+
+@pytest.mark.parametrize("content", ["", [], [text(" ")]])
+def test_a_failure_without_words_gets_some(content: Any) -> None:
+    """Anthropic answers 400 "content cannot be empty if `is_error` is true"."""
+    block = turns(HELLO, calls("a"), result("a", content, is_error=True))[2]["content"][0]
+    assert (block["content"], block["is_error"]) == ("The tool failed.", True)
+    assert "content" not in turns(HELLO, calls("a"), result("a", content, is_error=False))[2]["content"][0]
+
+
 def test_a_custom_call_of_another_vendor_becomes_an_object() -> None:
     custom = {
         "role": "assistant",

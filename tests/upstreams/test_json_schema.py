@@ -42,6 +42,10 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
                 "description": "(minItems: 3; maxItems: 5)",
             },
         ),
+        (
+            {"anyOf": [{"type": "integer"}, {"type": "string"}], "oneOf": [{"type": "integer"}]},
+            {"anyOf": [{"type": "integer"}, {"type": "string"}], "description": '(oneOf: [{"type":"integer"}])'},
+        ),
         ({"type": "array", "minItems": 1}, {"type": "array", "minItems": 1}),
         ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}),
         ({"type": "string", "format": "iban"}, {"type": "string", "description": '(format: "iban")'}),

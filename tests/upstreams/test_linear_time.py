@@ -1,13 +1,18 @@
 """Text that callers and models choose is read in linear time: one event loop serves everybody."""
 
+import re
 import time
 from collections.abc import Callable
 
 import pytest
 
+from gateway.openai_api.messages import ReasoningDetail
+from gateway.upstreams.anthropic import replay
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.error_rules import public_message
+from gateway.upstreams.json_schema import restrict
+from gateway.upstreams.names import NameMap
 from gateway.upstreams.sse import SSEReader
 from gateway.upstreams.think_tags import ThinkTags
 
@@ -75,4 +80,38 @@ def test_long_repetitions(read: Callable[[str], object], pattern: str) -> None:
     started = time.process_time()
     read(text)
     read("x" + text + "y")
+    assert time.process_time() - started < 1.0
+
+
+MANY = 20_000
+
+
+def alike() -> None:
+    names = NameMap(re.compile(r"[^a-z_]"), 64)
+    for number in range(MANY):
+        names.outbound(chr(0x4E00 + number))
+        names.outbound("x" * 62 + f"{number:05}" + "y")
+
+
+def renewed() -> None:
+    ids = NameMap(re.compile(r"[^a-z_]"))
+    for _ in range(MANY):
+        ids.renewed("call")
+
+
+def chained() -> None:
+    links = {f"D{number}": {"$ref": f"#/$defs/D{number + 1}"} for number in range(MANY)}
+    restrict({"$ref": "#/$defs/D0", "$defs": links | {f"D{MANY}": {"type": "null"}}}, lossless=False, param="x")
+
+
+def thought_in_pieces() -> None:
+    piece = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, text="x" * 100)
+    sealed = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, signature="s")
+    assert replay.from_details([piece] * 5 * MANY + [sealed])
+
+
+@pytest.mark.parametrize("translate", [alike, renewed, chained, thought_in_pieces], ids=lambda each: each.__name__)
+def test_many_pieces_of_a_request(translate: Callable[[], None]) -> None:
+    started = time.process_time()
+    translate()
     assert time.process_time() - started < 1.0

@@ -24,6 +24,8 @@ from gateway.upstreams.names import NameMap
 
 _PLAIN = frozenset({"role", "content"})
 _SPEAKERS = frozenset({"user", "assistant"})
+# What ``is_error`` says, in words: Anthropic refuses it beside an empty result.
+_FAILED = "The tool failed."
 
 
 class Conversation:
@@ -74,7 +76,10 @@ class Conversation:
 
     @cached_property
     def _ids(self) -> NameMap:
-        """Tool-call ids, which other vendors write in other alphabets; never shortened."""
+        """Tool-call ids, which other vendors write in other alphabets and begin anew in every turn; never shortened.
+
+        Anthropic wants every call of a conversation to have an id of its own.
+        """
         return NameMap(REFUSED)
 
     def _add(self, message: Message, where: str, thoughts: list[Block]) -> None:
@@ -123,7 +128,7 @@ class Conversation:
             name, arguments = call.custom.name, {"input": call.custom.input}
         name = self._names.outbound(name)
         self.called[name] = None
-        return {"type": "tool_use", "id": self._ids.outbound(call.id), "name": name, "input": arguments}
+        return {"type": "tool_use", "id": self._ids.renewed(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
         if self._unanswered.pop(message.tool_call_id, None) is None:
@@ -134,8 +139,8 @@ class Conversation:
             )
         result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
-        if content:
-            result["content"] = content
+        if content or message.is_error:
+            result["content"] = content or _FAILED
         if message.is_error is not None:
             result["is_error"] = message.is_error
         self._turn("user")

@@ -77,10 +77,10 @@ def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list
             if kept is not None:
                 blocks: list[Block] = kept["blocks"]
                 return blocks if kept["model"] == chat.model.upstream_id else None
-    return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
+    return from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
 
 
-def _from_details(details: list[ReasoningDetail]) -> list[Block]:
+def from_details(details: list[ReasoningDetail]) -> list[Block]:
     """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index."""
     blocks: list[Block] = []
     index: int | None = None
@@ -90,11 +90,14 @@ def _from_details(details: list[ReasoningDetail]) -> list[Block]:
         if detail.data is not None:
             blocks.append({"type": "redacted_thinking", "data": detail.data})
         elif blocks and blocks[-1]["type"] == "thinking" and detail.index == index is not None:
-            blocks[-1]["thinking"] += detail.text or ""
+            blocks[-1]["thinking"].append(detail.text or "")
             blocks[-1]["signature"] = detail.signature or blocks[-1]["signature"]
         else:
-            blocks.append({"type": "thinking", "thinking": detail.text or "", "signature": detail.signature})
+            blocks.append({"type": "thinking", "thinking": [detail.text or ""], "signature": detail.signature})
         index = detail.index
+    for block in blocks:
+        if block["type"] == "thinking":
+            block["thinking"] = "".join(block["thinking"])
     return _whole(blocks)
 
 
