@@ -242,7 +242,7 @@ def test_usage_that_was_not_told_is_none_rather_than_zero() -> None:
 def test_output_tokens_of_the_beginning_alone_are_no_count() -> None:
     """They are provisional, such as 1 (facts/providers.md 1.4, last paragraph)."""
     ending = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-    for last in ([ending], []):
+    for last in ([ending], [ending | {"usage": {"input_tokens": 10, "output_tokens": None}}], []):
         told = put_together(streamed(start(), *text(0, "Hi"), *last, {"type": "message_stop"})).usage
         assert told == Usage(prompt_tokens=10, completion_tokens=1, estimated=True)
 

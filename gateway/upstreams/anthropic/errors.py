@@ -75,7 +75,11 @@ def _too_large(error: VendorError) -> GatewayError:
 
 
 _RULES = (
-    ErrorRule(_billing, status=(400, 403, 429), message=r"credit balance|spend(ing)? limit|usage limits|billing"),
+    ErrorRule(
+        _billing,
+        status=(400, 403, 429),
+        message=r"credit balance|spend(ing)? limit|usage limits|(&|and|your) billing\b",
+    ),
     ErrorRule(_billing, status=(402,)),
     ErrorRule(_auth, status=(401, 403)),
     ErrorRule(_context_length, status=(400,), message=r"prompt is too long|exceed context limit|context window"),

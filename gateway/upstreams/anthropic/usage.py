@@ -32,7 +32,7 @@ class UsageCounter:
         for name, value in (counts or {}).items():
             if value is not None:
                 self._counts[name] = value
-        self._final = True
+                self._final |= name == "output_tokens"
         return self._usage()
 
     def provisional(self) -> Usage | None:
