@@ -330,6 +330,15 @@ def test_sources_are_cited_by_characters() -> None:
         assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, web_searches=2)
 
 
+@pytest.mark.parametrize("later", [{}, {"searchEntryPoint": {"renderedContent": "<div>"}}, {"groundingChunks": []}])
+def test_sources_told_early_in_a_stream_are_kept(later: dict[str, Any]) -> None:
+    first, last = parts({"text": "Paa kaldt"}), parts({"text": "."}, finish="STOP")
+    first["candidates"][0]["groundingMetadata"] = GROUNDING
+    last["candidates"][0]["groundingMetadata"] = later
+    message = streamed(frames(first, last)).choices()[0]["message"]
+    assert [cited["url_citation"]["title"] for cited in message["annotations"]] == ["A", ""]
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"groundingChunks": []}])
 def test_an_ungrounded_answer_has_no_annotations(metadata: dict[str, Any] | None) -> None:
     response = parts({"text": "x"}, finish="STOP")

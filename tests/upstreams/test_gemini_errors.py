@@ -45,6 +45,12 @@ def quota(name: str) -> dict[str, Any]:
         (401, error("UNAUTHENTICATED"), 502, "upstream_auth_failed"),
         (402, None, 502, "upstream_billing"),
         (403, error("PERMISSION_DENIED"), 502, "upstream_auth_failed"),
+        (
+            403,
+            error("PERMISSION_DENIED", "You do not have permission to access the File a1 or it may not exist."),
+            400,
+            None,
+        ),
         (404, error("NOT_FOUND", "models/x is not found for API version v1beta"), 404, "model_not_found"),
         (413, None, 413, "request_too_large"),
         (429, error("RESOURCE_EXHAUSTED"), 429, "rate_limit_exceeded"),

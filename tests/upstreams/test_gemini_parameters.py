@@ -38,6 +38,8 @@ def test_nothing_is_set_that_nobody_asked_for() -> None:
         ({"stop": "END"}, {"stopSequences": ["END"]}),
         ({"stop": ["1", "2", "3", "4", "5"]}, {"stopSequences": ["1", "2", "3", "4", "5"]}),
         ({"seed": -5}, {"seed": -5}),
+        ({"seed": -(2**31)}, {"seed": -(2**31)}),
+        ({"seed": 2**31 - 1}, {"seed": 2**31 - 1}),
         ({"n": 1}, {}),
         ({"n": 8}, {"candidateCount": 8}),
         ({"response_format": {"type": "text"}}, {}),

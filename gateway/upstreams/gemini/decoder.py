@@ -110,9 +110,10 @@ class GeminiDecoder:
                 deltas += output.take(part, self._scope)
         except ValueError as error:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from error
-        if candidate.grounding_metadata is not None:
-            self._grounding[choice] = candidate.grounding_metadata
-            self._searches.update(candidate.grounding_metadata.web_search_queries or ())
+        if (grounding := candidate.grounding_metadata) is not None:
+            self._searches.update(grounding.web_search_queries or ())
+            if grounding.grounding_chunks:  # a later chunk may bring one that is empty
+                self._grounding[choice] = grounding
         reason = candidate.finish_reason or ("FINISH_REASON_UNSPECIFIED" if self._complete else None)
         if reason:
             self._reasons[choice] = reason

@@ -131,6 +131,7 @@ def _server(error: VendorError) -> GatewayError:
 _RULES = (
     ErrorRule(_auth, code=r"API_KEY_"),
     ErrorRule(_auth, status=(400,), message=r"api key (not valid|expired|not found)"),
+    ErrorRule(_invalid, status=(403,), message=r"permission to access the file"),
     ErrorRule(_auth, status=(401, 403)),
     ErrorRule(_billing, status=(402,)),
     ErrorRule(_billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),

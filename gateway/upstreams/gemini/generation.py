@@ -10,7 +10,7 @@ from gateway.upstreams.gemini.thinking import thinking_config
 from gateway.upstreams.gemini.tools import searches
 
 _MAX_STOPS = 5
-_MAX_SEED = 2**31 - 1
+_MIN_SEED, _MAX_SEED = -(2**31), 2**31 - 1
 _REFUSED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call"})
 # Hints, with the values at which leaving them out changes nothing.
 _HINTS: dict[str, tuple[Any, ...]] = {
@@ -48,7 +48,7 @@ def dropped_hints(chat: Chat) -> tuple[str, ...]:
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in _HINTS]
         dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]
-    if request.seed is not None and not -_MAX_SEED - 1 <= request.seed <= _MAX_SEED:
+    if request.seed is not None and not _MIN_SEED <= request.seed <= _MAX_SEED:
         dropped.append("seed")
     if request.image_config and not draws(chat):
         dropped.append("image_config")
@@ -76,7 +76,7 @@ def service_tier(chat: Chat) -> str | None:
 def generation_config(chat: Chat) -> dict[str, Any]:
     """generationConfig, without the fields that stay unset."""
     request = chat.request
-    seed = request.seed if request.seed is not None and abs(request.seed) <= _MAX_SEED else None
+    seed = request.seed if request.seed is not None and _MIN_SEED <= request.seed <= _MAX_SEED else None
     config: dict[str, Any] = {
         "temperature": request.temperature,
         "topP": request.top_p,
