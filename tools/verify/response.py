@@ -31,7 +31,7 @@ NOT_COVERED = [
     "finish_reason, the answer's id and role, the number of choices",
     "pictures and attachment bytes (an attachment counts by type and file name only)",
     "reasoning, refusals and log probabilities",
-    "text beside tool calls",
+    "text beside tool calls; tool calls where finish_reason is not tool_calls, and any function_call",
     (
         "request fields other than model, messages (or prompt), temperature, max_tokens, stop, tools, response_format"
         " and web_search: tool_choice, stream, n, top_p, seed, …"
@@ -104,12 +104,12 @@ def _output(answer: Mapping[str, Json]) -> bytes:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise MalformedError("the answer has no choices")
-    if sorted(str(choice.get("index", 0)) for choice in choices) != sorted(map(str, range(len(choices)))):
+    indices = [choice.get("index", 0) for choice in choices]
+    if any(type(index) is not int for index in indices) or sorted(indices) != list(range(len(choices))):
         raise MalformedError("the choices are not numbered from 0")
     for choice in choices:
-        _check_output_types(choice)
-    completion = answer.get("completion", choices[0].get("text"))
-    if "message" not in choices[0] and completion != choices[0].get("text"):
+        _check_output(choice)
+    if "completion" in answer and ("text" not in choices[0] or answer["completion"] != choices[0]["text"]):
         raise MalformedError("completion and choices[0].text differ")
     try:
         return signed_output(choices).encode()
@@ -117,7 +117,10 @@ def _output(answer: Mapping[str, Json]) -> bytes:
         raise MalformedError("the answer's text has half a surrogate pair in it") from None
 
 
-def _check_output_types(choice: Mapping[str, Json]) -> None:
+def _check_output(choice: Mapping[str, Json]) -> None:
+    """One output in each choice: of two, the caller could read the one that is not signed."""
+    if "message" in choice and "text" in choice:
+        raise MalformedError("a choice has both a message and a text")
     message = choice.get("message", {"content": choice.get("text")})
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
         raise MalformedError("the answer's content is not text")

@@ -72,14 +72,14 @@ class _Choice:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.legacy = False
+        self.legacy: bool | None = None
         self.text: list[str] = []
         self.calls: dict[int, dict[str, Json]] = {}
         self.finish_reason: str | None = None
 
     def add(self, item: dict[str, Json]) -> None:
-        if "text" in item and "delta" not in item:
-            self.legacy = True
+        self._tell_form(item)
+        if "text" in item:
             self._add_text(item["text"])
         else:
             delta = _object(item.get("delta") or {}, "delta")
@@ -99,6 +99,14 @@ class _Choice:
         if self.calls:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
         return {**choice, "message": message}
+
+    def _tell_form(self, item: dict[str, Json]) -> None:
+        """Texts or deltas, never both: the caller could read the one that is not signed."""
+        for key, legacy in (("text", True), ("delta", False)):
+            if key in item:
+                if self.legacy not in (None, legacy):
+                    raise MalformedError(f"choice {self.index} has both a delta and a text")
+                self.legacy = legacy
 
     def _add_text(self, text: Json) -> None:
         if text is None:

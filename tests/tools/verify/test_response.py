@@ -229,6 +229,35 @@ def test_a_completion_field_that_differs_from_the_signed_text_fails(answer_signe
     assert failing(check(answer_signer, request, answer)) == {"output_hash"}
 
 
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("text", {"text": "unsigned"}),
+        ("legacy completion", {"text": "unsigned", "message": {"content": "c"}}),
+        ("legacy completion", {"message": {"content": "unsigned"}}),
+    ],
+)
+def test_a_second_output_beside_the_signed_one_is_refused(name: str, outputs: Json, answer_signer: Any) -> None:
+    """The caller may read the one that is not signed."""
+    request, canonical, honest, output = EXCHANGES[name]
+    answer = copy.deepcopy(honest) | answer_signer.envelope(canonical, output)
+    answer["choices"][0] |= outputs
+    assert failing(check(answer_signer, request, answer)) == {"output_hash"}
+
+
+def test_a_completion_field_beside_a_message_is_refused(answer_signer: Any) -> None:
+    answer = {**text_answer(), "completion": "unsigned", **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀")}
+    assert failing(check(answer_signer, CHAT, answer)) == {"output_hash"}
+
+
+@pytest.mark.parametrize("index", ["0", 0.0, False, None, -1, 2])
+def test_choices_that_are_not_numbered_are_refused(index: Json, answer_signer: Any) -> None:
+    request, canonical, honest, output = EXCHANGES["two choices in index order"]
+    answer = copy.deepcopy(honest) | answer_signer.envelope(canonical, output)
+    answer["choices"][-1]["index"] = index
+    assert failing(check(answer_signer, request, answer)) == {"output_hash"}
+
+
 @given(st.data())
 def test_every_changed_character_of_the_envelope_fails(answer_signer: Any, data: st.DataObject) -> None:
     """Also those that decode to the same bytes: upper-case hex, another spelling of the base64 padding bits."""
