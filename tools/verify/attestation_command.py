@@ -86,7 +86,7 @@ def inspect(arguments: argparse.Namespace) -> Inspection:
         document = read_file(arguments.document, what="document", limit=MAX_BASE64_BYTES)
     expected = Expectations(
         now=datetime.now(UTC) if arguments.at == "now" else None,
-        max_age=arguments.max_age or (LIVE_MAX_AGE if arguments.url else LEAF_LIFE),
+        max_age=_max_age(arguments),
         measurements=measurements,
         nonce=nonce,
         tls_certificates=tuple(certificates),
@@ -99,6 +99,13 @@ def inspect(arguments: argparse.Namespace) -> Inspection:
         tees = registry.active_tees(arguments.rpc, arguments.registry)
         verification.claims.extend(registry.compare(verification.document, tees))
     return Inspection(verification, key, notes)
+
+
+def _max_age(arguments: argparse.Namespace) -> timedelta:
+    given: timedelta | None = arguments.max_age
+    if given is not None:
+        return given
+    return LIVE_MAX_AGE if arguments.url else LEAF_LIFE
 
 
 def _root(path: Path | None, notes: list[str]) -> x509.Certificate:
@@ -132,4 +139,10 @@ def _hex(text: str) -> bytes:
 
 
 def _seconds(text: str) -> timedelta:
-    return timedelta(seconds=float(text))
+    try:
+        span = timedelta(seconds=float(text))
+    except OverflowError:
+        raise ValueError from None
+    if span < timedelta(0):
+        raise ValueError
+    return span

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from tools.verify.claims import Report
 from tools.verify.errors import MalformedError, UnreachableError, UsageError
-from tools.verify.fetch import fetch
+from tools.verify.fetch import fetch, origin
 from tools.verify.inputs import read_file, read_json_object
 from tools.verify.response import NOT_COVERED, verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
@@ -46,8 +46,9 @@ def read_key(path: Path) -> SigningKey:
 
 def fetch_key(url: str) -> SigningKey:
     """The key that ``url`` serves; a URL without a path means its ``/signing-key``."""
+    base = origin(url)
     if urlsplit(url).path in ("", "/"):
-        url = url.rstrip("/") + "/signing-key"
+        url = base + "/signing-key"
     fetched = fetch(url)
     if fetched.status != 200:
         raise UnreachableError(f"{url} answered {fetched.status}")

@@ -290,6 +290,9 @@ def test_measurements_of_a_whole_image(write: Write, capsys: pytest.CaptureFixtu
         ["--nonce", ""],
         ["--at", "tomorrow"],
         ["--max-age", "old"],
+        ["--max-age", "-1"],
+        ["--max-age", "inf"],
+        ["--max-age", "1e300"],
         ["--document", "d", "--url", "https://localhost"],
     ],
 )
@@ -297,6 +300,11 @@ def test_bad_options_exit_2(arguments: list[str], options: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["attestation", *options, *arguments])
     assert caught.value.code == 2
+
+
+def test_an_age_of_nothing_is_not_the_default(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attestation", *options, "--max-age", "0"]) == 1
+    assert "FAIL time not fresh" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("url", ["localhost", "ftp://localhost", "https://", "https://host:port"])

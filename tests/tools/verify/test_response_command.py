@@ -154,6 +154,13 @@ def test_a_url_without_a_key_is_reported(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["http://[", "https://", "localhost/signing-key"])
+def test_what_is_no_url_exits_2(url: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    del files["key"]
+    assert run(files, "--key-url", url) == 2
+    assert capsys.readouterr().err.startswith("python -m tools.verify response: not a")
+
+
 def test_nobody_at_the_url_exits_3(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
