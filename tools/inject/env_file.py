@@ -26,9 +26,7 @@ def read_variables(path: Path | None) -> dict[str, str]:
     ``export`` before a line, blank lines, quotes around a value and ``#`` comments are understood; nothing is expanded.
     Raises UsageError, which names a line by its number only.
     """
-    data = (
-        sys.stdin.buffer.read(MAX_BYTES) if path is None else read_file(path, what="environment file", limit=MAX_BYTES)
-    )
+    data = _from_stdin() if path is None else read_file(path, what="environment file", limit=MAX_BYTES)
     try:
         lines = data.decode().splitlines()
     except UnicodeDecodeError:
@@ -54,6 +52,13 @@ def injection(variables: Mapping[str, str]) -> tuple[dict[str, str | int], list[
     if not any(field.endswith("_api_key") for field in fields):
         raise UsageError("the environment file sets no *_API_KEY")
     return fields, [name for name in variables if name not in FIELDS]
+
+
+def _from_stdin() -> bytes:
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"the environment file is larger than {MAX_BYTES} bytes")
+    return data
 
 
 def _value(text: str, number: int) -> str:

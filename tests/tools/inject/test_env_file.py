@@ -1,5 +1,7 @@
 """Reading ``.env``: what it may look like, and which of its names a gateway is told."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,13 @@ def test_lines_that_are_none(tmp_path: Path, content: str | bytes) -> None:
 def test_a_file_of_any_size_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="larger than"):
         read(tmp_path, b"#" * (MAX_BYTES + 1))
+
+
+def test_standard_input_of_any_size_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"OPENAI_API_KEY=" + b"k" * MAX_BYTES
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(UsageError, match="larger than"):
+        read_variables(None)
 
 
 def test_fields_are_those_of_the_injection() -> None:
