@@ -153,7 +153,7 @@ class Heartbeat:
             async with session.post(
                 f"{relay.facilitator_url}/heartbeat", json=self.message(relay), allow_redirects=False
             ) as response:
-                answer = _decoded(await response.content.read(_MAX_ANSWER_BYTES))
+                answer = _decoded(await _body(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RelayError(f"the facilitator did not answer: {type(error).__name__}", passing=True) from error
         if response.status != 200 or answer.get("success") is not True:
@@ -176,6 +176,14 @@ class Heartbeat:
             "signature": base64.b64encode(self._signer.sign_bytes(digest)).decode(),
             "contractAddress": relay.contract,
         }
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """All of it, which may come in pieces; of one that is too long the beginning."""
+    body = b""
+    while len(body) < _MAX_ANSWER_BYTES and (piece := await response.content.read(_MAX_ANSWER_BYTES - len(body))):
+        body += piece
+    return body
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -142,6 +144,23 @@ async def test_passing_faults_are_outlived(facilitator: LocalFacilitator, regist
     status = await beating.until(total_sent=1)
     assert (status["total_errors"], status["last_error"]) == (0, None)
     assert len(facilitator.called("heartbeat")) == 3
+
+
+async def test_an_answer_that_comes_in_pieces(beating: Beating) -> None:
+    async def in_pieces(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"success": tr', b'ue, "txHash": "0xabc"}'):
+            await response.write(piece)
+            await asyncio.sleep(0.1)
+        return response
+
+    async with RawTestServer(in_pieces) as server:
+        url = str(server.make_url("")).rstrip("/")
+        beating.heartbeat.start(Relay(facilitator_url=url, contract=TEE_REGISTRY, interval=NEVER))
+        status = await beating.until(total_sent=1)
+        await beating.heartbeat.stop()
+    assert (status["last_tx_hash"], status["total_errors"]) == ("0xabc", 0)
 
 
 @pytest.mark.parametrize(
