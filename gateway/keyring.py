@@ -13,7 +13,7 @@ from msgspec import Meta
 from gateway.catalog import Provider
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.openai_api.request import convert
-from gateway.settings import ADDRESS, Settings, SettingsError, checked_key, checked_private_key, checked_url
+from gateway.settings import Settings, SettingsError, checked_address, checked_key, checked_private_key, checked_url
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 
@@ -94,7 +94,7 @@ class Keyring:
         for name in _URLS:
             _checked(checked_url, injection, name)
         for name in _ADDRESSES:
-            _checked(_checked_address, injection, name)
+            _checked(checked_address, injection, name)
         _checked(_checked_journal_key, injection, "journal_key")
         _checked(checked_private_key, injection, "upto_trial_key")
         return injection
@@ -138,10 +138,4 @@ def _checked_journal_key(name: str, value: str) -> str:
         journal_key(value)
     except ValueError:
         raise SettingsError(f"{name} must be 32 bytes, as 64 hexadecimal digits or in base64") from None
-    return value
-
-
-def _checked_address(name: str, value: str) -> str:
-    if not ADDRESS.fullmatch(value):
-        raise SettingsError(f"{name} must be an Ethereum address")
     return value

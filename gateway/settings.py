@@ -132,6 +132,15 @@ def checked_private_key(name: str, key: str) -> str:
     return key
 
 
+def checked_address(name: str, address: str) -> str:
+    """An Ethereum address that somebody can have. Raises SettingsError."""
+    if not ADDRESS.fullmatch(address):
+        raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
+    if not int(address, 16):
+        raise SettingsError(f"{name} must not be the zero address")
+    return address
+
+
 def checked_key(name: str, key: str) -> str:
     """An API key as it may stand in a header: printable ASCII without blanks. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
@@ -194,9 +203,7 @@ class _Reader:
 
     def address(self, name: str) -> str | None:
         text = self.text(name)
-        if text is not None and not ADDRESS.fullmatch(text):
-            raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
-        return text
+        return checked_address(name, text) if text is not None else None
 
     def headers(self, name: str) -> dict[str, str]:
         """OpenTelemetry's ``name=value,name=value``, values percent-encoded."""

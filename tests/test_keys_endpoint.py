@@ -61,6 +61,8 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"openai_api_key": "line\nbreak"}, "openai_api_key"),
         ({"facilitator_url": "http://facilitator.example"}, "facilitator_url"),
         ({"evm_payment_address": "0x12"}, "evm_payment_address"),
+        ({"evm_payment_address": "0x" + "0" * 40}, "evm_payment_address"),
+        ({"heartbeat_contract_address": "0x" + "0" * 40}, "heartbeat_contract_address"),
         ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
         ({"journal_key": "00" * 31}, "journal_key"),
         ({"journal_key": "not base64!"}, "journal_key"),

@@ -48,6 +48,7 @@ def test_defaults(catalog: Catalog) -> None:
         ({"GATEWAY_MAX_USD": "NaN"}, "GATEWAY_MAX_USD"),
         ({"GATEWAY_MAX_INFLIGHT": "0"}, "GATEWAY_MAX_INFLIGHT"),
         ({"EVM_PAYMENT_ADDRESS": "0xabc"}, "EVM_PAYMENT_ADDRESS"),
+        ({"EVM_PAYMENT_ADDRESS": "0x" + "0" * 40}, "EVM_PAYMENT_ADDRESS must not be the zero address"),
         ({"GATEWAY_STORE": "mysql://db"}, "GATEWAY_STORE"),
         ({"GATEWAY_STORE": "journal.sqlite3"}, "GATEWAY_STORE"),
         ({"GATEWAY_JOURNAL_SINK": "sink"}, "GATEWAY_JOURNAL_SINK"),
