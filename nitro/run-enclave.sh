@@ -55,7 +55,7 @@ watch_seconds=${WATCH_SECONDS:-10}
 
 public_url=https://127.0.0.1:$public_port
 host_url=http://127.0.0.1:$host_port
-scratch='' gvproxy='' sink='' enclave=''
+scratch='' gvproxy='' sink='' enclave='' stopped=''
 
 fail() {
     echo "run-enclave: $2" >&2
@@ -152,10 +152,14 @@ launch() {
     disown
     expose ":$public_port" 443
     expose "127.0.0.1:$host_port" 8000
-    answer=$(nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" --memory "$memory") ||
-        fail "$LAUNCH" "nitro-cli could not launch $1"
+    # An enclave whose name is not known yet cannot be terminated: who stops us here waits until it is.
+    trap 'stopped=yes' INT TERM
+    answer=$(trap '' INT TERM && nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" \
+        --memory "$memory") || fail "$LAUNCH" "nitro-cli could not launch $1"
     [[ $answer =~ \"EnclaveID\":\ *\"([^\"]+)\" ]] || fail "$LAUNCH" "nitro-cli named no enclave"
     enclave=${BASH_REMATCH[1]}
+    trap 'exit 0' INT TERM
+    [[ -z $stopped ]] || exit 0
 }
 
 # Only says that something answers; what it is, the attestation says.

@@ -40,6 +40,27 @@ def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> No
     assert host.nothing_is_left()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_enclave_is_ended_that_came_up_while_the_launch_was_stopped(host: Host, number: signal.Signals) -> None:
+    """Its name is only known once nitro-cli has answered. Ctrl-C reaches nitro-cli as well, and must not stop it."""
+    launching = host.folder / "notes" / "launching"
+    host.behaviour["nitro-cli"] = (
+        '[[ $1 != run-enclave ]] || { echo $$ >"$NOTES/launching"; sleep 1; }\n' + BEHAVIOUR["nitro-cli"]
+    )
+    process = host.start("gateway.eif")
+    deadline = time.monotonic() + 20
+    while not (launching.exists() and launching.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    os.kill(int(launching.read_text()), number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert host.calls[-1] == f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}"
+    assert not host.called("python3 -m tools.inject --")
+    assert host.nothing_is_left()
+
+
 def test_what_is_called_in_which_order(host: Host) -> None:
     host.launch_and_stop()
     steps = (
