@@ -92,9 +92,13 @@ def inside_answer(decoded: Any) -> VendorError:
 
 
 _SIGNS = (
-    (429, r"rate_?limit|TooManyRequests|exhausted|insufficient_quota"),
+    (429, r"rate_?limit|TooManyRequests|exhausted|insufficient_quota|QuotaExceeded"),
     (503, r"slow_down|overloaded|unavailable"),
     (500, r"server_?error|internal"),
+    (401, r"unauthenticated|unauthorized|authentication|invalid_api_key"),
+    (403, r"permission|forbidden|AccessDenied"),
+    (404, r"not[_ ]?found|NotOpen"),
+    (400, r"sensitive|content_(filter|policy)|bad_?request|invalid|MissingParameter"),
 )
 
 
@@ -209,7 +213,7 @@ _CREDENTIALS = (
 
 OPENAI_ERRORS = (
     *_CREDENTIALS,
-    ErrorRule(_model_not_found, status=(404,)),
+    ErrorRule(_model_not_found, status=(404, 410)),
     ErrorRule(_billing, status=(429,), code="insufficient_quota|billing"),
     ErrorRule(_single_prompt_too_large, status=(429,), message="request too large|too large for"),
     ErrorRule(_rate_limit, status=(429,)),
@@ -238,7 +242,7 @@ XAI_ERRORS = (
 MODELARK_ERRORS = (
     ErrorRule(_billing, code="AccountOverdue"),
     *_CREDENTIALS,
-    ErrorRule(_model_not_found, status=(404,)),
+    ErrorRule(_model_not_found, status=(404, 410)),
     ErrorRule(_model_not_found, status=(400,), code="InvalidEndpoint"),
     ErrorRule(_overloaded, status=(429,), code="ServerOverloaded"),
     ErrorRule(_billing, status=(429,), code="QuotaExceeded"),
