@@ -59,6 +59,8 @@ class Proof(msgspec.Struct, frozen=True):
             fields["service_tier"] = self.served.service_tier
         if self.served.system_fingerprint is not None:
             fields["system_fingerprint"] = self.served.system_fingerprint
+        if self.served.moderation is not None:
+            fields["moderation"] = self.served.moderation
         if self.receipt.payment is not None:
             fields["payment"] = self.receipt.payment
         return fields

@@ -227,4 +227,5 @@ def _newer(old: Served, new: Served) -> Served:
         service_tier=new.service_tier or old.service_tier,
         system_fingerprint=new.system_fingerprint or old.system_fingerprint,
         id=new.id or old.id,
+        moderation=new.moderation or old.moderation,
     )

@@ -90,12 +90,16 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What the upstream says of itself: the model that answered, and what else travels to the client."""
+    """What the upstream says of itself: the model that answered, and what else travels to the client.
+
+    ``moderation`` is OpenAI's verdict on prompt and answer, for a caller that asked for one.
+    """
 
     model: str | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
     id: str | None = None
+    moderation: dict[str, Any] | None = None
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,6 +122,7 @@ class _Chunk(msgspec.Struct):
     usage: _Usage | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    moderation: Any = None
     error: Any = None
     code: Any = None
     type: Any = None
@@ -164,6 +165,7 @@ class OpenAIDecoder:
         self._calls: dict[int, _Calls] = {}
         self._thoughts: dict[int, ThinkTags] = {}
         self._served: tuple[str | None, str | None, str | None] | None = None
+        self._tier = ""
         self._done = complete
         self._likes: LikeChunks | None = None
         self._likes_choice = 0
@@ -204,6 +206,7 @@ class OpenAIDecoder:
         seen = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
         if self._served != seen:
             self._served = seen
+            self._tier = chunk.service_tier or self._tier
             self._likes = None
             deltas.append(
                 Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
@@ -220,8 +223,11 @@ class OpenAIDecoder:
                 deltas += self._piece(index, piece, choice.logprobs)
             elif piece.content:
                 deltas.append(Text(piece.content, index))
-        if chunk.usage is not None:
-            deltas.append(self._usage(chunk.usage, chunk.service_tier or ""))
+        usage = chunk.usage
+        if usage is not None and (usage.prompt_tokens is not None or usage.completion_tokens is not None):
+            deltas.append(self._usage(usage))
+        if chunk.moderation:
+            deltas.append(Served(moderation=chunk.moderation))
         return deltas
 
     def finish(self) -> list[Delta]:
@@ -262,7 +268,7 @@ class OpenAIDecoder:
             deltas.append(MessageField("encrypted_content", piece.encrypted_content, index))
         return deltas
 
-    def _usage(self, usage: _Usage, tier: str) -> Usage:
+    def _usage(self, usage: _Usage) -> Usage:
         prompt = usage.prompt_tokens_details or _PromptDetails()
         completion = usage.completion_tokens_details or _CompletionDetails()
         return Usage(
@@ -275,7 +281,7 @@ class OpenAIDecoder:
             completion_audio_tokens=completion.audio_tokens or 0,
             accepted_prediction_tokens=completion.accepted_prediction_tokens or 0,
             rejected_prediction_tokens=completion.rejected_prediction_tokens or 0,
-            tier="" if tier in _STANDARD_TIERS else tier,
+            tier="" if self._tier in _STANDARD_TIERS else self._tier,
         )
 
     def _completion_tokens(self, usage: _Usage, reasoning: int) -> int:

@@ -237,7 +237,11 @@ def test_what_the_upstream_said_stays_until_it_says_something_new() -> None:
     )
     assert assembler.served == Served(model="b", service_tier="flex", system_fingerprint="fp", id="1")
     assembler.add(Served(service_tier="default", system_fingerprint="fp2", id="2"))
-    assert assembler.served == Served(model="b", service_tier="default", system_fingerprint="fp2", id="2")
+    assembler.add(Served(moderation={"input": 1}))
+    assembler.add(Served(model="b"))
+    assert assembler.served == Served(
+        model="b", service_tier="default", system_fingerprint="fp2", id="2", moderation={"input": 1}
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
-from tools.simulators.scenario import Scenario, ToolCall
+from tools.simulators.scenario import RawReply, Scenario, ToolCall
 
 MODELS = {"openai": "gpt-5.2", "xai": "grok-4.3", "bytedance": "seed-1.8", "nous": "hermes-4-405b"}
 WEATHER: Any = {
@@ -82,6 +82,34 @@ async def test_stream_with_usage(client: AsyncOpenAI, provider: str) -> None:
     assert chunks[-1].usage is not None
     assert (chunks[-1].model_extra or {})["tee_signature"]
     assert "tee_signature" not in (chunks[-2].model_extra or {})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_moderation(gateway: RunningGateway, client: AsyncOpenAI, stream: bool) -> None:
+    """The verdict that OpenAI was asked for comes back, in a stream with the last chunk."""
+    assert gateway.fleet is not None
+    failed = {"type": "error", "code": "moderation_error", "message": "Moderation failed"}
+    told = {"moderation": {"input": failed, "output": failed}}
+    if stream:
+        piece = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+        chunks = (*(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (piece, {"choices": [], **told})),)
+        raw = RawReply(headers=(("content-type", "text/event-stream"),), chunks=(*chunks, b"data: [DONE]\n\n"))
+    else:
+        answer = {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}], **told}
+        raw = RawReply(headers=(("content-type", "application/json"),), chunks=(json.dumps(answer).encode(),))
+    gateway.fleet.openai.enqueue(Scenario(raw=raw))
+    asked: Any = {"model": "omni-moderation-latest"}
+    if stream:
+        events = await client.chat.completions.create(
+            model="gpt-5.2", messages=HELLO, moderation=asked, stream=True, stream_options={"include_usage": True}
+        )
+        moderation: Any = [event async for event in events][-1].moderation
+    else:
+        completion = await client.chat.completions.create(model="gpt-5.2", messages=HELLO, moderation=asked)
+        moderation = completion.moderation
+    assert moderation is not None
+    assert moderation.to_dict() == told["moderation"]
+    assert gateway.fleet.openai.requests[-1].json["moderation"] == asked
 
 
 @every_upstream

@@ -105,6 +105,21 @@ def test_what_the_vendor_says_of_itself_is_said_once() -> None:
     ]
 
 
+def test_the_verdict_of_a_moderation_follows_the_usage() -> None:
+    """As recorded on 2026-07-22 (pai-openai-moderation-stream)."""
+    verdict = {"input": {"type": "moderation_results", "model": "omni-moderation-latest", "results": []}}
+    stream = (
+        piece(content="x", finish="stop")
+        + chunk([], usage={"prompt_tokens": 1, "completion_tokens": 1})
+        + chunk([], moderation=verdict, usage=None)
+        + DONE
+    )
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "moderation": verdict}
+    for assembler in (put_together(streamed(chat(), stream)), put_together(whole(answer))):
+        assert assembler.served == Served(moderation=verdict)
+        assert assembler.choices()[0]["message"]["content"] == "x"
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -171,10 +186,17 @@ def test_a_whole_answer_without_choices(body: dict[str, Any]) -> None:
         ("gpt-4.1", {"error": {"message": "x"}}, 502, "upstream_bad_response"),
         ("grok-4.3", {"error": "The service is currently unavailable", "code": "x"}, 503, "upstream_overloaded"),
         ("grok-4.3", {"error": {"message": "at capacity"}}, 503, "upstream_overloaded"),
+        ("grok-4.3", {"code": "invalid-argument", "error": "maximum prompt length"}, 400, "context_length_exceeded"),
+        ("grok-4.3", {"code": "invalid-argument", "error": "Incorrect API key"}, 502, "upstream_auth_failed"),
+        ("grok-4.3", {"code": "permission-denied", "error": "usage guidelines"}, 400, "content_policy_violation"),
+        ("seed-1.6", {"error": {"code": "OutputTextSensitiveContentDetected"}}, 400, "content_policy_violation"),
+        ("seed-1.6", {"error": {"code": "ModelNotOpen", "type": "NotFound"}}, 404, "model_not_found"),
+        ("seed-1.6", {"error": {"code": "QuotaExceeded", "type": "TooManyRequests"}}, 502, "upstream_billing"),
+        ("gpt-4.1", {"error": {"type": "invalid_request_error", "message": "x"}}, 400, None),
     ],
 )
 @pytest.mark.parametrize("form", ["stream", "bare", "whole"])
-def test_errors_inside_an_answer(model: str, data: Any, status: int, code: str, form: str) -> None:
+def test_errors_inside_an_answer(model: str, data: Any, status: int, code: str | None, form: str) -> None:
     body = json.dumps(data).encode()
     if form == "whole":
         with pytest.raises(GatewayError) as caught:

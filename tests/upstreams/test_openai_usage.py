@@ -95,8 +95,8 @@ from tests.upstreams.openai_streams import DONE, END, chunk, piece
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
             Usage(prompt_tokens=10, completion_tokens=5),
         ),
-        ("gpt-4.1", {"prompt_tokens": None, "prompt_tokens_details": None}, Usage()),
-        ("gpt-4.1", {}, Usage()),
+        ("gpt-4.1", {"prompt_tokens": 3, "prompt_tokens_details": None}, Usage(prompt_tokens=3)),
+        ("gpt-4.1", {"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
     ],
 )
 def test_usage(model: str, usage: dict[str, Any], expected: Usage) -> None:
@@ -115,5 +115,22 @@ def test_the_tier_of_the_answer_is_billed(tier: str | None, billed: str) -> None
     assert usage.tier == billed
 
 
+def test_the_tier_may_be_told_before_the_usage() -> None:
+    told = chunk([{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}], service_tier="priority")
+    usage = put_together(streamed(chat(), told + chunk([], usage={"prompt_tokens": 1}) + DONE)).usage
+    assert usage is not None
+    assert usage.tier == "priority"
+
+
 def test_missing_usage_is_none() -> None:
     assert put_together(streamed(chat(), piece(content="x") + END)).usage is None
+
+
+@pytest.mark.parametrize("empty", [{}, {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}])
+def test_usage_that_counts_nothing_is_none(empty: dict[str, Any]) -> None:
+    """It would make the answer free; missing usage is estimated instead."""
+    stream = piece(content="x", finish="stop") + chunk([], usage=empty) + DONE
+    assert put_together(streamed(chat(), stream)).usage is None
+    told = {"prompt_tokens": 3, "completion_tokens": 1}
+    both = piece(content="x", finish="stop") + chunk([], usage=told) + chunk([], usage=empty) + DONE
+    assert put_together(streamed(chat(), both)).usage == Usage(prompt_tokens=3, completion_tokens=1)
