@@ -8,6 +8,7 @@ from gateway.exchange import Exchange
 from gateway.forms import COMPLETION
 from gateway.openai_api.completion import CompletionRequest, chat_bodies, parse_completion
 from gateway.openai_api.deltas import Delta, Text
+from gateway.openai_api.errors import GatewayError, unsupported_value
 from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
@@ -20,6 +21,8 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
         completion = parse_completion(sent.json)
         record.stream = bool(completion.stream)
         model = services.catalog.find(completion.model)
+        if "image" in model.outputs:
+            raise _no_place_for_pictures(model.id)
         caller = caller_key(request)
         chats = [Chat(body, parse_chat(body), model, caller=caller) for body in chat_bodies(sent.json, completion)]
         exchange = Exchange(
@@ -32,6 +35,11 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
             _Echo(completion) if completion.echo else None,
         )
         return await serve(services, exchange, request, stream=record.stream)
+
+
+def _no_place_for_pictures(model: str) -> GatewayError:
+    """The legacy answer is text only: a picture would be paid for and never arrive."""
+    return unsupported_value(f"The model '{model}' produces pictures: ask it at /v1/chat/completions.", "model")
 
 
 class _Echo:

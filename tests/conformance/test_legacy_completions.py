@@ -7,7 +7,7 @@ import pytest
 
 from tests.conformance.folding import events
 from tests.conformance.stage import Heard, Stage
-from tests.conformance.targets import CHAT_TARGETS, Target
+from tests.conformance.targets import CHAT_TARGETS, PICTURE_TARGETS, Target
 from tests.conformance.test_cases import check_proof
 from tools.simulators import Scenario
 
@@ -67,3 +67,14 @@ async def test_what_chat_models_cannot_do(stage: Stage, target: Target) -> None:
     for param, value in impossible.items():
         heard = await stage.ask({"model": target.model, "prompt": "Once", param: value}, PATH)
         assert (heard.status, heard.error["param"]) == (400, param)
+
+
+@both_forms
+@pytest.mark.parametrize("target", PICTURE_TARGETS, ids=lambda target: target.model)
+async def test_pictures_are_refused_before_anybody_draws(stage: Stage, target: Target, stream: bool) -> None:
+    """They have no place in a legacy answer, so they would be paid for and lost."""
+    drawn = len(stage.simulator(target.model).requests)
+    heard = await stage.ask({"model": target.model, "prompt": "A cat", "stream": stream}, PATH)
+    assert (heard.status, heard.error["param"], heard.error["code"]) == (400, "model", "unsupported_value")
+    assert "/v1/chat/completions" in heard.error["message"]
+    assert len(stage.simulator(target.model).requests) == drawn
