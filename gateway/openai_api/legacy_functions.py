@@ -27,7 +27,8 @@ def modernise(body: Json) -> Json:
         raise invalid_request("'functions' and 'tools' cannot be used together.", "functions")
     modern = dict(body)
     if isinstance(body.get("functions"), list):
-        modern["tools"] = [{"type": "function", "function": function} for function in modern.pop("functions")]
+        functions = [{"type": "function", "function": function} for function in modern.pop("functions")]
+        modern["tools"] = functions or body.get("tools")
     if isinstance(body.get("function_call"), str | dict):
         modern["tool_choice"] = _choice(modern.pop("function_call"))
     if old_messages:

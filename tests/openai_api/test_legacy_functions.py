@@ -76,6 +76,11 @@ def test_both_forms_together_are_refused() -> None:
     assert (caught.value.status, caught.value.param) == (400, "functions")
 
 
+def test_no_functions_leave_the_tools() -> None:
+    tools = [{"type": "function", "function": WEATHER}]
+    assert modernise({**BODY, "functions": [], "tools": tools}) == {**BODY, "tools": tools}
+
+
 def test_a_result_without_a_call_is_refused() -> None:
     with pytest.raises(GatewayError) as caught:
         check(parse_chat(modernise({**BODY, "messages": [HI, {"role": "function", "name": "f", "content": "x"}]})))
