@@ -65,7 +65,8 @@ class Dialect:
 
     ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, or one of ``ignores``, and
     refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
-    beyond OpenAI's that the vendor takes back. ``reasoning_counted``: completion_tokens already includes
+    beyond OpenAI's that the vendor takes back. ``allowed_tools``: a tool_choice may list the tools to choose from, in
+    place of one. ``reasoning_counted``: completion_tokens already includes
     reasoning_tokens. ``thinking_prompt``: the system text that switches thinking on where nothing else does.
     ``effort_words``: efforts that go under another name. ``service_tiers``: None takes every tier. ``errors``: first
     matching rule decides.
@@ -81,6 +82,7 @@ class Dialect:
     message_keys: frozenset[str] = frozenset()
     strict_tools: bool = True
     custom_tools: bool = False
+    allowed_tools: bool = False
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
@@ -115,6 +117,7 @@ OPENAI = Dialect(
     },
     errors=OPENAI_ERRORS,
     custom_tools=True,
+    allowed_tools=True,
     file_parts=True,
     refusal_parts=True,
     stream_options={"include_usage": True, "include_obfuscation": False},

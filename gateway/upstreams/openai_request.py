@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.catalog import Model
-from gateway.openai_api.errors import unsupported_parameter, unsupported_value
+from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
 from gateway.openai_api.request import FunctionTool, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import HINTS, Dialect, Limit
@@ -31,6 +31,8 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
     dropped = _copy_parameters(dialect, chat, body)
     if chat.request.tools:
         body["tools"] = translate_tools(dialect, chat)
+        if not dialect.allowed_tools:
+            _leave_allowed_tools(body)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
     _limit_output(dialect, chat, body)
@@ -40,6 +42,26 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["stream"] = True
         body["stream_options"] = dict(dialect.stream_options)
     return body, dropped
+
+
+def _leave_allowed_tools(body: dict[str, Any]) -> None:
+    """Vendors that know no list of allowed tools are offered only those, with the list's mode for a choice."""
+    match body.get("tool_choice"):
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*allowed]}}:
+            body["tools"] = [tool for tool in body["tools"] if _among(tool, allowed)]
+            if not body["tools"]:
+                raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
+            body["tool_choice"] = mode
+        case {"type": "allowed_tools"}:
+            raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
+
+
+def _among(tool: dict[str, Any], allowed: list[Any]) -> bool:
+    for named in allowed:
+        match named:
+            case {"type": "function", "function": {"name": str(name)}} if name == tool["function"]["name"]:
+                return True
+    return False
 
 
 def _strict(tool: Tool) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.catalog import bundled
 from gateway.openai_api.errors import GatewayError
 from tests.upstreams.openai_chats import HI, MODELS, TOOL, adapter, chat, dropped, sent
 
@@ -286,6 +287,32 @@ def test_parallel_tool_calls_beside_tools(model: str, outcome: str) -> None:
 @pytest.mark.parametrize("choice", ["auto", "required", "none", {"type": "function", "function": {"name": "weather"}}])
 def test_tool_choice_beside_tools(model: str, choice: Any) -> None:
     assert sent(chat(model, tools=[TOOL], tool_choice=choice))["tool_choice"] == choice
+
+
+def allowing(mode: str, *names: Any) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+@pytest.mark.parametrize("model", MODELS)
+def test_allowed_tools_are_openai_s_own_word(model: str, mode: str) -> None:
+    """The others take none, auto, required or one name (6.2, 7.2): they are offered what is allowed, and no more."""
+    other = {"type": "function", "function": {"name": "time"}}
+    choice = allowing(mode, "time", "unknown")
+    body = sent(chat(model, tools=[TOOL, other], tool_choice=choice))
+    own = bundled().find(model).provider == "openai"
+    assert body["tool_choice"] == (choice if own else mode)
+    assert body["tools"] == ([TOOL, other] if own else [other])
+
+
+@pytest.mark.parametrize("model", ["grok-4.3", "seed-1.6", "hermes-4-70b"])
+@pytest.mark.parametrize("choice", [allowing("auto"), allowing("auto", "unknown", 7), allowing("none", "weather")])
+def test_allowed_tools_that_leave_nothing_to_choose_from(model: str, choice: dict[str, Any]) -> None:
+    bound = chat(model, tools=[TOOL], tool_choice=choice)
+    with pytest.raises(GatewayError) as caught:
+        adapter(bound).request(bound)
+    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
 @pytest.mark.parametrize(("model", "most"), [("gpt-4.1", 4), ("grok-3", 4), ("seed-1.6", 4), ("hermes-4-70b", 4)])

@@ -96,6 +96,23 @@ CASES = (
         finish="tool_calls",
     ),
     Case(
+        name="a call among those allowed",
+        parameters={
+            **TOOLS,
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "required",
+                    "tools": [{"type": "function", "function": {"name": "weather"}}],
+                },
+            },
+        },
+        scenario=answering(),
+        messages=(user("Hello from Oslo"),),
+        calls=(Call(name="weather", arguments={"city": "Oslo"}),),
+        finish="tool_calls",
+    ),
+    Case(
         name="calls forbidden",
         parameters={**TOOLS, "tool_choice": "none"},
         messages=(user("The weather?"),),

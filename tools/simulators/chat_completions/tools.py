@@ -29,7 +29,7 @@ def check_tools(body: Mapping[str, Any], function_keys: frozenset[str], *, custo
         else _tool_name(f"tools[{number}]", tool, function_keys)
         for number, tool in enumerate(tools)
     ]
-    _check_choice(body.get("tool_choice"), names)
+    _check_choice(body.get("tool_choice"), names, listed=custom)
 
 
 def _tool_name(where: str, tool: Any, function_keys: frozenset[str]) -> str:
@@ -70,10 +70,11 @@ def _custom_name(where: str, tool: Mapping[str, Any]) -> str:
     return name
 
 
-def _check_choice(choice: Any, names: Sequence[str]) -> None:
+def _check_choice(choice: Any, names: Sequence[str], *, listed: bool) -> None:
+    """`listed`: the choice may be a list of allowed tools, which is OpenAI's own."""
     if choice is None or choice in ("auto", "none", "required"):
         return
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+    if listed and isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         return
     function = choice.get("function", choice.get("custom")) if isinstance(choice, dict) else None
     named = function.get("name") if isinstance(function, dict) else None
