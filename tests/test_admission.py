@@ -1,7 +1,6 @@
 """Places and queue: bounded, one caller's in order of arrival, and nothing leaks when waiters leave."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -42,9 +41,6 @@ class Guest:
 @pytest.fixture
 def arrivals() -> list[int]:
     return []
-
-
-Visit = Callable[[int], Awaitable[Guest]]
 
 
 async def visit(admission: Admission, arrivals: list[int], number: int) -> Guest:

@@ -24,7 +24,6 @@ from tests.enclave_boot.places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("mmdebstrap"), pytest.mark.needs("root")]
 
-GUEST = Path(__file__).with_name("tap_guest.py")
 KEYS = {
     "openai_api_key": "sk-injected",
     "evm_payment_address": "0x" + "11" * 20,

@@ -50,12 +50,6 @@ def greeted(*choices: int) -> ChatChunkEncoder:
     return encoder
 
 
-def delta_of(delta: Delta) -> dict[str, Any]:
-    [event] = events(greeted().encode(delta))
-    found: dict[str, Any] = event["choices"][0]["delta"]
-    return found
-
-
 def test_the_first_delta_brings_the_role() -> None:
     encoder = chat()
     assert encoder.encode(Text("Hi")) == chunk(f'"choices":[{{"index":0,{ROLE}}}]') + chunk(

@@ -88,10 +88,6 @@ class Simulator:
         """The remembered requests whose client left before the end of the answer."""
         return [received for received in self.requests if received.aborted_at is not None]
 
-    @property
-    def waiting_scenarios(self) -> int:
-        return len(self._queue)
-
     def enqueue(self, *scenarios: Scenario) -> None:
         """Answer the next requests with these scenarios, one each."""
         self._queue.extend(scenarios)

@@ -26,7 +26,6 @@ class Model:
     """Input plus max_tokens must fit the context window."""
 
 
-BUDGETED = frozenset({"enabled", "disabled"})
 EITHER = frozenset({"enabled", "adaptive", "disabled"})
 ADAPTIVE = frozenset({"adaptive", "disabled"})
 

@@ -10,7 +10,6 @@ from tools.simulators.refusal import Refused
 
 FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 MODES = frozenset({"MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"})
-SIZES = frozenset({"512", "1K", "2K", "4K"})
 RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "topP": (0, 1),
@@ -26,7 +25,7 @@ def check(request: Mapping[str, Any], model: Model, *, stream: bool) -> None:
     _check_ranges(config, model, stream=stream)
     _check_thinking(config.get("thinkingConfig"), model)
     _check_format(request, config, model)
-    _check_pictures(request, config, model)
+    _check_pictures(config, model)
     _check_tools(request, model)
     if request.get("serviceTier") not in (None, "standard", "flex", "priority"):
         raise Refused("Invalid value at 'service_tier'", param="service_tier")
@@ -95,7 +94,7 @@ def _check_format(request: Mapping[str, Any], config: Mapping[str, Any], model: 
             raise Refused("Function calling with a response mime type: 'application/json' is unsupported")
 
 
-def _check_pictures(request: Mapping[str, Any], config: Mapping[str, Any], model: Model) -> None:
+def _check_pictures(config: Mapping[str, Any], model: Model) -> None:
     modalities = [modality.upper() for modality in config.get("responseModalities") or ()]
     if any(modality not in ("TEXT", "IMAGE") for modality in modalities) or (
         "IMAGE" in modalities and not model.pictures
