@@ -47,6 +47,20 @@ def test_a_planted_mistake_is_found_and_found_again(
     assert fuzz.main(["--replay", str(path)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), (b"\xff", "no finding"), (b"[]", "no finding"), (b"{}", "no finding")]
+)
+def test_what_is_no_finding_is_not_replayed(
+    content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "finding.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        fuzz.main(["--replay", str(path)])
+    assert said in capsys.readouterr().err
+
+
 PANIC = """
 import os, sys
 from pathlib import Path

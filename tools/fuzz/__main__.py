@@ -40,15 +40,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (60)")
     parser.add_argument("--seed", type=int, help="of the inputs; a new one when none is given")
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this one; may be repeated")
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="the input of a finding, again")
+    parser.add_argument("--replay", type=_finding, metavar="FILE", help="the input of a finding, again")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGALRM, _too_slow)
     if chosen.replay is not None:
-        finding = json.loads(chosen.replay.read_text(encoding="utf-8"))
-        return 0 if _try(TARGETS[finding["target"]], finding["seed"], finding["number"]) else 1
+        return 0 if _try(*chosen.replay) else 1
     seed = random.SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     print(f"seed {seed}", flush=True)
     return _run([TARGETS[name] for name in chosen.target or TARGETS], seed, chosen.seconds)
+
+
+def _finding(path: str) -> tuple[AnyTarget, int, int]:
+    """Target, seed and number of the input that the file is about."""
+    try:
+        finding = json.loads(Path(path).read_text(encoding="utf-8"))
+        return TARGETS[finding["target"]], finding["seed"], finding["number"]
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError):
+        raise argparse.ArgumentTypeError(f"{path} is no finding") from None
 
 
 def _run(targets: list[AnyTarget], seed: int, seconds: float) -> int:
