@@ -116,6 +116,7 @@ async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path:
     assert (await pay(wallet, chat(), "--offer", "9"))[0] == 2
     assert (await pay(wallet, chat(), "--cert", str(tmp_path / "none.pem")))[0] == 2
     assert (await pay(wallet, chat(), url="http://127.0.0.1:9"))[0] == 3
+    assert (await pay(wallet, chat(), url=shop.url.removeprefix("http://")))[0] == 2
     assert (await pay(wallet, chat(), "--rpc", "http://127.0.0.1:9"))[0] == 3
     (tmp_path / "bad").write_text("not a key", encoding="ascii")
     url, good = shop.url + CHAT_PATH, str(tmp_path / "request.json")

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     body = read_file(arguments.body, what="request")
     request = read_request(body)
     account = read_account(arguments.key)
+    home = origin(arguments.url)
     chain = PayersChain(arguments.rpc) if arguments.rpc else None
     with httpx.Client(verify=_trust(arguments.cert), follow_redirects=False) as http:
         session = Session(http, arguments.url)
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NotPaidError(f"the payment was refused: {refusal(answer)}")
     if arguments.output is not None:
         arguments.output.write_bytes(answer.body)
-    return report(arguments.url, request, answer, offer, account.address, chain)
+    return report(home, request, answer, offer, account.address, chain)
 
 
 def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: PayersChain | None) -> Offer:
@@ -112,16 +113,16 @@ def ask(message: str) -> None:
 
 
 def report(
-    url: str, request: dict[str, Any], answer: Answer, offer: Offer, payer: str, chain: PayersChain | None
+    home: str, request: dict[str, Any], answer: Answer, offer: Offer, payer: str, chain: PayersChain | None
 ) -> int:
-    """Print what was paid and every verdict; the exit code."""
+    """Print what was paid and every verdict, by the key of the gateway at ``home``; the exit code."""
     try:
         payment = payment_of(answer)
     except MalformedError as error:
         raise NotPaidError(f"what came is {error}") from None
     print(f"\n\n{summary(offer, payment)}\n")
     claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
-    claims += verify_response(fetch_key(origin(url)), request, answer.body)
+    claims += verify_response(fetch_key(home), request, answer.body)
     verdict = Report(claims, meaning="charged what was due, and signed for exactly this request")
     verdict.write(sys.stdout)
     return verdict.exit_code
