@@ -127,6 +127,54 @@ async def test_injection_reaches_all_once(urls: dict[str, str]) -> None:
         assert (await running.post("/v1/keys", {})).status == 409
 
 
+async def test_an_injection_reaches_a_worker_that_is_coming_up(urls: dict[str, str]) -> None:
+    async with gateway(**urls) as running:
+        first, _ = running.workers()
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while len(workers := running.workers()) < 2 or first in workers:
+                await asyncio.sleep(0.001)
+        assert (await running.post("/v1/keys", {"openai_api_key": "injected"})).status == 200
+        async with asyncio.timeout(10):
+            while "gateway_workers_ready 2.0" not in await (await running.get("/metrics")).text():
+                await asyncio.sleep(0.05)
+        health = [await (await running.get("/health")).json() for _ in range(6)]
+        assert [told["providers"] for told in health] == [["openai"]] * 6
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_injection_that_cannot_be_taken_changes_nothing(
+    tmp_path: Path, urls: dict[str, str], workers: str
+) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    settings = {"GATEWAY_PAYMENTS": "required", "GATEWAY_JOURNAL": str(tmp_path / "file" / "journal.sqlite3")}
+    async with gateway(**urls, **settings, GATEWAY_WORKERS=workers) as running:
+        before = running.workers()
+        payee = {"facilitator_url": "http://127.0.0.1:9", "evm_payment_address": "0x" + "1" * 40}
+        assert (await running.post("/v1/keys", {"openai_api_key": "refused", **payee})).status == 500
+        assert (await (await running.get("/health")).json())["providers"] == []
+        assert (await running.post("/v1/keys", {"xai_api_key": "taken"})).status == 200
+        health = [await (await running.get("/health")).json() for _ in range(4)]
+        assert [told["providers"] for told in health] == [["xai"]] * 4
+        assert running.workers() == before
+
+
+async def test_metrics_and_heartbeat_are_told_while_workers_drain(fleet: Fleet) -> None:
+    fleet.openai.default = Scenario(text="one two three four", event_delay=0.5)
+    async with gateway(**fleet.environment()) as running, aiohttp.ClientSession() as streaming:
+        url = running.url + "/v1/chat/completions"
+        streams = [await streaming.post(url, json={**CHAT, "stream": True}) for _ in range(2)]
+        async with aiohttp.ClientSession() as first, aiohttp.ClientSession() as second:
+            for kept in (first, second):
+                assert await (await kept.get(running.url + "/health")).read()
+            running.process.terminate()
+            await asyncio.sleep(0.2)
+            assert b"gateway_requests_total" in await (await first.get(running.url + "/metrics")).read()
+            assert (await (await second.get(running.url + "/heartbeat/status")).json())["enabled"] is False
+        bodies = [await stream.read() for stream in streams]
+        assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+
+
 async def test_a_lost_worker_is_replaced_as_the_same_gateway(urls: dict[str, str]) -> None:
     async with gateway(**urls) as running:
         await running.post("/v1/keys", {"openai_api_key": "injected"})

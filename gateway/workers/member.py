@@ -1,5 +1,6 @@
 """A gateway of several processes, as one of them sees it."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -22,9 +23,19 @@ class Member:
         link.handlers["lead_status"] = self._status
 
     async def inject(self, injection: Injection) -> None:
-        """One worker checked it; what it accepts the others accept, since all are the same code with the same facts."""
-        if not await self._link.call("inject", _fields(injection)):
+        """This worker takes it first; what it accepts the others accept, since all are the same code with the same
+        facts. A client that leaves does not stop it half-way."""
+        await asyncio.shield(self._inject(injection))
+
+    async def _inject(self, injection: Injection) -> None:
+        if not await self._link.call("may_inject"):
             raise already_injected()
+        try:
+            await self._services.take(injection)
+        except BaseException:
+            await self._link.call("refused")
+            raise
+        await self._link.call("inject", _fields(injection))
 
     async def metrics(self) -> bytes:
         return render(await self._link.call("metrics"))

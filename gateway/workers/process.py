@@ -73,9 +73,9 @@ async def _work(
         garbage.settle()
         link.ready()
         await _first(stopped.wait(), link.gone.wait())
-        link.close()
         await services.heartbeat.stop()
         await server.drain(settings.drain_seconds)
+        link.close()
 
 
 async def _first(*waits: Any) -> None:
