@@ -40,10 +40,12 @@ class Link:
         """Tell that connections may come."""
         self._send(Packet("ready"))
 
+    def leave(self) -> None:
+        """Tell that no more should come; whatever comes all the same is taken, and questions are answered."""
+        self._send(Packet("leaving"))
+
     async def call(self, op: str, body: Any = None) -> Any:
-        """Ask the supervisor, which may ask all workers. Raises SupervisorGoneError."""
-        if self.gone.is_set():
-            raise SupervisorGoneError
+        """Ask the supervisor, which may ask all workers."""
         self._last += 1
         answer = self._calls[self._last] = self._loop.create_future()
         self._send(Packet(op, self._last, body))
@@ -62,8 +64,7 @@ class Link:
         except ChannelClosedError:
             self._loop.remove_reader(self._channel)
             for call in self._calls.values():
-                if not call.done():
-                    call.set_exception(SupervisorGoneError())
+                call.set_exception(SupervisorGoneError())
             self._calls.clear()
             self.gone.set()
 

@@ -73,6 +73,7 @@ async def _work(
         garbage.settle()
         link.ready()
         await _first(stopped.wait(), link.gone.wait())
+        link.leave()
         await services.heartbeat.stop()
         await server.drain(settings.drain_seconds)
         link.close()

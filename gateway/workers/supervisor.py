@@ -10,6 +10,7 @@ import selectors
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from gateway.workers.metrics import Total
 log = logging.getLogger(__name__)
 _ACCEPT_AT_ONCE = 64
 _RESPAWN_PAUSE = 0.5
+_SEND_AGAIN = 0.02
 _CALL_SECONDS = 20.0
 
 RunWorker = Callable[[socket.socket, Any], int]
@@ -33,11 +35,20 @@ class WorkerLostError(Exception):
 
 @dataclass
 class _Worker:
-    """``ready`` once it has said that it can serve."""
+    """``ready`` once it has said that it can serve, and ``leaving`` once it drains. ``unsent`` is what it was too far
+    behind to be told, which goes before new connections; it is ended when that has lasted until ``patience``."""
 
     pid: int
     channel: socket.socket
     ready: bool = False
+    leaving: bool = False
+    unsent: deque[Packet] = field(default_factory=deque)
+    patience: float = 0.0
+
+    @property
+    def welcoming(self) -> bool:
+        """It takes new connections."""
+        return self.ready and not self.leaving
 
 
 @dataclass
@@ -64,10 +75,9 @@ class Supervisor:
         self._next_round = 1
         self._turn = 0
         self._injected: Any = None
-        self._injecting: int | None = None
-        self._to_inject: list[tuple[int, int]] = []
         self._metrics = Total()
         self._stopping = False
+        self._accepting = False
         self._leader: int | None = None
         self._spawn_after = 0.0
         self._reason = "a worker ended before it could serve"
@@ -88,8 +98,6 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until all workers have drained."""
-        for number, listener in enumerate(self._listeners):
-            self._selector.register(listener, selectors.EVENT_READ, number)
         while not self._stopping:
             self._step(1.0, accepting=True)
             self._replace_lost()
@@ -98,8 +106,8 @@ class Supervisor:
     def stop(self) -> None:
         """Let the workers drain, and wait for them."""
         self._stopping = True
+        self._listen(accepting=False)
         for listener in self._listeners:
-            self._forget(listener)
             listener.close()
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
@@ -110,16 +118,31 @@ class Supervisor:
     # What happens.
 
     def _step(self, seconds: float, *, accepting: bool) -> None:
-        for key, _ in self._selector.select(seconds):
+        self._listen(accepting=accepting and any(worker.welcoming for worker in self._workers.values()))
+        behind = any(worker.unsent for worker in self._workers.values())
+        for key, _ in self._selector.select(_SEND_AGAIN if behind else seconds):
             if key.data is None:
                 self._read_signals()
             elif key.fileobj in self._listeners:
-                if accepting:
-                    self._accept(key.data)
+                self._accept(key.data)
             else:
                 self._read(key.data)
+        if behind:
+            for worker in list(self._workers.values()):
+                self._tell(worker)
         self._reap()
         self._end_overdue_rounds()
+
+    def _listen(self, *, accepting: bool) -> None:
+        """While nobody can serve, connections wait in the backlog."""
+        if accepting is self._accepting:
+            return
+        self._accepting = accepting
+        for number, listener in enumerate(self._listeners):
+            if accepting:
+                self._selector.register(listener, selectors.EVENT_READ, number)
+            else:
+                self._forget(listener)
 
     def _accept(self, number: int) -> None:
         for _ in range(_ACCEPT_AT_ONCE):
@@ -132,7 +155,7 @@ class Supervisor:
 
     def _hand_out(self, packet: Packet, connection: socket.socket) -> None:
         """To the workers in turn; one that is too far behind to take it is passed over."""
-        ready = [worker for worker in self._workers.values() if worker.ready]
+        ready = [worker for worker in self._workers.values() if worker.welcoming and not worker.unsent]
         for _ in range(len(ready)):
             self._turn += 1
             with suppress(ChannelClosedError):
@@ -154,39 +177,22 @@ class Supervisor:
             case "ready":
                 worker.ready = True
                 self._choose_leader()
+            case "leaving":
+                worker.leaving = True
+                self._dismiss(worker.pid)
             case "unusable":
                 self._reason = packet.body
             case "answer":
                 self._take_answer(worker.pid, packet)
-            case "may_inject":
-                self._to_inject.append((worker.pid, packet.number))
-                self._let_inject()
-            case "refused":
-                self._answer(worker, packet.number, None)
-                self._injecting = None
-                self._let_inject()
+            case "inject" if self._injected is not None:
+                self._answer(worker, packet.number, False)
             case "inject":
-                self._inject(worker.pid, packet)
+                self._injected = packet.body
+                self._ask_all(worker.pid, packet.number, Packet("injected", body=packet.body))
             case "metrics":
                 self._ask_all(worker.pid, packet.number, Packet("metrics"))
             case "leader":
                 self._ask_leader(worker, packet)
-
-    # The one injection: a worker asks leave, takes it, and then all others do.
-
-    def _let_inject(self) -> None:
-        """One after another, since what one takes may yet be refused; nobody once there was an injection."""
-        while self._to_inject and (self._injecting is None or self._injected is not None):
-            pid, number = self._to_inject.pop(0)
-            if (worker := self._workers.get(pid)) is not None:
-                self._injecting = pid
-                self._answer(worker, number, self._injected is None)
-
-    def _inject(self, pid: int, packet: Packet) -> None:
-        """Workers that are not ready yet were forked without it, so they are told as well."""
-        self._injected = packet.body
-        self._let_inject()
-        self._open_round(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
 
     # Questions that go round.
 
@@ -241,10 +247,22 @@ class Supervisor:
         self._send(worker.pid, Packet("answer", number, body))
 
     def _send(self, pid: int, packet: Packet) -> None:
+        if (worker := self._workers.get(pid)) is not None:
+            if not worker.unsent:
+                worker.patience = time.monotonic() + _CALL_SECONDS
+            worker.unsent.append(packet)
+            self._tell(worker)
+
+    def _tell(self, worker: _Worker) -> None:
+        """All that it has not been told, as far as it takes it."""
         with suppress(ChannelClosedError):
-            if (worker := self._workers.get(pid)) is not None and not send(worker.channel, packet):
-                log.error("worker %d does not take messages; it is ended", pid)
-                os.kill(pid, signal.SIGKILL)
+            while worker.unsent and send(worker.channel, worker.unsent[0]):
+                worker.unsent.popleft()
+                worker.patience = time.monotonic() + _CALL_SECONDS
+            if worker.unsent and time.monotonic() > worker.patience:
+                log.error("worker %d does not take messages; it is ended", worker.pid)
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.unsent.clear()
 
     # Workers that come and go.
 
@@ -297,12 +315,7 @@ class Supervisor:
         for identity in list(self._rounds):
             self._rounds[identity].left.discard(pid)
             self._end_if_complete(identity)
-        if self._injecting == pid:
-            self._injecting = None
-            self._let_inject()
-        if self._leader == pid:
-            self._leader = None
-            self._choose_leader()
+        self._dismiss(pid)
 
     def _forget(self, end: socket.socket) -> None:
         """Listen to it no longer, if it was listened to."""
@@ -314,10 +327,16 @@ class Supervisor:
             while len(self._workers) < self._count:
                 self._spawn()
 
+    def _dismiss(self, pid: int) -> None:
+        """It leads no longer, if it did."""
+        if self._leader == pid:
+            self._leader = None
+            self._choose_leader()
+
     def _choose_leader(self) -> None:
         """One worker does what only one may do (the heartbeat)."""
         if self._leader is None and not self._stopping:
-            self._leader = next((worker.pid for worker in self._workers.values() if worker.ready), None)
+            self._leader = next((worker.pid for worker in self._workers.values() if worker.welcoming), None)
             if self._leader is not None:
                 self._send(self._leader, Packet("lead"))
 
