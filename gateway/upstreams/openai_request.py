@@ -18,7 +18,6 @@ _HANDLED = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
 )
 _SAMPLING = ("temperature", "top_p")
-_PENALTIES = ("frequency_penalty", "presence_penalty")
 _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
 
 
