@@ -45,7 +45,9 @@ class Link:
         self._send(Packet("leaving"))
 
     async def call(self, op: str, body: Any = None) -> Any:
-        """Ask the supervisor, which may ask all workers."""
+        """Ask the supervisor, which may ask all workers. Raises SupervisorGoneError."""
+        if self.gone.is_set():
+            raise SupervisorGoneError
         self._last += 1
         answer = self._calls[self._last] = self._loop.create_future()
         self._send(Packet(op, self._last, body))
@@ -64,7 +66,8 @@ class Link:
         except ChannelClosedError:
             self._loop.remove_reader(self._channel)
             for call in self._calls.values():
-                call.set_exception(SupervisorGoneError())
+                if not call.done():
+                    call.set_exception(SupervisorGoneError())
             self._calls.clear()
             self.gone.set()
 

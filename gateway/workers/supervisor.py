@@ -75,6 +75,8 @@ class Supervisor:
         self._next_round = 1
         self._turn = 0
         self._injected: Any = None
+        self._injecting: int | None = None
+        self._to_inject: list[tuple[int, int]] = []
         self._metrics = Total()
         self._stopping = False
         self._accepting = False
@@ -184,15 +186,35 @@ class Supervisor:
                 self._reason = packet.body
             case "answer":
                 self._take_answer(worker.pid, packet)
-            case "inject" if self._injected is not None:
-                self._answer(worker, packet.number, False)
+            case "may_inject":
+                self._to_inject.append((worker.pid, packet.number))
+                self._let_inject()
+            case "refused":
+                self._answer(worker, packet.number, None)
+                self._injecting = None
+                self._let_inject()
             case "inject":
-                self._injected = packet.body
-                self._ask_all(worker.pid, packet.number, Packet("injected", body=packet.body))
+                self._inject(worker.pid, packet)
             case "metrics":
                 self._ask_all(worker.pid, packet.number, Packet("metrics"))
             case "leader":
                 self._ask_leader(worker, packet)
+
+    # The one injection: a worker asks leave, takes it, and then all others do.
+
+    def _let_inject(self) -> None:
+        """One after another, since what one takes may yet be refused; nobody once there was an injection."""
+        while self._to_inject and (self._injecting is None or self._injected is not None):
+            pid, number = self._to_inject.pop(0)
+            if (worker := self._workers.get(pid)) is not None:
+                self._injecting = pid
+                self._answer(worker, number, self._injected is None)
+
+    def _inject(self, pid: int, packet: Packet) -> None:
+        """Workers that are not ready yet were forked without it, so they are told as well."""
+        self._injected = packet.body
+        self._let_inject()
+        self._open_round(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
 
     # Questions that go round.
 
@@ -315,6 +337,9 @@ class Supervisor:
         for identity in list(self._rounds):
             self._rounds[identity].left.discard(pid)
             self._end_if_complete(identity)
+        if self._injecting == pid:
+            self._injecting = None
+            self._let_inject()
         self._dismiss(pid)
 
     def _forget(self, end: socket.socket) -> None:
