@@ -51,7 +51,7 @@ def cost(model: Model, usage: Usage, on: date) -> Decimal:
     with localcontext(_EXACT):
         usd = _flat(prices, usage.images, usage.web_searches)
         if prices.rates is not None:
-            standard = _standard(prices, prices.rates, usage.prompt_tokens, on)
+            standard = _standard(prices, prices.rates, usage.prompt_tokens - usage.tool_prompt_tokens, on)
             tier = prices.tiers.get(usage.tier, standard)
             rates, factor = (standard, tier) if isinstance(tier, Decimal) else (tier, Decimal(1))
             factor *= prices.regions.get(usage.region, 1)

@@ -11,7 +11,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``prompt_tokens`` includes cached, cache-written, audio and tool-use tokens; ``completion_tokens`` includes
     reasoning and image tokens; their sum is the total. Each adapter turns its vendor's count into this one
-    (facts/providers.md 1.4). ``images`` counts pictures really delivered by models with a flat price.
+    (facts/providers.md 1.4). ``tool_prompt_tokens`` came from a tool of the vendor's: charged like the rest of the
+    prompt, they do not make it a long one. ``images`` counts pictures really delivered by models with a flat price.
     ``tier`` is the service tier that the answer reports (``""`` = standard), ``region`` the inference region.
     ``estimated`` marks counts that the vendor did not give.
     """
@@ -30,6 +31,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rejected_prediction_tokens: int = 0
     images: int = 0
     web_searches: int = 0
+    tool_prompt_tokens: int = 0
     tier: str = ""
     region: str = ""
     estimated: bool = False

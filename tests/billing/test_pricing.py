@@ -141,6 +141,12 @@ def test_long_prompts_change_the_price_of_the_whole_request(name: str, prompt: i
     assert usd(name, prompt_tokens=prompt, completion_tokens=1500) == Decimal(expected)
 
 
+def test_what_a_search_brings_in_is_charged_but_makes_no_long_prompt() -> None:
+    """The rates go by promptTokenCount alone (facts/providers.md 1.4)."""
+    found = usd("gemini-2.5-pro", prompt_tokens=200_001, tool_prompt_tokens=1, completion_tokens=1500)
+    assert found == Decimal("0.26500125")
+
+
 @pytest.mark.parametrize(
     ("name", "tier", "expected"),
     [

@@ -277,7 +277,7 @@ def test_a_picture_may_be_missing() -> None:
         ),
         (
             {"promptTokenCount": 10, "toolUsePromptTokenCount": 90, "serviceTier": "flex"},
-            Usage(prompt_tokens=100, tier="flex"),
+            Usage(prompt_tokens=100, tool_prompt_tokens=90, tier="flex"),
         ),
         ({"promptTokenCount": 1, "serviceTier": "standard"}, Usage(prompt_tokens=1)),
         ({"promptTokenCount": 1, "serviceTier": "SERVICE_TIER_PRIORITY"}, Usage(prompt_tokens=1, tier="priority")),

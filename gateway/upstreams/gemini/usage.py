@@ -15,6 +15,7 @@ def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
         return None
     return Usage(
         prompt_tokens=(prompt or 0) + (metadata.tool_use_prompt_token_count or 0),
+        tool_prompt_tokens=metadata.tool_use_prompt_token_count or 0,
         completion_tokens=(candidates or 0) + (thoughts or 0),
         cached_tokens=metadata.cached_content_token_count or 0,
         audio_tokens=_count(metadata.prompt_tokens_details, "AUDIO"),
