@@ -50,6 +50,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "Input tag 'image_url'",
     ),
     "missing result": ({"tools": [TOOL], "messages": [USER, USING, USER]}, "without `tool_result` blocks"),
+    "failure without words": (
+        {"tools": [TOOL], "messages": answered_with(RESULT | {"content": "", "is_error": True})},
+        "content cannot be empty if `is_error` is true",
+    ),
     "result after text": ({"tools": [TOOL], "messages": answered_with(TEXT, RESULT)}, "without `tool_result` blocks"),
     "result without call": (
         {"tools": [TOOL], "messages": [{"role": "user", "content": [RESULT]}]},

@@ -103,6 +103,8 @@ def _check_tool_result(block: Mapping[str, Any], where: str) -> None:
             check_block(inner, "tool_result", f"{where}.tool_result.content.{number}")
     elif content is not None and not isinstance(content, str):
         raise Refused(f"{where}.tool_result.content: Input should be a valid string or list")
+    if block.get("is_error") and not content:
+        raise Refused(f"{where}.tool_result: content cannot be empty if `is_error` is true")
 
 
 def _check_image(block: Mapping[str, Any], where: str) -> None:
