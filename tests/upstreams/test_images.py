@@ -272,9 +272,20 @@ def test_a_picture_that_is_not_base64(data: str) -> None:
     assert failed(GROK, {"data": [{"b64_json": data}]}).code == "upstream_bad_response"
 
 
-def test_an_error_with_status_200() -> None:
-    unavailable = {"code": "unavailable", "error": "The service is currently unavailable"}
-    assert failed(GROK, unavailable).code == "upstream_overloaded"
+@pytest.mark.parametrize(
+    ("model", "answer", "status", "code"),
+    [
+        (GROK, {"code": "x", "error": "The service is currently unavailable"}, 503, "upstream_overloaded"),
+        (GROK, {"code": "invalid-argument", "error": "bad prompt"}, 400, None),
+        (SEEDREAM, {"error": {"code": "OutputImageSensitiveContentDetected"}}, 400, "content_policy_violation"),
+        (SEEDREAM, {"error": {"code": "InternalServiceError", "message": "x"}}, 502, "upstream_error"),
+        (SEEDREAM, {"error": {"code": "ServerOverloaded"}}, 503, "upstream_overloaded"),
+        (SEEDREAM, {"error": {"message": "x"}}, 502, "upstream_bad_response"),
+    ],
+)
+def test_an_error_with_status_200(model: str, answer: dict[str, Any], status: int, code: str | None) -> None:
+    found = failed(model, answer)
+    assert (found.status, found.code) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -318,3 +329,10 @@ def test_a_stream_that_nobody_asked_for(model: str) -> None:
         decoder.feed(Event("", b"{}"))
     with pytest.raises(GatewayError, match="before it was complete"):
         decoder.finish()
+
+
+def test_an_error_beside_bytes_that_are_no_text() -> None:
+    answer = b'{"code": "invalid-argument", "error": "bad prompt", "trace": "\xff"}'
+    with pytest.raises(GatewayError) as caught:
+        list(ADAPTERS[GROK].answer(chat(GROK), answer))
+    assert (caught.value.status, caught.value.message) == (400, "bad prompt")

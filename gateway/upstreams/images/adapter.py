@@ -19,7 +19,7 @@ from gateway.openai_api.errors import (
 from gateway.openai_api.request import ChatRequest, TextFormat
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.error_rules import VendorError, explain, parse
+from gateway.upstreams.error_rules import VendorError, explain, inside_answer, parse
 from gateway.upstreams.images.answer import Answer, decode
 from gateway.upstreams.images.dialects import ImagesDialect
 from gateway.upstreams.images.prompt import prompt, references
@@ -96,7 +96,7 @@ class ImagesAdapter:
     def answer(self, chat: Chat, body: bytes) -> Iterator[Delta]:
         answer = decode(body)
         if answer.error:
-            raise self.error(chat, 200, {}, body)
+            raise explain(self._dialect.errors, inside_answer(msgspec.structs.asdict(answer)))
         pictures = [item.picture for item in answer.data or ()]
         if not any(pictures):
             raise self._nothing_delivered(answer)

@@ -39,6 +39,8 @@ class Answer(msgspec.Struct):
     model: str | None = None
     data: list[Item] | None = None
     error: Any = None
+    code: Any = None
+    type: Any = None
 
     @property
     def failure(self) -> Failure | None:
