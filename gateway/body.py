@@ -33,28 +33,27 @@ class BodyBudget:
 
 
 class Body:
-    """A request's body, held in the budget until ``discard``."""
+    """A request's body, in the budget as it comes and until ``discard``: what is only announced takes nothing of it,
+    or a few who announce much and send nothing would leave nothing to others."""
 
     def __init__(self, budget: BodyBudget, limit: int = MAX_BODY_BYTES) -> None:
         self._budget = budget
         self._limit = limit
         self._held = 0
-        self._taken = 0
 
     async def read(self, request: web.BaseRequest, announced: int | None) -> bytes:
         """The whole body, which is ``announced`` to be that long; raises 413, 415, 408 or 503."""
         headers = request.headers
         _check_headers(request)
-        if announced is not None:
-            self._hold(announced)
-        if "Expect" in headers and headers["Expect"].lower() == "100-continue":
+        if announced is not None and announced > self._limit:
+            raise self._too_large()
+        if "Expect" in headers and headers["Expect"].lower() == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
         try:
             if content.is_eof():
                 raw = content.read_nowait()
-                if len(raw) > self._held:
-                    self._hold(len(raw) - self._held)
+                self._hold(len(raw))
                 return raw
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._pieces(content)
@@ -75,23 +74,20 @@ class Body:
             if not piece:
                 async with asyncio.timeout(PIECE_SECONDS):
                     piece = await content.readany()
-            pieces.append(self._take(piece))
+            self._hold(len(piece))
+            pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _take(self, piece: bytes) -> bytes:
-        """More than was announced is held as it comes."""
-        self._taken += len(piece)
-        if self._taken > self._held:
-            self._hold(self._taken - self._held)
-        return piece
 
     def _hold(self, size: int) -> None:
         if self._held + size > self._limit:
-            raise GatewayError(
-                f"The request body is larger than {self._limit} bytes", status=413, code="request_too_large"
-            )
+            raise self._too_large()
         self._budget.take(size)
         self._held += size
+
+    def _too_large(self) -> GatewayError:
+        return GatewayError(
+            f"The request body is larger than {self._limit} bytes", status=413, code="request_too_large"
+        )
 
 
 def _check_headers(request: web.BaseRequest) -> None:

@@ -10,6 +10,7 @@ from gateway import server
 from gateway.server import Audience
 from gateway.telemetry import RequestRecord
 from tests.running import RunningGateway, StartGateway
+from tools.soak.raw_client import RawClient
 
 CHAT = "/v1/chat/completions"
 GOOD = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
@@ -145,6 +146,19 @@ async def test_what_a_request_did_not_announce_is_in_the_budget_as_well(gateway:
     assert b'"code":"overloaded"' in answer
 
 
+async def test_what_is_only_announced_takes_nothing_from_others(gateway: RunningGateway) -> None:
+    gateway.services.bodies = type(gateway.services.bodies)(limit=10_000)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{{"
+    async with RawClient(gateway.url) as first, RawClient(gateway.url) as second:
+        for quiet in (first, second):
+            await quiet.send(head.encode())
+        await asyncio.sleep(0.1)
+        assert (await gateway.post(CHAT, {**GOOD, "user": "x" * 1000})).status == 200
+    async with asyncio.timeout(10):
+        while gateway.services.bodies._left < 10_000:
+            await asyncio.sleep(0.01)
+
+
 async def test_headers_over_the_limit_are_400_in_the_envelope(gateway: RunningGateway) -> None:
     fits = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 31_000}\r\n\r\n"
     assert (await raw(gateway, fits.encode())).startswith(b"HTTP/1.1 200 ")
@@ -168,6 +182,13 @@ async def test_expect_continue(gateway: RunningGateway) -> None:
     )
     answer = await raw(gateway, head.encode() + body)
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+
+
+async def test_http_1_0_knows_no_continue(gateway: RunningGateway) -> None:
+    body = json.dumps(GOOD).encode()
+    head = f"POST {CHAT} HTTP/1.0\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    answer = await raw(gateway, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert answer.startswith(b"HTTP/1.0 200 ")
 
 
 async def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> None:
