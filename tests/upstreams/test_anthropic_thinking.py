@@ -222,6 +222,17 @@ def test_without_thoughts_of_known_origin_thinking_stays_off(extra: dict[str, An
     assert replayed(adapter(), message, "claude-haiku-4-5") == []
 
 
+@pytest.mark.parametrize("content", [None, "", " \n", [{"type": "text", "text": " "}]])
+def test_an_answer_that_said_nothing_leaves_the_calls_before_it_open(content: Any) -> None:
+    """Nothing of it is sent, so Anthropic sees the results, and what follows, as one turn of the user's."""
+    message = answered(adapter(), chat(**BOUND), THOUGHT, CALL)
+    after = [{"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
+    for kept, thoughts in ((message, [THOUGHT]), (forgetful(message), [])):
+        body = sent(chat(messages=[HELLO, kept, *results(kept), *after], **BOUND))
+        assert [block for block in body["messages"][1]["content"] if block["type"] == "thinking"] == thoughts
+        assert ("thinking" in body) is bool(thoughts)
+
+
 def test_fable_goes_on_without_them() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}

@@ -8,17 +8,19 @@ gateway's own cache, or from the client: ``reasoning_details`` of Anthropic's fo
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.catalog import Model
 from gateway.openai_api.messages import (
     AssistantMessage,
     DeveloperMessage,
     FunctionToolCall,
+    Message,
     ReasoningDetail,
     SystemMessage,
     ToolMessage,
     UserMessage,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import Block
+from gateway.upstreams.anthropic.content import Block, blocks, text_block
 from gateway.upstreams.signatures import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
@@ -55,7 +57,7 @@ def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
     """The assistant messages since the user last spoke, latest first, if the latest one's tool calls are answered."""
     messages = chat.request.messages
     end = len(messages)
-    while end and isinstance(messages[end - 1], _OPENING):
+    while end and (isinstance(messages[end - 1], _OPENING) or _silent(messages[end - 1], chat.model)):
         end -= 1
     if not end or not isinstance(messages[end - 1], ToolMessage):
         return []
@@ -67,6 +69,13 @@ def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
         if isinstance(message, AssistantMessage):
             turns.append((position, message))
     return turns
+
+
+def _silent(message: Message, model: Model) -> bool:
+    """An assistant's message that says nothing, of which nothing is sent: what was asked before it is still open."""
+    return isinstance(message, AssistantMessage) and not (
+        message.tool_calls or blocks(message.content, model, "") or text_block(message.refusal or "")
+    )
 
 
 def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
