@@ -13,7 +13,8 @@ _DOWN = frozenset({"upstream_unreachable", "upstream_timeout", "upstream_overloa
 
 
 class Breaker:
-    """Opens after ``threshold`` failures in a row, for ``cooldown`` seconds of ``clock``; then one call is a probe."""
+    """Opens after ``threshold`` failures in a row, for ``cooldown`` seconds of ``clock``; then one call is a probe,
+    and another one each time that the last has not told anything for as long: an answer may take minutes to begin."""
 
     def __init__(self, threshold: int = 10, cooldown: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._threshold = threshold
@@ -21,30 +22,33 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._opens_again_at = 0.0
-        self._probing = False
 
     @property
     def open(self) -> bool:
         """Calls are refused now, a probe apart."""
         return self._failures >= self._threshold
 
-    def enter(self) -> None:
-        """Ask to make a call; raises 503 with the time that is left. Every call let in must be ``ended``."""
+    def enter(self) -> bool:
+        """Ask to make a call; raises 503 with the time that is left. Every call let in must be ``ended``, and told
+        there whether it is a probe."""
         if not self.open:
-            return
-        left = self._opens_again_at - self._clock()
-        if left > 0 or self._probing:
-            raise _refusal(max(left, 1.0))
-        self._probing = True
+            return False
+        now = self._clock()
+        if now < self._opens_again_at:
+            raise _refusal(max(self._opens_again_at - now, 1.0))
+        self._opens_again_at = now + self._cooldown
+        return True
 
-    def ended(self, error: BaseException | None) -> None:
-        """A call that was let in ended, with ``error`` or None. A cancelled one says nothing of the vendor."""
-        self._probing = False
+    def ended(self, error: BaseException | None, *, probe: bool = False) -> None:
+        """A call that was let in ended, with ``error`` or None. A cancelled one says nothing of the vendor, and a
+        cancelled probe leaves its turn to the next call."""
         if error is None or (isinstance(error, GatewayError) and error.code not in _DOWN):
             self._failures = 0
         elif isinstance(error, GatewayError):
             self._failures += 1
             self._opens_again_at = self._clock() + self._cooldown
+        elif probe:
+            self._opens_again_at = self._clock()
 
 
 def _refusal(seconds: float) -> GatewayError:

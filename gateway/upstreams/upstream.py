@@ -71,11 +71,11 @@ class Upstream:
             return error
 
         key = self.require_key()
-        self.breaker.enter()
+        probe = self.breaker.enter()
         try:
             response = await self.transport.send(call, adapter.authorization(key), read_error)
         except BaseException as error:
-            self.breaker.ended(error)
+            self.breaker.ended(error, probe=probe)
             raise
         self.breaker.ended(None)
         return Answering(chat, adapter, call, response, self.transport.limits.idle)

@@ -88,6 +88,41 @@ def test_one_probe_after_the_pause(recovers: bool) -> None:
             breaker.enter()
 
 
+def test_calls_from_before_make_no_room_for_a_second_probe() -> None:
+    clock = Clock()
+    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    assert [breaker.enter() for _ in range(3)] == [False] * 3
+    breaker.ended(DOWN[0])
+    clock.now += 5
+    assert breaker.enter()
+    breaker.ended(asyncio.CancelledError())
+    with pytest.raises(GatewayError):
+        breaker.enter()
+
+
+def test_a_probe_without_an_answer_is_not_the_last() -> None:
+    clock = Clock()
+    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    fail(breaker, DOWN[0])
+    for _ in range(3):
+        clock.now += 5
+        assert breaker.enter()
+        with pytest.raises(GatewayError) as refused:
+            breaker.enter()
+        assert refused.value.retry_after == 5.0
+    breaker.ended(None)
+    assert not breaker.enter()
+
+
+def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
+    clock = Clock()
+    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    fail(breaker, DOWN[0])
+    clock.now += 5
+    breaker.ended(asyncio.CancelledError(), probe=breaker.enter())
+    assert breaker.enter()
+
+
 async def test_callers_of_a_dead_vendor_hear_so_at_once(gateway: RunningGateway, fleet: Fleet) -> None:
     upstream = gateway.services.upstreams["openai"]
     upstream.breaker = Breaker(threshold=2, cooldown=0.2)
