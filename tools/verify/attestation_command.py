@@ -132,17 +132,20 @@ def _served_key(url: str, notes: list[str]) -> SigningKey | None:
 
 
 def _hex(text: str) -> bytes:
-    value = bytes.fromhex(text.removeprefix("0x"))
-    if not value or len(value) > 512:
-        raise ValueError
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if not 0 < len(value) <= 512:
+        raise argparse.ArgumentTypeError("not 1 to 512 bytes in hex digits")
     return value
 
 
 def _seconds(text: str) -> timedelta:
     try:
         span = timedelta(seconds=float(text))
-    except OverflowError:
-        raise ValueError from None
+    except (ValueError, OverflowError):
+        span = timedelta(-1)
     if span < timedelta(0):
-        raise ValueError
+        raise argparse.ArgumentTypeError("not a number of seconds from 0 up")
     return span

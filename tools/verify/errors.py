@@ -20,4 +20,7 @@ class UnreachableError(VerifyError):
 
 
 class MalformedError(Exception):
-    """Bytes that are not what they should be; the message completes the sentence "this is …"."""
+    """Bytes that are not what they should be.
+
+    The message completes the sentence "this is …", or is one about a part of an answer.
+    """

@@ -62,7 +62,10 @@ def verify_response(key: SigningKey, request: Mapping[str, Json], data: bytes) -
         answer = read_answer(data)
     except MalformedError as error:
         rest = [name for name in CLAIMS if name != "output_hash"]
-        return [failed("output_hash", f"the response is {error}"), *skip_all(rest, "there is no complete answer")]
+        return [
+            failed("output_hash", f"no answer can be read: {error}"),
+            *skip_all(rest, "there is no complete answer"),
+        ]
     return [
         _tee_id(key, answer),
         _hash("request_hash", answer, keccak256(canonical_request(request, answer))),

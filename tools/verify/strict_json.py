@@ -43,12 +43,12 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     result = dict(pairs)
     if len(result) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise MalformedError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
+        raise MalformedError(f"JSON in which {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
     return result
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise MalformedError(f"{name} is not JSON")
+    raise MalformedError(f"not JSON, which has no {name}")
 
 
 def _depth(data: bytes) -> int:

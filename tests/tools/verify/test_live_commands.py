@@ -296,10 +296,12 @@ def test_measurements_of_a_whole_image(write: Write, capsys: pytest.CaptureFixtu
         ["--document", "d", "--url", "https://localhost"],
     ],
 )
-def test_bad_options_exit_2(arguments: list[str], options: list[str]) -> None:
+def test_bad_options_exit_2(arguments: list[str], options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["attestation", *options, *arguments])
     assert caught.value.code == 2
+    assert f"argument {arguments[-2]}" in (said := capsys.readouterr().err)
+    assert " _" not in said
 
 
 def test_an_age_of_nothing_is_not_the_default(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

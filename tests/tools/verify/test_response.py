@@ -291,11 +291,11 @@ def test_the_request_hash_is_that_of_sorted_ascii_json(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"[]", "not a JSON object"),
-        (b"", "cut off"),
+        (b"[]", "no answer can be read: not a JSON object"),
+        (b"", "no answer can be read: the stream ends without [DONE]: it was cut off"),
         (b"{", "not JSON"),
         (b"\xff{}", "cut off"),
-        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": NaN}', "not JSON, which has no NaN"),
         (b'{"a": 1, "a": 2}', "twice"),
         (b'{"choices": [' * 100_000, "nested too deeply"),
         (b'{"tee_timestamp": ' + b"9" * 5000 + b"}", "too long"),

@@ -48,8 +48,8 @@ def test_a_long_string_is_scanned_quickly() -> None:
     ("document", "reason"),
     [
         (b'{"a": {"b": 1, "b": 1}}', "'b' appears twice"),
-        (b"[Infinity]", "Infinity is not JSON"),
-        (b"[-Infinity]", "-Infinity is not JSON"),
+        (b"[Infinity]", "no Infinity"),
+        (b"[-Infinity]", "no -Infinity"),
         (b'"\xff"', "not UTF-8"),
         (b"1 2", "line 1, column 3"),
     ],
