@@ -1,4 +1,4 @@
-"""``python -m tools.demo [--check]``."""
+"""``python -m tools.demo``: simulated vendors, a local chain with a facilitator and a gateway, up until Ctrl-C."""
 
 import argparse
 import asyncio
