@@ -50,7 +50,8 @@ class Document:
 
 
 def parse(data: bytes) -> Document:
-    """Read a document given as raw CBOR or as base64 text; MalformedError for anything out of the ordinary."""
+    """Read a document given as raw CBOR or as base64 text, in one line or several; MalformedError for anything out of
+    the ordinary."""
     data = _raw(data)
     if len(data) > MAX_DOCUMENT_BYTES:
         raise MalformedError(f"{len(data)} bytes long, more than {MAX_DOCUMENT_BYTES}")
@@ -76,7 +77,7 @@ def _raw(data: bytes) -> bytes:
     if len(data) > MAX_BASE64_BYTES:
         raise MalformedError(f"{len(data)} bytes long, more than {MAX_BASE64_BYTES}")
     try:
-        return base64.b64decode(data.strip(), validate=True)
+        return base64.b64decode(b"".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         raise MalformedError("neither a COSE_Sign1 array nor base64 text") from None
 
