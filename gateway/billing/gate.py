@@ -109,7 +109,7 @@ class Gate:
             await self._desk.store.move(entry, State.RELEASED, note=str(error))
             raise
         entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
-        return X402Payment(self._desk, order, terms, entry, estimate.output_limit, credit=False)
+        return X402Payment(self._desk, order, terms, entry, estimate.output_limit)
 
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
         """The amount is enough for this request, whatever request it was quoted for (facts/x402.md 4 rows 14, 16)."""
@@ -136,18 +136,17 @@ class Gate:
         self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
     ) -> X402Payment:
         """Settled before the work, or covered by what an earlier upfront payment bought in vain."""
-        if await self._desk.store.take_credit(entry.payer, entry.asset, entry.cap):
+        if (covered := await self._desk.store.take_credit(entry)) is not None:
             try:
-                await self._verifier.verify(entry, terms, Claim(0), sponsored=True)
+                await self._verifier.verify(covered, terms, Claim(0), sponsored=True)
             except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
-                await self._desk.store.add_credit(entry.payer, entry.asset, entry.cap)
-                await self._desk.store.move(entry, State.RELEASED, note=str(error))
+                await self._desk.store.move(covered, State.RELEASED, note=str(error), credited=covered.cap)
                 raise
-            entry = await self._desk.store.move(entry, State.VERIFIED, State.SERVING)
-            return X402Payment(self._desk, order, terms, entry, output_limit, credit=True)
+            entry = await self._desk.store.move(covered, State.VERIFIED, State.SERVING)
+            return X402Payment(self._desk, order, terms, entry, output_limit)
         entry = await self._desk.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
             raise outcome_unknown()
         if entry.state is State.FAILED:
             raise withheld(entry)
-        return X402Payment(self._desk, order, terms, entry, output_limit, credit=False)
+        return X402Payment(self._desk, order, terms, entry, output_limit)

@@ -8,7 +8,8 @@
 
 A payment is *consumed* once work was done for it, however that ended: its nonce may be unused on the chain, so it
 must be remembered until the payer's deadline (facts/x402.md 1.10.9). Only a released one may come again, and only the
-worker that claimed it can know that nothing was done for it: what a lost worker leaves before SETTLING is waived.
+worker that claimed it can know that nothing was done for it: what a lost worker leaves before SETTLING is waived. What
+it was paid upfront for and did not finish, or took credit for, is credited in the move that ends it.
 """
 
 import time
@@ -74,6 +75,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     payer signed, ``amount`` what is asked of it, frozen when SETTLING begins; ``settled_amount`` what was paid.
     ``payment`` and ``requirements`` are what a facilitator is sent, so that anyone can settle it; ``job`` is its
     queue's name for the settlement. ``note`` explains an end without money, ``payers_fault`` whose fault that was.
+    ``by_credit`` when earlier credit pays it, ``credited`` what its end gave back to the payer's credit.
     """
 
     key: bytes
@@ -97,12 +99,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: str = ""
     note: str = ""
     payers_fault: bool = False
+    by_credit: bool = False
+    credited: int = 0
     usage: dict[str, Any] = {}
 
     @property
     def id(self) -> str:
         """Short name in logs; tells nothing that the chain does not."""
         return self.key[-32:].hex()[:16]
+
+    @property
+    def unserved(self) -> bool:
+        """Paid upfront, and its work is not over: credited when the worker that does it is lost."""
+        return self.upfront and self.state is State.SETTLED
 
     @property
     def amount_usd(self) -> Decimal:
@@ -137,6 +146,18 @@ class Standing(msgspec.Struct, frozen=True):
         if entry.state is State.FAILED and entry.payers_fault and not entry.upfront:
             return Standing(self.settled, self.debt + entry.amount_usd)
         return self
+
+
+def credit_left(entries: Iterable[Entry]) -> dict[tuple[bytes, str], int]:
+    """What the payments of ``entries`` left of credit, by payer and asset, in atomic units.
+
+    The payment that a credit came from may be forgotten sooner than the one that used it up.
+    """
+    left: dict[tuple[bytes, str], int] = {}
+    for entry in entries:
+        owner = entry.payer, entry.asset
+        left[owner] = left.get(owner, 0) + entry.credited - (entry.cap if entry.by_credit else 0)
+    return {owner: amount for owner, amount in left.items() if amount > 0}
 
 
 encode_entry = msgspec.json.Encoder().encode

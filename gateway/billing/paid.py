@@ -40,17 +40,14 @@ class Desk:
 class X402Payment:
     """A payment whose request is being served. ``entry`` is SERVING, or SETTLED when it was paid upfront.
 
-    With ``credit`` it is paid by what the payer paid upfront for an earlier answer that it never got.
+    One that is ``by_credit`` is paid by what the payer paid upfront for an earlier answer that it never got.
     """
 
-    def __init__(
-        self, desk: Desk, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None, *, credit: bool
-    ) -> None:
+    def __init__(self, desk: Desk, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None) -> None:
         self._desk = desk
         self._order = order
         self._terms = terms
         self._entry = entry
-        self._credit = credit
         self.output_limit = output_limit
 
     @property
@@ -75,8 +72,8 @@ class X402Payment:
             await self._note_served(cost_usd=bill.cost_usd)
             return receipt(self._entry, bill.cost_usd)
         try:
-            if self._credit or bill.cost_usd == 0:
-                note = "paid by credit" if self._credit else "nothing to charge"
+            if self._entry.by_credit or bill.cost_usd == 0:
+                note = "paid by credit" if self._entry.by_credit else "nothing to charge"
                 entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
                 entry = await self._desk.settlements.settle(
@@ -97,13 +94,14 @@ class X402Payment:
         self._desk.settlements.detach(self._release(reason))
 
     async def _release(self, reason: str) -> None:
-        if self._credit or self._entry.state is State.SETTLED:
-            await self._desk.store.add_credit(self._entry.payer, self._entry.asset, self._entry.cap)
-            log.info("credited", extra={"payment": self._entry.id, "reason": reason})
-        if self._entry.state is State.SETTLED:
-            await self._note_served(note=f"credited: {reason}")
-        else:
-            await self._desk.store.move(self._entry, State.WAIVED, note=reason)
+        entry = self._entry
+        changes: dict[str, Any] = {"note": reason}
+        if entry.unserved or entry.by_credit:
+            changes["credited"] = entry.cap
+            log.info("credited", extra={"payment": entry.id, "reason": reason})
+        if entry.unserved:
+            changes["note"] = f"credited: {reason}"
+        await self._end(State.SERVED if entry.unserved else State.WAIVED, changes)
 
     async def _note_served(self, **changes: Any) -> None:
         """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
@@ -111,6 +109,10 @@ class X402Payment:
             await self._desk.store.move(self._entry, State.SERVED, **changes)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
+            self._desk.settlements.detach(self._end(State.SERVED, changes))
+
+    async def _end(self, state: State, changes: dict[str, Any]) -> None:
+        await self._desk.settlements.write(self._desk.store.move, self._entry, state, **changes)
 
     def _due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":

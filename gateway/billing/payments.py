@@ -280,17 +280,22 @@ class X402Payments:
             log.warning("journal not swept", extra={"reason": str(error)})
 
     async def _end(self, entry: Entry) -> None:
-        """What cannot be written now keeps nothing else from its end: it is found again after its deadline."""
+        """What cannot be written now keeps nothing else from its end."""
         log.warning("orphaned payment", extra={"payment": entry.id, "state": entry.state.value})
-        if entry.state not in BEFORE_SETTLING:
+        if entry.state not in BEFORE_SETTLING and not entry.unserved:
             self.settlements.resume(entry)
             return
+        end, changes = _without_answer(entry)
         try:
-            await self._store.move(entry, State.WAIVED, note="its worker was lost before the answer was complete")
+            await self._store.move(entry, end, **changes)
         except StoreUnavailableError as error:
-            log.warning("orphan not ended", extra={"payment": entry.id, "reason": str(error)})
+            log.warning("orphan not ended at once", extra={"payment": entry.id, "reason": str(error)})
+            self.settlements.detach(self._end_when_possible(entry, end, changes))
         except IllegalMoveError as error:
             log.info("no orphan after all", extra={"payment": entry.id, "state": error.origin.value})
+
+    async def _end_when_possible(self, entry: Entry, end: State, changes: dict[str, Any]) -> None:
+        await self.settlements.write(self._store.move, entry, end, **changes)
 
     def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> asyncio.Event:
         """Do ``work`` for ever, whatever becomes of it; the event is set when it was done once."""
@@ -307,6 +312,14 @@ class X402Payments:
 
         self._tasks.append(asyncio.create_task(forever()))
         return first
+
+
+def _without_answer(entry: Entry) -> tuple[State, dict[str, Any]]:
+    """The end of a payment whose worker was lost before its answer was complete."""
+    note = "its worker was lost before the answer was complete"
+    if entry.unserved:
+        return State.SERVED, {"note": f"credited: {note}", "credited": entry.cap}
+    return State.WAIVED, {"note": note, "credited": entry.cap} if entry.by_credit else {"note": note}
 
 
 async def _open_store(

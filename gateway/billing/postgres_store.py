@@ -18,7 +18,16 @@ import asyncpg  # type: ignore[import-untyped]
 import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import BEFORE_SETTLING, UNFINISHED, Entry, Standing, State, decode_entry, encode_entry
+from gateway.billing.journal import (
+    BEFORE_SETTLING,
+    UNFINISHED,
+    Entry,
+    Standing,
+    State,
+    credit_left,
+    decode_entry,
+    encode_entry,
+)
 from gateway.billing.store import StoreUnavailableError
 from gateway.keccak import keccak256
 
@@ -26,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _OPEN = [state.value for state in UNFINISHED]
 _NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
+_UNSERVED = "unserved"
+_ADOPTED = [*_OPEN, _UNSERVED]
 _LOST = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
@@ -94,6 +105,8 @@ class PostgresStore:
                 raise LookupError(f"no payment {payment.key.hex()}")
             entry = entry.through(to, changes)
             await _write(db, entry)
+            if "credited" in changes:
+                await _add_credit(db, entry.payer, entry.asset, entry.credited)
             before = await _standing(db, entry.payer)
             if (after := before.after(entry)) != before:
                 await db.execute(
@@ -112,13 +125,15 @@ class PostgresStore:
         async with self._transaction(None) as db:
             rows = await db.fetch(
                 "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
-                _OPEN,
+                _ADOPTED,
                 self.owner,
                 time.time() - self._grace,
             )
             gone = [row["owner"] for row in rows if await _is_gone(db, row["owner"])]
             orphaned = await db.fetch(
-                "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE", gone, _OPEN
+                "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE",
+                gone,
+                _ADOPTED,
             )
             adopted = [
                 msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
@@ -137,23 +152,24 @@ class PostgresStore:
 
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:
-            for entry in entries:
-                if await _find(db, entry.key) is None:
-                    await _write(db, msgspec.structs.replace(entry, owner=_LOST))
+            entered = [entry for entry in entries if await _find(db, entry.key) is None]
+            for entry in entered:
+                await _write(db, msgspec.structs.replace(entry, owner=_LOST))
+            for (payer, asset), amount in credit_left(entered).items():
+                await _add_credit(db, payer, asset, amount)
 
-    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
-        async with self._transaction(payer) as db:
-            await _add_credit(db, payer, asset, amount)
-
-    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
+    async def take_credit(self, payment: Entry) -> Entry | None:
+        payer, asset = payment.payer, payment.asset
         async with self._transaction(payer) as db:
             credit = await db.fetchval(
                 "SELECT amount FROM gateway_credits WHERE payer = $1 AND asset = $2", payer, asset
             )
-            if credit is None or credit < amount:
-                return False
-            await _add_credit(db, payer, asset, -amount)
-            return True
+            if credit is None or credit < payment.cap:
+                return None
+            await _add_credit(db, payer, asset, -payment.cap)
+            paid = msgspec.structs.replace(payment, by_credit=True)
+            await _write(db, paid)
+            return paid
 
     async def prune(self, before: float) -> int:
         async with self._transaction(None) as db:
@@ -233,7 +249,7 @@ async def _write(db: Any, entry: Entry) -> None:
         entry.key,
         entry.payer,
         entry.owner,
-        entry.state.value,
+        _UNSERVED if entry.unserved else entry.state.value,
         min(entry.deadline, 2**62),
         entry.updated,
         encode_entry(entry),

@@ -70,11 +70,8 @@ class SealedStore:
     async def restore(self, entries: list[Entry]) -> None:
         await self._inner.restore(entries)
 
-    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
-        await self._inner.add_credit(payer, asset, amount)
-
-    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
-        return await self._inner.take_credit(payer, asset, amount)
+    async def take_credit(self, payment: Entry) -> Entry | None:
+        return await self._inner.take_credit(payment)
 
     async def prune(self, before: float) -> int:
         return await self._inner.prune(before)

@@ -168,8 +168,8 @@ class Settlements:
         for heard in self.on_end:
             heard(entry)
         if entry.upfront and run.late and entry.state is State.SETTLED:
-            await self._store.add_credit(entry.payer, entry.asset, entry.cap)
-            entry = await self._write(self._store.move, entry, State.SERVED, note="credited: it was paid too late")
+            note = "credited: it was paid too late"
+            entry = await self.write(self._store.move, entry, State.SERVED, note=note, credited=entry.cap)
         run.tell(entry)
 
     async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:
@@ -191,7 +191,7 @@ class Settlements:
             return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
         self._metrics.became_pending()
         log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.why})
-        return await self._write(
+        return await self.write(
             self._store.move, entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why
         )
 
@@ -206,18 +206,18 @@ class Settlements:
                     )
                 changes = {"transaction": transaction, "settled_amount": paid, "note": note, "job": ""}
                 step = self._store.move if entry.upfront else self._store.note
-                return await self._write(step, entry, State.SETTLED, **changes)
+                return await self.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
                 log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
                 fault = any(word in reason for word in _PAYERS_FAULTS)
                 note = f"{reason}: {message}"[:300] if message else reason
                 changes = {"transaction": transaction, "note": note, "payers_fault": fault, "job": ""}
-                return await self._write(self._store.move, entry, State.FAILED, **changes)
+                return await self.write(self._store.move, entry, State.FAILED, **changes)
             case Unknown(why):
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
-                return await self._write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
+                return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
 
-    async def _write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
+    async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
         """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends its patience.
 
         A store that is lost while it commits may have taken the step all the same.

@@ -20,10 +20,12 @@ from gateway.billing.journal import (
     IllegalMoveError,
     Standing,
     State,
+    credit_left,
     decode_entry,
     encode_entry,
 )
 
+_UNSERVED = "unserved"
 _OPEN, _NOT_BEGUN = (
     ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
 )
@@ -34,6 +36,7 @@ CREATE TABLE IF NOT EXISTS payments (
     entry BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
+CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{_UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
@@ -42,7 +45,7 @@ CREATE TABLE IF NOT EXISTS credits (
 """
 
 _KNOWN = f"""
-SELECT 'earlier', state, NULL FROM payments WHERE key = ?1
+SELECT 'earlier', entry, NULL FROM payments WHERE key = ?1
 UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ?2 AND state IN ({_OPEN})
 UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?2
 """  # noqa: S608
@@ -54,7 +57,7 @@ def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
     for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer)):
         match kind:
             case "earlier":
-                earlier = State(value)
+                earlier = decode_entry(value).state
             case "open":
                 unfinished.append(decode_entry(value))
             case _:
@@ -80,6 +83,8 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
             raise LookupError(f"no payment {known.key.hex()}")
         entry = before.through(to, changes)
         _write(db, entry)
+    if "credited" in changes:
+        _add_credit(db, entry.payer, entry.asset, entry.credited)
     if entry.state in ENDS_WITH_MONEY:
         standing = _standing(db, entry.payer)
         if (after := standing.after(entry)) != standing:
@@ -93,20 +98,26 @@ def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes
         entry = known.through(to, changes)
     except IllegalMoveError:
         return None
-    row = (entry.state.value, encode_entry(entry), entry.key, known.state.value, known.owner)
+    row = (_column(entry), encode_entry(entry), entry.key, _column(known), known.owner)
     done = db.execute("UPDATE payments SET state = ?, entry = ? WHERE key = ? AND state = ? AND owner = ?", row)
     return entry if done.rowcount else None
 
 
 def owners(db: sqlite3.Connection) -> list[str]:
-    """Every worker that has something unfinished."""
-    rows = db.execute(f"SELECT DISTINCT owner FROM payments WHERE state IN ({_OPEN})")  # noqa: S608
+    """Every worker that has something unfinished or unserved."""
+    rows = db.execute(
+        f"SELECT owner FROM payments WHERE state IN ({_OPEN})"  # noqa: S608
+        f" UNION SELECT owner FROM payments WHERE state = '{_UNSERVED}'"
+    )
     return [row[0] for row in rows]
 
 
 def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
-    """The unfinished payments of ``orphaned`` workers, now ``owner``'s."""
-    query = f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+    """The unfinished and unserved payments of ``orphaned`` workers, now ``owner``'s."""
+    query = (
+        f"SELECT entry FROM payments WHERE owner = ?1 AND state IN ({_OPEN})"  # noqa: S608
+        f" UNION ALL SELECT entry FROM payments WHERE owner = ?1 AND state = '{_UNSERVED}'"
+    )
     adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone,))]
     for entry in adopted:
         _write(db, entry)
@@ -120,20 +131,20 @@ def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
 
 
 def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> None:
-    for entry in entries:
-        if find(db, entry.key) is None:
-            _write(db, _owned(entry, owner))
+    entered = [_owned(entry, owner) for entry in entries if find(db, entry.key) is None]
+    for entry in entered:
+        _write(db, entry)
+    for (payer, asset), amount in credit_left(entered).items():
+        _add_credit(db, payer, asset, amount)
 
 
-def add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> None:
-    db.execute("REPLACE INTO credits VALUES (?, ?, ?)", (payer, asset, str(_credit(db, payer, asset) + amount)))
-
-
-def take_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> bool:
-    if _credit(db, payer, asset) < amount:
-        return False
-    add_credit(db, payer, asset, -amount)
-    return True
+def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
+    if _credit(db, entry.payer, entry.asset) < entry.cap:
+        return None
+    _add_credit(db, entry.payer, entry.asset, -entry.cap)
+    paid = msgspec.structs.replace(entry, by_credit=True)
+    _write(db, paid)
+    return paid
 
 
 def prune(db: sqlite3.Connection, before: float) -> int:
@@ -144,8 +155,16 @@ def prune(db: sqlite3.Connection, before: float) -> int:
 
 
 def _write(db: sqlite3.Connection, entry: Entry) -> None:
-    row = (entry.key, entry.payer, entry.owner, entry.state.value, min(entry.deadline, 2**62), encode_entry(entry))
+    row = (entry.key, entry.payer, entry.owner, _column(entry), min(entry.deadline, 2**62), encode_entry(entry))
     db.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def _column(entry: Entry) -> str:
+    return _UNSERVED if entry.unserved else entry.state.value
+
+
+def _add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> None:
+    db.execute("REPLACE INTO credits VALUES (?, ?, ?)", (payer, asset, str(_credit(db, payer, asset) + amount)))
 
 
 def _owned(entry: Entry, owner: str) -> Entry:

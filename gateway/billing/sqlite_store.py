@@ -124,11 +124,8 @@ class SqliteStore:
     async def restore(self, entries: list[Entry]) -> None:
         await self._run(partial(sqlite_ledger.restore, entries=entries, owner=_LOST))
 
-    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
-        await self._run(partial(sqlite_ledger.add_credit, payer=payer, asset=asset, amount=amount))
-
-    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
-        return await self._run(partial(sqlite_ledger.take_credit, payer=payer, asset=asset, amount=amount))
+    async def take_credit(self, payment: Entry) -> Entry | None:
+        return await self._run(partial(sqlite_ledger.take_credit, entry=payment))
 
     async def prune(self, before: float) -> int:
         return await self._run(partial(sqlite_ledger.prune, before=before))

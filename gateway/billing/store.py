@@ -27,8 +27,8 @@ class Store(Protocol):
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Take a payment through ``to`` in order, with ``changes`` to its fields; the entry afterwards.
 
-        ``payment`` is what the caller knows of it; where the store knows better, that counts. Raises
-        IllegalMoveError, and LookupError for a payment that was never claimed.
+        ``payment`` is what the caller knows of it; where the store knows better, that counts. A change of ``credited``
+        is added to the payer's credit. Raises IllegalMoveError, and LookupError for a payment that was never claimed.
         """
         ...
 
@@ -42,22 +42,18 @@ class Store(Protocol):
         ...
 
     async def adopt(self, now: float) -> list[Entry]:
-        """Unfinished payments that nobody looks after any more; this worker owns them from now on.
+        """Unfinished and unserved payments that nobody looks after any more; this worker owns them from now on.
 
         Their worker is gone, or it let the deadline pass without settling or releasing them.
         """
         ...
 
     async def restore(self, entries: list[Entry]) -> None:
-        """Enter payments known from elsewhere, owned by nobody, unless they are here already."""
+        """Enter payments known from elsewhere, owned by nobody, and what they left of credit, unless they are here."""
         ...
 
-    async def add_credit(self, payer: bytes, asset: str, amount: int) -> None:
-        """Remember what a payer paid upfront and got nothing for; negative amounts take it away again."""
-        ...
-
-    async def take_credit(self, payer: bytes, asset: str, amount: int) -> bool:
-        """Use up ``amount`` of the payer's credit; False, and nothing changed, when there is less."""
+    async def take_credit(self, payment: Entry) -> Entry | None:
+        """Pay a RESERVED payment's cap by its payer's credit; None, and nothing changed, when there is less."""
         ...
 
     async def prune(self, before: float) -> int:

@@ -110,6 +110,70 @@ async def test_killed_while_answering_charges_nothing_and_stays_used(
         assert facilitator.called("settle") == []
 
 
+async def test_killed_while_answering_credits_what_was_paid_upfront(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal) as shop:
+        wallet = await chain.wallet(usdc=DOLLAR)
+        paid = await shop.pay(wallet, order(stream=True), scheme="exact")
+        told = {
+            "payee": shop.payee,
+            "facilitator_url": facilitator.url,
+            "journal": str(journal),
+            "mac_key": shop.settings.mac_key.hex(),
+            "rpc_url": shop.settings.rpc_url,
+            "price_url": shop.settings.price_url,
+            "header": paid.headers["payment-signature"],
+            "until": "serving",
+        }
+        assert await asyncio.to_thread(run_and_kill, told) == "serving"
+        price = await shop.balance()
+        assert price > 0
+        async with asyncio.timeout(5):
+            while (await refusal(shop.payments, paid)).code != "payment_already_used":
+                await asyncio.sleep(0.1)
+        covered = await shop.admit(wallet, order(stream=True), scheme="exact")
+        receipt = await covered.settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] == "waived"
+        assert await shop.balance() == price
+
+
+@pytest.mark.parametrize("when", ["taken", "released"])
+async def test_credit_outlives_a_journal_that_fails_between_two_steps(
+    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Once after the credit was taken, before the work; once at the work's end without an answer."""
+    wallet = await chain.wallet(usdc=DOLLAR)
+    store = shop.payments._store
+    move, refusals = store.move, [StoreUnavailableError("away")]
+
+    async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
+        if refusals and (State.SERVING if when == "taken" else State.SERVED) in to:
+            raise refusals.pop()
+        return await move(known, *to, **changes)
+
+    monkeypatch.setattr(store, "move", refuse)
+    first = await shop.admit(wallet, order(stream=True), scheme="exact")
+    await first.release("upstream_failed")
+    await shop.payments.settlements.drain(5)
+    price = await shop.balance()
+    if when == "taken":
+        again = await shop.pay(wallet, order(stream=True), scheme="exact")
+        assert (await refusal(shop.payments, again)).status == 503
+        later = shop.payments._clock() + 700
+        monkeypatch.setattr(shop.payments, "_clock", lambda: later)
+        async with asyncio.timeout(5):
+            while (await refusal(shop.payments, again)).status == 409:
+                await asyncio.sleep(0.1)
+    second = await shop.admit(wallet, order(stream=True), scheme="exact")
+    receipt = await second.settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == "waived"
+    assert await shop.balance() == price
+    assert refusals == []
+
+
 async def test_closing_settles_what_is_under_way(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
@@ -144,7 +208,8 @@ async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
 ) -> None:
     """The journal is away for a moment, or the answer came to its end while its payment was taken for an orphan."""
     store = shop.payments._store
-    move, refused = store.move, []
+    move = store.move
+    refused: list[bytes] = []
 
     async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
         if State.WAIVED in to and not refused:

@@ -285,7 +285,7 @@ async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
     assert script.asked == []
     ended = await final(store, payment)
     assert (ended.state, ended.payers_fault) == (State.FAILED, False)
-    assert not await store.take_credit(payment.payer, payment.asset, payment.cap)
+    assert await store.take_credit(payment) is None
 
 
 async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
