@@ -45,16 +45,16 @@ CREATE TABLE IF NOT EXISTS credits (
 """
 
 _KNOWN = f"""
-SELECT 'earlier', entry, NULL FROM payments WHERE key = ?1
-UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ?2 AND state IN ({_OPEN})
-UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?2
+SELECT 'earlier', entry, NULL FROM payments WHERE key = ?
+UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ? AND state IN ({_OPEN})
+UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?
 """  # noqa: S608
 
 
 def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
     """Enters ``entry``; raises ClaimRefusedError."""
     earlier, unfinished, standing = None, [], Standing()
-    for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer)):
+    for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer, entry.payer)):
         match kind:
             case "earlier":
                 earlier = decode_entry(value).state
