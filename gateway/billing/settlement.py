@@ -139,6 +139,10 @@ class Settlements:
     async def _begin(self, run: _Run, payment: Entry, fields: dict[str, Any]) -> None:
         try:
             run.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
+        except StoreUnavailableError as error:
+            run.cannot_begin(error)
+            run.late = True
+            entry = await self._write_again(error, self._store.move, payment, State.SETTLING, fields)
         except Exception as error:
             run.cannot_begin(error)
             return
@@ -218,21 +222,29 @@ class Settlements:
                 return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
 
     async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
-        """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends its patience.
-
-        A store that is lost while it commits may have taken the step all the same.
-        """
+        """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends it."""
         try:
             return await step(entry, state, **changes)
         except StoreUnavailableError as error:
-            log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
+            return await self._write_again(error, step, entry, state, changes)
+
+    async def _write_again(
+        self,
+        error: StoreUnavailableError,
+        step: Callable[..., Awaitable[Entry]],
+        entry: Entry,
+        state: State,
+        changes: dict[str, Any],
+    ) -> Entry:
+        """A store that is lost while it commits may have taken the step all the same."""
+        log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_LONGEST_WAIT)
         )
         try:
             return await attempts(step, entry, state, **changes)
-        except IllegalMoveError as error:
-            if error.origin is not state:
+        except IllegalMoveError as illegal:
+            if illegal.origin is not state:
                 raise
             return entry.moved(state, **changes)
 

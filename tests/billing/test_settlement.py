@@ -263,6 +263,31 @@ async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_tak
     assert (ended.state, ended.settled_amount, told) == (State.SETTLED, 7, [State.SETTLED])
 
 
+@pytest.mark.parametrize("taken", [False, True])
+async def test_nothing_is_charged_where_the_journal_was_lost_as_it_was_to_begin(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """Whether it took the step or not: the next worker would settle what is left SETTLING."""
+    script, payment, move = Script(Settled("0xab")), await serving(store), store.move
+    refusals = [StoreUnavailableError("lost")]
+
+    async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
+        if refusals and taken:
+            await move(known, *to, **changes)
+        if refusals:
+            raise refusals.pop()
+        return await move(known, *to, **changes)
+
+    monkeypatch.setattr(store, "move", lose)
+    till = settlements(store, script, clock)
+    with pytest.raises(StoreUnavailableError):
+        await till.settle(payment, amount=7)
+    await till.drain(5)
+    assert script.asked == []
+    ended = await final(store, payment)
+    assert (ended.state, ended.payers_fault) == (State.FAILED, False)
+
+
 @pytest.mark.parametrize("upfront", [False, True])
 async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
     store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
