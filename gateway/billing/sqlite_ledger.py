@@ -115,10 +115,10 @@ def owners(db: sqlite3.Connection) -> list[str]:
 def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
     """The unfinished and unserved payments of ``orphaned`` workers, now ``owner``'s."""
     query = (
-        f"SELECT entry FROM payments WHERE owner = ?1 AND state IN ({_OPEN})"  # noqa: S608
-        f" UNION ALL SELECT entry FROM payments WHERE owner = ?1 AND state = '{_UNSERVED}'"
+        f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+        f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{_UNSERVED}'"
     )
-    adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone,))]
+    adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
     for entry in adopted:
         _write(db, entry)
     return adopted
