@@ -12,13 +12,19 @@ from typing import Any
 import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import PAID, Entry, State, decode_entry, encode_entry
+from gateway.billing.journal import Entry, State, decode_entry, encode_entry
 from gateway.billing.sink import Seal, Sink, SinkUnavailableError
 from gateway.billing.store import Store
 
 log = logging.getLogger(__name__)
 
-_KEPT = PAID | {State.SERVING, State.SETTLING, State.PENDING, State.FAILED, State.WAIVED}
+_KEPT = {
+    state: place
+    for place, state in enumerate(
+        (State.SERVING, State.SETTLING, State.PENDING, State.FAILED, State.WAIVED, State.SETTLED, State.SERVED)
+    )
+}
+"""In the order in which payments come to them, none of which leads back: it counts before the enclave's clock."""
 
 
 class SealedStore:
@@ -80,13 +86,17 @@ class SealedStore:
         await self._inner.close()
 
     async def _latest(self) -> list[Entry]:
-        """The newest entry of each payment, whatever order the host gives them in."""
+        """How far each payment has come, whatever order the host gives its entries in."""
         newest: dict[bytes, Entry] = {}
         async for record in self._sink.records():
             entry = _entry(self._seal.open(record))
-            if entry is not None and (entry.key not in newest or newest[entry.key].updated <= entry.updated):
+            if entry is not None and (entry.key not in newest or _age(newest[entry.key]) <= _age(entry)):
                 newest[entry.key] = entry
         return list(newest.values())
+
+
+def _age(entry: Entry) -> tuple[int, float]:
+    return _KEPT.get(entry.state, -1), entry.updated
 
 
 def _entry(plain: bytes | None) -> Entry | None:

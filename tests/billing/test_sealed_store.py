@@ -197,6 +197,19 @@ async def test_old_payments_are_not_replayed_and_order_does_not_matter(host: Hos
         await store.close()
 
 
+async def test_a_clock_that_steps_back_makes_no_settlement_undone(host: Host, url: str, tmp_path: Path) -> None:
+    seal, payment = Seal(KEY), entry(state=State.SERVING)
+    settling = msgspec.structs.replace(payment, state=State.SETTLING, amount=7, updated=payment.updated - 60)
+    pending = msgspec.structs.replace(settling, state=State.PENDING, job="42", updated=payment.updated - 90)
+    host.records = [seal.close(encode_entry(each)) for each in (payment, settling, pending)]
+    async with aiohttp.ClientSession() as session:
+        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        assert await store.replay(3600) == 1
+        [left] = await store.adopt(time.time())
+        assert (left.state, left.amount, left.job) == (State.PENDING, 7, "42")
+        await store.close()
+
+
 async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
     host: Host, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

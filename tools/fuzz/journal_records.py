@@ -19,6 +19,7 @@ from tools.fuzz.target import BrokenPropertyError, Target
 
 _KEY = b"j" * 32
 _FOREVER = 4e9
+_STATES = (State.SERVING, State.SETTLING, State.SETTLED)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _entry(random: Random) -> Entry:
         deadline=5_000_000_000,
         payment={"x402Version": 2},
         requirements={},
-        state=random.choice((State.SERVING, State.SETTLING, State.SETTLED)),
+        state=random.choice(_STATES),
         updated=float(random.randrange(4)),
         note=random.choice(("", "\u00e9", "a" * 300)),
     )
@@ -123,11 +124,10 @@ def _check(journal: Journal) -> None:
 
 
 def _newest(entries: list[Entry]) -> dict[bytes, Entry]:
-    """The last of the newest ones of each payment."""
+    """The last of the newest ones of each payment, of those that have come furthest."""
     newest: dict[bytes, Entry] = {}
-    for entry in entries:
-        if entry.key not in newest or entry.updated >= newest[entry.key].updated:
-            newest[entry.key] = entry
+    for entry in sorted(entries, key=lambda entry: (_STATES.index(entry.state), entry.updated)):
+        newest[entry.key] = entry
     return newest
 
 
