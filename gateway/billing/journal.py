@@ -55,6 +55,9 @@ UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
 
 PAID = frozenset({State.SETTLED, State.SERVED})
 
+UNSERVED = "unserved"
+"""In stores' rows: paid upfront, and its work is not over."""
+
 ENDS_WITH_MONEY = frozenset({State.SETTLED, State.FAILED})
 """Only these change a payer's standing."""
 
@@ -112,6 +115,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def unserved(self) -> bool:
         """Paid upfront, and its work is not over: credited when the worker that does it is lost."""
         return self.upfront and self.state is State.SETTLED
+
+    @property
+    def row_state(self) -> str:
+        """What stores look it up by: its state, or UNSERVED."""
+        return UNSERVED if self.unserved else self.state.value
 
     @property
     def amount_usd(self) -> Decimal:

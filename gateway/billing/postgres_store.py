@@ -21,6 +21,7 @@ from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
     UNFINISHED,
+    UNSERVED,
     Entry,
     Standing,
     State,
@@ -35,8 +36,7 @@ log = logging.getLogger(__name__)
 
 _OPEN = [state.value for state in UNFINISHED]
 _NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
-_UNSERVED = "unserved"
-_ADOPTED = [*_OPEN, _UNSERVED]
+_ADOPTED = [*_OPEN, UNSERVED]
 _LOST = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
@@ -249,7 +249,7 @@ async def _write(db: Any, entry: Entry) -> None:
         entry.key,
         entry.payer,
         entry.owner,
-        _UNSERVED if entry.unserved else entry.state.value,
+        entry.row_state,
         min(entry.deadline, 2**62),
         entry.updated,
         encode_entry(entry),

@@ -16,6 +16,7 @@ from gateway.billing.journal import (
     BEFORE_SETTLING,
     ENDS_WITH_MONEY,
     UNFINISHED,
+    UNSERVED,
     Entry,
     IllegalMoveError,
     Standing,
@@ -25,7 +26,6 @@ from gateway.billing.journal import (
     encode_entry,
 )
 
-_UNSERVED = "unserved"
 _OPEN, _NOT_BEGUN = (
     ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
 )
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS payments (
     entry BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
-CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{_UNSERVED}';
+CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
@@ -98,7 +98,7 @@ def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes
         entry = known.through(to, changes)
     except IllegalMoveError:
         return None
-    row = (_column(entry), encode_entry(entry), entry.key, _column(known), known.owner)
+    row = (entry.row_state, encode_entry(entry), entry.key, known.row_state, known.owner)
     done = db.execute("UPDATE payments SET state = ?, entry = ? WHERE key = ? AND state = ? AND owner = ?", row)
     return entry if done.rowcount else None
 
@@ -107,7 +107,7 @@ def owners(db: sqlite3.Connection) -> list[str]:
     """Every worker that has something unfinished or unserved."""
     rows = db.execute(
         f"SELECT owner FROM payments WHERE state IN ({_OPEN})"  # noqa: S608
-        f" UNION SELECT owner FROM payments WHERE state = '{_UNSERVED}'"
+        f" UNION SELECT owner FROM payments WHERE state = '{UNSERVED}'"
     )
     return [row[0] for row in rows]
 
@@ -116,7 +116,7 @@ def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[E
     """The unfinished and unserved payments of ``orphaned`` workers, now ``owner``'s."""
     query = (
         f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
-        f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{_UNSERVED}'"
+        f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{UNSERVED}'"
     )
     adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
     for entry in adopted:
@@ -155,12 +155,8 @@ def prune(db: sqlite3.Connection, before: float) -> int:
 
 
 def _write(db: sqlite3.Connection, entry: Entry) -> None:
-    row = (entry.key, entry.payer, entry.owner, _column(entry), min(entry.deadline, 2**62), encode_entry(entry))
+    row = (entry.key, entry.payer, entry.owner, entry.row_state, min(entry.deadline, 2**62), encode_entry(entry))
     db.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", row)
-
-
-def _column(entry: Entry) -> str:
-    return _UNSERVED if entry.unserved else entry.state.value
 
 
 def _add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> None:
