@@ -107,7 +107,7 @@ def chained() -> None:
 def thought_in_pieces() -> None:
     piece = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, text="x" * 100)
     sealed = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, signature="s")
-    assert replay.from_details([piece] * 5 * MANY + [sealed])
+    assert replay._from_details([piece] * 5 * MANY + [sealed])
 
 
 @pytest.mark.parametrize("translate", [alike, renewed, chained, thought_in_pieces], ids=lambda each: each.__name__)

@@ -86,10 +86,10 @@ def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list
             if kept is not None:
                 blocks: list[Block] = kept["blocks"]
                 return blocks if kept["model"] == chat.model.upstream_id else None
-    return from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
+    return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
 
 
-def from_details(details: list[ReasoningDetail]) -> list[Block]:
+def _from_details(details: list[ReasoningDetail]) -> list[Block]:
     """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index."""
     blocks: list[Block] = []
     index: int | None = None
