@@ -15,6 +15,7 @@ import pytest
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State, decode_entry
+from gateway.billing.payment import Order
 from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import StoreUnavailableError
 from tests.billing.entries import entry
@@ -33,6 +34,20 @@ async def until_paid(shop: Till, amount: int, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while await shop.balance() != amount:
             await asyncio.sleep(0.05)
+
+
+def told(shop: Till, journal: Path, paid: Order, *, until: str) -> dict[str, Any]:
+    """What a gateway like ``shop`` is told that serves ``paid`` and waits ``until`` it is killed."""
+    return {
+        "payee": shop.payee,
+        "facilitator_url": shop.settings.facilitator_url,
+        "journal": str(journal),
+        "mac_key": shop.settings.mac_key.hex(),
+        "rpc_url": shop.settings.rpc_url,
+        "price_url": shop.settings.price_url,
+        "header": paid.headers["payment-signature"],
+        "until": until,
+    }
 
 
 def run_and_kill(told: dict[str, Any]) -> str:
@@ -66,18 +81,8 @@ async def test_killed_between_answer_and_settlement(
     """
     async with till(chain, facilitator, journal, rpc=rpc) as shop:
         paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        told = {
-            "payee": shop.payee,
-            "facilitator_url": facilitator.url,
-            "journal": str(journal),
-            "mac_key": shop.settings.mac_key.hex(),
-            "rpc_url": shop.settings.rpc_url,
-            "price_url": shop.settings.price_url,
-            "header": paid.headers["payment-signature"],
-            "until": "settling",
-        }
         facilitator.faults.set("settle", Drop("before") if lost == "before" else Drop("after"))
-        line = await asyncio.to_thread(run_and_kill, told)
+        line = await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="settling"))
         assert json.loads(line)["status"] in ("pending", "settled")
         facilitator.faults.clear()
         assert (await refusal(shop.payments, paid)).status in (402, 409), "never served again"
@@ -92,17 +97,7 @@ async def test_killed_while_answering_charges_nothing_and_stays_used(
 ) -> None:
     async with till(chain, facilitator, journal) as shop:
         paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        told = {
-            "payee": shop.payee,
-            "facilitator_url": facilitator.url,
-            "journal": str(journal),
-            "mac_key": shop.settings.mac_key.hex(),
-            "rpc_url": shop.settings.rpc_url,
-            "price_url": shop.settings.price_url,
-            "header": paid.headers["payment-signature"],
-            "until": "serving",
-        }
-        assert await asyncio.to_thread(run_and_kill, told) == "serving"
+        assert await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="serving")) == "serving"
         assert (await refusal(shop.payments, paid)).status == 409
         async with asyncio.timeout(5):
             while (await refusal(shop.payments, paid)).code != "payment_already_used":
@@ -116,17 +111,7 @@ async def test_killed_while_answering_credits_what_was_paid_upfront(
     async with till(chain, facilitator, journal) as shop:
         wallet = await chain.wallet(usdc=DOLLAR)
         paid = await shop.pay(wallet, order(stream=True), scheme="exact")
-        told = {
-            "payee": shop.payee,
-            "facilitator_url": facilitator.url,
-            "journal": str(journal),
-            "mac_key": shop.settings.mac_key.hex(),
-            "rpc_url": shop.settings.rpc_url,
-            "price_url": shop.settings.price_url,
-            "header": paid.headers["payment-signature"],
-            "until": "serving",
-        }
-        assert await asyncio.to_thread(run_and_kill, told) == "serving"
+        assert await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="serving")) == "serving"
         price = await shop.balance()
         assert price > 0
         async with asyncio.timeout(5):
