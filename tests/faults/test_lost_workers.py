@@ -83,7 +83,7 @@ async def test_a_worker_that_leaves_gets_no_more_connections(fleet: Fleet) -> No
         os.kill(running.workers()[0], signal.SIGTERM)
         async with asyncio.timeout(2.0):
             await asyncio.sleep(0.2)
-            assert [(await running.get("/health")).status for _ in range(6)] == [200] * 6
+            assert [(await running.get("/health/ready")).status for _ in range(6)] == [200] * 6
         for client in (first, other):
             assert b"data: [DONE]" in await client.read_all()
 
