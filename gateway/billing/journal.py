@@ -53,8 +53,6 @@ BEFORE_SETTLING = frozenset({State.RESERVED, State.VERIFIED, State.SERVING})
 UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
 """Somebody still has to bring these to an end; their caps are what a payer has outstanding."""
 
-PAID = frozenset({State.SETTLED, State.SERVED})
-
 UNSERVED = "unserved"
 """In stores' rows: paid upfront, and its work is not over."""
 
