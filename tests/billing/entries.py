@@ -5,9 +5,10 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from gateway.billing.journal import Entry
+from gateway.billing.journal import Entry, State
 
 PAYER = b"\xaa" * 20
+PAID = frozenset({State.SETTLED, State.SERVED})
 
 
 def entry(**changes: Any) -> Entry:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from gateway.billing.journal import PAID, UNFINISHED, Entry, State, decode_entry
+from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
 from gateway.billing.paid import X402Payment
 from gateway.openai_api.errors import GatewayError
+from tests.billing.entries import PAID
 from tests.billing.till import Till, bill, order, quick, till
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
