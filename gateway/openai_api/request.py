@@ -18,6 +18,9 @@ Json = Any
 
 # What is accepted is decoded, translated and hashed at several depths of the stack; all of it has to succeed.
 MAX_DEPTH = 128
+MAX_PARTS = 2**19
+"""Objects and arrays in one body, counted by their opening brackets, those in texts too. Each takes 30 times the memory
+of its two bytes, and looking through 32 MiB of them holds everybody up for seconds; no model has room for as many."""
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
@@ -143,7 +146,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 
 def decode(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``, nested at most MAX_DEPTH deep, or 400."""
+    """The JSON object in ``body``, of at most MAX_PARTS parts nested at most MAX_DEPTH deep, or 400."""
+    parts = body.count(b"{") + body.count(b"[")
+    if parts > MAX_PARTS:
+        raise invalid_request("The JSON body of your request has too many objects and arrays")
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -152,7 +158,7 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request is nested too deeply") from None
     if not isinstance(decoded, dict):
         raise invalid_request("The body of your request must be a JSON object")
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+    if parts > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
         raise invalid_request("The JSON body of your request is nested too deeply")
     return decoded
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.request import MAX_DEPTH, ChatRequest, decode, parse_chat
+from gateway.openai_api.request import MAX_DEPTH, MAX_PARTS, ChatRequest, decode, parse_chat
 
 HI = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [HI]}
@@ -257,6 +257,22 @@ def test_nesting_is_limited(inner: str) -> None:
 
 def test_a_wide_body_is_not_deep() -> None:
     assert len(decode(b'{"a":[' + b"[{}]," * 1000 + b"[]]}")["a"]) == 1001
+
+
+@pytest.mark.parametrize("part", ["[],", "{},", "[{}],"])
+def test_parts_are_limited(part: str) -> None:
+    """A body of tiny parts takes seconds and thirty times its size, before anybody pays."""
+
+    def wide(parts: int) -> bytes:
+        return ('{"a":[' + part * ((parts - 2) // (part.count("[") + part.count("{"))) + "0]}").encode()
+
+    assert decode(wide(MAX_PARTS))
+    with pytest.raises(GatewayError, match="too many objects and arrays"):
+        decode(wide(MAX_PARTS + 2))
+
+
+def test_a_text_of_brackets_is_no_crowd_of_parts() -> None:
+    assert decode(b'{"a":"' + b"[{" * (MAX_PARTS // 2 - 1) + b'"}')
 
 
 json_values = st.recursive(

@@ -28,6 +28,7 @@ REFUSED = {
     "objects 100,000 deep": chat(b'"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "arrays 100,000 deep": chat(b'"stop":' + b"[" * 100_000 + b"]" * 100_000),
     "arrays without an end": b"[" * 1_000_000,
+    "ten million arrays": chat(b'"prediction":{"a":[' + b"[]," * 10_000_000 + b"0]}"),
     "an integer of 100,000 digits": chat(b'"seed":' + b"9" * 100_000),
     "a number beyond all floats": chat(b'"temperature":1e99999'),
     "a fraction of a megabyte": chat(b'"temperature":9.' + b"9" * 2**20),
