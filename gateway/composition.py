@@ -47,6 +47,7 @@ async def compose(
             stack.push_async_callback(transport.close)
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
         metrics = Metrics()
+        metrics.know(upstreams)
         clock = await stack.enter_async_context((clock or _clock(settings)).kept())
         clock.register(metrics.registry)
         heartbeat = Heartbeat(signer, clock, metrics.registry)

@@ -7,7 +7,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -121,6 +121,13 @@ class Metrics:
     def _histogram(self, name: str, text: str, bounds: tuple[float, ...], label: str | None = None) -> Histogram:
         return Histogram(f"gateway_{name}", text, bounds, self.registry, label)
 
+    def know(self, upstreams: Iterable[str]) -> None:
+        """Begin the upstreams' alarming counters at zero: the first events of a series that appears with them are no
+        increase to an alert rule."""
+        for name in upstreams:
+            self.estimated.labels(name)
+            self.unknown_served.labels(name)
+
     def gaps(self, upstream: str) -> Distribution:
         """The times between output events of one upstream's streams."""
         return self._gaps.of(upstream)
@@ -179,10 +186,28 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": _event(record),
         }
+        line |= {name: _told(value) for name in FACTS if (value := getattr(record, name, None)) is not None}
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
             line["at"] = _innermost_frame(record)
         return _encoded(line).decode("ascii")
+
+
+FACTS = (
+    *("payment", "payments", "reason", "state", "status", "token", "network"),
+    *("asked", "paid", "due", "seconds", "left"),
+)
+"""What a line may tell beside its event, by its name in ``extra``."""
+_MAX_FACT = 300
+_LONG_HEX = re.compile(r"(0x)?[0-9a-fA-F]{32,}")
+
+
+def _told(value: object) -> object:
+    """A reason may be in somebody else's words: no whole address, hash or signature of them, and not all of a long one.
+    Amounts of tokens are text, as they are on the wire: they outgrow JSON's numbers."""
+    if isinstance(value, int | float) and abs(value) < 1 << 53:
+        return value
+    return _LONG_HEX.sub(lambda found: f"{found[0][:10]}...", str(value)[: 2 * _MAX_FACT])[:_MAX_FACT]
 
 
 def _event(record: logging.LogRecord) -> str:

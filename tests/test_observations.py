@@ -1,17 +1,20 @@
 """What requests leave in the metrics, also those that end badly after their status had left."""
 
+import ast
 import asyncio
 import io
 import json
 import logging
 import sys
+from pathlib import Path
 from select import PIPE_BUF
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.telemetry import RequestRecord, log_request
+import gateway
+from gateway.telemetry import FACTS, JsonFormatter, RequestRecord, log_request
 from tests.running import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -52,6 +55,8 @@ async def test_classes_are_there_before_anything_fails(gateway: RunningGateway) 
     async with gateway.session.get(gateway.url + "/metrics") as response:
         text = await response.text()
     assert 'gateway_errors_total{domain="gateway",error="gateway_other"} 0.0' in text
+    assert 'gateway_unknown_served_models_total{upstream="xai"} 0.0' in text
+    assert 'gateway_estimated_answers_total{upstream="google"} 0.0' in text
     assert "gateway_workers_ready 1.0" in text
     assert 'gateway_workers{version="' in text
     assert "_created" not in text
@@ -107,3 +112,46 @@ async def test_log_lines_reach_a_pipe_whole(
     ]
     assert len(pipe.writes) == writes
     assert all(len(written) <= PIPE_BUF and written.endswith(b"\n") for written in pipe.writes)
+
+
+def _line(**facts: Any) -> dict[str, Any]:
+    record = logging.LogRecord("gateway", logging.ERROR, __file__, 1, "settlement refused", (), None)
+    record.__dict__.update(facts)
+    return dict(json.loads(JsonFormatter().format(record)))
+
+
+def test_a_line_tells_which_payment_and_why() -> None:
+    line = _line(payment="0123456789abcdef", reason="insufficient_funds", asked=10**24, seconds=31)
+    assert (line["event"], line["payment"], line["reason"]) == (
+        "settlement refused",
+        "0123456789abcdef",
+        "insufficient_funds",
+    )
+    assert (line["asked"], line["seconds"]) == (str(10**24), 31)
+
+
+def test_a_reason_in_somebody_elses_words_names_nobody_and_is_short() -> None:
+    payer, signature = "0x" + "aB" * 20, "cd" * 65
+    line = _line(reason=f"{payer} signed {signature}, {'and on ' * 1000}")
+    assert line["reason"].startswith("0xaBaBaBaB... signed cdcdcdcdcd..., and on")
+    assert len(line["reason"]) <= 300
+
+
+def test_what_is_no_fact_is_not_told() -> None:
+    assert "prompt" not in _line(prompt="a very private question")
+
+
+def test_every_fact_that_the_gateway_logs_is_told() -> None:
+    source = Path(gateway.__file__).parent
+    calls = [
+        (node, keyword.value)
+        for path in source.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.")
+        for keyword in node.keywords
+        if keyword.arg == "extra"
+    ]
+    assert len(calls) > 20
+    for call, extra in calls:
+        assert isinstance(extra, ast.Dict), ast.unparse(call)
+        assert {key.value for key in extra.keys if isinstance(key, ast.Constant)} <= set(FACTS), ast.unparse(call)
