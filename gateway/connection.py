@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -16,7 +15,11 @@ MAX_HEADER_BYTES = 32 * 1024
 KEEP_ALIVE_SECONDS = 75.0
 STUCK_SECONDS = 60.0
 STUCK_BYTES = 16 * 1024
+MALFORMED = "The request is not valid HTTP, or its headers are too large"
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Note = Callable[[GatewayError], str]
+"""Counts and logs a request that no handler saw; the id that it is given."""
+log = logging.getLogger(__name__)
 
 
 class _OneTask:
@@ -43,10 +46,11 @@ class Connection(RequestHandler):
     it in ``STUCK_SECONDS``, be it a stream or a complete answer.
     """
 
-    __slots__ = ("_stuck", "on_drained", "on_full", "on_lost")
+    __slots__ = ("_note", "_stuck", "on_drained", "on_full", "on_lost")
 
-    def __init__(self, manager: Any, **options: Any) -> None:
+    def __init__(self, manager: Any, note: Note, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._note = note
         self.on_lost: Callable[[], None] | None = None
         self.on_full: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
@@ -98,17 +102,21 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is wrong before a request can be routed: bad HTTP, oversized headers."""
-        text = HTTPStatus(status).phrase
-        if status == HTTPStatus.BAD_REQUEST:
-            text = "The request is not valid HTTP, or its headers are too large"
+        """What is wrong before a request can be routed: bad HTTP, oversized headers. Anything else is our own fault."""
+        bad = status < HTTPStatus.INTERNAL_SERVER_ERROR
+        if not bad:
+            log.error("a request was given up", exc_info=exc)
         error = GatewayError(
-            text, status=status, type="invalid_request_error" if status < 500 else "server_error", fault=Fault.CALLER
+            MALFORMED if status == HTTPStatus.BAD_REQUEST else HTTPStatus(status).phrase,
+            status=status,
+            type="invalid_request_error" if bad else "server_error",
+            code="bad_framing" if bad else "internal_error",
+            fault=Fault.CALLER if bad else Fault.GATEWAY,
         )
         response = web.Response(
             status=status,
             body=error.body(),
-            headers={"x-request-id": f"req_{uuid4().hex}", "Server": "tee-gateway"},
+            headers={"x-request-id": self._note(error), "Server": "tee-gateway"},
             content_type="application/json",
         )
         response.force_close()
@@ -118,8 +126,9 @@ class Connection(RequestHandler):
 class HttpServer(web.Server):
     """A low-level aiohttp server whose connections are ``Connection``s."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, note: Note) -> None:
         super().__init__(handler)
+        self._note = note
         self._options: dict[str, Any] = {
             "keepalive_timeout": KEEP_ALIVE_SECONDS,
             "max_line_size": MAX_HEADER_BYTES,
@@ -128,8 +137,8 @@ class HttpServer(web.Server):
             "lingering_time": 5.0,
             "auto_decompress": False,
             "access_log": None,
-            "logger": logging.getLogger(__name__),
+            "logger": log,
         }
 
     def __call__(self) -> Connection:
-        return Connection(self, loop=asyncio.get_running_loop(), **self._options)
+        return Connection(self, self._note, loop=asyncio.get_running_loop(), **self._options)

@@ -96,7 +96,8 @@ class GatewayServer:
         return connect
 
     async def _runner(self, audience: Audience) -> web.ServerRunner:
-        runner = web.ServerRunner(HttpServer(_Dispatcher(self._services, audience).handle), shutdown_timeout=1.0)
+        dispatcher = _Dispatcher(self._services, audience)
+        runner = web.ServerRunner(HttpServer(dispatcher.handle, dispatcher.unroutable), shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
         return runner
@@ -201,6 +202,13 @@ class _Dispatcher:
         return web.Response(
             status=error.status, body=error.body(), headers=error.http_headers(), content_type="application/json"
         )
+
+    def unroutable(self, error: GatewayError) -> str:
+        """Account for a request that cannot be handled, not being HTTP for example; its id."""
+        record = RequestRecord(f"req_{new_id()}", "unknown", "unknown", error.status)
+        self._services.metrics.failed(record, error)
+        self._account(record)
+        return record.id
 
     def _account(self, record: RequestRecord) -> None:
         self._services.metrics.finished(record)

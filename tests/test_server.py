@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -172,6 +173,21 @@ async def test_garbage_is_400(gateway: RunningGateway) -> None:
     answer = await raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert b"x-request-id: req_" in answer
+
+
+async def test_what_is_not_http_is_counted_and_logged(
+    gateway: RunningGateway, capsysbinary: pytest.CaptureFixture[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.requests")
+    answer = await raw(gateway, b"GET /v1/models HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert json.loads(body)["error"]["code"] == "bad_framing"
+    [line] = [json.loads(line) for line in capsysbinary.readouterr().err.splitlines()]
+    assert (line["status"], line["error_class"]) == (400, "caller_bad_http")
+    assert f"x-request-id: {line['id']}".encode() in head
+    told = gateway.services.metrics.registry.get_sample_value
+    assert told("gateway_errors_total", {"domain": "caller", "error": "caller_bad_http"}) == 1
+    assert told("gateway_requests_total", {"path": "unknown", "status": "400"}) == 1
 
 
 async def test_expect_continue(gateway: RunningGateway) -> None:
