@@ -54,6 +54,7 @@ class Tracer:
         self._interval = interval
         self._waiting: list[tuple[RequestRecord, int]] = []
         self._full = asyncio.Event()
+        self._ending = False
         self._away = False
         requests = Counter(
             "gateway_traced_requests", "Requests by what became of their trace", ("outcome",), registry=registry
@@ -61,8 +62,8 @@ class Tracer:
         self._sent, self._dropped = requests.labels("sent"), requests.labels("dropped")
 
     def record(self, record: RequestRecord) -> None:
-        """Take a finished request; one too many is dropped."""
-        if record.method != "POST" or record.path not in TRACED:
+        """Take a finished request that its caller does not keep out of traces; one too many is dropped."""
+        if record.method != "POST" or record.path not in TRACED or _unsampled(_parent(record)):
             return
         if len(self._waiting) >= self._limit:
             self._dropped.inc()
@@ -73,25 +74,26 @@ class Tracer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Tracer"]:
-        """Send while inside; at the end what still waits is sent, if that is quick."""
+        """Send while inside; at the end what is under way or still waits is sent, if that is quick."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
             sending = asyncio.create_task(self._run(session))
             try:
                 yield self
             finally:
-                sending.cancel()
-                with suppress(asyncio.CancelledError):
-                    await sending
+                self._ending = True
+                self._full.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FAREWELL_SECONDS):
-                        await self._send(session)
+                        await sending
 
     async def _run(self, session: aiohttp.ClientSession) -> None:
-        while True:
+        ended = False
+        while not ended:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._full.wait()
             self._full.clear()
+            ended = self._ending
             await self._send(session)
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
@@ -124,10 +126,8 @@ def payload(batch: list[tuple[RequestRecord, int]]) -> bytes:
 
 
 def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
-    """The request's span and, when the upstream was called, that call's; none when its caller does not sample it."""
-    parent = _TRACEPARENT.fullmatch(record.traceparent or "")
-    if parent and not int(parent[3], 16) & 1:
-        return []
+    """The request's span and, when the upstream was called, that call's."""
+    parent = _parent(record)
     trace = parent[1] if parent else secrets.token_hex(16)
     finished = record.started + (record.seconds or 0.0)
 
@@ -163,6 +163,15 @@ def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
     if failed and record.fault == "upstream":
         call["status"] = _ERROR
     return [own, call]
+
+
+def _parent(record: RequestRecord) -> re.Match[str] | None:
+    """The caller's span: trace, id and flags."""
+    return _TRACEPARENT.fullmatch(record.traceparent or "")
+
+
+def _unsampled(parent: re.Match[str] | None) -> bool:
+    return parent is not None and not int(parent[3], 16) & 1
 
 
 def _own_attributes(record: RequestRecord) -> dict[str, Any]:

@@ -29,9 +29,12 @@ class Collector:
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.status = 200
         self.url = ""
+        self.release = asyncio.Event()
+        self.release.set()
 
     async def take(self, request: web.Request) -> web.Response:
         self.requests.append((dict(request.headers), await request.json()))
+        await self.release.wait()
         return web.json_response({}, status=self.status)
 
     def spans(self) -> list[dict[str, Any]]:
@@ -147,7 +150,27 @@ def finished(**fields: Any) -> RequestRecord:
 def test_a_callers_trace_is_continued() -> None:
     [span] = spans_of(finished(traceparent=TRACEPARENT), 10**18)
     assert (span["traceId"], span["parentSpanId"]) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
-    assert spans_of(finished(traceparent=TRACEPARENT[:-1] + "0"), 10**18) == []
+
+
+async def test_what_its_caller_does_not_sample_is_neither_sent_nor_dropped(collector: Collector) -> None:
+    registry = CollectorRegistry()
+    async with Tracer(collector.url, registry, queue=1, interval=60).running() as tracer:
+        for _ in range(2):
+            tracer.record(finished(traceparent=TRACEPARENT[:-1] + "0"))
+        tracer.record(finished(traceparent=TRACEPARENT))
+    assert counts(registry) == {"sent": 1, "dropped": 0}
+    assert len(collector.spans()) == 1
+
+
+async def test_what_is_under_way_at_the_end_is_not_lost(collector: Collector) -> None:
+    registry = CollectorRegistry()
+    collector.release.clear()
+    async with Tracer(collector.url, registry, interval=0.01).running() as tracer:
+        tracer.record(finished())
+        await arrived(collector, 1)
+        tracer.record(finished())
+        asyncio.get_running_loop().call_later(0.1, collector.release.set)
+    assert counts(registry) == {"sent": 2, "dropped": 0}
 
 
 @pytest.mark.parametrize(
