@@ -74,9 +74,9 @@ clean_up() {
     } 2>/dev/null
 }
 
-check_number() { # name, value, least
-    if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ((10#$2 < $3)); then
-        fail "$USAGE" "$1 is '$2', but has to be a number from $3 up"
+check_number() { # name, value, least, most
+    if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ((10#$2 < $3 || 10#$2 > ${4:-9999999})); then
+        fail "$USAGE" "$1 is '$2', but has to be a number from $3 ${4:+to }${4:-up}"
     fi
 }
 
@@ -182,10 +182,11 @@ inject() {
 # Facilitator, price and journal are looked for once the keys are in; without them no answer can be paid for.
 await_ready() {
     local answer deadline=$((SECONDS + 10#$ready_seconds))
-    while answer=$(curl --silent --insecure --max-time 5 --write-out '\n%{http_code}' "$public_url/health/ready") &&
-        [[ $answer == *$'\n503' ]]; do
+    until answer=$(curl --silent --insecure --max-time 5 --write-out '\n%{http_code}' "$public_url/health/ready") &&
+        [[ $answer == *$'\n200' ]]; do
+        answer=${answer%$'\n'*}
         ((SECONDS < deadline)) ||
-            fail "$HEALTH" "the keys are in, but the gateway is not ready after $ready_seconds s: ${answer%$'\n'*}"
+            fail "$HEALTH" "the keys are in, but the gateway is not ready after $ready_seconds s: ${answer:-no answer}"
         sleep 1
     done
 }
@@ -208,8 +209,8 @@ check_arguments() {
     check_number ENCLAVE_CID "$cid" 4
     check_number ENCLAVE_CPUS "$cpus" 1
     check_number ENCLAVE_MEMORY "$memory" 64
-    check_number PUBLIC_PORT "$public_port" 1
-    check_number HOST_PORT "$host_port" 1
+    check_number PUBLIC_PORT "$public_port" 1 65535
+    check_number HOST_PORT "$host_port" 1 65535
     check_number HEALTH_SECONDS "$health_seconds" 1
     check_number READY_SECONDS "$ready_seconds" 0
     check_number WATCH_SECONDS "$watch_seconds" 1

@@ -24,6 +24,7 @@ BEHAVIOUR = {
         esac""",
     "gvproxy": "echo $$ >$NOTES/gvproxy.pid; exec sleep 60",
     "curl": """case $* in
+        */health/ready) printf '{}\\n200'; exit ;;
         *:8010/) waited=sink ;;
         *) waited=gvproxy ;;
         esac

@@ -136,7 +136,8 @@ def test_help_is_no_error(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ENCLAVE_CID", "3"), ("ENCLAVE_CPUS", "two"), ("ENCLAVE_MEMORY", "-1"), ("PUBLIC_PORT", "0")],
+    [("ENCLAVE_CID", "3"), ("ENCLAVE_CPUS", "two"), ("ENCLAVE_MEMORY", "-1"), ("PUBLIC_PORT", "0")]
+    + [("PUBLIC_PORT", "65536"), ("HOST_PORT", "70000")],
 )
 def test_settings_are_checked_before_anything_starts(host: Host, name: str, value: str) -> None:
     host.settings = {name: value}
@@ -206,6 +207,8 @@ def on(condition: str, does: str) -> str:
         ("curl", on("*/health*", "exit 28"), 7, "no health from https://127.0.0.1:443 after 180 s"),
         ("python3", on("*tools.verify?attestation*", "exit 1"), 8, "no key was injected"),
         ("python3", on("*tools.inject?--*", "exit 1"), 9, "the keys were not injected"),
+        ("curl", on("*/health/ready", r"printf '\n000'; exit 28"), 7, "is not ready after 0 s: no answer"),
+        ("curl", on("*/health/ready", r"printf 'bad gateway\n502'; exit"), 7, "is not ready after 0 s: bad gateway"),
         ("curl", on("*/health/ready", NOT_READY), 7, "after 0 s: {reasons: the facilitator is not usable}"),
     ],
 )
