@@ -1,7 +1,8 @@
-"""A circuit breaker per upstream: while a vendor is down, callers hear so at once, and one of them tries.
+"""A circuit breaker per model: while its vendor cannot serve it, callers hear so at once, and one of them tries.
 
-Only what says that the vendor is down counts: no connection, no answer in time, 5xx. An answer that refuses one
-request, one key or one model is a sign of life, so nobody's mistake becomes an error for others (practice.md 6 row 22).
+Only what says so counts: no connection, no answer in time, 5xx. An answer that refuses one request or one key is a sign
+of life, and a model that is down says nothing of the vendor's others, so nobody's mistake and no bad model becomes an
+error for others (practice.md 6 row 22).
 """
 
 import time
@@ -27,6 +28,11 @@ class Breaker:
     def open(self) -> bool:
         """Calls are refused now, a probe apart."""
         return self._failures >= self._threshold
+
+    @property
+    def in_use(self) -> bool:
+        """It is open, and not only because nobody has asked for so long that the next call would be a probe."""
+        return self.open and self._clock() < self._opens_again_at + self._cooldown
 
     def enter(self) -> bool:
         """Ask to make a call; raises 503 with the time that is left. Every call let in must be ``ended``, and told

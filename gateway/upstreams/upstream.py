@@ -1,6 +1,7 @@
 """A vendor as the exchange sees it: a chat goes in, batches of deltas come out, each in the moment it arrives."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
@@ -40,7 +41,8 @@ class Upstream:
     def __init__(self, provider: Provider, adapters: Mapping[str, Adapter], transport: Transport, keys: Keys) -> None:
         self.provider = provider
         self.transport = transport
-        self.breaker = Breaker()
+        self.breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
+        """By the models that were asked for."""
         self._adapters = adapters
         self._keys = keys
 
@@ -71,13 +73,14 @@ class Upstream:
             return error
 
         key = self.require_key()
-        probe = self.breaker.enter()
+        breaker = self.breakers[chat.model.id]
+        probe = breaker.enter()
         try:
             response = await self.transport.send(call, adapter.authorization(key), read_error)
         except BaseException as error:
-            self.breaker.ended(error, probe=probe)
+            breaker.ended(error, probe=probe)
             raise
-        self.breaker.ended(None)
+        breaker.ended(None)
         return Answering(chat, adapter, call, response, self.transport.limits.idle)
 
 

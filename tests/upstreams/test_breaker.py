@@ -1,4 +1,4 @@
-"""The circuit breaker: opens for a vendor that is down, never for one caller's mistake."""
+"""The circuit breaker: opens for a model that is down, never for another one's fault or a caller's mistake."""
 
 import asyncio
 
@@ -123,9 +123,20 @@ def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
     assert breaker.enter()
 
 
+def test_one_that_nobody_asks_is_not_in_use() -> None:
+    """Or a model that was down when it was last asked for would be reported as long as the gateway lives."""
+    clock = Clock()
+    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    states = [(breaker.open, breaker.in_use)]
+    fail(breaker, DOWN[0])
+    for seconds in (9, 2):
+        clock.now += seconds
+        states.append((breaker.open, breaker.in_use))
+    assert states == [(False, False), (True, True), (True, False)]
+
+
 async def test_callers_of_a_dead_vendor_hear_so_at_once(gateway: RunningGateway, fleet: Fleet) -> None:
-    upstream = gateway.services.upstreams["openai"]
-    upstream.breaker = Breaker(threshold=2, cooldown=0.2)
+    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = Breaker(threshold=2, cooldown=0.2)
     for _ in range(6):
         fleet.openai.enqueue(Scenario(error="server_error"))
     assert [(await gateway.chat("gpt-4.1", "Hi")).status for _ in range(2)] == [502, 502]
@@ -136,8 +147,20 @@ async def test_callers_of_a_dead_vendor_hear_so_at_once(gateway: RunningGateway,
     assert (await gateway.chat("gpt-4.1", "Hi")).status == 200
 
 
+async def test_a_model_that_is_down_takes_no_other_with_it(gateway: RunningGateway, fleet: Fleet) -> None:
+    fleet.openai.default = Scenario(error="overloaded")
+    assert {(await gateway.chat("gpt-4.1", "Hi")).status for _ in range(12)} == {503}
+    async with gateway.session.get(gateway.url + "/metrics") as metrics:
+        assert 'gateway_upstream_breaker_open{upstream="openai"} 1.0' in await metrics.text()
+    asked = fleet.openai.request_count
+    fleet.openai.default = Scenario(text="alive")
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 503
+    assert fleet.openai.request_count == asked
+    assert (await gateway.chat("gpt-5", "Hi")).status == 200
+
+
 async def test_a_bad_key_never_opens_it(gateway: RunningGateway, fleet: Fleet) -> None:
-    gateway.services.upstreams["openai"].breaker = Breaker(threshold=1)
+    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = Breaker(threshold=1)
     for _ in range(3):
         fleet.openai.enqueue(Scenario(error="bad_key"))
         assert (await gateway.chat("gpt-4.1", "Hi")).status == 502
