@@ -87,13 +87,18 @@ class _Encoder(ABC):
 
 
 class ChatChunkEncoder(_Encoder):
-    """``chat.completion.chunk`` (facts/providers.md 1.2)."""
+    """``chat.completion.chunk`` (facts/providers.md 1.2).
+
+    A list (``annotations``) comes whole, before the end: ``openai``'s stream helpers cannot put one together whose
+    items have no index.
+    """
 
     object = "chat.completion.chunk"
 
     def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
         super().__init__(id, created, model)
         self._greeted: set[int] = set()
+        self._lists: dict[tuple[int, str], list[Any]] = {}
         self._text_open = self._open + b'0,"delta":{"content":'
 
     def encode(self, delta: Delta) -> bytes:
@@ -102,6 +107,9 @@ class ChatChunkEncoder(_Encoder):
             return self._text_open + (text if text.isascii() else _in_one_line(text)) + _CLOSE
         shape = _CHAT_DELTAS.get(type(delta))
         if shape is None:
+            return b""
+        if isinstance(delta, MessageField) and isinstance(delta.value, list):
+            self._lists.setdefault((delta.choice, delta.name), []).extend(delta.value)
             return b""
         choice: int = delta.choice  # type: ignore[union-attr] # every kind in the table has one
         logprobs = delta.logprobs if isinstance(delta, Text) else None
@@ -112,8 +120,12 @@ class ChatChunkEncoder(_Encoder):
         return self._chunk(choice, _ROLE, None) + frame
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
-        greetings = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._greeted)
-        return greetings + super().last(finish, extra, separate_usage=separate_usage)
+        before = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._greeted)
+        if self._lists:
+            before += b"".join(
+                self._chunk(choice, {name: found}, None) for (choice, name), found in self._lists.items()
+            )
+        return before + super().last(finish, extra, separate_usage=separate_usage)
 
     def _chunk(self, choice: int, delta: dict[str, Any], logprobs: dict[str, Any] | None) -> bytes:
         if logprobs is None:

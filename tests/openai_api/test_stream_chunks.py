@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from openai.lib.streaming._deltas import accumulate_delta
 
 from gateway.envelope import signed_output
 from gateway.openai_api.assembler import Assembler
@@ -120,7 +121,7 @@ def test_logprobs_travel_with_their_text() -> None:
         (ToolCallArguments(1, '{"a":'), {"tool_calls": [{"index": 1, "function": {"arguments": '{"a":'}}]}),
         (ToolCallArguments(0, "ls", 0, "custom"), {"tool_calls": [{"index": 0, "custom": {"input": "ls"}}]}),
         (Image("https://a/b.png"), {"images": ["https://a/b.png"]}),
-        (MessageField("annotations", [1]), {"annotations": [1]}),
+        (MessageField("encrypted_content", "x"), {"encrypted_content": "x"}),
     ],
 )
 def test_shape_of_each_delta(delta: Delta, shape: dict[str, Any]) -> None:
@@ -151,6 +152,17 @@ def test_the_last_event_carries_everything() -> None:
         )
         + b"data: [DONE]\n\n"
     )
+
+
+def test_a_list_comes_whole_before_the_end() -> None:
+    """``openai``'s stream helper refuses to add to a list whose items have no index."""
+    encoder = greeted(0, 1)
+    cited = [MessageField("annotations", [n], n // 2) for n in range(4)]
+    assert b"".join(encoder.encode(delta) for delta in cited) == b""
+    first, second, end = events(encoder.last({0: "stop", 1: "stop"}, {}, separate_usage=False))
+    assert first["choices"][0]["delta"] == {"annotations": [0, 1]}
+    assert (second["choices"][0]["index"], second["choices"][0]["delta"]) == (1, {"annotations": [2, 3]})
+    assert [choice["finish_reason"] for choice in end["choices"]] == ["stop", "stop"]
 
 
 def test_a_client_that_asked_for_usage_gets_openais_usage_chunk() -> None:
@@ -217,6 +229,24 @@ def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     for told, put in zip(answer["choices"], assembler.choices(), strict=True):
         assert told["message"].get("tool_calls") == put["message"].get("tool_calls")
         assert told["finish_reason"] == put["finish_reason"]
+
+
+@settings(max_examples=40)
+@given(answers(max_choices=1))
+def test_the_openai_packages_helper_puts_a_stream_together(deltas: list[Delta]) -> None:
+    encoder, assembler = chat(), Assembler()
+    assembler.extend(deltas)
+    stream = b"".join(encoder.encode(delta) for delta in deltas)
+    stream += encoder.last(assembler.finish_reasons(), {}, separate_usage=False)
+    message: dict[Any, Any] = {}
+    for event in events(stream):
+        accumulate_delta(message, event["choices"][0]["delta"])
+    [wanted] = [choice["message"] for choice in assembler.choices()]
+    for name in ("refusal", "reasoning_content", "images", "annotations"):
+        assert message.get(name) == wanted.get(name)
+    assert (message["content"] or None) == (wanted["content"] or None)
+    calls = [{key: call[key] for key in call if key != "index"} for call in message.get("tool_calls", [])]
+    assert calls == wanted.get("tool_calls", [])
 
 
 @settings(max_examples=40)
