@@ -111,6 +111,10 @@ class ReasoningDetail(msgspec.Struct):
     format: str | None = None
     index: int | None = None
 
+    def has_format(self, name: str) -> bool:
+        """``openai``'s stream helper joins what all pieces of a thought say alike, their format among it."""
+        return self.format is not None and self.format != "" and not self.format.replace(name, "")
+
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
     content: str | list[TextPart]

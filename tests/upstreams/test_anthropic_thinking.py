@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.lib.streaming._deltas import accumulate_delta
 
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.anthropic import AnthropicAdapter
@@ -260,6 +261,25 @@ def test_the_pieces_of_a_stream_kept_one_by_one_are_joined() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": details}
     assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT, SEALED, SILENT]
+
+
+def test_thoughts_that_openais_stream_helper_put_together_come_back() -> None:
+    """It joins the format that every piece names."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    piece = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+    message: dict[Any, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for detail in (piece | {"text": "H"}, piece | {"text": "m."}, piece | {"signature": "sig-1"}):
+        accumulate_delta(message, {"reasoning_details": [detail]})
+    assert len(message["reasoning_details"]) == 1
+    assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT]
+
+
+def test_thoughts_come_first_also_after_another_message_of_the_same_turn() -> None:
+    message = answered(adapter(), chat(**BOUND), THOUGHT, SEALED, CALL)
+    said = {"role": "assistant", "content": "Let me see."}
+    body = sent(chat(messages=[HELLO, said, message, *results(message)], **BOUND))
+    assert body["messages"][1]["content"][:2] == [THOUGHT, SEALED]
+    assert [block["type"] for block in body["messages"][1]["content"][2:]] == ["text", "tool_use"]
 
 
 def test_a_later_call_that_was_made_without_a_new_thought_keeps_thinking_on() -> None:

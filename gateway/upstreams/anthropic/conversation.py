@@ -24,6 +24,7 @@ from gateway.upstreams.names import NameMap
 
 _PLAIN = frozenset({"role", "content"})
 _SPEAKERS = frozenset({"user", "assistant"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 # What ``is_error`` says, in words: Anthropic refuses it beside an empty result.
 _FAILED = "The tool failed."
 
@@ -111,13 +112,15 @@ class Conversation:
     def _add_assistant(self, message: AssistantMessage, where: str, thoughts: list[Block]) -> None:
         if message.function_call is not None:
             raise unsupported_value("'function_call' is not supported; use 'tool_calls'.", f"{where}.function_call")
-        found = [*thoughts, *self._blocks(message.content, where)]
+        found = self._blocks(message.content, where)
         if message.refusal and (refusal := text_block(message.refusal)):
             found.append(refusal)
         calls = message.tool_calls or ()
         for index, call in enumerate(calls):
             found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
-        self._extend("assistant", _marked_last(found, message.cache_control))
+        self._extend("assistant", [*thoughts, *_marked_last(found, message.cache_control)])
+        if thoughts:
+            _think_first(self.turns[-1]["content"])
         for index, call in enumerate(calls):
             self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
 
@@ -179,6 +182,12 @@ class Conversation:
         last = self.turns[-1]["content"][-1]
         if last["type"] == "text":
             last["text"] = last["text"].rstrip()
+
+
+def _think_first(content: list[Block]) -> None:
+    """Begin a turn with its thoughts, as it has to, also where an assistant message without any came before them."""
+    if content[0]["type"] not in _THOUGHTS:
+        content.sort(key=lambda block: block["type"] not in _THOUGHTS)
 
 
 def _marked_last(found: list[Block], cache_control: dict[str, Any] | None) -> list[Block]:

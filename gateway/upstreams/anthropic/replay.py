@@ -94,7 +94,7 @@ def _from_details(details: list[ReasoningDetail]) -> list[Block]:
     blocks: list[Block] = []
     index: int | None = None
     for detail in details:
-        if detail.format != FORMAT:
+        if not detail.has_format(FORMAT):
             continue
         if detail.data is not None:
             blocks.append({"type": "redacted_thinking", "data": detail.data})

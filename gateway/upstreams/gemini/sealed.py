@@ -35,7 +35,7 @@ class Seals:
         self._details = {
             detail.id: value
             for detail in message.reasoning_details or ()
-            if detail.format == FORMAT and (value := detail.data or detail.signature)
+            if detail.has_format(FORMAT) and (value := detail.data or detail.signature)
         }
 
     @property
