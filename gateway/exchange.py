@@ -25,6 +25,7 @@ from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Served
 from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
 from gateway.services import Services
@@ -110,6 +111,7 @@ class Exchange:
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
         self._dispatch: Dispatch
+        self._encoder: ChunkEncoder
         self._gaps = services.metrics.gaps(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
@@ -185,16 +187,21 @@ class Exchange:
     def _served(self) -> Model:
         """The model that answered; one that the catalogue does not know counts as the one that was asked for."""
         name = self._assembler.served.model
-        if name is None:
+        if name is None or name == self._model.upstream_id:
             return self._model
-        served = self._services.catalog.get(name)
-        if served is None or served.provider != self._model.provider:
+        served = self._known(name)
+        if served is None:
             self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
             self._record.served_model = name
             return self._model
         if served is not self._model:
             self._record.served_model = served.id
         return served
+
+    def _known(self, name: str) -> Model | None:
+        """The model of the same vendor that the catalogue knows under ``name``."""
+        served = self._services.catalog.get(name)
+        return served if served is not None and served.provider == self._model.provider else None
 
     async def _conclude(self, choices: list[dict[str, Any]], *, complete: bool) -> Proof:
         """Price, sign and settle what was answered."""
@@ -297,11 +304,11 @@ class Exchange:
         Raises GatewayError when the upstream breaks: before anything was sent it can still become a status,
         afterwards it is an event in the stream. What was delivered by then is signed and settled all the same.
         """
-        encoder = self._form.encoder(self._id, self._created, self._model.id)
+        self._named, self._encoder = self._model, self._form.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
         self._life.move(State.DISPATCHED)
         try:
-            await self._dispatch.run(partial(self._forward, encoder.encode, reply), reply)
+            await self._dispatch.run(partial(self._forward, reply), reply)
         except GatewayError as error:
             failure = error
         else:
@@ -318,11 +325,17 @@ class Exchange:
         extra = {**self._form.extras(choices), **proof.fields()}
         if pictures := self._assembler.pictures:
             extra["images"] = pictures
-        return encoder.last(
+        return self._encoder.last(
             self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
         )
 
-    def _forward(self, encode: Callable[[Delta], bytes], reply: StreamReply, batch: list[Delta]) -> None:
+    def _name(self, served: str) -> None:
+        """All chunks of a stream name the model that answers, as a complete answer does; so far none is written."""
+        model = self._known(served) or self._model
+        if model is not self._named:
+            self._named, self._encoder = model, self._form.encoder(self._id, self._created, model.id)
+
+    def _forward(self, reply: StreamReply, batch: list[Delta]) -> None:
         """One write for everything that one read brought. After the client left, only the meter runs."""
         if reply.gone:
             for delta in batch:
@@ -331,13 +344,17 @@ class Exchange:
         arrived = time.perf_counter()
         for delta in batch:
             self._assembler.add(delta)
+        record, served, encode = self._record, self._assembler.served.model, self._encoder.encode
+        if record.last_output is None and served is not None and served != self._model.upstream_id:
+            self._name(served)
+            encode = self._encoder.encode
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return
         if self._life.state is State.DISPATCHED:
             self._life.move(State.ANSWERING)
         reply.write(data)
-        record, now = self._record, time.perf_counter()
+        now = time.perf_counter()
         record.chunks = (record.chunks or 0) + 1
         record.own_seconds += now - arrived
         if record.last_output is None:

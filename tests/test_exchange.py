@@ -367,10 +367,26 @@ async def test_dropped_hints_are_listed(paid: RunningGateway) -> None:
     assert response.headers["x-dropped-params"] == "temperature,top_k"
 
 
+@pytest.mark.parametrize("text", ["Hello", ""])
+@pytest.mark.parametrize("stream", [False, True])
 async def test_another_model_that_answers_is_named_and_billed(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool, text: str
 ) -> None:
-    fleet.openai.enqueue(Scenario(model="gpt-5-mini-2025-08-07"))
-    response = await paid.post("/v1/chat/completions", CHAT)
-    assert (await response.json())["model"] == "gpt-5-mini"
+    fleet.openai.enqueue(Scenario(model="gpt-5-mini-2025-08-07", text=text))
+    response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
+    answer = await response.read()
+    told = [json.loads(line) for line in answer.replace(b"data: ", b"").splitlines() if line[:1] == b"{"]
+    assert {event["model"] for event in told} == {"gpt-5-mini"}
     assert ledger.bills[0].model.id == "gpt-5-mini"
+
+
+@pytest.mark.parametrize("name", ["gpt-4.1-of-tomorrow", "claude-sonnet-4-6", "GPT-4.1-2025-04-14"])
+async def test_a_model_that_is_not_known_answers_as_the_one_that_was_asked_for(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, name: str
+) -> None:
+    for stream in (False, True):
+        fleet.openai.enqueue(Scenario(model=name))
+        response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
+        answer = await response.text()
+        assert answer.count('"model":"') == answer.count('"model":"gpt-4.1"') > 0
+        assert ledger.bills[-1].model.id == "gpt-4.1"
