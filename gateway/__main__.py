@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
-from gateway import __version__, garbage
+from gateway import __version__, garbage, open_files
 from gateway.billing.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     except (SettingsError, CatalogError) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
+    open_files.allow_all()
     try:
         if settings.workers > 1:
             serve_with_workers(settings)

@@ -124,11 +124,15 @@ class Connection(RequestHandler):
 
 
 class HttpServer(web.Server):
-    """A low-level aiohttp server whose connections are ``Connection``s."""
+    """A low-level aiohttp server whose connections are ``Connection``s, ``most`` of them at once.
 
-    def __init__(self, handler: Handler, note: Note) -> None:
+    For one more the one makes room that has waited longest for a request; while all have one, it is closed itself.
+    """
+
+    def __init__(self, handler: Handler, note: Note, most: int) -> None:
         super().__init__(handler)
         self._note = note
+        self._most = most
         self._options: dict[str, Any] = {
             "keepalive_timeout": KEEP_ALIVE_SECONDS,
             "max_line_size": MAX_HEADER_BYTES,
@@ -142,3 +146,9 @@ class HttpServer(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(self, self._note, loop=asyncio.get_running_loop(), **self._options)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._most:
+            idle = (each for each in self._connections if each._waiter is not None and not each._waiter.done())
+            min(idle, key=lambda each: each._next_keepalive_close_time, default=handler).force_close()

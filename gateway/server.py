@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway import open_files
 from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
 from gateway.identifiers import new_id
@@ -97,7 +98,8 @@ class GatewayServer:
 
     async def _runner(self, audience: Audience) -> web.ServerRunner:
         dispatcher = _Dispatcher(self._services, audience)
-        runner = web.ServerRunner(HttpServer(dispatcher.handle, dispatcher.unroutable), shutdown_timeout=1.0)
+        http = HttpServer(dispatcher.handle, dispatcher.unroutable, open_files.for_clients())
+        runner = web.ServerRunner(http, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
         return runner

@@ -22,7 +22,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
-    ("gateway.garbage",),
+    ("gateway.garbage", "gateway.open_files"),
     (
         "gateway.settings",
         "gateway.telemetry",

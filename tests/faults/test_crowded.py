@@ -1,0 +1,95 @@
+"""More connections than a gateway may have: idle ones make room, those at work stay, and vendors are still reached."""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway import open_files
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
+from tools.soak.raw_client import RawClient, chat_request
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n"
+CHAT = chat_request({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]})
+MOST = 4
+
+
+@pytest.fixture
+async def crowded(fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> RunningGateway:
+    """A gateway that may have four connections of clients."""
+    monkeypatch.setattr(open_files, "for_clients", lambda: MOST)
+    gateway = await start_gateway(fleet.environment())
+    gateway.fleet = fleet
+    return gateway
+
+
+@pytest.fixture
+async def clients(crowded: RunningGateway) -> AsyncIterator[list[RawClient]]:
+    """As many as it may have, in the order in which they came; each has had an answer."""
+    async with AsyncExitStack() as stack:
+        came = []
+        for _ in range(MOST):
+            came.append(await stack.enter_async_context(RawClient(crowded.url)))
+            await came[-1].send(HEALTH)
+            assert (await came[-1].read()).startswith(b"HTTP/1.1 200 ")
+        yield came
+
+
+async def test_the_one_that_was_idle_for_longest_makes_room(crowded: RunningGateway, clients: list[RawClient]) -> None:
+    await clients[0].send(HEALTH)
+    assert await clients[0].read()
+    async with RawClient(crowded.url) as newcomer:
+        await newcomer.send(CHAT)
+        assert (await newcomer.read()).startswith(b"HTTP/1.1 200 ")
+        assert await clients[1].read() == b""
+        for other in (clients[0], *clients[2:]):
+            await other.send(HEALTH)
+            assert (await other.read()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_half_a_head_is_no_work(crowded: RunningGateway, clients: list[RawClient]) -> None:
+    for client in clients:
+        await client.send(HEALTH[:-2])
+    async with RawClient(crowded.url) as newcomer:
+        await newcomer.send(HEALTH)
+        assert (await newcomer.read()).startswith(b"HTTP/1.1 200 ")
+    assert await clients[0].read() == b""
+
+
+async def test_those_at_work_are_not_disturbed(crowded: RunningGateway, clients: list[RawClient]) -> None:
+    assert crowded.fleet is not None
+    for client in clients:
+        crowded.fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=0.5))
+        await client.send(CHAT)
+    async with asyncio.timeout(5):
+        while crowded.services.admission.active < MOST:
+            await asyncio.sleep(0.01)
+    async with RawClient(crowded.url) as newcomer:
+        assert await newcomer.read() == b""
+    for client in clients:
+        answer = await client.read()
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["choices"][0]["message"]["content"] == "slow"
+    async with RawClient(crowded.url) as again:
+        await again.send(HEALTH)
+        assert (await again.read()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """What a shell allows, and what the system would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_half_of_the_files_are_for_clients(few_files: int) -> None:
+    assert open_files.for_clients() == 480
+    open_files.allow_all()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few_files, few_files)
+    assert 480 < open_files.for_clients() <= open_files.MOST_CONNECTIONS
