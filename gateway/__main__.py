@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     except (SettingsError, CatalogError) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
-    open_files.allow_all()
+    open_files.allow_enough()
     try:
         if settings.workers > 1:
             serve_with_workers(settings)

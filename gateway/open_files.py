@@ -5,21 +5,26 @@ vendor would be held responsible.
 """
 
 import resource
+import sys
 
 MOST_CONNECTIONS = 16 * 1024
 _KEPT = 64
 """For the journal, the facilitator and the like."""
 
 
-def allow_all() -> None:
-    """Have as many as the system lets this process and its children have; shells give 1024 only."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def allow_enough() -> None:
+    """Have as many as can be used, or the system lets this process and its children have; shells give 1024 only."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(_KEPT + 2 * MOST_CONNECTIONS, _number(most))
+    if _number(allowed) < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def for_clients() -> int:
     """Connections that clients may have: half of what there is, as the other half is for upstreams."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return min(max(1, (allowed - _KEPT) // 2), MOST_CONNECTIONS)
+    return min(max(1, (_number(allowed) - _KEPT) // 2), MOST_CONNECTIONS)
+
+
+def _number(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
