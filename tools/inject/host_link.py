@@ -7,9 +7,7 @@ the receipt for the bundle.
 import base64
 import http.client
 import json
-import ssl
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -19,7 +17,7 @@ from gateway.sealed import SUITE_IDS, offered, taken
 from tools.inject.attested import RefusedError
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError
-from tools.verify.fetch import fetch, origin
+from tools.verify.fetch import connection_to, fetch, origin
 from tools.verify.signing_key import SigningKey
 
 PATH = "/v1/keys"
@@ -62,15 +60,23 @@ def _vouched_for(offer: dict[str, Any], key: SigningKey) -> bytes:
 def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
     """Hand the bundle over; the gateway's answer.
 
-    Raises RejectedError for anything but 200, and RefusedError for an answer without a receipt signed by ``key``.
+    Raises RejectedError for anything but 200, and RefusedError without a receipt signed by ``key``.
     """
-    connection = _connection(url)
+    connection = connection_to(origin(url), seconds=_TIMEOUT_SECONDS)
+    try:
+        connection.connect()
+        connection.sock.settimeout(_TIMEOUT_SECONDS)
+    except OSError as error:
+        raise UnreachableError(f"{url}{PATH} cannot be reached: {str(error) or type(error).__name__}") from None
     try:
         connection.request("POST", PATH, json.dumps({"sealed": sealed}), {"Content-Type": "application/json"})
         response = connection.getresponse()
         body = response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"{url}{PATH} cannot be reached: {str(error) or type(error).__name__}") from None
+        raise RefusedError(
+            f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may be in. Try "
+            "again, and if that is answered 409, end this enclave and start another: nobody can tell whose keys it has"
+        ) from None
     finally:
         connection.close()
     if response.status != 200:
@@ -84,17 +90,6 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
             "and the enclave may hold other keys than these"
         ) from None
     return answer
-
-
-def _connection(url: str) -> http.client.HTTPConnection:
-    """Whoever is at the other end: the bundle can be read by one only."""
-    parts = urlsplit(origin(url))
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS, context=context)
 
 
 def _verify(key: SigningKey, signature: str, message: bytes) -> None:

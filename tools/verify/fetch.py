@@ -4,10 +4,14 @@ An enclave's certificate is self-signed: what makes it trustworthy is its hash i
 caller compares with :attr:`Fetched.certificate`.
 """
 
+import functools
 import http.client
+import io
+import socket
 import ssl
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from tools.verify.errors import UnreachableError, UsageError
@@ -43,7 +47,7 @@ def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
     base = origin(url)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = _connection(base)
+    connection = connection_to(base, seconds=_TOTAL_SECONDS)
     try:
         connection.connect()
         certificate = _served_certificate(connection)
@@ -56,15 +60,53 @@ def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
         connection.close()
 
 
-def _connection(base: str) -> http.client.HTTPConnection:
+def connection_to(base: str, *, seconds: float) -> http.client.HTTPConnection:
+    """Not yet connected, to whoever is there: no certificate is judged. An answer that is not complete ``seconds`` from
+    now is a TimeoutError, however steadily it drips."""
     parts = urlsplit(base)
     host = parts.hostname or ""
+    connection: http.client.HTTPConnection
     if parts.scheme == "http":
-        return http.client.HTTPConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS, context=context)
+        connection = http.client.HTTPConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS, context=context)
+    connection.response_class = functools.partial(_Response, seconds=seconds)  # type: ignore[assignment]
+    return connection
+
+
+class _Response(http.client.HTTPResponse):
+    """One that has ``seconds`` to come."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Until(time.monotonic() + seconds, seconds, sock, self.fp.detach()))
+
+
+class _Until(io.RawIOBase):
+    """What comes from ``sock`` through ``raw`` until a moment of the monotonic clock."""
+
+    def __init__(self, moment: float, seconds: float, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._moment, self._seconds, self._sock, self._raw = moment, seconds, sock, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if (left := self._moment - time.monotonic()) > 0:
+            self._sock.settimeout(min(left, self._sock.gettimeout() or left))
+            try:
+                return self._raw.readinto(buffer)
+            except TimeoutError:
+                if time.monotonic() < self._moment:
+                    raise
+        raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _served_certificate(connection: http.client.HTTPConnection) -> bytes | None:
@@ -73,12 +115,9 @@ def _served_certificate(connection: http.client.HTTPConnection) -> bytes | None:
 
 
 def _read_body(response: http.client.HTTPResponse, url: str, limit: int) -> bytes:
-    deadline = time.monotonic() + _TOTAL_SECONDS
     body = bytearray()
     while piece := response.read1(limit + 1 - len(body)):
         body += piece
         if len(body) > limit:
             raise UnreachableError(f"{url} answered with more than {limit} bytes")
-        if time.monotonic() > deadline:
-            raise UnreachableError(f"{url} did not finish its answer within {_TOTAL_SECONDS:.0f} s")
     return bytes(body)

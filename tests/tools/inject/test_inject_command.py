@@ -185,6 +185,20 @@ async def test_a_host_that_was_first_is_noticed(operator: Operator, capsys: pyte
     assert "receipt is not signed by the attested key" in capsys.readouterr().err
 
 
+async def test_a_receipt_that_is_lost_on_its_way(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    async def meddle(request: web.Request, body: bytes) -> web.Response | None:
+        if body:
+            await operator.link.forward(request, body)
+            assert request.transport is not None
+            request.transport.abort()
+        return None
+
+    operator.link.meddling = meddle
+    assert await operator.inject() == 1
+    assert key_of(operator) == SECRET
+    assert "the bundle was sent, but no receipt came" in capsys.readouterr().err
+
+
 async def test_a_receipt_for_another_bundle_is_none(operator: Operator) -> None:
     async def meddle(_request: web.Request, body: bytes) -> web.Response | None:
         if not body:

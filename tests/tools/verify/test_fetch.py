@@ -1,0 +1,71 @@
+"""One GET: what a server can do to whoever fetches."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tools.verify import fetch as fetching
+from tools.verify.errors import UnreachableError
+from tools.verify.fetch import fetch
+
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def serving(serve: Serve) -> Iterator[str]:
+    """``serve`` is given one connection, whose request has been read."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                serve(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        thread.join()
+
+
+def dripping(head: bytes) -> Serve:
+    """Sends ``head`` and then a byte at a time until nobody listens any more."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(head)
+        gone = threading.Event()
+        try:
+            while not gone.wait(0.02):
+                connection.sendall(b"a")
+        except OSError:
+            gone.set()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n",
+        b"HTTP/1.1 100 C\r\n\r\n",
+    ],
+)
+def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "_TOTAL_SECONDS", 0.3)
+    with serving(dripping(head)) as url, pytest.raises(UnreachableError, match=r"no complete answer within 0\.3 s"):
+        fetch(url)
+
+
+def test_an_answer_in_many_pieces_is_one() -> None:
+    def serve(connection: socket.socket) -> None:
+        for piece in (b"HTTP/1.1 200 OK\r\nConte", b"nt-Length: 6\r\n\r\nabc", b"def"):
+            connection.sendall(piece)
+
+    with serving(serve) as url:
+        fetched = fetch(url)
+    assert (fetched.status, fetched.body, fetched.certificate) == (200, b"abcdef", None)
