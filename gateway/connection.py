@@ -102,7 +102,10 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is wrong before a request can be routed: bad HTTP, oversized headers. Anything else is our own fault."""
+        """What is wrong before a request can be routed: bad HTTP, oversized headers. Anything else is our own fault,
+        but for the end of a request whose client has left, which is accounted for and has nobody to tell."""
+        if isinstance(exc, ConnectionError):
+            return _unsent()
         bad = status < HTTPStatus.INTERNAL_SERVER_ERROR
         if not bad:
             log.error("a request was given up", exc_info=exc)
@@ -121,6 +124,12 @@ class Connection(RequestHandler):
         )
         response.force_close()
         return response
+
+
+def _unsent() -> web.Response:
+    response = web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    response.force_close()
+    return response
 
 
 class HttpServer(web.Server):
