@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing import eip712, evm, x402
-from gateway.billing.definitions import Contracts, Deadlines
+from gateway.billing.definitions import Contracts, Deadlines, Definitions
 from gateway.billing.terms import PaymentTerms
 
 
@@ -204,3 +204,15 @@ def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Cont
         + authorization.payer
         + evm.word(authorization.nonce)
     )
+
+
+def possible_keys(authorization: Authorization, definitions: Definitions) -> set[bytes]:
+    """Every claim key that the authorization can have, whichever network and token its payer meant."""
+    contracts = definitions.contracts
+    return {
+        definitions.network(token).chain_id.to_bytes(8, "big")
+        + evm.address(contracts.permit2 if authorization.is_permit2 else token.address)
+        + authorization.payer
+        + evm.word(authorization.nonce)
+        for token in definitions.tokens.values()
+    }

@@ -16,16 +16,18 @@ class ClaimRefusedError(Exception):
 
 
 class AlreadyClaimedError(ClaimRefusedError):
-    """The authorization was presented before; ``state`` is what became of it.
-
-    ``in_use`` while its request may still be going on: an upfront payment is settled before the work begins, and
-    served when that is over.
-    """
+    """The authorization was presented before; ``state`` is what became of it, ``in_use`` as in ``is_in_use``."""
 
     def __init__(self, state: State, *, upfront: bool) -> None:
         super().__init__(f"this payment is {state.value}")
         self.state = state
-        self.in_use = state in UNFINISHED or (upfront and state is State.SETTLED)
+        self.in_use = is_in_use(state, upfront=upfront)
+
+
+def is_in_use(state: State, *, upfront: bool) -> bool:
+    """Whether the request of a payment may still be going on: an upfront payment is settled before the work begins,
+    and served when that is over."""
+    return state in UNFINISHED or (upfront and state is State.SETTLED)
 
 
 class PayerOwesError(ClaimRefusedError):

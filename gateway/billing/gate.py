@@ -4,8 +4,15 @@ import time
 from collections.abc import Callable
 
 from gateway.billing import authorization, eip2612, x402
-from gateway.billing.authorization import RefusedPaymentError
-from gateway.billing.claims import AlreadyClaimedError, Claim, ClaimPolicy, ExposureExceededError, PayerOwesError
+from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.claims import (
+    AlreadyClaimedError,
+    Claim,
+    ClaimPolicy,
+    ExposureExceededError,
+    PayerOwesError,
+    is_in_use,
+)
 from gateway.billing.entering import entry_of
 from gateway.billing.estimate import Estimate, Estimator
 from gateway.billing.facilitator import FacilitatorUnavailableError
@@ -91,10 +98,14 @@ class Gate:
         wire, contracts = self._definitions.wire, self._definitions.contracts
         payment = x402.read_payment(header, max_bytes=wire.payment_header_bytes, max_depth=wire.json_depth)
         signed = authorization.read(payment.payload)
-        terms = self._quoter.accept(payment.accepted, payment.resource, order.path, self._clock())
-        self._check_quote(order, estimate, terms)
-        authorization.check(signed, terms, contracts, self._definitions.deadlines, self._desk.clock())
-        permit = eip2612.read_permit(payment.extensions, signed, terms, contracts)
+        try:
+            terms = self._quoter.accept(payment.accepted, payment.resource, order.path, self._clock())
+            self._check_quote(order, estimate, terms)
+            authorization.check(signed, terms, contracts, self._definitions.deadlines, self._desk.clock())
+            permit = eip2612.read_permit(payment.extensions, signed, terms, contracts)
+        except RefusedPaymentError:
+            await self._require_not_in_use(signed)
+            raise
         if not authorization.signed_by_payer(signed, terms, contracts):
             await self._verifier.check_contract_account(signed, terms)
         entry = entry_of(
@@ -110,6 +121,14 @@ class Gate:
             raise
         entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
         return X402Payment(self._desk, order, terms, entry, estimate.output_limit)
+
+    async def _require_not_in_use(self, signed: Authorization) -> None:
+        """Nobody is offered to pay again while a payment is in use (facts/x402.md 4 row 8), though its quote has
+        expired meanwhile, or was another process's. Raises 409."""
+        for key in authorization.possible_keys(signed, self._definitions):
+            entry = await self._desk.store.find(key)
+            if entry is not None and is_in_use(entry.state, upfront=entry.upfront):
+                raise in_flight(entry.state)
 
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
         """The amount is enough for this request, whatever request it was quoted for (facts/x402.md 4 rows 14, 16)."""

@@ -98,6 +98,10 @@ class PostgresStore:
             await _write(db, entry)
             return claimed
 
+    async def find(self, key: bytes) -> Entry | None:
+        async with self._transaction(None) as db:
+            return await _find(db, key)
+
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
             entry = await _find(db, payment.key)

@@ -55,6 +55,9 @@ class SealedStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._inner.claim(entry, policy)
 
+    async def find(self, key: bytes) -> Entry | None:
+        return await self._inner.find(key)
+
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._kept(await self._inner.move(payment, *to, **changes))
 

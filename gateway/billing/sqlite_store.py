@@ -104,6 +104,9 @@ class SqliteStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
+    async def find(self, key: bytes) -> Entry | None:
+        return await self._run(partial(sqlite_ledger.find, key=key))
+
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._run(self._going_on((payment, to, changes)))
 

@@ -24,6 +24,10 @@ class Store(Protocol):
         """Enter a RESERVED payment; raises ClaimRefusedError."""
         ...
 
+    async def find(self, key: bytes) -> Entry | None:
+        """The payment that was claimed with ``key``; None for one that never was."""
+        ...
+
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Take a payment through ``to`` in order, with ``changes`` to its fields; the entry afterwards.
 

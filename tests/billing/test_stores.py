@@ -112,6 +112,16 @@ async def test_moves_are_checked_in_the_store(store: Store, twin: Store) -> None
         await store.move(entry(), State.RELEASED)
 
 
+async def test_what_was_claimed_is_found_by_any_worker(store: Store, twin: Store) -> None:
+    payment = entry()
+    assert await twin.find(payment.key) is None
+    await store.claim(payment, POLICY)
+    await store.move(payment, State.SETTLING, amount=5)
+    found = await twin.find(payment.key)
+    assert found is not None
+    assert (found.key, found.state, found.amount) == (payment.key, State.SETTLING, 5)
+
+
 async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(store: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)

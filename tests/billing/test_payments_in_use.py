@@ -1,0 +1,85 @@
+"""A payment that is in use, brought again under terms that hold no longer: never an offer to pay once more
+(facts/x402.md 1.11, 4 row 8)."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.billing.payment import Order
+from gateway.openai_api.errors import GatewayError
+from tests.billing.till import Till, bill, order, quick, refusal, till
+from tools.chain.deployment import OPG
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Status
+from tools.chain.local_chain import LocalChain
+
+DOLLAR = 10**6
+WAYS = [("upto", "permit2"), ("exact", "eip3009"), ("exact", "permit2")]
+
+
+@dataclass
+class Clock:
+    """Unix time, so many seconds ahead."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+def assert_in_flight(error: GatewayError) -> None:
+    assert (error.status, error.code) == (409, "payment_in_flight")
+    assert error.retry_after
+    assert "PAYMENT-REQUIRED" not in error.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("scheme", "method"), WAYS)
+async def test_while_its_answer_is_awaited(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, scheme: str, method: str, stream: bool
+) -> None:
+    """Answers take longer than quotes hold, and than what a payer signed leaves time for another one."""
+    clock, definitions = Clock(), quick()
+    async with till(chain, facilitator, journal, clock=clock) as shop:
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+        paid = await shop.pay(wallet, order(stream=stream), scheme=scheme, method=method)
+        payment = await shop.payments.admit(paid)
+        assert_in_flight(await refusal(shop.payments, replace(paid, output_tokens=30_000)))
+        assert_in_flight(await refusal(shop.payments, replace(paid, path="/v1/completions")))
+        clock.ahead = definitions.quotes.seconds + 10
+        assert_in_flight(await refusal(shop.payments, paid))
+        clock.ahead = definitions.quotes.max_timeout_seconds - 50
+        assert_in_flight(await refusal(shop.payments, paid))
+        await payment.settle(bill())
+        again = await refusal(shop.payments, paid)
+        assert (again.status, again.code, "PAYMENT-REQUIRED" in again.headers) == (402, "quote_expired", True)
+
+
+async def test_by_the_next_process_that_knows_no_offer_of_the_last(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    wallet = await chain.wallet(opg=10**20, approve=True)
+    facilitator.faults.set("settle", Status(500))
+    async with till(chain, facilitator, journal) as first:
+        paid: Order = await first.pay(wallet, order(), token=OPG)
+        receipt = await (await first.payments.admit(paid)).settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] == "pending"
+    async with till(chain, facilitator, journal, payee=first.payee, mac_key=b"n" * 32) as second:
+        assert_in_flight(await refusal(second.payments, paid))
+        facilitator.faults.clear()
+        await second.payments.settlements.drain(10)
+        used = await refusal(second.payments, paid)
+        assert (used.status, used.code) == (402, "invalid_payment_requirements")
+        assert await second.balance(OPG) > 0
+
+
+async def test_one_that_was_used_up_gets_a_new_offer(shop: Till, chain: LocalChain) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    await (await shop.payments.admit(paid)).release("upstream_failed")
+    await shop.payments.settlements.drain(5)
+    dearer = await refusal(shop.payments, replace(paid, output_tokens=30_000))
+    assert (dearer.status, dearer.code) == (402, "quote_too_small")
