@@ -30,6 +30,8 @@ HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 
 _NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
 _MAX_ANSWER = 1 << 20
+_MAX_WORDS = 300
+"""Characters of a facilitator's own words that travel on: they end up in headers, of which clients read 8 KB."""
 _CONNECTIONS = 256
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 15.0
@@ -188,21 +190,31 @@ def _verdict(status: int, answer: bytes) -> VerifyResponse:
     verdict = _decode(answer, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
         raise FacilitatorUnavailableError(f"/verify answered {status}")
-    return verdict
+    return verdict if verdict.is_valid else _in_few_words(verdict)
+
+
+def _in_few_words(verdict: VerifyResponse) -> VerifyResponse:
+    reason, message = verdict.invalid_reason, verdict.invalid_message
+    return msgspec.structs.replace(
+        verdict,
+        invalid_reason=reason and reason[:_MAX_WORDS],
+        invalid_message=message and message[:_MAX_WORDS],
+    )
 
 
 def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
     """A typed negative counts at any status, a success only at 200 and for the network that was asked for."""
     if response is None or (response.success and status != 200):
         return Unknown(f"settle answered {status}")
+    transaction = response.transaction[:_MAX_WORDS]
     if response.success:
         if response.network != requirements.get("network", response.network):
-            return Unknown(f"settle answered for {response.network}", transaction=response.transaction)
-        return Settled(response.transaction, _amount(response.amount))
-    reason = response.error_reason or "settlement_failed"
+            return Unknown(f"settle answered for {response.network[:_MAX_WORDS]}", transaction=transaction)
+        return Settled(transaction, _amount(response.amount))
+    reason = (response.error_reason or "settlement_failed")[:_MAX_WORDS]
     if reason in _NOT_FINAL:
-        return Unknown(reason, transaction=response.transaction)
-    return Refused(reason, response.error_message or "", response.transaction)
+        return Unknown(reason, transaction=transaction)
+    return Refused(reason, (response.error_message or "")[:_MAX_WORDS], transaction)
 
 
 def _amount(text: str | None) -> int | None:

@@ -76,6 +76,12 @@ def facilitator(pool: Pool) -> Facilitator:
         (500, SUCCESS, Unknown("settle answered 500")),
         (200, {"success": False, "errorReason": "transaction_failed"}, Refused("transaction_failed")),
         (
+            200,
+            {"success": False, "errorReason": "r" * 9000, "errorMessage": "m" * 9000, "transaction": "t" * 9000},
+            Refused("r" * 300, "m" * 300, "t" * 300),
+        ),
+        (200, SUCCESS | {"transaction": "t" * 9000}, Settled("t" * 300, 7)),
+        (
             402,
             {"success": False, "errorReason": "a", "errorMessage": "b", "transaction": "0xcd"},
             Refused("a", "b", "0xcd"),

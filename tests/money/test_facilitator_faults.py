@@ -1,8 +1,9 @@
 """A facilitator, RPC endpoint or price source that is away, slow or lies (facts/x402.md 1.11, 4)."""
 
 import asyncio
+import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,7 +12,18 @@ from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import PaidGateway, chat, decode_header, payment_of
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Denied, Drop, NothingSettled, OtherAmount, Pending, Slow, Status, Verdict, WholeAmount
+from tools.chain.faults import (
+    Body,
+    Denied,
+    Drop,
+    NothingSettled,
+    OtherAmount,
+    Pending,
+    Slow,
+    Status,
+    Verdict,
+    WholeAmount,
+)
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 from tools.demo.price_source import PriceSource
@@ -43,6 +55,23 @@ async def test_a_negative_verdict_is_a_402_with_an_offer(shop: PaidGateway) -> N
     assert response.status == 402
     assert decode_header(response.headers["PAYMENT-REQUIRED"])["accepts"]
     assert not shop.fleet.openai.requests
+
+
+@pytest.mark.parametrize("endpoint", ["verify", "settle"])
+async def test_a_facilitator_of_many_words_leaves_headers_that_clients_read(
+    shop: PaidGateway, endpoint: Literal["verify", "settle"]
+) -> None:
+    """Facts 1.9 row 5. Some put a whole stack trace into their reasons; aiohttp's client reads 8190 bytes."""
+    said = {"isValid": False, "invalidReason": "r" * 9000, "invalidMessage": "m" * 9000}
+    said |= {"success": False, "errorReason": "r" * 9000, "transaction": ""}
+    wallet = await shop.wallet()
+    shop.facilitator.faults.set(endpoint, Body(json.dumps(said)))
+    response = await shop.pay(wallet, chat())
+    assert response.status == 402
+    if endpoint == "verify":
+        assert len(decode_header(response.headers["PAYMENT-REQUIRED"])["accepts"]) == 4
+    else:
+        assert decode_header(response.headers["PAYMENT-RESPONSE"])["success"] is False
 
 
 @pytest.mark.parametrize(("scheme", "stream"), [("upto", False), ("upto", True), ("exact", False)])
