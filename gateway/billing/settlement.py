@@ -27,7 +27,15 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY = 1.0
 _LONGEST_WAIT = 30.0
 _LAST_LOOK = 30.0
-_PAYERS_FAULTS = ("insufficient_balance", "insufficient_funds", "allowance", "nonce", NONCE_SPENT)
+_PAYERS_FAULTS = (
+    "insufficient_balance",
+    "insufficient_funds",
+    "allowance",
+    "nonce_already_used",
+    "invalid_nonce",
+    NONCE_SPENT,
+)
+"""In x402's words. A facilitator's account that pays for gas has nonces, too, which are not the payer's to spend."""
 
 
 class _Run:
