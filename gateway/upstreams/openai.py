@@ -166,7 +166,7 @@ class OpenAIDecoder:
         self._thoughts: dict[int, ThinkTags] = {}
         self._served: tuple[str | None, str | None, str | None] | None = None
         self._tier = ""
-        self._done = complete
+        self._complete = self._done = complete
         self._likes: LikeChunks | None = None
         self._likes_choice = 0
         self._likes_left = 0 if dialect.think_tags else _LIKES
@@ -257,7 +257,7 @@ class OpenAIDecoder:
         if piece.refusal:
             deltas.append(Refusal(piece.refusal, index))
         if piece.tool_calls:
-            calls = self._calls.setdefault(index, _Calls(index))
+            calls = self._calls.setdefault(index, _Calls(index, complete=self._complete))
             for call in piece.tool_calls:
                 deltas += calls.take(call)
         if piece.annotations:
@@ -300,21 +300,26 @@ class OpenAIDecoder:
 
 
 class _Calls:
-    """The tool calls of one choice: whatever indexes and ids the vendor uses, ours are never shared."""
+    """The tool calls of one choice: whatever indexes and ids the vendor uses, ours are never shared.
 
-    def __init__(self, choice: int) -> None:
+    In a ``complete`` answer each entry is a call of its own. A call begins with its name, which may come late.
+    """
+
+    def __init__(self, choice: int, *, complete: bool) -> None:
         self._choice = choice
+        self._complete = complete
         self._ours: dict[int, int] = {}
         self._ids: list[str | None] = []
         self._taken: set[str] = set()
         self._types: dict[int, str] = {}
         self._empty: set[int] = set()
+        self._nameless: dict[int, tuple[str, list[str]]] = {}
         self._last = -1
 
     def take(self, call: _ToolCall) -> Iterator[Delta]:
         body = call.function or call.custom or _Function()
         theirs = call.index if call.index is not None else self._last
-        known = self._ours.get(theirs)
+        known = None if self._complete else self._ours.get(theirs)
         if known is None or (call.id and call.id != self._ids[known] and body.name):
             known = len(self._ids)
             self._ours[theirs if call.index is not None else known] = known
@@ -322,12 +327,27 @@ class _Calls:
             kind = self._types[known] = "custom" if call.custom is not None else "function"
             if kind == "function":
                 self._empty.add(known)
-            name = body.name or ""
-            yield ToolCallStart(index=known, id=self._new_id(call.id), name=name, choice=self._choice, type=kind)
+            own = self._new_id(call.id)
+            if body.name:
+                yield ToolCallStart(index=known, id=own, name=body.name, choice=self._choice, type=kind)
+            else:
+                self._nameless[known] = own, []
+        elif body.name and known in self._nameless:
+            yield from self._begin(known, body.name)
         self._last = theirs if call.index is not None else known
         if fragment := body.arguments or body.input:
             self._empty.discard(known)
-            yield ToolCallArguments(known, fragment, self._choice, self._types[known])
+            if known in self._nameless:
+                self._nameless[known][1].append(fragment)
+            else:
+                yield ToolCallArguments(known, fragment, self._choice, self._types[known])
+
+    def _begin(self, index: int, name: str) -> Iterator[Delta]:
+        """What was kept of a call that had no name."""
+        own, fragments = self._nameless.pop(index)
+        yield ToolCallStart(index=index, id=own, name=name, choice=self._choice, type=self._types[index])
+        for fragment in fragments:
+            yield ToolCallArguments(index, fragment, self._choice, self._types[index])
 
     def _new_id(self, theirs: str | None) -> str:
         """The vendor's id, unless it gave none or gave it to an earlier call."""
@@ -336,6 +356,8 @@ class _Calls:
         return ours
 
     def finish(self) -> Iterator[Delta]:
-        """Valid JSON for the function calls that came without arguments."""
+        """The calls whose name never came, and valid JSON for the function calls that came without arguments."""
+        for index in sorted(self._nameless):
+            yield from self._begin(index, "")
         for index in sorted(self._empty):
             yield ToolCallArguments(index, "{}", self._choice)

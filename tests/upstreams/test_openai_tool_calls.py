@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import ToolCallArguments, ToolCallStart
-from tests.upstreams.openai_chats import chat, streamed
-from tests.upstreams.openai_streams import DONE, message, more, piece, start
+from tests.upstreams.openai_chats import chat, put_together, streamed
+from tests.upstreams.openai_streams import DONE, message, more, piece, start, whole
 
 
 def calls(*fragments: dict[str, Any], finish: bool = True) -> list[dict[str, Any]]:
@@ -56,6 +56,25 @@ def test_an_id_given_twice_is_used_once() -> None:
     assert second["id"].startswith("call_")
     assert len({first["id"], second["id"], third["id"]}) == 3
     assert second["function"] == {"name": "b", "arguments": "[2]"}
+
+
+@pytest.mark.parametrize("given", [{"id": "a"}, {"id": ""}, {"index": 0, "id": "a"}, {}])
+def test_every_call_of_a_complete_answer_is_one_of_its_own(given: dict[str, Any]) -> None:
+    called = [given | {"type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    answer = {"choices": [{"index": 0, "message": {"tool_calls": called}, "finish_reason": "tool_calls"}]}
+    [choice] = put_together(whole(answer)).choices()
+    first, second = choice["message"]["tool_calls"]
+    assert first["function"] == {"name": "f", "arguments": "{}"}
+    assert second["function"] == {"name": "g", "arguments": "{}"}
+    assert first["id"] != second["id"]
+
+
+def test_a_name_that_comes_late() -> None:
+    head = {"index": 0, "id": "a", "type": "function"}
+    wanted = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "[1]"}}
+    assert calls(head, {"index": 0, "function": {"name": "f"}}, more(0, "[1"), more(0, "]")) == [wanted]
+    assert calls(head, more(0, "[1"), {"index": 0, "id": "a", "function": {"name": "f", "arguments": "]"}}) == [wanted]
+    assert [call["function"]["name"] for call in calls(head, start(1, "g"), more(1, "{}"))] == ["", "g"]
 
 
 @pytest.mark.parametrize("empty", ["", None])
