@@ -66,10 +66,10 @@ class Dialect:
     ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, or one of ``ignores``, and
     refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
     beyond OpenAI's that the vendor takes back. ``allowed_tools``: a tool_choice may list the tools to choose from, in
-    place of one. ``reasoning_counted``: completion_tokens already includes
-    reasoning_tokens. ``thinking_prompt``: the system text that switches thinking on where nothing else does.
-    ``effort_words``: efforts that go under another name. ``service_tiers``: None takes every tier. ``errors``: first
-    matching rule decides.
+    place of one. ``longest_call_id``: in characters, None where any length goes. ``reasoning_counted``:
+    completion_tokens already includes reasoning_tokens. ``thinking_prompt``: the system text that switches thinking on
+    where nothing else does. ``effort_words``: efforts that go under another name. ``service_tiers``: None takes every
+    tier. ``errors``: first matching rule decides.
     """
 
     accepts: frozenset[str]
@@ -83,6 +83,7 @@ class Dialect:
     strict_tools: bool = True
     custom_tools: bool = False
     allowed_tools: bool = False
+    longest_call_id: int | None = None
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
@@ -118,6 +119,7 @@ OPENAI = Dialect(
     errors=OPENAI_ERRORS,
     custom_tools=True,
     allowed_tools=True,
+    longest_call_id=40,
     file_parts=True,
     refusal_parts=True,
     stream_options={"include_usage": True, "include_obfuscation": False},
@@ -162,6 +164,7 @@ NOUS = Dialect(
     ignores=frozenset({"logit_bias"}),
     limit=Limit.MAX_TOKENS,
     roles={"developer": "system"},
+    named_messages=False,
     strict_tools=False,
     thinking_prompt=(
         "Think before you answer. Put everything you think between <think> and </think>, "

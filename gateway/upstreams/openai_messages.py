@@ -4,7 +4,10 @@ Unknown keys are refused by OpenAI, so what other vendors' answers left in the h
 extra_content, images, cache_control) is taken out here (facts/providers.md 2.3).
 """
 
+import hashlib
 from typing import Any
+
+import msgspec
 
 from gateway.openai_api.errors import unsupported_value
 from gateway.upstreams.adapter import Chat
@@ -66,9 +69,11 @@ def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: in
     if role in dialect.roles:
         copy = copy | {"role": dialect.roles[role]}
     if copy.get("tool_calls"):
-        copy = copy | {"tool_calls": [_tool_call(call) for call in copy["tool_calls"]]}
+        copy = copy | {"tool_calls": [_tool_call(dialect, call) for call in copy["tool_calls"]]}
     elif "tool_calls" in copy:
         copy = {key: value for key, value in copy.items() if key != "tool_calls"}
+    elif role == "tool":
+        copy = copy | {"tool_call_id": _call_id(dialect, copy["tool_call_id"])}
     if "refusal" in copy and not dialect.refusal_parts:
         copy = _refusal_as_text(copy)
     return copy
@@ -100,11 +105,28 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
     return {"type": kind, **{key: part[key] for key in keys}}
 
 
-def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
+def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:
+    """A call as the vendor takes it back; to one without custom tools, that of another's is a function's."""
     kind = call["type"]
     body = call[kind]
+    if kind == "custom" and not dialect.custom_tools:
+        kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
     keys = ("name", "arguments") if kind == "function" else ("name", "input")
-    return {"id": call["id"], "type": kind, kind: {key: body[key] for key in keys}}
+    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: {key: body[key] for key in keys}}
+
+
+def _as_arguments(text: str) -> str:
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def _call_id(dialect: Dialect, given: str) -> str:
+    """``given``, or a digest of it where it is longer than the vendor takes: OpenAI refuses ids of xAI and Nous.
+
+    Call and result get the same one, in every request, and no two ids become one (facts/providers.md 4).
+    """
+    if dialect.longest_call_id is None or len(given) <= dialect.longest_call_id:
+        return given
+    return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
 
 
 def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A conversation with tools that moves between OpenAI, Claude and Gemini, held with the stock ``openai`` package."""
+"""A conversation with tools that moves between the vendors, held with the stock ``openai`` package."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +31,13 @@ ROUTES = {
         ("gemini-3.1-pro-preview", "claude-opus-4-8"),
         ("claude-opus-4-5", "gemini-2.5-pro"),
         ("gpt-5", "claude-sonnet-4-0"),
+    ],
+    "to OpenAI from those whose ids of calls are longer than it takes": [
+        ("grok-4.3", "gpt-5.2"),
+        ("hermes-4-405b", "gpt-4.1"),
+        ("seed-1.8", "grok-4.3"),
+        ("gpt-5", "hermes-4-405b"),
+        ("gpt-4.1", "seed-1.8"),
     ],
 }
 

@@ -1,6 +1,7 @@
 """Messages and tools as the OpenAI-shaped vendors take them (facts/providers.md 2.3, 6.2, 7.2)."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -53,7 +54,9 @@ def test_developer(model: str, role: str) -> None:
     assert first(model, {"role": "developer", "content": "Be short."}) == {"role": role, "content": "Be short."}
 
 
-@pytest.mark.parametrize(("model", "named"), [("gpt-4.1", True), ("grok-4.3", False), ("seed-1.6", True)])
+@pytest.mark.parametrize(
+    ("model", "named"), [("gpt-4.1", True), ("grok-4.3", False), ("seed-1.6", True), ("hermes-4-70b", False)]
+)
 def test_names(model: str, named: bool) -> None:
     assert ("name" in first(model, HI | {"name": "ann"})) is named
 
@@ -90,6 +93,35 @@ def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
         "role": "assistant",
         "content": "x",
     }
+
+
+def ids(model: str, *given: str) -> list[str]:
+    """What two calls and their results are called upstream, one after the other."""
+    calls = {"role": "assistant", "content": None, "tool_calls": [CALL | {"id": call_id} for call_id in given]}
+    results = [{"role": "tool", "tool_call_id": call_id, "content": "4 C"} for call_id in given]
+    calling, *told = sent(chat(model, messages=[HI, calls, *results]))["messages"][1:]
+    return [call["id"] for call in calling["tool_calls"]] + [result["tool_call_id"] for result in told]
+
+
+def test_ids_that_are_too_long_for_openai_stay_apart_and_belong_to_their_results() -> None:
+    longest, other, another = "c" * 40, "c" * 41, "c" * 40 + "d"
+    first_id, second_id, *told = ids("gpt-4.1", other, another)
+    assert told == [first_id, second_id]
+    assert len({first_id, second_id, longest}) == 3
+    assert max(map(len, told)) <= 40
+    assert ids("gpt-4.1", other, longest) == [first_id, longest] * 2
+    assert ids("grok-4.3", other, another) == [other, another] * 2
+
+
+@pytest.mark.parametrize(("model", "custom"), [("gpt-4.1", True), *((model, False) for model in VENDORS[1:])])
+def test_a_custom_call_of_openai_is_a_function_call_elsewhere(model: str, custom: bool) -> None:
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "run", "input": 'print("é")'}}
+    [told] = first(model, {"role": "assistant", "content": None, "tool_calls": [call]})["tool_calls"]
+    if custom:
+        assert told == call
+    else:
+        assert (told["id"], told["type"], told["function"]["name"]) == ("call_1", "function", "run")
+        assert json.loads(told["function"]["arguments"]) == {"input": 'print("é")'}
 
 
 @pytest.mark.parametrize(("model", "kept"), [("gpt-4.1", True), ("grok-4.3", False)])

@@ -26,6 +26,8 @@ class MessageRules:
     image_keys: frozenset[str] = frozenset({"url", "detail"})
     custom_tools: bool = False
     """Takes tools whose input is free text."""
+    longest_call_id: int | None = None
+    """In characters."""
     shape_status: int = 400
     """Status for a message that does not have the expected shape."""
 
@@ -94,6 +96,19 @@ def _check_message(where: str, message: Any, rules: MessageRules) -> None:
         raise Refused(f"Invalid type for '{where}.tool_calls': expected an array.", param=where, code="invalid_type")
     for number, call in enumerate(calls):
         _check_call(f"{where}.tool_calls[{number}]", call, rules)
+        _check_call_id(f"{where}.tool_calls[{number}].id", call["id"], rules)
+    if isinstance(answered := message.get("tool_call_id"), str):
+        _check_call_id(f"{where}.tool_call_id", answered, rules)
+
+
+def _check_call_id(where: str, call_id: str, rules: MessageRules) -> None:
+    if rules.longest_call_id is not None and len(call_id) > rules.longest_call_id:
+        raise Refused(
+            f"Invalid '{where}': string too long. Expected a string with maximum length {rules.longest_call_id}, "
+            f"but got a string with length {len(call_id)} instead.",
+            param=where,
+            code="string_above_max_length",
+        )
 
 
 def _check_part(where: str, part: Any, role: str, rules: MessageRules) -> None:

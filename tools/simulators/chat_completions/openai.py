@@ -42,6 +42,7 @@ MESSAGE_RULES = MessageRules(
         "tool": TEXT,
     },
     custom_tools=True,
+    longest_call_id=40,
 )
 
 RANGES = {
