@@ -7,6 +7,11 @@ import pytest
 
 from tests.running import RunningGateway
 
+HI = {"role": "user", "content": "Hi"}
+CALLING = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+BROKEN_CALL = CALLING | {"function_call": {"name": "f", "arguments": "{"}}
+RESULT = {"role": "function", "name": "f", "content": "x"}
+
 
 @pytest.mark.parametrize("model", ["gpt-5", "grok-4.3", "seed-1.6", "hermes-4-70b"])
 async def test_answers(gateway: RunningGateway, model: str) -> None:
@@ -28,6 +33,14 @@ async def test_answers(gateway: RunningGateway, model: str) -> None:
         (
             {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": {}}}]},
             "messages[0].function_call.arguments",
+        ),
+        ({"messages": [HI, CALLING, HI]}, "messages[1].function_call"),
+        ({"messages": [HI, {"role": "function", "name": "f", "content": "x"}]}, "messages[1].role"),
+        ({"model": "gemini-2.5-flash-image", "functions": [{"name": "f"}]}, "functions"),
+        ({"model": "claude-haiku-4-5", "messages": [HI, BROKEN_CALL, RESULT]}, "messages[1].function_call.arguments"),
+        (
+            {"model": "claude-haiku-4-5", "functions": [{"name": "f", "parameters": {"type": "string"}}]},
+            "functions[0].parameters.type",
         ),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
     ],

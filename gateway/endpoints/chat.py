@@ -22,10 +22,10 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
         try:
             chat_request = parse_chat(body)
             check(chat_request)
+            record.stream = bool(chat_request.stream)
+            model = services.catalog.find(chat_request.model)
+            chat = Chat(body, chat_request, model, caller=caller_key(request))
+            exchange = Exchange(services, CHAT, sent.json, [chat], order(services, request, sent, [chat]), record)
+            return await serve(services, exchange, request, stream=chat.stream)
         except GatewayError as error:
             raise error if body is sent.json else named_as_sent(error, sent.json) from None
-        record.stream = bool(chat_request.stream)
-        model = services.catalog.find(chat_request.model)
-        chat = Chat(body, chat_request, model, caller=caller_key(request))
-        exchange = Exchange(services, CHAT, sent.json, [chat], order(services, request, sent, [chat]), record)
-        return await serve(services, exchange, request, stream=chat.stream)

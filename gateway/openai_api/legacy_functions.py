@@ -39,16 +39,32 @@ def modernise(body: Json) -> Json:
 _TOOLS = re.compile(r"\btools(?:(\[\d+\])\.function)?\b")
 _TOOL_CHOICE = re.compile(r"\btool_choice(?:\.function)?\b")
 _TOOL_CALL = re.compile(r"\btool_calls\[0\]\.function\b")
+_MESSAGE = re.compile(r"messages\[(\d{1,9})\]\.(.+)")
 
 
 def named_as_sent(error: GatewayError, sent: Json) -> GatewayError:
     """``error`` about what ``sent`` was turned into, in the words of ``sent``."""
+    if (match := _MESSAGE.fullmatch(error.param or "")) is not None:
+        position, field = match.groups()
+        if int(position) < len(sent["messages"]):  # a vendor may name any
+            _name_message(error, sent["messages"][int(position)], position, field)
     if not sent.get("tools"):
         _rename(error, _TOOLS, r"functions\1")
-        _rename(error, _TOOL_CALL, "function_call")
     if sent.get("function_call") is not None:
         _rename(error, _TOOL_CHOICE, "function_call")
     return error
+
+
+def _name_message(error: GatewayError, row: Json, position: str, field: str) -> None:
+    """Put what is wrong with ``field`` of a message into the words of ``row``, which was one of the old ones."""
+    if row.get("role") == "function" and field == "tool_call_id":
+        error.message = "A message of role 'function' must follow an assistant message with 'function_call'."
+        error.param = f"messages[{position}].role"
+    elif row.get("function_call"):
+        _rename(error, _TOOL_CALL, "function_call")
+        if field == "tool_calls":
+            error.message = "An assistant message with 'function_call' must be followed by one of role 'function'."
+            error.param = f"messages[{position}].function_call"
 
 
 def _rename(error: GatewayError, modern: re.Pattern[str], old: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.checks import check
-from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.legacy_functions import modernise
+from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.legacy_functions import modernise, named_as_sent
 from gateway.openai_api.request import parse_chat
 
 HI = {"role": "user", "content": "Hi"}
@@ -102,3 +102,26 @@ def test_wrong_types_are_named(body: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         parse_chat(modernise(body))
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("param", "told"),
+    [
+        ("messages[1].tool_calls[0].function.arguments", "messages[1].function_call.arguments"),
+        ("messages[3].tool_calls[0].function.arguments", "messages[3].tool_calls[0].function.arguments"),
+        ("messages[4].tool_call_id", "messages[4].tool_call_id"),
+        ("messages[99].tool_call_id", "messages[99].tool_call_id"),
+    ],
+)
+def test_only_old_messages_are_named_in_the_old_words(param: str, told: str) -> None:
+    """What is wrong may be in a message of the new form, or in none at all where a vendor counts otherwise."""
+    calls = [{"id": "c", "type": "function", "function": CALL}]
+    messages = [
+        HI,
+        {"role": "assistant", "function_call": CALL},
+        {"role": "function", "name": "weather", "content": "4 C"},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": "4 C"},
+    ]
+    error = named_as_sent(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
+    assert (error.message, error.param) == (f"Invalid '{told}'.", told)
