@@ -34,7 +34,17 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
             record,
             _Echo(completion) if completion.echo else None,
         )
-        return await serve(services, exchange, request, stream=record.stream)
+        try:
+            return await serve(services, exchange, request, stream=record.stream)
+        except GatewayError as error:
+            raise _named_as_sent(error) from None
+
+
+def _named_as_sent(error: GatewayError) -> GatewayError:
+    """``error`` about the messages that prompts were turned into, in the caller's words."""
+    if error.param is not None and error.param.startswith("messages"):
+        error.param = "prompt"
+    return error
 
 
 def _no_place_for_pictures(model: str) -> GatewayError:

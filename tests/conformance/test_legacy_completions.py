@@ -78,3 +78,11 @@ async def test_pictures_are_refused_before_anybody_draws(stage: Stage, target: T
     assert (heard.status, heard.error["param"], heard.error["code"]) == (400, "model", "unsupported_value")
     assert "/v1/chat/completions" in heard.error["message"]
     assert len(stage.simulator(target.model).requests) == drawn
+
+
+async def test_what_is_wrong_with_the_messages_is_told_of_the_prompt(stage: Stage) -> None:
+    heard = await stage.ask({"model": "claude-haiku-4-5", "prompt": ""}, PATH)
+    assert (heard.status, heard.error["param"]) == (400, "prompt")
+    stage.simulator("gpt-4.1").enqueue(Scenario(error="context_length"))
+    heard = await stage.ask({"model": "gpt-4.1", "prompt": "Once"}, PATH)
+    assert (heard.status, heard.error["param"], heard.error["code"]) == (400, "prompt", "context_length_exceeded")
