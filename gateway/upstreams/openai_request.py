@@ -10,6 +10,7 @@ from typing import Any
 from gateway.catalog import Model
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
 from gateway.openai_api.request import FunctionTool, Tool
+from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import HINTS, Dialect, Limit
 from gateway.upstreams.openai_messages import translate_messages, translate_tools
@@ -34,6 +35,8 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
             _leave_allowed_tools(body)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
+    if not dialect.named_messages and message_hints.NAME in message_hints.given(chat.body["messages"]):
+        dropped += (message_hints.NAME,)
     _limit_output(dialect, chat, body)
     if chat.request.web_search:
         raise unsupported_parameter("web_search", chat.request.model)

@@ -190,6 +190,8 @@ def test_the_end_user(body: dict[str, Any], user_id: str | None, listed: tuple[s
         ("default", "standard_only", ()),
         ("flex", "auto", ("service_tier",)),
         ("priority", "auto", ("service_tier",)),
+        ("fast", "auto", ("service_tier",)),
+        ("scale", "auto", ("service_tier",)),
     ],
 )
 def test_service_tiers(tier: str, expected: str, listed: tuple[str, ...]) -> None:
@@ -271,6 +273,12 @@ def test_web_search_is_anthropics_own_tool(body: dict[str, Any]) -> None:
     result = sent(chat(**body))
     assert result["tools"] == [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]
     assert "tool_choice" not in result
+
+
+def test_how_much_of_the_web_to_read_is_not_for_claude_to_know() -> None:
+    bound = chat(web_search_options={"search_context_size": "low"})
+    assert sent(bound)["tools"] == [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]
+    assert dropped(bound) == ("web_search_options.search_context_size",)
 
 
 def test_a_tool_of_the_callers_named_web_search_gets_out_of_the_way() -> None:

@@ -55,6 +55,27 @@ def test_reasoning_effort(model: str, effort: str | None, thinking: Any, sent_ef
 
 
 @pytest.mark.parametrize(
+    ("model", "wish", "effort", "listed"),
+    [
+        ("claude-haiku-4-5", enabled(3000), None, ()),
+        ("claude-haiku-4-5", enabled(3000), "high", ("reasoning_effort",)),
+        ("claude-haiku-4-5", {"type": "enabled"}, "high", ()),
+        ("claude-haiku-4-5", {"type": "disabled"}, "high", ("reasoning_effort",)),
+        ("claude-opus-4-5", enabled(3000), "high", ()),
+        ("claude-sonnet-4-6", enabled(3000), None, ("thinking.budget_tokens",)),
+        ("claude-sonnet-4-6", enabled(3000), "low", ("thinking.budget_tokens",)),
+        ("claude-sonnet-4-6", {"type": "disabled"}, "low", ("reasoning_effort",)),
+        ("claude-sonnet-4-6", {"type": "adaptive"}, "low", ()),
+        ("claude-fable-5", enabled(3000), None, ("thinking.budget_tokens",)),
+    ],
+)
+def test_what_the_callers_own_thinking_leaves_no_place_for_is_listed(
+    model: str, wish: dict[str, Any], effort: str | None, listed: tuple[str, ...]
+) -> None:
+    assert dropped(chat(model, thinking=wish, reasoning_effort=effort)) == listed
+
+
+@pytest.mark.parametrize(
     ("model", "wish", "thinking"),
     [
         ("claude-haiku-4-5", {"type": "enabled", "budget_tokens": 3000}, enabled(3000)),

@@ -130,17 +130,20 @@ def test_a_hint_that_says_nothing_is_not_worth_naming() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("asked", "expected", "listed"),
     [
-        ("auto", None),
-        ("default", "standard"),
-        ("standard", "standard"),
-        ("flex", "flex"),
-        ("priority", "priority"),
+        ("auto", None, ()),
+        ("default", "standard", ()),
+        ("standard", "standard", ()),
+        ("flex", "flex", ()),
+        ("priority", "priority", ()),
+        ("fast", "priority", ()),
+        ("scale", None, ("service_tier",)),
     ],
 )
-def test_service_tiers(asked: str, expected: str | None) -> None:
-    assert sent(chat(FLASH, service_tier=asked)).get("serviceTier") == expected
+def test_service_tiers(asked: str, expected: str | None, listed: tuple[str, ...]) -> None:
+    assert sent(bound := chat(FLASH, service_tier=asked)).get("serviceTier") == expected
+    assert adapter().request(bound).dropped == listed
 
 
 def test_safety_settings_are_passed_on() -> None:

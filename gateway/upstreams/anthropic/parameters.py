@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.openai_api.request import ChatRequest
+from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import HINTS
 
@@ -47,7 +48,9 @@ def check(chat: Chat) -> None:
 def put(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """Add to ``body`` what Anthropic takes of the caller's parameters; the names of those that were dropped."""
     request = chat.request
-    dropped = [] if _HINTS.isdisjoint(chat.body) else _hints(chat)
+    dropped = [*message_hints.given(chat.body["messages"])]
+    if not _HINTS.isdisjoint(chat.body):
+        dropped += _hints(chat)
     dropped += _sampling(chat, body, thinking=thinking)
     if request.stop is not None:
         dropped += _stop_sequences(request, body)
@@ -112,7 +115,7 @@ def _user_id(request: ChatRequest, body: dict[str, Any]) -> list[str]:
 def _service_tier(tier: str, body: dict[str, Any]) -> list[str]:
     """Anthropic knows to use priority capacity if there is some, or not to."""
     known = _SERVICE_TIERS.get(tier)
-    if known is None and tier not in ("flex", "priority", "scale"):
+    if known is None and tier not in ("flex", "priority", "scale", "fast"):
         raise unsupported_value(f"Unsupported value: '{tier[:64]}'.", "service_tier")
     body["service_tier"] = known or "auto"
     return [] if known else ["service_tier"]

@@ -55,6 +55,11 @@ def decide(chat: Chat, circumstances: Circumstances) -> Thinking:
     traits = chat.model.traits
     if chat.request.thinking is None and chat.request.reasoning_effort is None:
         return Thinking(active=traits.thinking == "always")
+    thinking = _decide(chat, traits, circumstances)
+    return msgspec.structs.replace(thinking, dropped=(*thinking.dropped, *_unheeded(chat, thinking)))
+
+
+def _decide(chat: Chat, traits: Traits, circumstances: Circumstances) -> Thinking:
     name, wanted = _wish(chat)
     if traits.thinking == "none":
         if wanted:
@@ -73,6 +78,21 @@ def decide(chat: Chat, circumstances: Circumstances) -> Thinking:
         return Thinking(effort=effort, dropped=(name,))
     config = {"type": "enabled", "budget_tokens": min(_budget(chat), circumstances.max_tokens - 1)}
     return Thinking(config, effort, active=True)
+
+
+def _unheeded(chat: Chat, thinking: Thinking) -> list[str]:
+    """What was said beside the ``thinking`` that is done: a budget where the model sets its own, an effort where the
+    caller's own ``thinking`` says it all."""
+    asked = chat.request.thinking
+    if asked is None:
+        return []
+    unheeded = []
+    budgeted = asked.get("budget_tokens") is not None
+    if budgeted and "budget_tokens" not in (thinking.config or {}) and not thinking.dropped:
+        unheeded.append("thinking.budget_tokens")
+    if chat.request.reasoning_effort is not None and thinking.effort is None and (budgeted or thinking.config is None):
+        unheeded.append("reasoning_effort")
+    return unheeded
 
 
 def _wish(chat: Chat) -> tuple[str, bool]:

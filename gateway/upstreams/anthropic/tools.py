@@ -61,6 +61,8 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
             raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     if chat.may_pause:
         chosen.tools.append(_search(chat))
+        if (chat.request.web_search_options or {}).get("search_context_size") is not None:
+            chosen.dropped += ("web_search_options.search_context_size",)
         if not request.tools:
             chosen.choice = None
     if request.response_format is not None and (wanted := emulated_schema(chat)) is not None:

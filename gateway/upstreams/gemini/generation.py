@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
 from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat, TextFormat
+from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
 from gateway.upstreams.gemini.thinking import thinking_config
@@ -31,7 +32,16 @@ _HINTS: dict[str, tuple[Any, ...]] = {
     "cache_control": (),
 }
 _SEARCH_HINTS = ("search_context_size", "user_location")
-_TIERS = {"auto": None, "default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
+_TIERS = {
+    "auto": None,
+    "scale": None,
+    "default": "standard",
+    "standard": "standard",
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+}
+"""OpenAI's tiers; it made ``fast`` another name of ``priority``, and of ``scale`` Gemini has nothing."""
 
 
 def refuse(chat: Chat) -> None:
@@ -44,12 +54,14 @@ def refuse(chat: Chat) -> None:
 def dropped_hints(chat: Chat) -> tuple[str, ...]:
     """The hints of the request that have no counterpart."""
     request = chat.request
-    dropped = []
+    dropped = [*message_hints.given(chat.body["messages"])]
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in _HINTS]
         dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]
     if request.seed is not None and not _MIN_SEED <= request.seed <= _MAX_SEED:
         dropped.append("seed")
+    if request.service_tier == "scale":
+        dropped.append("service_tier")
     if request.image_config and not draws(chat):
         dropped.append("image_config")
     if request.web_search_options:

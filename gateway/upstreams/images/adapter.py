@@ -18,6 +18,7 @@ from gateway.openai_api.errors import (
 )
 from gateway.openai_api.request import ChatRequest, TextFormat
 from gateway.openai_api.usage import Usage
+from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.error_rules import VendorError, explain, inside_answer, parse
 from gateway.upstreams.images.answer import Answer, decode
@@ -90,8 +91,9 @@ class ImagesAdapter:
         }
         if pictures := references(chat.request.messages, self._dialect.references):
             body["image"] = pictures[0] if len(pictures) == 1 else pictures
-        dropped = tuple(name for name in _DROPPED if getattr(chat.request, name) is not None)
-        return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=dropped)
+        dropped = [name for name in _DROPPED if getattr(chat.request, name) is not None]
+        dropped += message_hints.given(chat.body["messages"])
+        return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=tuple(dropped))
 
     def answer(self, chat: Chat, body: bytes) -> Iterator[Delta]:
         answer = decode(body)

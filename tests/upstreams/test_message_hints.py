@@ -1,0 +1,61 @@
+"""Who speaks and how closely to look: what a vendor has no place for is listed among what was dropped."""
+
+from typing import Any
+
+import pytest
+
+from gateway.catalog import bundled
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams import message_hints
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.registry import adapters
+
+HI = {"role": "user", "content": "Hi"}
+NAMED = HI | {"name": "ann"}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "4 C", "name": "f"}
+NAME, DETAIL = message_hints.NAME, message_hints.DETAIL
+
+
+def looking(detail: str | None) -> dict[str, Any]:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": detail}}
+    return {"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]}
+
+
+def dropped(model: str, *messages: dict[str, Any]) -> tuple[str, ...]:
+    body = {"model": model, "messages": list(messages)}
+    bound = Chat(body, parse_chat(body), bundled().find(model))
+    return adapters()[bound.model.provider][bound.model.endpoint].request(bound).dropped
+
+
+@pytest.mark.parametrize(
+    ("model", "named", "looked"),
+    [
+        ("gpt-4.1", (), ()),
+        ("grok-4.3", (NAME,), ()),
+        ("seed-1.8", (), ()),
+        ("claude-haiku-4-5", (NAME,), (DETAIL,)),
+        ("gemini-2.5-flash", (NAME,), (DETAIL,)),
+        ("seedream-4.0", (NAME,), (DETAIL,)),
+    ],
+)
+def test_hints_in_messages(model: str, named: tuple[str, ...], looked: tuple[str, ...]) -> None:
+    assert dropped(model, NAMED, HI) == named
+    assert dropped(model, looking("high")) == looked
+    assert dropped(model, NAMED, looking("low")) == named + looked
+
+
+def test_nous_is_told_no_names() -> None:
+    assert dropped("hermes-4-70b", NAMED) == (NAME,)
+
+
+@pytest.mark.parametrize("model", ["grok-4.3", "hermes-4-70b", "claude-haiku-4-5", "gemini-2.5-flash"])
+def test_what_says_nothing_is_not_listed(model: str) -> None:
+    calling = {"role": "assistant", "content": None, "tool_calls": [CALL], "name": None}
+    assert dropped(model, HI | {"name": None}, calling, RESULT) == ()
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "gemini-2.5-flash"])
+@pytest.mark.parametrize("detail", ["auto", None])
+def test_the_usual_detail_is_no_wish(model: str, detail: str | None) -> None:
+    assert dropped(model, looking(detail)) == ()
