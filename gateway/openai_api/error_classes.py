@@ -12,7 +12,8 @@ OTHER = "other"
 
 _CODES: dict[Fault, dict[str, str]] = {
     Fault.CALLER: {
-        "invalid_request": "array_above_max_length empty_array invalid_base64 invalid_file_url invalid_image "
+        "invalid_request": "array_above_max_length decimal_above_max_value decimal_below_min_value empty_array "
+        "integer_above_max_value integer_below_min_value invalid_base64 invalid_file_url invalid_image "
         "invalid_image_url invalid_type invalid_value missing_required_parameter unknown_parameter",
         "unsupported": "unsupported_parameter unsupported_value unsupported_media_type",
         "context_length": "context_length_exceeded",

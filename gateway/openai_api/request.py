@@ -199,12 +199,16 @@ def _known_keys(form: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(form.__struct_fields__)
 
 
-_PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _SOME_KEY = "[...]"  # msgspec's word for a key of metadata or logit_bias, which it does not name
 _CODES = (
     (", got `", "invalid_type"),
     ("`array` of length >= 1", "empty_array"),
     ("`array` of length", "array_above_max_length"),
+    ("`int` >=", "integer_below_min_value"),
+    ("`int` <=", "integer_above_max_value"),
+    ("`float` >=", "decimal_below_min_value"),
+    ("`float` <=", "decimal_above_max_value"),
 )
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 

@@ -107,9 +107,10 @@ def test_null_is_absence(name: str) -> None:
 def test_range(name: str, low: float, high: float, below: float, above: float | None) -> None:
     for value in (low, high):
         assert getattr(parse_chat({**BODY, name: value}), name) == value
-    for outside in (below, above):
-        if outside is not None:
-            assert refusal(**{name: outside}) == (name, "invalid_value")
+    kind = "integer" if INTEGER in TYPES[name] else "decimal"
+    assert refusal(**{name: below}) == (name, f"{kind}_below_min_value")
+    if above is not None:
+        assert refusal(**{name: above}) == (name, f"{kind}_above_max_value")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,7 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ({"messages": [HI, None]}, "messages[1]", "invalid_type"),
         ({"messages": [{"content": "x"}]}, "messages[0].role", "missing_required_parameter"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "invalid_value"),
+        ({"messages": [{"role": "x - at `$.model`", "content": "x"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "invalid_type"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "invalid_type"),
@@ -176,7 +178,7 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ),
         ({"tools": [{"type": "function", "function": {"name": "f"}}] * 129}, "tools", "array_above_max_length"),
         ({"stop": ["a", 1]}, "stop[1]", "invalid_type"),
-        ({"logit_bias": {"50256": 100.5}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"50256": 100.5}}, "logit_bias", "decimal_above_max_value"),
         ({"metadata": {"a": 1}}, "metadata", "invalid_type"),
         ({"modalities": [1]}, "modalities[0]", "invalid_type"),
         ({"response_format": {}}, "response_format.type", "missing_required_parameter"),

@@ -209,7 +209,7 @@ ERRORS: list[tuple[dict[str, Any], type[openai.APIStatusError], str | None, str 
     ({"model": "gpt-55"}, openai.NotFoundError, "model_not_found", "model"),
     ({"messages": [{"role": "user", "content": 5}]}, openai.BadRequestError, "invalid_type", "messages[0].content"),
     ({"messages": []}, openai.BadRequestError, "empty_array", "messages"),
-    ({"temperature": 3}, openai.BadRequestError, "invalid_value", "temperature"),
+    ({"temperature": 3}, openai.BadRequestError, "decimal_above_max_value", "temperature"),
     ({"extra_body": {"foo": 1}}, openai.BadRequestError, "unknown_parameter", "foo"),
     ({"model": "gpt-5", "stop": "x"}, openai.BadRequestError, "unsupported_parameter", "stop"),
     ({"tool_choice": "required"}, openai.BadRequestError, None, "tool_choice"),
