@@ -25,7 +25,8 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     """One signed transfer, EIP-3009 or Permit2.
 
     ``spender`` and ``facilitator`` are None where the message has no such field; ``token`` is None for EIP-3009,
-    whose token is the verifying contract. Times are Unix seconds; ``signature`` is in its normal form.
+    whose token is the verifying contract. Times are Unix seconds; ``signature`` is in its normal form,
+    ``sent_signature`` as it came.
     """
 
     payer: bytes
@@ -38,10 +39,15 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     token: bytes | None = None
     spender: bytes | None = None
     facilitator: bytes | None = None
+    sent_signature: bytes = b""
 
     @property
     def is_permit2(self) -> bool:
         return self.spender is not None
+
+    def as_it_came(self) -> "Authorization":
+        """With the signature byte for byte: what a contract account makes of it nobody else knows."""
+        return msgspec.structs.replace(self, signature=self.sent_signature)
 
     def payload(self) -> dict[str, Any]:
         """The x402 payload that a facilitator gets."""
@@ -78,17 +84,18 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
 def read(payload: x402.SchemePayload) -> Authorization:
     """The authorization in a payload; raises MalformedPaymentError."""
     try:
-        signature = eip712.normalise_signature(evm.hex_bytes(payload.signature))
+        sent = evm.hex_bytes(payload.signature)
+        signature = eip712.normalise_signature(sent)
         if isinstance(payload.authorization, x402.Eip3009Authorization):
-            return _read_transfer(payload.authorization, signature)
+            return _read_transfer(payload.authorization, signature, sent)
         if isinstance(payload.permit2_authorization, x402.Permit2Authorization):
-            return _read_permit(payload.permit2_authorization, signature)
+            return _read_permit(payload.permit2_authorization, signature, sent)
     except ValueError as error:
         raise x402.MalformedPaymentError(f"payment authorization: {error}") from None
     raise x402.MalformedPaymentError("payment payload holds no authorization")
 
 
-def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes) -> Authorization:
+def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, sent: bytes) -> Authorization:
     return Authorization(
         payer=evm.address(wire.from_),
         payee=evm.address(wire.to),
@@ -97,10 +104,11 @@ def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes) -> Authori
         valid_after=evm.uint256(wire.valid_after),
         deadline=evm.uint256(wire.valid_before),
         signature=signature,
+        sent_signature=sent,
     )
 
 
-def _read_permit(wire: x402.Permit2Authorization, signature: bytes) -> Authorization:
+def _read_permit(wire: x402.Permit2Authorization, signature: bytes, sent: bytes) -> Authorization:
     facilitator = wire.witness.facilitator
     return Authorization(
         payer=evm.address(wire.from_),
@@ -110,6 +118,7 @@ def _read_permit(wire: x402.Permit2Authorization, signature: bytes) -> Authoriza
         valid_after=evm.uint256(wire.witness.valid_after),
         deadline=evm.uint256(wire.deadline),
         signature=signature,
+        sent_signature=sent,
         token=evm.address(wire.permitted.token),
         spender=evm.address(wire.spender),
         facilitator=None if facilitator is msgspec.UNSET else evm.address(facilitator),

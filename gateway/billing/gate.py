@@ -108,6 +108,7 @@ class Gate:
             raise
         if not authorization.signed_by_payer(signed, terms, contracts):
             await self._verifier.check_contract_account(signed, terms)
+            signed = signed.as_it_came()
         entry = entry_of(
             signed, terms, contracts, self._desk.store.owner, resource_url=order.resource_url, permit=permit
         )
