@@ -1,10 +1,19 @@
-"""Request bodies: read under a size limit, a time limit and a budget that all requests share."""
+"""Request bodies: read under a size limit, a time limit and a budget that all requests share.
+
+Where the budget is short, uploads under way make room: of the address that has most in them the oldest, since who has
+been at it for longest is slow. So many slow uploads of one client keep nobody else out, nor do they where all clients
+seem to have one address, as behind an enclave's proxies.
+"""
 
 import asyncio
+from collections import deque
+from contextlib import suppress
+from functools import cached_property
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_exceptions import HTTPException
 
+from gateway.client_address import client_address
 from gateway.openai_api.errors import GatewayError, gateway_unavailable
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -17,19 +26,40 @@ _JSON = "application/json"
 
 
 class BodyBudget:
-    """Bytes of request bodies in memory at once, over all requests."""
+    """Bytes of request bodies in memory at once, over all requests. ``uploads`` are under way, the oldest first."""
 
     def __init__(self, limit: int = BODY_BUDGET_BYTES) -> None:
         self._left = limit
+        self._slack = limit // 64
+        self.uploads: dict[Body, None] = {}
 
-    def take(self, size: int) -> None:
-        """Reserve ``size`` bytes; raises 503 when they are not there."""
+    def take(self, size: int, body: "Body") -> None:
+        """Reserve ``size`` bytes more for ``body``; raises 503 when they are not there."""
         if size > self._left:
-            raise gateway_unavailable("overloaded", "The gateway holds too many large requests right now")
+            self._crowd_out(size, body)
+        if size > self._left:
+            raise _overloaded()
         self._left -= size
 
     def give(self, size: int) -> None:
         self._left += size
+
+    def _crowd_out(self, size: int, body: "Body") -> None:
+        """Let uploads make room for ``size`` bytes more of ``body``, and a little, so that not every piece has to look
+        through all of them. ``body`` makes none: where that would be its turn, nobody does."""
+        lines: dict[str, deque[Body]] = {body.address: deque()}
+        for upload in self.uploads:
+            if upload.held:
+                lines.setdefault(upload.address, deque()).append(upload)
+        held = {address: sum(upload.held for upload in line) for address, line in lines.items()}
+        held[body.address] += size
+        while size + self._slack > self._left:
+            most = max(held, key=held.__getitem__)
+            if not lines[most] or lines[most][0] is body:
+                return
+            upload = lines[most].popleft()
+            held[most] -= upload.held
+            upload.make_room()
 
 
 class Body:
@@ -39,11 +69,15 @@ class Body:
     def __init__(self, budget: BodyBudget, limit: int = MAX_BODY_BYTES) -> None:
         self._budget = budget
         self._limit = limit
-        self._held = 0
+        self._request: web.BaseRequest | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._crowded_out = False
+        self.held = 0
 
     async def read(self, request: web.BaseRequest, announced: int | None) -> bytes:
         """The whole body, which is ``announced`` to be that long; raises 413, 415, 408 or 503."""
         headers = request.headers
+        self._request = request
         _check_headers(request)
         if announced is not None and announced > self._limit:
             raise self._too_large()
@@ -55,17 +89,43 @@ class Body:
                 raw = content.read_nowait()
                 self._hold(len(raw))
                 return raw
-            async with asyncio.timeout(BODY_SECONDS):
-                return await self._pieces(content)
+            return await self._upload(content)
         except TimeoutError:
+            if self._crowded_out:
+                raise _overloaded() from None
             raise GatewayError("The request body came too slowly", status=408, code="request_timeout") from None
         except (web.RequestPayloadError, HTTPException, ConnectionError):
             raise GatewayError("The request body broke off", status=400, code="incomplete_body") from None
 
     def discard(self) -> None:
         """The body is needed no longer."""
-        self._budget.give(self._held)
-        self._held = 0
+        self._budget.give(self.held)
+        self.held = 0
+
+    @cached_property
+    def address(self) -> str:
+        """Where it comes from."""
+        return "" if self._request is None else client_address(self._request)
+
+    def make_room(self) -> None:
+        """End the upload with 503: others need the bytes that it holds."""
+        self._crowded_out = True
+        self.discard()
+        self._budget.uploads.pop(self, None)
+        if self._patience is not None:
+            with suppress(RuntimeError):  # it has run out in this very moment
+                self._patience.reschedule(0)
+
+    async def _upload(self, content: StreamReader) -> bytes:
+        self._budget.uploads[self] = None
+        try:
+            async with asyncio.timeout(BODY_SECONDS) as self._patience:
+                raw = await self._pieces(content)
+        finally:
+            self._budget.uploads.pop(self, None)
+        if self._crowded_out:
+            raise _overloaded()
+        return raw
 
     async def _pieces(self, content: StreamReader) -> bytes:
         pieces: list[bytes] = []
@@ -79,15 +139,19 @@ class Body:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _hold(self, size: int) -> None:
-        if self._held + size > self._limit:
+        if self.held + size > self._limit:
             raise self._too_large()
-        self._budget.take(size)
-        self._held += size
+        self._budget.take(size, self)
+        self.held += size
 
     def _too_large(self) -> GatewayError:
         return GatewayError(
             f"The request body is larger than {self._limit} bytes", status=413, code="request_too_large"
         )
+
+
+def _overloaded() -> GatewayError:
+    return gateway_unavailable("overloaded", "The gateway holds too many large requests right now")
 
 
 def _check_headers(request: web.BaseRequest) -> None:

@@ -31,7 +31,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "gateway.connection",
         "gateway.http_answer",
     ),
-    ("gateway.clock", "gateway.sealed", "gateway.admission", "gateway.tracing"),
+    ("gateway.clock", "gateway.sealed", "gateway.admission", "gateway.tracing", "gateway.client_address"),
     ("gateway.body", "gateway.keyring", "gateway.reply", "gateway.forms", "gateway.late_payments"),
     ("gateway.heartbeat", "gateway.timed_payments", "gateway.identity", "gateway.collective"),
     ("gateway.services", "gateway.dispatch"),

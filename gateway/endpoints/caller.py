@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.billing.x402 import PAYMENT_SIGNATURE
-from gateway.settings import is_loopback
+from gateway.client_address import client_address
 
 
 def caller_key(request: web.BaseRequest) -> str:
@@ -25,14 +25,7 @@ def turn(request: web.BaseRequest) -> tuple[str, str]:
     """
     headers = request.headers
     identity = _payer(headers.get(PAYMENT_SIGNATURE, "")), headers.get("Authorization", "")
-    return _address(request), _digest(*identity)
-
-
-def _address(request: web.BaseRequest) -> str:
-    """The peer's, or what the proxy on this machine says of its own peer; earlier entries are the client's word."""
-    peer = request.remote or ""
-    forwarded = request.headers.getall("X-Forwarded-For", ())
-    return forwarded[-1].rpartition(",")[2].strip() if forwarded and is_loopback(peer) else peer
+    return client_address(request), _digest(*identity)
 
 
 class _Signer(msgspec.Struct):

@@ -1,0 +1,119 @@
+"""Uploads that take their time fill the budget of bodies: others get in, and of the uploads no more end than must."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway.body import BodyBudget
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.soak.raw_client import RawClient, chat_request
+
+BUDGET = 100_000
+
+
+def chat(size: int, address: str) -> bytes:
+    """A request with about ``size`` bytes of body, from ``address`` as the proxy on this machine says."""
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x" * size}]}
+    return chat_request(body, f"X-Forwarded-For: {address}", "Connection: close")
+
+
+@pytest.fixture
+async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
+    gateway = await start_gateway(fleet.environment())
+    gateway.services.bodies = BodyBudget(BUDGET)
+    return gateway
+
+
+class Upload:
+    """A request of which the last byte has not been sent."""
+
+    def __init__(self, client: RawClient, request: bytes) -> None:
+        self._client = client
+        self._request = request
+
+    async def begin(self) -> None:
+        await self._client.send(self._request[:-1])
+
+    async def end(self) -> int:
+        """The status of what is answered in the end."""
+        await self._client.send(self._request[-1:])
+        return await self.status()
+
+    async def status(self) -> int:
+        """The status of what is answered."""
+        return int((await self._client.read()).split(b" ", 2)[1])
+
+
+Begin = Callable[[int, str], Awaitable[Upload]]
+
+
+@pytest.fixture
+async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
+    """Begins an upload, and returns once it is in the budget."""
+    async with AsyncExitStack() as stack:
+
+        async def upload(size: int, address: str) -> Upload:
+            client = await stack.enter_async_context(RawClient(gateway.url))
+            begun = Upload(client, chat(size, address))
+            before = gateway.services.bodies._left
+            await begun.begin()
+            async with asyncio.timeout(5):
+                while gateway.services.bodies._left > before - size:
+                    await asyncio.sleep(0.01)
+            return begun
+
+        yield upload
+    async with asyncio.timeout(10):
+        while gateway.services.bodies._left < BUDGET:
+            await asyncio.sleep(0.01)
+    assert not gateway.services.bodies.uploads
+
+
+async def ask(gateway: RunningGateway, size: int, address: str) -> tuple[int, bytes]:
+    """Status and body of what is answered to a request that is sent whole."""
+    async with RawClient(gateway.url) as client:
+        await client.send(chat(size, address))
+        head, _, body = (await client.read_all()).partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body
+
+
+@pytest.mark.parametrize("newcomer", ["203.0.113.2", "203.0.113.1"])
+async def test_slow_uploads_of_one_client_keep_nobody_out(gateway: RunningGateway, begin: Begin, newcomer: str) -> None:
+    slow = [await begin(30_000, "203.0.113.1") for _ in range(3)]
+    status, body = await ask(gateway, 20_000, newcomer)
+    assert (status, "choices" in json.loads(body)) == (200, True)
+    assert await slow[0].status() == 503
+    assert [await upload.end() for upload in slow[1:]] == [200, 200]
+
+
+async def test_the_address_that_holds_most_makes_room(gateway: RunningGateway, begin: Begin) -> None:
+    small = await begin(35_000, "203.0.113.1")
+    large = [await begin(29_000, "203.0.113.2") for _ in range(2)]
+    assert (await ask(gateway, 20_000, "203.0.113.3"))[0] == 200
+    assert await large[0].status() == 503
+    assert [await upload.end() for upload in (small, large[1])] == [200, 200]
+
+
+async def test_addresses_of_one_network_are_one(gateway: RunningGateway, begin: Begin) -> None:
+    other = await begin(35_000, "203.0.113.1")
+    many = [await begin(29_000, f"2001:db8::{number}") for number in range(2)]
+    assert (await ask(gateway, 20_000, "203.0.113.3"))[0] == 200
+    assert await many[0].status() == 503
+    assert [await upload.end() for upload in (other, many[1])] == [200, 200]
+
+
+async def test_who_would_have_to_make_room_for_himself_is_refused(gateway: RunningGateway, begin: Begin) -> None:
+    other = await begin(30_000, "203.0.113.1")
+    status, body = await ask(gateway, 80_000, "203.0.113.2")
+    assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+    assert await other.end() == 200
+
+
+async def test_no_more_uploads_end_than_must(gateway: RunningGateway, begin: Begin) -> None:
+    slow = [await begin(9_000, "203.0.113.1") for _ in range(10)]
+    assert (await ask(gateway, 20_000, "203.0.113.2"))[0] == 200
+    assert [await upload.end() for upload in slow] == [503, 503] + [200] * 8
