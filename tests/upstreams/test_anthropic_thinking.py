@@ -295,6 +295,14 @@ def test_thoughts_that_openais_stream_helper_put_together_come_back() -> None:
     assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT]
 
 
+def test_the_last_piece_of_a_thought_is_none() -> None:
+    """It is all that the npm package's stream helper keeps; Anthropic refuses a thought without its text."""
+    piece = {"type": "reasoning.text", "signature": "sig-1", "format": "anthropic-claude-v1", "index": 0}
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "", "tool_calls": [call], "reasoning_content": " m."}
+    assert replayed(adapter(), message | {"reasoning_details": [piece]}, "claude-haiku-4-5") == []
+
+
 def test_thoughts_come_first_also_after_another_message_of_the_same_turn() -> None:
     message = answered(adapter(), chat(**BOUND), THOUGHT, SEALED, CALL)
     said = {"role": "assistant", "content": "Let me see."}

@@ -86,11 +86,16 @@ def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list
             if kept is not None:
                 blocks: list[Block] = kept["blocks"]
                 return blocks if kept["model"] == chat.model.upstream_id else None
-    return _from_details(message.reasoning_details or []) or _from_blocks(message.thinking_blocks or []) or None
+    found = _from_details(message.reasoning_details or [], message.reasoning_content or "")
+    return found or _from_blocks(message.thinking_blocks or []) or None
 
 
-def _from_details(details: list[ReasoningDetail]) -> list[Block]:
-    """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index."""
+def _from_details(details: list[ReasoningDetail], told: str = "") -> list[Block]:
+    """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index.
+
+    The npm package ``openai`` keeps only a stream's last piece, which is a signature: without text there are none where
+    ``told``, the message's readable thought, has some.
+    """
     blocks: list[Block] = []
     index: int | None = None
     for detail in details:
@@ -107,6 +112,8 @@ def _from_details(details: list[ReasoningDetail]) -> list[Block]:
     for block in blocks:
         if block["type"] == "thinking":
             block["thinking"] = "".join(block["thinking"])
+    if told and not any(block.get("thinking") for block in blocks):
+        return []
     return _whole(blocks)
 
 
