@@ -25,6 +25,7 @@ _ACCEPT_AT_ONCE = 64
 _RESPAWN_PAUSE = 0.5
 _SEND_AGAIN = 0.02
 _CALL_SECONDS = 20.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[socket.socket, Any], int]
 
@@ -86,15 +87,16 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
 
     def start(self) -> None:
-        """Fork the workers and wait until each can serve; raises WorkerLostError when one ends instead."""
+        """Fork the workers and wait until each can serve, or a signal says stop; raises WorkerLostError when one ends
+        instead, OSError when one cannot be forked."""
         self._wake_on_signals()
         for listener in self._listeners:
             listener.setblocking(False)
         for _ in range(self._count):
             self._spawn()
-        while not all(worker.ready for worker in self._workers.values()):
+        while not self._stopping and not all(worker.ready for worker in self._workers.values()):
             self._step(1.0, accepting=False)
-            if len(self._workers) < self._count:
+            if len(self._workers) < self._count and not self._stopping:
                 self.stop()
                 raise WorkerLostError(self._reason)
 
@@ -289,11 +291,19 @@ class Supervisor:
     # Workers that come and go.
 
     def _spawn(self) -> None:
+        """Signals wait until the child's are its own: until then our handlers, which it has too, would swallow them.
+        Raises OSError."""
         ours, theirs = channel_pair()
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(ours, theirs)
-        theirs.close()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            if (pid := os.fork()) == 0:
+                self._become_worker(ours, theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            theirs.close()
         self._workers[pid] = _Worker(pid, ours)
         self._selector.register(ours, selectors.EVENT_READ, pid)
 
@@ -302,8 +312,9 @@ class Supervisor:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._selector.close()
             ours.close()
             for sibling in self._workers.values():
@@ -348,9 +359,14 @@ class Supervisor:
             self._selector.unregister(end)
 
     def _replace_lost(self) -> None:
-        if time.monotonic() >= self._spawn_after:
+        if self._stopping or time.monotonic() < self._spawn_after:
+            return
+        try:
             while len(self._workers) < self._count:
                 self._spawn()
+        except OSError:
+            log.exception("no worker can be forked")
+            self._spawn_after = time.monotonic() + _RESPAWN_PAUSE
 
     def _dismiss(self, pid: int) -> None:
         """It leads no longer, if it did."""
@@ -374,7 +390,7 @@ class Supervisor:
         self._signals = reader
         self._writer = writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
         self._selector.register(reader, selectors.EVENT_READ, None)
 

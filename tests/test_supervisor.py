@@ -1,0 +1,135 @@
+"""The supervisor when signals and shortages meet it at awkward moments: each as a process of its own, because it takes
+over the signals of its process."""
+
+import asyncio
+import sys
+import textwrap
+
+import pytest
+
+PROLOGUE = """
+import os, signal, sys, time
+from gateway.workers.channel import Packet, send
+from gateway.workers.supervisor import Supervisor
+
+def serve(channel, injected):
+    send(channel, Packet("ready"))
+    while True:
+        time.sleep(60)
+
+fork, kill = os.fork, os.kill
+forks = 0
+"""
+
+
+async def run(script: str) -> tuple[int | None, str]:
+    """Exit status and output of ``script`` behind the prologue; None for one that does not end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROLOGUE + textwrap.dedent(script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        process_group=0,
+    )
+    try:
+        async with asyncio.timeout(20):
+            output, _ = await process.communicate()
+            return process.returncode, output.decode()
+    except TimeoutError:
+        return None, ""
+    finally:
+        if process.returncode is None:
+            await _end_group(process.pid)
+            await process.wait()
+
+
+async def _end_group(pid: int) -> None:
+    ended = await asyncio.create_subprocess_exec("kill", "-9", "--", f"-{pid}")
+    await ended.wait()
+
+
+async def test_a_worker_that_is_told_to_stop_as_it_is_forked() -> None:
+    """Before it has handlers of its own, which used to swallow the signal and be waited for in vain."""
+    status, output = await run("""
+        def late_fork():
+            pid = fork()
+            if pid:
+                kill(pid, signal.SIGTERM)
+            else:
+                time.sleep(0.3)
+            return pid
+
+        supervisor = Supervisor([], 1, serve)
+        supervisor.start()
+        os.fork = late_fork
+        supervisor._spawn()
+        supervisor.stop()
+        print("all ended")
+    """)
+    assert (status, output) == (0, "all ended\n")
+
+
+async def test_nobody_is_replaced_once_it_stops() -> None:
+    status, output = await run("""
+        def counted():
+            global forks
+            forks += 1
+            return fork()
+
+        os.fork = counted
+        supervisor = Supervisor([], 2, serve)
+        supervisor.start()
+        kill(next(iter(supervisor._workers)), signal.SIGKILL)
+        while len(supervisor._workers) == 2:
+            supervisor._step(1.0, accepting=False)
+        supervisor._spawn_after = 0.0
+        kill(os.getpid(), signal.SIGTERM)
+        supervisor.run()
+        print(forks)
+    """)
+    assert (status, output.splitlines()[-1]) == (0, "2")
+
+
+async def test_a_signal_during_the_start_is_heeded() -> None:
+    status, output = await run("""
+        def never_ready(channel, injected):
+            kill(os.getppid(), signal.SIGTERM)
+            time.sleep(60)
+
+        supervisor = Supervisor([], 1, never_ready)
+        supervisor.start()
+        supervisor.run()
+        print("stopped")
+    """)
+    assert (status, output) == (0, "stopped\n")
+
+
+@pytest.mark.parametrize("call", ["os.fork", "supervisor_module.channel_pair"])
+async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> None:
+    """Memory or files that are short for a moment cost the gateway one worker for that moment, not all of them."""
+    status, output = await run(f"""
+        import gateway.workers.supervisor as supervisor_module
+
+        work = {call}
+
+        def short():
+            {call} = work
+            raise OSError(12, "Cannot allocate memory")
+
+        supervisor = Supervisor([], 2, serve)
+        supervisor.start()
+        first, second = supervisor._workers
+        {call} = short
+        kill(first, signal.SIGKILL)
+        while len(supervisor._workers) == 2:
+            supervisor._step(0.1, accepting=False)
+        while len(supervisor._workers) < 2:
+            supervisor._step(0.1, accepting=False)
+            supervisor._replace_lost()
+        print(second in supervisor._workers, first in supervisor._workers)
+        supervisor.stop()
+    """)
+    assert status == 0
+    assert output.splitlines()[-1] == "True False"
+    assert "no worker can be forked" in output
