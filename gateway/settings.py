@@ -55,7 +55,7 @@ class Settings:
         """Read the variables of interfaces.md; raises SettingsError with one clear line."""
         read = _Reader(environment)
         settings = cls(
-            host=read.text("API_SERVER_HOST") or cls.host,
+            host=read.host("API_SERVER_HOST") or cls.host,
             port=read.integer("API_SERVER_PORT", cls.port, most=65535),
             keys={id_: key for id_, provider in providers.items() if (key := read.key(provider.key_variable))},
             base_urls={
@@ -148,6 +148,18 @@ def checked_key(name: str, key: str) -> str:
     return key
 
 
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@/?#]*)(:[0-9]{1,5})?"
+_POSTGRES = re.compile(rf"postgres(ql)?://([^/?#]*@)?{_HOST}(,{_HOST})*(?=[/?#]|$)")
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
+
+
 class _Reader:
     """Variables by name; an empty one counts as absent."""
 
@@ -157,11 +169,20 @@ class _Reader:
     def text(self, name: str) -> str | None:
         return self._environment.get(name, "").strip() or None
 
+    def host(self, name: str) -> str | None:
+        """An address, or a name that a resolver can be asked for."""
+        text = self.text(name)
+        try:
+            _ = (text or "localhost").encode("idna")
+        except UnicodeError:
+            raise SettingsError(f"{name} must be an address or a host's name") from None
+        return text
+
     def integer(self, name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
         text = self.text(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
             raise SettingsError(f"{name} must be a whole number from {least} to {most}")
         return int(text)
 
@@ -182,14 +203,16 @@ class _Reader:
     def store(self, name: str) -> str | None:
         """A PostgreSQL URL, with credentials and options as libpq takes them."""
         text = self.text(name)
-        if text is not None and not re.match(r"postgres(ql)?://", text):
-            raise SettingsError(f"{name} must be a PostgreSQL URL (postgresql://...)")
+        if text is not None and not (_POSTGRES.match(text) and _is_readable(text)):
+            raise SettingsError(
+                f"{name} must be a PostgreSQL URL (postgresql://...), special characters in its password percent-encoded"
+            )
         return text
 
     def sink(self, name: str) -> str | None:
         """A file on this machine, or a URL on the host link, where http is as good as https: records are sealed."""
         text = self.text(name)
-        if text is not None and not re.match(r"file:(//)?/[^/]|https?://[^/]", text):
+        if text is not None and not (re.match(r"file:(//)?/[^/]|https?://[^/]", text) and _is_readable(text)):
             raise SettingsError(f"{name} must be an http, https or file URL (file:///...)")
         return text
 

@@ -32,6 +32,13 @@ def test_defaults(catalog: Catalog) -> None:
         ({"API_SERVER_PORT": "65536"}, "API_SERVER_PORT"),
         ({"API_SERVER_PORT": "-1"}, "API_SERVER_PORT"),
         ({"API_SERVER_PORT": "eighty"}, "API_SERVER_PORT"),
+        ({"API_SERVER_PORT": "9" * 5000}, "API_SERVER_PORT"),
+        ({"API_SERVER_HOST": "gate..way"}, "API_SERVER_HOST"),
+        ({"API_SERVER_HOST": "\udcff"}, "API_SERVER_HOST"),
+        ({"GATEWAY_STORE": "postgresql://user@db:port/x"}, "GATEWAY_STORE"),
+        ({"GATEWAY_STORE": "postgresql://user@[db/x"}, "GATEWAY_STORE"),
+        ({"GATEWAY_STORE": "postgresql://user:se/cret@db/x"}, "password percent-encoded"),
+        ({"GATEWAY_JOURNAL_SINK": "http://[host/"}, "GATEWAY_JOURNAL_SINK"),
         ({"OPENAI_BASE_URL": "http://api.example/v1"}, "OPENAI_BASE_URL"),
         ({"OPENAI_BASE_URL": "ftp://api.example"}, "OPENAI_BASE_URL"),
         ({"XAI_BASE_URL": "https://user:pass@api.example"}, "XAI_BASE_URL"),
@@ -63,7 +70,15 @@ def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("store", ["postgresql://db/x", "postgres://user:secret@10.0.0.1:5432/x?sslmode=require"])
+@pytest.mark.parametrize(
+    "store",
+    [
+        "postgresql://db/x",
+        "postgres://user:secret@10.0.0.1:5432/x?sslmode=require",
+        "postgresql://user:p%40ss:@word@[::1]:5432,db.example:5433",
+        "postgresql:///x?host=/run/postgresql",
+    ],
+)
 @pytest.mark.parametrize(
     "sink", ["file:///var/journal", "file:/var/journal", "http://192.168.127.254:8600/records", "https://h:1/"]
 )
