@@ -18,6 +18,7 @@ from tests.money.tls_front import tls_front
 from tools.chain.deployment import OPG, USDC
 from tools.chain.wallet import Wallet
 from tools.pay.__main__ import main
+from tools.pay.chain import PayersChain
 from tools.pay.offers import known_offers
 from tools.pay.receipt import check
 from tools.pay.request import Answer
@@ -118,6 +119,10 @@ async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path:
     assert (await pay(wallet, chat(), url="http://127.0.0.1:9"))[0] == 3
     assert (await pay(wallet, chat(), url=shop.url.removeprefix("http://")))[0] == 2
     assert (await pay(wallet, chat(), "--rpc", "http://127.0.0.1:9"))[0] == 3
+    assert (await pay(wallet, chat(), url="http://gate..way"))[0] == 3
+    status, out, err = await pay(await shop.wallet(), chat(), "--yes", "--output", str(tmp_path / "none" / "answer"))
+    assert (status, out, await shop.paid()) == (2, "", [])
+    assert "cannot write" in err
     (tmp_path / "bad").write_text("not a key", encoding="ascii")
     url, good = shop.url + CHAT_PATH, str(tmp_path / "request.json")
     assert await asyncio.to_thread(main, [url, "--body", good, "--key", str(tmp_path / "bad")]) == 2
@@ -142,6 +147,58 @@ async def test_unknown_tokens_are_never_paid(shop: PaidGateway) -> None:
     assert [offer.requirements.scheme for offer in known_offers(given, bundled())] == ["exact"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payTo": "\x1b[2K0x" + "11" * 20},
+        {"scheme": "exact\x1b[1A"},
+        {"extra": {"assetTransferMethod": "permit2: exactly 0.01 USDC\r\n"}},
+        {"amount": "9" * 5000},
+        {"amount": "١"},
+    ],
+)
+async def test_offers_that_paint_the_terminal_are_not_shown(shop: PaidGateway, change: Json) -> None:
+    required = await shop.required(chat())
+    offer = required["accepts"][0]
+    painted = {**offer, **change, "extra": {**offer["extra"], **change.get("extra", {})}}
+    given = PaymentRequired.model_validate({**required, "accepts": [painted, offer]})
+    assert [str(known.requirements.pay_to) for known in known_offers(given, bundled())] == [offer["payTo"]]
+
+
+async def test_an_offer_at_a_rate_that_is_none(shop: PaidGateway) -> None:
+    required = await shop.required(chat())
+    offer = required["accepts"][0]
+    for rate, shown in (("NaN", False), ("1E999999", False), ("?", False), ("1E-7", True)):
+        odd = {**offer, "extra": {**offer["extra"], "quote": {"rate": rate}}}
+        [known] = known_offers(PaymentRequired.model_validate({**required, "accepts": [odd]}), bundled())
+        assert (" USD" in str(known)) is shown
+
+
+async def test_who_breaks_off_is_told_what_that_may_cost(
+    shop: PaidGateway, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(piece: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tools.pay.__main__._show_piece", interrupted)
+    status, _, err = await pay(await shop.wallet(), chat(), "--yes")
+    assert status == 3
+    assert "may have been charged" in err
+
+
+async def test_an_endpoint_that_cannot_tell_the_transfer_leaves_the_other_verdicts(shop: PaidGateway) -> None:
+    offer = known_offers(PaymentRequired.model_validate(await shop.required(chat())), bundled())[1]
+    payer = Wallet().address
+    payment: Json = {"status": "settled", "transaction": "0x" + "00" * 32, "amount": "12"}
+    answer = Answer(200, httpx.Headers(), b"")
+    for endpoint in ("http://127.0.0.1:9", shop.url):
+        *_, transfer = check(offer, answer, payment, payer, PayersChain(endpoint))
+        assert (transfer.name, transfer.verdict) == ("transfer", Verdict.SKIP)
+    for payment["transaction"] in ("0x12", None):
+        *_, transfer = check(offer, answer, payment, payer, PayersChain("http://127.0.0.1:9"))
+        assert (transfer.name, transfer.verdict) == ("transfer", Verdict.FAIL)
+
+
 LIES: dict[str, Json] = {
     "more than the cost": {"amount": "99"},
     "more than the quote": {"amount": "999999999"},
@@ -149,6 +206,9 @@ LIES: dict[str, Json] = {
     "another token": {"asset": OPG.address},
     "no number": {"amount": "-5"},
     "no cost": {"cost_usd": "?"},
+    "no end of digits": {"amount": "9" * 5000},
+    "a cost beyond everything": {"cost_usd": "1E+999999999"},
+    "an endless cost": {"cost_usd": "Infinity"},
 }
 
 

@@ -5,6 +5,7 @@ import re
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = read_request(body)
     account = read_account(arguments.key)
     home = origin(arguments.url)
+    _check_output(arguments.output)
     chain = PayersChain(arguments.rpc) if arguments.rpc else None
     with httpx.Client(verify=_trust(arguments.cert), follow_redirects=False) as http:
         session = Session(http, arguments.url)
@@ -79,8 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         answer = session.send(body, sign(narrowed(required, offer), signer), _show_piece)
     if answer.status != 200:
         raise NotPaidError(f"the payment was refused: {refusal(answer)}")
-    if arguments.output is not None:
-        arguments.output.write_bytes(answer.body)
+    _write(arguments.output, answer.body)
     return report(home, request, answer, offer, account.address, chain)
 
 
@@ -106,7 +107,7 @@ def ask(message: str) -> None:
     show(message)
     try:
         reply = input("sign this? [y/N] ")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         reply = ""
     if reply.strip().lower() not in ("y", "yes"):
         raise NotPaidError("nothing was sent")
@@ -166,9 +167,29 @@ def _trust(certificate: Path | None) -> ssl.SSLContext | bool:
     return context
 
 
+def _check_output(path: Path | None) -> None:
+    """Before anything is paid: raises UsageError for a file that cannot be written."""
+    if path is not None:
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _write(path: Path | None, answer: bytes) -> None:
+    """The answer is paid for: what its file has no room for has been shown, and is judged all the same."""
+    if path is not None:
+        try:
+            path.write_bytes(answer)
+        except OSError as error:
+            print(f"\ntools.pay: cannot write {path}: {error.strerror}", file=sys.stderr)
+
+
 def _show_piece(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.flush()
+    """Nobody who looks is no reason to lose the rest of an answer."""
+    with suppress(BrokenPipeError):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

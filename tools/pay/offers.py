@@ -1,5 +1,6 @@
 """The offers of a 402, in words; only tokens and networks of gateway/billing/definitions.toml are ever paid."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,12 @@ from x402.schemas import PaymentRequired, PaymentRequirements
 
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.x402 import PAYMENT_REQUIRED
+from gateway.settings import ADDRESS
 from tools.pay.errors import NotPaidError
+
+_AMOUNT = re.compile(r"[0-9]{1,78}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_RATE = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?(E[-+]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Offer:
         """USD per whole token, as the gateway quoted it."""
         quote = self.requirements.extra.get("quote")
         rate = quote.get("rate") if isinstance(quote, Mapping) else None
-        return Decimal(rate) if isinstance(rate, str) else None
+        return Decimal(rate) if isinstance(rate, str) and _RATE.fullmatch(rate) else None
 
     def show(self, amount: int) -> str:
         """``amount`` with its symbol, and its value at the quoted rate."""
@@ -64,9 +70,14 @@ def known_offers(required: PaymentRequired, definitions: Definitions) -> list[Of
     offers = []
     for requirements in required.accepts:
         token = _token(requirements, definitions)
-        if token is not None and requirements.amount.isdecimal():
+        if token is not None and is_amount(requirements.amount) and _can_be_shown(requirements):
             offers.append(Offer(requirements, token, definitions.networks[token.network].name))
     return offers
+
+
+def is_amount(text: str) -> bool:
+    """A number of atomic units that a token can hold."""
+    return _AMOUNT.fullmatch(text) is not None
 
 
 def narrowed(required: PaymentRequired, offer: Offer) -> PaymentRequired:
@@ -78,6 +89,13 @@ def plain(number: Decimal) -> str:
     """Without exponent and trailing zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _can_be_shown(requirements: PaymentRequirements) -> bool:
+    """What is said of an offer is said in its own words: they are names and an address, and move no cursor."""
+    method = (requirements.extra or {}).get("assetTransferMethod", "eip3009")
+    words = (requirements.scheme, method)
+    return ADDRESS.fullmatch(requirements.pay_to) is not None and all(_NAME.fullmatch(str(word)) for word in words)
 
 
 def _token(requirements: PaymentRequirements, definitions: Definitions) -> Token | None:

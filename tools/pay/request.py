@@ -46,8 +46,10 @@ class Session:
                     pieces.append(piece)
                     if show is not None and answer.status_code == 200:
                         show(piece)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise UnreachableError(_lost(self._url, error, paying=payment is not None)) from None
+        except KeyboardInterrupt as interrupted:
+            raise UnreachableError(_lost(self._url, interrupted, paying=payment is not None)) from None
         return Answer(answer.status_code, answer.headers, b"".join(pieces))
 
 
@@ -66,7 +68,7 @@ def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
         raise NotPaidError(f"the offer cannot be signed: {error}") from None
 
 
-def _lost(url: str, error: httpx.HTTPError, *, paying: bool) -> str:
+def _lost(url: str, error: BaseException, *, paying: bool) -> str:
     what = f"{url}: {str(error) or type(error).__name__}"
     if paying:
         what += "; what was answered by then may have been charged, so look at the chain before you pay again"
