@@ -79,11 +79,13 @@ class Registry:
         self._contract = self._web3.eth.contract(Web3.to_checksum_address(address), abi=self._artifact.abi)
 
     def active(self, tee_type: int) -> list[Tee]:
-        return [Tee.of(record) for record in self._call("getActiveTEEs", tee_type)]
+        with self._translating():
+            return [Tee.of(record) for record in self._call("getActiveTEEs", tee_type)]
 
     def tee(self, tee_id: str) -> Tee:
         """Raises ChainRefusedError where there is no such record."""
-        return Tee.of(self._call("getTEE", bytes.fromhex(tee_id[2:])))
+        with self._translating():
+            return Tee.of(self._call("getTEE", bytes.fromhex(tee_id[2:])))
 
     def is_active(self, tee_id: str) -> bool:
         return bool(self._call("isTEEActive", bytes.fromhex(tee_id[2:])))
@@ -137,7 +139,7 @@ class Registry:
             raise UnreachableError(
                 f"no receipt after {RECEIPT_SECONDS} s; the transaction may still be mined"
             ) from None
-        except (Web3Exception, RequestException, OSError, ValueError, TypeError) as error:
+        except (Web3Exception, RequestException, OSError, ValueError, TypeError, OverflowError) as error:
             raise UnreachableError(f"{self._where} cannot be used: {type(error).__name__}") from None
 
     def _reason(self, error: ContractLogicError) -> str:

@@ -56,7 +56,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="print one frame, of all since the start")
     parser.add_argument("--width", type=int, metavar="COLUMNS", help="default: the terminal's")
     arguments = parser.parse_args()
-    if urlsplit(arguments.url).scheme not in ("http", "https"):
+    try:
+        scheme = urlsplit(arguments.url).scheme
+    except ValueError:
+        parser.error(f"not a URL: {arguments.url}")
+    if scheme not in ("http", "https"):
         parser.error("URL must begin with http:// or https://")
     if not 0.1 <= arguments.interval <= 3600:
         parser.error("--interval must be from 0.1 to 3600 seconds")

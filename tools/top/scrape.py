@@ -63,7 +63,7 @@ def fetch(url: str, moment: float) -> Scrape:
             body: bytes = response.read(MAX_BYTES)
     except URLError as error:
         raise UnreachableError(f"{url} gives no metrics: {error.reason}") from None
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
         raise UnreachableError(f"{url} gives no metrics: {error}") from None
     return read(body.decode("utf-8", "replace"), moment)
 

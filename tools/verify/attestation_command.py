@@ -76,7 +76,7 @@ def inspect(arguments: argparse.Namespace) -> Inspection:
     key = read_key(arguments.key) if arguments.key else None
     certificates = [_certificate(arguments.cert)] if arguments.cert else []
     nonce = arguments.nonce
-    if arguments.url:
+    if arguments.url is not None:
         nonce = nonce or secrets.token_bytes(NITRIDING_NONCE_BYTES)
         fetched = fetch_document(arguments.url, nonce)
         document = fetched.body

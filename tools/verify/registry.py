@@ -72,8 +72,8 @@ def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[
         chain = Web3(Web3.HTTPProvider(rpc, request_kwargs={"timeout": 20}))
         contract = chain.eth.contract(address=Web3.to_checksum_address(address), abi=[_active_tees_abi()])
         entries = contract.functions.getActiveTEEs(tee_type).call()
-        block_time = chain.eth.get_block("latest")["timestamp"]
-    except (Web3Exception, OSError, ValueError, TypeError) as error:
+        block_time = int(chain.eth.get_block("latest")["timestamp"])
+    except (Web3Exception, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise UnreachableError(f"the registry {address} at {rpc} cannot be read: {type(error).__name__}") from None
     return [
         _registered(dict(zip((name for name, _ in _TEE_INFO), entry, strict=False)), block_time) for entry in entries
@@ -112,7 +112,10 @@ def _pcrs(tee: RegisteredTee, document: Document) -> Claim:
 
 
 def _alive(tee: RegisteredTee) -> Claim:
-    heartbeat = datetime.fromtimestamp(tee.last_heartbeat, UTC)
+    try:
+        heartbeat = datetime.fromtimestamp(tee.last_heartbeat, UTC)
+    except (ValueError, OverflowError, OSError):
+        return failed("registry_alive", "the last heartbeat is in a year that no calendar has")
     if not tee.enabled:
         return failed("registry_alive", "the entry is disabled")
     if tee.block_time - tee.last_heartbeat > HEARTBEAT_MAX_AGE_SECONDS:

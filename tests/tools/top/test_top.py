@@ -153,4 +153,6 @@ async def test_usage_and_absence(unused_tcp_port: int) -> None:
     status, _, err = await run(f"http://127.0.0.1:{unused_tcp_port}", "--once")
     assert (status, err.count("\n")) == (3, 1)
     assert (await run("ftp://gateway", "--once"))[0] == 2
+    assert (await run("http://[gateway", "--once"))[0] == 2
+    assert (await run("http://gate..way", "--once"))[0] == 3
     assert (await run("http://gateway", "--interval", "0"))[0] == 2

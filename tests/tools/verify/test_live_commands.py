@@ -309,7 +309,7 @@ def test_an_age_of_nothing_is_not_the_default(options: list[str], capsys: pytest
     assert "FAIL time not fresh" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("url", ["localhost", "ftp://localhost", "https://", "https://host:port"])
+@pytest.mark.parametrize("url", ["", "localhost", "ftp://localhost", "https://", "https://host:port"])
 def test_what_is_no_url_exits_2(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attestation", "--url", url]) == 2
     assert "not a" in capsys.readouterr().err

@@ -88,12 +88,13 @@ class Chain(http.server.BaseHTTPRequestHandler):
 
     public_key = b""
     calls: list[Json] = []  # noqa: RUF012
+    block: Json = None
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         result: Json = {
             "eth_call": "0x" + encode([ENTRY], [[self._entry()]]).hex(),
-            "eth_getBlockByNumber": {"timestamp": hex(NOW)},
+            "eth_getBlockByNumber": self.block,
             "eth_chainId": "0x29f4",
         }[request["method"]]
         self.calls.append(request)
@@ -114,7 +115,7 @@ class Chain(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def rpc(answer_signer: Any) -> Iterator[str]:
     Chain.public_key = answer_signer.spki
-    Chain.calls = []
+    Chain.calls, Chain.block = [], {"timestamp": hex(NOW)}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chain) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -149,3 +150,15 @@ def test_nobody_at_the_rpc_is_unreachable_soon() -> None:
     with pytest.raises(UnreachableError):
         active_tees("http://127.0.0.1:1", DEFAULT_REGISTRY)
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("block", [{}, {"timestamp": [1]}, "0x1", None])
+def test_what_is_no_block_is_no_answer(rpc: str, block: Json) -> None:
+    Chain.block = block
+    with pytest.raises(UnreachableError, match="cannot be read"):
+        active_tees(rpc, DEFAULT_REGISTRY)
+
+
+def test_a_heartbeat_in_no_year_is_none(document: bytes, tee: RegisteredTee) -> None:
+    for moment in (2**40, 2**255):
+        assert verdicts(document, replace(tee, last_heartbeat=moment))["registry_alive"] is Verdict.FAIL
