@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.openai_api.deltas import (
     Delta,
     Finish,
@@ -52,8 +54,9 @@ class _Choice:
 class Assembler:
     """Puts one answer together.
 
-    ``usage`` is the last plausible one that arrived, ``served`` what the upstream said of itself. ``produced`` counts
-    the bytes of text, thought and arguments, for estimates.
+    ``usage`` is the last plausible one that arrived, no longer the final count once one that is not followed it;
+    ``served`` is what the upstream said of itself. ``produced`` counts the bytes of text, thought and arguments, for
+    estimates.
     """
 
     def __init__(self) -> None:
@@ -73,7 +76,10 @@ class Assembler:
                 choice.logprobs.append(delta.logprobs)
             return
         if isinstance(delta, Usage):
-            self.usage = delta if delta.plausible else self.usage
+            if delta.plausible:
+                self.usage = delta
+            elif self.usage is not None:
+                self.usage = replace(self.usage, estimated=True)
         elif isinstance(delta, Served):
             self.served = _newer(self.served, delta)
         elif isinstance(delta, Finish):

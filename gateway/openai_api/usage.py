@@ -1,5 +1,6 @@
 """Tokens of one answer, in one convention for all upstreams."""
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -42,8 +43,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def plausible(self) -> bool:
-        """No count is below zero, whatever the upstream wrote."""
-        return bool(min(_counts(self)) >= 0)
+        """No count is below zero or beyond all answers, whatever the upstream wrote."""
+        counts = _counts(self)
+        return min(counts) >= 0 and max(counts) <= _MOST
 
     def __add__(self, other: "Usage") -> "Usage":
         """The sum of two answers to one request (a list of prompts); tier and region are the later answer's."""
@@ -78,5 +80,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         }
 
 
+_MOST = 10**9
+"""Far more than any model reads or writes for one request."""
 _COUNTS = tuple(field.name for field in msgspec.structs.fields(Usage) if field.type is int)
-_counts = attrgetter(*_COUNTS)
+_counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*_COUNTS)

@@ -282,6 +282,7 @@ class OpenAIDecoder:
             accepted_prediction_tokens=completion.accepted_prediction_tokens or 0,
             rejected_prediction_tokens=completion.rejected_prediction_tokens or 0,
             tier="" if self._tier in _STANDARD_TIERS else self._tier,
+            estimated=usage.prompt_tokens is None or usage.completion_tokens is None,
         )
 
     def _completion_tokens(self, usage: _Usage, reasoning: int) -> int:

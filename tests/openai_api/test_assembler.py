@@ -220,11 +220,15 @@ def test_the_last_usage_counts() -> None:
     assert assembler.usage == Usage(prompt_tokens=2)
 
 
-@pytest.mark.parametrize("bad", [Usage(prompt_tokens=-1), Usage(completion_tokens=-9), Usage(web_searches=-1)])
-def test_a_usage_below_zero_is_none(bad: Usage) -> None:
-    """Nothing is billed by it: the last one that makes sense counts, or an estimate."""
+@pytest.mark.parametrize(
+    "bad",
+    [Usage(prompt_tokens=-1), Usage(completion_tokens=-9), Usage(web_searches=-1), Usage(completion_tokens=10**90)],
+)
+def test_a_usage_that_makes_no_sense_is_none(bad: Usage) -> None:
+    """Nothing is billed by it. The last one that does may have come before the output: it is no final count."""
     assert put_together(bad).usage is None
-    assert put_together(Usage(prompt_tokens=2), bad).usage == Usage(prompt_tokens=2)
+    assert put_together(Usage(prompt_tokens=2), bad).usage == Usage(prompt_tokens=2, estimated=True)
+    assert put_together(bad, Usage(prompt_tokens=3)).usage == Usage(prompt_tokens=3)
 
 
 def test_an_empty_word_of_the_upstream_says_nothing() -> None:

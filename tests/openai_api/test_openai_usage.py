@@ -81,5 +81,6 @@ def test_counts_from_zero_are_plausible(usage: Usage) -> None:
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_count_below_zero_is_not(name: str) -> None:
-    assert not msgspec.structs.replace(Usage(), **{name: -1}).plausible
+def test_a_count_below_zero_or_beyond_all_answers_is_not(name: str) -> None:
+    for count in (-1, 10**10, 2**64, 10**90):
+        assert not msgspec.structs.replace(Usage(), **{name: count}).plausible

@@ -247,6 +247,34 @@ def test_output_tokens_of_the_beginning_alone_are_no_count() -> None:
         assert told == Usage(prompt_tokens=10, completion_tokens=1, estimated=True)
 
 
+@pytest.mark.parametrize(
+    ("told", "prompt", "completion"),
+    [
+        ({"input_tokens": None, "output_tokens": None}, 0, 0),
+        ({"input_tokens": "10", "output_tokens": "5"}, 0, 0),
+        ({"input_tokens": 10.0, "output_tokens": 5.0}, 0, 0),
+        ({"input_tokens": 10, "output_tokens": True}, 10, 0),
+        ({"output_tokens": 5}, 0, 5),
+        ({"input_tokens": 10, "output_tokens": -5}, None, None),
+    ],
+)
+def test_what_is_no_count_is_left_to_be_estimated(
+    told: dict[str, Any], prompt: int | None, completion: int | None
+) -> None:
+    """Any may be null or absent (facts/providers.md 3.11); what is not counted is not free."""
+    usage = complete([{"type": "text", "text": "Hi"}], usage=told).usage
+    if prompt is None or completion is None:
+        assert usage is None
+    else:
+        assert usage == Usage(prompt_tokens=prompt, completion_tokens=completion, estimated=True)
+
+
+@pytest.mark.parametrize("odd", [None, "5", 5.0, -5, 10**30])
+def test_an_odd_count_at_the_end_leaves_that_of_the_beginning_provisional(odd: Any) -> None:
+    usage = put_together(streamed(start(), *text(0, "Hi"), *end(usage={"output_tokens": odd}))).usage
+    assert usage == Usage(prompt_tokens=10, completion_tokens=1, estimated=True)
+
+
 # Streamed equals complete
 
 CONTENT = st.lists(

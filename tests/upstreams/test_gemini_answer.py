@@ -234,6 +234,9 @@ def test_a_picture_may_be_missing() -> None:
     assert "images" not in choice["message"]
 
 
+ONE_EACH = {"promptTokenCount": 1, "candidatesTokenCount": 1}
+
+
 @pytest.mark.parametrize(
     ("counts", "usage"),
     [
@@ -276,17 +279,48 @@ def test_a_picture_may_be_missing() -> None:
             Usage(prompt_tokens=5, completion_tokens=1518, image_tokens=1120),
         ),
         (
-            {"promptTokenCount": 10, "toolUsePromptTokenCount": 90, "serviceTier": "flex"},
-            Usage(prompt_tokens=100, tool_prompt_tokens=90, tier="flex"),
+            {
+                "promptTokenCount": 10,
+                "toolUsePromptTokenCount": 90,
+                "candidatesTokenCount": 1,
+                "serviceTier": "flex",
+            },
+            Usage(prompt_tokens=100, tool_prompt_tokens=90, completion_tokens=1, tier="flex"),
         ),
-        ({"promptTokenCount": 1, "serviceTier": "standard"}, Usage(prompt_tokens=1)),
-        ({"promptTokenCount": 1, "serviceTier": "SERVICE_TIER_PRIORITY"}, Usage(prompt_tokens=1, tier="priority")),
-        ({"promptTokenCount": 1, "promptTokensDetails": [{"modality": "TEXT"}]}, Usage(prompt_tokens=1)),
+        (ONE_EACH | {"serviceTier": "standard"}, Usage(prompt_tokens=1, completion_tokens=1)),
+        (
+            ONE_EACH | {"serviceTier": "SERVICE_TIER_PRIORITY"},
+            Usage(prompt_tokens=1, completion_tokens=1, tier="priority"),
+        ),
+        (ONE_EACH | {"promptTokensDetails": [{"modality": "TEXT"}]}, Usage(prompt_tokens=1, completion_tokens=1)),
         ({"trafficType": "ON_DEMAND"}, None),
     ],
 )
 def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
     assert whole(parts({"text": "x"}, finish="STOP", usageMetadata=counts)).usage == usage
+
+
+@pytest.mark.parametrize(
+    ("counts", "seen"),
+    [
+        ({"promptTokenCount": 7, "thoughtsTokenCount": 30}, Usage(prompt_tokens=7, completion_tokens=30)),
+        ({"candidatesTokenCount": 4}, Usage(completion_tokens=4)),
+    ],
+)
+def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[str, int], seen: Usage) -> None:
+    """A count of zero is absent, but what was said, called or drawn has one."""
+    for part in ({"text": "x"}, CALL, PNG_PART):
+        usage = whole(parts(part, finish="STOP", usageMetadata=counts)).usage
+        assert usage is not None
+        assert (usage.prompt_tokens, usage.completion_tokens) == (seen.prompt_tokens, seen.completion_tokens)
+        assert usage.estimated
+
+
+def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
+    """What max_tokens leaves when thinking has used it up (facts/providers.md 5.4)."""
+    counts = {"promptTokenCount": 7, "thoughtsTokenCount": 30}
+    usage = whole(parts({"text": "Hm", "thought": True}, finish="MAX_TOKENS", usageMetadata=counts)).usage
+    assert usage == Usage(prompt_tokens=7, completion_tokens=30, reasoning_tokens=30)
 
 
 def test_the_tier_that_answered_is_told() -> None:

@@ -95,7 +95,11 @@ from tests.upstreams.openai_streams import DONE, END, chunk, piece
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
             Usage(prompt_tokens=10, completion_tokens=5),
         ),
-        ("gpt-4.1", {"prompt_tokens": 3, "prompt_tokens_details": None}, Usage(prompt_tokens=3)),
+        (
+            "gpt-4.1",
+            {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": None},
+            Usage(prompt_tokens=3, completion_tokens=1),
+        ),
         ("gpt-4.1", {"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
     ],
 )
@@ -120,6 +124,20 @@ def test_the_tier_may_be_told_before_the_usage() -> None:
     usage = put_together(streamed(chat(), told + chunk([], usage={"prompt_tokens": 1}) + DONE)).usage
     assert usage is not None
     assert usage.tier == "priority"
+
+
+@pytest.mark.parametrize(
+    ("usage", "seen"),
+    [
+        ({"prompt_tokens": 3}, Usage(prompt_tokens=3, estimated=True)),
+        ({"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 9}, Usage(prompt_tokens=3, estimated=True)),
+        ({"completion_tokens": 6}, Usage(completion_tokens=6, estimated=True)),
+    ],
+)
+def test_half_a_usage_leaves_the_rest_to_be_estimated(usage: dict[str, Any], seen: Usage) -> None:
+    """What was not counted would be free."""
+    stream = piece(content="x", finish="stop") + chunk([], usage=usage) + DONE
+    assert put_together(streamed(chat(), stream)).usage == seen
 
 
 def test_missing_usage_is_none() -> None:

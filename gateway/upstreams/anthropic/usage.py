@@ -18,6 +18,7 @@ class UsageCounter:
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
+        self._told = False
         self._final = False
 
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
@@ -28,16 +29,17 @@ class UsageCounter:
         return usage
 
     def update(self, counts: Mapping[str, Any] | None) -> Usage:
-        """Newer counts; a null leaves the older one standing."""
+        """Newer counts; a null, or what should be a number and is none, leaves the older one standing."""
         for name, value in (counts or {}).items():
-            if value is not None:
+            self._told = True
+            if type(value) is int or (value is not None and name not in _NUMBERS):
                 self._counts[name] = value
                 self._final |= name == "output_tokens"
         return self._usage()
 
     def provisional(self) -> Usage | None:
-        """What an answer told at its beginning, if it told nothing later: its output is for others to estimate."""
-        if self._final or not self._counts:
+        """What an answer told if that leaves its prompt or the end of its output for others to estimate."""
+        if not self._told or (self._final and "input_tokens" in self._counts):
             return None
         return msgspec.structs.replace(self._usage(), estimated=True)
 
@@ -69,6 +71,8 @@ _PATHS = (
     ("output_tokens_details", "thinking_tokens"),
     ("server_tool_use", "web_search_requests"),
 )
+
+_NUMBERS = frozenset(path[0] for path in _PATHS if len(path) == 1)
 
 
 def _numbers(counts: dict[str, Any]) -> list[int]:

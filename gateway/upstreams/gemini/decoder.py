@@ -5,6 +5,8 @@ Every chunk is a response of its own whose parts continue the ones before; count
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Served
 from gateway.openai_api.errors import upstream_error
 from gateway.upstreams.adapter import Chat
@@ -13,7 +15,7 @@ from gateway.upstreams.gemini.errors import meaning
 from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
 from gateway.upstreams.gemini.usage import tier_of, usage_of
-from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
+from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, UsageMetadata, decode
 from gateway.upstreams.signatures import SignatureCache
 from gateway.upstreams.sse import Event
 
@@ -94,12 +96,20 @@ class GeminiDecoder:
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
             self._blocked = True
         if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
-            deltas.append(usage)
+            deltas.append(usage if self._counted(metadata) else msgspec.structs.replace(usage, estimated=True))
         for reason in self._reasons.values():
             if reason in BROKEN:
                 raise upstream_error(
                     "upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True
                 )
+
+    def _counted(self, metadata: UsageMetadata) -> bool:
+        """Whether nothing of the answer so far is without its count; one of zero is absent."""
+        if metadata.prompt_token_count is None:
+            return False
+        return metadata.candidates_token_count is not None or not any(
+            output.produced for output in self._outputs.values()
+        )
 
     def _candidate(self, choice: int, candidate: Candidate, deltas: list[Delta]) -> None:
         output = self._outputs.get(choice)
