@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.billing.usage import estimate
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta, Finish, Paused
+from gateway.openai_api.deltas import Delta, Finish, Paused, Served
 from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
@@ -66,7 +66,7 @@ class Dispatch:
         for position, (chat, call) in enumerate(self._calls):
             take = _shifting(consume, position * chat.request.choices) if position else consume
             if self._prelude is not None:
-                take(self._prelude(position))
+                take = _preceded(self._prelude(position), take, self._assembler)
             started, own = time.perf_counter(), self._record.own_seconds
             try:
                 if not await self._ask(chat, call, take, reply):
@@ -198,7 +198,9 @@ class Dispatch:
         """Close the books on one upstream call; what the vendor did not report is estimated."""
         seen = self._assembler.usage
         if seen is None or seen.estimated or not complete:
-            seen = estimate(chat.body, self._assembler.produced, seen)
+            assembler = self._assembler
+            seen = seen or Usage(tier=assembler.served.service_tier or "")
+            seen = estimate(chat.body, assembler.produced, seen, len(assembler.pictures))
         self._usages.append(seen)
         self._forget_call()
 
@@ -229,6 +231,19 @@ def _give_up(patience: asyncio.Timeout) -> None:
 
 def _deadline_near() -> GatewayError:
     return upstream_timeout("The payment's deadline is near; the answer was cut here")
+
+
+def _preceded(prelude: list[Delta], consume: Consume, assembler: Assembler) -> Consume:
+    """``consume`` with ``prelude`` before the first output: it is none itself, and nothing where none comes."""
+
+    def take(batch: list[Delta]) -> None:
+        if prelude and any(not isinstance(delta, Served | Usage) for delta in batch):
+            consume(prelude[:])
+            prelude.clear()
+            assembler.produced = 0
+        consume(batch)
+
+    return take
 
 
 def _shifting(consume: Consume, offset: int) -> Consume:

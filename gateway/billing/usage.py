@@ -11,22 +11,26 @@ from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
 _MEDIUM_TOKENS = 1120  # an input picture on Gemini 3 (10.3); for other media and vendors no figure is known
+_PICTURE_TOKENS = 1120  # a picture of 1K that was drawn (10.3)
 
 _CONTENT = ("messages", "prompt", "tools", "functions", "response_format")
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
-def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None) -> Usage:
-    """The usage of an answer to ``body`` that produced ``produced_bytes`` of text, reasoning and arguments included.
+def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None, pictures: int = 0) -> Usage:
+    """The usage of an answer to ``body`` that produced ``produced_bytes`` of text, reasoning and arguments included,
+    and ``pictures``.
 
     What the vendor had reported before it fell silent, ``seen``, is kept: its prompt count is final, its completion
     count only a lower bound, because some vendors open with a provisional one.
     """
     seen = seen or Usage()
+    drawn = pictures * _PICTURE_TOKENS
     return msgspec.structs.replace(
         seen,
         prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
-        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN)),
+        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + drawn),
+        image_tokens=max(seen.image_tokens, drawn),
         estimated=True,
     )
 
