@@ -5,6 +5,7 @@ happen (gateway.lifecycle).
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -24,7 +25,7 @@ from gateway.keccak import keccak256
 from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Served
-from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.errors import GatewayError, internal_error, upstream_error
 from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.reply import StreamReply
@@ -33,6 +34,8 @@ from gateway.signing import Envelope
 from gateway.telemetry import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
+
+log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86_400
 
@@ -121,9 +124,16 @@ class Exchange:
         """The id of the provider that answers."""
         return self._upstream.provider.id
 
-    def broke_off(self, error: GatewayError) -> None:
-        """The answer ends in ``error`` after its status had left."""
+    async def broke_off(self, failure: Exception) -> GatewayError:
+        """The answer ends in ``failure`` after its status had left; what is told of it in place of the rest."""
+        if isinstance(failure, GatewayError):
+            error = failure
+        else:
+            log.error("unhandled error in request %s", self._record.id, exc_info=failure)
+            error = internal_error()
+            await self.abandon()
         self._services.metrics.failed(self._record, error)
+        return error
 
     async def admit(self) -> None:
         """Everything that can refuse the request before any work: key, translation, files, payment.

@@ -22,20 +22,21 @@ async def answer_in_time(
     request: web.BaseRequest,
     answering: Awaitable[Answer | None],
     headers: Mapping[str, str],
-    broke_off: Callable[[GatewayError], None],
+    broke_off: Callable[[Exception], Awaitable[GatewayError]],
 ) -> Answer | web.StreamResponse | None:
     """The answer when it comes within 45 s; otherwise the response that was begun, kept awake and ended with it.
 
     An error after the status has left breaks the connection off, with its envelope as the last thing sent;
-    ``broke_off`` hears of it. That the client left meanwhile is for the answer to notice and account for.
+    ``broke_off`` hears of it and says which. That the client left meanwhile is for the answer to notice and account
+    for.
     """
     early = _EarlyAnswer(request, headers)
     try:
         answer = await answering
-    except GatewayError as error:
+    except Exception as failure:
         if not early.begun:
             raise
-        broke_off(error)
+        error = await broke_off(failure)
         return early.break_off(error.body())
     finally:
         early.stop()

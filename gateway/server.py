@@ -16,7 +16,7 @@ from gateway import open_files
 from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
 from gateway.identifiers import new_id
-from gateway.openai_api.errors import Fault, GatewayError, shutting_down
+from gateway.openai_api.errors import Fault, GatewayError, internal_error, shutting_down
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
@@ -154,7 +154,7 @@ class _Dispatcher:
                 raise
             except Exception:
                 log.exception("unhandled error in request %s", record.id)
-                response = self._refusal(_internal_error(), record)
+                response = self._refusal(internal_error(), record)
             record.status = response.status
             if not response.prepared:
                 response.headers.update(headers)
@@ -241,14 +241,4 @@ def _method_not_allowed(request: web.BaseRequest, route: Route) -> GatewayError:
         status=405,
         code="method_not_allowed",
         headers={"Allow": ", ".join((*route.methods, "OPTIONS"))},
-    )
-
-
-def _internal_error() -> GatewayError:
-    return GatewayError(
-        "The gateway failed to serve this request",
-        status=500,
-        type="server_error",
-        code="internal_error",
-        fault=Fault.GATEWAY,
     )

@@ -177,12 +177,12 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
     services.streams.add(reply)
     try:
         last = await exchange.stream(reply)
-    except GatewayError as error:
-        if reply.gone:
+    except Exception as failure:
+        if reply.gone and isinstance(failure, GatewayError):
             raise ConnectionResetError from None
-        if not reply.committed:
+        if not reply.committed or reply.gone:
             raise
-        exchange.broke_off(error)
+        error = await exchange.broke_off(failure)
         return reply.abort(error_event(error.envelope()))
     else:
         return reply.end(last)

@@ -137,6 +137,17 @@ def gateway_unavailable(
     )
 
 
+def internal_error() -> GatewayError:
+    """500: a fault of our own that nothing foresaw."""
+    return GatewayError(
+        "The gateway failed to serve this request",
+        status=500,
+        type="server_error",
+        code="internal_error",
+        fault=Fault.GATEWAY,
+    )
+
+
 def shutting_down() -> GatewayError:
     """503: another gateway may serve what this one no longer takes, or no longer finishes."""
     return gateway_unavailable("draining", "The gateway is shutting down")
