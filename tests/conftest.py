@@ -18,6 +18,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.upstreams.transport import Limits
+from tests.ledger import Ledger
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
@@ -79,6 +80,23 @@ async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
     running = await start_gateway(fleet.environment())
     running.fleet = fleet
     return running
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def paid(fleet: Fleet, start_gateway: StartGateway, ledger: Ledger) -> RunningGateway:
+    """A gateway whose payments are the ledger."""
+
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    gateway = await start_gateway(fleet.environment(), adjust=adjust)
+    gateway.fleet = fleet
+    return gateway
 
 
 @pytest.fixture(scope="session")

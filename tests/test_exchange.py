@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
@@ -11,69 +10,17 @@ import pytest
 import gateway.dispatch
 import gateway.patience
 import gateway.reply
-from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.envelope import signing_digest
 from gateway.keccak import keccak256
 from gateway.openai_api.errors import GatewayError
 from gateway.services import Services
+from tests.ledger import Ledger
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 GEMINI = {**CHAT, "model": "gemini-2.5-flash"}
-
-
-@dataclass
-class Ledger:
-    """Payments that remember what happened to them."""
-
-    output_limit: int | None = None
-    seconds: float | None = None
-    refuse: GatewayError | None = None
-    headers: dict[str, str] = field(default_factory=lambda: {"x-receipt": "upfront"})
-    orders: list[Order] = field(default_factory=list)
-    bills: list[Bill] = field(default_factory=list)
-    released: list[str] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def admit(self, order: Order) -> Payment:
-        self.orders.append(order)
-        return self
-
-    async def settle(self, bill: Bill) -> Receipt:
-        self.bills.append(bill)
-        self.ended.set()
-        if self.refuse is not None:
-            raise self.refuse
-        return Receipt({"status": "settled", "amount": "7"}, {"PAYMENT-RESPONSE": "receipt"})
-
-    async def release(self, reason: str) -> None:
-        self.released.append(reason)
-        self.ended.set()
-
-    def challenge(self, resource_url: str) -> GatewayError | None:
-        return None
-
-    def reasons(self) -> list[str]:
-        return []
-
-
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
-
-
-@pytest.fixture
-async def paid(fleet: Fleet, start_gateway: StartGateway, ledger: Ledger) -> RunningGateway:
-    """A gateway whose payments are the ledger."""
-
-    def adjust(services: Services) -> None:
-        services.payments = ledger
-
-    gateway = await start_gateway(fleet.environment(), adjust=adjust)
-    gateway.fleet = fleet
-    return gateway
 
 
 async def leave_after(gateway: RunningGateway, body: object, events: int) -> None:

@@ -28,7 +28,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a request can bring about that changes its price; the defaults are the dearest for the payer.
 
     ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False when the
-    request marks nothing for caching, ``audio`` when it carries none. ``web_searches`` is the most that it allows.
+    request marks nothing for caching, ``audio`` when it carries none. ``web_searches`` is the most that one of its
+    upstream ``calls`` may make.
     """
 
     tiers: Collection[str] | None = None
@@ -36,6 +37,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     cache_writes: bool = True
     audio: bool = True
     web_searches: int = 0
+    calls: int = 1
 
 
 ANY_TERMS = Terms()
@@ -171,7 +173,7 @@ def _completion(rates: Rates, usage: Usage) -> Decimal:
 def _dearest(model: Model, prompt_tokens: int, images: int, terms: Terms) -> tuple[Decimal, Decimal]:
     """USD of everything but the output, and USD per output token, each at the dearest rates that can apply."""
     prices = model.prices
-    fixed = _flat(prices, images, terms.web_searches)
+    fixed = _flat(prices, images, 0) + _flat(prices, 0, terms.web_searches) * terms.calls
     if prices.rates is None:
         return fixed, Decimal(0)
     factor = max([_ONE, *_known(prices.regions, terms.regions)]).scaleb(_PER_MILLION)

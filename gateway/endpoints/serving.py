@@ -29,6 +29,9 @@ from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
 MAX_WEB_SEARCHES = 5
+_NEVER_DEARER = frozenset({None, "default", "standard", "standard_only", "flex"})
+"""Service tiers after which none is answered that costs more than the standard one."""
+_DEARER = ("priority",)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 HEADERS = web.RequestKey("headers", dict[str, str])
 """What every answer carries; a stream has to send it before its handler returns."""
@@ -96,7 +99,7 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
         stream=first.stream,
         headers={} if unpaid else request.headers,
         resource_url="" if unpaid else _resource_url(request),
-        price_terms=ANY_TERMS if unpaid else _price_terms(sent, first),
+        price_terms=ANY_TERMS if unpaid else _price_terms(sent, first, len(chats)),
     )
 
 
@@ -116,16 +119,17 @@ def _url(scheme: str, host: str, path: str) -> str:
     return str(URL.build(scheme=scheme, authority=host, path=path))
 
 
-def _price_terms(sent: Sent, chat: Chat) -> Terms:
+def _price_terms(sent: Sent, chat: Chat, calls: int) -> Terms:
     """What of the price list this request can bring about; what it does not ask for is not quoted."""
     asked = chat.request
     searches = bool(asked.web_search) or asked.web_search_options is not None
     return Terms(
-        tiers=() if asked.service_tier in (None, "default") else None,
+        tiers=() if asked.service_tier in _NEVER_DEARER else _DEARER,
         regions=(),
         cache_writes=b'"cache_control"' in sent.raw,
-        audio=b'"input_audio"' in sent.raw or b'"file"' in sent.raw,
+        audio=b'"input_audio"' in sent.raw or b'"file"' in sent.raw or b'"video_url"' in sent.raw,
         web_searches=MAX_WEB_SEARCHES if searches else 0,
+        calls=calls,
     )
 
 

@@ -255,6 +255,8 @@ def test_the_worst_case_crosses_into_long_context_with_the_prompt() -> None:
         ("gpt-5", ANY_TERMS, "0.0225"),
         ("gemini-2.5-flash", Terms(tiers=(), audio=True), "0.0035"),
         ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4), "0.0378"),
+        ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4, calls=3), "0.1078"),
+        ("gemini-3.5-flash", Terms(tiers=(), audio=False, web_searches=4, calls=3), "0.1785"),
         ("gemini-2.5-flash", ANY_TERMS, "0.0063"),
         ("gemini-3.8-flash", PLAIN, "0.009"),
         ("gemini-2.5-flash-image", PLAIN, "0.0759"),

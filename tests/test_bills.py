@@ -1,0 +1,145 @@
+"""What a request is quoted by and billed for, beside what its vendor counts."""
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import gateway.patience
+from gateway.billing.pricing import Terms
+from gateway.exchange import Exchange
+from gateway.services import Services
+from tests.ledger import Ledger
+from tests.running import RunningGateway, StartGateway
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import RawReply, Scenario
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+HI: dict[str, Any] = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+both_forms = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+async def heard(gateway: RunningGateway, path: str, body: dict[str, Any]) -> bytes:
+    """Everything that comes, up to the end of the connection, which has to be the gateway's doing."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write(head.encode() + content)
+    async with asyncio.timeout(3):
+        received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return received
+
+
+@both_forms
+async def test_an_echo_is_no_output(paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool) -> None:
+    """Where the vendor counted nothing, the prompt is estimated once: as a prompt."""
+    fleet.openai.enqueue(*[Scenario(text="Four score and", omit_usage=True)] * 2)
+    prompts = ["word " * 2000, "more " * 1000]
+    body = {"model": "gpt-4.1", "prompt": prompts, "echo": True, "stream": stream}
+    assert (await paid.post(COMPLETIONS, body)).status == 200
+    [bill] = ledger.bills
+    assert (bill.usage.completion_tokens, bill.usage.estimated) == (2 * 4, True)
+    assert 3750 <= bill.usage.prompt_tokens < 3800
+
+
+@both_forms
+async def test_an_echo_of_a_prompt_that_is_never_answered(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool
+) -> None:
+    """It is no part of an answer either: the failure still has a status of its own."""
+    fleet.openai.enqueue(Scenario(error="bad_key"))
+    response = await paid.post(COMPLETIONS, {"model": "gpt-4.1", "prompt": "Once", "echo": True, "stream": stream})
+    assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_auth_failed")
+    assert (ledger.bills, ledger.released) == ([], ["upstream_failed"])
+
+
+@pytest.mark.parametrize(("tier", "usd"), [("flex", "5.00"), ("priority", "20"), ("default", "10.00")])
+async def test_an_estimate_is_billed_at_the_tier_that_answered(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, tier: str, usd: str
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "word " * 100}, "finish_reason": "stop"}
+    answer = {"model": "gpt-5-2025-08-07", "service_tier": tier, "choices": [choice]}
+    reply = RawReply(headers=(("Content-Type", "application/json"),), chunks=(json.dumps(answer).encode(),))
+    fleet.openai.enqueue(Scenario(raw=reply))
+    assert (await paid.post(CHAT, {**HI, "model": "gpt-5"})).status == 200
+    [bill] = ledger.bills
+    assert (bill.usage.completion_tokens, bill.usage.estimated) == (125, True)
+    prompt, completion = bill.usage.prompt_tokens, bill.usage.completion_tokens
+    assert bill.cost_usd == (Decimal(usd) / 8 * prompt + Decimal(usd) * completion) / 1_000_000
+
+
+@both_forms
+async def test_a_picture_without_a_count_is_not_free(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool
+) -> None:
+    fleet.google.enqueue(Scenario(text="", reasoning="", pictures=1, omit_usage=True))
+    response = await paid.post(CHAT, {**HI, "model": "gemini-3.1-flash-image", "stream": stream})
+    assert response.status == 200
+    [bill] = ledger.bills
+    assert (bill.usage.image_tokens, bill.usage.completion_tokens, bill.usage.estimated) == (1120, 1120, True)
+    assert bill.cost_usd > Decimal("0.067")
+
+
+async def test_our_own_fault_breaks_a_stream_off(
+    paid: RunningGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No second status line in the midst of the first answer, on a connection that stays open."""
+    monkeypatch.setattr(Exchange, "_total", None)
+    received = await heard(paid, CHAT, {**HI, "stream": True})
+    assert received.count(b"HTTP/1.1") == 1
+    last = received.rpartition(b"data: ")[2]
+    assert json.loads(last.splitlines()[0])["error"]["code"] == "internal_error"
+    assert b"[DONE]" not in received
+    assert (ledger.bills, ledger.released) == ([], ["gateway_failed"])
+
+
+async def test_our_own_fault_breaks_a_slow_answer_off(
+    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(Exchange, "_total", None)
+    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
+    fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.3))
+    received = await heard(running, CHAT, HI)
+    assert received.count(b"HTTP/1.1") == 1
+    assert b'"code":"internal_error"' in received
+    assert (ledger.bills, ledger.released) == ([], ["gateway_failed"])
+
+
+async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str, Any]) -> Terms:
+    """What the request is quoted by."""
+    assert (await paid.post(path, body)).status == 200
+    return ledger.orders[-1].price_terms
+
+
+@pytest.mark.parametrize(
+    ("tier", "quoted"),
+    [(None, ()), ("default", ()), ("flex", ()), ("auto", ("priority",)), ("priority", ("priority",))],
+)
+async def test_only_a_tier_that_may_answer_is_quoted(
+    paid: RunningGateway, ledger: Ledger, tier: str | None, quoted: tuple[str, ...]
+) -> None:
+    """Flex is answered as flex or not at all; an exact payer would be charged for the dearest."""
+    body = {**HI, "model": "gpt-5"} | ({"service_tier": tier} if tier else {})
+    assert (await terms(paid, ledger, CHAT, body)).tiers == quoted
+
+
+async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, ledger: Ledger) -> None:
+    body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
+    quoted = await terms(paid, ledger, COMPLETIONS, body)
+    assert (quoted.web_searches, quoted.calls) == (5, 3)
+
+
+async def test_a_film_has_a_sound_track(paid: RunningGateway, ledger: Ledger) -> None:
+    film = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAG1wNDJpc29t"}}
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [film]}]}
+    assert (await terms(paid, ledger, CHAT, body)).audio
