@@ -205,7 +205,7 @@ class _Reader:
         text = self.text(name)
         if text is not None and not (_POSTGRES.match(text) and _is_readable(text)):
             raise SettingsError(
-                f"{name} must be a PostgreSQL URL (postgresql://...), special characters in its password percent-encoded"
+                f"{name} must be a PostgreSQL URL (postgresql://...), what is special in a password percent-encoded"
             )
         return text
 

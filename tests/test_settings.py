@@ -37,7 +37,7 @@ def test_defaults(catalog: Catalog) -> None:
         ({"API_SERVER_HOST": "\udcff"}, "API_SERVER_HOST"),
         ({"GATEWAY_STORE": "postgresql://user@db:port/x"}, "GATEWAY_STORE"),
         ({"GATEWAY_STORE": "postgresql://user@[db/x"}, "GATEWAY_STORE"),
-        ({"GATEWAY_STORE": "postgresql://user:se/cret@db/x"}, "password percent-encoded"),
+        ({"GATEWAY_STORE": "postgresql://user:se/cret@db/x"}, "percent-encoded"),
         ({"GATEWAY_JOURNAL_SINK": "http://[host/"}, "GATEWAY_JOURNAL_SINK"),
         ({"OPENAI_BASE_URL": "http://api.example/v1"}, "OPENAI_BASE_URL"),
         ({"OPENAI_BASE_URL": "ftp://api.example"}, "OPENAI_BASE_URL"),
