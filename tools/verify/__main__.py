@@ -1,12 +1,14 @@
 """``python -m tools.verify``: exit 0 valid, 1 invalid, 2 unusable input, 3 a URL could not be reached."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from tools.verify import answer_command, attestation_command, measurements_command, response_command
 from tools.verify.claims import Report
-from tools.verify.errors import VerifyError
+from tools.verify.errors import UsageError, VerifyError
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Report]]
 
@@ -49,8 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except VerifyError as error:
         print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code
-    report.write(sys.stdout, as_json=arguments.json)
+    try:
+        _tell(report, as_json=arguments.json)
+    except OSError as error:
+        print(f"{parser.prog} {arguments.command}: the report cannot be written: {error.strerror}", file=sys.stderr)
+        return UsageError.exit_code
     return report.exit_code
+
+
+def _tell(report: Report, *, as_json: bool) -> None:
+    """Print the report. The verdict is not changed by a reader who has seen enough, nor by a terminal's alphabet."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        report.write(sys.stdout, as_json=as_json)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 import http.server
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +171,34 @@ def test_nobody_at_the_url_exits_3(files: dict[str, str], capsys: pytest.Capture
     del files["key"]
     assert run(files, "--key-url", f"http://127.0.0.1:{port}/signing-key") == 3
     assert "cannot be reached" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_reader_who_leaves_does_not_change_the_verdict(files: dict[str, str], write: Write, valid: bool) -> None:
+    if not valid:
+        files["request"] = write("other.json", {**REQUEST, "model": "n"})
+    command = [sys.executable, "-m", "tools.verify", "response"]
+    command += [part for name in files for part in (f"--{name}", files[name])]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0 if valid else 1, b"")
+
+
+def test_a_terminal_of_few_letters_does_not_change_the_verdict(files: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "tools.verify", "response"]
+    command += [part for name in files for part in (f"--{name}", files[name])]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"PASS signature" in done.stdout
+
+
+def test_a_report_that_cannot_be_kept_is_no_verdict(files: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "tools.verify", "response"]
+    command += [part for name in files for part in (f"--{name}", files[name])]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "the report cannot be written: No space left on device" in done.stderr
