@@ -1,16 +1,25 @@
 """``python -m tools.demo.balances RPC_URL``: what the demo's payer and payee hold on the local chain."""
 
+import argparse
 import asyncio
 import sys
 from decimal import Decimal
+
+import aiohttp
 
 from tools.chain.deployment import PAYEE, PAYER, TOKENS
 from tools.chain.local_chain import LocalChain
 
 
 def main() -> int:
-    [rpc_url] = sys.argv[1:]
-    return asyncio.run(show(rpc_url))
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.balances", description=__doc__)
+    parser.add_argument("rpc_url", metavar="RPC_URL", help="the demo's chain, as it prints it")
+    url = parser.parse_args().rpc_url
+    try:
+        return asyncio.run(show(url))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        sys.stderr.write(f"balances: no chain at {url} ({type(error).__name__}): is the demo up?\n")
+        return 3
 
 
 async def show(rpc_url: str) -> int:

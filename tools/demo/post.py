@@ -1,22 +1,30 @@
 """``python -m tools.demo.post URL FILE``: POST a JSON file and print answer and status, where there is no curl."""
 
+import argparse
 import sys
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 
 def main() -> int:
-    url, file = sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.post", description=__doc__)
+    parser.add_argument("url", metavar="URL")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    url, file = arguments.url, arguments.file
     if not url.startswith(("http://", "https://")):
         sys.stderr.write("not an http URL\n")
         return 2
-    request = Request(url, Path(file).read_bytes(), {"Content-Type": "application/json"})  # noqa: S310
+    request = Request(url, file.read_bytes(), {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urlopen(request) as answer:  # noqa: S310
             return _show(answer.status, answer.read())
     except HTTPError as error:
         return _show(error.code, error.read())
+    except URLError as error:
+        sys.stderr.write(f"post: nobody answers at {url} ({error.reason}): is the demo up?\n")
+        return 3
 
 
 def _show(status: int, body: bytes) -> int:

@@ -72,7 +72,7 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
         connection.request("POST", PATH, json.dumps({"sealed": sealed}), {"Content-Type": "application/json"})
         response = connection.getresponse()
         body = response.read(_MAX_ANSWER_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
         raise RefusedError(
             f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may be in. Try "
             "again, and if that is answered 409, end this enclave and start another: nobody can tell whose keys it has"

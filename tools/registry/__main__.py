@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     shown = command("show", show)
     which = shown.add_mutually_exclusive_group()
-    which.add_argument("--tee-id", type=_tee_id, metavar="0x…", help="the record of this TEE")
+    which.add_argument("--tee-id", type=_tee_id, metavar="0x...", help="the record of this TEE")
     which.add_argument("--url", help="the record of the gateway here")
 
     approving = command("approve", approve)
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     registering = command("register", register)
     _add_signed(registering, "an operator known to the registry")
     registering.add_argument("--url", required=True, help="the enclave, https://HOST[:PORT]")
-    registering.add_argument("--payment-address", type=_address, required=True, metavar="0x…", help="who is paid")
+    registering.add_argument("--payment-address", type=_address, required=True, metavar="0x...", help="who is paid")
     registering.add_argument("--endpoint", metavar="URL", help="where clients find it; default: the origin of --url")
     registering.add_argument("--root", type=Path, metavar="FILE", help="FOR TESTS: trust this root instead of AWS's")
     return parser
