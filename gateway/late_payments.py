@@ -52,7 +52,8 @@ class LatePayments:
         self._mac_key = mac_key
         self._clock = clock
         self._metrics = metrics
-        self._x402: X402Payments | None = None
+        self._opened: list[X402Payments] = []
+        self._latest: PaymentSettings | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._now: Payments = Unconfigured(["payments are not configured"])
 
@@ -93,7 +94,9 @@ class LatePayments:
         if problems := settings.problems():
             raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
         await self._stop_beginning()
-        if sink is not None:
+        if self._latest == settings:
+            self._now = self._opened[-1]
+        elif sink is not None:
             await self._begin_once_read(settings)
         else:
             if self._settings.enclave:
@@ -103,14 +106,13 @@ class LatePayments:
     async def close(self) -> None:
         """Settle what is under way."""
         await self._stop_beginning()
-        if self._x402 is not None:
-            await self._x402.close(self._settings.drain_seconds)
+        await asyncio.gather(*(payments.close(self._settings.drain_seconds) for payments in self._opened))
 
     async def _begin(self, settings: PaymentSettings) -> None:
+        """Those that were opened before stay open: what they have admitted ends as it was agreed."""
         opened = await X402Payments.open(settings, self._catalog, metrics=self._metrics)
-        before, self._x402, self._now = self._x402, opened, opened
-        if before is not None:
-            await before.close()
+        self._opened.append(opened)
+        self._latest, self._now = settings, opened
 
     async def _begin_once_read(self, settings: PaymentSettings) -> None:
         """Take no payment before it is known what an earlier enclave was paid with: its answers would be had twice."""

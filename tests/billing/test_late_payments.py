@@ -1,0 +1,85 @@
+"""Payments that are configured from the environment, and once more by an injection while some are under way."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.billing.metering import PaymentMetrics
+from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.clock import Clock
+from gateway.keyring import Injection
+from gateway.late_payments import LatePayments
+from gateway.settings import Settings
+from tests.billing.till import CATALOG, Till, bill, order, price_source
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+
+DOLLAR = 10**6
+OTHER = "0x" + "77" * 20
+
+
+@pytest.fixture
+def payee() -> str:
+    return Wallet().address
+
+
+@pytest.fixture
+async def late(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, payee: str
+) -> AsyncIterator[LatePayments]:
+    """Configured from the environment."""
+    async with price_source() as price_url:
+        settings = Settings(
+            pay_to=payee,
+            facilitator_url=facilitator.url,
+            rpc_url=chain.rpc_url,
+            price_url=price_url,
+            journal=str(journal),
+            drain_seconds=1.0,
+        )
+        metrics = PaymentMetrics(CollectorRegistry())
+        payments = LatePayments(settings, CATALOG, "0x" + "07" * 32, b"m" * 32, Clock(), metrics)
+        await payments.configure()
+        try:
+            yield payments
+        finally:
+            await payments.close()
+
+
+@pytest.fixture
+def shop(chain: LocalChain, facilitator: LocalFacilitator, late: LatePayments, payee: str) -> Till:
+    return Till(chain, facilitator, cast("X402Payments", late), payee, cast("PaymentSettings", None))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"openai_api_key": "sk-injected"}, {"evm_payment_address": OTHER}],
+    ids=["same payments", "other payments"],
+)
+async def test_a_payment_that_is_under_way_while_keys_are_injected_is_settled(
+    late: LatePayments, shop: Till, chain: LocalChain, facts: dict[str, Any]
+) -> None:
+    payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    await late.configure(Injection(**facts))
+    await payment.settle(bill())
+    assert await shop.balance() == 1230
+
+
+async def test_an_injection_decides_who_is_paid_from_now_on(late: LatePayments, shop: Till) -> None:
+    assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {shop.payee}
+    await late.configure(Injection(evm_payment_address=OTHER))
+    assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {OTHER}
+
+
+async def test_facts_that_stay_as_they_are_open_nothing_again(
+    late: LatePayments, shop: Till, facilitator: LocalFacilitator
+) -> None:
+    asked = len(facilitator.called("supported"))
+    await late.configure(Injection(openai_api_key="sk-injected"))
+    assert len(facilitator.called("supported")) == asked
+    await late.configure(Injection(evm_payment_address=OTHER))
+    assert len(facilitator.called("supported")) > asked
