@@ -232,6 +232,16 @@ def test_prefill(model: str, allowed: bool) -> None:
         assert refusal(HELLO, prefill, model=model).param == "messages[1].role"
 
 
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-sonnet-4-6"])
+@pytest.mark.parametrize("said", ["", " \n", [], [{"type": "text", "text": ""}]])
+def test_a_last_message_without_content_makes_no_prefill_of_the_answer_before_it(model: str, said: Any) -> None:
+    answer = {"role": "assistant", "content": "Hello!"}
+    assert refusal(HELLO, answer, user(said), model=model).param == "messages[2].content"
+    blank = {"role": "system", "content": ""}
+    assert refusal(HELLO, answer, user(said), blank, model=model).param == "messages[2].content"
+    assert turns(HELLO, user(said), model=model) == [{"role": "user", "content": [text("Hello")]}]
+
+
 def test_refusals_and_other_vendors_thoughts() -> None:
     refused = {
         "role": "assistant",

@@ -1,6 +1,6 @@
 """OpenAI's messages as Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +51,7 @@ class Conversation:
             self._check_answered()
         for turn, results in self._results.items():
             self.turns[turn]["content"] = results + self.turns[turn]["content"]
-        self._end(len(chat.request.messages) - 1)
+        self._end(chat.request.messages)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
     def _take(self, chat: Chat, thoughts: Mapping[int, list[Block]]) -> None:
@@ -168,12 +168,21 @@ class Conversation:
                 f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
             )
 
-    def _end(self, position: int) -> None:
-        """What Anthropic asks of the last turn: there is one, and an assistant's ends without blanks."""
+    def _end(self, messages: Sequence[Message]) -> None:
+        """What Anthropic asks of the last turn: there is one, and an assistant's ends without blanks.
+
+        It is the assistant's only where the caller ends with it, not where nothing is left of what the user said.
+        """
         if not self.turns:
             raise invalid_request("At least one message besides the system prompt must have content.", "messages")
         if self.turns[-1]["role"] != "assistant":
             return
+        position = len(messages) - 1
+        while isinstance(messages[position], SystemMessage | DeveloperMessage):
+            position -= 1
+        if isinstance(messages[position], UserMessage):
+            where = f"messages[{position}].content"
+            raise invalid_request(f"Invalid '{where}': the last message must have content with this model.", where)
         if not self._model.traits.prefill:
             raise unsupported_value(
                 f"The model '{self._model.id}' does not continue an assistant message; end with the user's.",
