@@ -40,6 +40,8 @@ _NOTED_SECONDS = 0.01
 _BEGUN_SECONDS = 0.1
 """And one of a payment whose answer has begun, for the payment's own next move."""
 _AGAIN_SECONDS = 1.0
+_OWNERS_ONLY = 0o600
+"""The files hold authorizations that anybody may hand in, and who paid for what."""
 
 
 class _Step:
@@ -214,10 +216,11 @@ class SqliteStore:
 
     def _prepare(self) -> tuple[sqlite3.Connection, IO[bytes]]:
         try:
-            self._locks.mkdir(parents=True, exist_ok=True)
+            self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = self._lock.open("xb")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with _alone_in(self._locks):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _OWNERS_ONLY))
                 db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")

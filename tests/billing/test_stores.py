@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -336,6 +337,21 @@ async def test_one_failing_step_leaves_its_batch_alone(store: Store) -> None:
     )
     expected = ["Claim", "LookupError", "Entry", "AlreadyClaimedError"]
     assert [type(outcome).__name__ for outcome in outcomes] == expected
+
+
+async def test_a_new_journal_is_its_owners_only(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "journal.db")
+    try:
+        await store.claim(entry(), POLICY)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        await store.close()
+    assert modes == {
+        "journal.db": 0o600,
+        "journal.db-wal": 0o600,
+        "journal.db-shm": 0o600,
+        "journal.db-workers": 0o700,
+    }
 
 
 async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
