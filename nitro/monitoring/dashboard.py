@@ -11,12 +11,14 @@ _OF = '{instance=~"$instance"'
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One graph, a third of a row wide. ``queries`` are legend and PromQL; ``unit`` is Grafana's name of it."""
+    """One graph, a third of a row wide. ``queries`` are legend and PromQL; ``unit`` is Grafana's name of it, ``signed``
+    says that values below zero are to be seen."""
 
     title: str
     unit: str
     queries: tuple[tuple[str, str], ...]
     stacked: bool = False
+    signed: bool = False
 
 
 def _rate(metric: str, by: str = "", where: str = "") -> str:
@@ -138,7 +140,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     (
                         "{{instance}}",
-                        f"time() - {_now('gateway_heartbeat_last_success_seconds', 'max', 'instance')} > 0",
+                        f"time() - ({_now('gateway_heartbeat_last_success_seconds', 'max', 'instance')} > 0)",
                     ),
                 ),
             ),
@@ -150,6 +152,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ("system clock ahead", _now("gateway_clock_skew_seconds", "max")),
                     ("behind the chain", _now("gateway_chain_clock_lag_seconds", "max")),
                 ),
+                signed=True,
             ),
         ),
     ),
@@ -192,7 +195,7 @@ def _graph(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         "fieldConfig": {
             "defaults": {
                 "unit": panel.unit,
-                "min": 0,
+                **({} if panel.signed else {"min": 0}),
                 "custom": {"fillOpacity": 15, "stacking": {"mode": "normal" if panel.stacked else "none"}},
             },
             "overrides": [],

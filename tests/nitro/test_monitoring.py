@@ -93,6 +93,20 @@ def test_queries_of_the_dashboard_are_valid(promtool: str, tmp_path: Path) -> No
     assert f"{len(plain)} rules found" in _run(promtool, "check", "rules", str(file))
 
 
+def test_a_node_that_never_had_a_heartbeat_is_in_no_age_of_heartbeats(promtool: str, tmp_path: Path) -> None:
+    [query] = [query for query in queries() if "heartbeat_last_success" in query]
+    series = [
+        {"series": 'gateway_heartbeat_last_success_seconds{instance="never"}', "values": "0x10"},
+        {"series": 'gateway_heartbeat_last_success_seconds{instance="once"}', "values": "60x10"},
+    ]
+    expected = [{"labels": '{instance="once"}', "value": 240}]
+    test = {"expr": query.replace("$instance", ".*"), "eval_time": "5m", "exp_samples": expected}
+    file = tmp_path / "test.yml"
+    tests = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [test]}]}
+    file.write_text(json.dumps(tests), encoding="utf-8")
+    _run(promtool, "test", "rules", str(file))
+
+
 def _run(*command: str) -> str:
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
