@@ -82,7 +82,7 @@ contracts: ## Recompile the local chain's contracts (npm)
 	@cd tools/chain && npm ci --silent && node compile.mjs
 
 clean: ## Remove what was built and installed here
-	rm -rf .venv .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf .venv .venv-opengradient .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/synced: pyproject.toml uv.lock | $(if $(findstring .uv/,$(UV)),.uv/bin/uv,)

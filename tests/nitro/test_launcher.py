@@ -136,8 +136,14 @@ def test_help_is_no_error(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ENCLAVE_CID", "3"), ("ENCLAVE_CPUS", "two"), ("ENCLAVE_MEMORY", "-1"), ("PUBLIC_PORT", "0")]
-    + [("PUBLIC_PORT", "65536"), ("HOST_PORT", "70000")],
+    [
+        ("ENCLAVE_CID", "3"),
+        ("ENCLAVE_CPUS", "two"),
+        ("ENCLAVE_MEMORY", "-1"),
+        ("PUBLIC_PORT", "0"),
+        ("PUBLIC_PORT", "65536"),
+        ("HOST_PORT", "70000"),
+    ],
 )
 def test_settings_are_checked_before_anything_starts(host: Host, name: str, value: str) -> None:
     host.settings = {name: value}
