@@ -1,5 +1,6 @@
 """Which addresses belong to the public internet, and a resolver that finds no others."""
 
+import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from socket import AF_INET, AddressFamily
@@ -9,6 +10,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_LOOKUPS_AT_ONCE = 2
+"""Each takes one of the few threads, four in uvloop, in which vendors' names are looked up as well."""
 
 
 def is_public(address: str) -> bool:
@@ -35,15 +38,18 @@ class ForbiddenAddressError(Exception):
 class CheckedResolver(AbstractResolver):
     """Resolves hosts for the connector, which then connects to these addresses and no others.
 
-    One forbidden address among several refuses the host.
+    One forbidden address among several refuses the host. Callers choose the hosts, so slow name servers of theirs must
+    not keep all lookups busy; the connector lets a lookup end when nobody waits for it any more.
     """
 
     def __init__(self, allowed: Callable[[str], bool], inner: AbstractResolver | None = None) -> None:
         self._allowed = allowed
         self._inner = inner or aiohttp.ThreadedResolver()
+        self._turns = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
+        async with self._turns:
+            found = await self._inner.resolve(host, port, family)
         if not all(self._allowed(result["host"]) for result in found):
             raise ForbiddenAddressError(host)
         return found

@@ -242,6 +242,33 @@ async def test_the_checked_address_is_the_one_connected_to(server: Server, fetch
     assert len(server.seen) == 1
 
 
+async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: MakeFetcher) -> None:
+    """Also once nobody waits any more: a lookup in a thread cannot be stopped."""
+
+    class Slow(Names):
+        busy = most = 0
+
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            await asyncio.sleep(0.05)
+            self.busy -= 1
+            return await super().resolve(host, port, family)
+
+    server.serve("/a", PNG)
+    hosts = [f"{number}.example" for number in range(8)]
+    names = Slow({host: [["127.0.0.1"]] for host in hosts})
+    source = fetcher(names, seconds=0.02)
+    for _ in range(2):
+        await refusal(source, *(server.url("/a", host) for host in hosts))
+    async with asyncio.timeout(10):
+        while len(names.asked) < len(hosts):
+            await asyncio.sleep(0.01)
+    assert names.most == 2
+
+
 async def test_the_certificate_must_be_that_of_the_host(server: Server, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
     names = Names({"files.other": [["127.0.0.1"]]})
