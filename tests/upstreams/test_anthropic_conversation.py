@@ -162,9 +162,9 @@ def test_an_id_that_serves_in_several_turns_is_another_one_in_each() -> None:
     assert answers == [("call_0", "1"), ("call_0_2", "2"), ("call_0_2_2", "3")]
 
 
-@pytest.mark.parametrize("content", ["", [], [text(" ")]])
+@pytest.mark.parametrize("content", ["", " \n", [], [text(" ")]])
 def test_a_failure_without_words_gets_some(content: Any) -> None:
-    """Anthropic answers 400 "content cannot be empty if `is_error` is true"."""
+    """Anthropic answers 400 "content cannot be empty if `is_error` is true", and takes no text of blanks anywhere."""
     block = turns(HELLO, calls("a"), result("a", content, is_error=True))[2]["content"][0]
     assert (block["content"], block["is_error"]) == ("The tool failed.", True)
     assert "content" not in turns(HELLO, calls("a"), result("a", content, is_error=False))[2]["content"][0]

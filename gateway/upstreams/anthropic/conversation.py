@@ -142,6 +142,8 @@ class Conversation:
             )
         result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
+        if isinstance(content, str) and content.isspace():
+            content = ""
         if content or message.is_error:
             result["content"] = content or _FAILED
         if message.is_error is not None:
