@@ -39,20 +39,32 @@ class CheckedResolver(AbstractResolver):
     """Resolves hosts for the connector, which then connects to these addresses and no others.
 
     One forbidden address among several refuses the host. Callers choose the hosts, so slow name servers of theirs must
-    not keep all lookups busy; the connector lets a lookup end when nobody waits for it any more.
+    not keep all lookups busy: one counts until it has ended, which may be long after anybody waits for it.
     """
 
     def __init__(self, allowed: Callable[[str], bool], inner: AbstractResolver | None = None) -> None:
         self._allowed = allowed
         self._inner = inner or aiohttp.ThreadedResolver()
         self._turns = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._lookups: set[asyncio.Task[list[ResolveResult]]] = set()
 
     async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
-        async with self._turns:
-            found = await self._inner.resolve(host, port, family)
+        await self._turns.acquire()
+        lookup = asyncio.create_task(self._inner.resolve(host, port, family))
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._ended)
+        found = await asyncio.shield(lookup)
         if not all(self._allowed(result["host"]) for result in found):
             raise ForbiddenAddressError(host)
         return found
 
+    def _ended(self, lookup: "asyncio.Task[list[ResolveResult]]") -> None:
+        self._turns.release()
+        self._lookups.discard(lookup)
+        if not lookup.cancelled():
+            lookup.exception()  # is nobody's, if nobody waited
+
     async def close(self) -> None:
+        for lookup in self._lookups:
+            lookup.cancel()
         await self._inner.close()
