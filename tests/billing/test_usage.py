@@ -42,6 +42,31 @@ def test_tools_are_part_of_the_prompt() -> None:
     assert prompt_tokens(HELLO | {"tools": [tool]}) > prompt_tokens(HELLO) + 100
 
 
+@pytest.mark.parametrize("name", ["file", "images", "image_url", "notes"])
+@pytest.mark.parametrize("kind", ["tools", "functions", "response_format"])
+def test_a_tool_s_own_file_is_no_medium(kind: str, name: str) -> None:
+    """However long its description is, it would be quoted as one picture."""
+    described = {"type": "object", "properties": {name: {"type": "string", "description": "x" * 40_000}}}
+    assert 10_000 < prompt_tokens({kind: [{"name": "f", "parameters": described}]}) < 10_050
+
+
+def test_numbers_are_part_of_a_schema() -> None:
+    assert prompt_tokens({"tools": [{"enum": [*range(100_000, 104_000), 0.25]}]}) == 6002
+
+
+@pytest.mark.parametrize(
+    "medium",
+    [
+        {"type": "file", "file": {"file_data": "data:text/plain;base64," + "QUFB" * 10_000}},
+        {"type": "file", "file": {"url": "x", "file_data": "DATA: Text/csv;base64," + "QUFB" * 10_000}},
+        {"type": "video_url", "video_url": {"url": "data:text/html;base64," + "QUFB" * 10_000}},
+        {"role": "assistant", "images": ["data:text/plain;base64," + "QUFB" * 10_000]},
+    ],
+)
+def test_a_text_file_is_its_text(medium: dict[str, Any]) -> None:
+    assert 7_500 < prompt_tokens({"messages": [{"content": [medium]}]}) - 1120 < 7_550
+
+
 def test_hints_are_not_part_of_the_prompt() -> None:
     assert prompt_tokens(HELLO | {"metadata": {"long": "x" * 400}, "user": "y" * 400}) == prompt_tokens(HELLO)
 
