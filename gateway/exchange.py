@@ -85,7 +85,7 @@ class Exchange:
 
     ``sent`` is the caller's request as decoded, which is what the signature covers. ``chats`` are the upstream
     calls it takes: one, or one per prompt of a legacy list. ``prelude`` are deltas that precede the upstream's own
-    (``echo``).
+    (``echo``). ``started`` is when the request came, by ``time.perf_counter``.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Exchange:
         self._gaps = services.metrics.gaps(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
+        self.started = record.started
 
     @property
     def upstream(self) -> str:

@@ -5,6 +5,7 @@ waiting; the headers have left by then, so signature and receipt are in the body
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -22,15 +23,17 @@ async def answer_in_time(
     request: web.BaseRequest,
     answering: Awaitable[Answer | None],
     headers: Mapping[str, str],
+    asked: float,
     broke_off: Callable[[Exception], Awaitable[GatewayError]],
 ) -> Answer | web.StreamResponse | None:
-    """The answer when it comes within 45 s; otherwise the response that was begun, kept awake and ended with it.
+    """The answer when it comes within 45 s of ``asked`` (of ``time.perf_counter``, since the client's patience does not
+    begin with the answering); otherwise the response that was begun, kept awake and ended with it.
 
     An error after the status has left breaks the connection off, with its envelope as the last thing sent;
     ``broke_off`` hears of it and says which. That the client left meanwhile is for the answer to notice and account
     for.
     """
-    early = _EarlyAnswer(request, headers)
+    early = _EarlyAnswer(request, headers, PATIENCE_SECONDS - (time.perf_counter() - asked))
     try:
         answer = await answering
     except Exception as failure:
@@ -46,14 +49,14 @@ async def answer_in_time(
 
 
 class _EarlyAnswer:
-    """Blanks, once the patience of 45 s is over, until the answer is there."""
+    """Blanks, after ``seconds``, until the answer is there."""
 
-    def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
+    def __init__(self, request: web.BaseRequest, headers: Mapping[str, str], seconds: float) -> None:
         self._request = request
         self._headers = headers
         self._response: EventStream | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(PATIENCE_SECONDS, self._blank)
+        self._timer = self._loop.call_later(max(0.0, seconds), self._blank)
 
     @property
     def begun(self) -> bool:

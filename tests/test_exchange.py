@@ -226,6 +226,24 @@ async def test_slow_answers_keep_paying_clients_waiting(
     assert running.services.metrics.registry.get_sample_value("gateway_errors_total", failed) == 1
 
 
+async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
+    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.4)
+
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    environment = {**fleet.environment(), "GATEWAY_PAYMENTS": "required", "GATEWAY_MAX_INFLIGHT": "1"}
+    running = await start_gateway(environment, adjust=adjust)
+    fleet.openai.enqueue(Scenario(first_byte_delay=0.5), Scenario(text="at last", first_byte_delay=0.2))
+    first = asyncio.create_task(running.post("/v1/chat/completions", CHAT))
+    await until(lambda: running.services.admission.active == 1)
+    body = await (await running.post("/v1/chat/completions", CHAT)).read()
+    assert (body[:1], json.loads(body)["choices"][0]["message"]["content"]) == (b" ", "at last")
+    await first
+
+
 async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:
     ledger.refuse = GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
     response = await paid.post("/v1/chat/completions", CHAT)

@@ -170,7 +170,7 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
         answer: Answer | web.StreamResponse | None = await answering
     else:
         headers = exchange.headers() | request[HEADERS]
-        answer = await answer_in_time(request, answering, headers, exchange.broke_off)
+        answer = await answer_in_time(request, answering, headers, exchange.started, exchange.broke_off)
     if answer is None:
         raise ConnectionResetError
     return WholeAnswer(answer.body, answer.headers) if isinstance(answer, Answer) else answer
