@@ -1,7 +1,9 @@
 """Lets paid requests in: quote, claim and verify, in the order of facts/x402.md 1.10."""
 
+import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from gateway.billing import authorization, eip2612, x402
 from gateway.billing.authorization import Authorization, RefusedPaymentError
@@ -16,7 +18,7 @@ from gateway.billing.claims import (
 from gateway.billing.entering import entry_of
 from gateway.billing.estimate import Estimate, Estimator
 from gateway.billing.facilitator import FacilitatorUnavailableError
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import Entry, IllegalMoveError, State
 from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
 from gateway.billing.quote import Quoter
@@ -34,6 +36,8 @@ from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import MalformedPaymentError
 from gateway.openai_api.errors import GatewayError
+
+log = logging.getLogger(__name__)
 
 _NOTHING_PAID = f"{x402.PAYMENT_SIGNATURE} header is required"
 _VERSION_1 = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
@@ -117,10 +121,10 @@ class Gate:
             return await self._admit_upfront(order, terms, entry, estimate.output_limit)
         try:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
-        except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
-            await self._desk.store.move(entry, State.RELEASED, note=str(error))
+            entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
+        except Exception as error:
+            await self._give_back(entry, str(error))
             raise
-        entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
         return X402Payment(self._desk, order, terms, entry, estimate.output_limit)
 
     async def _require_not_in_use(self, signed: Authorization) -> None:
@@ -156,17 +160,37 @@ class Gate:
         self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
     ) -> X402Payment:
         """Settled before the work, or covered by what an earlier upfront payment bought in vain."""
-        if (covered := await self._desk.store.take_credit(entry)) is not None:
-            try:
+        try:
+            if (covered := await self._desk.store.take_credit(entry)) is not None:
                 await self._verifier.verify(covered, terms, Claim(0), sponsored=True)
-            except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
-                await self._desk.store.move(covered, State.RELEASED, note=str(error), credited=covered.cap)
-                raise
-            entry = await self._desk.store.move(covered, State.VERIFIED, State.SERVING)
-            return X402Payment(self._desk, order, terms, entry, output_limit)
+                covered = await self._desk.store.move(covered, State.VERIFIED, State.SERVING)
+                return X402Payment(self._desk, order, terms, covered, output_limit)
+        except Exception as error:
+            await self._give_back(entry, str(error))
+            raise
         entry = await self._desk.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
             raise outcome_unknown()
         if entry.state is State.FAILED:
             raise withheld(entry)
         return X402Payment(self._desk, order, terms, entry, output_limit)
+
+    async def _give_back(self, payment: Entry, why: str) -> None:
+        """The payment is not served and stays good, as its payer is told; written at once, or when the journal is
+        back."""
+        try:
+            await self._release(payment, State.RELEASED, note=why)
+        except StoreUnavailableError:
+            self._desk.settlements.detach(self._release_later(payment, why))
+        except IllegalMoveError as error:
+            log.warning("payment not given back", extra={"payment": payment.id, "state": error.origin.value})
+
+    async def _release_later(self, payment: Entry, why: str) -> None:
+        await self._desk.settlements.write(self._release, payment, State.RELEASED, note=why)
+
+    async def _release(self, payment: Entry, to: State, **changes: Any) -> Entry:
+        """A move of what the journal knows of the payment: whether credit was taken for it, it knows best."""
+        known = await self._desk.store.find(payment.key) or payment
+        if known.by_credit:
+            changes["credited"] = known.cap
+        return await self._desk.store.move(known, to, **changes)

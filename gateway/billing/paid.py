@@ -71,8 +71,9 @@ class X402Payment:
         if self._entry.state is State.SETTLED:
             await self._note_served(cost_usd=bill.cost_usd)
             return receipt(self._entry, bill.cost_usd)
+        unsettled = self._entry.by_credit or bill.cost_usd == 0
         try:
-            if self._entry.by_credit or bill.cost_usd == 0:
+            if unsettled:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
                 entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
@@ -81,6 +82,8 @@ class X402Payment:
                 )
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
+            if unsettled:
+                await self.release("its answer was withheld")
             raise unavailable(f"The payment cannot be recorded: {error}") from None
         except IllegalMoveError as error:
             log.exception("payment closed before its answer", extra={"payment": self._entry.id})

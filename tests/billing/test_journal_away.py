@@ -1,0 +1,121 @@
+"""A journal that cannot be written at some moment of a payment: whoever is told 503 can bring the payment again, and
+who gets no answer keeps its money and its credit, both at once and not when the deadline has passed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.store import StoreUnavailableError
+from gateway.openai_api.errors import GatewayError
+from tests.billing.till import Till, bill, order, refusal
+from tools.chain.faults import Status
+from tools.chain.local_chain import LocalChain
+
+DOLLAR = 10**6
+
+
+class Outage:
+    """While ``on`` no batch of the journal's steps is committed."""
+
+    def __init__(self) -> None:
+        self.on = False
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    outage, commit = Outage(), SqliteStore._commit
+
+    def refuse(store: SqliteStore, db: Any, steps: Any) -> None:
+        if not outage.on:
+            commit(store, db, steps)
+            return
+        for step in steps:
+            step.outcome = StoreUnavailableError("away")
+
+    monkeypatch.setattr(SqliteStore, "_commit", refuse)
+    yield outage
+    outage.on = False
+
+
+def begins_with(outage: Outage, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """The outage begins as ``owner`` is asked for ``name``."""
+    work = getattr(owner, name)
+
+    async def begin(*args: Any, **kwargs: Any) -> Any:
+        outage.on = True
+        return await work(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, begin)
+
+
+async def credited(shop: Till, chain: LocalChain) -> Any:
+    """A payer that has credit for one more answer."""
+    wallet = await chain.wallet(usdc=DOLLAR)
+    first = await shop.admit(wallet, order(stream=True), scheme="exact")
+    await first.release("upstream_failed")
+    await shop.payments.settlements.drain(5)
+    return wallet
+
+
+async def test_a_refusal_of_the_facilitator_s_gives_the_payment_back_once_it_can(
+    shop: Till, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    begins_with(outage, monkeypatch, shop.payments._facilitator, "verify")
+    shop.facilitator.faults.set("verify", Status(500))
+    assert (await refusal(shop.payments, paid)).status == 503
+    shop.facilitator.faults.clear()
+    monkeypatch.undo()
+    assert shop.payments.settlements.under_way == 1
+    await shop.payments.settlements.drain(10)
+    await (await shop.payments.admit(paid)).settle(bill())
+    assert await shop.balance() == 1230
+
+
+@pytest.mark.parametrize(("credit", "step"), [(False, "take_credit"), (True, "take_credit"), (True, "move")])
+async def test_an_upfront_payment_stays_good_where_its_credit_could_not_be_looked_up_or_taken(
+    shop: Till, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch, credit: bool, step: str
+) -> None:
+    wallet = await credited(shop, chain) if credit else await chain.wallet(usdc=DOLLAR)
+    before = await shop.balance()
+    paid = await shop.pay(wallet, order(stream=True), scheme="exact")
+    begins_with(outage, monkeypatch, shop.payments._store, step)
+    assert (await refusal(shop.payments, paid)).status == 503
+    monkeypatch.undo()
+    await shop.payments.settlements.drain(10)
+    receipt = await (await shop.payments.admit(paid)).settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == ("waived" if credit else "settled")
+    assert (await shop.balance() == before) is credit
+
+
+async def test_credit_is_given_back_when_its_answer_is_withheld(shop: Till, chain: LocalChain, outage: Outage) -> None:
+    wallet = await credited(shop, chain)
+    price = await shop.balance()
+    payment = await shop.admit(wallet, order(stream=True), scheme="exact")
+    outage.on = True
+    with pytest.raises(GatewayError) as raised:
+        await payment.settle(bill())
+    assert (raised.value.status, raised.value.code) == (503, "payments_unavailable")
+    outage.on = False
+    await shop.payments.settlements.drain(10)
+    receipt = await (await shop.admit(wallet, order(stream=True), scheme="exact")).settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == "waived"
+    assert await shop.balance() == price
+
+
+async def test_an_answer_that_costs_nothing_holds_its_payer_to_nothing_when_it_is_withheld(
+    shop: Till, chain: LocalChain, outage: Outage
+) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    payment = await shop.payments.admit(paid)
+    outage.on = True
+    with pytest.raises(GatewayError):
+        await payment.settle(bill("0"))
+    outage.on = False
+    await shop.payments.settlements.drain(10)
+    assert (await refusal(shop.payments, paid)).code == "payment_already_used"
+    assert await shop.balance() == 0
