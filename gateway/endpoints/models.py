@@ -1,11 +1,12 @@
 """``GET /v1/models`` and ``GET /v1/models/{id}``: what can be asked for, what it can do and what it costs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from aiohttp import web
 
-from gateway.catalog import Model, Rates
+from gateway.catalog import Model, Rates, Traits
+from gateway.catalog_checks import EFFORTS
 from gateway.endpoints.json_response import json_response
 from gateway.services import Services
 from gateway.telemetry import RequestRecord
@@ -36,7 +37,7 @@ def _entry(model: Model) -> dict[str, Any]:
         "aliases": list(model.aliases),
         "context_length": model.context_length,
         "max_output_tokens": model.max_output_tokens,
-        "pricing": _pricing(model),
+        "pricing": _pricing(model, today),
         "capabilities": _capabilities(model),
         "retired": model.retired(today),
         "retires_on": model.retires_on.isoformat() if model.retires_on else None,
@@ -44,12 +45,14 @@ def _entry(model: Model) -> dict[str, Any]:
     }
 
 
-def _pricing(model: Model) -> dict[str, Any]:
-    """USD per million tokens, as decimal strings; pictures and searches in USD each."""
+def _pricing(model: Model, today: date) -> dict[str, Any]:
+    """USD per million tokens, as decimal strings, as of ``today``; pictures and searches in USD each."""
     prices = model.prices
     pricing: dict[str, Any] = {"currency": "USD", "unit": "1M tokens", "source": prices.source}
-    if prices.rates is not None:
-        pricing |= _rates(prices.rates)
+    announced = prices.announced
+    in_force = announced is not None and today >= announced.starts_on
+    if (rates := announced if in_force else prices.rates) is not None:
+        pricing |= _rates(rates)
     if prices.long_context is not None:
         pricing["long_context"] = _rates(prices.long_context)
     if prices.tiers:
@@ -62,8 +65,8 @@ def _pricing(model: Model) -> dict[str, Any]:
             pricing[name] = str(price)
     if prices.regions:
         pricing["regions"] = {region: str(factor) for region, factor in prices.regions.items()}
-    if prices.announced is not None:
-        pricing["announced"] = {**_rates(prices.announced), "starts_on": prices.announced.starts_on.isoformat()}
+    if announced is not None and not in_force:
+        pricing["announced"] = {**_rates(announced), "starts_on": announced.starts_on.isoformat()}
     return pricing
 
 
@@ -71,11 +74,12 @@ def _rates(rates: Rates) -> dict[str, Any]:
     return {
         name: value if isinstance(value, int) else str(value)
         for name in rates.__struct_fields__
-        if (value := getattr(rates, name)) is not None
+        if name != "starts_on" and (value := getattr(rates, name)) is not None
     }
 
 
 def _capabilities(model: Model) -> dict[str, Any]:
+    """What may be asked for here, whether the vendor has it or a translation stands for it (docs/translation.md)."""
     traits = model.traits
     return {
         "input_modalities": list(model.inputs),
@@ -83,12 +87,19 @@ def _capabilities(model: Model) -> dict[str, Any]:
         "streaming": True,
         "tools": traits.tools,
         "parallel_tool_calls": traits.tools and traits.parallel_tool_calls,
-        "json_object": traits.json_object,
+        "json_object": traits.json_object or traits.json_schema,
         "json_schema": traits.json_schema,
         "reasoning": traits.thinking != "none",
-        "reasoning_efforts": list(traits.efforts),
-        "temperature": traits.sampling in ("free", "single", "without_effort"),
+        "reasoning_efforts": _efforts(traits),
+        "temperature": model.endpoint == "chat" and traits.sampling in ("free", "single", "without_effort"),
         "stop": traits.stop,
         "logprobs": traits.logprobs,
         "max_choices": traits.max_choices,
     }
+
+
+def _efforts(traits: Traits) -> list[str]:
+    """The words for how much to think; each stands for a number of tokens where that is how thinking is controlled."""
+    if traits.thinking != "budget":
+        return list(traits.efforts)
+    return [effort for effort in EFFORTS if traits.thinking_off or effort != "none"]

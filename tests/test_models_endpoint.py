@@ -1,0 +1,72 @@
+"""``GET /v1/models`` says what may be asked for and what it costs today."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from gateway.catalog import Catalog, bundled
+from gateway.endpoints import models
+from gateway.openai_api.request import parse_chat
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.registry import adapters
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+SCHEMA = {"name": "city", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
+ASKED: dict[str, dict[str, Any]] = {
+    "tools": {"tools": [TOOL]},
+    "parallel_tool_calls": {"tools": [TOOL], "parallel_tool_calls": False},
+    "json_object": {"response_format": {"type": "json_object"}},
+    "json_schema": {"response_format": {"type": "json_schema", "json_schema": SCHEMA}},
+    "temperature": {"temperature": 0.5},
+    "stop": {"stop": ["x"]},
+    "logprobs": {"logprobs": True},
+}
+
+
+def dropped(model: str, **parameters: Any) -> tuple[str, ...]:
+    """What is dropped of a request with the parameters; raises GatewayError for one that is refused."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Answer in JSON"}], **parameters}
+    bound = bundled().find(model)
+    adapter = adapters()[bound.provider][bound.endpoint]
+    return adapter.request(Chat(body, parse_chat(body), bound)).dropped
+
+
+@pytest.mark.parametrize("model", bundled().models.values(), ids=lambda model: model.id)
+def test_what_a_model_is_said_to_take_it_takes(model: Any) -> None:
+    said = models._capabilities(model)
+    for name, parameters in ASKED.items():
+        if said[name]:
+            assert dropped(model.id, **parameters) == ()
+    for effort in said["reasoning_efforts"]:
+        assert dropped(model.id, reasoning_effort=effort) == ()
+    assert dropped(model.id, n=said["max_choices"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "json_object", "efforts"),
+    [
+        ("claude-sonnet-4-6", True, ["low", "medium", "high", "max"]),
+        ("claude-haiku-4-5", True, ["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+        ("gemini-2.5-pro", True, ["minimal", "low", "medium", "high", "xhigh", "max"]),
+        ("seed-1.6", True, ["minimal", "low", "medium", "high"]),
+        ("seed-2-0-lite-260428", False, ["minimal", "low", "medium", "high"]),
+        ("grok-2", True, []),
+        ("gemini-2.5-flash-image", False, []),
+    ],
+)
+def test_what_is_translated_may_be_asked_for(
+    catalog: Catalog, name: str, json_object: bool, efforts: list[str]
+) -> None:
+    said = models._capabilities(catalog.models[name])
+    assert (said["json_object"], said["reasoning_efforts"]) == (json_object, efforts)
+
+
+def test_an_announced_price_is_the_price_from_its_day_on(catalog: Catalog) -> None:
+    flash = catalog.models["gemini-3.8-flash"]
+    before, after = (
+        models._pricing(flash, date(year, month, day)) for year, month, day in ((2026, 12, 31), (2027, 1, 1))
+    )
+    assert (before["input"], before["output"]) == ("0.75", "3.75")
+    assert before["announced"] == {"input": "1.5", "output": "7.5", "starts_on": "2027-01-01"}
+    assert (after["input"], after["output"], "announced" in after) == ("1.5", "7.5", False)
