@@ -15,7 +15,7 @@ from gateway.upstreams.gemini.errors import meaning
 from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
 from gateway.upstreams.gemini.usage import tier_of, usage_of
-from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, UsageMetadata, decode
+from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
 from gateway.upstreams.signatures import SignatureCache
 from gateway.upstreams.sse import Event
 
@@ -81,6 +81,11 @@ class GeminiDecoder:
     def _ended(self) -> bool:
         return self._blocked or bool(self._reasons)
 
+    @property
+    def _produced(self) -> bool:
+        """There is something that has a count; one of zero would be absent."""
+        return any(output.produced for output in self._outputs.values())
+
     def _response(self, response: Response, deltas: list[Delta]) -> None:
         """Add the deltas of one response."""
         if response.response_id:
@@ -96,20 +101,14 @@ class GeminiDecoder:
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
             self._blocked = True
         if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
-            deltas.append(usage if self._counted(metadata) else msgspec.structs.replace(usage, estimated=True))
+            if metadata.prompt_token_count is None or (metadata.candidates_token_count is None and self._produced):
+                usage = msgspec.structs.replace(usage, estimated=True)
+            deltas.append(usage)
         for reason in self._reasons.values():
             if reason in BROKEN:
                 raise upstream_error(
                     "upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True
                 )
-
-    def _counted(self, metadata: UsageMetadata) -> bool:
-        """Whether nothing of the answer so far is without its count; one of zero is absent."""
-        if metadata.prompt_token_count is None:
-            return False
-        return metadata.candidates_token_count is not None or not any(
-            output.produced for output in self._outputs.values()
-        )
 
     def _candidate(self, choice: int, candidate: Candidate, deltas: list[Delta]) -> None:
         output = self._outputs.get(choice)
