@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -152,6 +153,23 @@ class Standing(msgspec.Struct, frozen=True):
         if entry.state is State.FAILED and entry.payers_fault and not entry.upfront:
             return Standing(self.settled, self.debt + entry.amount_usd)
         return self
+
+    def after_all(self, entries: Iterable[Entry]) -> "Standing":
+        """The standing once ``entries`` have ended, one after the other."""
+        return reduce(Standing.after, entries, self)
+
+
+def ended_with_money(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
+    """What of ``entries`` counts in its payer's standing, by payer, in the order in which it came to its end.
+
+    What was served after it had been paid counts as what it was by then.
+    """
+    ended: dict[bytes, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.updated):
+        paid = msgspec.structs.replace(entry, state=State.SETTLED) if entry.state is State.SERVED else entry
+        if paid.state in ENDS_WITH_MONEY:
+            ended.setdefault(paid.payer, []).append(paid)
+    return ended
 
 
 def credit_left(entries: Iterable[Entry]) -> dict[tuple[bytes, str], int]:

@@ -28,6 +28,7 @@ from gateway.billing.journal import (
     credit_left,
     decode_entry,
     encode_entry,
+    ended_with_money,
 )
 from gateway.billing.store import StoreUnavailableError
 from gateway.keccak import keccak256
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS gateway_credits (
     payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
 );
 """
+_INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 
 class PostgresStore:
@@ -113,13 +115,7 @@ class PostgresStore:
                 await _add_credit(db, entry.payer, entry.asset, entry.credited)
             before = await _standing(db, entry.payer)
             if (after := before.after(entry)) != before:
-                await db.execute(
-                    "INSERT INTO gateway_payers VALUES ($1, $2, $3)"
-                    " ON CONFLICT (payer) DO UPDATE SET settled = $2, debt = $3",
-                    entry.payer,
-                    after.settled,
-                    after.debt,
-                )
+                await _set_standing(db, entry.payer, after)
             return entry
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
@@ -156,11 +152,12 @@ class PostgresStore:
 
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:
-            entered = [entry for entry in entries if await _find(db, entry.key) is None]
-            for entry in entered:
-                await _write(db, msgspec.structs.replace(entry, owner=_LOST))
+            entered = [entry for entry in entries if await _enter(db, msgspec.structs.replace(entry, owner=_LOST))]
             for (payer, asset), amount in credit_left(entered).items():
                 await _add_credit(db, payer, asset, amount)
+            for payer, ended in ended_with_money(entered).items():
+                await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+                await _set_standing(db, payer, (await _standing(db, payer)).after_all(ended))
 
     async def take_credit(self, payment: Entry) -> Entry | None:
         payer, asset = payment.payer, payment.asset
@@ -247,22 +244,33 @@ async def _find(db: Any, key: bytes) -> Entry | None:
 
 
 async def _write(db: Any, entry: Entry) -> None:
-    await db.execute(
-        "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO UPDATE"
-        " SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7",
-        entry.key,
-        entry.payer,
-        entry.owner,
-        entry.row_state,
-        min(entry.deadline, 2**62),
-        entry.updated,
-        encode_entry(entry),
-    )
+    replacing = " ON CONFLICT (key) DO UPDATE SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7"
+    await db.execute(_INSERT + replacing, *_row(entry))
+
+
+async def _enter(db: Any, entry: Entry) -> bool:
+    """False, and nothing written, for one that is there, or that another worker enters at the same time."""
+    done: str = await db.execute(_INSERT + " ON CONFLICT (key) DO NOTHING", *_row(entry))
+    return done.endswith(" 1")
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    deadline = min(entry.deadline, 2**62)
+    return entry.key, entry.payer, entry.owner, entry.row_state, deadline, entry.updated, encode_entry(entry)
 
 
 async def _standing(db: Any, payer: bytes) -> Standing:
     row = await db.fetchrow("SELECT settled, debt FROM gateway_payers WHERE payer = $1", payer)
     return Standing() if row is None else Standing(row["settled"], row["debt"])
+
+
+async def _set_standing(db: Any, payer: bytes, standing: Standing) -> None:
+    await db.execute(
+        "INSERT INTO gateway_payers VALUES ($1, $2, $3) ON CONFLICT (payer) DO UPDATE SET settled = $2, debt = $3",
+        payer,
+        standing.settled,
+        standing.debt,
+    )
 
 
 async def _add_credit(db: Any, payer: bytes, asset: str, amount: int) -> None:

@@ -24,6 +24,7 @@ from gateway.billing.journal import (
     credit_left,
     decode_entry,
     encode_entry,
+    ended_with_money,
 )
 
 _OPEN, _NOT_BEGUN = (
@@ -88,7 +89,7 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
     if entry.state in ENDS_WITH_MONEY:
         standing = _standing(db, entry.payer)
         if (after := standing.after(entry)) != standing:
-            db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (entry.payer, str(after.settled), str(after.debt)))
+            _set_standing(db, entry.payer, after)
     return entry
 
 
@@ -136,6 +137,8 @@ def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> Non
         _write(db, entry)
     for (payer, asset), amount in credit_left(entered).items():
         _add_credit(db, payer, asset, amount)
+    for payer, ended in ended_with_money(entered).items():
+        _set_standing(db, payer, _standing(db, payer).after_all(ended))
 
 
 def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
@@ -170,6 +173,10 @@ def _owned(entry: Entry, owner: str) -> Entry:
 def _standing(db: sqlite3.Connection, payer: bytes) -> Standing:
     row = db.execute("SELECT settled, debt FROM payers WHERE payer = ?", (payer,)).fetchone()
     return Standing() if row is None else Standing(Decimal(row[0]), Decimal(row[1]))
+
+
+def _set_standing(db: sqlite3.Connection, payer: bytes, standing: Standing) -> None:
+    db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (payer, str(standing.settled), str(standing.debt)))
 
 
 def _credit(db: sqlite3.Connection, payer: bytes, asset: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy
+from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, PayerOwesError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payments import PaymentSettings
@@ -182,6 +182,21 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
         with pytest.raises(AlreadyClaimedError):
             await second.claim(payment, POLICY)
     await second.claim(reserved, POLICY)
+    await second.close()
+
+
+async def test_a_new_enclave_knows_who_did_not_pay_the_last_one(sink: Sink, tmp_path: Path) -> None:
+    first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
+    payment = entry()
+    await first.claim(payment, POLICY)
+    await first.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=10**19)
+    await first.move(payment, State.FAILED, payers_fault=True)
+    await first.close()
+    second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
+    await second.replay(3600)
+    with pytest.raises(PayerOwesError):
+        await second.claim(entry(), POLICY)
+    await second.claim(entry(upfront=True), POLICY)
     await second.close()
 
 
