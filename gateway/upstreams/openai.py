@@ -18,12 +18,15 @@ from gateway.openai_api.deltas import (
     ToolCallStart,
 )
 from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.request import Tool
 from gateway.openai_api.usage import Usage
 from gateway.upstreams import error_rules, openai_request
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.dialects import Dialect
 from gateway.upstreams.like_chunks import LikeChunks
 from gateway.upstreams.mended import decode_mended
+from gateway.upstreams.names import NameMap
+from gateway.upstreams.openai_names import name_map
 from gateway.upstreams.sse import Event
 from gateway.upstreams.think_tags import ThinkTags
 
@@ -45,11 +48,11 @@ class OpenAIAdapter:
         return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
 
     def answer(self, chat: Chat, body: bytes) -> list[Delta]:
-        decoder = OpenAIDecoder(self._dialect, complete=True)
+        decoder = OpenAIDecoder(self._dialect, chat.request.tools, complete=True)
         return decoder.take(body) + decoder.finish()
 
     def decoder(self, chat: Chat) -> "OpenAIDecoder":
-        return OpenAIDecoder(self._dialect)
+        return OpenAIDecoder(self._dialect, chat.request.tools)
 
     def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_rules.explain(self._dialect.errors, error_rules.parse(status, headers, body))
@@ -156,11 +159,13 @@ _STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
 class OpenAIDecoder:
     """One answer, whole or in chunks. Finish reasons are held back until the end, because usage comes after them.
 
-    ``complete`` says that it comes in one piece; a stream is complete when each choice has a reason or ``[DONE]`` came.
+    ``tools`` are the caller's. ``complete`` says that it comes in one piece; a stream is complete when each choice has
+    a reason or ``[DONE]`` came.
     """
 
-    def __init__(self, dialect: Dialect, *, complete: bool = False) -> None:
+    def __init__(self, dialect: Dialect, tools: list[Tool] | None = None, *, complete: bool = False) -> None:
         self._dialect = dialect
+        self._tools = tools
         self._finish: dict[int, str] = {}
         self._calls: dict[int, _Calls] = {}
         self._thoughts: dict[int, ThinkTags] = {}
@@ -257,7 +262,9 @@ class OpenAIDecoder:
         if piece.refusal:
             deltas.append(Refusal(piece.refusal, index))
         if piece.tool_calls:
-            calls = self._calls.setdefault(index, _Calls(index, complete=self._complete))
+            calls = self._calls.get(index)
+            if calls is None:
+                calls = self._calls[index] = _Calls(index, name_map(self._tools), complete=self._complete)
             for call in piece.tool_calls:
                 deltas += calls.take(call)
         if piece.annotations:
@@ -304,10 +311,12 @@ class _Calls:
     """The tool calls of one choice: whatever indexes and ids the vendor uses, ours are never shared.
 
     In a ``complete`` answer each entry is a call of its own. A call begins with its name, which may come late.
+    ``names`` are those that go under others at the vendor.
     """
 
-    def __init__(self, choice: int, *, complete: bool) -> None:
+    def __init__(self, choice: int, names: NameMap | None, *, complete: bool) -> None:
         self._choice = choice
+        self._names = names
         self._complete = complete
         self._ours: dict[int, int] = {}
         self._ids: list[str | None] = []
@@ -330,7 +339,7 @@ class _Calls:
                 self._empty.add(known)
             own = self._new_id(call.id)
             if body.name:
-                yield ToolCallStart(index=known, id=own, name=body.name, choice=self._choice, type=kind)
+                yield self._start(known, own, body.name)
             else:
                 self._nameless[known] = own, []
         elif body.name and known in self._nameless:
@@ -343,10 +352,15 @@ class _Calls:
             else:
                 yield ToolCallArguments(known, fragment, self._choice, self._types[known])
 
+    def _start(self, index: int, own: str, name: str) -> ToolCallStart:
+        if self._names is not None:
+            name = self._names.inbound(name)
+        return ToolCallStart(index=index, id=own, name=name, choice=self._choice, type=self._types[index])
+
     def _begin(self, index: int, name: str) -> Iterator[Delta]:
         """What was kept of a call that had no name."""
         own, fragments = self._nameless.pop(index)
-        yield ToolCallStart(index=index, id=own, name=name, choice=self._choice, type=self._types[index])
+        yield self._start(index, own, name)
         for fragment in fragments:
             yield ToolCallArguments(index, fragment, self._choice, self._types[index])
 

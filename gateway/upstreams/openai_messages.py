@@ -12,6 +12,7 @@ import msgspec
 from gateway.openai_api.errors import unsupported_value
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import Dialect
+from gateway.upstreams.openai_names import plain
 
 _KEYS = {
     "system": frozenset({"role", "content", "name"}),
@@ -112,7 +113,8 @@ def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:
     if kind == "custom" and not dialect.custom_tools:
         kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
     keys = ("name", "arguments") if kind == "function" else ("name", "input")
-    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: {key: body[key] for key in keys}}
+    told = {key: body[key] for key in keys} | {"name": plain(body["name"])}
+    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: told}
 
 
 def _as_arguments(text: str) -> str:

@@ -14,6 +14,7 @@ from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import HINTS, Dialect, Limit
 from gateway.upstreams.openai_messages import translate_messages, translate_tools
+from gateway.upstreams.openai_names import name_map, rename
 
 _HANDLED = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
@@ -33,6 +34,8 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["tools"] = translate_tools(dialect, chat)
         if not dialect.allowed_tools:
             _leave_allowed_tools(body)
+        if (names := name_map(chat.request.tools)) is not None:
+            rename(body, names)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
     if not dialect.named_messages and message_hints.NAME in message_hints.given(chat.body["messages"]):

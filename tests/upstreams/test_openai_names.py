@@ -1,0 +1,74 @@
+"""Tool names that OpenAI-shaped vendors refuse (facts/providers.md 2.3, 4)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.deltas import ToolCallStart
+from tests.upstreams.openai_chats import HI, adapter, chat, sent, streamed
+from tests.upstreams.openai_streams import DONE, piece, start
+
+MODELS = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b")
+NAMES = ("weather", "fs.read", "fs:read", "fs_read", "n" * 65)
+ALLOWED = ("weather", "fs_read_2", "fs_read_3", "fs_read", "n" * 64)
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+TOOLS = [tool(name) for name in NAMES]
+
+
+def names(tools: list[dict[str, Any]]) -> list[str]:
+    return [tool["function"]["name"] for tool in tools]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_names_go_out_as_the_vendor_takes_them(model: str) -> None:
+    body = sent(chat(model, tools=TOOLS, tool_choice=tool("fs.read")))
+    assert tuple(names(body["tools"])) == ALLOWED
+    assert body["tool_choice"] == tool("fs_read_2")
+    assert names(TOOLS) == list(NAMES), "the caller's own tools were changed"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_only_the_allowed_ones_are_offered(model: str) -> None:
+    wanted = {"mode": "auto", "tools": [tool("fs:read"), tool("weather")]}
+    body = sent(chat(model, tools=TOOLS, tool_choice={"type": "allowed_tools", "allowed_tools": wanted}))
+    offered = body["tool_choice"]["allowed_tools"]["tools"] if model == "gpt-4.1" else body["tools"]
+    assert sorted(names(offered)) == ["fs_read_3", "weather"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_names_come_back_as_the_caller_knows_them(model: str, stream: bool) -> None:
+    bound = chat(model, tools=TOOLS, stream=stream)
+    called = [*ALLOWED, "invented"]
+    if stream:
+        pieces = [piece(tool_calls=[start(number, name, "{}")]) for number, name in enumerate(called)]
+        deltas = streamed(bound, b"".join(pieces) + piece(finish="tool_calls") + DONE)
+    else:
+        message = {"tool_calls": [start(None, name, "{}") for name in called]}
+        answer = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+        deltas = list(adapter(bound).answer(bound, json.dumps(answer).encode()))
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCallStart)] == [*NAMES, "invented"]
+
+
+@pytest.mark.parametrize("tools", [{}, {"tools": [tool("fs.read")]}])
+@pytest.mark.parametrize("model", MODELS)
+def test_calls_of_earlier_turns_go_by_the_same_names(model: str, tools: dict[str, Any]) -> None:
+    calls = [
+        {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for number, name in enumerate(("fs.read", "weather", "n" * 65))
+    ]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "x"} for call in calls]
+    calling = {"role": "assistant", "content": "", "tool_calls": calls}
+    body = sent(chat(model, messages=[HI, calling, *results], **tools))
+    assert names(body["messages"][1]["tool_calls"]) == ["fs_read", "weather", "n" * 64]
+
+
+def test_names_that_fit_are_left_alone() -> None:
+    body = sent(chat(tools=[tool("weather")], tool_choice=tool("weather")))
+    assert (body["tools"], body["tool_choice"]) == ([tool("weather")], tool("weather"))
