@@ -316,6 +316,17 @@ def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[s
         assert usage.estimated
 
 
+@pytest.mark.parametrize("details", [{}, {"candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]}])
+def test_a_picture_that_is_not_told_from_text_is_left_to_be_estimated(details: dict[str, Any]) -> None:
+    """It would be billed as text, at a twelfth of its price or less."""
+    counts = {"promptTokenCount": 7, "candidatesTokenCount": 1290, **details}
+    bound = chat("gemini-2.5-flash-image")
+    drawn = whole(parts({"text": "x"}, PNG_PART, finish="STOP", usageMetadata=counts), bound).usage
+    assert drawn == Usage(prompt_tokens=7, completion_tokens=1290, estimated=True)
+    told = whole(parts({"text": "I cannot draw that."}, finish="STOP", usageMetadata=counts), bound).usage
+    assert told == Usage(prompt_tokens=7, completion_tokens=1290)
+
+
 def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
     """What max_tokens leaves when thinking has used it up (facts/providers.md 5.4)."""
     counts = {"promptTokenCount": 7, "thoughtsTokenCount": 30}

@@ -34,6 +34,7 @@ class GeminiDecoder:
         self._blocked = False
         self._served: tuple[str | None, ...] = ()
         self._scope = str(len(chat.request.messages))
+        self._draws = "image" in chat.model.outputs
 
     def feed(self, event: Event) -> Iterable[Delta]:
         return self.take(event.data) if event.data and event.data != b"[DONE]" else ()
@@ -82,6 +83,10 @@ class GeminiDecoder:
         return self._blocked or bool(self._reasons)
 
     @property
+    def _drawn(self) -> bool:
+        return any(output.pictures for output in self._outputs.values())
+
+    @property
     def _produced(self) -> bool:
         """There is something that has a count; one of zero would be absent."""
         return any(output.produced for output in self._outputs.values())
@@ -101,7 +106,11 @@ class GeminiDecoder:
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
             self._blocked = True
         if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
-            if metadata.prompt_token_count is None or (metadata.candidates_token_count is None and self._produced):
+            if (
+                metadata.prompt_token_count is None
+                or (metadata.candidates_token_count is None and self._produced)
+                or (self._draws and usage.image_tokens == 0 and self._drawn)
+            ):
                 usage = msgspec.structs.replace(usage, estimated=True)
             deltas.append(usage)
         for reason in self._reasons.values():

@@ -28,7 +28,7 @@ class _OpenCall:
 
 
 class Output:
-    """One candidate. ``calls`` counts its tool calls, ``produced`` says that it has something to show.
+    """One candidate. ``calls`` and ``pictures`` count its own, ``produced`` says that it has something to show.
 
     Signatures go out where clients may keep them, and into the cache for clients that do not.
     """
@@ -39,7 +39,7 @@ class Output:
         self._tools = chat.request.tools
         self._signatures = signatures
         self._texts: list[str] = []
-        self._pictures = 0
+        self.pictures = 0
         self._block = -1
         self._thinking = False
         self._open: _OpenCall | None = None
@@ -57,7 +57,7 @@ class Output:
 
     @property
     def produced(self) -> bool:
-        return bool(self._texts or self._pictures or self.calls)
+        return bool(self._texts or self.pictures or self.calls)
 
     def take(self, part: Part, scope: str) -> Iterable[Delta]:
         """The deltas of one part. ``scope`` tells this answer from others, for the ids of calls that have none."""
@@ -97,8 +97,8 @@ class Output:
         deltas: list[Delta] = [Image(url, self._choice)]
         if signature:
             self._signatures.remember(self._caller, cache_id(PICTURE), PICTURE, url, signature)
-            deltas.append(self._seal(signature, picture_id(self._pictures)))
-        self._pictures += 1
+            deltas.append(self._seal(signature, picture_id(self.pictures)))
+        self.pictures += 1
         return deltas
 
     def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
