@@ -46,6 +46,8 @@ from gateway.openai_api.errors import GatewayError
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN_SECONDS = 1.0
+_DOUBTS = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
+"""Refusals that may come of what the facilitator said of itself and has changed since."""
 _START_SECONDS = 5.0
 
 
@@ -123,6 +125,8 @@ class X402Payments:
         self._permit_tokens = {token.id for token in definitions.tokens.values() if token.eip2612}
         self._capabilities: Capabilities | None = None
         self._asked_at = 0.0
+        self._tried_at = 0.0
+        self._doubted = asyncio.Event()
         self._why_none = "the facilitator has not been asked yet"
         self._quoter = Quoter(
             definitions,
@@ -175,7 +179,7 @@ class X402Payments:
         payments = cls(settings, catalog, store, session, definitions, metrics)
         begun = [
             payments._repeat(payments._sweep, lambda: payments._definitions.settlement.sweep_seconds),
-            payments._repeat(payments._ask_facilitator, payments._asking_pause),
+            payments._repeat(payments._ask_facilitator, payments._asking_pause, payments._doubted),
             payments._repeat(
                 payments._look_at_chain, lambda: payments._definitions.facilitator.supported_refresh_seconds
             ),
@@ -210,6 +214,8 @@ class X402Payments:
             return await asyncio.shield(admission)
         except GatewayError as error:
             self._metrics.refused(error)
+            if error.code in _DOUBTS and time.monotonic() - self._tried_at > _ASK_AGAIN_SECONDS:
+                self._doubted.set()
             raise
         except asyncio.CancelledError:
             self.settlements.detach(_release(admission))
@@ -238,6 +244,7 @@ class X402Payments:
         return self._trial.trusted(self._capabilities)
 
     async def _ask_facilitator(self) -> None:
+        self._tried_at = time.monotonic()
         try:
             self._capabilities = await self._facilitator.supported()
             self._asked_at = time.monotonic()
@@ -297,8 +304,15 @@ class X402Payments:
     async def _end_when_possible(self, entry: Entry, end: State, changes: dict[str, Any]) -> None:
         await self.settlements.write(self._store.move, entry, end, **changes)
 
-    def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], pause: Callable[[], float]) -> asyncio.Event:
-        """Do ``work`` for ever, whatever becomes of it; the event is set when it was done once."""
+    def _repeat(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        pause: Callable[[], float],
+        sooner: asyncio.Event | None = None,
+    ) -> asyncio.Event:
+        """Do ``work`` for ever, whatever becomes of it, after a pause that ``sooner`` ends; the event is set when it
+        was done once."""
+        sooner = sooner or asyncio.Event()
         first = asyncio.Event()
 
         async def forever() -> None:
@@ -308,7 +322,10 @@ class X402Payments:
                 except Exception:
                     log.exception("a task in the background failed")
                 first.set()
-                await asyncio.sleep(pause())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause()):
+                        await sooner.wait()
+                sooner.clear()
 
         self._tasks.append(asyncio.create_task(forever()))
         return first

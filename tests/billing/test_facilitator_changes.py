@@ -1,0 +1,80 @@
+"""A facilitator that changes while it is in use: other keys, fewer schemes (facts/x402.md 1.5)."""
+
+import asyncio
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.billing.till import Till, bill, order, refusal, required, till
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Body, Status
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+
+DOLLAR = 10**6
+NETWORK = "eip155:8453"
+LONG_AGO = 0.0
+
+Offers = list[dict[str, Any]]
+
+
+def supports(facilitator: LocalFacilitator, *schemes: str, signer: str) -> None:
+    """What it says of itself from now on."""
+    kinds = [
+        {"x402Version": 2, "scheme": scheme, "network": NETWORK, "extra": {"facilitatorAddress": signer}}
+        for scheme in schemes
+    ]
+    facilitator.faults.set("supported", Body(json.dumps({"kinds": kinds, "signers": {"eip155:*": [signer]}})))
+
+
+async def offered(shop: Till, condition: Callable[[Offers], bool]) -> None:
+    """Waits for such offers, long before the facilitator would be asked again anyway."""
+    async with asyncio.timeout(10):
+        while not condition((await shop.offer(order()))["accepts"]):
+            await asyncio.sleep(0.05)
+
+
+async def test_other_keys_are_offered_once_a_payment_for_the_old_ones_was_refused(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    old = Wallet().address
+    supports(facilitator, "upto", "exact", signer=old)
+    async with till(chain, facilitator, journal) as shop:
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+        supports(facilitator, "upto", "exact", signer=facilitator.address)
+        shop.payments._tried_at = LONG_AGO
+        error = await refusal(shop.payments, await shop.pay(wallet, order()))
+        assert (error.status, error.code) == (402, "upto_facilitator_mismatch")
+        assert required(error)["accepts"]
+        await offered(shop, lambda offers: offers[0]["extra"]["facilitatorAddress"] == facilitator.address)
+        await (await shop.admit(wallet, order())).settle(bill())
+        assert await shop.balance() == 1230
+
+
+async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payments_fail(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal) as shop:
+        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        supports(facilitator, "exact", signer=facilitator.address)
+        facilitator.faults.set("verify", Status(500))
+        shop.payments._tried_at = LONG_AGO
+        assert (await refusal(shop.payments, paid)).status == 503
+        await offered(shop, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
+        withdrawn = await refusal(shop.payments, paid)
+        assert (withdrawn.status, withdrawn.code) == (402, "unsupported_scheme")
+
+
+async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_fails(
+    shop: Till, chain: LocalChain
+) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    shop.facilitator.faults.set("verify", Status(500))
+    shop.payments._tried_at = math.inf
+    asked = len(shop.facilitator.called("supported"))
+    for _ in range(3):
+        assert (await refusal(shop.payments, paid)).status == 503
+    await asyncio.sleep(0.2)
+    assert len(shop.facilitator.called("supported")) == asked
