@@ -100,7 +100,7 @@ check_ports() {
 # The file is looked at, never sourced: its values stay out of this shell and of everything it starts.
 check_env_file() {
     [[ -f $env_file && -r $env_file ]] || fail "$ENV" "$env_file is missing or cannot be read"
-    grep -qE '^(export +)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
+    grep -qE '^[[:space:]]*(export[[:space:]]+)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
 }
 
 # Made by the tool and written by it: this shell never sees it.
@@ -135,7 +135,7 @@ expose() { # address on this host, port in the enclave
         --unix-socket "$scratch/gvproxy.sock" http://gvproxy/services/forwarder/expose \
         --data "{\"local\":\"$1\",\"remote\":\"$ENCLAVE_ADDRESS:$2\"}" >/dev/null || {
         local said
-        said=$(tail -n 1 "$scratch/gvproxy.log")
+        said=$(tail -n 1 "$scratch/gvproxy.log" 2>/dev/null) || said=''
         fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave${said:+: $said}"
     }
 }

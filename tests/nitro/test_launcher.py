@@ -184,6 +184,13 @@ def test_an_env_file_without_keys(host: Host, content: str | None, reason: str) 
     assert not host.called("gvproxy")
 
 
+@pytest.mark.parametrize("line", ["  OPENAI_API_KEY=sk", "export\tXAI_API_KEY='sk'", '\texport  ARK_API_KEY="sk"'])
+def test_an_env_file_as_the_injection_reads_it(host: Host, line: str) -> None:
+    (host.folder / ".env").write_text(line)
+    host.launch_and_stop()
+    assert host.called("python3 -m tools.inject --")
+
+
 NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
 
 
@@ -243,6 +250,13 @@ def test_what_gvproxy_said_before_it_ended_is_told(host: Host) -> None:
         "run-enclave: gvproxy does not forward :443 to port 443 of the enclave: "
         "listen tcp 127.0.0.1:2222: address already in use\n"
     )
+
+
+def test_a_gvproxy_that_says_nothing_is_no_other_failure(host: Host) -> None:
+    """Its log may not be there yet when it is looked at."""
+    host.behaviour["curl"] = on("*expose*", 'rm -f "$TMPDIR"/*/gvproxy.log; exit 7') + f"\n{BEHAVIOUR['curl']}"
+    code, _, errors = host.run("gateway.eif")
+    assert (code, errors) == (6, "run-enclave: gvproxy does not forward :443 to port 443 of the enclave\n")
 
 
 def test_a_gateway_that_is_ready_only_later(host: Host) -> None:
