@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except UnicodeEncodeError:
+        print(f"{parser.prog} {arguments.command}: an option is not UTF-8", file=sys.stderr)
+        return 2
     except (EifError, OSError) as error:
         print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
         return 1

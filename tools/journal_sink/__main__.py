@@ -6,6 +6,7 @@ is on disk before its POST is answered. The records are sealed; this program can
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from pathlib import Path
@@ -70,14 +71,20 @@ def main() -> int:
     parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="where the records are kept")
     parser.add_argument("--hours", default=KEPT_HOURS, type=_hours, help="for how long; default %(default)s")
     parser.add_argument("--host", default="127.0.0.1", help="default %(default)s")
-    parser.add_argument("--port", default=PORT, type=int, help="default %(default)s; 0 lets the system choose")
+    parser.add_argument("--port", default=PORT, type=_port, help="default %(default)s; 0 lets the system choose")
     arguments = parser.parse_args()
     try:
         asyncio.run(serve(Hours(arguments.folder, arguments.hours), arguments.host, arguments.port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         sys.stderr.write(f"journal_sink: {error}\n")
         return 2
     return 0
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError("not a port from 0 to 65535")
+    return int(text)
 
 
 def _hours(text: str) -> int:

@@ -79,6 +79,7 @@ def test_wrong_use_exits_2(parts: Parts) -> None:
     assert main(["pcrs"]) == 2
     assert main(["pcrs", str(parts.kernel), *part_options(parts)]) == 2
     assert main(["pcrs", *part_options(parts)[:2]]) == 2
+    assert main(["pcrs", *part_options(parts)[:2], "--cmdline", "\udcff", "--ramdisk", str(parts.kernel)]) == 2
     with pytest.raises(SystemExit) as caught:
         main(["build", "--output", "x"])
     assert caught.value.code == 2

@@ -178,3 +178,14 @@ async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:
             await HttpSink(session, url).append(b"record")
     process.terminate()
     await process.wait()
+
+
+@pytest.mark.parametrize("options", [("--port", "65536"), ("--port", "-1"), ("--port", "0", "--host", "ho..st")])
+async def test_an_address_that_is_none(tmp_path: Path, options: tuple[str, ...]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tools.journal_sink", "--folder", str(tmp_path / "journal"), *options),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 2
+    assert b"Traceback" not in told
