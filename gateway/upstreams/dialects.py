@@ -66,10 +66,10 @@ class Dialect:
     ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, or one of ``ignores``, and
     refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
     beyond OpenAI's that the vendor takes back. ``allowed_tools``: a tool_choice may list the tools to choose from, in
-    place of one. ``longest_call_id``: in characters, None where any length goes. ``reasoning_counted``:
-    completion_tokens already includes reasoning_tokens. ``thinking_prompt``: the system text that switches thinking on
-    where nothing else does. ``effort_words``: efforts that go under another name. ``service_tiers``: None takes every
-    tier. ``errors``: first matching rule decides.
+    place of one. ``longest_call_id``: in characters, None where any length goes. ``null_content``: an assistant message
+    with tool calls need have no content. ``reasoning_counted``: completion_tokens already includes reasoning_tokens.
+    ``thinking_prompt``: the system text that switches thinking on where nothing else does. ``effort_words``: efforts
+    that go under another name. ``service_tiers``: None takes every tier. ``errors``: first matching rule decides.
     """
 
     accepts: frozenset[str]
@@ -84,6 +84,7 @@ class Dialect:
     custom_tools: bool = False
     allowed_tools: bool = False
     longest_call_id: int | None = None
+    null_content: bool = True
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
@@ -131,6 +132,7 @@ XAI = Dialect(
     ignores=frozenset({"logit_bias", "web_search_options"}),
     roles={"developer": "system"},
     named_messages=False,
+    null_content=False,
     strict_tools=False,
     reasoning_counted=False,
 )

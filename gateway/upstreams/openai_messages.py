@@ -77,6 +77,8 @@ def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: in
         copy = copy | {"tool_call_id": _call_id(dialect, copy["tool_call_id"])}
     if "refusal" in copy and not dialect.refusal_parts:
         copy = _refusal_as_text(copy)
+    if role == "assistant" and not dialect.null_content and not copy.get("content"):
+        copy = copy | {"content": ""}
     return copy
 
 
@@ -107,14 +109,18 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
 
 
 def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:
-    """A call as the vendor takes it back; to one without custom tools, that of another's is a function's."""
+    """A call as the vendor takes it back: one to a custom tool of another vendor's is a function's, and no arguments
+    at all are those of a call without any, because xAI wants JSON (facts/providers.md 6.2)."""
     kind = call["type"]
     body = call[kind]
-    if kind == "custom" and not dialect.custom_tools:
+    if kind == "custom" and dialect.custom_tools:
+        body = {key: body[key] for key in ("name", "input")}
+    elif kind == "custom":
         kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
-    keys = ("name", "arguments") if kind == "function" else ("name", "input")
-    told = {key: body[key] for key in keys} | {"name": plain(body["name"])}
-    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: told}
+    else:
+        body = {"name": body["name"], "arguments": body["arguments"] or "{}"}
+    body["name"] = plain(body["name"])
+    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: body}
 
 
 def _as_arguments(text: str) -> str:

@@ -41,7 +41,7 @@ def refusal(model: str, **parameters: Any) -> tuple[str | None, str | None]:
         HI,
         {"role": "user", "content": [TEXT, {"type": "text", "text": ""}]},
         {"role": "assistant", "content": "Hello"},
-        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "content": "Wait", "tool_calls": [CALL]},
         {"role": "tool", "tool_call_id": "call_1", "content": "4 C"},
     ],
 )
@@ -93,6 +93,27 @@ def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
         "role": "assistant",
         "content": "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "content"), [("gpt-4.1", None), ("grok-4.3", ""), ("seed-1.6", None), ("hermes-4-70b", None)]
+)
+def test_only_xai_wants_content_beside_calls(model: str, content: str | None) -> None:
+    """Claude's and OpenAI's answers have none, and SDKs send it back as null, or not at all."""
+    for absent in ({"content": None}, {}):
+        assert first(model, {"role": "assistant", "tool_calls": [CALL], **absent}).get("content") == content
+
+
+@pytest.mark.parametrize("message", [{"content": []}, {"content": ""}, {"content": None, "refusal": ""}])
+def test_an_answer_that_was_empty_is_empty_for_xai(message: dict[str, Any]) -> None:
+    assert first("grok-4.3", {"role": "assistant", **message}) == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize("model", VENDORS)
+def test_no_arguments_are_empty_arguments(model: str) -> None:
+    call = CALL | {"function": {"name": "weather", "arguments": ""}}
+    [told] = first(model, {"role": "assistant", "content": "", "tool_calls": [call]})["tool_calls"]
+    assert told == CALL
 
 
 def ids(model: str, *given: str) -> list[str]:

@@ -91,6 +91,29 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         "chunk_include_usage",
     ),
     "openai top_logprobs alone": ("openai", {"top_logprobs": 2}, "logprobs"),
+    "openai long call id": (
+        "openai",
+        {
+            "messages": [
+                USER,
+                {**ASKING, "tool_calls": [{**CALL, "id": "c" * 41}]},
+                {**RESULT, "tool_call_id": "c" * 41},
+            ]
+        },
+        "maximum length 40",
+    ),
+    "xai calls without content": ("xai", {"messages": [USER, {**ASKING, "content": None}, RESULT]}, "content element"),
+    "xai arguments of nothing": (
+        "xai",
+        {
+            "messages": [
+                USER,
+                {**ASKING, "tool_calls": [{**CALL, "function": {"name": "now", "arguments": ""}}]},
+                RESULT,
+            ]
+        },
+        "not a valid JSON string",
+    ),
     "xai presence_penalty": ("xai", {"presence_penalty": 1}, "presencePenalty"),
     "xai developer role": ("xai", {"messages": [{"role": "developer", "content": "x"}, USER]}, "developer"),
     "xai name on message": ("xai", {"messages": [{**USER, "name": "bob"}]}, "name"),

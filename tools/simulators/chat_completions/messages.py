@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from tools.simulators.chat_completions.parameters import json_type, listed
 from tools.simulators.refusal import Refused
 
@@ -28,6 +30,10 @@ class MessageRules:
     """Takes tools whose input is free text."""
     longest_call_id: int | None = None
     """In characters."""
+    null_content: bool = True
+    """An assistant message that calls tools needs no content."""
+    json_arguments: bool = False
+    """Reads the arguments of earlier calls."""
     shape_status: int = 400
     """Status for a message that does not have the expected shape."""
 
@@ -71,11 +77,25 @@ def _check_message(where: str, message: Any, rules: MessageRules) -> None:
             code="unknown_parameter",
             status=rules.shape_status,
         )
+    _check_content(where, role, message, rules)
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Refused(f"Invalid type for '{where}.tool_calls': expected an array.", param=where, code="invalid_type")
+    for number, call in enumerate(calls):
+        _check_call(f"{where}.tool_calls[{number}]", call, rules)
+        _check_call_id(f"{where}.tool_calls[{number}].id", call["id"], rules)
+    if isinstance(answered := message.get("tool_call_id"), str):
+        _check_call_id(f"{where}.tool_call_id", answered, rules)
+
+
+def _check_content(where: str, role: str, message: Mapping[str, Any], rules: MessageRules) -> None:
     content = message.get("content")
     if isinstance(content, list):
         for number, part in enumerate(content):
             _check_part(f"{where}.content[{number}]", part, role, rules)
     elif content is None:
+        if not rules.null_content:
+            raise Refused("Invalid request content: Each message must have at least one content element.")
         if role != "assistant" or not (
             message.get("tool_calls") or message.get("refusal") or message.get("function_call")
         ):
@@ -91,14 +111,6 @@ def _check_message(where: str, message: Any, rules: MessageRules) -> None:
             param=f"{where}.content",
             code="invalid_type",
         )
-    calls = message.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise Refused(f"Invalid type for '{where}.tool_calls': expected an array.", param=where, code="invalid_type")
-    for number, call in enumerate(calls):
-        _check_call(f"{where}.tool_calls[{number}]", call, rules)
-        _check_call_id(f"{where}.tool_calls[{number}].id", call["id"], rules)
-    if isinstance(answered := message.get("tool_call_id"), str):
-        _check_call_id(f"{where}.tool_call_id", answered, rules)
 
 
 def _check_call_id(where: str, call_id: str, rules: MessageRules) -> None:
@@ -164,6 +176,16 @@ def _check_call(where: str, call: Any, rules: MessageRules) -> None:
                 param=f"{where}.{kind}.{key}",
                 code="invalid_type",
             )
+    if rules.json_arguments and not _is_json(function[text]):
+        raise Refused(f"The arguments to a tool_call with ID '{call['id']}' are not a valid JSON string.")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _check_tool_pairs(messages: Sequence[Mapping[str, Any]]) -> None:

@@ -32,6 +32,8 @@ MESSAGE_RULES = MessageRules(
         "tool": frozenset({"role", "content", "tool_call_id"}),
     },
     parts={"system": TEXT, "user": frozenset({"text", "image_url"}), "assistant": TEXT, "tool": TEXT},
+    null_content=False,
+    json_arguments=True,
     shape_status=422,
 )
 
