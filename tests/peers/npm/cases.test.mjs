@@ -193,7 +193,7 @@ const CALLER_ERRORS = [
   [{ model: "gpt-55" }, OpenAI.NotFoundError, "model_not_found", "model"],
   [{ messages: [] }, OpenAI.BadRequestError, "empty_array", "messages"],
   [{ messages: [{ role: "user", content: 5 }] }, OpenAI.BadRequestError, "invalid_type", "messages[0].content"],
-  [{ temperature: 3 }, OpenAI.BadRequestError, "invalid_value", "temperature"],
+  [{ temperature: 3 }, OpenAI.BadRequestError, "decimal_above_max_value", "temperature"],
   [{ foo: 1 }, OpenAI.BadRequestError, "unknown_parameter", "foo"],
 ];
 
