@@ -36,6 +36,7 @@ _NONCES = _selector("nonces(address)")
 _NO_ANSWER = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError)
 
 Call = tuple[str, list[Any]]
+_LATEST: Call = ("eth_getBlockByNumber", ["latest", False])
 
 
 class ChainUnavailableError(Exception):
@@ -54,6 +55,14 @@ class Funds:
 class Transfer:
     transaction: str
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``time`` in Unix seconds."""
+
+    number: int
+    time: int
 
 
 class Chain:
@@ -75,10 +84,7 @@ class Chain:
 
     async def time(self) -> int:
         """The latest block's, in Unix seconds."""
-        block = (await self._ask([("eth_getBlockByNumber", ["latest", False])]))[0]
-        if not isinstance(block, dict):
-            raise ChainUnavailableError("eth_getBlockByNumber: no block")
-        return _number(block.get("timestamp"))
+        return _block((await self._ask([_LATEST]))[0]).time
 
     async def has_code(self, account: bytes) -> bool:
         """Whether an account is a contract, or has delegated to one (EIP-7702)."""
@@ -108,29 +114,32 @@ class Chain:
             return False
         return _text(domain) == evm.as_hex(expected)
 
-    async def nonce_used(self, entry: Entry) -> bool:
-        """Whether the payment's nonce can never settle any more: used, or cancelled by the payer."""
+    async def nonce_used(self, entry: Entry) -> Block | None:
+        """The latest block, once the payment's nonce can never settle any more: used, or cancelled by the payer."""
         contract, payer, nonce = entry.key[8:28], entry.key[28:48], int.from_bytes(entry.key[48:], "big")
         if contract == self._permit2:
-            data = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8)
-            bitmap = _number((await self._ask([_eth_call(contract, data)]))[0])
-            return bool(bitmap >> (nonce & 0xFF) & 1)
-        data = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce)
-        return bool(_number((await self._ask([_eth_call(contract, data)]))[0]))
+            data, place = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8), nonce & 0xFF
+        else:
+            data, place = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce), 0
+        bits, latest = await self._ask([_eth_call(contract, data), _LATEST])
+        return _block(latest) if _number(bits) >> place & 1 else None
 
-    async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
+    async def transfer(self, entry: Entry, transaction: str, *, mined: bool = False) -> Transfer | None:
         """The payment in ``transaction``; None while it is not mined, or when it is not in there.
 
-        The call must be made of what was signed, so that no other payment of the same payer can stand for it.
+        The call must be made of what was signed, so that no other payment of the same payer can stand for it. One that
+        is known to be ``mined`` has to be shown.
         """
         try:
             name = evm.as_hex(evm.bytes32(transaction))
         except ValueError:
             return None
         receipt, sent = await self._ask([("eth_getTransactionReceipt", [name]), ("eth_getTransactionByHash", [name])])
-        if not isinstance(receipt, dict) or not isinstance(sent, dict) or receipt.get("status") != "0x1":
+        if not isinstance(receipt, dict) or not isinstance(sent, dict):
+            if mined:
+                raise ChainUnavailableError("a transaction of the logs is not shown")
             return None
-        if not self._is_made_of(sent, entry):
+        if receipt.get("status") != "0x1" or not self._is_made_of(sent, entry):
             return None
         token, payer, payee = _parties(entry)
         for event in _events(receipt.get("logs")):
@@ -163,22 +172,33 @@ class Chain:
         payee = evm.address(entry.requirements["payTo"])
         return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, nonce))
 
-    async def find(self, entry: Entry) -> Transfer | None:
-        """The payment among the transfers of its payer to its payee since it can have been signed."""
-        network = self._definitions.networks[entry.asset.partition("/")[0]]
-        latest = _number((await self._ask([("eth_blockNumber", [])]))[0])
-        window = self._definitions.deadlines.furthest_seconds // network.block_seconds + _SLACK_BLOCKS
+    async def find(self, entry: Entry, used: Block) -> Transfer | None:
+        """The payment among the transfers of its payer to its payee in the time that it was good for.
+
+        ``used`` is the block whose state had its nonce used: behind one name there may be several nodes, and of one
+        that has not come so far it cannot be said that the transfer is not there. Raises ChainUnavailableError then.
+        """
         token, payer, payee = _parties(entry)
-        criteria = {
-            "address": token,
-            "topics": [_TRANSFER, payer, payee],
-            "fromBlock": hex(max(0, latest - window)),
-            "toBlock": "latest",
-        }
-        for event in reversed(_events((await self._ask([("eth_getLogs", [criteria])]))[0])):
-            if (found := await self.transfer(entry, str(event.get("transactionHash")))) is not None:
+        criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._good_for(entry, used)}
+        latest, logs = await self._ask([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
+        if _number(latest) < used.number:
+            raise ChainUnavailableError("eth_getLogs: the endpoint is behind what it told before")
+        for event in reversed(_events(logs)):
+            found = await self.transfer(entry, str(event.get("transactionHash")), mined=True)
+            if found is not None:
                 return found
         return None
+
+    def _good_for(self, entry: Entry, latest: Block) -> dict[str, str]:
+        """The blocks between the earliest moment that ``entry`` can have been signed at and its deadline, and some."""
+        seconds = self._definitions.networks[entry.asset.partition("/")[0]].block_seconds
+        until = latest.number - (latest.time - entry.deadline) // seconds
+        since = until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS
+        until += _SLACK_BLOCKS
+        return {
+            "fromBlock": hex(max(0, since)),
+            "toBlock": "latest" if until >= latest.number else hex(max(0, until)),
+        }
 
     async def _ask(self, calls: Sequence[Call]) -> list[Any]:
         """The results of a batch, in order."""
@@ -203,6 +223,12 @@ class Chain:
 
 def _eth_call(contract: bytes, data: bytes) -> Call:
     return "eth_call", [{"to": evm.as_hex(contract), "data": evm.as_hex(data)}, "latest"]
+
+
+def _block(value: Any) -> Block:
+    if not isinstance(value, dict):
+        raise ChainUnavailableError("eth_getBlockByNumber: no block")
+    return Block(_number(value.get("number")), _number(value.get("timestamp")))
 
 
 def _parties(entry: Entry) -> tuple[str, str, str]:

@@ -76,9 +76,9 @@ class Evidence:
         return refused
 
     async def _look(self, chain: Chain, entry: Entry) -> Outcome | None:
-        if not await chain.nonce_used(entry):
+        if (used := await chain.nonce_used(entry)) is None:
             return None
-        found = await chain.find(entry)
+        found = await chain.transfer(entry, entry.transaction) or await chain.find(entry, used)
         return (
             Refused(NONCE_SPENT, "used or cancelled by its payer")
             if found is None

@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
+import msgspec
 import pytest
 
 from gateway.billing import evm
-from gateway.billing.chain import Chain, ChainUnavailableError, Funds, Transfer
+from gateway.billing.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import bundled
+from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.journal import Entry
+from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from tests.billing.entries import PAYER, entry
 from tools.fuzz.canned import Reply, session
 
@@ -39,6 +43,8 @@ PERMIT = entry(
 PERMITTED = evm.words((evm.address(TOKEN.address), PERMIT.cap, NONCE, PERMIT.deadline)).hex()
 WORD = "0" * 64
 ELSEWHERE = "0x" + "77" * 20
+BLOCK = {"number": "0x64", "timestamp": "0x3e8"}
+USED = Block(100, 1000)
 
 
 def chain(*results: Any) -> Chain:
@@ -57,9 +63,10 @@ async def test_what_is_no_number(word: Any) -> None:
         chain(word).knows(bundled().network(TOKEN)),
         chain(word, "0x1").funds(TOKEN, PAYER),
         chain("0x1", word).funds(TOKEN, PAYER),
-        chain({"timestamp": word}).time(),
-        chain(word).nonce_used(ENTRY),
-        chain(word).find(ENTRY),
+        chain({"number": "0x1", "timestamp": word}).time(),
+        chain(word, BLOCK).nonce_used(ENTRY),
+        chain("0x1", {"number": word, "timestamp": "0x1"}).nonce_used(ENTRY),
+        chain(word, []).find(ENTRY, USED),
     )
     for call in calls:
         with pytest.raises(ChainUnavailableError):
@@ -134,3 +141,67 @@ async def test_a_transfer_counts_where_what_was_signed_is_in_its_call(
     sent = {"to": to, "input": f"0x12345678{data}"}
     transfer = await chain({"status": "0x1", "logs": [EVENT]}, sent).transfer(paid, HASH)
     assert (transfer is not None) is found
+
+
+class Node:
+    """An endpoint that answers by method, and knows what it was asked last by each."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"eth_chainId": "0x2105", "eth_call": f"0x{1:064x}", "eth_getBlockByNumber": BLOCK, **answers}
+        self.asked: dict[str, list[Any]] = {}
+
+    def chain(self) -> Chain:
+        return Chain(cast("aiohttp.ClientSession", self), "https://rpc.example", bundled())
+
+    def post(self, url: str, *, data: bytes, **options: Any) -> Any:
+        answers = [{"id": call["id"], "result": self._answer(**call)} for call in json.loads(data)]
+        return session(Reply(200, [json.dumps(answers).encode()])).post(url)
+
+    def _answer(self, *, method: str, params: list[Any], **_: Any) -> Any:
+        self.asked[method] = params
+        return self.answers[method]
+
+
+PAID = {"eth_getTransactionReceipt": {"status": "0x1", "logs": [EVENT]}, "eth_getTransactionByHash": SENT}
+LISTED = {"eth_getLogs": [{**EVENT, "transactionHash": HASH}]}
+REFUSED = Refused("transaction_failed")
+
+
+@pytest.mark.parametrize(
+    ("node", "judged"),
+    [
+        (Node(eth_blockNumber="0x64", **LISTED, **PAID), Settled(HASH, 10)),
+        (Node(eth_blockNumber="0x64", eth_getLogs=[]), Refused(NONCE_SPENT, "used or cancelled by its payer")),
+        (Node(eth_blockNumber="0x63", eth_getLogs=[]), REFUSED),
+        (
+            Node(eth_blockNumber="0x64", **LISTED, eth_getTransactionReceipt=None, eth_getTransactionByHash=SENT),
+            REFUSED,
+        ),
+    ],
+    ids=["paid", "spent elsewhere", "logs of a node behind", "receipts of a node behind"],
+)
+async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_somebody_else(
+    node: Node, judged: Outcome
+) -> None:
+    """Behind one name there are several, and the payer would be held liable for what it has paid."""
+    evidence = Evidence(node.chain(), bundled())
+    assert await evidence.judge(ENTRY, REFUSED, first=True) == judged
+    if judged is REFUSED:
+        assert isinstance(await evidence.judge(ENTRY, REFUSED, first=False), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("now", "since", "until"),
+    [(ENTRY.deadline - 4200, 4_999_700, "latest"), (ENTRY.deadline + 6 * 86_400, 4_738_400, hex(4_741_100))],
+    ids=["just signed", "six days after its deadline"],
+)
+async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, until: str) -> None:
+    node = Node(eth_blockNumber=hex(5_000_000), eth_getLogs=[])
+    assert await node.chain().find(ENTRY, Block(5_000_000, now)) is None
+    [criteria] = node.asked["eth_getLogs"]
+    assert (int(criteria["fromBlock"], 16), criteria["toBlock"]) == (since, until)
+
+
+async def test_a_transaction_that_is_known_needs_no_logs() -> None:
+    paid = msgspec.structs.replace(ENTRY, transaction=HASH)
+    assert await Evidence(Node(**PAID).chain(), bundled()).look(paid) == Settled(HASH, 10)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing import evm
-from gateway.billing.chain import Chain, ChainUnavailableError, Funds, Transfer
+from gateway.billing.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import Definitions, bundled
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
@@ -98,6 +98,7 @@ def _check_facilitator(asked: Asked) -> None:
 
 
 _QUESTIONS = ("knows", "time", "has_code", "funds", "takes_permits", "nonce_used", "transfer", "find")
+_LATEST = {"number": "0x1e8480", "timestamp": "0x6a1b2c3d"}
 _ODD_WORDS = ("0x", "0x0", "0x1", "1", "0xzz", "0x_1", "0x" + "f" * 64, "0x1" + "0" * 64, _HASH, "latest", -1)
 
 
@@ -123,11 +124,12 @@ def _make_chain(random: Random) -> Asked:
     question = random.choice(_QUESTIONS)
     if question == "find":
         found = [{"transactionHash": _HASH}]
-        replies = [_rpc(random, "0x1e8480"), _rpc(random, found), _rpc(random, *_transaction(random))]
+        replies = [_rpc(random, "0x1e8480", found), _rpc(random, *_transaction(random))]
         return Asked(question, replies)
     results = {
         "knows": ("0x2105",),
-        "time": ({"timestamp": "0x6a1b2c3d"},),
+        "time": (_LATEST,),
+        "nonce_used": ("0x" + "0" * 63 + "1", _LATEST),
         "transfer": _transaction(random),
         "funds": ("0x" + "0" * 63 + "a", "0x" + "f" * 64),
         "takes_permits": (_HASH, "0x0"),
@@ -167,13 +169,13 @@ def _check_chain(asked: Asked) -> None:
         "takes_permits": lambda: chain.takes_permits(token),
         "nonce_used": lambda: chain.nonce_used(entry),
         "transfer": lambda: chain.transfer(entry, _HASH),
-        "find": lambda: chain.find(entry),
+        "find": lambda: chain.find(entry, Block(2_000_000, 9)),
     }
     try:
         answer = run(questions[asked.question]())
     except ChainUnavailableError:
         return
-    figures = {Funds: ("balance", "allowance"), Transfer: ("amount",)}.get(type(answer), ())
+    figures = {Funds: ("balance", "allowance"), Transfer: ("amount",), Block: ("number", "time")}.get(type(answer), ())
     if any(not 0 <= getattr(answer, figure) < 2**256 for figure in figures):
         raise BrokenPropertyError(f"{answer} is out of range")
 
