@@ -175,6 +175,8 @@ class Settlements:
                 entry = await self._note_pending(entry, outcome)
                 run.tell(entry)
             wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
+        if isinstance(outcome, Unknown):
+            outcome = await self._evidence.look(entry) or outcome
         before, entry = entry, await self._conclude(entry, outcome)
         self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
         for heard in self.on_end:

@@ -134,6 +134,20 @@ async def test_what_the_chain_shows_after_the_deadline_still_counts(store: Sqlit
     assert (await final(store, payment)).state is State.SETTLED
 
 
+async def test_a_payment_that_is_resumed_long_after_its_deadline_is_looked_for_once_more(
+    store: SqliteStore, clock: Clock
+) -> None:
+    script = Script(Unknown("no answer"))
+    payment = await store.move(await serving(store), State.SETTLING, amount=7)
+    till = settlements(store, script, clock)
+    clock.now = 90_000.0
+    script.seen = Settled("0xcd", 7)
+    till.resume(payment)
+    await till.drain(5)
+    assert (await final(store, payment)).state is State.SETTLED
+    assert script.asked == []
+
+
 async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: SqliteStore, clock: Clock) -> None:
     class Slow(Script):
         async def settle(self, *arguments: Any) -> Outcome:
