@@ -167,7 +167,7 @@ class Heartbeat:
 
     def message(self, relay: Relay) -> dict[str, str]:
         """The body of ``POST /heartbeat``. The timestamp is a decimal string, as the facilitator's own node sends."""
-        timestamp = self._clock() - relay.buffer
+        timestamp = max(0, self._clock() - relay.buffer)
         tee_id = self._signer.tee_id
         digest = keccak256(bytes.fromhex(tee_id[2:]) + timestamp.to_bytes(32, "big"))
         return {

@@ -33,12 +33,12 @@ class Settings:
     payments: Literal["required", "off"] = "required"
     pay_to: str | None = None
     facilitator_url: str | None = None
-    rpc_url: str | None = None
+    rpc_url: str | None = field(default=None, repr=False)
     price_url: str | None = None
     upto_trial_key: str | None = field(default=None, repr=False)
     journal: str | None = None
-    store: str | None = None
-    journal_sink: str | None = None
+    store: str | None = field(default=None, repr=False)
+    journal_sink: str | None = field(default=None, repr=False)
     workers: int = 1
     max_inflight: int = 1024
     queue: int = 1024
@@ -112,8 +112,8 @@ def checked_url(name: str, url: str) -> str:
         raise SettingsError(f"{name} holds characters that no URL has")
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port
+        host = parts.hostname or ""
+        _ = parts.port, host.encode("idna")
     except ValueError:
         raise SettingsError(f"{name} is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:

@@ -128,6 +128,13 @@ async def test_what_is_signed(
     )
 
 
+def test_a_clock_that_has_just_begun_ends_no_heartbeat(signer: Signer) -> None:
+    """Before 1970 there is nothing to sign; the registry refuses what is too old, and the next beat is a later one."""
+    heartbeat = Heartbeat(signer, lambda: 100, CollectorRegistry())
+    relay = Relay(facilitator_url="https://pay.example", contract=TEE_REGISTRY, buffer=300)
+    assert heartbeat.message(relay)["timestamp"] == "0"
+
+
 async def test_it_beats_until_it_is_stopped(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
     beating.heartbeat.start(relay(facilitator, interval=1))
     status = await beating.until(total_sent=2)

@@ -47,6 +47,8 @@ def test_defaults(catalog: Catalog) -> None:
         ({"NOUS_BASE_URL": "https://api.example/\r\nx: y"}, "NOUS_BASE_URL"),
         ({"NOUS_BASE_URL": "https://api example"}, "NOUS_BASE_URL"),
         ({"NOUS_BASE_URL": "https://api.example/\u00e9"}, "NOUS_BASE_URL"),
+        ({"FACILITATOR_URL": "https://pay..example"}, "FACILITATOR_URL"),
+        ({"GATEWAY_RPC_URL": f"https://{'a' * 64}.example"}, "GATEWAY_RPC_URL"),
         ({"XAI_API_KEY": "two words"}, "XAI_API_KEY"),
         ({"GATEWAY_PAYMENTS": "maybe"}, "GATEWAY_PAYMENTS"),
         ({"GATEWAY_PAYMENTS": "off"}, EVERYWHERE),
@@ -85,6 +87,21 @@ def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str
 def test_stores_and_sinks(catalog: Catalog, store: str, sink: str) -> None:
     settings = read(catalog, GATEWAY_STORE=store, GATEWAY_JOURNAL_SINK=sink)
     assert (settings.store, settings.journal_sink) == (store, sink)
+
+
+@pytest.mark.parametrize("url", ["https://pay.example.", "https://[2001:db8::1]:8443", "https://my_node.example/v2/k"])
+def test_hosts_that_there_can_be(catalog: Catalog, url: str) -> None:
+    assert read(catalog, FACILITATOR_URL=url).facilitator_url == url
+
+
+def test_urls_with_keys_in_them_are_in_no_repr(catalog: Catalog) -> None:
+    settings = read(
+        catalog,
+        GATEWAY_RPC_URL="https://rpc.example/v2/sesame",
+        GATEWAY_STORE="postgresql://user:sesame@db/x",
+        GATEWAY_JOURNAL_SINK="http://user:sesame@192.168.127.254/",
+    )
+    assert "sesame" not in repr(settings)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])

@@ -15,6 +15,10 @@ class Packet(msgspec.Struct, omit_defaults=True):
     number: int = 0
     body: Any = None
 
+    def __repr__(self) -> str:
+        """Without the body, which may be an injection: asyncio's debug mode tells what a slow callback was given."""
+        return f"<Packet {self.op} {self.number}>"
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Packet).decode

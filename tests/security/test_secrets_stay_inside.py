@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.settings import Settings
 from gateway.telemetry import JsonFormatter
+from gateway.workers.channel import Packet
 from tests.faults.raw_upstream import answering, http
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
@@ -73,6 +74,10 @@ async def test_reprs(used: RunningGateway) -> None:
         text = repr(thing) + str(thing)
         for secret in (*SECRETS, private[40:80]):
             assert secret not in text, type(thing)
+
+
+def test_a_packet_to_the_workers_does_not_show_what_it_carries() -> None:
+    assert INJECTED not in repr(Packet("inject", 7, {"openai_api_key": INJECTED}))
 
 
 async def test_answers(used: RunningGateway) -> None:
