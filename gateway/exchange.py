@@ -17,6 +17,8 @@ import msgspec
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.billing.pricing import cost
+from gateway.billing.receipt import NO_STORE
+from gateway.billing.x402 import PAYMENT_RESPONSE
 from gateway.catalog import Model
 from gateway.dispatch import Dispatch, Prelude
 from gateway.envelope import signed_output
@@ -179,8 +181,8 @@ class Exchange:
                 chat.output_limit = self._payment.output_limit
                 await self._services.fetcher.attach(chat, adapter.remote_files(chat))
             self._calls = [adapter.request(chat) for chat in self._chats]
-        except GatewayError:
-            await self._release("refused")
+        except GatewayError as error:
+            await self._release("refused", error)
             raise
 
     def headers(self) -> dict[str, str]:
@@ -273,8 +275,12 @@ class Exchange:
         if State.RELEASED in TRANSITIONS[self._life.state]:
             await self._release("gateway_failed")
 
-    async def _release(self, reason: str) -> None:
+    async def _release(self, reason: str, error: GatewayError | None = None) -> None:
+        """``error`` is what the caller is told; behind a payment made beforehand it carries the receipt for that."""
         self._life.move(State.RELEASED)
+        if error is not None and PAYMENT_RESPONSE in self._payment.headers:
+            error.headers |= {**self._payment.headers, **NO_STORE}
+            error.should_retry = False
         await self._payment.release(reason)
 
     async def answer(self, left: Callable[[], bool]) -> Answer | None:
@@ -286,8 +292,8 @@ class Exchange:
         self._life.move(State.DISPATCHED)
         try:
             await self._dispatch.run(self._assembler.extend, None)
-        except GatewayError:
-            await self._release("upstream_failed")
+        except GatewayError as error:
+            await self._release("upstream_failed", error)
             raise
         self._life.move(State.ANSWERING)
         if left():
@@ -326,8 +332,9 @@ class Exchange:
             if self._life.state is State.DISPATCHED and not reply.gone:
                 self._life.move(State.ANSWERING)  # an answer without any output is complete all the same
         if self._life.state is not State.ANSWERING:
-            await self._release("client_left" if reply.gone else "upstream_failed")
-            raise failure or upstream_error("upstream_truncated", "The upstream answered nothing")
+            failure = failure or upstream_error("upstream_truncated", "The upstream answered nothing")
+            await self._release("client_left" if reply.gone else "upstream_failed", failure)
+            raise failure
         choices = self._form.choices(self._assembler)
         self._record.client_left = reply.gone or None
         proof = await self._conclude(choices, complete=failure is None and not reply.gone)

@@ -126,9 +126,14 @@ async def broken(shop: PaidGateway, body: Json) -> bytes:
 async def test_upfront_payments_for_broken_answers_are_credited(shop: PaidGateway) -> None:
     """Row 23. There is no refund; the next answer is paid by what this one did not cost."""
     wallet, request = await shop.wallet(), chat(stream=True)
-    shop.fleet.openai.enqueue(Scenario(error="bad_key"))
-    assert (await shop.pay(wallet, request, scheme="exact")).status == 502
+    shop.fleet.openai.default = Scenario(error="server_error")
+    broken = await shop.pay(wallet, request, scheme="exact")
+    shop.fleet.openai.reset()
+    assert (broken.status, broken.headers["x-should-retry"]) == (502, "false")
+    assert broken.headers["Cache-Control"] == "no-store"
     [paid] = await shop.paid()
+    told = decode_header(broken.headers["PAYMENT-RESPONSE"])
+    assert (told["success"], told["transaction"], told["amount"]) == (True, paid.transaction, str(paid.amount))
     payment = await payment_of(await shop.pay(wallet, request, scheme="exact"))
     assert (payment["status"], payment["amount"]) == ("waived", "0")
     assert await shop.paid() == [paid]
