@@ -354,7 +354,7 @@ async def _open_store(
         return store
     sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.not_kept)
     try:
-        count = await sealed.replay(definitions.settlement.retain_seconds)
+        count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds)
     except (SinkUnavailableError, asyncio.CancelledError):
         await store.close()
         raise

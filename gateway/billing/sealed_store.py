@@ -5,7 +5,6 @@ start is what this one left: amounts to settle, and authorizations that are used
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,11 +43,12 @@ class SealedStore:
     def owner(self) -> str:
         return self._inner.owner
 
-    async def replay(self, retain_seconds: float) -> int:
-        """Take over what the sink still holds; how many payments. Raises SinkUnavailableError."""
-        latest = await self._latest()
-        oldest = time.time() - retain_seconds
-        entries = [entry for entry in latest if entry.deadline > oldest]
+    async def replay(self, since: float) -> int:
+        """Take over what the sink still holds of payments whose deadline is after ``since``, in Unix seconds; how many.
+
+        Raises SinkUnavailableError.
+        """
+        entries = [entry for entry in await self._latest() if entry.deadline > since]
         await self._inner.restore(entries)
         return len(entries)
 

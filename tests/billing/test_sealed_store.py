@@ -175,7 +175,7 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
     await sink.append(Seal(b"x" * 32).close(encode_entry(entry(state=State.SETTLING))))
 
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
-    assert await second.replay(3600) == 3
+    assert await second.replay(time.time() - 3600) == 3
     adopted = await second.adopt(time.time())
     assert [(each.key, each.state, each.amount) for each in adopted] == [(settling.key, State.SETTLING, 77)]
     for payment in (waived, settled, settling):
@@ -193,7 +193,7 @@ async def test_a_new_enclave_knows_who_did_not_pay_the_last_one(sink: Sink, tmp_
     await first.move(payment, State.FAILED, payers_fault=True)
     await first.close()
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
-    await second.replay(3600)
+    await second.replay(time.time() - 3600)
     with pytest.raises(PayerOwesError):
         await second.claim(entry(), POLICY)
     await second.claim(entry(upfront=True), POLICY)
@@ -207,7 +207,7 @@ async def test_old_payments_are_not_replayed_and_order_does_not_matter(host: Hos
     host.records = [seal.close(encode_entry(each)) for each in (later, payment, old)]
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
-        assert await store.replay(3600) == 1
+        assert await store.replay(time.time() - 3600) == 1
         assert await store.adopt(time.time()) == []
         await store.close()
 
@@ -219,7 +219,7 @@ async def test_a_clock_that_steps_back_makes_no_settlement_undone(host: Host, ur
     host.records = [seal.close(encode_entry(each)) for each in (payment, settling, pending)]
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
-        assert await store.replay(3600) == 1
+        assert await store.replay(time.time() - 3600) == 1
         [left] = await store.adopt(time.time())
         assert (left.state, left.amount, left.job) == (State.PENDING, 7, "42")
         await store.close()
@@ -261,6 +261,19 @@ async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(
             while await successor.balance(USDC) != 1230:
                 await asyncio.sleep(0.05)
         assert (await refusal(successor.payments, paid)).status in (402, 409)
+
+
+async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
+    chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path, url: str, host: Host
+) -> None:
+    """The system's is a host's to set: one that is far ahead would have the last enclave's payments forgotten."""
+    then = time.time() - 30 * 86_400
+    left, older = [entry(state=State.WAIVED, deadline=int(then) + days * 86_400) for days in (-1, -8)]
+    for each in (left, older):
+        host.records.append(Seal(KEY).close(encode_entry(each)))
+    async with till(chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then) as shop:
+        store = shop.payments._store
+        assert [await store.find(each.key) is not None for each in (left, older)] == [True, False]
 
 
 def test_a_sink_without_a_key_is_a_problem(tmp_path: Path) -> None:
