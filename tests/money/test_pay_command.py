@@ -21,8 +21,9 @@ from tools.pay.__main__ import main
 from tools.pay.chain import PayersChain
 from tools.pay.offers import known_offers
 from tools.pay.receipt import check
-from tools.pay.request import Answer
+from tools.pay.request import Answer, Session
 from tools.verify.claims import Verdict
+from tools.verify.errors import UnreachableError
 
 Pay = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -183,6 +184,29 @@ async def test_who_breaks_off_is_told_what_that_may_cost(
     monkeypatch.setattr("tools.pay.__main__._show_piece", interrupted)
     status, _, err = await pay(await shop.wallet(), chat(), "--yes")
     assert status == 3
+    assert "may have been charged" in err
+
+
+async def test_a_paid_answer_that_is_cut_off_or_cannot_be_checked(
+    shop: PaidGateway, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(url: str) -> None:
+        raise UnreachableError(f"{url} cannot be reached")
+
+    monkeypatch.setattr("tools.pay.__main__.fetch_key", unreachable)
+    status, out, _ = await pay(await shop.wallet(), chat(), "--yes")
+    assert status == 1
+    assert "PASS charge " in out
+    assert "FAIL signature no key to check it with" in out
+
+    def cut(self: Session, *arguments: Any) -> Answer:
+        answer = send(self, *arguments)
+        return answer if answer.status != 200 else Answer(200, answer.headers, answer.body[:-20])
+
+    send = Session.send
+    monkeypatch.setattr(Session, "send", cut)
+    status, _, err = await pay(await shop.wallet(), chat(stream=True), "--yes")
+    assert status == 1
     assert "may have been charged" in err
 
 

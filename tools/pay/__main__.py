@@ -18,11 +18,11 @@ from tools.pay.chain import PayersChain
 from tools.pay.errors import NotPaidError, PayError, UsageError
 from tools.pay.offers import Offer, known_offers, narrowed, read_required
 from tools.pay.receipt import check, payment_of, summary
-from tools.pay.request import Answer, Session, sign
+from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
 from tools.pay.signer import ConsentingSigner, ReadingSigner
 from tools.verify import errors as verify_errors
 from tools.verify import strict_json
-from tools.verify.claims import Claim, Report
+from tools.verify.claims import Claim, Report, failed
 from tools.verify.errors import MalformedError
 from tools.verify.fetch import origin
 from tools.verify.inputs import read_file
@@ -120,10 +120,13 @@ def report(
     try:
         payment = payment_of(answer)
     except MalformedError as error:
-        raise NotPaidError(f"what came is {error}") from None
+        raise NotPaidError(f"what came is {error}; {MAY_BE_CHARGED}") from None
     print(f"\n\n{summary(offer, payment)}\n")
     claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
-    claims += verify_response(fetch_key(home), request, answer.body)
+    try:
+        claims += verify_response(fetch_key(home), request, answer.body)
+    except verify_errors.UnreachableError as error:
+        claims.append(failed("signature", f"no key to check it with: {error}"))
     verdict = Report(claims, meaning="charged what was due, and signed for exactly this request")
     verdict.write(sys.stdout)
     return verdict.exit_code

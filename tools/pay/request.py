@@ -15,6 +15,7 @@ from tools.pay.errors import NotPaidError, UnreachableError
 from tools.pay.signer import ConsentingSigner
 
 ANSWER_SECONDS = 600.0
+MAY_BE_CHARGED = "what was answered by then may have been charged, so look at the chain before you pay again"
 Show = Callable[[bytes], None]
 
 
@@ -71,5 +72,5 @@ def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
 def _lost(url: str, error: BaseException, *, paying: bool) -> str:
     what = f"{url}: {str(error) or type(error).__name__}"
     if paying:
-        what += "; what was answered by then may have been charged, so look at the chain before you pay again"
+        what += f"; {MAY_BE_CHARGED}"
     return what
