@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     root = read_root(arguments.root)
     fields, ignored = injection(read_variables(None if str(arguments.env_file) == "-" else arguments.env_file))
     if ignored:
-        print(f"note: not for a gateway: {', '.join(sorted(ignored))}", file=sys.stderr)
+        print(f"note: not injected: {', '.join(sorted(ignored))}", file=sys.stderr)
     if root is not None:
         print("note: TEST ROOT: this proves nothing about AWS", file=sys.stderr)
     attested = attest(arguments.attestation_url, measurements, root=root, allow_debug=arguments.allow_debug)

@@ -10,7 +10,11 @@ from tools.verify.errors import UsageError
 from tools.verify.inputs import read_file
 
 MAX_BYTES = 64 * 1024
-OTHER_NAMES = {"ARK_API_KEY": "bytedance_api_key", "GATEWAY_RPC_URL": "evm_rpc_url"}
+OTHER_NAMES = {
+    "ARK_API_KEY": "bytedance_api_key",
+    "GATEWAY_RPC_URL": "evm_rpc_url",
+    "GATEWAY_UPTO_TRIAL_KEY": "upto_trial_key",
+}
 FIELDS: Mapping[str, str] = {**{field.upper(): field for field in Injection.__struct_fields__}, **OTHER_NAMES}
 """Variable to field of ``POST /v1/keys``."""
 NUMBERS = ("tee_heartbeat_interval", "tee_heartbeat_buffer")

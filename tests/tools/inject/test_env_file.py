@@ -64,12 +64,18 @@ def test_fields_are_those_of_the_injection() -> None:
     variables = {
         "ARK_API_KEY": "ark",
         "GATEWAY_RPC_URL": "https://rpc.example",
+        "GATEWAY_UPTO_TRIAL_KEY": "0x7a",
         "TEE_HEARTBEAT_INTERVAL": "600",
         "XAI_API_KEY": "",
         "PUBLIC_PORT": "443",
     }
     fields, ignored = injection(variables)
-    assert fields == {"bytedance_api_key": "ark", "evm_rpc_url": "https://rpc.example", "tee_heartbeat_interval": 600}
+    assert fields == {
+        "bytedance_api_key": "ark",
+        "evm_rpc_url": "https://rpc.example",
+        "upto_trial_key": "0x7a",
+        "tee_heartbeat_interval": 600,
+    }
     assert ignored == ["PUBLIC_PORT"]
 
 

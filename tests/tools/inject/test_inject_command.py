@@ -267,7 +267,7 @@ async def test_a_value_that_the_gateway_refuses_is_named_not_told(
     path = operator.write("bad.env", f"OPENAI_API_KEY={SECRET}\nEVM_PAYMENT_ADDRESS=0x12\nSOMETHING=else\n")
     assert await operator.inject(env_file=path) == 4
     errors = capsys.readouterr().err
-    assert "note: not for a gateway: SOMETHING" in errors
+    assert "note: not injected: SOMETHING" in errors
     assert "400: evm_payment_address must be an Ethereum address" in errors
     assert SECRET not in errors
 
