@@ -109,6 +109,14 @@ def test_settings_reach_the_commands(host: Host) -> None:
     assert "--env-file keys" in inject
 
 
+def test_no_proxy_is_asked_for_this_host(host: Host) -> None:
+    host.settings = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy.example:3128"
+    )
+    host.launch_and_stop()
+    assert "proxy.example" not in (host.folder / "notes" / "environments").read_text()
+
+
 def test_keys_reach_no_command(host: Host) -> None:
     secrets = {name for name in FIELDS if "KEY" in name} | {"GATEWAY_UPTO_TRIAL_KEY", "EVM_RPC_URL", "GATEWAY_RPC_URL"}
     host.settings = dict.fromkeys(secrets, SECRET)
