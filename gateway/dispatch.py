@@ -19,6 +19,8 @@ from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Answering, Consume, Upstream
 
 DRAIN_SECONDS = 120.0
+LAST_WORDS_SECONDS = 0.5
+"""For a vendor that stops billing when it is left: enough to end an answer whose text is out, and little more."""
 MAX_PAUSES = 4
 Prelude = Callable[[int], list[Delta]]
 
@@ -181,16 +183,17 @@ class Dispatch:
         return asyncio.get_running_loop().call_at(deadline, expire)
 
     def _watch(self, reply: StreamReply, answering: Answering) -> None:
-        """A slow client holds the upstream back. One that leaves closes it: at once where the vendor then stops
-        billing, elsewhere after a while in which the answer may still tell its exact usage (design 4.5)."""
-        at_once = self._upstream.provider.stops_billing_on_close
+        """A slow client holds the upstream back. One that leaves closes it, after a while in which the answer may still
+        tell its exact usage (design 4.5), hidden thoughts included; of one that was held back there is more to come."""
+        stops_billing = self._upstream.provider.stops_billing_on_close
 
         def leave() -> None:
-            if at_once:
+            if stops_billing and answering.held:
                 answering.close()
-            else:
-                answering.go_on()
-                self._draining = asyncio.get_running_loop().call_later(DRAIN_SECONDS, answering.close)
+                return
+            answering.go_on()
+            patience = LAST_WORDS_SECONDS if stops_billing else DRAIN_SECONDS
+            self._draining = asyncio.get_running_loop().call_later(patience, answering.close)
 
         reply.watch(on_leave=leave, on_full=answering.hold, on_drained=answering.go_on)
 

@@ -137,6 +137,11 @@ class Response:
         if self._error is not None:
             raise self._error
 
+    @property
+    def held(self) -> bool:
+        """Nothing is read for now."""
+        return self._held
+
     def hold(self) -> None:
         """Take nothing more from the upstream for now."""
         if not self._held and not self._complete and self._error is None:

@@ -143,3 +143,22 @@ async def test_a_film_has_a_sound_track(paid: RunningGateway, ledger: Ledger) ->
     film = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAG1wNDJpc29t"}}
     body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [film]}]}
     assert (await terms(paid, ledger, CHAT, body)).audio
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-6", "grok-4"])
+async def test_leaving_just_before_the_count_is_no_discount(
+    paid: RunningGateway, ledger: Ledger, fleet: Fleet, model: str
+) -> None:
+    """Hidden thoughts are most of what such an answer costs, and only the vendor's last words tell how many."""
+    for simulator in fleet.simulators.values():
+        simulator.enqueue(Scenario(text="The answer is 42.", reasoning="", reasoning_tokens=5000, event_delay=0.02))
+    async with paid.session.post(paid.url + CHAT, json={**HI, "model": model, "stream": True}) as response:
+        async for line in response.content:
+            if b"42." in line:
+                break
+        response.close()
+    async with asyncio.timeout(3):
+        await ledger.ended.wait()
+    [bill] = ledger.bills
+    assert bill.usage.completion_tokens > 5000
+    assert (bill.usage.estimated, bill.complete) == (False, False)

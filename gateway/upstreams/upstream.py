@@ -114,6 +114,11 @@ class Answering:
         self._closed = True
         self._response.close()
 
+    @property
+    def held(self) -> bool:
+        """Nothing is read for now."""
+        return self._response.held
+
     def hold(self) -> None:
         """Read nothing for now: the client is slower than the upstream."""
         self._response.hold()
