@@ -105,7 +105,10 @@ class GatewayServer:
         return runner
 
     async def drain(self, seconds: float) -> None:
-        """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close."""
+        """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close.
+
+        Of a stream whose vendor goes on even then, what was delivered is settled all the same.
+        """
         self._services.draining = True
         for site in self._sites:
             await site.stop()
@@ -114,6 +117,10 @@ class GatewayServer:
         for reply in list(self._services.streams):
             reply.expire(error_event(shutting_down().envelope()))
         await self._wait_idle(FAREWELL_SECONDS)
+        if self._services.admission.active:
+            for upstream in self._services.upstreams.values():
+                await upstream.transport.close()
+            await self._wait_idle(FAREWELL_SECONDS)
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import aiohttp
+import pytest
 
 from gateway.services import Services
-from tests.running import RunningGateway, StartGateway
+from tests.running import FAST, RunningGateway, StartGateway
+from tests.test_exchange import Ledger
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -56,6 +59,29 @@ async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: 
     assert events[-1]["error"]["code"] == "draining"
     assert b"[DONE]" not in received
     assert broken
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "gemini-2.5-flash"])
+async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
+    fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Also where the vendor bills on when it is left, and its usage would have been waited for."""
+    monkeypatch.setattr("gateway.server.FAREWELL_SECONDS", 1.0)
+    ledger = Ledger()
+
+    def adjust(services: Services) -> None:
+        services.payments = ledger
+
+    gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, idle=30.0))
+    simulator = fleet.openai if model == "gpt-4.1" else fleet.google
+    simulator.enqueue(Scenario(text="one two three four", stall_after=3))
+    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**CHAT, "model": model})
+    await response.content.readline()
+    await gateway.server.drain(0.2)
+    response.close()
+    [bill] = ledger.bills
+    assert (bill.complete, ledger.released) == (False, [])
+    assert bill.usage.completion_tokens > 0
 
 
 async def test_admission_queue(fleet: Fleet, start_gateway: StartGateway) -> None:
