@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from gateway.services import Services
+from tests.ledger import Ledger
 from tests.running import FAST, RunningGateway, StartGateway
-from tests.test_exchange import Ledger
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
