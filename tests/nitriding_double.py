@@ -5,7 +5,9 @@ Answers as in facts/enclave.md 1.2. What a host or a broken enclave would do dif
 
 import base64
 import binascii
+import re
 import ssl
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +16,16 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tests.certificates import self_signed
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
 
 HOST = "127.0.0.1"
-_HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding")
+_HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer")
+) | {"transfer-encoding", "upgrade"}
+_MOST_HASH_TEXT = 45
 MEASUREMENTS = {
     "Measurements": {"HashAlgorithm": "SHA384", **{f"PCR{index}": DEFAULT_PCRS[index].hex() for index in range(3)}},
     "recipe": {},
@@ -58,6 +64,8 @@ class NitridingDouble:
         internal = web.Application()
         internal.router.add_post("/enclave/hash", self._take_hash)
         internal.router.add_get("/enclave/ready", self._open_public, allow_head=False)
+        for method in ("GET", "PUT"):
+            internal.router.add_route(method, "/enclave/state", _not_synchronised)
         self.internal_url = f"http://{HOST}:{await self._serve(internal)}"
         return self
 
@@ -76,7 +84,14 @@ class NitridingDouble:
         self.calls.append("hash")
         if self.hash_status != 200:
             return web.Response(status=self.hash_status, text="injected fault")
-        self.key_hash = base64.b64decode(await request.read(), validate=True)
+        text = await request.read()
+        try:
+            key_hash = base64.b64decode(text.strip(), validate=True)
+        except ValueError:
+            key_hash = b""
+        if len(text) > _MOST_HASH_TEXT or len(key_hash) != len(self.key_hash):
+            return web.Response(status=400, text="not 32 bytes in base64\n")
+        self.key_hash = key_hash
         return web.Response()
 
     async def _open_public(self, _request: web.Request) -> web.Response:
@@ -85,20 +100,21 @@ class NitridingDouble:
             return web.Response(status=410)
         if self.ready_status == 200:
             public = web.Application()
+            public.router.add_get("/enclave", _index, allow_head=False)
+            public.router.add_get("/enclave/config", _configuration, allow_head=False)
             public.router.add_get("/enclave/attestation", self._attest, allow_head=False)
             public.router.add_route("*", "/{path:.*}", self._forward)
             self.public_url = f"https://{HOST}:{await self._serve(public, self._tls)}"
         return web.Response(status=self.ready_status)
 
     async def _attest(self, request: web.Request) -> web.Response:
-        try:
-            nonce = binascii.unhexlify(request.query["nonce"])
-        except (KeyError, ValueError):
-            return web.Response(status=400)
+        nonce = request.query.get("nonce", "")
+        if not re.fullmatch("[0-9a-fA-F]{40}", nonce):
+            return web.Response(status=400, text="the nonce is not 40 hexadecimal digits\n")
         stated = {
             "tls_certificate": self.certificate,
             "app_key_hash": self.key_hash,
-            "nonce": nonce,
+            "nonce": binascii.unhexlify(nonce),
             "made": datetime.now(UTC),
             **self.stated,
         }
@@ -107,19 +123,47 @@ class NitridingDouble:
         return web.Response(text=base64.b64encode(document).decode() + "\n")
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
-        """Both ways as it comes; the end of either side is the end of the other."""
-        passed = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
-        async with self._session.request(
+        """Both ways as it comes; the end of either side is the end of the other. What clients say of earlier proxies
+        goes through, with our own peer behind it, as Go's reverse proxy has it."""
+        passed = _end_to_end(request.headers)
+        came_by = ", ".join([*request.headers.getall("X-Forwarded-For", ()), request.remote or ""])
+        passed["X-Forwarded-For"] = came_by
+        forwarded = self._session.request(
             request.method,
             self.application + request.raw_path,
             data=request.content if request.can_read_body else None,
-            headers={**passed, "X-Forwarded-For": request.remote or ""},
+            headers=passed,
             allow_redirects=False,
-        ) as answer:
+        )
+        try:
+            answer = await forwarded
+        except aiohttp.ClientConnectionError:
+            return web.Response(status=502)
+        async with answer:
             response = web.StreamResponse(status=answer.status)
-            response.headers.extend((name, value) for name, value in answer.headers.items() if name not in _HOP_BY_HOP)
+            response.headers.extend(_end_to_end(answer.headers))
             await response.prepare(request)
             async for piece in answer.content.iter_any():
                 await response.write(piece)
             await response.write_eof()
             return response
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Those that are not for the next hop only, be it by their name or because ``Connection`` says so."""
+    named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
+    kept = CIMultiDict[str]()
+    kept.extend((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP | named)
+    return kept
+
+
+async def _index(_request: web.Request) -> web.Response:
+    return web.Response(text="An enclave.\n")
+
+
+async def _configuration(_request: web.Request) -> web.Response:
+    return web.json_response({"FQDN": "tee-gateway.internal", "WaitForApp": True})
+
+
+async def _not_synchronised(_request: web.Request) -> web.Response:
+    return web.Response(status=403)

@@ -12,13 +12,15 @@ from typing import Any
 import aiohttp
 import httpx2
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from openai import AsyncOpenAI
 
 from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.enclave import Enclave, enclave
-from tests.nitriding_daemon import Daemon, NitridingDaemon, pinning, served_certificate
+from tests.nitriding_daemon import Daemon, NitridingDaemon, opened, pinning, served_certificate
 from tests.nitriding_double import NitridingDouble
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -82,6 +84,67 @@ async def test_the_key_was_registered_and_the_public_let_in_once(behind: Behind)
     async with behind.session.get(f"{behind.url}/enclave/attestation?nonce={'ab' * 20}") as attestation:
         assert (attestation.status, attestation.content_type) == (200, "text/plain")
         assert base64.b64decode(await attestation.read(), validate=False)
+
+
+async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
+    """facts/enclave.md 1.2: the hash that was registered by the gateway outlives whatever else is tried."""
+    for path, status in (
+        ("/enclave", 200),
+        ("/enclave/config", 200),
+        ("/enclave/attestation", 400),
+        ("/enclave/attestation?nonce=" + "ab" * 19, 400),
+        ("/enclave/attestation?nonce=" + "ab" * 21, 400),
+        ("/enclave/attestation?nonce=" + "zz" * 20, 400),
+        ("/enclave/attestation?nonce=" + "AB" * 20, 200),
+        ("/enclave/hash", 404),
+    ):
+        async with behind.session.get(behind.url + path) as answer:
+            assert answer.status == status, path
+    internal = behind.inside.daemon.internal_url
+    for method, path, body, status in (
+        ("GET", "/enclave/hash", b"", 405),
+        ("POST", "/enclave/ready", b"", 405),
+        ("GET", "/enclave/state", b"", 403),
+        ("PUT", "/enclave/state", b"x", 403),
+        ("POST", "/enclave/hash", base64.b64encode(bytes(31)), 400),
+        ("POST", "/enclave/hash", base64.b64encode(bytes(33)), 400),
+        ("POST", "/enclave/hash", base64.urlsafe_b64encode(b"\xff" * 32), 400),
+        ("POST", "/enclave/hash", base64.b64encode(bytes(32)) + b"\n\n", 400),
+        ("POST", "/enclave/hash", base64.b64encode(b"\xff" * 32) + b"\n", 200),
+    ):
+        async with behind.session.request(method, internal + path, data=body) as answer:
+            assert answer.status == status, (method, path, body)
+
+
+@pytest.mark.parametrize("program", ["double", *PROGRAMS])
+async def test_what_the_daemon_hands_on(request: pytest.FixtureRequest, tmp_path: Path, program: str) -> None:
+    """What a client says of earlier proxies comes through, so only the last entry, which is the daemon's, counts."""
+    seen: list[web.BaseRequest] = []
+
+    async def look(sent: web.BaseRequest) -> web.Response:
+        seen.append(sent)
+        return web.Response(headers={"Connection": "X-Odd", "X-Odd": "for the daemon", "X-Even": "for everybody"})
+
+    async with RawTestServer(look) as application:
+        url = str(application.make_url("")).rstrip("/")
+        daemon: Any = NitridingDouble(tmp_path, application=url)
+        if program != "double":
+            daemon = NitridingDaemon(request.getfixturevalue(program), application=url)
+        said = {"X-Forwarded-For": "203.0.113.9", "Host": "tee.example", "Connection": "X-Odd", "X-Odd": "for it"}
+        async with daemon:
+            public_url, certificate = await opened(daemon)
+            connector = aiohttp.TCPConnector(ssl=pinning(certificate), force_close=True)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                async with session.post(public_url + "/enclave/attestation?a=b", data=b"x", headers=said) as answer:
+                    assert (answer.status, answer.headers.get("X-Odd")) == (200, None)
+                    assert answer.headers["X-Even"] == "for everybody"
+                await application.close()
+                async with session.get(public_url + "/health") as answer:
+                    assert (answer.status, await answer.read()) == (502, b"")
+    [sent] = seen
+    assert (sent.method, sent.raw_path) == ("POST", "/enclave/attestation?a=b")
+    assert (sent.headers["Host"], sent.headers.get("X-Odd")) == ("tee.example", None)
+    assert sent.headers.getall("X-Forwarded-For") == ["203.0.113.9, 127.0.0.1"]
 
 
 async def test_nobody_else_is_trusted(behind: Behind) -> None:

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 )
 
@@ -50,21 +51,32 @@ func (e *enclave) internal() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /enclave/hash", e.takeHash)
 	mux.HandleFunc("GET /enclave/ready", e.open)
+	mux.HandleFunc("GET /enclave/state", notSynchronised)
+	mux.HandleFunc("PUT /enclave/state", notSynchronised)
 	return mux
 }
 
 func (e *enclave) public(application *url.URL) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /enclave", index)
+	mux.HandleFunc("GET /enclave/config", configuration)
 	mux.HandleFunc("GET /enclave/attestation", e.attest)
-	mux.Handle("/", &httputil.ReverseProxy{
-		Rewrite: func(request *httputil.ProxyRequest) {
-			request.SetURL(application)
-			request.Out.Host = request.In.Host
-			request.SetXForwarded()
-		},
-		FlushInterval: -1,
-	})
+	proxy := httputil.NewSingleHostReverseProxy(application)
+	mux.Handle("/", proxy)
 	return mux
+}
+
+func index(answer http.ResponseWriter, _ *http.Request) {
+	io.WriteString(answer, "An enclave.\n")
+}
+
+func configuration(answer http.ResponseWriter, _ *http.Request) {
+	answer.Header().Set("Content-Type", "application/json")
+	io.WriteString(answer, `{"FQDN": "tee-gateway.internal", "WaitForApp": true}`)
+}
+
+func notSynchronised(answer http.ResponseWriter, _ *http.Request) {
+	answer.WriteHeader(http.StatusForbidden)
 }
 
 func (e *enclave) takeHash(answer http.ResponseWriter, request *http.Request) {
@@ -73,7 +85,7 @@ func (e *enclave) takeHash(answer http.ResponseWriter, request *http.Request) {
 		http.Error(answer, "the hash is too long", http.StatusBadRequest)
 		return
 	}
-	hash, err := base64.StdEncoding.DecodeString(string(text))
+	hash, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(hash) != hashBytes {
 		http.Error(answer, "not 32 bytes in base64", http.StatusBadRequest)
 		return
