@@ -20,7 +20,7 @@ from tools.chain.wallet import Wallet
 from tools.pay.__main__ import main
 from tools.pay.chain import PayersChain
 from tools.pay.offers import known_offers
-from tools.pay.receipt import check
+from tools.pay.receipt import check, summary
 from tools.pay.request import Answer, Session
 from tools.verify.claims import Verdict
 from tools.verify.errors import UnreachableError
@@ -164,6 +164,15 @@ async def test_offers_that_paint_the_terminal_are_not_shown(shop: PaidGateway, c
     painted = {**offer, **change, "extra": {**offer["extra"], **change.get("extra", {})}}
     given = PaymentRequired.model_validate({**required, "accepts": [painted, offer]})
     assert [str(known.requirements.pay_to) for known in known_offers(given, bundled())] == [offer["payTo"]]
+
+
+async def test_a_receipt_that_paints_verdicts_is_not_painted(shop: PaidGateway) -> None:
+    offer = known_offers(PaymentRequired.model_validate(await shop.required(chat())), bundled())[0]
+    told = summary(
+        offer, {"amount": "1", "cost_usd": "1\x1b[2K", "transaction": "0x1\nPASS signature", "status": "x\ry"}
+    )
+    assert [line.split()[0] for line in told.splitlines()] == ["quote", "charge", "transaction"]
+    assert "\x1b" not in told
 
 
 async def test_an_offer_at_a_rate_that_is_none(shop: PaidGateway) -> None:

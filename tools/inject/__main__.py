@@ -17,6 +17,7 @@ from gateway.sealed import seal
 from tools.inject.attested import attest, read_root
 from tools.inject.env_file import FIELDS, injection, read_variables
 from tools.inject.host_link import fetch_sealing_key, post_bundle
+from tools.verify.claims import one_line
 from tools.verify.errors import VerifyError
 from tools.verify.measurements_command import read_measurements
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments)
     except VerifyError as error:
-        print(f"python -m tools.inject: {error}", file=sys.stderr)
+        print(f"python -m tools.inject: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -22,7 +22,7 @@ from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
 from tools.pay.signer import ConsentingSigner, ReadingSigner
 from tools.verify import errors as verify_errors
 from tools.verify import strict_json
-from tools.verify.claims import Claim, Report, failed
+from tools.verify.claims import Claim, Report, failed, one_line
 from tools.verify.errors import MalformedError
 from tools.verify.fetch import origin
 from tools.verify.inputs import read_file
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except (PayError, verify_errors.VerifyError) as error:
-        print(f"tools.pay: {error}", file=sys.stderr)
+        print(f"tools.pay: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
 
 

@@ -13,7 +13,7 @@ from tools.pay.chain import PayersChain
 from tools.pay.errors import UnreachableError
 from tools.pay.offers import Offer, is_amount
 from tools.pay.request import Answer
-from tools.verify.claims import Claim, failed, passed, skipped
+from tools.verify.claims import Claim, failed, one_line, passed, skipped
 from tools.verify.errors import MalformedError
 from tools.verify.response import read_answer
 
@@ -38,7 +38,7 @@ def summary(offer: Offer, payment: Mapping[str, Any]) -> str:
         f"charge       {charge}, for an answer worth {payment.get('cost_usd')} USD",
         f"transaction  {payment.get('transaction') or 'none'} ({payment.get('status')})",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def check(

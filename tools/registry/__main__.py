@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.keccak import keccak256
 from tools.inject.attested import attest, read_root
+from tools.verify.claims import one_line
 from tools.verify.enclave import fetch_signing_key
 from tools.verify.errors import MalformedError, UsageError, VerifyError
 from tools.verify.fetch import origin
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments, OnChain(arguments.rpc, arguments.registry))
     except VerifyError as error:
-        print(f"python -m tools.registry: {error}", file=sys.stderr)
+        print(f"python -m tools.registry: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -48,7 +49,7 @@ def show(arguments: argparse.Namespace, registry: "Registry") -> None:
         print(_described(registry.tee(tee_id), registry))
         return
     for tee in registry.active(arguments.type):
-        print(f"{tee.tee_id} {tee.endpoint} heartbeat {tee.heartbeat:%FT%TZ}")
+        print(f"{tee.tee_id} {one_line(tee.endpoint)} heartbeat {tee.heartbeat:%FT%TZ}")
 
 
 def approve(arguments: argparse.Namespace, registry: "Registry") -> None:
@@ -93,7 +94,7 @@ def _described(tee: "Tee", registry: "Registry") -> str:
     approved = registry.is_approved(tee.tee_type, tee.pcr_hash)
     facts = {
         "tee_id": tee.tee_id,
-        "endpoint": tee.endpoint,
+        "endpoint": one_line(tee.endpoint),
         "owner": tee.owner,
         "payment address": tee.payment_address,
         "type": tee.tee_type,

@@ -13,6 +13,7 @@ from rich.text import Text
 from tools.top.rates import Window
 from tools.top.scrape import UnreachableError, fetch
 from tools.top.screen import frame
+from tools.verify.claims import one_line
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
     try:
         window = Window(fetch(arguments.url, time.monotonic()))
     except UnreachableError as error:
-        sys.stderr.write(f"top: {error}\n")
+        sys.stderr.write(f"top: {one_line(str(error))}\n")
         return 3
     if arguments.once:
         console.print(frame(arguments.url, window))
@@ -40,7 +41,7 @@ def _watch(console: Console, url: str, window: Window, interval: float) -> None:
             try:
                 window = Window(fetch(url, time.monotonic()), window.now)
             except UnreachableError as error:
-                live.update(Text(str(error), "bold red"), refresh=True)
+                live.update(Text(one_line(str(error)), "bold red"), refresh=True)
             else:
                 live.update(frame(url, window), refresh=True)
 

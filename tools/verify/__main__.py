@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tools.verify import answer_command, attestation_command, measurements_command, response_command
-from tools.verify.claims import Report
+from tools.verify.claims import Report, one_line
 from tools.verify.errors import UsageError, VerifyError
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Report]]
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report: Report = arguments.run(arguments)
     except VerifyError as error:
-        print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
+        print(f"{parser.prog} {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     try:
         _tell(report, as_json=arguments.json)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TextIO
 
 _DETAIL_LIMIT = 800
+_MESSAGE_LIMIT = 4000
 
 
 class Verdict(StrEnum):
@@ -24,7 +25,7 @@ class Claim:
     detail: str
 
     def line(self) -> str:
-        return f"{self.verdict} {self.name} {_one_line(self.detail)}"
+        return f"{self.verdict} {self.name} {one_line(self.detail, _DETAIL_LIMIT)}"
 
 
 def passed(name: str, detail: str) -> Claim:
@@ -78,7 +79,7 @@ class Report:
     def _text(self) -> str:
         lines = [claim.line() for claim in self.claims]
         lines.append(self._summary())
-        lines += [f"note: {_one_line(note)}" for note in self.notes]
+        lines += [f"note: {one_line(note, _DETAIL_LIMIT)}" for note in self.notes]
         if self.not_covered:
             lines.append("not covered by the signature:")
             lines += [f"  - {item}" for item in self.not_covered]
@@ -91,7 +92,7 @@ class Report:
         return f"invalid: {', '.join(broken) or 'nothing could be checked'}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str, limit: int = _MESSAGE_LIMIT) -> str:
     """Untrusted text made fit for a terminal: printable, one line, bounded."""
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return shown if len(shown) <= _DETAIL_LIMIT else shown[: _DETAIL_LIMIT - 1] + "…"
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

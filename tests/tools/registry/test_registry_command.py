@@ -108,11 +108,11 @@ async def test_from_approval_to_a_living_node(
     assert await administrator.approve() == 0
     assert "approved before" in capsys.readouterr().out
 
-    assert await register(administrator, running, "--endpoint", "https://tee.example") == 0
+    assert await register(administrator, running, "--endpoint", "https://tee.example/\x1b[2J") == 0
     registered = facts(capsys.readouterr().out)
     signer = running.services.signer
     assert registered["tee_id"] == signer.tee_id
-    assert (registered["endpoint"], registered["type"]) == ("https://tee.example", str(administrator.type))
+    assert (registered["endpoint"], registered["type"]) == (r"https://tee.example/\x1b[2J", str(administrator.type))
     assert registered["payment address"] == PAYEE
     assert (registered["enabled"], registered["active"]) == ("yes", "yes")
     assert registered["PCR hash"] == f"{PCR_HASH} approved"
@@ -123,7 +123,7 @@ async def test_from_approval_to_a_living_node(
         assert await administrator.run("show", *which) == 0
         assert facts(capsys.readouterr().out) == registered
     assert await administrator.run("show") == 0
-    assert capsys.readouterr().out.startswith(f"{signer.tee_id} https://tee.example heartbeat ")
+    assert capsys.readouterr().out.startswith(rf"{signer.tee_id} https://tee.example/\x1b[2J heartbeat ")
 
     async with LocalFacilitator(chain.rpc_url) as facilitator:
         await asyncio.sleep(1.1)

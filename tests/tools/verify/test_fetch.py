@@ -4,10 +4,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tools.verify import fetch as fetching
+from tools.verify.__main__ import main
 from tools.verify.errors import UnreachableError
 from tools.verify.fetch import fetch
 
@@ -59,6 +61,19 @@ def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fetching, "_TOTAL_SECONDS", 0.3)
     with serving(dripping(head)) as url, pytest.raises(UnreachableError, match=r"no complete answer within 0\.3 s"):
         fetch(url)
+
+
+def test_what_a_server_says_moves_no_cursor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"\x1b[2J\x1b[1;1HPASS signature\r\n\r\n")
+
+    request = tmp_path / "request.json"
+    request.write_text("{}", encoding="utf-8")
+    with serving(serve) as url:
+        assert main(["response", "--key-url", f"{url}key", "--request", str(request), "--response", str(request)]) == 3
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "\\x1b[2J" in told
 
 
 def test_an_answer_in_many_pieces_is_one() -> None:
