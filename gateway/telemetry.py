@@ -105,7 +105,7 @@ class Metrics:
         self.streams = self._gauge("open_streams", "Streams being written", ())
         self.connections = self._gauge("upstream_connections", "Upstream connections in use", ("upstream",))
         self.breakers = self._gauge(
-            "upstream_breaker_open", "Workers that refuse calls to the upstream for now", ("upstream",)
+            "upstream_breaker_open", "Workers that refuse calls for a model of the upstream for now", ("upstream",)
         )
         self.workers.labels(__version__).set(1)
 
