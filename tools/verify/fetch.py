@@ -67,12 +67,13 @@ def connection_to(base: str, *, seconds: float) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
     if parts.scheme == "http":
-        connection = http.client.HTTPConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(host, parts.port or 80, timeout=_SOCKET_TIMEOUT_SECONDS)
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=_SOCKET_TIMEOUT_SECONDS, context=context)
+        port = parts.port or 443
+        connection = http.client.HTTPSConnection(host, port, timeout=_SOCKET_TIMEOUT_SECONDS, context=context)
     connection.response_class = functools.partial(_Response, seconds=seconds)  # type: ignore[assignment]
     return connection
 

@@ -11,7 +11,7 @@ import pytest
 from tools.verify import fetch as fetching
 from tools.verify.__main__ import main
 from tools.verify.errors import UnreachableError
-from tools.verify.fetch import fetch
+from tools.verify.fetch import connection_to, fetch, origin
 
 Serve = Callable[[socket.socket], None]
 
@@ -61,6 +61,20 @@ def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fetching, "_TOTAL_SECONDS", 0.3)
     with serving(dripping(head)) as url, pytest.raises(UnreachableError, match=r"no complete answer within 0\.3 s"):
         fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://[2001:db8::5]/signing-key", ("2001:db8::5", 443)),
+        ("http://[::1]", ("::1", 80)),
+        ("https://[2001:db8::abcd]:8443", ("2001:db8::abcd", 8443)),
+        ("https://node.example", ("node.example", 443)),
+    ],
+)
+def test_no_part_of_an_address_is_a_port(url: str, address: tuple[str, int]) -> None:
+    connection = connection_to(origin(url), seconds=1)
+    assert (connection.host, connection.port) == address
 
 
 def test_what_a_server_says_moves_no_cursor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
