@@ -69,7 +69,8 @@ class Dialect:
     place of one. ``longest_call_id``: in characters, None where any length goes. ``null_content``: an assistant message
     with tool calls need have no content. ``reasoning_counted``: completion_tokens already includes reasoning_tokens.
     ``thinking_prompt``: the system text that switches thinking on where nothing else does. ``effort_words``: efforts
-    that go under another name. ``service_tiers``: None takes every tier. ``errors``: first matching rule decides.
+    that go under another name. ``service_tiers``: None takes every tier. ``user_tag``: who asks is told by one of the
+    request's ``tags``, without which no request is valid. ``errors``: first matching rule decides.
     """
 
     accepts: frozenset[str]
@@ -88,6 +89,7 @@ class Dialect:
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
+    user_tag: bool = False
     effort_words: Mapping[str, str] = field(default_factory=dict)
     reasoning_counted: bool = True
     thinking_prompt: str | None = None
@@ -161,12 +163,13 @@ MODELARK = Dialect(
 )
 
 NOUS = Dialect(
-    accepts=_EVERYWHERE | {"reasoning_effort", "repetition_penalty", "top_k"},
+    accepts=_EVERYWHERE | {"reasoning_effort", "repetition_penalty", "top_k", "user"},
     errors=NOUS_ERRORS,
     ignores=frozenset({"logit_bias"}),
     limit=Limit.MAX_TOKENS,
     roles={"developer": "system"},
     named_messages=False,
+    user_tag=True,
     strict_tools=False,
     thinking_prompt=(
         "Think before you answer. Put everything you think between <think> and </think>, "

@@ -20,6 +20,7 @@ _HANDLED = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
 )
 _SAMPLING = ("temperature", "top_p")
+_SOMEBODY = "tee-gateway"
 _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
 
 
@@ -30,6 +31,8 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         "messages": translate_messages(dialect, chat),
     }
     dropped = _copy_parameters(dialect, chat, body)
+    if dialect.user_tag:
+        body["tags"] = [f"user={chat.request.user or _SOMEBODY}"]
     if chat.request.tools:
         body["tools"] = translate_tools(dialect, chat)
         if not dialect.allowed_tools:
@@ -208,6 +211,12 @@ def _service_tier(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str,
     return True
 
 
+def _user(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not dialect.user_tag:
+        body[name] = value
+    return True
+
+
 def _tool_choice(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
     if chat.request.tools:
         body[name] = value
@@ -253,6 +262,7 @@ _RULES = {
     "verbosity": _verbosity,
     "service_tier": _service_tier,
     "tool_choice": _tool_choice,
+    "user": _user,
     "response_format": _response_format,
     "modalities": _output_kinds,
     "audio": _output_kinds,

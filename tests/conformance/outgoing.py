@@ -34,7 +34,7 @@ _EXTRAS = {
     "openai": frozenset[str](),
     "xai": frozenset[str](),
     "bytedance": frozenset({"thinking", "top_k", "repetition_penalty", "watermark", "image"}),
-    "nous": frozenset({"top_k", "repetition_penalty"}),
+    "nous": frozenset({"top_k", "repetition_penalty", "tags"}),
 }
 _MESSAGES: dict[str, Any] = {
     "system": ChatCompletionSystemMessageParam,

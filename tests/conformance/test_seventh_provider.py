@@ -34,6 +34,7 @@ class Example(Nous):
     name = "example"
     models: ClassVar = {"example/large-2026-11": Model(name="example/large-2026-11", context=131_072)}
     request_keys = Nous.request_keys | {"seed"}
+    wants_tags = False
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
         everyone(PARAMETER, xai=DROP, ark=PASS, nous=DROP) | {"4.1": PASS},
     ),
     ("logit_bias", {}, everyone(SILENT)),
-    ("user", "u", everyone(PASS, nous=DROP)),
+    ("user", "u", everyone(PASS, nous={"tags": ["user=u"]})),
     ("safety_identifier", "u", everyone(DROP, openai=PASS)),
     ("metadata", {"a": "b"}, everyone(DROP)),
     ("store", True, everyone(DROP)),
@@ -340,3 +340,11 @@ def test_nous_thinks_when_its_system_prompt_says_so(effort: str | None, thinks: 
     if thinks:
         assert messages[0]["role"] == "system"
         assert "<think>" in messages[0]["content"]
+
+
+def test_nous_is_told_who_asks_in_every_request() -> None:
+    """Its gateway refuses requests without such a tag (facts/providers.md 8)."""
+    for user in (None, ""):
+        assert sent(chat("hermes-4-70b", user=user))["tags"] == ["user=tee-gateway"]
+    assert "user" not in sent(chat("hermes-4-70b", user="u"))
+    assert "tags" not in sent(chat("gpt-4.1", user="u"))

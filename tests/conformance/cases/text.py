@@ -64,7 +64,7 @@ CASES = (
             "gpt-5.2": "metadata,presence_penalty,store",
             "xai": "metadata,presence_penalty,prompt_cache_key,service_tier,store,verbosity",
             "bytedance": "metadata,prompt_cache_key,store,verbosity",
-            "nous": "metadata,prompt_cache_key,seed,service_tier,store,user,verbosity",
+            "nous": "metadata,prompt_cache_key,seed,service_tier,store,verbosity",
             "anthropic": "metadata,presence_penalty,prompt_cache_key,seed,verbosity",
             "google": "metadata,presence_penalty,prompt_cache_key,user,verbosity",
         },

@@ -5,11 +5,10 @@ from typing import Any
 
 import aiohttp
 import anthropic
-import openai
 import pytest
 from google import genai
 
-from tests.tools.simulators.wire import CHAT_MODELS, ChatVendor, Wire
+from tests.tools.simulators.wire import CHAT_MODELS, DEMANDED, ChatVendor, Client, Wire
 from tools.simulators import Fleet
 
 
@@ -22,7 +21,8 @@ async def fleet() -> AsyncIterator[Fleet]:
 @pytest.fixture(params=list(CHAT_MODELS))
 async def chat(fleet: Fleet, request: pytest.FixtureRequest) -> AsyncIterator[ChatVendor]:
     simulator = fleet.simulators[request.param]
-    async with openai.AsyncOpenAI(base_url=simulator.base_url, api_key="any", max_retries=0) as client:
+    async with Client(base_url=simulator.base_url, api_key="any", max_retries=0) as client:
+        client.demanded = DEMANDED.get(request.param, {})
         yield ChatVendor(request.param, CHAT_MODELS[request.param], client, simulator)
 
 

@@ -149,6 +149,8 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "image_url",
     ),
+    "nous no tags": ("nous", {"tags": None}, "missing tags"),
+    "nous tags without the user": ("nous", {"tags": ["product=gateway"]}, "missing tags"),
     "nous seed": ("nous", {"seed": 1}, "seed"),
     "nous max_completion_tokens": ("nous", {"max_completion_tokens": 5}, "max_completion_tokens"),
     "nous n": ("nous", {"n": 2}, "argument supplied: n"),

@@ -74,7 +74,7 @@ CASES = [
     (OpenAI(), "/v1/chat/completions", {**CHAT, "model": "gpt-4.1"}, BEARER),
     (XAI(), "/v1/chat/completions", {**CHAT, "model": "grok-4.3"}, BEARER),
     (ModelArk(), "/api/v3/chat/completions", {**CHAT, "model": "seed-1-6-250915"}, BEARER),
-    (Nous(), "/v1/chat/completions", {**CHAT, "model": "nousresearch/hermes-4-70b"}, BEARER),
+    (Nous(), "/v1/chat/completions", {**CHAT, "model": "nousresearch/hermes-4-70b", "tags": ["user=test"]}, BEARER),
     (XAI(), "/v1/images/generations", {"model": "grok-imagine-image", "prompt": "x", "n": 1}, BEARER),
     (
         ModelArk(),

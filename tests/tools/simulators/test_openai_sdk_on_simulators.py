@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.tools.simulators.wire import CHAT_MODELS, ChatVendor
+from tests.tools.simulators.wire import CHAT_MODELS, DEMANDED, ChatVendor
 from tools.simulators import Fleet, Scenario, ToolCall
 
 HELLO: Any = [{"role": "user", "content": "héllo 你好"}]
@@ -88,7 +88,10 @@ class City(BaseModel):
 async def test_parse_returns_an_example_of_the_schema(fleet: Fleet, vendor: str) -> None:
     async with openai.AsyncOpenAI(base_url=fleet.simulators[vendor].base_url, api_key="any") as client:
         answer = await client.chat.completions.parse(
-            model=CHAT_MODELS[vendor], messages=[{"role": "user", "content": "Describe Oslo"}], response_format=City
+            model=CHAT_MODELS[vendor],
+            messages=[{"role": "user", "content": "Describe Oslo"}],
+            response_format=City,
+            extra_body=DEMANDED.get(vendor),
         )
     assert answer.choices[0].message.parsed == City(name="Oslo", population=1)
 
@@ -96,7 +99,9 @@ async def test_parse_returns_an_example_of_the_schema(fleet: Fleet, vendor: str)
 async def test_the_synchronous_client_is_served_too(chat: ChatVendor) -> None:
     def ask() -> str | None:
         with openai.OpenAI(base_url=chat.simulator.base_url, api_key="any", max_retries=0) as client:
-            return client.chat.completions.create(model=chat.model, messages=HELLO).choices[0].message.content
+            demanded = DEMANDED.get(chat.name)
+            answer = client.chat.completions.create(model=chat.model, messages=HELLO, extra_body=demanded)
+            return answer.choices[0].message.content
 
     assert await asyncio.to_thread(ask) == "You said: héllo 你好"
 
@@ -147,7 +152,7 @@ async def test_nous_asks_an_unpaid_caller_for_payment(fleet: Fleet) -> None:
     fleet.nous.enqueue(Scenario(error="billing"))
     async with openai.AsyncOpenAI(base_url=fleet.nous.base_url, api_key="any", max_retries=0) as client:
         with pytest.raises(openai.APIStatusError) as caught:
-            await client.chat.completions.create(model=CHAT_MODELS["nous"], messages=HELLO)
+            await client.chat.completions.create(model=CHAT_MODELS["nous"], messages=HELLO, extra_body=DEMANDED["nous"])
         assert caught.value.status_code == 402
         assert caught.value.response.json().keys() == {"x402Version", "accepts", "error"}
         models = await client.models.list()

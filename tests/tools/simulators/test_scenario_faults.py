@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.tools.simulators.wire import CHAT_MODELS, HEADERS, Wire
+from tests.tools.simulators.wire import CHAT_MODELS, DEMANDED, HEADERS, Wire
 from tools.simulators import RawReply, Scenario, Simulator, directive
 
 VENDORS = [*CHAT_MODELS, "anthropic", "google"]
@@ -21,9 +21,14 @@ def stream_request(vendor: str, text: str = "hi") -> tuple[str, dict[str, Any]]:
         return path, {"contents": [{"parts": [{"text": text}]}]}
     messages = [{"role": "user", "content": text}]
     if vendor == "anthropic":
-        body = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": messages, "stream": True}
-        return "/v1/messages", body
-    return "/chat/completions", {"model": CHAT_MODELS[vendor], "messages": messages, "stream": True}
+        return "/v1/messages", {
+            "model": "claude-haiku-4-5",
+            "max_tokens": 100,
+            "messages": messages,
+            "stream": True,
+        }
+    body = {"model": CHAT_MODELS[vendor], "messages": messages, "stream": True, **DEMANDED.get(vendor, {})}
+    return "/chat/completions", body
 
 
 async def stream(wire: Wire, vendor: str, text: str = "hi") -> aiohttp.ClientResponse:

@@ -28,6 +28,21 @@ CHAT_MODELS = {
 }
 
 
+DEMANDED: Mapping[str, dict[str, Any]] = {"nous": {"tags": ["user=test"]}}
+"""What a vendor wants in every body beyond what the others do."""
+
+
+class Client(openai.AsyncOpenAI):
+    """The SDK, with what ``demanded`` has for every body."""
+
+    demanded: Mapping[str, Any] = {}
+
+    async def _prepare_options(self, options: Any) -> Any:
+        if isinstance(options.json_data, dict):
+            options.json_data = {**self.demanded, **options.json_data}
+        return options
+
+
 @dataclass(frozen=True)
 class Answered:
     status: int
@@ -51,7 +66,8 @@ class Wire:
             return Answered(response.status, response.headers, data, parsed)
 
     async def chat(self, vendor: str, **fields: Any) -> Answered:
-        body = {"model": CHAT_MODELS[vendor], "messages": [{"role": "user", "content": "hi"}], **fields}
+        greeting = [{"role": "user", "content": "hi"}]
+        body = {"model": CHAT_MODELS[vendor], "messages": greeting, **DEMANDED.get(vendor, {}), **fields}
         return await self.post(vendor, "/chat/completions", body)
 
     async def messages(self, **fields: Any) -> Answered:

@@ -21,7 +21,7 @@ SAMPLING_KEYS = keys(
     "frequency_penalty include_reasoning max_tokens presence_penalty reasoning repetition_penalty response_format stop "
     "temperature tool_choice tools top_k top_p"
 )
-REQUEST_KEYS = SAMPLING_KEYS | {"messages", "model", "stream", "stream_options"}
+REQUEST_KEYS = SAMPLING_KEYS | {"messages", "model", "stream", "stream_options", "tags"}
 
 TEXT = frozenset({"text"})
 
@@ -100,6 +100,7 @@ class Nous(ChatCompletions):
     errors = ERRORS
     style = STYLE
     limit_keys: ClassVar[Mapping[str, bool]] = {"max_tokens": True}
+    wants_tags: ClassVar[bool] = True
 
     def endpoint(self, received: Received) -> Endpoint | None:
         if received.path == "/v1/models":
@@ -151,6 +152,12 @@ class Nous(ChatCompletions):
         }
 
     def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
+        tags = body.get("tags")
+        tagged = isinstance(tags, list) and any(isinstance(tag, str) and tag.startswith("user=") for tag in tags)
+        if self.wants_tags and not tagged:
+            raise Refused(
+                "This request is not valid. Check the model name and other parameters. Additional info: missing tags"
+            )
         kind = (body.get("response_format") or {}).get("type", "text")
         if kind not in ("text", "json_object", "json_schema"):
             raise Refused(f"Invalid response_format type {kind!r}.", param="response_format.type")
