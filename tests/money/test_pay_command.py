@@ -182,6 +182,11 @@ async def test_an_offer_at_a_rate_that_is_none(shop: PaidGateway) -> None:
         odd = {**offer, "extra": {**offer["extra"], "quote": {"rate": rate}}}
         [known] = known_offers(PaymentRequired.model_validate({**required, "accepts": [odd]}), bundled())
         assert (" USD" in str(known)) is shown
+    odd["extra"] = {**offer["extra"], "quote": {"rate": "0"}}
+    [free] = known_offers(PaymentRequired.model_validate({**required, "accepts": [odd]}), bundled())
+    payment = {"scheme": "upto", "amount": "1", "cost_usd": "1", "status": "settled"}
+    charge, _ = check(free, Answer(200, httpx.Headers(), b""), payment, Wallet().address, None)
+    assert charge.verdict is Verdict.FAIL
 
 
 async def test_who_breaks_off_is_told_what_that_may_cost(

@@ -81,7 +81,7 @@ def _due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
         cost = Decimal(str(payment.get("cost_usd")))
     except InvalidOperation:
         return None
-    if offer.rate is None or not cost.is_finite() or cost < 0:
+    if not offer.rate or not cost.is_finite() or cost < 0:
         return None
     if cost.adjusted() > _MOST_DIGITS:
         return offer.amount
