@@ -14,6 +14,8 @@ from gateway.keccak import keccak256
 
 _SECONDS = 8.0
 _SLACK_BLOCKS = 300
+_MOST_BYTES = 16 << 20
+"""Of one answer: the receipt of a transaction that fills a block has less."""
 
 _CALL, _WORD = len("0x") + 8, 64
 _MESSAGE_PLACES = (_CALL, _CALL + 5 * _WORD)
@@ -41,6 +43,10 @@ _LATEST: Call = ("eth_getBlockByNumber", ["latest", False])
 
 class ChainUnavailableError(Exception):
     """The RPC endpoint gave no usable answer; says why."""
+
+
+class CallRevertedError(ChainUnavailableError):
+    """A contract does not do what it was called for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,8 @@ class Chain:
         return Funds(_number(balance), _number(allowance))
 
     async def takes_permits(self, token: Token) -> bool:
-        """Whether a token really has EIP-2612 with the domain that we know it by."""
+        """Whether a token really has EIP-2612 with the domain that we know it by. A node that is away knows nothing of
+        that: raises ChainUnavailableError."""
         address = evm.address(token.address)
         chain_id = self._definitions.network(token).chain_id
         expected = eip712.token_domain(token.name, token.version, chain_id, address)
@@ -110,7 +117,7 @@ class Chain:
             domain, _ = await self._ask(
                 [_eth_call(address, _DOMAIN_SEPARATOR), _eth_call(address, _NONCES + evm.word(b""))]
             )
-        except ChainUnavailableError:
+        except CallRevertedError:
             return False
         return _text(domain) == evm.as_hex(expected)
 
@@ -124,31 +131,36 @@ class Chain:
         bits, latest = await self._ask([_eth_call(contract, data), _LATEST])
         return _block(latest) if _number(bits) >> place & 1 else None
 
-    async def transfer(self, entry: Entry, transaction: str, *, mined: bool = False) -> Transfer | None:
+    async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
         """The payment in ``transaction``; None while it is not mined, or when it is not in there.
 
-        The call must be made of what was signed, so that no other payment of the same payer can stand for it. One that
-        is known to be ``mined`` has to be shown.
+        The call must be made of what was signed, so that no other payment of the same payer can stand for it.
         """
+        shown = await self._shown(transaction)
+        if shown is None or not (amounts := self._amounts(entry, *shown)):
+            return None
+        return Transfer(transaction.lower(), amounts[0])
+
+    async def _shown(self, transaction: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Receipt and call of a transaction; None while it is not mined."""
         try:
             name = evm.as_hex(evm.bytes32(transaction))
         except ValueError:
             return None
         receipt, sent = await self._ask([("eth_getTransactionReceipt", [name]), ("eth_getTransactionByHash", [name])])
-        if not isinstance(receipt, dict) or not isinstance(sent, dict):
-            if mined:
-                raise ChainUnavailableError("a transaction of the logs is not shown")
-            return None
+        return (receipt, sent) if isinstance(receipt, dict) and isinstance(sent, dict) else None
+
+    def _amounts(self, entry: Entry, receipt: dict[str, Any], sent: dict[str, Any]) -> list[int]:
+        """What ``entry``'s payer paid its payee in a transaction that hands on what it signed; what was asked first."""
         if receipt.get("status") != "0x1" or not self._is_made_of(sent, entry):
-            return None
+            return []
         token, payer, payee = _parties(entry)
-        for event in _events(receipt.get("logs")):
-            topics = event.get("topics")
-            if str(event.get("address")).lower() != token or not isinstance(topics, list):
-                continue
-            if [str(topic).lower() for topic in topics] == [_TRANSFER, payer, payee]:
-                return Transfer(name, _number(event.get("data")))
-        return None
+        amounts = [
+            _number(event.get("data"))
+            for event in _events(receipt.get("logs"))
+            if str(event.get("address")).lower() == token and _topics(event) == [_TRANSFER, payer, payee]
+        ]
+        return sorted(amounts, key=lambda amount: amount != entry.amount)
 
     def _is_made_of(self, sent: dict[str, Any], entry: Entry) -> bool:
         """Whether a transaction hands on what ``entry``'s payer signed, whole and, in a direct call, in its place.
@@ -177,6 +189,9 @@ class Chain:
 
         ``used`` is the block whose state had its nonce used: behind one name there may be several nodes, and of one
         that has not come so far it cannot be said that the transfer is not there. Raises ChainUnavailableError then.
+
+        It has to be of the amount that was asked: payers can repeat what they signed in a call of their own that pays
+        less, and cancel the nonce.
         """
         token, payer, payee = _parties(entry)
         criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._good_for(entry, used)}
@@ -184,9 +199,12 @@ class Chain:
         if _number(latest) < used.number:
             raise ChainUnavailableError("eth_getLogs: the endpoint is behind what it told before")
         for event in reversed(_events(logs)):
-            found = await self.transfer(entry, str(event.get("transactionHash")), mined=True)
-            if found is not None:
-                return found
+            transaction = str(event.get("transactionHash"))
+            if (shown := await self._shown(transaction)) is None:
+                raise ChainUnavailableError("a transaction of the logs is not shown")
+            amounts = self._amounts(entry, *shown)
+            if amounts and amounts[0] == entry.amount:
+                return Transfer(transaction.lower(), amounts[0])
         return None
 
     def _good_for(self, entry: Entry, latest: Block) -> dict[str, str]:
@@ -214,11 +232,29 @@ class Chain:
                 timeout=aiohttp.ClientTimeout(total=_SECONDS),
                 allow_redirects=False,
             ) as response:
-                answers = msgspec.json.decode(await response.read())
+                answers = msgspec.json.decode(await _read(response))
+            if any(_reverted(answer) for answer in answers):
+                raise CallRevertedError(f"{calls[0][0]}: reverted")
             results = {answer["id"]: answer["result"] for answer in answers}
             return [results[number] for number in range(len(calls))]
         except (TimeoutError, aiohttp.ClientError, *_NO_ANSWER) as error:
             raise ChainUnavailableError(f"{calls[0][0]}: {type(error).__name__}") from None
+
+
+def _reverted(answer: Any) -> bool:
+    """In the words of geth and those who follow it; most give a code of their own besides."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    message = str(error.get("message")).lower() if isinstance(error, dict) else ""
+    return "revert" in message or "invalid opcode" in message
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_chunked(1 << 16):
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise ChainUnavailableError("an answer is too long")
+    return bytes(body)
 
 
 def _eth_call(contract: bytes, data: bytes) -> Call:
@@ -240,6 +276,11 @@ def _parties(entry: Entry) -> tuple[str, str, str]:
 
 def _events(value: Any) -> list[dict[str, Any]]:
     return [event for event in value if isinstance(event, dict)] if isinstance(value, list) else []
+
+
+def _topics(event: dict[str, Any]) -> list[str]:
+    topics = event.get("topics")
+    return [str(topic).lower() for topic in topics] if isinstance(topics, list) else []
 
 
 def _number(value: Any) -> int:

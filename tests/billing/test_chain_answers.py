@@ -26,6 +26,7 @@ ENTRY = entry(
     asset=ASSET,
     requirements={"payTo": PAYEE},
     payment={"payload": {"authorization": {"validAfter": "0"}}},
+    amount=10,
 )
 HASH = "0x" + "44" * 32
 TOPICS = [
@@ -90,11 +91,34 @@ async def test_numbers(word: str, number: int) -> None:
         b'[{"id": 0}]',
         b'{"id": 0, "result": "0x1"}',
         b"[0]",
+        b'[{"id": 0, "result": "0x1"}]' + b" " * (16 << 20),
     ],
+    ids=lambda body: f"{body[:32]!r} {len(body)}",
 )
 async def test_what_is_no_batch_of_results(body: bytes) -> None:
     with pytest.raises(ChainUnavailableError):
         await answering(body).has_code(PAYER)
+
+
+REVERTED = {"code": 3, "message": "execution reverted", "data": "0x"}
+RATE_LIMITED = {"code": -32005, "message": "rate limit exceeded"}
+
+
+@pytest.mark.parametrize("error", [REVERTED, {"code": -32000, "message": "invalid opcode: INVALID"}])
+async def test_a_token_that_knows_no_permits_says_so(error: Any) -> None:
+    assert (
+        await answering(json.dumps([{"id": 0, "error": error}, {"id": 1, "result": WORD}]).encode()).takes_permits(
+            TOKEN
+        )
+        is False
+    )
+
+
+@pytest.mark.parametrize("error", [RATE_LIMITED, {"code": -32603, "message": "internal error"}, None, "x"])
+async def test_a_node_that_is_busy_says_nothing_of_a_tokens_permits(error: Any) -> None:
+    """Else permits were no longer asked for, and whoever has given no allowance could not pay."""
+    with pytest.raises(ChainUnavailableError):
+        await answering(json.dumps([{"id": number, "error": error} for number in (0, 1)]).encode()).takes_permits(TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +212,44 @@ async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_s
     assert await evidence.judge(ENTRY, REFUSED, first=True) == judged
     if judged is REFUSED:
         assert isinstance(await evidence.judge(ENTRY, REFUSED, first=False), Unknown)
+
+
+WRAPPED = {**SENT, "to": ELSEWHERE}
+TRAILING = {"to": TOKEN.address, "input": f"0x23b872dd{evm.words((PAYER, evm.address(PAYEE), 10, 0, 0)).hex()}{SIGNED}"}
+TWICE = {"status": "0x1", "logs": [EVENT, {**EVENT, "data": "0x1f"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "receipt", "sent", "found"),
+    [
+        (10, PAID["eth_getTransactionReceipt"], WRAPPED, Settled(HASH, 10)),
+        (999, PAID["eth_getTransactionReceipt"], WRAPPED, Refused(NONCE_SPENT, "used or cancelled by its payer")),
+        (999, PAID["eth_getTransactionReceipt"], TRAILING, Refused(NONCE_SPENT, "used or cancelled by its payer")),
+        (31, TWICE, WRAPPED, Settled(HASH, 31)),
+        (31, TWICE, SENT, Settled(HASH, 31)),
+    ],
+    ids=[
+        "what was asked",
+        "less, by a contract of the payer's",
+        "less, by the token's transferFrom",
+        "one of two",
+        "the second",
+    ],
+)
+async def test_a_payer_cannot_pay_less_by_repeating_what_it_signed(
+    asked: int, receipt: Any, sent: Any, found: Outcome
+) -> None:
+    """In a call of its own, behind what the call reads, with the nonce cancelled: that would free it of its debt."""
+    node = Node(eth_blockNumber="0x64", **LISTED, eth_getTransactionReceipt=receipt, eth_getTransactionByHash=sent)
+    owed = msgspec.structs.replace(ENTRY, amount=asked)
+    assert await Evidence(node.chain(), bundled()).judge(owed, REFUSED, first=True) == found
+
+
+async def test_a_facilitator_may_settle_through_a_contract_of_its_own() -> None:
+    """What it settled instead of what it was asked for is for the books to show."""
+    node = Node(**{**PAID, "eth_getTransactionByHash": WRAPPED})
+    owed = msgspec.structs.replace(ENTRY, amount=999)
+    assert await Evidence(node.chain(), bundled()).judge(owed, Settled(HASH, 999), first=True) == Settled(HASH, 10)
 
 
 @pytest.mark.parametrize(
