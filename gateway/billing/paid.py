@@ -68,11 +68,11 @@ class X402Payment:
     async def settle(self, bill: Bill) -> Receipt:
         """Charges the metered amount (upto) or the agreed one (exact); an answer without cost is free."""
         self._hand_on_data(bill)
-        if self._entry.state is State.SETTLED:
-            await self._note_served(cost_usd=bill.cost_usd)
-            return receipt(self._entry, bill.cost_usd)
         unsettled = self._entry.by_credit or bill.cost_usd == 0
         try:
+            if self._entry.state is State.SETTLED:
+                await self._note_served(cost_usd=bill.cost_usd)
+                return receipt(self._entry, bill.cost_usd)
             if unsettled:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
                 entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)

@@ -61,7 +61,7 @@ _INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 class PostgresStore:
     """A Store in the database ``url``. A payment of a worker that is gone is adopted ``grace_seconds`` after its last
-    move, so that a worker which only lost a connection can take its lock again."""
+    move and after it was first missed, so that a worker which only lost a connection can take its lock again."""
 
     def __init__(self, url: str, grace_seconds: float) -> None:
         self.owner = secrets.token_hex(8)
@@ -70,6 +70,7 @@ class PostgresStore:
         self._pool: asyncpg.Pool
         self._life: asyncpg.Connection
         self._again: asyncio.Task[None] | None = None
+        self._missed: dict[str, float] = {}
         self._closed = False
 
     @classmethod
@@ -129,7 +130,7 @@ class PostgresStore:
                 self.owner,
                 time.time() - self._grace,
             )
-            gone = [row["owner"] for row in rows if await _is_gone(db, row["owner"])]
+            gone = self._gone_for_good([row["owner"] for row in rows if await _is_gone(db, row["owner"])])
             orphaned = await db.fetch(
                 "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE",
                 gone,
@@ -149,6 +150,12 @@ class PostgresStore:
             )
             known = {entry.key for entry in adopted}
             return adopted + [entry for row in abandoned if (entry := decode_entry(row["entry"])).key not in known]
+
+    def _gone_for_good(self, missing: list[str]) -> list[str]:
+        """Of the owners that nobody answers for now, those that were missing long enough, as far as this worker saw."""
+        now = time.monotonic()
+        self._missed = {owner: self._missed.get(owner, now) for owner in missing}
+        return [owner for owner, since in self._missed.items() if owner == _LOST or now - since > self._grace]
 
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:

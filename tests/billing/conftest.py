@@ -1,13 +1,20 @@
 """One chain for all billing tests; each test brings wallets, a payee, a facilitator and a journal of its own."""
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.billing.postgres_store import PostgresStore
+from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.store import Store
+from tests.billing import postgres
 from tests.billing.till import Till, till
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
+
+Open = Callable[[], Awaitable[Store]]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +39,38 @@ async def shop(chain: LocalChain, facilitator: LocalFacilitator, journal: Path) 
     """A gateway that can read the chain."""
     async with till(chain, facilitator, journal) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    if not postgres.installed():
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL's server is not installed")
+        pytest.skip("PostgreSQL's server is not installed")
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens one more worker's view of the same store."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore.open(tmp_path / "journal.db")
+    url = request.getfixturevalue("database")
+    await postgres.empty(url)
+    return lambda: PostgresStore.open(url, grace_seconds=-1.0)
+
+
+@pytest.fixture
+async def store(open_store: Open) -> AsyncIterator[Store]:
+    opened = await open_store()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def twin(store: Store, open_store: Open) -> AsyncIterator[Store]:
+    """Another worker."""
+    opened = await open_store()
+    yield opened
+    await opened.close()

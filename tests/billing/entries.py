@@ -5,7 +5,10 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from gateway.billing.journal import Entry, State
+from gateway.billing.store import Store
 
 PAYER = b"\xaa" * 20
 PAID = frozenset({State.SETTLED, State.SERVED})
@@ -27,3 +30,8 @@ def entry(**changes: Any) -> Entry:
         "requirements": {},
     }
     return Entry(**fields | changes)
+
+
+def mine(store: Store, payment: Entry) -> Entry:
+    """The claim as the worker of ``store`` makes it."""
+    return msgspec.structs.replace(payment, owner=store.owner)

@@ -18,6 +18,7 @@ from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, St
 from gateway.billing.payment import Order
 from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import StoreUnavailableError
+from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.till import Till, bill, order, quick, refusal, till
 from tools.chain.deployment import USDC
@@ -152,6 +153,18 @@ async def test_credit_outlives_a_journal_that_fails_between_two_steps(
     assert receipt.payment["status"] == "waived"
     assert await shop.balance() == price
     assert refusals == []
+
+
+async def test_an_upfront_payment_that_another_worker_has_credited_buys_no_answer_besides(
+    shop: Till, chain: LocalChain
+) -> None:
+    """As one that took this worker for lost."""
+    payment = await shop.admit(await chain.wallet(usdc=DOLLAR), order(stream=True), scheme="exact")
+    await shop.payments._store.move(payment._entry, State.SERVED, credited=payment._entry.cap)
+    with pytest.raises(GatewayError) as raised:
+        await payment.settle(bill())
+    assert raised.value.code == "payment_closed"
+    assert not raised.value.headers.get("PAYMENT-REQUIRED")
 
 
 async def test_closing_settles_what_is_under_way(

@@ -1,20 +1,17 @@
 """Both stores: atomic between requests, workers and processes; complete after a crash."""
 
 import asyncio
-import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError, PayerOwesError
+from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalMoveError, State
 from gateway.billing.paid import X402Payment
@@ -22,7 +19,7 @@ from gateway.billing.postgres_store import PostgresStore
 from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import Store, StoreUnavailableError
 from tests.billing import postgres
-from tests.billing.entries import entry
+from tests.billing.entries import entry, mine
 from tests.billing.till import bill, order, refusal, till
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
@@ -30,48 +27,6 @@ from tools.chain.local_chain import LocalChain
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
-
-
-Open = Callable[[], Awaitable[Store]]
-
-
-@pytest.fixture(scope="session")
-def database() -> Iterator[str]:
-    if not postgres.installed():
-        if os.environ.get("CI") == "true":
-            pytest.fail("PostgreSQL's server is not installed")
-        pytest.skip("PostgreSQL's server is not installed")
-    with postgres.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Opens one more worker's view of the same store."""
-    if request.param == "sqlite":
-        return lambda: SqliteStore.open(tmp_path / "journal.db")
-    url = request.getfixturevalue("database")
-    await postgres.empty(url)
-    return lambda: PostgresStore.open(url, grace_seconds=-1.0)
-
-
-@pytest.fixture
-async def store(open_store: Open) -> AsyncIterator[Store]:
-    opened = await open_store()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def twin(store: Store, open_store: Open) -> AsyncIterator[Store]:
-    """Another worker."""
-    opened = await open_store()
-    yield opened
-    await opened.close()
-
-
-def mine(store: Store, payment: Entry) -> Entry:
-    return msgspec.structs.replace(payment, owner=store.owner)
 
 
 async def test_of_fifty_claims_in_two_workers_one_is_made(store: Store, twin: Store) -> None:
@@ -326,40 +281,6 @@ async def test_restored_payments_bring_what_they_left_of_credit(store: Store) ->
     assert await store.take_credit(entry(cap=2)) is not None
 
 
-async def test_restored_payments_bring_what_their_payer_owes(store: Store) -> None:
-    """Told in any order; a debt is worked off by what was paid upfront after it, not by what was before."""
-    half = Decimal("0.5")
-    early = entry(state=State.SERVED, amount=10**19, upfront=True, updated=1.0)
-    unpaid = entry(state=State.FAILED, amount=10**19, payers_fault=True, updated=2.0)
-    ours = entry(state=State.FAILED, amount=10**19, updated=3.0)
-    late = entry(state=State.SETTLED, amount=10**19, cap_usd=half, upfront=True, updated=4.0)
-    for _ in range(2):
-        await store.restore([late, ours, unpaid, early])
-    with pytest.raises(PayerOwesError, match=r"0\.50* USD"):
-        await store.claim(entry(), POLICY)
-    await store.restore([entry(state=State.SERVED, amount=10**19, cap_usd=half, upfront=True)])
-    await store.claim(entry(), POLICY)
-
-
-async def test_restored_payments_bring_the_trust_that_their_payer_has_earned(store: Store) -> None:
-    await store.restore([entry(state=state, amount=10**19, cap_usd=Decimal(3)) for state in (State.SETTLED,) * 2])
-    for _ in range(14):
-        await store.claim(entry(), POLICY)
-    with pytest.raises(ExposureExceededError):
-        await store.claim(entry(), POLICY)
-
-
-async def test_workers_that_restore_the_same_at_once_restore_it_once(store: Store, twin: Store) -> None:
-    """As all that take one injection do."""
-    entries = [entry(state=State.SERVED, cap=1, credited=1, upfront=True) for _ in range(40)]
-    unpaid = entry(state=State.FAILED, amount=10**19, payers_fault=True)
-    await asyncio.gather(*(each.restore([*entries, unpaid]) for each in (store, twin)))
-    assert await store.take_credit(entry(cap=41)) is None
-    assert await store.take_credit(entry(cap=40)) is not None
-    with pytest.raises(PayerOwesError, match=r"^1(\.0*)? USD"):
-        await store.claim(entry(), POLICY)
-
-
 async def test_one_failing_step_leaves_its_batch_alone(store: Store) -> None:
     payment = entry()
     await store.claim(payment, POLICY)
@@ -403,19 +324,6 @@ async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await SqliteStore.open(tmp_path / "file" / "journal.db")
     with pytest.raises(StoreUnavailableError):
         await PostgresStore.open(f"postgresql://gateway:unused@/postgres?host={tmp_path}")
-
-
-async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(database: str) -> None:
-    await postgres.empty(database)
-    store, other = [await PostgresStore.open(database, grace_seconds=-1.0) for _ in range(2)]
-    await store.claim(mine(store, entry()), POLICY)
-    await postgres.run(database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-    async with asyncio.timeout(10):
-        while await postgres.run(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") != 2:
-            await asyncio.sleep(0.05)
-    assert await other.adopt(time.time()) == []
-    for each in (store, other):
-        await each.close()
 
 
 async def test_two_gateways_with_one_payee_serve_a_payload_once(

@@ -1,0 +1,74 @@
+"""A worker whose connection to the database is lost: it lives all the same."""
+
+import asyncio
+import time
+
+import pytest
+
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
+from gateway.billing.journal import State
+from gateway.billing.postgres_store import PostgresStore
+from tests.billing import postgres
+from tests.billing.entries import entry, mine
+
+POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+
+
+class Ahead:
+    """The module ``time``, so many seconds later."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+ENDED = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+LIVING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+
+
+async def living(database: str, count: int) -> None:
+    """Returns once so many workers hold their locks."""
+    async with asyncio.timeout(10):
+        while await postgres.run(database, LIVING) != count:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_keeps_its_payment(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the database is started anew: others that are quicker to look do not take the worker for gone at once."""
+    await postgres.empty(database)
+    ahead = Ahead()
+    monkeypatch.setattr("gateway.billing.postgres_store.time", ahead)
+    store, other = [await PostgresStore.open(database, grace_seconds=15.0) for _ in range(2)]
+    payment = mine(store, entry())
+    await store.claim(payment, POLICY)
+    await store.move(payment, State.VERIFIED, State.SERVING)
+    ahead.seconds = 120.0
+    monkeypatch.setattr(store, "_live_again", asyncio.Event().wait)
+    await postgres.run(database, ENDED)
+    await living(database, 1)
+    assert await other.adopt(ahead.time()) == []
+    ahead.seconds += 10.0
+    assert await other.adopt(ahead.time()) == []
+    ahead.seconds += 10.0
+    assert [each.key for each in await other.adopt(ahead.time())] == [payment.key]
+    for each in (store, other):
+        await each.close()
+
+
+async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(database: str) -> None:
+    await postgres.empty(database)
+    store, other = [await PostgresStore.open(database, grace_seconds=-1.0) for _ in range(2)]
+    await store.claim(mine(store, entry()), POLICY)
+    await postgres.run(database, ENDED)
+    await living(database, 2)
+    assert await other.adopt(time.time()) == []
+    for each in (store, other):
+        await each.close()

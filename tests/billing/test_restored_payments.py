@@ -1,0 +1,48 @@
+"""What stores make of payments known from elsewhere: what their payers owe and have earned, each counted once."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from gateway.billing.claims import ClaimPolicy, ExposureExceededError, PayerOwesError
+from gateway.billing.definitions import bundled
+from gateway.billing.journal import State
+from gateway.billing.store import Store
+from tests.billing.entries import entry
+
+POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+
+
+async def test_restored_payments_bring_what_their_payer_owes(store: Store) -> None:
+    """Told in any order; a debt is worked off by what was paid upfront after it, not by what was before."""
+    half = Decimal("0.5")
+    early = entry(state=State.SERVED, amount=10**19, upfront=True, updated=1.0)
+    unpaid = entry(state=State.FAILED, amount=10**19, payers_fault=True, updated=2.0)
+    ours = entry(state=State.FAILED, amount=10**19, updated=3.0)
+    late = entry(state=State.SETTLED, amount=10**19, cap_usd=half, upfront=True, updated=4.0)
+    for _ in range(2):
+        await store.restore([late, ours, unpaid, early])
+    with pytest.raises(PayerOwesError, match=r"0\.50* USD"):
+        await store.claim(entry(), POLICY)
+    await store.restore([entry(state=State.SERVED, amount=10**19, cap_usd=half, upfront=True)])
+    await store.claim(entry(), POLICY)
+
+
+async def test_restored_payments_bring_the_trust_that_their_payer_has_earned(store: Store) -> None:
+    await store.restore([entry(state=state, amount=10**19, cap_usd=Decimal(3)) for state in (State.SETTLED,) * 2])
+    for _ in range(14):
+        await store.claim(entry(), POLICY)
+    with pytest.raises(ExposureExceededError):
+        await store.claim(entry(), POLICY)
+
+
+async def test_workers_that_restore_the_same_at_once_restore_it_once(store: Store, twin: Store) -> None:
+    """As all that take one injection do."""
+    entries = [entry(state=State.SERVED, cap=1, credited=1, upfront=True) for _ in range(40)]
+    unpaid = entry(state=State.FAILED, amount=10**19, payers_fault=True)
+    await asyncio.gather(*(each.restore([*entries, unpaid]) for each in (store, twin)))
+    assert await store.take_credit(entry(cap=41)) is None
+    assert await store.take_credit(entry(cap=40)) is not None
+    with pytest.raises(PayerOwesError, match=r"^1(\.0*)? USD"):
+        await store.claim(entry(), POLICY)
