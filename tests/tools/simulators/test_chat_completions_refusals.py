@@ -114,6 +114,17 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "not a valid JSON string",
     ),
+    "xai arguments too deep": (
+        "xai",
+        {
+            "messages": [
+                USER,
+                {**ASKING, "tool_calls": [{**CALL, "function": {"name": "now", "arguments": "[" * 2000}}]},
+                RESULT,
+            ]
+        },
+        "not a valid JSON string",
+    ),
     "xai presence_penalty": ("xai", {"presence_penalty": 1}, "presencePenalty"),
     "xai developer role": ("xai", {"messages": [{"role": "developer", "content": "x"}, USER]}, "developer"),
     "xai name on message": ("xai", {"messages": [{**USER, "name": "bob"}]}, "name"),

@@ -191,7 +191,11 @@ def _check_output(config: Any, model: Model) -> None:
 
 def check_schema(schema: Any, where: str) -> None:
     """The subset of JSON Schema that constrained decoding takes."""
-    for node in _nodes(schema):
+    try:
+        nodes = list(_nodes(schema))
+    except (AttributeError, TypeError):
+        raise Refused(f"{where}: JSON schema is invalid") from None
+    for node in nodes:
         if node.get("type") == "object" and node.get("additionalProperties") is not False:
             raise Refused(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
         if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):

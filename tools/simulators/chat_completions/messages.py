@@ -183,7 +183,7 @@ def _check_call(where: str, call: Any, rules: MessageRules) -> None:
 def _is_json(text: str) -> bool:
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 
