@@ -6,9 +6,9 @@ seem to have one address, as behind an enclave's proxies.
 """
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from functools import cached_property
+from operator import attrgetter
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_exceptions import HTTPException
@@ -25,41 +25,56 @@ PIECE_SECONDS = 30.0
 _JSON = "application/json"
 
 
+class _Line:
+    """Uploads of one address that are under way, the oldest first, and the bytes that they hold."""
+
+    __slots__ = ("held", "uploads")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.uploads: dict[Body, None] = {}
+
+
 class BodyBudget:
-    """Bytes of request bodies in memory at once, over all requests. ``uploads`` are under way, the oldest first."""
+    """Bytes of request bodies in memory at once, over all requests. ``lines`` are by addresses."""
 
     def __init__(self, limit: int = BODY_BUDGET_BYTES) -> None:
         self._left = limit
-        self._slack = limit // 64
-        self.uploads: dict[Body, None] = {}
+        self.lines: dict[str, _Line] = {}
 
     def take(self, size: int, body: "Body") -> None:
         """Reserve ``size`` bytes more for ``body``; raises 503 when they are not there."""
-        if size > self._left:
-            self._crowd_out(size, body)
-        if size > self._left:
-            raise _overloaded()
+        while size > self._left:
+            upload = self._crowded_out(size, body)
+            if upload is None:
+                raise _overloaded()
+            upload.make_room()
         self._left -= size
 
     def give(self, size: int) -> None:
         self._left += size
 
-    def _crowd_out(self, size: int, body: "Body") -> None:
-        """Let uploads make room for ``size`` bytes more of ``body``, and a little, so that not every piece has to look
-        through all of them. ``body`` makes none: where that would be its turn, nobody does."""
-        lines: dict[str, deque[Body]] = {body.address: deque()}
-        for upload in self.uploads:
-            if upload.held:
-                lines.setdefault(upload.address, deque()).append(upload)
-        held = {address: sum(upload.held for upload in line) for address, line in lines.items()}
-        held[body.address] += size
-        while size + self._slack > self._left:
-            most = max(held, key=held.__getitem__)
-            if not lines[most] or lines[most][0] is body:
-                return
-            upload = lines[most].popleft()
-            held[most] -= upload.held
-            upload.make_room()
+    def _crowded_out(self, size: int, body: "Body") -> "Body | None":
+        """The upload that makes room for ``size`` bytes more of ``body``; None when that would be the body itself."""
+        own = self.lines.get(body.address)
+        line = max(self.lines.values(), key=attrgetter("held"), default=None)
+        if line is None or line.held <= size + (own.held if own else 0):
+            line = own
+        oldest = next((upload for upload in line.uploads if upload.held), None) if line else None
+        return None if oldest is body else oldest
+
+    def join(self, body: "Body") -> None:
+        """``body`` is being uploaded from now on."""
+        self.lines.setdefault(body.address, _Line()).uploads[body] = None
+
+    def leave(self, body: "Body") -> None:
+        """It is no longer; what it holds is not its line's any more."""
+        line = self.lines.get(body.address)
+        if line is not None and body in line.uploads:
+            del line.uploads[body]
+            line.held -= body.held
+            if not line.uploads:
+                del self.lines[body.address]
 
 
 class Body:
@@ -110,31 +125,35 @@ class Body:
     def make_room(self) -> None:
         """End the upload with 503: others need the bytes that it holds."""
         self._crowded_out = True
+        self._budget.leave(self)
         self.discard()
-        self._budget.uploads.pop(self, None)
         if self._patience is not None:
             with suppress(RuntimeError):  # it has run out in this very moment
                 self._patience.reschedule(0)
 
     async def _upload(self, content: StreamReader) -> bytes:
-        self._budget.uploads[self] = None
+        self._budget.join(self)
         try:
             async with asyncio.timeout(BODY_SECONDS) as self._patience:
                 raw = await self._pieces(content)
         finally:
-            self._budget.uploads.pop(self, None)
+            self._budget.leave(self)
         if self._crowded_out:
             raise _overloaded()
         return raw
 
     async def _pieces(self, content: StreamReader) -> bytes:
+        line = self._budget.lines[self.address]
         pieces: list[bytes] = []
         while not content.at_eof():
             piece = content.read_nowait()
             if not piece:
                 async with asyncio.timeout(PIECE_SECONDS):
                     piece = await content.readany()
+            if self._crowded_out:
+                raise _overloaded()
             self._hold(len(piece))
+            line.held += len(piece)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -70,7 +70,7 @@ async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
     async with asyncio.timeout(10):
         while gateway.services.bodies._left < BUDGET:
             await asyncio.sleep(0.01)
-    assert not gateway.services.bodies.uploads
+    assert not gateway.services.bodies.lines
 
 
 async def ask(gateway: RunningGateway, size: int, address: str) -> tuple[int, bytes]:
