@@ -63,7 +63,7 @@ def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: in
         allowed |= dialect.message_keys
     if not dialect.named_messages:
         allowed -= {"name"}
-    copy = message if message.keys() <= allowed else {key: message[key] for key in message if key in allowed}
+    copy = {key: told for key, told in message.items() if key in allowed and (told is not None or key == "content")}
     content = copy.get("content")
     if isinstance(content, list):
         copy = copy | {"content": _parts(dialect, chat, role, content, position)}
@@ -105,7 +105,12 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
     if not readable or (kind == "file" and not dialect.file_parts):
         raise unsupported_value(f"The model '{chat.request.model}' cannot read '{kind}' parts here.", f"{where}.type")
     keys = _PART_KEYS[kind]
-    return {"type": kind, **{key: part[key] for key in keys}}
+    return {"type": kind, **{key: _without_nulls(part[key]) for key in keys}}
+
+
+def _without_nulls(body: Any) -> Any:
+    """What a part says of itself; a null stands for nothing said, which vendors want left out."""
+    return {key: told for key, told in body.items() if told is not None} if isinstance(body, dict) else body
 
 
 def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,25 @@ def test_modelark_takes_its_own_thoughts_back(model: str, replayed: bool) -> Non
     assert first(model, message | own) == (message | own if replayed else message)
 
 
+@pytest.mark.parametrize("model", VENDORS)
+def test_nulls_are_left_out(model: str) -> None:
+    """OpenAI: "Invalid type for 'messages[0].name': expected a string, but got null instead."."""
+    said = {"content": "x", "name": None, "refusal": None, "reasoning_content": None, "encrypted_content": None}
+    for role in ("user", "assistant", "system"):
+        assert first(model, {"role": role, **said}) == {"role": role, "content": "x"}
+
+
+def test_nulls_inside_parts_are_left_out() -> None:
+    data = "data:application/pdf;base64,JVBERi0="
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": None}},
+        {"type": "file", "file": {"file_data": data, "filename": None, "file_id": None}},
+    ]
+    picture, file = first("gpt-4.1", {"role": "user", "content": parts})["content"]
+    assert picture["image_url"] == {"url": "https://example.com/a.png"}
+    assert file["file"] == {"file_data": data}
+
+
 @pytest.mark.parametrize("empty", [[], None])
 def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
     assert first("gpt-4.1", {"role": "assistant", "content": "x", "tool_calls": empty}) == {
