@@ -110,7 +110,8 @@ class Gate:
         except RefusedPaymentError:
             await self._require_not_in_use(signed)
             raise
-        if not authorization.signed_by_payer(signed, terms, contracts):
+        own_key = authorization.signed_by_payer(signed, terms, contracts)
+        if not own_key:
             await self._verifier.check_contract_account(signed, terms)
             signed = signed.as_it_came()
         entry = entry_of(
@@ -118,7 +119,7 @@ class Gate:
         )
         claim = await self._claim(entry)
         if terms.upfront:
-            return await self._admit_upfront(order, terms, entry, estimate.output_limit)
+            return await self._admit_upfront(order, terms, entry, estimate.output_limit, own_key=own_key)
         try:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
             entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
@@ -157,12 +158,17 @@ class Gate:
             raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
 
     async def _admit_upfront(
-        self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
+        self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None, *, own_key: bool
     ) -> X402Payment:
-        """Settled before the work, or covered by what an earlier upfront payment bought in vain."""
+        """Settled before the work, or covered by what an earlier upfront payment bought in vain.
+
+        Credit takes no more money, only its payer's word, which is the facilitator's to check where ``own_key``, the
+        payer's, did not sign.
+        """
         try:
             if (covered := await self._desk.store.take_credit(entry)) is not None:
-                await self._verifier.verify(covered, terms, Claim(0), sponsored=True)
+                if not own_key:
+                    await self._verifier.verify(covered, terms, Claim(0), sponsored=True)
                 covered = await self._desk.store.move(covered, State.VERIFIED, State.SERVING)
                 return X402Payment(self._desk, order, terms, covered, output_limit)
         except Exception as error:

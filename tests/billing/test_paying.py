@@ -8,6 +8,8 @@ from gateway.billing.payment import Payment, Payments
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import OPG_USD, Till, bill, order, payload_of, refusal, required, response
 from tools.chain.deployment import OPG, USDC
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Status
 from tools.chain.local_chain import LocalChain
 
 DOLLAR = 10**6
@@ -87,6 +89,24 @@ async def test_exact_of_a_stream_is_settled_before_the_work(shop: Till, chain: L
     assert receipt.payment is not None
     assert (receipt.payment["status"], receipt.payment["amount"]) == ("settled", str(paid))
     assert await shop.balance() == paid
+
+
+@pytest.mark.parametrize("verify", ["answers", "is away"])
+async def test_credit_pays_for_a_payer_that_has_nothing_else_left(
+    shop: Till, chain: LocalChain, facilitator: LocalFacilitator, verify: str
+) -> None:
+    request = order(stream=True)
+    price = int(next(each for each in (await shop.offer(request))["accepts"] if each["scheme"] == "exact")["amount"])
+    wallet = await chain.wallet(usdc=price)
+    await (await shop.admit(wallet, request, scheme="exact")).release("upstream_failed")
+    await shop.payments.settlements.drain(5)
+    assert await chain.balance(USDC, wallet.address) == 0
+    if verify == "is away":
+        facilitator.faults.set("verify", Status(500))
+    receipt = await (await shop.admit(wallet, request, scheme="exact")).settle(bill())
+    assert receipt.payment is not None
+    assert (receipt.payment["status"], receipt.payment["amount"]) == ("waived", "0")
+    assert await shop.balance() == price
 
 
 def response_of(headers: object) -> dict[str, object]:
