@@ -16,6 +16,8 @@ NSM_DEVICE = Path("/dev/nsm")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1: private keys are below it."""
+_LONGEST_URL = 2048
+"""So that an injection fits into one packet between processes, whatever is in it."""
 
 
 class SettingsError(Exception):
@@ -110,6 +112,8 @@ def checked_url(name: str, url: str) -> str:
     """``url`` without a trailing slash; it must be https, or http to loopback. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]+", url):
         raise SettingsError(f"{name} holds characters that no URL has")
+    if len(url) > _LONGEST_URL:
+        raise SettingsError(f"{name} is longer than {_LONGEST_URL} characters")
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -60,6 +60,8 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"openai_api_key": "two words"}, "openai_api_key"),
         ({"openai_api_key": "line\nbreak"}, "openai_api_key"),
         ({"facilitator_url": "http://facilitator.example"}, "facilitator_url"),
+        ({"facilitator_url": "https://facilitator.example/" + "p" * 800_000}, "facilitator_url"),
+        ({"facilitator_url": "https://facilitator..example"}, "facilitator_url"),
         ({"evm_payment_address": "0x12"}, "evm_payment_address"),
         ({"evm_payment_address": "0x" + "0" * 40}, "evm_payment_address"),
         ({"heartbeat_contract_address": "0x" + "0" * 40}, "heartbeat_contract_address"),

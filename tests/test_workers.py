@@ -142,6 +142,20 @@ async def test_an_injection_reaches_a_worker_that_is_coming_up(urls: dict[str, s
         assert [told["providers"] for told in health] == [["openai"]] * 6
 
 
+async def test_the_longest_injection_fits_between_processes(urls: dict[str, str]) -> None:
+    names = ("openai", "anthropic", "google", "xai", "bytedance", "nous", "coingecko")
+    keys = {f"{name}_api_key": '"' * 4096 for name in names}
+    addresses = {f"{name}_url": f"https://{name}.example/".ljust(2048, "p") for name in ("facilitator", "evm_rpc")}
+    async with gateway(**urls) as running:
+        before = running.workers()
+        longer = {**addresses, "facilitator_url": "https://pay.example/".ljust(800_000, "p")}
+        assert (await running.post("/v1/keys", {**keys, **longer})).status == 400
+        assert (await running.post("/v1/keys", {**keys, **addresses})).status == 200
+        health = [await (await running.get("/health")).json() for _ in range(4)]
+        assert {len(told["providers"]) for told in health} == {6}
+        assert running.workers() == before
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_an_injection_that_cannot_be_taken_changes_nothing(
     tmp_path: Path, urls: dict[str, str], workers: str
