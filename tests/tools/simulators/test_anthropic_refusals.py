@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"model": "claude-opus-4-6", "output_config": {"effort": "xhigh"}},
         "This model does not support effort level 'xhigh'. Supported levels: high, low, max, medium.",
     ),
-    "no schema": ({"output_config": json_format({**CLOSED, "properties": 1})}, "JSON schema is invalid"),
+    "schema that is none": ({"output_config": json_format({**CLOSED, "properties": 1})}, "JSON schema is invalid"),
     "open schema": ({"output_config": json_format({"type": "object", "properties": {}})}, "additionalProperties"),
     "minimum in schema": (
         {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "integer", "minimum": 1}}})},
