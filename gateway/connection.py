@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from heapq import nsmallest
 from http import HTTPStatus
 from typing import Any
 
@@ -135,7 +136,8 @@ def _unsent() -> web.Response:
 class HttpServer(web.Server):
     """A low-level aiohttp server whose connections are ``Connection``s, ``most`` of them at once.
 
-    For one more the one makes room that has waited longest for a request; while all have one, it is closed itself.
+    For one more those make room that have waited longest for a request, a few at once, since finding them takes a look
+    at all; while none waits, it is closed itself.
     """
 
     def __init__(self, handler: Handler, note: Note, most: int) -> None:
@@ -159,5 +161,9 @@ class HttpServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         if len(self._connections) > self._most:
-            idle = (each for each in self._connections if each._waiter is not None and not each._waiter.done())
-            min(idle, key=lambda each: each._next_keepalive_close_time, default=handler).force_close()
+            idle = [each for each in self._connections if each._waiter is not None and not each._waiter.done()]
+            longest = nsmallest(1 + self._most // 64, idle, key=lambda each: each._next_keepalive_close_time)
+            for each in longest:
+                each.force_close()
+            if not longest:
+                asyncio.get_running_loop().call_soon(handler.force_close)  # its task has not begun yet

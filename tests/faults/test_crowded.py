@@ -1,6 +1,7 @@
 """More connections than a gateway may have: idle ones make room, those at work stay, and vendors are still reached."""
 
 import asyncio
+import gc
 import json
 import resource
 from collections.abc import AsyncIterator, Iterator
@@ -61,7 +62,9 @@ async def test_half_a_head_is_no_work(crowded: RunningGateway, clients: list[Raw
     assert await clients[0].read() == b""
 
 
-async def test_those_at_work_are_not_disturbed(crowded: RunningGateway, clients: list[RawClient]) -> None:
+async def test_those_at_work_are_not_disturbed(
+    crowded: RunningGateway, clients: list[RawClient], caplog: pytest.LogCaptureFixture
+) -> None:
     assert crowded.fleet is not None
     for client in clients:
         crowded.fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=0.5))
@@ -71,6 +74,8 @@ async def test_those_at_work_are_not_disturbed(crowded: RunningGateway, clients:
             await asyncio.sleep(0.01)
     async with RawClient(crowded.url) as newcomer:
         assert await newcomer.read() == b""
+    gc.collect()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
     for client in clients:
         answer = await client.read()
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["choices"][0]["message"]["content"] == "slow"
