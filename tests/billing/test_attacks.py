@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway.billing import evm
 from gateway.billing.journal import State
 from gateway.billing.paid import X402Payment
 from gateway.billing.payment import Order
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, payload_of, quick, refusal, required, response, till, with_payment
+from tools.chain.contract import Contract
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Denied, Verdict
@@ -332,6 +334,28 @@ async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
     assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
     assert await shop.balance() == charged
     monkeypatch.undo()
+    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+
+
+async def test_a_unit_in_a_call_that_repeats_what_was_signed_does_not_stand_for_a_burnt_payment(
+    shop: Till, chain: LocalChain
+) -> None:
+    wallet, caller = await chain.wallet(usdc=DOLLAR, approve=True), Wallet().address
+    await chain.rpc("anvil_setCode", caller, f"0x{Contract.load('ContractAccount').code.hex()}")
+    await chain.send(wallet, "ContractAccount", caller, "claim")
+    paid = await shop.pay(wallet, order())
+    payment = await shop.payments.admit(paid)
+    signed = payload_of(paid)["payload"]["permit2Authorization"]
+    amount, nonce, deadline = int(signed["permitted"]["amount"]), int(signed["nonce"]), int(signed["deadline"])
+    unit = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, 1)
+    repeated = unit + evm.words((evm.address(USDC.address), amount, nonce, deadline))
+    await chain.send(wallet, "Token", USDC.address, "approve", caller, 1)
+    await chain.send(wallet, "ContractAccount", caller, "execute", USDC.address, repeated)
+    await chain.invalidate_permit2_nonce(wallet, nonce)
+    assert await shop.balance() == 1
+    with pytest.raises(GatewayError) as withheld:
+        await payment.settle(bill())
+    assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
     assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
 
 
