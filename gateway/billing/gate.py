@@ -176,7 +176,7 @@ class Gate:
             raise
         entry = await self._desk.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
-            raise outcome_unknown()
+            raise outcome_unknown(entry)
         if entry.state is State.FAILED:
             raise withheld(entry)
         return X402Payment(self._desk, order, terms, entry, output_limit)

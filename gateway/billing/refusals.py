@@ -3,9 +3,9 @@
 Only a 402 from here carries an offer. Whatever might make a client sign a second payment for one request does not.
 """
 
-from gateway.billing.journal import State
-from gateway.billing.receipt import NO_STORE
-from gateway.billing.x402 import PAYMENT_REQUIRED, PaymentRequired, write_header
+from gateway.billing.journal import Entry, State
+from gateway.billing.receipt import NO_STORE, response
+from gateway.billing.x402 import PAYMENT_REQUIRED, PAYMENT_RESPONSE, PaymentRequired, write_header
 from gateway.openai_api.errors import Fault, GatewayError, gateway_unavailable
 
 _RETRY_SECONDS = 5.0
@@ -72,8 +72,11 @@ def closed_already(state: State) -> GatewayError:
     )
 
 
-def outcome_unknown() -> GatewayError:
-    """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was."""
+def outcome_unknown(entry: Entry) -> GatewayError:
+    """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was.
+
+    ``entry`` is PENDING; its payer is told of the transaction, if one is known.
+    """
     return GatewayError(
         "The payment was sent for settlement and its outcome is not known yet. Nothing was served; what turns out to "
         "be paid is credited to the payer's next upfront payment.",
@@ -83,5 +86,5 @@ def outcome_unknown() -> GatewayError:
         fault=Fault.GATEWAY,
         retry_after=_RETRY_SECONDS,
         should_retry=False,
-        headers=dict(NO_STORE),
+        headers={PAYMENT_RESPONSE: response(entry), **NO_STORE},
     )

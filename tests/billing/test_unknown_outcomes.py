@@ -225,6 +225,8 @@ async def test_an_upfront_payment_with_unknown_outcome_is_not_served_and_credite
     error = await refusal(shop.payments, paid)
     assert (error.status, error.code, error.should_retry) == (503, "settlement_pending", False)
     assert "PAYMENT-REQUIRED" not in error.headers
+    told = response(error)
+    assert (told["success"], told["errorReason"], told["payer"]) == (False, "settlement_pending", wallet.address)
     async with asyncio.timeout(10):
         while not (price := await shop.balance()):
             await asyncio.sleep(0.05)
