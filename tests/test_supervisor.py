@@ -133,3 +133,30 @@ async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> 
     assert status == 0
     assert output.splitlines()[-1] == "True False"
     assert "no worker can be forked" in output
+
+
+async def test_a_worker_that_cannot_tell_its_metrics_ends_nobody() -> None:
+    """Its ``Link`` answers None for a question that it failed at."""
+    status, output = await run("""
+        from gateway.workers.channel import receive
+
+        def failing(channel, injected):
+            send(channel, Packet("ready"))
+            send(channel, Packet("metrics", 7))
+            while True:
+                time.sleep(0.01)
+                while (received := receive(channel)) is not None:
+                    match received[0]:
+                        case Packet("metrics", number):
+                            send(channel, Packet("answer", number))
+                        case Packet("answer", 7, told):
+                            return 0 if told == [] else 1
+
+        supervisor = Supervisor([], 1, failing)
+        supervisor.start()
+        while supervisor._workers:
+            supervisor._step(0.1, accepting=False)
+        print("told")
+    """)
+    assert (status, output.splitlines()[-1]) == (0, "told")
+    assert "ended with status 0" in output

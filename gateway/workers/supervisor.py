@@ -239,7 +239,7 @@ class Supervisor:
         if (current := self._rounds.get(packet.number)) is not None:
             current.left.discard(pid)
             current.answers.append(packet.body)
-            if current.op == "metrics":
+            if current.op == "metrics" and packet.body is not None:
                 self._metrics.take(pid, packet.body)
             self._end_if_complete(packet.number)
 
