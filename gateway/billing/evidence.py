@@ -55,8 +55,11 @@ class Evidence:
             return None
 
     async def _for(self, entry: Entry) -> Chain | None:
-        network = self._definitions.networks[entry.asset.partition("/")[0]]
-        return self._chain if self._chain is not None and await self._chain.knows(network) else None
+        """None too for a network that this version does not know: the journal may be an earlier one's."""
+        network = self._definitions.networks.get(entry.asset.partition("/")[0])
+        if self._chain is None or network is None:
+            return None
+        return self._chain if await self._chain.knows(network) else None
 
     async def _prove(self, chain: Chain, entry: Entry, claimed: Settled) -> Outcome:
         """The transfer itself; the endpoint may be a block behind the facilitator's."""
@@ -69,7 +72,9 @@ class Evidence:
 
     async def _explain(self, chain: Chain, entry: Entry, refused: Refused) -> Refused:
         """A refusal by its cause: facilitators call a payer without money a failed transaction."""
-        token = next(token for token in self._definitions.tokens.values() if asset_id(token) == entry.asset)
+        token = next((token for token in self._definitions.tokens.values() if asset_id(token) == entry.asset), None)
+        if token is None:
+            return refused
         funds = await chain.funds(token, entry.payer)
         if funds.balance < (entry.amount or 0):
             return Refused("insufficient_funds", refused.reason, refused.transaction)

@@ -267,3 +267,11 @@ async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, u
 async def test_a_transaction_that_is_known_needs_no_logs() -> None:
     paid = msgspec.structs.replace(ENTRY, transaction=HASH)
     assert await Evidence(Node(**PAID).chain(), bundled()).look(paid) == Settled(HASH, 10)
+
+
+@pytest.mark.parametrize("asset", [f"eip155:1/{TOKEN.address.lower()}", f"{TOKEN.network}/{ELSEWHERE}"])
+async def test_a_journal_may_be_of_a_version_that_took_other_tokens(asset: str) -> None:
+    node = Node(eth_call=f"0x{0:064x}", eth_blockNumber="0x64", eth_getLogs=[])
+    evidence, other = Evidence(node.chain(), bundled()), msgspec.structs.replace(ENTRY, asset=asset)
+    assert await evidence.judge(other, REFUSED, first=True) == REFUSED
+    assert await evidence.look(other) is None
