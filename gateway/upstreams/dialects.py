@@ -67,10 +67,11 @@ class Dialect:
     refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
     beyond OpenAI's that the vendor takes back. ``allowed_tools``: a tool_choice may list the tools to choose from, in
     place of one. ``longest_call_id``: in characters, None where any length goes. ``null_content``: an assistant message
-    with tool calls need have no content. ``reasoning_counted``: completion_tokens already includes reasoning_tokens.
-    ``thinking_prompt``: the system text that switches thinking on where nothing else does. ``effort_words``: efforts
-    that go under another name. ``service_tiers``: None takes every tier. ``user_tag``: who asks is told by one of the
-    request's ``tags``, without which no request is valid. ``errors``: first matching rule decides.
+    with tool calls need have no content. ``empty_system``: a system message may be an empty text.
+    ``reasoning_counted``: completion_tokens already includes reasoning_tokens. ``thinking_prompt``: the system text
+    that switches thinking on where nothing else does. ``effort_words``: efforts that go under another name.
+    ``service_tiers``: None takes every tier. ``user_tag``: who asks is told by one of the request's ``tags``, without
+    which no request is valid. ``errors``: first matching rule decides.
     """
 
     accepts: frozenset[str]
@@ -86,6 +87,7 @@ class Dialect:
     allowed_tools: bool = False
     longest_call_id: int | None = None
     null_content: bool = True
+    empty_system: bool = True
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
@@ -135,6 +137,7 @@ XAI = Dialect(
     roles={"developer": "system"},
     named_messages=False,
     null_content=False,
+    empty_system=False,
     strict_tools=False,
     reasoning_counted=False,
 )

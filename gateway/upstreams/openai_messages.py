@@ -41,6 +41,8 @@ def translate_messages(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
         else _message(dialect, chat, message, i)
         for i, message in enumerate(chat.body["messages"])
     ]
+    if not dialect.empty_system:
+        messages = [message for message in messages if message.get("content") or message["role"] != "system"]
     if _thinks_by_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
     return messages

@@ -128,6 +128,14 @@ def test_an_answer_that_was_empty_is_empty_for_xai(message: dict[str, Any]) -> N
     assert first("grok-4.3", {"role": "assistant", **message}) == {"role": "assistant", "content": ""}
 
 
+@pytest.mark.parametrize(("model", "left"), [("gpt-4.1", 4), ("grok-4.3", 2), ("seed-1.8", 4), ("hermes-4-70b", 4)])
+def test_rules_of_nothing_are_none_for_xai(model: str, left: int) -> None:
+    empty = [{"role": role, "content": ""} for role in ("system", "developer")]
+    messages = sent(chat(model, messages=[*empty, {"role": "system", "content": "Be short."}, HI]))["messages"]
+    assert len(messages) == left
+    assert messages[-2:] == [{"role": "system", "content": "Be short."}, HI]
+
+
 @pytest.mark.parametrize("model", VENDORS)
 def test_no_arguments_are_empty_arguments(model: str) -> None:
     call = CALL | {"function": {"name": "weather", "arguments": ""}}

@@ -114,6 +114,7 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "not a valid JSON string",
     ),
+    "xai empty system": ("xai", {"messages": [{"role": "system", "content": ""}, USER]}, "non-empty content element"),
     "xai arguments too deep": (
         "xai",
         {

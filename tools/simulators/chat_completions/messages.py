@@ -32,6 +32,8 @@ class MessageRules:
     """In characters."""
     null_content: bool = True
     """An assistant message that calls tools needs no content."""
+    empty_system: bool = True
+    """A system message may be an empty text."""
     json_arguments: bool = False
     """Reads the arguments of earlier calls."""
     shape_status: int = 400
@@ -104,6 +106,8 @@ def _check_content(where: str, role: str, message: Mapping[str, Any], rules: Mes
                 param=f"{where}.content",
                 code=None,
             )
+    elif not content and role == "system" and not rules.empty_system:
+        raise Refused("An empty message was provided. Every message needs at least one non-empty content element.")
     elif not isinstance(content, str):
         raise Refused(
             f"Invalid type for '{where}.content': expected one of a string or array of objects, "

@@ -33,6 +33,7 @@ MESSAGE_RULES = MessageRules(
     },
     parts={"system": TEXT, "user": frozenset({"text", "image_url"}), "assistant": TEXT, "tool": TEXT},
     null_content=False,
+    empty_system=False,
     json_arguments=True,
     shape_status=422,
 )
