@@ -11,6 +11,7 @@ import pytest
 
 from gateway import open_files
 from tests.running import RunningGateway, StartGateway
+from tests.test_workers import gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request
@@ -93,9 +94,19 @@ def files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def enough(files: int) -> int:
+    """What a gateway takes of as many."""
+    return min(files, 64 + 2 * open_files.MOST_CONNECTIONS)
+
+
 def test_half_of_the_files_are_for_clients(files: int) -> None:
     assert open_files.for_clients() == 480
     open_files.allow_enough()
-    allowed = min(files, 64 + 2 * open_files.MOST_CONNECTIONS)
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (allowed, files)
-    assert open_files.for_clients() == (allowed - 64) // 2
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (enough(files), files)
+    assert open_files.for_clients() == (enough(files) - 64) // 2
+
+
+async def test_workers_may_open_as_many_as_they_can_use(files: int, fleet: Fleet) -> None:
+    async with gateway(**fleet.environment()) as running:
+        limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in running.workers()]
+    assert limits == [(enough(files), files)] * 2
