@@ -86,9 +86,7 @@ def test_errors_without_a_code_are_known_by_their_type() -> None:
     without = [(file, call, name) for file, call, name in calls() if code_of(call, name) is None]
     assert without
     unknown = [
-        f"{file}:{call.lineno}"
-        for file, call, name in without
-        if (fault_of(call, name), type_of(call)) not in BY_TYPE
+        f"{file}:{call.lineno}" for file, call, name in without if (fault_of(call, name), type_of(call)) not in BY_TYPE
     ]
     assert unknown == []
 
