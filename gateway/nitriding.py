@@ -105,9 +105,13 @@ class Nitriding:
             async with self._session.request(
                 method, self._url + path, data=body, timeout=_REQUEST_TIMEOUT, allow_redirects=False
             ) as response:
-                text = (await response.content.read(200)).decode(errors="replace").strip()
+                text = _one_line((await response.content.read(200)).decode(errors="replace"))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _NotYetError(f"{type(error).__name__} {error}".strip()) from error
+            raise _NotYetError(_one_line(f"{type(error).__name__} {error}")) from error
         if response.status >= 500:
             raise _NotYetError(f"{response.status} {text}")
         return response.status, text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

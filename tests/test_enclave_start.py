@@ -16,11 +16,12 @@ from aiohttp.test_utils import unused_port
 from gateway import server as server_module
 from gateway.__main__ import listeners
 from gateway.catalog import Catalog
-from gateway.nitriding import DaemonUnreachableError, KeyRefusedError, NitridingError, ReadyRefusedError
+from gateway.nitriding import DaemonUnreachableError, KeyRefusedError, Nitriding, NitridingError, ReadyRefusedError
 from gateway.server import Audience, Listener
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tests.enclave import enclave
+from tests.faults.raw_upstream import answering, http
 from tests.nitriding_double import NitridingDouble
 
 KEYS = {"openai_api_key": "sk-secret"}
@@ -92,6 +93,16 @@ async def test_nothing_is_bound_before_the_daemon_is_there(tmp_path: Path, signe
     with pytest.raises(DaemonUnreachableError, match="/enclave/hash"):
         async with enclave(daemon, signer, catalog, patience=0.05):
             raise AssertionError("served without a daemon")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP\r\n\r\n", http(500, b"two\nlines"), http(404, b"two\nlines")], ids=["garbage", "500", "404"]
+)
+async def test_a_stranger_in_the_daemons_place_is_described_in_one_line(answer: bytes) -> None:
+    async with answering(answer) as url, aiohttp.ClientSession() as session:
+        with pytest.raises(DaemonUnreachableError) as raised:
+            await Nitriding(session, url, patience=0.05).wait()
+    assert "\n" not in str(raised.value)
 
 
 def test_without_an_enclave_nothing_is_claimed() -> None:
