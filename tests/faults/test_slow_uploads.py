@@ -98,6 +98,27 @@ async def test_the_address_that_holds_most_makes_room(gateway: RunningGateway, b
     assert [await upload.end() for upload in (small, large[1])] == [200, 200]
 
 
+async def test_what_has_been_uploaded_is_held_against_nobody(gateway: RunningGateway, begin: Begin) -> None:
+    ended, small = await begin(60_000, "203.0.113.1"), await begin(20_000, "203.0.113.1")
+    assert await ended.end() == 200
+    large = [await begin(29_000, "203.0.113.2") for _ in range(2)]
+    assert (await ask(gateway, 30_000, "203.0.113.3"))[0] == 200
+    assert await large[0].status() == 503
+    assert [await upload.end() for upload in (small, large[1])] == [200, 200]
+
+
+async def test_who_has_sent_nothing_has_no_room_to_make(gateway: RunningGateway, begin: Begin) -> None:
+    head, _, body = chat(100, "203.0.113.1").partition(b"\r\n\r\n")
+    async with RawClient(gateway.url) as silent:
+        await silent.send(head + b"\r\n\r\n")
+        slow = [await begin(30_000, "203.0.113.1") for _ in range(3)]
+        assert (await ask(gateway, 20_000, "203.0.113.2"))[0] == 200
+        await silent.send(body)
+        assert (await silent.read()).startswith(b"HTTP/1.1 200 ")
+    assert await slow[0].status() == 503
+    assert [await upload.end() for upload in slow[1:]] == [200, 200]
+
+
 async def test_addresses_of_one_network_are_one(gateway: RunningGateway, begin: Begin) -> None:
     other = await begin(35_000, "203.0.113.1")
     many = [await begin(29_000, f"2001:db8::{number}") for number in range(2)]
