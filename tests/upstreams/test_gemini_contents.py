@@ -68,9 +68,9 @@ def test_the_worked_conversion() -> None:
                 "parts": [
                     {"functionResponse": {"id": "c1", "name": "weather", "response": {"output": "4 C"}}},
                     {"functionResponse": {"id": "c2", "name": "weather", "response": {"output": "17 C"}}},
-                    {"text": "Celsius please."},
                 ],
             },
+            {"role": "user", "parts": [{"text": "Celsius please."}]},
         ],
         "tools": [
             {
@@ -204,10 +204,22 @@ def test_pictures_of_tools() -> None:
     answer = {"id": "a", "name": "weather", "response": {"output": "Here."}}
     modern = turns(HELLO, calling(call("a")), picture)
     assert modern[2]["parts"] == [{"functionResponse": answer | {"parts": [PNG_PART]}}]
-    older = turns(HELLO, calling(call("a"), call("b")), picture, result("b"), model="gemini-2.5-flash")
+    older = turns(HELLO, calling(call("a"), call("b")), picture, result("b"), HELLO, model="gemini-2.5-flash")
     assert older[2]["parts"][0] == {"functionResponse": answer}
-    assert "functionResponse" in older[2]["parts"][1]
-    assert older[2]["parts"][2] == PNG_PART
+    assert [next(iter(part)) for part in older[2]["parts"]] == ["functionResponse"] * 2
+    assert older[3:] == [{"role": "user", "parts": [PNG_PART, {"text": "Hello"}]}]
+
+
+TYPED = user({"type": "text", "text": "b"})
+
+
+@pytest.mark.parametrize(
+    "said", [[{"role": "user", "content": "a"}, TYPED], [user({"type": "text", "text": "a"}), TYPED]]
+)
+def test_nothing_else_stands_in_a_turn_of_results(said: list[dict[str, Any]]) -> None:
+    contents = turns(HELLO, calling(call("a")), result("a"), {"role": "system", "content": "Be short."}, *said)
+    assert [next(iter(part)) for part in contents[2]["parts"]] == ["functionResponse"]
+    assert contents[3:] == [{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}]
 
 
 def test_every_call_needs_its_result() -> None:

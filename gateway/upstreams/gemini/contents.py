@@ -1,7 +1,7 @@
 """Messages as systemInstruction and contents (facts/providers.md 5.2, 12.3).
 
 Gemini knows two roles, and the results of all calls of one model turn stand together, in call order, in the user turn
-right after it.
+right after it. Newer models refuse anything else in that turn: what the user says next is a turn of its own.
 """
 
 from collections import defaultdict, deque
@@ -49,6 +49,8 @@ class Contents:
         self._signatures = signatures
         self.system: list[Part] = []
         self.turns: list[dict[str, Any]] = []
+        self._answered: dict[str, Any] | None = None
+        """The last turn that brings results."""
         turns = self.turns
         waiting = deque(enumerate(zip(chat.body["messages"], chat.request.messages, strict=True)))
         while waiting:
@@ -60,7 +62,7 @@ class Contents:
                 if text:
                     self.system.append({"text": text})
             elif text or role == "user":
-                if turns and turns[-1]["role"] == role:
+                if turns and turns[-1]["role"] == role and turns[-1] is not self._answered:
                     turns[-1]["parts"].append({"text": text})
                 else:
                     turns.append({"role": role, "parts": [{"text": text}]})
@@ -75,7 +77,7 @@ class Contents:
                 self._turn("user", content_parts(self._chat, message.content, f"messages[{position}].content"))
             case AssistantMessage(function_call=None):
                 self._turn("model", self._model_parts(position, message))
-                self._turn("user", self._result_parts(position, message.tool_calls or [], _results(waiting)))
+                self._answer(position, message.tool_calls or [], _results(waiting))
             case ToolMessage():
                 raise _orphan(position, message)
             case AssistantMessage() | FunctionMessage():
@@ -88,7 +90,7 @@ class Contents:
     def _turn(self, role: str, parts: list[Part]) -> None:
         if not parts:
             return
-        if self.turns and self.turns[-1]["role"] == role:
+        if self.turns and self.turns[-1]["role"] == role and self.turns[-1] is not self._answered:
             self.turns[-1]["parts"] += parts
         else:
             self.turns.append({"role": role, "parts": parts})
@@ -139,8 +141,8 @@ class Contents:
         part = {"functionCall": {"id": plain_id(call.id), "name": self._names.outbound(name), "args": arguments}}
         return part if signature is None else part | {"thoughtSignature": signature}
 
-    def _result_parts(self, position: int, calls: list[ToolCall], results: _Results) -> list[Part]:
-        """The results in call order, then the files that the model takes only beside them."""
+    def _answer(self, position: int, calls: list[ToolCall], results: _Results) -> None:
+        """A turn of the results in call order, then one of the files that the model does not take within them."""
         by_id: dict[str, deque[tuple[int, ToolMessage]]] = defaultdict(deque)
         for result in results:
             by_id[plain_id(result[1].tool_call_id)].append(result)
@@ -162,7 +164,10 @@ class Contents:
         for left in by_id.values():
             for answered, message in left:
                 raise _orphan(answered, message)
-        return parts + beside
+        if parts:
+            self._answered = {"role": "user", "parts": parts}
+            self.turns.append(self._answered)
+        self._turn("user", beside)
 
     def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
         """``{"response": …}`` of one result, and its files."""

@@ -72,6 +72,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         history(USER, CALLING, {"role": "user", "parts": [{"functionResponse": {"name": "x", "response": {}}}]}),
         "names match",
     ),
+    "text beside a response on 3": (
+        FLASH_3,
+        history(USER, {"role": "model", "parts": [SIGNED]}, {"role": "user", "parts": [RESPONSE, {"text": "x"}]}),
+        "ending with a model turn",
+    ),
     "response in model turn": (FLASH, history(USER, CALLING, {"role": "model", "parts": [RESPONSE]}), "role user"),
     "response as text": (
         FLASH,

@@ -40,6 +40,7 @@ def check_contents(contents: Sequence[Content], model: Model) -> None:
         ):
             raise Refused("Please ensure that function response turn comes immediately after a function call turn.")
     if model.generation >= 3:
+        _check_results_alone(contents)
         _check_signatures(contents)
 
 
@@ -111,6 +112,14 @@ def _check_calls(number: int, contents: Sequence[Content]) -> None:
             raise Refused("Please ensure that function response names match the function call names, in order.")
         if call.get("id") and response.get("id") and call["id"] != response["id"]:
             raise Refused("Please ensure that function response ids match the function call ids, in order.")
+
+
+def _check_results_alone(contents: Sequence[Content]) -> None:
+    """Newer models refuse, in these odd words, a turn that holds results and something else."""
+    for content in contents:
+        results = function_parts(content, "functionResponse")
+        if results and len(results) != len(content["parts"]):
+            raise Refused("Requests ending with a model turn are not supported.")
 
 
 def _check_signatures(contents: Sequence[Content]) -> None:
