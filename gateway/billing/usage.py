@@ -3,22 +3,19 @@
 An estimate goes by size: about four bytes of UTF-8 per token (facts/providers.md 1.4, last paragraph).
 """
 
-import re
 from typing import Any
 
 import msgspec
 
+from gateway.billing import media
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_MEDIUM_TOKENS = 1120  # an input picture on Gemini 3 (10.3); for other media and vendors no figure is known
 _PICTURE_TOKENS = 1120  # a picture of 1K that was drawn (10.3)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
-
-_TEXT_FILE = re.compile(r"data:\s*text/", re.IGNORECASE)
 
 
 def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None, pictures: int = 0) -> Usage:
@@ -40,38 +37,21 @@ def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = Non
 
 
 def prompt_tokens(body: dict[str, Any]) -> int:
-    """About how many tokens the decoded request ``body`` puts before a model."""
-    size, media = _measure(body)
-    return -(-size // _BYTES_PER_TOKEN) + media * _MEDIUM_TOKENS
-
-
-def prompt_bound(body: dict[str, Any]) -> int:
-    """The most tokens that the text of ``body`` can be: tokenizers that work on bytes make at most one of each.
-
-    Media have no bound that their size would tell; they count as in ``prompt_tokens``.
-    """
-    size, media = _measure(body)
-    return size + media * _MEDIUM_TOKENS
-
-
-def _measure(body: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of text, keys, numbers and text files included, and number of media that a model is given to read.
+    """About how many tokens the decoded request ``body`` puts before a model.
 
     A tool or a schema may call anything of its own by the name of a medium; it is text all the same.
     """
-    media: list[Any] = []
-    texts = _texts([body.get(name) for name in _CONVERSATION], media)
+    found: list[tuple[str, Any]] = []
+    texts = _texts([body.get(name) for name in _CONVERSATION], found)
     texts += _texts([body.get(name) for name in _DEFINITIONS], None)
     text = "".join(texts)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    if media:
-        files = [uri for uri in _texts(media, None) if _TEXT_FILE.match(uri)]
-        size += sum(map(len, files)) * 3 // 4
-    return size, sum(len(medium) if isinstance(medium, list) else 1 for medium in media)
+    seen = [(name, each) for name, medium in found for each in (medium if isinstance(medium, list) else (medium,))]
+    return -(-size // _BYTES_PER_TOKEN) + sum(media.tokens(name, each) for name, each in seen)
 
 
-def _texts(value: Any, media: list[Any] | None) -> list[str]:
-    """Everything in a decoded JSON value, however deep it is nested, but for the ``media``, which are put there."""
+def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
+    """Everything in a decoded JSON value, however deep it is nested, but for media, which are put into ``found``."""
     texts: list[str] = []
     pending = [value]
     while pending:
@@ -82,8 +62,8 @@ def _texts(value: Any, media: list[Any] | None) -> list[str]:
             pending += item
         elif isinstance(item, dict):
             for name, field in item.items():
-                if media is not None and name in _MEDIA:
-                    media.append(field)
+                if found is not None and name in _MEDIA:
+                    found.append((name, field))
                 else:
                     texts.append(name)
                     pending.append(field)
