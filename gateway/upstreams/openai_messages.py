@@ -12,7 +12,8 @@ import msgspec
 from gateway.openai_api.errors import unsupported_value
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.dialects import Dialect
-from gateway.upstreams.openai_names import plain
+from gateway.upstreams.names import NameMap
+from gateway.upstreams.openai_names import named
 
 _KEYS = {
     "system": frozenset({"role", "content", "name"}),
@@ -33,12 +34,13 @@ _PART_KEYS = {
 _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "pdf"}
 
 
-def translate_messages(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
-    """The caller's messages as the vendor takes them; raises 400 for a part that the model cannot read."""
+def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> list[dict[str, Any]]:
+    """The caller's messages as the vendor takes them, where ``names`` says what some functions are called; raises 400
+    for a part that the model cannot read."""
     messages = [
         message
         if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
-        else _message(dialect, chat, message, i)
+        else _message(dialect, chat, message, i, names)
         for i, message in enumerate(chat.body["messages"])
     ]
     if not dialect.empty_system:
@@ -58,21 +60,25 @@ def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
     return dialect.thinking_prompt is not None and asked and chat.model.traits.thinking == "prompt"
 
 
-def _message(dialect: Dialect, chat: Chat, message: dict[str, Any], position: int) -> dict[str, Any]:
+def _message(
+    dialect: Dialect, chat: Chat, message: dict[str, Any], position: int, names: NameMap | None
+) -> dict[str, Any]:
     role = message["role"]
     allowed = _KEYS[role]
     if role == "assistant":
         allowed |= dialect.message_keys
     if not dialect.named_messages:
         allowed -= {"name"}
-    copy = {key: told for key, told in message.items() if key in allowed and (told is not None or key == "content")}
+    copy = message
+    if not message.keys() <= allowed or None in message.values():
+        copy = {key: told for key, told in message.items() if key in allowed and (told is not None or key == "content")}
     content = copy.get("content")
     if isinstance(content, list):
         copy = copy | {"content": _parts(dialect, chat, role, content, position)}
     if role in dialect.roles:
         copy = copy | {"role": dialect.roles[role]}
     if copy.get("tool_calls"):
-        copy = copy | {"tool_calls": [_tool_call(dialect, call) for call in copy["tool_calls"]]}
+        copy = copy | {"tool_calls": [_tool_call(dialect, call, names) for call in copy["tool_calls"]]}
     elif "tool_calls" in copy:
         copy = {key: value for key, value in copy.items() if key != "tool_calls"}
     elif role == "tool":
@@ -115,7 +121,7 @@ def _without_nulls(body: Any) -> Any:
     return {key: told for key, told in body.items() if told is not None} if isinstance(body, dict) else body
 
 
-def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:
+def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
     """A call as the vendor takes it back: one to a custom tool of another vendor's is a function's, and no arguments
     at all are those of a call without any, because xAI wants JSON (facts/providers.md 6.2)."""
     kind = call["type"]
@@ -126,7 +132,7 @@ def _tool_call(dialect: Dialect, call: dict[str, Any]) -> dict[str, Any]:
         kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
     else:
         body = {"name": body["name"], "arguments": body["arguments"] or "{}"}
-    body["name"] = plain(body["name"])
+    body["name"] = named(body["name"], names)
     return {"id": _call_id(dialect, call["id"]), "type": kind, kind: body}
 
 

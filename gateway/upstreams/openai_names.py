@@ -11,9 +11,12 @@ _fits = re.compile(rf"[a-zA-Z0-9_-]{{1,{_LIMIT}}}").fullmatch
 _REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def plain(name: str) -> str:
-    """``name`` as it goes in a call of an earlier turn."""
-    return name if _fits(name) else _REFUSED.sub("_", name)[:_LIMIT] or "_"
+def named(name: str, names: NameMap | None) -> str:
+    """What the function ``name`` is called at the vendor, with ``names`` of ``name_map``; one that is called in an
+    earlier turn need not be among the tools."""
+    if _fits(name):
+        return name
+    return (names or NameMap(_REFUSED, _LIMIT)).outbound(name)
 
 
 def name_map(tools: list[Tool] | None) -> NameMap | None:

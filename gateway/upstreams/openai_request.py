@@ -26,9 +26,10 @@ _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "addit
 
 def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body to send, and the names of the parameters that were dropped."""
+    names = name_map(chat.request.tools) if chat.request.tools else None
     body: dict[str, Any] = {
         "model": chat.model.upstream_id,
-        "messages": translate_messages(dialect, chat),
+        "messages": translate_messages(dialect, chat, names),
     }
     dropped = _copy_parameters(dialect, chat, body)
     if dialect.user_tag:
@@ -37,7 +38,7 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["tools"] = translate_tools(dialect, chat)
         if not dialect.allowed_tools:
             _leave_allowed_tools(body)
-        if (names := name_map(chat.request.tools)) is not None:
+        if names is not None:
             rename(body, names)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)

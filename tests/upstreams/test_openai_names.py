@@ -72,3 +72,15 @@ def test_calls_of_earlier_turns_go_by_the_same_names(model: str, tools: dict[str
 def test_names_that_fit_are_left_alone() -> None:
     body = sent(chat(tools=[tool("weather")], tool_choice=tool("weather")))
     assert (body["tools"], body["tool_choice"]) == ([tool("weather")], tool("weather"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_call_of_an_earlier_turn_is_no_other_tools(model: str) -> None:
+    calls = [
+        {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for name in ("fs_read", "fs:read", "fs.read")
+    ]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "x"} for call in calls]
+    calling = {"role": "assistant", "content": "", "tool_calls": calls}
+    body = sent(chat(model, messages=[HI, calling, *results], tools=TOOLS))
+    assert names(body["messages"][1]["tool_calls"]) == ["fs_read", "fs_read_3", "fs_read_2"]
