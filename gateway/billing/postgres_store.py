@@ -41,6 +41,8 @@ _ADOPTED = [*_OPEN, UNSERVED]
 _LOST = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last is what the driver makes of a connection that ended in the middle of its protocol."""
 
 _SCHEMA = """
 SELECT pg_advisory_xact_lock(7402402402);
@@ -210,7 +212,7 @@ class PostgresStore:
         while True:
             try:
                 await self._live()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except _AWAY:
                 log.exception("journal database lost")
                 await asyncio.sleep(1.0)
             else:
@@ -231,7 +233,7 @@ class PostgresStore:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _AWAY as error:
         raise StoreUnavailableError(f"journal database: {type(error).__name__}") from error
 
 

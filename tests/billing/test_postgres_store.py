@@ -1,14 +1,17 @@
 """A worker whose connection to the database is lost: it lives all the same."""
 
 import asyncio
+import secrets
 import time
+from threading import Thread
 
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
+from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
 from gateway.billing.postgres_store import PostgresStore
+from gateway.billing.store import StoreUnavailableError
 from tests.billing import postgres
 from tests.billing.entries import entry, mine
 
@@ -72,3 +75,32 @@ async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(d
     assert await other.adopt(time.time()) == []
     for each in (store, other):
         await each.close()
+
+
+ALL_ENDED = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'gateway'"
+)
+
+
+def end_all(database: str) -> None:
+    """Every connection, while the loop stands still."""
+    thread = Thread(target=lambda: asyncio.run(postgres.run(database, ALL_ENDED)))
+    thread.start()
+    thread.join()
+
+
+async def test_connections_that_end_at_any_moment_are_a_journal_that_is_away(database: str) -> None:
+    """As when the database is started anew: nothing else may come out of the driver."""
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    outcomes = set()
+    for turns in range(40):
+        moving = asyncio.create_task(store.claim(mine(store, entry(payer=secrets.token_bytes(20))), POLICY))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        end_all(database)
+        [outcome] = await asyncio.gather(moving, return_exceptions=True)
+        outcomes.add(type(outcome))
+    await store.close()
+    assert StoreUnavailableError in outcomes
+    assert outcomes <= {Claim, StoreUnavailableError}
