@@ -121,6 +121,7 @@ class Exchange:
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
         self.started = record.started
+        self._fetched = 0
 
     @property
     def upstream(self) -> str:
@@ -179,7 +180,7 @@ class Exchange:
         try:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit
-                await self._services.fetcher.attach(chat, adapter.remote_files(chat))
+                self._fetched += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
             self._calls = [adapter.request(chat) for chat in self._chats]
         except GatewayError as error:
             await self._release("refused", error)
@@ -218,6 +219,8 @@ class Exchange:
 
     async def _conclude(self, choices: list[dict[str, Any]], *, complete: bool) -> Proof:
         """Price, sign and settle what was answered."""
+        if self._fetched:
+            self._forget_files()
         served = self._served()
         now = self._services.clock()
         usage, price = self._total(served, now)
@@ -275,9 +278,16 @@ class Exchange:
         if State.RELEASED in TRANSITIONS[self._life.state]:
             await self._release("gateway_failed")
 
+    def _forget_files(self) -> None:
+        """The vendor has them, or will not get them."""
+        self._services.fetcher.give(self._fetched)
+        self._fetched = 0
+
     async def _release(self, reason: str, error: GatewayError | None = None) -> None:
         """``error`` is what the caller is told; behind a payment made beforehand it carries the receipt for that."""
         self._life.move(State.RELEASED)
+        if self._fetched:
+            self._forget_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import aiohttp
 import pytest
@@ -14,6 +14,8 @@ from gateway.envelope import signing_digest
 from gateway.keccak import keccak256
 from gateway.openai_api.errors import GatewayError
 from gateway.services import Services
+from gateway.upstreams.adapter import Attachment, Chat
+from gateway.upstreams.fetch import FileFetcher
 from tests.ledger import Ledger
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
@@ -242,6 +244,30 @@ async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
     body = await (await running.post("/v1/chat/completions", CHAT)).read()
     assert (body[:1], json.loads(body)["choices"][0]["message"]["content"]) == (b" ", "at last")
     await first
+
+
+class Fetched(FileFetcher):
+    """Finds seven bytes behind every URL."""
+
+    async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
+        chat.attachments.update({url: Attachment("image/png", b"picture") for url in urls})
+        self.give(-7)
+        return 7
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("scenario", "status"), [(Scenario(), 200), (Scenario(error="bad_key"), 502)])
+async def test_files_are_given_back(
+    fleet: Fleet, paid: RunningGateway, scenario: Scenario, status: int, stream: bool
+) -> None:
+    async with Fetched(enabled=True) as fetcher:
+        paid.services.fetcher, room = fetcher, fetcher._room
+        fleet.google.enqueue(scenario)
+        picture = {"type": "image_url", "image_url": {"url": "https://files.example/a.png"}}
+        body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [picture]}], "stream": stream}
+        response = await paid.post("/v1/chat/completions", body)
+        assert (response.status, fleet.google.request_count) == (status, 1)
+        await until(lambda: fetcher._room == room)
 
 
 async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:

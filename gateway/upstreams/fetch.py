@@ -1,7 +1,8 @@
 """Fetching the files behind a caller's URLs, for vendors that take bytes only.
 
 The URL is the caller's, the network is ours: only https, only public addresses, and the connection goes to the very
-addresses that were checked, so that no second DNS answer can point elsewhere. Every failure is the caller's 400.
+addresses that were checked, so that no second DNS answer can point elsewhere. Every failure is the caller's 400, save a
+lack of room: what a short request brings may be a hundred thousand times its size.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.errors import GatewayError, gateway_unavailable, invalid_request
 from gateway.upstreams import data_uri, media_types
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.public_addresses import CheckedResolver, ForbiddenAddressError, is_public
@@ -27,25 +28,30 @@ _HEADERS = {"Accept": "image/*, application/pdf, audio/*, video/*", "Accept-Enco
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """``seconds`` for one file with all its redirects; ``total_bytes`` and ``files`` for one chat."""
+    """``seconds`` for one file with all its redirects; ``total_bytes`` and ``files`` for one chat; ``held_bytes`` for
+    all chats at once."""
 
     seconds: float = 20.0
     file_bytes: int = 20 * 1024 * 1024
     total_bytes: int = 50 * 1024 * 1024
+    held_bytes: int = 256 * 1024 * 1024
     files: int = 16
     redirects: int = 3
 
 
 class _Allowance:
-    """The bytes that the files of one chat may still take together."""
+    """The bytes that the files of one chat may still take together, and those that they have taken."""
 
     def __init__(self, size: int) -> None:
-        self.left = size
+        self._size = size
+        self.taken = 0
 
     def take(self, size: int) -> bool:
-        """False once more was taken than there is."""
-        self.left -= size
-        return self.left >= 0
+        """False when there are not as many."""
+        if self.taken + size > self._size:
+            return False
+        self.taken += size
+        return True
 
 
 class FileFetcher:
@@ -69,6 +75,7 @@ class FileFetcher:
         self._resolver = resolver
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self._room = self._limits.held_bytes
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,11 +90,12 @@ class FileFetcher:
             await self._session.close()
             self._session = None
 
-    async def attach(self, chat: Chat, urls: Iterable[str]) -> None:
-        """Add the files behind ``urls`` to the chat's attachments; raises 400 naming the one that fails."""
+    async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
+        """Add the files behind ``urls`` to the chat's attachments; how many bytes they are, to be given back when they
+        are needed no longer. Raises 400 naming the one that fails, and 503."""
         wanted = [(url, _path_of(chat, url)) for url in urls]
         if not wanted:
-            return
+            return 0
         if not self._enabled:
             raise _refusal(wanted[0][1], "this model takes files as bytes only; send the file as a data: URI")
         if len(wanted) > self._limits.files:
@@ -96,10 +104,17 @@ class FileFetcher:
         fetches = [asyncio.create_task(self._fetch(url, param, allowance)) for url, param in wanted]
         try:
             files = await asyncio.gather(*fetches)
-        finally:
+        except BaseException:
             for fetch in fetches:
                 fetch.cancel()
+            self.give(allowance.taken)
+            raise
         chat.attachments.update((url, file) for (url, _), file in zip(wanted, files, strict=True))
+        return allowance.taken
+
+    def give(self, size: int) -> None:
+        """Files of so many bytes are needed no longer."""
+        self._room += size
 
     async def _fetch(self, url: str, param: str, allowance: _Allowance) -> Attachment:
         try:
@@ -142,8 +157,11 @@ class FileFetcher:
         data = bytearray()
         if (response.content_length or 0) <= limit:
             async for chunk in response.content.iter_any():
+                if len(chunk) > self._room:
+                    raise gateway_unavailable("overloaded", "The gateway holds too many files right now")
                 if not allowance.take(len(chunk)):
                     raise _refusal(param, "the files of the request are too large together")
+                self._room -= len(chunk)
                 data += chunk
                 if len(data) > limit:
                     break

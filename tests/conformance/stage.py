@@ -37,8 +37,9 @@ CHAT = "/v1/chat/completions"
 class OnePicture(FileFetcher):
     """Finds the same picture behind every URL; how files are really fetched is tests/upstreams/test_fetch.py."""
 
-    async def attach(self, chat: Chat, urls: Iterable[str]) -> None:
+    async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
         chat.attachments.update({url: Attachment("image/png", PICTURE) for url in urls})
+        return 0
 
 
 @dataclass(frozen=True)

@@ -307,6 +307,21 @@ async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) 
     assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
 
 
+async def test_the_files_of_all_chats_are_limited_together(server: Server, fetcher: MakeFetcher) -> None:
+    for path in ("/a", "/b"):
+        server.serve(path, PNG)
+    a, b = server.url("/a"), server.url("/b")
+    source = fetcher(held_bytes=3 * len(PNG) - 1, file_bytes=len(PNG))
+    assert await source.attach(chat_with(a, b), [a, b]) == 2 * len(PNG)
+    with pytest.raises(GatewayError) as caught:
+        await source.attach(chat_with(a), [a])
+    assert (caught.value.status, caught.value.code) == (503, "overloaded")
+    source.give(2 * len(PNG))
+    server.serve("/large", PNG + b"x")
+    await refusal(source, a, server.url("/large"))
+    assert await source.attach(chat_with(a, b), [a, b]) == 2 * len(PNG)
+
+
 async def test_a_silent_server_is_given_up(server: Server, fetcher: MakeFetcher) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
