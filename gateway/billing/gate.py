@@ -112,14 +112,15 @@ class Gate:
             raise
         own_key = authorization.signed_by_payer(signed, terms, contracts)
         if not own_key:
-            await self._verifier.check_contract_account(signed, terms)
             signed = signed.as_it_came()
         entry = entry_of(
             signed, terms, contracts, self._desk.store.owner, resource_url=order.resource_url, permit=permit
         )
+        if not own_key:
+            await self._require_signature(signed, terms, entry, sponsored=permit is not None)
         claim = await self._claim(entry)
         if terms.upfront:
-            return await self._admit_upfront(order, terms, entry, estimate.output_limit, own_key=own_key)
+            return await self._admit_upfront(order, terms, entry, estimate.output_limit)
         try:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
             entry = await self._desk.store.note(entry, State.VERIFIED, State.SERVING)
@@ -127,6 +128,18 @@ class Gate:
             await self._give_back(entry, str(error))
             raise
         return X402Payment(self._desk, order, terms, entry, estimate.output_limit)
+
+    async def _require_signature(
+        self, signed: Authorization, terms: PaymentTerms, entry: Entry, *, sponsored: bool
+    ) -> None:
+        """Of a payer whose own key did not sign. Anybody may have made such a payment, so that nothing is claimed in
+        its payer's name before the facilitator has accepted it."""
+        try:
+            await self._verifier.check_contract_account(signed, terms)
+            await self._verifier.verify(entry, terms, Claim(0), sponsored=sponsored)
+        except RefusedPaymentError:
+            await self._require_not_in_use(signed)
+            raise
 
     async def _require_not_in_use(self, signed: Authorization) -> None:
         """Nobody is offered to pay again while a payment is in use (facts/x402.md 4 row 8), though its quote has
@@ -158,17 +171,12 @@ class Gate:
             raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
 
     async def _admit_upfront(
-        self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None, *, own_key: bool
+        self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
     ) -> X402Payment:
-        """Settled before the work, or covered by what an earlier upfront payment bought in vain.
-
-        Credit takes no more money, only its payer's word, which is the facilitator's to check where ``own_key``, the
-        payer's, did not sign.
-        """
+        """Settled before the work, or covered by what an earlier upfront payment bought in vain, which takes no more
+        money and is given on its payer's signature alone."""
         try:
             if (covered := await self._desk.store.take_credit(entry)) is not None:
-                if not own_key:
-                    await self._verifier.verify(covered, terms, Claim(0), sponsored=True)
                 covered = await self._desk.store.move(covered, State.VERIFIED, State.SERVING)
                 return X402Payment(self._desk, order, terms, covered, output_limit)
         except Exception as error:

@@ -1,0 +1,64 @@
+"""Payments in another's name: whoever signed them, nothing of them is held against the payer that they name."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from tests.billing.till import Till, bill, order, payload_of, quick, refusal, till, with_payment
+from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Slow
+from tools.chain.local_chain import LocalChain
+from tools.chain.wallet import Wallet
+
+DOLLAR = 10**6
+
+
+@asynccontextmanager
+async def being_verified(shop: Till, victim: str, scheme: str, *, stream: bool) -> AsyncIterator[list[GatewayError]]:
+    """Three forged payments, which the facilitator takes its time over; how they were refused, in the end."""
+    shop.facilitator.faults.set("verify", Slow(1.0), times=3)
+    forgeries = []
+    for _ in range(3):
+        payload = payload_of(await shop.pay(Wallet(), order(stream=stream), scheme=scheme))
+        signed = payload["payload"].get("permit2Authorization") or payload["payload"]["authorization"]
+        signed["from"] = victim
+        forgeries.append(with_payment(order(stream=stream), payload))
+    asking = [asyncio.create_task(refusal(shop.payments, forgery)) for forgery in forgeries]
+    refused: list[GatewayError] = []
+    try:
+        async with asyncio.timeout(10):
+            while len(shop.facilitator.called("verify")) < 3:
+                await asyncio.sleep(0.01)
+        yield refused
+    finally:
+        refused += await asyncio.gather(*asking)
+
+
+@pytest.mark.parametrize(("scheme", "stream"), [("upto", False), ("exact", False), ("exact", True)])
+async def test_a_key_s_account_is_not_kept_waiting_where_the_chain_cannot_be_read(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, scheme: str, stream: bool
+) -> None:
+    definitions = quick(exposure={"newcomer_usd": Decimal("0.001")}, facilitator={"verify_seconds": 5.0})
+    async with till(chain, facilitator, journal, definitions=definitions, rpc=False) as shop:
+        victim = await chain.wallet(usdc=DOLLAR, approve=True)
+        async with being_verified(shop, victim.address, scheme, stream=stream) as refused:
+            await (await shop.admit(victim, order())).settle(bill())
+        assert {error.status for error in refused} == {402}
+        assert await shop.balance() == 1230
+
+
+async def test_a_contract_account_is_not_told_that_its_funds_do_not_suffice(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal, definitions=quick(facilitator={"verify_seconds": 5.0})) as shop:
+        cap = int((await shop.offer(order()))["accepts"][1]["amount"])
+        victim = await chain.contract_wallet(usdc=cap, approve=True)
+        async with being_verified(shop, victim.address, "upto", stream=False) as refused:
+            await (await shop.admit(victim, order())).settle(bill())
+        assert {error.status for error in refused} == {402}
+        assert await shop.balance() == 1230
