@@ -130,12 +130,7 @@ class Exchange:
 
     async def broke_off(self, failure: Exception) -> GatewayError:
         """The answer ends in ``failure`` after its status had left; what is told of it in place of the rest."""
-        if isinstance(failure, GatewayError):
-            error = failure
-        else:
-            log.error("unhandled error in request %s", self._record.id, exc_info=failure)
-            error = internal_error()
-            await self.abandon()
+        error = failure if isinstance(failure, GatewayError) else await self.failed(failure)
         self._services.metrics.failed(self._record, error)
         return error
 
@@ -273,8 +268,19 @@ class Exchange:
         if self._life.state is State.RECEIVED:
             self._life.move(State.REFUSED)
 
+    async def failed(self, fault: Exception) -> GatewayError:
+        """What the caller is told of a fault of our own: nobody pays for it, but where the answer was priced already it
+        may have been paid for, and asking again would be paid twice."""
+        log.error("unhandled error in request %s", self._record.id, exc_info=fault)
+        error = internal_error()
+        if State.RELEASED in TRANSITIONS[self._life.state]:
+            await self._release("gateway_failed", error)
+        elif self._life.state is not State.RECEIVED:
+            error.should_retry = False
+        return error
+
     async def abandon(self) -> None:
-        """After a fault of our own: nobody pays for it."""
+        """Nobody waits for it any more: nobody pays for it."""
         if State.RELEASED in TRANSITIONS[self._life.state]:
             await self._release("gateway_failed")
 

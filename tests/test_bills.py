@@ -116,6 +116,31 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
     assert (ledger.bills, ledger.released) == ([], ["gateway_failed"])
 
 
+@pytest.mark.parametrize(
+    ("broken", "headers", "told"),
+    [
+        ("gateway.exchange.Exchange._total", {}, ("true", None)),
+        ("gateway.exchange.Exchange._total", {"PAYMENT-RESPONSE": "upfront"}, ("false", "upfront")),
+        ("gateway.exchange.Proof", {}, ("false", None)),
+    ],
+    ids=["before the bill", "paid upfront", "after the bill"],
+)
+async def test_nobody_is_asked_to_pay_again_for_a_fault_of_our_own(
+    paid: RunningGateway,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    headers: dict[str, str],
+    told: tuple[str, str | None],
+) -> None:
+    ledger.headers = headers
+    monkeypatch.setattr(broken, None)
+    response = await paid.post(CHAT, HI)
+    assert (response.status, (await response.json())["error"]["code"]) == (500, "internal_error")
+    assert (response.headers["x-should-retry"], response.headers.get("PAYMENT-RESPONSE")) == told
+    assert len(ledger.bills) + len(ledger.released) == 1
+
+
 async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str, Any]) -> Terms:
     """What the request is quoted by."""
     assert (await paid.post(path, body)).status == 200

@@ -1,5 +1,6 @@
 """What the two paid endpoints do alike: read the body, admit, answer or stream."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -151,9 +152,11 @@ async def serve(
                 return await _answer(services, exchange, request)
             except GatewayError:
                 raise
-            except BaseException:
+            except (ConnectionError, asyncio.CancelledError):
                 await exchange.abandon()
                 raise
+            except Exception as fault:
+                raise await exchange.failed(fault) from fault
     except BaseException:
         exchange.turn_away()
         raise
