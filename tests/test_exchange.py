@@ -238,7 +238,7 @@ async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
 
     environment = {**fleet.environment(), "GATEWAY_PAYMENTS": "required", "GATEWAY_MAX_INFLIGHT": "1"}
     running = await start_gateway(environment, adjust=adjust)
-    fleet.openai.enqueue(Scenario(first_byte_delay=0.5), Scenario(text="at last", first_byte_delay=0.2))
+    fleet.openai.enqueue(Scenario(first_byte_delay=1.0), Scenario(text="at last", first_byte_delay=0.2))
     first = asyncio.create_task(running.post("/v1/chat/completions", CHAT))
     await until(lambda: running.services.admission.active == 1)
     body = await (await running.post("/v1/chat/completions", CHAT)).read()
