@@ -213,26 +213,6 @@ async def test_a_contract_account_pays_with_its_owners_signature(shop: Till, cha
     assert await shop.balance() == 1230
 
 
-@pytest.mark.parametrize(
-    "signature",
-    ["0x" + "01" * 64, "0x" + "ff" * 64, f"0x{'00' * 12}{'ab' * 20}{'00' * 32}01"],
-    ids=["64 bytes", "64 bytes, high", "approved by its owner"],
-)
-@pytest.mark.parametrize("scheme", ["upto", "exact"])
-async def test_a_contract_account_is_asked_about_the_very_bytes_it_signed_with(
-    shop: Till, chain: LocalChain, scheme: str, signature: str
-) -> None:
-    """Other curves' signatures have 64 bytes as well, and a Safe's for an approved hash 65, of which the last is 1."""
-    contract = await chain.contract_wallet(usdc=DOLLAR, approve=True)
-    payload = payload_of(await shop.pay(contract, order(), scheme=scheme))
-    payload["payload"]["signature"] = signature
-    shop.facilitator.faults.set("verify", Verdict(valid=True))
-    await shop.payments.admit(with_payment(order(), payload))
-    for call in shop.facilitator.called("verify"):
-        assert call.body["paymentPayload"]["payload"]["signature"] == signature
-    assert shop.facilitator.called("verify")
-
-
 async def test_a_payment_for_a_cheap_request_does_not_buy_a_dear_one(shop: Till, chain: LocalChain) -> None:
     paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(output_tokens=10))
     dear = replace(paid, output_tokens=30_000)

@@ -1,4 +1,5 @@
-"""Payments in another's name: whoever signed them, nothing of them is held against the payer that they name."""
+"""Payments that their payer's own key did not sign: contract accounts', and forged ones, of which nothing is held
+against the payer that they name (facts/x402.md 1.3)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ import pytest
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, payload_of, quick, refusal, till, with_payment
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Slow
+from tools.chain.faults import Slow, Verdict
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
@@ -62,3 +63,23 @@ async def test_a_contract_account_is_not_told_that_its_funds_do_not_suffice(
             await (await shop.admit(victim, order())).settle(bill())
         assert {error.status for error in refused} == {402}
         assert await shop.balance() == 1230
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["0x" + "01" * 64, "0x" + "ff" * 64, f"0x{'00' * 12}{'ab' * 20}{'00' * 32}01"],
+    ids=["64 bytes", "64 bytes, high", "approved by its owner"],
+)
+@pytest.mark.parametrize("scheme", ["upto", "exact"])
+async def test_a_contract_account_is_asked_about_the_very_bytes_it_signed_with(
+    shop: Till, chain: LocalChain, scheme: str, signature: str
+) -> None:
+    """Other curves' signatures have 64 bytes as well, and a Safe's for an approved hash 65, of which the last is 1."""
+    contract = await chain.contract_wallet(usdc=DOLLAR, approve=True)
+    payload = payload_of(await shop.pay(contract, order(), scheme=scheme))
+    payload["payload"]["signature"] = signature
+    shop.facilitator.faults.set("verify", Verdict(valid=True))
+    await shop.payments.admit(with_payment(order(), payload))
+    for call in shop.facilitator.called("verify"):
+        assert call.body["paymentPayload"]["payload"]["signature"] == signature
+    assert shop.facilitator.called("verify")
