@@ -43,11 +43,14 @@ def prompt_tokens(body: dict[str, Any]) -> int:
     """
     found: list[tuple[str, Any]] = []
     texts = _texts([body.get(name) for name in _CONVERSATION], found)
-    texts += _texts([body.get(name) for name in _DEFINITIONS], None)
+    if defined := [body[name] for name in _DEFINITIONS if name in body]:
+        texts += _texts(defined, None)
     text = "".join(texts)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    seen = [(name, each) for name, medium in found for each in (medium if isinstance(medium, list) else (medium,))]
-    return -(-size // _BYTES_PER_TOKEN) + sum(media.tokens(name, each) for name, each in seen)
+    read = -(-size // _BYTES_PER_TOKEN)
+    for name, medium in found:
+        read += sum(media.tokens(name, each) for each in (medium if isinstance(medium, list) else (medium,)))
+    return read
 
 
 def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
