@@ -23,6 +23,7 @@ _KEYS = {
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
 _PLAIN = frozenset({"role", "content"})
+_INSTRUCTIONS = ("system", "developer")
 _PART_KEYS = {
     "text": ("text",),
     "image_url": ("image_url",),
@@ -42,9 +43,8 @@ def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> l
         if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
         else _message(dialect, chat, message, i, names)
         for i, message in enumerate(chat.body["messages"])
+        if dialect.empty_system or message.get("content") or message["role"] not in _INSTRUCTIONS
     ]
-    if not dialect.empty_system:
-        messages = [message for message in messages if message.get("content") or message["role"] != "system"]
     if _thinks_by_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
     return messages
