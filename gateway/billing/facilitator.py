@@ -102,16 +102,16 @@ class Facilitator:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(answer, _JobAnswer)) is not None:
             self._queues = True
-            return await self.follow(queued.payment_job.job_id)
+            return await self.follow(queued.payment_job.job_id, requirements)
         return _outcome(_decode(answer, SettleResponse), status, requirements)
 
-    async def follow(self, job: str) -> Outcome:
-        """What became of a queued settlement, waiting for it (facts/x402.md 2.3)."""
+    async def follow(self, job: str, requirements: dict[str, Any]) -> Outcome:
+        """What became of a queued settlement of ``requirements``, waiting for it (facts/x402.md 2.3)."""
         unknown = Unknown("the settlement is queued", job=job)
         try:
             async with asyncio.timeout(self._times.job_seconds):
                 while True:
-                    if (outcome := await self._look_at(job)) is not None:
+                    if (outcome := await self._look_at(job, requirements)) is not None:
                         return outcome
                     await asyncio.sleep(self._times.poll_seconds)
         except TimeoutError:
@@ -119,7 +119,7 @@ class Facilitator:
         except FacilitatorUnavailableError as error:
             return Unknown(str(error), job=job)
 
-    async def _look_at(self, job: str) -> Outcome | None:
+    async def _look_at(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is under way."""
         status, answer = await self._call("GET", f"/settle/{quote(job)}", None, self._times.verify_seconds)
         wrapped = _decode(answer, _JobAnswer)
@@ -132,7 +132,7 @@ class Facilitator:
             return None
         if state.result is None:
             return Unknown(f"the settlement job {state.status} without a result")
-        return _outcome(state.result, 200, {})
+        return _outcome(state.result, 200, requirements)
 
     async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
         """Hand hashes and signature of an answer to OpenGradient's batch; never the prompt or the answer.
@@ -206,10 +206,10 @@ def _outcome(response: SettleResponse | None, status: int, requirements: dict[st
     """A typed negative counts at any status, a success only at 200 and for the network that was asked for."""
     if response is None or (response.success and status != 200):
         return Unknown(f"settle answered {status}")
-    transaction = response.transaction[:_MAX_WORDS]
+    transaction, network = (response.transaction or "")[:_MAX_WORDS], (response.network or "")[:_MAX_WORDS]
     if response.success:
-        if response.network != requirements.get("network", response.network):
-            return Unknown(f"settle answered for {response.network[:_MAX_WORDS]}", transaction=transaction)
+        if network != requirements["network"]:
+            return Unknown(f"settle answered for {network}", transaction=transaction)
         return Settled(transaction, _amount(response.amount))
     reason = (response.error_reason or "settlement_failed")[:_MAX_WORDS]
     if reason in _NOT_FINAL:

@@ -191,7 +191,7 @@ class Settlements:
         if (seen := await self._evidence.look(entry)) is not None:
             return seen
         if unknown.job:
-            outcome = await self._facilitator.follow(unknown.job)
+            outcome = await self._facilitator.follow(unknown.job, _asking(entry))
         elif self._clock() < entry.deadline - self._times.give_up_before_deadline_seconds:
             outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
         else:

@@ -118,8 +118,8 @@ class SettleResponse(_Object, frozen=True):
     """
 
     success: bool
-    transaction: str = msgspec.field(default_factory=str)
-    network: str = ""
+    transaction: str | None = msgspec.field(default_factory=str)
+    network: str | None = ""
     payer: str | None = None
     amount: str | None = None
     error_reason: str | None = None

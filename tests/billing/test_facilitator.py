@@ -102,6 +102,7 @@ def facilitator(pool: Pool) -> Facilitator:
         (200, b"[" * 5000, Unknown("settle answered 200")),
         (200, b'{"success": true, "x": ' + b"[" * 5000, Unknown("settle answered 200")),
         (200, {"success": "yes"}, Unknown("settle answered 200")),
+        (400, {"success": False, "errorReason": "r", "transaction": None, "network": None}, Refused("r")),
         (202, {"settlementJob": None}, Unknown("settle answered 202")),
         (301, {}, Unknown("settle answered 301")),
         (200, b"x" * (1 << 21), Unknown("an answer of more than 1048576 bytes")),
@@ -125,6 +126,10 @@ async def test_settlements_are_settled_refused_or_unknown(
     [
         ({"status": "succeeded", "result": SUCCESS}, Settled("0xab", 7)),
         ({"status": "succeeded", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
+        (
+            {"status": "succeeded", "result": {**SUCCESS, "network": "eip155:1"}},
+            Unknown("settle answered for eip155:1", "0xab"),
+        ),
         ({"status": "failed"}, Unknown("the settlement job failed without a result")),
         ({"status": "failed", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
     ],

@@ -35,7 +35,7 @@ class Script:
         self.asked.append(requirements)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def follow(self, job: str) -> Outcome:
+    async def follow(self, job: str, requirements: dict[str, Any]) -> Outcome:
         self.followed.append(job)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 

@@ -79,7 +79,7 @@ def _check_facilitator(asked: Asked) -> None:
         "supported": facilitator.supported,
         "verify": lambda: facilitator.verify({}, requirements),
         "settle": lambda: facilitator.settle({}, requirements, {}),
-        "follow": lambda: facilitator.follow("payment-1"),
+        "follow": lambda: facilitator.follow("payment-1", requirements),
     }
     try:
         answer = run(questions[asked.question]())
