@@ -16,7 +16,7 @@ from gateway.billing.journal import State
 from gateway.billing.paid import X402Payment
 from gateway.billing.payment import Order
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, payload_of, quick, refusal, required, response, till, with_payment
+from tests.billing.till import Till, bill, order, payload_of, refusal, required, response, till, with_payment
 from tools.chain.contract import Contract
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -233,22 +233,6 @@ async def test_a_cap_below_the_quote_is_refused(shop: Till, chain: LocalChain) -
         assert (await refusal(shop.payments, with_payment(order(), signed))).code == "invalid_payment_requirements"
         echo = with_payment(order(), signed | {"accepted": offer, "resource": None})
         assert (await refusal(shop.payments, echo)).code == "permit2_amount_mismatch"
-
-
-async def test_a_deadline_that_leaves_no_time_is_refused(
-    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
-) -> None:
-    async with till(chain, facilitator, journal, definitions=quick(quotes={"max_timeout_seconds": 91})) as shop:
-        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-        in_time = await shop.pay(wallet, order())
-        late = await shop.pay(wallet, order())
-        payment = await shop.payments.admit(in_time)
-        assert payment.seconds is not None
-        assert payment.seconds < 32, "the answer ends while it can still be settled"
-        await asyncio.sleep(1.5)
-        error = await refusal(shop.payments, late)
-        assert (error.status, error.code) == (402, "permit2_deadline_expired")
-        await payment.settle(bill())
 
 
 async def test_an_answer_that_outlives_its_deadline_is_withheld(shop: Till, chain: LocalChain, journal: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing.till import DEFINITIONS, Till, order, refusal, till
+from tests.billing.till import DEFINITIONS, Till, bill, order, quick, refusal, till
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -70,3 +70,21 @@ async def test_a_quote_that_is_past_by_the_clock_is_refused(chain: LocalChain, t
     clock.ahead = 0
     payment = await timed.payments.admit(paid)
     await payment.release("tested")
+
+
+async def test_a_deadline_that_leaves_no_time_is_refused(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock
+) -> None:
+    async with till(
+        chain, facilitator, journal, clock=clock, definitions=quick(quotes={"max_timeout_seconds": 120})
+    ) as shop:
+        wallet = await chain.wallet(usdc=CAP, approve=True)
+        in_time, late = await shop.pay(wallet, order()), await shop.pay(wallet, order())
+        payment = await shop.payments.admit(in_time)
+        assert payment.seconds is not None
+        assert payment.seconds <= 60, "the answer ends while it can still be settled"
+        clock.ahead = 60
+        error = await refusal(shop.payments, late)
+        assert (error.status, error.code) == (402, "permit2_deadline_expired")
+        clock.ahead = 0
+        await payment.settle(bill())
