@@ -135,7 +135,7 @@ class Exchange:
         return error
 
     async def admit(self) -> None:
-        """Everything that can refuse the request before any work: key, translation, files, payment.
+        """Everything that can refuse the request before any work: key, translation, payment, files.
 
         Translated is what is sent if the payment covers all that was asked for, as nearly every one does.
         """

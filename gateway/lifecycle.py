@@ -44,7 +44,7 @@ MEANINGS: dict[State, str] = {
     State.SIGNED: "metered, priced and signed: the amount is frozen",
     State.SETTLING: "handed to the payment, whose own journal knows settled, pending and failed",
     State.SETTLED: "the payment took the bill",
-    State.RELEASED: "nothing chargeable was delivered: the claim is given back",
+    State.RELEASED: "nothing chargeable was delivered: nothing is charged, and what was paid upfront is credited",
     State.REFUSED: "answered with an error before work, or the answer withheld because it was not paid",
 }
 

@@ -1,7 +1,7 @@
 """Errors as OpenAI clients know them.
 
-Raised anywhere, translated to the wire in one place. The status says whose fault it is: 4xx the caller's, 502, 503
-and 504 an upstream's, 500 ours (facts/providers.md 1.3).
+Raised anywhere, translated to the wire in one place. The status says whose fault it is: 4xx the caller's, 502 and 504
+an upstream's, 500 ours; 429 and 503 may be anybody's, which ``fault`` tells (facts/providers.md 1.3).
 """
 
 from enum import StrEnum
