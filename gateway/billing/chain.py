@@ -61,6 +61,7 @@ class Funds:
 class Transfer:
     transaction: str
     amount: int
+    alike: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ class Chain:
         that has not come so far it cannot be said that the transfer is not there. Raises ChainUnavailableError then.
 
         It has to be of the amount that was asked: payers can repeat what they signed in a call of their own that pays
-        less, and cancel the nonce.
+        less, and cancel the nonce. They can repeat several there, too: ``alike`` is for how many it can stand.
         """
         token, payer, payee = _parties(entry)
         criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._good_for(entry, used)}
@@ -204,7 +205,7 @@ class Chain:
                 raise ChainUnavailableError("a transaction of the logs is not shown")
             amounts = self._amounts(entry, *shown)
             if amounts and amounts[0] == entry.amount:
-                return Transfer(transaction.lower(), amounts[0])
+                return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))
         return None
 
     def _good_for(self, entry: Entry, latest: Block) -> dict[str, str]:

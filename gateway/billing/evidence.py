@@ -87,5 +87,5 @@ class Evidence:
         return (
             Refused(NONCE_SPENT, "used or cancelled by its payer")
             if found is None
-            else Settled(found.transaction, found.amount)
+            else Settled(found.transaction, found.amount, found.alike)
         )

@@ -70,6 +70,10 @@ class IllegalMoveError(Exception):
         self.to = to
 
 
+class SpentTransferError(Exception):
+    """Other payments stand by every transfer of a transaction that could be this one's."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One payment. Amounts are atomic units of ``asset``, times Unix seconds.
 
@@ -157,6 +161,20 @@ class Standing(msgspec.Struct, frozen=True):
     def after_all(self, entries: Iterable[Entry]) -> "Standing":
         """The standing once ``entries`` have ended, one after the other."""
         return reduce(Standing.after, entries, self)
+
+
+def check_transfers(payment: Entry, others: Iterable[Entry], alike: int, changes: Mapping[str, Any]) -> None:
+    """Raises SpentTransferError when ``alike`` of the payer's ``others`` were paid as ``changes`` say of ``payment``."""
+    paid = changes["transaction"], changes["settled_amount"]
+    spent = [
+        other
+        for other in others
+        if other.key != payment.key
+        and other.state in (State.SETTLED, State.SERVED)
+        and (other.transaction.lower(), other.settled_amount) == paid
+    ]
+    if len(spent) >= alike:
+        raise SpentTransferError
 
 
 def ended_with_money(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:

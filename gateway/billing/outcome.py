@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``amount`` is what the facilitator says was paid; None when it does not say."""
+    """``amount`` is what the facilitator says was paid; None when it does not say.
+
+    ``alike`` is None where the transaction was named. Of one that was found by what it is made of it is how many of its
+    transfers could be the payment's.
+    """
 
     transaction: str
     amount: int | None = None
+    alike: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

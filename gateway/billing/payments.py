@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -55,9 +55,9 @@ _START_SECONDS = 5.0
 class PaymentSettings:
     """What an operator tells of payments at run time; everything else is in the definitions.
 
-    ``mac_key`` authenticates quotes and is the same in all workers. ``journal`` is the path of the embedded store's
-    file; ``store_url`` a PostgreSQL database instead of it, for several gateways with one payee. ``sink`` is the URL
-    (http, https or file) of the journal's sealed copy under ``journal_key``, 32 bytes.
+    ``mac_key`` authenticates quotes, unless the store has a key for them already. ``journal`` is the path of the
+    embedded store's file; ``store_url`` a PostgreSQL database instead of it, for several gateways with one payee.
+    ``sink`` is the URL (http, https or file) of the journal's sealed copy under ``journal_key``, 32 bytes.
     ``headers`` authorizes calls to a hosted facilitator. ``testnets`` takes payments that are worth nothing.
     ``trial_payer`` tries partial settlement before it is offered. ``clock`` is Unix time, that deadlines are held
     against.
@@ -173,6 +173,11 @@ class X402Payments:
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         try:
             store = await _open_store(settings, session, definitions, metrics)
+            try:
+                settings = replace(settings, mac_key=await store.quote_key(settings.mac_key))
+            except BaseException:
+                await store.close()
+                raise
         except BaseException:
             await session.close()
             raise

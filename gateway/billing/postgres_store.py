@@ -25,6 +25,7 @@ from gateway.billing.journal import (
     Entry,
     Standing,
     State,
+    check_transfers,
     credit_left,
     decode_entry,
     encode_entry,
@@ -57,6 +58,7 @@ CREATE TABLE IF NOT EXISTS gateway_payers (payer bytea PRIMARY KEY, settled nume
 CREATE TABLE IF NOT EXISTS gateway_credits (
     payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
 );
+CREATE TABLE IF NOT EXISTS gateway_keys (name text PRIMARY KEY, value bytea NOT NULL);
 """
 _INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
@@ -88,6 +90,12 @@ class PostgresStore:
             await store._live()
         return store
 
+    async def quote_key(self, proposed: bytes) -> bytes:
+        async with self._transaction(None) as db:
+            await db.execute("INSERT INTO gateway_keys VALUES ('quotes', $1) ON CONFLICT DO NOTHING", proposed)
+            key: bytes = await db.fetchval("SELECT value FROM gateway_keys WHERE name = 'quotes'")
+            return key
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         async with self._transaction(entry.payer) as db:
             earlier = await _find(db, entry.key)
@@ -109,17 +117,13 @@ class PostgresStore:
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
-            entry = await _find(db, payment.key)
-            if entry is None:
-                raise LookupError(f"no payment {payment.key.hex()}")
-            entry = entry.through(to, changes)
-            await _write(db, entry)
-            if "credited" in changes:
-                await _add_credit(db, entry.payer, entry.asset, entry.credited)
-            before = await _standing(db, entry.payer)
-            if (after := before.after(entry)) != before:
-                await _set_standing(db, entry.payer, after)
-            return entry
+            return await _move(db, payment, to, changes)
+
+    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+        async with self._transaction(payment.payer) as db:
+            rows = await db.fetch("SELECT entry FROM gateway_payments WHERE payer = $1", payment.payer)
+            check_transfers(payment, (decode_entry(row["entry"]) for row in rows), alike, changes)
+            return await _move(db, payment, (State.SETTLED,), changes)
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self.move(payment, *to, **changes)
@@ -250,6 +254,20 @@ async def _is_gone(db: Any, owner: str) -> bool:
 async def _find(db: Any, key: bytes) -> Entry | None:
     row = await db.fetchrow("SELECT entry FROM gateway_payments WHERE key = $1 FOR UPDATE", key)
     return None if row is None else decode_entry(row["entry"])
+
+
+async def _move(db: Any, payment: Entry, to: tuple[State, ...], changes: dict[str, Any]) -> Entry:
+    entry = await _find(db, payment.key)
+    if entry is None:
+        raise LookupError(f"no payment {payment.key.hex()}")
+    entry = entry.through(to, changes)
+    await _write(db, entry)
+    if "credited" in changes:
+        await _add_credit(db, entry.payer, entry.asset, entry.credited)
+    before = await _standing(db, entry.payer)
+    if (after := before.after(entry)) != before:
+        await _set_standing(db, entry.payer, after)
+    return entry
 
 
 async def _write(db: Any, entry: Entry) -> None:

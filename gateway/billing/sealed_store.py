@@ -52,6 +52,9 @@ class SealedStore:
         await self._inner.restore(entries)
         return len(entries)
 
+    async def quote_key(self, proposed: bytes) -> bytes:
+        return await self._inner.quote_key(proposed)
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._inner.claim(entry, policy)
 
@@ -60,6 +63,9 @@ class SealedStore:
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._kept(await self._inner.move(payment, *to, **changes))
+
+    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+        return await self._kept(await self._inner.settle_found(payment, alike=alike, **changes))
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._kept(await self._inner.note(payment, *to, **changes))

@@ -21,6 +21,7 @@ from gateway.billing.journal import (
     IllegalMoveError,
     Standing,
     State,
+    check_transfers,
     credit_left,
     decode_entry,
     encode_entry,
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS credits (
     payer BLOB, asset TEXT, amount TEXT NOT NULL, PRIMARY KEY (payer, asset)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
 _KNOWN = f"""
@@ -50,6 +52,12 @@ SELECT 'earlier', entry, NULL FROM payments WHERE key = ?
 UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ? AND state IN ({_OPEN})
 UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?
 """  # noqa: S608
+
+
+def quote_key(db: sqlite3.Connection, proposed: bytes) -> bytes:
+    db.execute("INSERT OR IGNORE INTO keys VALUES ('quotes', ?)", (proposed,))
+    key: bytes = db.execute("SELECT value FROM keys WHERE name = 'quotes'").fetchone()[0]
+    return key
 
 
 def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
@@ -91,6 +99,13 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
         if (after := standing.after(entry)) != standing:
             _set_standing(db, entry.payer, after)
     return entry
+
+
+def settle_found(db: sqlite3.Connection, known: Entry, alike: int, changes: dict[str, Any]) -> Entry:
+    """``move`` to SETTLED; raises SpentTransferError too."""
+    rows = db.execute("SELECT entry FROM payments WHERE payer = ?", (known.payer,))
+    check_transfers(known, (decode_entry(row[0]) for row in rows), alike, changes)
+    return move(db, known, (State.SETTLED,), changes)
 
 
 def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry | None:

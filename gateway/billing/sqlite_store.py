@@ -103,6 +103,9 @@ class SqliteStore:
         store._thread.start()
         return store
 
+    async def quote_key(self, proposed: bytes) -> bytes:
+        return await self._run(partial(sqlite_ledger.quote_key, proposed=proposed))
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
@@ -111,6 +114,9 @@ class SqliteStore:
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._run(self._going_on((payment, to, changes)))
+
+    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+        return await self._run(partial(sqlite_ledger.settle_found, known=payment, alike=alike, changes=changes))
 
     async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Raises IllegalMoveError by what the caller knows. A note that cannot be written is tried until it can."""

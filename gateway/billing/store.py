@@ -20,6 +20,10 @@ class Store(Protocol):
     @property
     def owner(self) -> str: ...
 
+    async def quote_key(self, proposed: bytes) -> bytes:
+        """What all gateways on this store authenticate their quotes with, now and later: what the first proposed."""
+        ...
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         """Enter a RESERVED payment; raises ClaimRefusedError."""
         ...
@@ -33,6 +37,12 @@ class Store(Protocol):
 
         ``payment`` is what the caller knows of it; where the store knows better, that counts. A change of ``credited``
         is added to the payer's credit. Raises IllegalMoveError, and LookupError for a payment that was never claimed.
+        """
+        ...
+
+    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+        """``move`` to SETTLED what was found in a transaction that holds ``alike`` such transfers, each of which stands
+        for one payment of its payer's. Raises SpentTransferError when there is none left, and nothing is changed.
         """
         ...
 

@@ -56,5 +56,5 @@ async def run(url: str, statement: str) -> Any:
 
 async def empty(url: str) -> None:
     """Without the gateway's tables, as before the first one."""
-    for table in ("gateway_payments", "gateway_payers", "gateway_credits"):
+    for table in ("gateway_payments", "gateway_payers", "gateway_credits", "gateway_keys"):
         await run(url, f"DROP TABLE IF EXISTS {table}")

@@ -1,7 +1,9 @@
 """A payment that is in use, brought again under terms that hold no longer: never an offer to pay once more
 (facts/x402.md 1.11, 4 row 8)."""
 
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +70,8 @@ async def test_by_the_next_process_that_knows_no_offer_of_the_last(
         receipt = await (await first.payments.admit(paid)).settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "pending"
+    with closing(sqlite3.connect(journal)) as db, db:
+        db.execute("DELETE FROM keys")
     async with till(chain, facilitator, journal, payee=first.payee, mac_key=b"n" * 32) as second:
         assert_in_flight(await refusal(second.payments, paid))
         facilitator.faults.clear()

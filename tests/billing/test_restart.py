@@ -71,6 +71,17 @@ def run_and_kill(told: dict[str, Any]) -> str:
         process.communicate()
 
 
+async def test_a_quote_outlives_the_gateway_that_gave_it(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    async with till(chain, facilitator, journal, mac_key=b"1" * 32) as first:
+        paid = await first.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with till(chain, facilitator, journal, payee=first.payee, mac_key=b"2" * 32) as second:
+        receipt = await (await second.payments.admit(paid)).settle(bill())
+        assert receipt.payment is not None
+        assert receipt.payment["status"] == "settled"
+
+
 @pytest.mark.parametrize("lost", ["before", "after"])
 @pytest.mark.parametrize("rpc", [True, False])
 async def test_killed_between_answer_and_settlement(

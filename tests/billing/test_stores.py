@@ -29,6 +29,14 @@ FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
 
 
+async def test_all_workers_know_each_other_s_quotes(store: Store, twin: Store) -> None:
+    proposed = [bytes([number]) * 32 for number in range(10)]
+    keys = await asyncio.gather(*(each.quote_key(key) for each in (store, twin) for key in proposed))
+    assert set(keys) == {keys[0]}
+    assert keys[0] in proposed
+    assert await twin.quote_key(b"late") == keys[0]
+
+
 async def test_of_fifty_claims_in_two_workers_one_is_made(store: Store, twin: Store) -> None:
     payment = entry()
     outcomes = await asyncio.gather(
