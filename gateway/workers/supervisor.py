@@ -18,13 +18,13 @@ from typing import Any
 
 from gateway.billing.store import StoreUnavailableError
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
-from gateway.workers.metrics import Total
+from gateway.workers.rounds import Rounds
 
 log = logging.getLogger(__name__)
 _ACCEPT_AT_ONCE = 64
 _RESPAWN_PAUSE = 0.5
 _SEND_AGAIN = 0.02
-_CALL_SECONDS = 20.0
+_BEHIND_SECONDS = 20.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[socket.socket, Any], int]
@@ -52,18 +52,6 @@ class _Worker:
         return self.ready and not self.leaving
 
 
-@dataclass
-class _Round:
-    """A question that all workers are asked for one of them: ``left`` have still to answer."""
-
-    asker: int
-    number: int
-    op: str
-    left: set[int]
-    until: float
-    answers: list[Any] = field(default_factory=list)
-
-
 class Supervisor:
     """``run_worker`` is called in each child with its channel and what was injected so far; it returns the status."""
 
@@ -72,13 +60,11 @@ class Supervisor:
         self._count = count
         self._run_worker = run_worker
         self._workers: dict[int, _Worker] = {}
-        self._rounds: dict[int, _Round] = {}
-        self._next_round = 1
+        self._rounds = Rounds(self._send)
         self._turn = 0
         self._injected: Any = None
         self._injecting: int | None = None
         self._to_inject: list[tuple[int, int]] = []
-        self._metrics = Total()
         self._stopping = False
         self._accepting = False
         self._leader: int | None = None
@@ -135,7 +121,7 @@ class Supervisor:
             for worker in list(self._workers.values()):
                 self._tell(worker)
         self._reap()
-        self._end_overdue_rounds()
+        self._rounds.end_overdue()
 
     def _listen(self, *, accepting: bool) -> None:
         """While nobody can serve, connections wait in the backlog."""
@@ -187,7 +173,7 @@ class Supervisor:
             case "unusable":
                 self._reason = packet.body
             case "answer":
-                self._take_answer(worker.pid, packet)
+                self._rounds.take(worker.pid, packet)
             case "may_inject":
                 self._to_inject.append((worker.pid, packet.number))
                 self._let_inject()
@@ -216,56 +202,17 @@ class Supervisor:
         """Workers that are not ready yet were forked without it, so they are told as well."""
         self._injected = packet.body
         self._let_inject()
-        self._open_round(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
+        self._rounds.open(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
 
     # Questions that go round.
 
     def _ask_all(self, asker: int, number: int, question: Packet) -> None:
         asked = {worker.pid for worker in self._workers.values() if worker.ready}
-        self._open_round(asker, number, question, asked)
+        self._rounds.open(asker, number, question, asked)
 
     def _ask_leader(self, worker: _Worker, packet: Packet) -> None:
         asked = set() if self._leader is None else {self._leader}
-        self._open_round(worker.pid, packet.number, Packet("lead_status", body=packet.body), asked)
-
-    def _open_round(self, asker: int, number: int, question: Packet, asked: set[int]) -> None:
-        identity, self._next_round = self._next_round, self._next_round + 1
-        self._rounds[identity] = _Round(asker, number, question.op, asked, time.monotonic() + _CALL_SECONDS)
-        for pid in list(asked):
-            self._send(pid, Packet(question.op, identity, question.body))
-        self._end_if_complete(identity)
-
-    def _take_answer(self, pid: int, packet: Packet) -> None:
-        if (current := self._rounds.get(packet.number)) is not None:
-            current.left.discard(pid)
-            current.answers.append(packet.body)
-            if current.op == "metrics" and packet.body is not None:
-                self._metrics.take(pid, packet.body)
-            self._end_if_complete(packet.number)
-
-    def _end_if_complete(self, identity: int) -> None:
-        current = self._rounds[identity]
-        if current.left:
-            return
-        del self._rounds[identity]
-        if (asker := self._workers.get(current.asker)) is not None:
-            self._answer(asker, current.number, self._result(current))
-
-    def _result(self, ended: _Round) -> Any:
-        """What the asker is told."""
-        match ended.op:
-            case "injected":
-                return True
-            case "metrics":
-                return self._metrics.dump()
-        return ended.answers[0] if ended.answers else None
-
-    def _end_overdue_rounds(self) -> None:
-        now = time.monotonic()
-        for identity, current in list(self._rounds.items()):
-            if current.until < now:
-                current.left.clear()
-                self._end_if_complete(identity)
+        self._rounds.open(worker.pid, packet.number, Packet("lead_status", body=packet.body), asked)
 
     def _answer(self, worker: _Worker, number: int, body: Any) -> None:
         self._send(worker.pid, Packet("answer", number, body))
@@ -273,7 +220,7 @@ class Supervisor:
     def _send(self, pid: int, packet: Packet) -> None:
         if (worker := self._workers.get(pid)) is not None:
             if not worker.unsent:
-                worker.patience = time.monotonic() + _CALL_SECONDS
+                worker.patience = time.monotonic() + _BEHIND_SECONDS
             worker.unsent.append(packet)
             self._tell(worker)
 
@@ -282,7 +229,7 @@ class Supervisor:
         with suppress(ChannelClosedError):
             while worker.unsent and send(worker.channel, worker.unsent[0]):
                 worker.unsent.popleft()
-                worker.patience = time.monotonic() + _CALL_SECONDS
+                worker.patience = time.monotonic() + _BEHIND_SECONDS
             if worker.unsent and time.monotonic() > worker.patience:
                 log.error("worker %d does not take messages; it is ended", worker.pid)
                 os.kill(worker.pid, signal.SIGKILL)
@@ -339,15 +286,12 @@ class Supervisor:
     def _lose(self, pid: int, status: int) -> None:
         self._read(pid)  # its last words
         worker = self._workers.pop(pid)
-        self._metrics.lose(pid)
         self._forget(worker.channel)
         worker.channel.close()
         if not self._stopping:
             log.error("worker %d ended with status %d", pid, status)
             self._spawn_after = time.monotonic() + _RESPAWN_PAUSE
-        for identity in list(self._rounds):
-            self._rounds[identity].left.discard(pid)
-            self._end_if_complete(identity)
+        self._rounds.lose(pid)
         if self._injecting == pid:
             self._injecting = None
             self._let_inject()

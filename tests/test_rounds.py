@@ -1,0 +1,83 @@
+"""What becomes of a question whose workers answer, end or stay silent."""
+
+from typing import Any
+
+import pytest
+
+from gateway.workers import rounds
+from gateway.workers.channel import Packet
+from gateway.workers.rounds import Rounds
+
+ASKER, NUMBER = 10, 7
+
+
+class Post:
+    """Everything that was sent, by whom it was for."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, Packet]] = []
+
+    def __call__(self, pid: int, packet: Packet) -> None:
+        self.sent.append((pid, packet))
+
+    @property
+    def asked(self) -> list[int]:
+        return [pid for pid, packet in self.sent if packet.op != "answer"]
+
+    @property
+    def told(self) -> list[tuple[int, int, Any]]:
+        return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "answer"]
+
+    def answer(self, body: Any) -> Packet:
+        """To the question that was asked last."""
+        return Packet("answer", self.sent[-1][1].number, body)
+
+
+def counted(value: str) -> list[list[Any]]:
+    return [["gateway_requests", "", "counter", [["gateway_requests_total", {}, value]]]]
+
+
+def test_the_asker_is_told_once_all_have_answered() -> None:
+    post = Post()
+    asking = Rounds(post)
+    asking.open(ASKER, NUMBER, Packet("metrics"), {1, 2})
+    first, second = counted("1.0"), counted("2.0")
+    answers = post.answer(first), post.answer(second)
+    assert sorted(post.asked) == [1, 2]
+    asking.take(1, answers[0])
+    assert post.told == []
+    asking.take(2, answers[1])
+    assert post.told == [(ASKER, NUMBER, counted("3.0"))]
+    asking.take(2, answers[1])
+    assert len(post.told) == 1
+
+
+def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
+    post = Post()
+    asking = Rounds(post)
+    asking.open(ASKER, NUMBER, Packet("metrics"), {1, 2})
+    asking.take(1, post.answer(counted("1.0")))
+    asking.lose(2)
+    asking.lose(1)
+    asking.open(ASKER, NUMBER + 1, Packet("metrics"), set())
+    assert post.told == [(ASKER, NUMBER, counted("1.0")), (ASKER, NUMBER + 1, counted("1.0"))]
+
+
+def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    post, now = Post(), 1000.0
+    monkeypatch.setattr("gateway.workers.rounds.time.monotonic", lambda: now)
+    asking = Rounds(post)
+    asking.open(ASKER, NUMBER, Packet("lead_status"), {1, 2})
+    asking.take(1, post.answer({"enabled": True}))
+    now += rounds.SECONDS
+    asking.end_overdue()
+    assert post.told == []
+    now += 0.001
+    asking.end_overdue()
+    assert post.told == [(ASKER, NUMBER, {"enabled": True})]
+
+
+def test_nobody_to_ask_is_an_answer() -> None:
+    post = Post()
+    Rounds(post).open(ASKER, NUMBER, Packet("lead_status"), set())
+    assert post.told == [(ASKER, NUMBER, None)]
