@@ -5,7 +5,6 @@ one step of the last one; further away only when several readings in a row agree
 there is no price, never an old constant: the token is then not offered.
 """
 
-import asyncio
 import logging
 import math
 import time
@@ -90,7 +89,7 @@ class Believed:
 
 
 class PriceFeed:
-    """Prices of all tokens of the definitions; ``run`` keeps those with a feed fresh. ``clock`` is Unix time."""
+    """Prices of all tokens of the definitions; ``refresh`` reads those with a feed. ``clock`` is Unix time."""
 
     def __init__(
         self,
@@ -103,7 +102,6 @@ class PriceFeed:
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")
-        self._times = definitions.prices
         self._clock = clock
         self._feeds: dict[str, tuple[Token, Feed]] = {
             token.id: (token, token.feed) for token in definitions.tokens.values() if token.feed is not None
@@ -129,12 +127,6 @@ class PriceFeed:
         """Seconds since the last believed reading; infinite before the first."""
         read_at = self._believed[token].read_at
         return math.inf if read_at is None else self._clock() - read_at
-
-    async def run(self) -> None:
-        """Refresh for ever."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._times.refresh_seconds)
 
     async def refresh(self) -> None:
         """One reading of each token; what goes wrong is logged and leaves the last one standing."""
