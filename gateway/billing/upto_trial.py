@@ -36,7 +36,8 @@ SIGNED, CHARGED = 2, 1
 
 @dataclass(frozen=True, slots=True)
 class TrialPayer:
-    """An account that has given Permit2 an allowance, and holds a unit or two of a token that ``upto`` is paid in."""
+    """An account that has given Permit2 an allowance, and holds some units of a token that ``upto`` is paid in: two for
+    each worker, since what others have signed and not settled must be covered as well."""
 
     key: coincurve.PrivateKey = field(repr=False)
 
