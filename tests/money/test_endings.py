@@ -64,7 +64,7 @@ async def test_leaving_before_the_first_byte_is_free(shop: PaidGateway, stream: 
 
 
 async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) -> None:
-    """Row 5. The vendor is stopped at once, and what it produced by then is estimated and settled."""
+    """Row 5. The vendor is stopped in a moment, and what it produced by then is estimated and settled."""
     shop.fleet.openai.enqueue(LONG)
     request = chat(stream=True)
     await leave_after(shop, request, await shop.sign(await shop.wallet(), request), 5, events=4)
