@@ -164,7 +164,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def check_transfers(payment: Entry, others: Iterable[Entry], alike: int, changes: Mapping[str, Any]) -> None:
-    """Raises SpentTransferError when ``alike`` of the payer's ``others`` were paid as ``changes`` say of ``payment``."""
+    """Raises SpentTransferError when ``alike`` of the payer's ``others`` were paid as ``changes`` say of it."""
     paid = changes["transaction"], changes["settled_amount"]
     spent = [
         other

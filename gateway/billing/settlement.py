@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from gateway.billing.definitions import Definitions
 from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.facilitator import Facilitator
-from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
 from gateway.billing.metering import PaymentMetrics
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.store import Store, StoreUnavailableError
@@ -211,7 +211,7 @@ class Settlements:
 
     async def _conclude(self, entry: Entry, outcome: Outcome) -> Entry:
         match outcome:
-            case Settled(transaction, amount):
+            case Settled(transaction, amount, alike):
                 paid = entry.amount if amount is None else amount
                 note = "" if paid == entry.amount else f"{entry.amount} was asked for"
                 if note:
@@ -219,6 +219,8 @@ class Settlements:
                         "settled another amount", extra={"payment": entry.id, "asked": entry.amount, "paid": paid}
                     )
                 changes = {"transaction": transaction, "settled_amount": paid, "note": note, "job": ""}
+                if alike is not None:
+                    return await self._settle_found(entry, alike, changes)
                 step = self._store.move if entry.upfront else self._store.note
                 return await self.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
@@ -230,6 +232,17 @@ class Settlements:
             case Unknown(why):
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
                 return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
+
+    async def _settle_found(self, entry: Entry, alike: int, changes: dict[str, Any]) -> Entry:
+        """By a transfer that no other payment stands by: one call can repeat what was signed for several."""
+
+        async def settle(payment: Entry, _: State, **changes: Any) -> Entry:
+            return await self._store.settle_found(payment, alike=alike, **changes)
+
+        try:
+            return await self.write(settle, entry, State.SETTLED, **changes)
+        except SpentTransferError:
+            return await self._conclude(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
 
     async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
         """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends it."""

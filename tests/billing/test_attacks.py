@@ -302,12 +302,19 @@ async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
     assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
 
 
+async def puppet(chain: LocalChain, wallet: Wallet) -> str:
+    """A contract that calls what the wallet's owner wants."""
+    address = Wallet().address
+    await chain.rpc("anvil_setCode", address, f"0x{Contract.load('ContractAccount').code.hex()}")
+    await chain.send(wallet, "ContractAccount", address, "claim")
+    return address
+
+
 async def test_a_unit_in_a_call_that_repeats_what_was_signed_does_not_stand_for_a_burnt_payment(
     shop: Till, chain: LocalChain
 ) -> None:
-    wallet, caller = await chain.wallet(usdc=DOLLAR, approve=True), Wallet().address
-    await chain.rpc("anvil_setCode", caller, f"0x{Contract.load('ContractAccount').code.hex()}")
-    await chain.send(wallet, "ContractAccount", caller, "claim")
+    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+    caller = await puppet(chain, wallet)
     paid = await shop.pay(wallet, order())
     payment = await shop.payments.admit(paid)
     signed = payload_of(paid)["payload"]["permit2Authorization"]
@@ -321,6 +328,30 @@ async def test_a_unit_in_a_call_that_repeats_what_was_signed_does_not_stand_for_
     with pytest.raises(GatewayError) as withheld:
         await payment.settle(bill())
     assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
+    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+
+
+async def test_one_transfer_does_not_stand_for_two_burnt_payments(shop: Till, chain: LocalChain) -> None:
+    """Its call repeats what was signed for both."""
+    wallet = await chain.wallet(usdc=DOLLAR)
+    caller = await puppet(chain, wallet)
+    orders = [await shop.pay(wallet, order(), scheme="exact") for _ in range(2)]
+    payments = [await shop.payments.admit(paid) for paid in orders]
+    signed = [payload_of(paid)["payload"]["authorization"] for paid in orders]
+    price = int(signed[0]["value"])
+    call = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, price)
+    for each in signed:
+        times = int(each["validAfter"]), int(each["validBefore"])
+        call += evm.words(
+            (evm.address(each["from"]), evm.address(each["to"]), price, *times, bytes.fromhex(each["nonce"][2:]))
+        )
+    await chain.send(wallet, "Token", USDC.address, "approve", caller, price)
+    await chain.send(wallet, "ContractAccount", caller, "execute", USDC.address, call)
+    for each in signed:
+        await chain.cancel_authorization(wallet, USDC, bytes.fromhex(each["nonce"][2:]))
+    ended = await asyncio.gather(*(payment.settle(bill()) for payment in payments), return_exceptions=True)
+    assert sorted(getattr(outcome, "code", "served") for outcome in ended) == ["nonce_spent_elsewhere", "served"]
+    assert await shop.balance() == price
     assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
 
 

@@ -135,6 +135,11 @@ async def test_logs_that_are_no_list_hold_no_transfer(logs: Any) -> None:
     assert await chain({"status": "0x1", "logs": logs}, SENT).transfer(ENTRY, HASH) is None
 
 
+@pytest.mark.parametrize("status", ["0x0", None, 1])
+async def test_a_transaction_that_failed_paid_nothing(status: Any) -> None:
+    assert await chain({"status": status, "logs": [EVENT]}, SENT).transfer(ENTRY, HASH) is None
+
+
 @pytest.mark.parametrize("data", [None, 7, "", "latest", "0x1" + "0" * 64])
 async def test_a_transfer_of_no_amount_is_no_answer(data: Any) -> None:
     with pytest.raises(ChainUnavailableError):
@@ -194,7 +199,7 @@ REFUSED = Refused("transaction_failed")
 @pytest.mark.parametrize(
     ("node", "judged"),
     [
-        (Node(eth_blockNumber="0x64", **LISTED, **PAID), Settled(HASH, 10)),
+        (Node(eth_blockNumber="0x64", **LISTED, **PAID), Settled(HASH, 10, 1)),
         (Node(eth_blockNumber="0x64", eth_getLogs=[]), Refused(NONCE_SPENT, "used or cancelled by its payer")),
         (Node(eth_blockNumber="0x63", eth_getLogs=[]), REFUSED),
         (
@@ -217,16 +222,18 @@ async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_s
 WRAPPED = {**SENT, "to": ELSEWHERE}
 TRAILING = {"to": TOKEN.address, "input": f"0x23b872dd{evm.words((PAYER, evm.address(PAYEE), 10, 0, 0)).hex()}{SIGNED}"}
 TWICE = {"status": "0x1", "logs": [EVENT, {**EVENT, "data": "0x1f"}]}
+ALIKE = {"status": "0x1", "logs": [EVENT, {**EVENT, "data": "0x1f"}, EVENT]}
 
 
 @pytest.mark.parametrize(
     ("asked", "receipt", "sent", "found"),
     [
-        (10, PAID["eth_getTransactionReceipt"], WRAPPED, Settled(HASH, 10)),
+        (10, PAID["eth_getTransactionReceipt"], WRAPPED, Settled(HASH, 10, 1)),
         (999, PAID["eth_getTransactionReceipt"], WRAPPED, Refused(NONCE_SPENT, "used or cancelled by its payer")),
         (999, PAID["eth_getTransactionReceipt"], TRAILING, Refused(NONCE_SPENT, "used or cancelled by its payer")),
-        (31, TWICE, WRAPPED, Settled(HASH, 31)),
-        (31, TWICE, SENT, Settled(HASH, 31)),
+        (31, TWICE, WRAPPED, Settled(HASH, 31, 1)),
+        (31, TWICE, SENT, Settled(HASH, 31, 1)),
+        (10, ALIKE, WRAPPED, Settled(HASH, 10, 2)),
     ],
     ids=[
         "what was asked",
@@ -234,6 +241,7 @@ TWICE = {"status": "0x1", "logs": [EVENT, {**EVENT, "data": "0x1f"}]}
         "less, by the token's transferFrom",
         "one of two",
         "the second",
+        "two alike",
     ],
 )
 async def test_a_payer_cannot_pay_less_by_repeating_what_it_signed(

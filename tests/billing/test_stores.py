@@ -13,7 +13,7 @@ import pytest
 
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
 from gateway.billing.paid import X402Payment
 from gateway.billing.postgres_store import PostgresStore
 from gateway.billing.sqlite_store import SqliteStore
@@ -352,3 +352,25 @@ async def test_two_gateways_with_one_payee_serve_a_payload_once(
         assert await first.balance() == 1230
         assert {(await refusal(each.payments, paid)).code for each in (first, second)} == {"payment_already_used"}
     assert not (tmp_path / "unused").exists()
+
+
+async def test_a_transfer_stands_for_one_payment(store: Store, twin: Store) -> None:
+    """Of a transaction that holds two alike, the first named by its facilitator; workers may look at the same time."""
+    payments = [mine(store, entry(cap=7)) for _ in range(4)]
+    for payment in payments:
+        await store.claim(payment, FUNDED)
+        await store.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
+    await store.move(payments[0], State.SETTLED, transaction="0xAB", settled_amount=7)
+    looking = zip((store, twin, store), payments[1:], strict=True)
+    ended = await asyncio.gather(
+        *(each.settle_found(payment, alike=2, transaction="0xab", settled_amount=7) for each, payment in looking),
+        return_exceptions=True,
+    )
+    found = [outcome for outcome in ended if isinstance(outcome, Entry)]
+    assert [(entry.state, entry.transaction, entry.settled_amount) for entry in found] == [(State.SETTLED, "0xab", 7)]
+    assert sum(isinstance(outcome, SpentTransferError) for outcome in ended) == 2
+    for payment, outcome in zip(payments[1:], ended, strict=True):
+        if outcome not in found:
+            other = await twin.settle_found(payment, alike=1, transaction="0xcd", settled_amount=len(found))
+            found.append(other)
+    assert [entry.settled_amount for entry in found] == [7, 1, 2]
