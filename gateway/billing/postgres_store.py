@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _OPEN = [state.value for state in UNFINISHED]
 _NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
 _ADOPTED = [*_OPEN, UNSERVED]
+_PAID = [State.SETTLED.value, State.SERVED.value, UNSERVED]
 _LOST = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
@@ -121,7 +122,9 @@ class PostgresStore:
 
     async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
-            rows = await db.fetch("SELECT entry FROM gateway_payments WHERE payer = $1", payment.payer)
+            rows = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", payment.payer, _PAID
+            )
             check_transfers(payment, (decode_entry(row["entry"]) for row in rows), alike, changes)
             return await _move(db, payment, (State.SETTLED,), changes)
 

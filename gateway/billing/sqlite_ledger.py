@@ -31,6 +31,7 @@ from gateway.billing.journal import (
 _OPEN, _NOT_BEGUN = (
     ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
 )
+_PAID = ", ".join(f"'{state}'" for state in (State.SETTLED, State.SERVED, UNSERVED))
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS payments (
@@ -40,6 +41,7 @@ CREATE TABLE IF NOT EXISTS payments (
 CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
 CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
+CREATE INDEX IF NOT EXISTS paid ON payments (payer) WHERE state IN ({_PAID});
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
     payer BLOB, asset TEXT, amount TEXT NOT NULL, PRIMARY KEY (payer, asset)
@@ -103,7 +105,8 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
 
 def settle_found(db: sqlite3.Connection, known: Entry, alike: int, changes: dict[str, Any]) -> Entry:
     """``move`` to SETTLED; raises SpentTransferError too."""
-    rows = db.execute("SELECT entry FROM payments WHERE payer = ?", (known.payer,))
+    query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID})"  # noqa: S608
+    rows = db.execute(query, (known.payer,))
     check_transfers(known, (decode_entry(row[0]) for row in rows), alike, changes)
     return move(db, known, (State.SETTLED,), changes)
 
