@@ -2,15 +2,20 @@
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from gateway.billing.claims import ClaimPolicy, ExposureExceededError, PayerOwesError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
+from gateway.billing.sealed_store import SealedStore
+from gateway.billing.sink import FileSink
+from gateway.billing.sqlite_store import SqliteStore
 from gateway.billing.store import Store
 from tests.billing.entries import entry
 
+KEY = b"j" * 32
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 
 
@@ -46,3 +51,18 @@ async def test_workers_that_restore_the_same_at_once_restore_it_once(store: Stor
     assert await store.take_credit(entry(cap=40)) is not None
     with pytest.raises(PayerOwesError, match=r"^1(\.0*)? USD"):
         await store.claim(entry(), POLICY)
+
+
+async def test_what_was_found_on_the_chain_is_known_to_the_next_enclave(tmp_path: Path) -> None:
+    payment, sink = entry(), FileSink(tmp_path / "sink")
+    first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
+    await first.claim(payment, POLICY)
+    await first.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
+    await first.settle_found(payment, alike=1, transaction="0xab", settled_amount=7)
+    await first.close()
+    second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
+    await second.replay(payment.deadline - 1)
+    restored = await second.find(payment.key)
+    assert restored is not None
+    assert (restored.state, restored.transaction) == (State.SETTLED, "0xab")
+    await second.close()
