@@ -68,7 +68,7 @@ async def test_those_at_work_are_not_disturbed(
 ) -> None:
     assert crowded.fleet is not None
     for client in clients:
-        crowded.fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=0.5))
+        crowded.fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=2.0))
         await client.send(CHAT)
     async with asyncio.timeout(5):
         while crowded.services.admission.active < MOST:
