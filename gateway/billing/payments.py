@@ -254,9 +254,12 @@ class X402Payments:
             self._capabilities = await self._facilitator.supported()
             self._asked_at = time.monotonic()
         except FacilitatorUnavailableError as error:
-            self._why_none = f"the facilitator is not usable: {error}"
-            log.warning("facilitator not usable", extra={"reason": str(error)})
+            why = f"the facilitator is not usable: {error}"
+            if why != self._why_none:
+                log.warning("facilitator not usable", extra={"reason": str(error)})
+            self._why_none = why
             return
+        self._why_none = "the facilitator has not been heard for too long"
         await self._trial.run(self._capabilities)
 
     def _asking_pause(self) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.billing.till import Till, bill, order, refusal, required, till
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Status
@@ -65,6 +67,20 @@ async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payment
         await offered(shop, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
         withdrawn = await refusal(shop.payments, paid)
         assert (withdrawn.status, withdrawn.code) == (402, "unsupported_scheme")
+
+
+async def test_one_that_stays_away_is_told_of_once_for_each_reason(
+    shop: Till, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked every second then."""
+    faults = shop.facilitator.faults
+    for status in (500, 500, 502, 502, None, 502):
+        faults.clear()
+        if status is not None:
+            faults.set("supported", Status(status))
+        await shop.payments._ask_facilitator()
+    reasons = [record.__dict__["reason"] for record in caplog.records if record.message == "facilitator not usable"]
+    assert reasons == [f"/supported answered {status}" for status in (500, 502, 502)]
 
 
 async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_fails(
