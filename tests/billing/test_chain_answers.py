@@ -122,9 +122,14 @@ async def test_a_node_that_is_busy_says_nothing_of_a_tokens_permits(error: Any) 
 
 
 @pytest.mark.parametrize(
-    "odd", [None, 7, "x", [], {}, {"topics": 0}, {**EVENT, "topics": None}, {**EVENT, "topics": [0]}]
+    "odd",
+    [
+        *(None, 7, "x", [], {}, {"topics": 0}, {**EVENT, "topics": None}, {**EVENT, "topics": [0]}),
+        {**EVENT, "address": ELSEWHERE},
+        *({**EVENT, "topics": [*TOPICS[:place], TOPICS[place - 1], *TOPICS[place + 1 :]]} for place in range(3)),
+    ],
 )
-async def test_what_is_no_event_is_passed_over(odd: Any) -> None:
+async def test_what_is_no_event_of_the_payment_is_passed_over(odd: Any) -> None:
     found = await chain({"status": "0x1", "logs": [odd, EVENT]}, SENT).transfer(ENTRY, HASH)
     assert found == Transfer(HASH, 10)
     assert await chain({"status": "0x1", "logs": [odd]}, SENT).transfer(ENTRY, HASH) is None
@@ -270,6 +275,56 @@ async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, u
     assert await node.chain().find(ENTRY, Block(5_000_000, now)) is None
     [criteria] = node.asked["eth_getLogs"]
     assert (int(criteria["fromBlock"], 16), criteria["toBlock"]) == (since, until)
+
+
+@pytest.mark.parametrize(("balance", "reason"), [(8, "insufficient_funds"), (10, "transaction_failed")])
+async def test_a_payer_lacks_funds_who_has_not_what_was_asked(balance: int, reason: str) -> None:
+    """Not who has less than it signed. The figure is even, so that the nonce is unused."""
+    judged = await Evidence(Node(eth_call=f"0x{balance:064x}").chain(), bundled()).judge(ENTRY, REFUSED, first=True)
+    assert isinstance(judged, Refused)
+    assert judged.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("used", "judged"),
+    [
+        (0, Unknown("the chain does not show it", HASH)),
+        (1, Refused(NONCE_SPENT, "used or cancelled by its payer")),
+    ],
+)
+async def test_a_settlement_that_the_chain_does_not_show(
+    used: int, judged: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.billing.evidence._BETWEEN_LOOKS", 0.0)
+    answers: dict[str, Any] = {
+        "eth_getTransactionReceipt": None,
+        "eth_getTransactionByHash": None,
+        "eth_getLogs": [],
+    }
+    node = Node(eth_call=f"0x{used:064x}", eth_blockNumber="0x64", **answers)
+    assert await Evidence(node.chain(), bundled()).judge(ENTRY, Settled(HASH, 10), first=True) == judged
+
+
+async def test_an_endpoint_of_another_network_says_nothing() -> None:
+    evidence = Evidence(Node(eth_chainId="0x1", eth_blockNumber="0x64", **LISTED, **PAID).chain(), bundled())
+    assert await evidence.judge(ENTRY, Settled(HASH, 999), first=True) == Settled(HASH, 999)
+    assert await evidence.judge(ENTRY, REFUSED, first=True) == REFUSED
+    assert isinstance(await evidence.judge(ENTRY, REFUSED, first=False), Unknown)
+    assert await evidence.look(ENTRY) is None
+
+
+async def test_results_may_come_in_any_order() -> None:
+    body = b'[{"id": 1, "result": "0x2"}, {"id": 0, "result": "0x1"}]'
+    assert await answering(body).funds(TOKEN, PAYER) == Funds(1, 2)
+
+
+async def test_a_permits_nonce_is_one_bit_of_a_word() -> None:
+    bit = 1 << 0xB3
+    permit = msgspec.structs.replace(PERMIT, key=PERMIT.key[:-1] + b"\xb3")
+    node = Node(eth_call=f"0x{bit:064x}")
+    assert await node.chain().nonce_used(permit) == USED
+    assert node.asked["eth_call"][0]["data"].endswith("00" + "33" * 31)
+    assert await Node(eth_call=f"0x{2**256 - 1 - bit:064x}").chain().nonce_used(permit) is None
 
 
 async def test_a_transaction_that_is_known_needs_no_logs() -> None:

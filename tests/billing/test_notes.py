@@ -95,11 +95,11 @@ async def test_that_an_answer_has_begun_is_written_with_the_end_of_a_short_one(
 ) -> None:
     monkeypatch.setattr(sqlite_store, "_BEGUN_SECONDS", 3600.0)
     first, second = await claimed(store), await claimed(store)
-    serving = [await store.note(each, State.VERIFIED, State.SERVING) for each in (first, second)]
+    serving = [await store.note(each, State.VERIFIED, State.SERVING, note="begun") for each in (first, second)]
     await claimed(store)
     assert {written(path, each).state for each in (first, second)} == {State.RESERVED}
     assert await store.move(serving[0], State.SETTLING, amount=5) == written(path, first)
-    assert written(path, first).state is State.SETTLING
+    assert (written(path, first).state, written(path, first).note) == (State.SETTLING, "begun")
     with pytest.raises(IllegalMoveError, match="from serving to released"):
         await store.move(serving[1], State.RELEASED)
     assert written(path, second).state is State.SERVING

@@ -7,6 +7,7 @@ from decimal import Decimal
 import aiohttp
 import pytest
 from aiohttp import web
+from tenacity import AsyncRetrying, RetryCallState
 
 from gateway.billing import price_feed
 from gateway.billing.definitions import bundled
@@ -75,9 +76,11 @@ def test_a_jump_that_goes_back_or_wanders_is_never_believed() -> None:
     for usd in ("0.4", "0.4", "0.8", "1.6", "3.2"):
         with pytest.raises(PriceUnavailableError):
             prices.take(reading(usd))
-    prices.take(reading("0.1"))
-    with pytest.raises(PriceUnavailableError):
-        prices.take(reading("0.4"))
+    for _ in range(2):
+        prices.take(reading("0.1"))
+        for usd in ("0.4", "0.4"):
+            with pytest.raises(PriceUnavailableError):
+                prices.take(reading(usd))
     assert current(prices) == "0.1"
 
 
@@ -164,6 +167,17 @@ async def test_throttling_is_waited_out(source: Source, make_feed: MakeFeed) -> 
     await feed.refresh()
     assert feed.usd(OPG) == Decimal("0.0931")
     assert len(source.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("attempt", "asked", "seconds"), [(1, None, 2.0), (2, None, 4.0), (1, 7.0, 7.0), (2, 0.0, 0.0), (1, 900.0, 60.0)]
+)
+def test_a_source_is_asked_again_when_it_says_so(attempt: int, asked: float | None, seconds: float) -> None:
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    state.attempt_number = attempt
+    error = PriceUnavailableError("throttled", asked)
+    state.set_exception((type(error), error, None))
+    assert price_feed._wait(state) == seconds
 
 
 @pytest.mark.parametrize(("statuses", "requests"), [([429] * 9, 3), ([403] * 9, 1)])

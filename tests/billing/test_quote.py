@@ -53,7 +53,7 @@ def supported(*networks: str, extensions: tuple[str, ...] = ("eip2612GasSponsori
             for scheme in ("exact", "upto")
         ],
         extensions=list(extensions),
-        signers={"eip155:*": [payers.FACILITATOR, "0x" + "33" * 20]},
+        signers={"eip155:*": [payers.FACILITATOR, "0x" + "33" * 20, "0x" + "11" * 20]},
     )
 
 
@@ -105,7 +105,8 @@ def test_offers_come_in_the_order_of_preference_and_round_up(desk: Desk) -> None
 def test_exact_is_upfront_on_a_stream_and_alone_for_debtors(desk: Desk) -> None:
     flows = [offer["extra"].get("paymentFlow") for offer in desk.accepts(stream=True)]
     assert flows == [None, None, "upfront", "upfront"]
-    assert [offer["scheme"] for offer in desk.accepts(upfront_only=True)] == ["exact", "exact"]
+    offers = desk.accepts(upfront_only=True)
+    assert [(offer["scheme"], offer["extra"].get("paymentFlow")) for offer in offers] == [("exact", "upfront")] * 2
 
 
 def test_without_a_price_opg_is_not_offered(desk: Desk) -> None:
@@ -131,6 +132,12 @@ def test_eip2612_is_declared_only_when_the_facilitator_takes_it(
     desk: Desk, extensions: tuple[str, ...], declared: bool
 ) -> None:
     desk.capabilities = capabilities.read(supported("eip155:8453", extensions=extensions), DEFINITIONS)
+    assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
+
+
+@pytest.mark.parametrize(("token", "declared"), [("opg", True), ("usdc", True), (None, False)])
+def test_eip2612_is_declared_only_for_tokens_that_have_it(desk: Desk, token: str | None, declared: bool) -> None:
+    desk.quoter = desk.make(takes_permits=lambda each: each.id == token)
     assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
 
 
@@ -224,6 +231,7 @@ def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(des
     )
     with pytest.raises(RefusedPaymentError, match="other keys"):
         desk.quoter.accept(offer, None, PATH, NOW)
+    assert desk.quoter.accept(desk.accepts()[0], None, PATH, NOW).facilitator == bytes.fromhex("44" * 20)
 
 
 def test_any_signer_of_the_facilitator_may_be_named(desk: Desk) -> None:

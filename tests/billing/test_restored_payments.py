@@ -30,7 +30,10 @@ async def test_restored_payments_bring_what_their_payer_owes(store: Store) -> No
         await store.restore([late, ours, unpaid, early])
     with pytest.raises(PayerOwesError, match=r"0\.50* USD"):
         await store.claim(entry(), POLICY)
-    await store.restore([entry(state=State.SERVED, amount=10**19, cap_usd=half, upfront=True)])
+    await store.restore([entry(state=State.FAILED, amount=10**19, payers_fault=True)])
+    with pytest.raises(PayerOwesError, match=r"1\.50* USD"):
+        await store.claim(entry(), POLICY)
+    await store.restore([entry(state=State.SERVED, amount=10**19, cap_usd=3 * half, upfront=True)])
     await store.claim(entry(), POLICY)
 
 

@@ -16,12 +16,12 @@ from aiohttp.test_utils import TestServer
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, PayerOwesError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
-from gateway.billing.payments import PaymentSettings
+from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.sealed_store import SealedStore
 from gateway.billing.sink import FileSink, Frames, HttpSink, Seal, Sink, SinkUnavailableError, framed
 from gateway.billing.sqlite_store import SqliteStore
 from tests.billing.entries import entry
-from tests.billing.till import bill, order, quick, refusal, till
+from tests.billing.till import CATALOG, bill, order, quick, refusal, till
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop
@@ -225,6 +225,20 @@ async def test_a_clock_that_steps_back_makes_no_settlement_undone(host: Host, ur
         await store.close()
 
 
+async def test_what_was_paid_upfront_and_served_is_not_credited_by_the_next_enclave(
+    host: Host, url: str, tmp_path: Path
+) -> None:
+    seal, payment = Seal(KEY), entry(state=State.SETTLED, upfront=True, amount=10**19)
+    served = msgspec.structs.replace(payment, state=State.SERVED, updated=payment.updated + 1)
+    unserved = entry(state=State.SETTLED, upfront=True, amount=10**19)
+    host.records = [seal.close(encode_entry(each)) for each in (payment, served, unserved)]
+    async with aiohttp.ClientSession() as session:
+        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        assert await store.replay(time.time() - 3600) == 2
+        assert [each.key for each in await store.adopt(time.time())] == [unserved.key]
+        await store.close()
+
+
 async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
     host: Host, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -274,6 +288,21 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
     async with till(chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then) as shop:
         store = shop.payments._store
         assert [await store.find(each.key) is not None for each in (left, older)] == [True, False]
+
+
+async def test_a_journal_whose_sink_cannot_be_read_is_closed(tmp_path: Path) -> None:
+    """It is opened anew with every try, and each has a thread and a lock of its own."""
+    settings = PaymentSettings(
+        payee="0x" + "11" * 20,
+        facilitator_url="http://127.0.0.1:9",
+        journal=tmp_path / "journal.db",
+        mac_key=b"k",
+        sink="http://127.0.0.1:9/journal",
+        journal_key=KEY,
+    )
+    with pytest.raises(SinkUnavailableError):
+        await X402Payments.open(settings, CATALOG)
+    assert list((tmp_path / "journal.db-workers").iterdir()) == []
 
 
 def test_a_sink_without_a_key_is_a_problem(tmp_path: Path) -> None:

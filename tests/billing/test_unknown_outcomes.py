@@ -148,7 +148,19 @@ async def test_queued_settlements_are_followed(shop: Till, wrapped: bool) -> Non
     second = await admitted(shop)
     await second.settle(bill())
     sent = shop.facilitator.called("settle")[1].body
-    assert sent["usageMetadata"]["total_tokens"] == 30
+    assert sent["usageMetadata"] == {
+        "request_count": 1,
+        "cost_usd": "0.00123",
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "total_tokens": 30,
+        "method": "POST",
+        "path": order().path,
+        "model": "gpt-4.1",
+        "network": "eip155:8453",
+        "asset": USDC.address,
+        "is_streaming": False,
+    }
     assert "messages" not in str(sent)
 
 
