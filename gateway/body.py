@@ -135,12 +135,9 @@ class Body:
         self._budget.join(self)
         try:
             async with asyncio.timeout(BODY_SECONDS) as self._patience:
-                raw = await self._pieces(content)
+                return await self._pieces(content)
         finally:
             self._budget.leave(self)
-        if self._crowded_out:
-            raise _overloaded()
-        return raw
 
     async def _pieces(self, content: StreamReader) -> bytes:
         line = self._budget.lines[self.address]

@@ -4,10 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from unittest.mock import Mock
 
 import pytest
+from aiohttp import StreamReader
+from aiohttp.test_utils import make_mocked_request
 
-from gateway.body import BodyBudget
+from gateway.body import Body, BodyBudget
+from gateway.openai_api.errors import GatewayError
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.soak.raw_client import RawClient, chat_request
@@ -87,6 +91,8 @@ async def test_slow_uploads_of_one_client_keep_nobody_out(gateway: RunningGatewa
     status, body = await ask(gateway, 20_000, newcomer)
     assert (status, "choices" in json.loads(body)) == (200, True)
     assert await slow[0].status() == 503
+    [line] = gateway.services.bodies.lines.values()
+    assert line.held == sum(upload.held for upload in line.uploads)
     assert [await upload.end() for upload in slow[1:]] == [200, 200]
 
 
@@ -96,6 +102,30 @@ async def test_the_address_that_holds_most_makes_room(gateway: RunningGateway, b
     assert (await ask(gateway, 20_000, "203.0.113.3"))[0] == 200
     assert await large[0].status() == 503
     assert [await upload.end() for upload in (small, large[1])] == [200, 200]
+
+
+async def test_the_address_that_would_hold_most_makes_room(gateway: RunningGateway, begin: Begin) -> None:
+    other, own = await begin(45_000, "203.0.113.1"), await begin(35_000, "203.0.113.2")
+    assert (await ask(gateway, 30_000, "203.0.113.2"))[0] == 200
+    assert await own.status() == 503
+    assert await other.end() == 200
+
+
+async def test_an_upload_that_ends_as_it_makes_room_has_made_room() -> None:
+    """Its bytes count for nothing any more."""
+    content = StreamReader(Mock(), 2**16)
+    budget = BodyBudget(BUDGET)
+    body = Body(budget)
+    reading = asyncio.create_task(body.read(make_mocked_request("POST", "/", payload=content), None))
+    while not budget.lines:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    content.feed_data(b"{}")
+    content.feed_eof()
+    body.make_room()
+    with pytest.raises(GatewayError) as refused:
+        await reading
+    assert refused.value.code == "overloaded"
 
 
 async def test_what_has_been_uploaded_is_held_against_nobody(gateway: RunningGateway, begin: Begin) -> None:
