@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Any, Self
 
@@ -202,8 +202,9 @@ class PostgresStore:
         if self._again is not None:
             self._again.cancel()
         self._life.remove_termination_listener(self._lost)
-        await self._life.close()
-        await self._pool.close()
+        for end in (self._life.close, self._pool.close):
+            with suppress(*_AWAY):
+                await end()
 
     async def _live(self) -> None:
         """Take this worker's lock on a connection that does nothing else."""

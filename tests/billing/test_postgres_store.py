@@ -89,7 +89,8 @@ async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(d
 
 
 ALL_ENDED = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'gateway'"
+    "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND usename = 'gateway'"
 )
 
 
@@ -115,3 +116,12 @@ async def test_connections_that_end_at_any_moment_are_a_journal_that_is_away(dat
     await store.close()
     assert StoreUnavailableError in outcomes
     assert outcomes <= {Claim, StoreUnavailableError}
+
+
+async def test_a_store_whose_database_has_just_gone_is_closed_all_the_same(database: str) -> None:
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    end_all(database)
+    await store.close()
+    assert store._pool.is_closing()
+    assert store._life.is_closed()
