@@ -79,6 +79,8 @@ async def test_payment_limits_the_output(paid: RunningGateway, ledger: Ledger, f
     await paid.chat("seed-1.6", "Hi", max_tokens=50)
     assert fleet.ark.requests[-1].json["max_completion_tokens"] == 20
     assert "max_tokens" not in fleet.ark.requests[-1].json
+    whole = await paid.post("/v1/chat/completions", {**CHAT, "max_tokens": 20})
+    assert "x-output-limit" not in whole.headers
 
 
 @pytest.mark.parametrize("stream", [False, True])

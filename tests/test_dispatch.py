@@ -1,0 +1,93 @@
+"""What becomes of a vendor's answer when its client leaves or cannot keep up (design 4.5)."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway import dispatch
+from gateway.dispatch import Dispatch
+
+QUICK, LATER = 0.05, 30.0
+
+
+class Answer:
+    """A vendor's, under way; ``told`` is what was asked of it."""
+
+    def __init__(self, *, held: bool) -> None:
+        self.held = held
+        self.told: list[str] = []
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def hold(self) -> None:
+        self.told.append("hold")
+
+    def go_on(self) -> None:
+        self.told.append("go on")
+
+
+class Reply:
+    def watch(
+        self, *, on_leave: Callable[[], None], on_full: Callable[[], None], on_drained: Callable[[], None]
+    ) -> None:
+        self.leave, self.full, self.drained = on_leave, on_full, on_drained
+
+
+@pytest.fixture(params=[False, True], ids=["read", "held"])
+def answer(request: pytest.FixtureRequest) -> Answer:
+    return Answer(held=request.param)
+
+
+def watched(answer: Answer, *, stops_billing: bool) -> Reply:
+    upstream: Any = SimpleNamespace(provider=SimpleNamespace(stops_billing_on_close=stops_billing))
+    nothing: Any = None
+    reply: Any = Reply()
+    watching: Any = answer
+    Dispatch(upstream, [], nothing, nothing)._watch(reply, watching)
+    assert isinstance(reply, Reply)
+    return reply
+
+
+async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a slow client had held it back; for so long, and no longer."""
+    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
+    watched(answer, stops_billing=False).leave()
+    await asyncio.sleep(QUICK)
+    assert answer.told == ["go on"]
+    monkeypatch.setattr(dispatch, "DRAIN_SECONDS", 0.0)
+    watched(answer, stops_billing=False).leave()
+    await asyncio.sleep(QUICK)
+    assert answer.told == ["go on", "go on", "close"]
+
+
+async def test_a_vendor_that_then_stops_has_a_moment_for_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
+    answer = Answer(held=False)
+    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
+    watched(answer, stops_billing=True).leave()
+    await asyncio.sleep(QUICK)
+    assert "close" not in answer.told
+    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", 0.0)
+    watched(answer, stops_billing=True).leave()
+    await asyncio.sleep(QUICK)
+    assert answer.told[-1] == "close"
+
+
+async def test_of_one_that_was_held_back_there_is_more_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
+    answer = Answer(held=True)
+    watched(answer, stops_billing=True).leave()
+    assert answer.told == ["close"]
+
+
+@pytest.mark.parametrize("stops_billing", [True, False])
+async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(answer: Answer, stops_billing: bool) -> None:
+    reply = watched(answer, stops_billing=stops_billing)
+    reply.full()
+    reply.drained()
+    assert answer.told == ["hold", "go on"]
