@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.billing import evm
 from gateway.billing.journal import State
 from gateway.billing.paid import X402Payment
 from gateway.billing.payment import Order
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, payload_of, refusal, required, response, till, with_payment
-from tools.chain.contract import Contract
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Denied, Verdict
@@ -254,105 +252,6 @@ async def test_both_kinds_of_authorization_in_one_payload_are_malformed(shop: Ti
     assert (await refusal(shop.payments, with_payment(order(), upto))).status == 400
     swapped = exact | {"accepted": upto["accepted"]}
     assert (await refusal(shop.payments, with_payment(order(), swapped))).code == "unsupported_payload_type"
-
-
-async def test_a_payment_burnt_after_verification_leads_to_upfront_only(shop: Till, chain: LocalChain) -> None:
-    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    paid = await shop.pay(wallet, order())
-    payment = await shop.payments.admit(paid)
-    nonce = int(payload_of(paid)["payload"]["permit2Authorization"]["nonce"])
-    await chain.invalidate_permit2_nonce(wallet, nonce)
-    with pytest.raises(GatewayError) as withheld:
-        await payment.settle(bill())
-    assert withheld.value.status == 402
-    assert withheld.value.should_retry is False
-    assert "PAYMENT-REQUIRED" not in withheld.value.headers
-    assert response(withheld.value)["success"] is False
-    debtor = await refusal(shop.payments, await shop.pay(wallet, order()))
-    assert debtor.code == "upfront_required"
-    offers = required(debtor)["accepts"]
-    assert {offer["extra"]["paymentFlow"] for offer in offers} == {"upfront"}
-    upfront = await shop.admit(wallet, order(), scheme="exact", offer=required(debtor))
-    await upfront.settle(bill())
-    trusted = await shop.admit(wallet, order())
-    await trusted.settle(bill())
-
-
-@pytest.mark.parametrize("scheme", ["upto", "exact"])
-async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, scheme: str
-) -> None:
-    """Its nonce is a word that the earlier settlement's call has for another reason: the payer's own address."""
-    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    await (await shop.admit(wallet, order(), scheme=scheme)).settle(bill())
-    charged = await shop.balance()
-    nonce = bytes(12) + bytes.fromhex(wallet.address[2:])
-    monkeypatch.setattr("x402.mechanisms.evm.upto.client.create_permit2_nonce", lambda: str(int.from_bytes(nonce)))
-    monkeypatch.setattr("x402.mechanisms.evm.exact.client.create_nonce", lambda: f"0x{nonce.hex()}")
-    payment = await shop.admit(wallet, order(), scheme=scheme)
-    if scheme == "upto":
-        await chain.invalidate_permit2_nonce(wallet, int.from_bytes(nonce))
-    else:
-        await chain.cancel_authorization(wallet, USDC, nonce)
-    with pytest.raises(GatewayError) as withheld:
-        await payment.settle(bill())
-    assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
-    assert await shop.balance() == charged
-    monkeypatch.undo()
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
-
-
-async def puppet(chain: LocalChain, wallet: Wallet) -> str:
-    """A contract that calls what the wallet's owner wants."""
-    address = Wallet().address
-    await chain.rpc("anvil_setCode", address, f"0x{Contract.load('ContractAccount').code.hex()}")
-    await chain.send(wallet, "ContractAccount", address, "claim")
-    return address
-
-
-async def test_a_unit_in_a_call_that_repeats_what_was_signed_does_not_stand_for_a_burnt_payment(
-    shop: Till, chain: LocalChain
-) -> None:
-    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    caller = await puppet(chain, wallet)
-    paid = await shop.pay(wallet, order())
-    payment = await shop.payments.admit(paid)
-    signed = payload_of(paid)["payload"]["permit2Authorization"]
-    amount, nonce, deadline = int(signed["permitted"]["amount"]), int(signed["nonce"]), int(signed["deadline"])
-    unit = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, 1)
-    repeated = unit + evm.words((evm.address(USDC.address), amount, nonce, deadline))
-    await chain.send(wallet, "Token", USDC.address, "approve", caller, 1)
-    await chain.send(wallet, "ContractAccount", caller, "execute", USDC.address, repeated)
-    await chain.invalidate_permit2_nonce(wallet, nonce)
-    assert await shop.balance() == 1
-    with pytest.raises(GatewayError) as withheld:
-        await payment.settle(bill())
-    assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
-
-
-async def test_one_transfer_does_not_stand_for_two_burnt_payments(shop: Till, chain: LocalChain) -> None:
-    """Its call repeats what was signed for both."""
-    wallet = await chain.wallet(usdc=DOLLAR)
-    caller = await puppet(chain, wallet)
-    orders = [await shop.pay(wallet, order(), scheme="exact") for _ in range(2)]
-    payments = [await shop.payments.admit(paid) for paid in orders]
-    signed = [payload_of(paid)["payload"]["authorization"] for paid in orders]
-    price = int(signed[0]["value"])
-    call = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, price)
-    for each in signed:
-        times = int(each["validAfter"]), int(each["validBefore"])
-        call += evm.words(
-            (evm.address(each["from"]), evm.address(each["to"]), price, *times, bytes.fromhex(each["nonce"][2:]))
-        )
-    await chain.send(wallet, "Token", USDC.address, "approve", caller, price)
-    await chain.send(wallet, "ContractAccount", caller, "execute", USDC.address, call)
-    for each in signed:
-        await chain.cancel_authorization(wallet, USDC, bytes.fromhex(each["nonce"][2:]))
-    ended = await asyncio.gather(*(payment.settle(bill()) for payment in payments), return_exceptions=True)
-    assert sorted(getattr(outcome, "code", "served") for outcome in ended) == ["nonce_spent_elsewhere", "served"]
-    assert await shop.balance() == price
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
