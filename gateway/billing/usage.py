@@ -11,7 +11,7 @@ from gateway.billing import media
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_PICTURE_TOKENS = 1120  # a picture of 1K that was drawn (10.3)
+_DRAWN_TOKENS = 1120  # a picture of 1K that was drawn (10.3)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
@@ -26,7 +26,7 @@ def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = Non
     count only a lower bound, because some vendors open with a provisional one.
     """
     seen = seen or Usage()
-    drawn = pictures * _PICTURE_TOKENS
+    drawn = pictures * _DRAWN_TOKENS
     return msgspec.structs.replace(
         seen,
         prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
