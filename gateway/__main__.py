@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
-from gateway import __version__, garbage, open_files
-from gateway.billing.store import StoreUnavailableError
+from gateway import __version__
+from gateway import garbage_collection as garbage
+from gateway.billing.storage.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
+from gateway.http_server import open_files
 from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry import configure_logging
+from gateway.telemetry.metrics import configure_logging
 from gateway.workers.supervisor import WorkerLostError
 
 ENCLAVE_ADDRESS = "192.168.127.2"

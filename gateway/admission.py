@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from gateway.fair_queue import Turns
 from gateway.openai_api.errors import GatewayError, gateway_unavailable
-from gateway.turns import Turns
 
 MAX_WAIT_SECONDS = 30.0
 UPSTREAM_SHARE = 0.75

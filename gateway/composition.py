@@ -5,21 +5,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
-from gateway.alone import Alone
-from gateway.billing.metering import PaymentMetrics
+from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.unpaid import Unpaid
 from gateway.catalog import Catalog
 from gateway.clock import Clock
+from gateway.clock_guard import TimedPayments
+from gateway.deferred_payments import LatePayments
 from gateway.heartbeat import Heartbeat
 from gateway.identity import Identity
 from gateway.keyring import Injection, Keyring
-from gateway.late_payments import LatePayments
 from gateway.nsm import Nsm
 from gateway.services import Services
 from gateway.settings import NSM_DEVICE, Settings
-from gateway.telemetry import Metrics
-from gateway.timed_payments import TimedPayments
-from gateway.tracing import Tracer
+from gateway.single_process import Alone
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.transport import Limits, Transport

@@ -9,12 +9,12 @@ from functools import partial
 import msgspec
 
 from gateway.billing.usage import estimate
+from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Finish, Paused, Served
 from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
-from gateway.reply import StreamReply
-from gateway.telemetry import RequestRecord
+from gateway.telemetry.metrics import RequestRecord
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Answering, Consume, Upstream
 

@@ -23,6 +23,7 @@ from gateway.catalog import Model
 from gateway.dispatch import Dispatch, Prelude
 from gateway.envelope import signed_output
 from gateway.forms import Form
+from gateway.http_server.stream_reply import StreamReply
 from gateway.keccak import keccak256
 from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
@@ -30,10 +31,9 @@ from gateway.openai_api.deltas import Delta, Served
 from gateway.openai_api.errors import GatewayError, internal_error, upstream_error
 from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
-from gateway.reply import StreamReply
 from gateway.services import Services
 from gateway.signing import Envelope
-from gateway.telemetry import RequestRecord
+from gateway.telemetry.metrics import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
 

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 
-from gateway.sealed import SealingKey
+from gateway.key_sealing import SealingKey
 from gateway.signing import Signer
 
 

@@ -12,16 +12,16 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import open_files
-from gateway.connection import Connection, HttpServer
 from gateway.endpoints.serving import HEADERS
+from gateway.http_server import open_files
+from gateway.http_server.connection import Connection, HttpServer
 from gateway.identifiers import new_id
 from gateway.openai_api.errors import Fault, GatewayError, internal_error, shutting_down
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
 from gateway.settings import is_loopback
-from gateway.telemetry import RequestRecord, log_request
+from gateway.telemetry.metrics import RequestRecord, log_request
 
 HOST_LINK_PEER = "192.168.127.1"
 FAREWELL_SECONDS = 10.0

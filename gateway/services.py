@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 
 from gateway.admission import Admission
 from gateway.billing.payment import Payments
-from gateway.body import BodyBudget
 from gateway.catalog import Catalog
 from gateway.clock import Clock
-from gateway.collective import Collective
+from gateway.cluster import Collective
 from gateway.heartbeat import Heartbeat, Relay
+from gateway.http_server.body import BodyBudget
+from gateway.http_server.stream_reply import StreamReply
+from gateway.key_sealing import SealingKey
 from gateway.keyring import Injection, Keyring
-from gateway.reply import StreamReply
-from gateway.sealed import SealingKey
 from gateway.settings import Settings
 from gateway.signing import Signer
-from gateway.telemetry import Metrics
-from gateway.tracing import Tracer
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.upstream import Upstream
 

@@ -27,10 +27,10 @@ def test_the_gateway_is_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("gateway.openai_api.request", "from gateway.catalog import Model"),
         ("gateway.catalog", "from gateway.upstreams.adapter import Chat"),
-        ("gateway.upstreams.openai", "from gateway.billing.payment import Bill"),
+        ("gateway.upstreams.openai.adapter", "from gateway.billing.payment import Bill"),
         ("gateway.billing.quote", "import gateway.upstreams.adapter"),
-        ("gateway.upstreams.openai", "from gateway.exchange import Exchange"),
-        ("gateway.upstreams.openai", "import aiohttp"),
+        ("gateway.upstreams.openai.adapter", "from gateway.exchange import Exchange"),
+        ("gateway.upstreams.openai.adapter", "import aiohttp"),
         ("gateway.upstreams.gemini.decoder", "from urllib.request import urlopen"),
         ("gateway.signing", "def late() -> None:\n    from gateway import server"),
         ("gateway.exchange", "import gateway.endpoints.chat"),
@@ -49,7 +49,7 @@ def test_wrong_arrows_are_seen(tmp_path: Path, module: str, source: str) -> None
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("gateway.upstreams.openai", "from gateway.openai_api.request import parse_chat\nimport msgspec"),
+        ("gateway.upstreams.openai.adapter", "from gateway.openai_api.request import parse_chat\nimport msgspec"),
         ("gateway.upstreams.fetch", "import aiohttp"),
         ("gateway.server", "from gateway.endpoints import chat\nfrom gateway.upstreams import registry"),
         ("gateway.billing.quote", "from gateway.billing import terms"),

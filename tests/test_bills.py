@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import gateway.dispatch
-import gateway.patience
+import gateway.endpoints.early_status
 from gateway.billing.pricing import Terms
 from gateway.exchange import Exchange
 from gateway.services import Services
@@ -106,7 +106,7 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
     def adjust(services: Services) -> None:
         services.payments = ledger
 
-    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(Exchange, "_total", None)
     running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.3))

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.client_address import client_address
+from gateway.http_server.client_address import client_address
 
 
 def address(peer: str, *forwarded: str) -> str:

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 import gateway.dispatch
-import gateway.patience
-import gateway.reply
+import gateway.endpoints.early_status
+import gateway.http_server.stream_reply
 from gateway.envelope import signing_digest
 from gateway.keccak import keccak256
 from gateway.openai_api.errors import GatewayError
@@ -208,8 +208,8 @@ async def test_leaving_a_call_that_is_not_streamed(paid: RunningGateway, ledger:
 async def test_slow_answers_keep_paying_clients_waiting(
     fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(gateway.patience, "BLANK_SECONDS", 0.05)
+    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.endpoints.early_status, "BLANK_SECONDS", 0.05)
 
     def adjust(services: Services) -> None:
         services.payments = ledger
@@ -233,7 +233,7 @@ async def test_slow_answers_keep_paying_clients_waiting(
 async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
     fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.patience, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.4)
 
     def adjust(services: Services) -> None:
         services.payments = ledger
@@ -310,7 +310,7 @@ async def test_silence_in_mid_stream_times_out(paid: RunningGateway, ledger: Led
 async def test_keep_alive_while_the_upstream_thinks(
     paid: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.reply, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.http_server.stream_reply, "KEEP_ALIVE_SECONDS", 0.1)
     fleet.openai.enqueue(Scenario(text="done", first_byte_delay=2.9))
     async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         received = await response.read()
@@ -321,7 +321,7 @@ async def test_keep_alive_while_the_upstream_thinks(
 async def test_late_error_after_keep_alive_is_an_event(
     paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.reply, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.http_server.stream_reply, "KEEP_ALIVE_SECONDS", 0.1)
     fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=1.3))
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_auth_failed"' in received

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import gateway.admission
 from gateway.admission import Admission, Place
+from gateway.fair_queue import Turns
 from gateway.openai_api.errors import GatewayError
-from gateway.turns import Turns
 
 
 async def settle() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Histogram as Reference
 
-from gateway.histogram import Histogram
+from gateway.telemetry.histogram import Histogram
 
 BOUNDS = (0.001, 0.1, 1.0, 30.0)
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from gateway.lifecycle import MEANINGS, TRANSITIONS, IllegalMoveError, Lifecycle, State, diagram
-from gateway.telemetry import RequestRecord
+from gateway.telemetry.metrics import RequestRecord
 
 ENDS = {State.SETTLED, State.RELEASED, State.REFUSED}
 

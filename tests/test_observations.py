@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 import gateway
-from gateway.telemetry import FACTS, JsonFormatter, RequestRecord, log_request
+from gateway.telemetry.metrics import FACTS, JsonFormatter, RequestRecord, log_request
 from tests.running import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.workers import rounds
+from gateway.workers import scatter_gather as rounds
 from gateway.workers.channel import Packet
-from gateway.workers.rounds import Rounds
+from gateway.workers.scatter_gather import Rounds
 
 ASKER, NUMBER = 10, 7
 
@@ -65,7 +65,7 @@ def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
 
 def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     post, now = Post(), 1000.0
-    monkeypatch.setattr("gateway.workers.rounds.time.monotonic", lambda: now)
+    monkeypatch.setattr("gateway.workers.scatter_gather.time.monotonic", lambda: now)
     asking = Rounds(post)
     asking.open(ASKER, NUMBER, Packet("lead_status"), {1, 2})
     asking.take(1, post.answer({"enabled": True}))

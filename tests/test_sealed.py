@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from gateway.key_sealing import SealingKey, seal
 from gateway.openai_api.errors import GatewayError
-from gateway.sealed import SealingKey, seal
 from gateway.signing import Signer
 from tests.running import RunningGateway, StartGateway
 

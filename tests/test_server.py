@@ -9,7 +9,7 @@ import pytest
 
 from gateway import server
 from gateway.server import Audience
-from gateway.telemetry import RequestRecord
+from gateway.telemetry.metrics import RequestRecord
 from tests.running import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from gateway.tally import Tally
+from gateway.telemetry.counter import Tally
 
 
 def test_counts_add_up_by_label() -> None:

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from gateway.catalog import Catalog
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry import RequestRecord
-from gateway.tracing import Tracer, payload, spans_of
+from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.tracing import Tracer, payload, spans_of
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario

@@ -6,7 +6,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.histogram import Histogram
+from gateway.telemetry.histogram import Histogram
 from gateway.workers.metrics import Dump, Total, added, dump, render
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from gateway.billing.metering import PaymentMetrics
+from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.clock import Clock
 from gateway.heartbeat import Heartbeat
 from gateway.openai_api.error_classes import CLASSES
 from gateway.signing import Signer
-from gateway.telemetry import Metrics
-from gateway.tracing import Tracer
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 
 BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing import eip712, evm, x402
+from gateway.billing import x402
 from gateway.billing.definitions import Contracts, Deadlines, Definitions
+from gateway.billing.evm import eip712
+from gateway.billing.evm import values as evm
 from gateway.billing.terms import PaymentTerms
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.billing import evm
 from gateway.billing.definitions import Definitions, Network
+from gateway.billing.evm import values as evm
 from gateway.billing.x402 import VERSION, Supported, SupportedKind
 
 

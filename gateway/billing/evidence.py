@@ -7,8 +7,8 @@ was unknown proves nothing, because a second settlement of a paid authorization 
 import asyncio
 import logging
 
-from gateway.billing.chain import Chain, ChainUnavailableError
 from gateway.billing.definitions import Definitions
+from gateway.billing.evm.chain import Chain, ChainUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.terms import asset_id
@@ -40,7 +40,7 @@ class Evidence:
             if isinstance(outcome, Settled):
                 return await self._prove(chain, entry, outcome)
             if isinstance(outcome, Refused):
-                return await self._look(chain, entry) or await self._explain(chain, entry, outcome)
+                return await self._check_refusal(chain, entry, outcome)
         except ChainUnavailableError as error:
             log.warning("settlement not checked on the chain", extra={"payment": entry.id, "reason": str(error)})
             return outcome if first else doubtful
@@ -69,6 +69,19 @@ class Evidence:
             if (transfer := await chain.transfer(entry, claimed.transaction)) is not None:
                 return Settled(transfer.transaction, transfer.amount)
         return await self._look(chain, entry) or Unknown("the chain does not show it", claimed.transaction)
+
+    async def _check_refusal(self, chain: Chain, entry: Entry, refused: Refused) -> Outcome:
+        """A refused transaction may have paid after all. One that is named and in no block yet still can: a facilitator
+        that has waited long enough for it calls it failed."""
+        for look in range(_LOOKS):
+            if look:
+                await asyncio.sleep(_BETWEEN_LOOKS)
+            unmined = await chain.is_unmined(refused.transaction)
+            if (seen := await self._look(chain, entry)) is not None:
+                return seen
+            if not unmined:
+                return await self._explain(chain, entry, refused)
+        return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)
 
     async def _explain(self, chain: Chain, entry: Entry, refused: Refused) -> Refused:
         """A refusal by its cause: facilitators call a payer without money a failed transaction."""

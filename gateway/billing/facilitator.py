@@ -13,13 +13,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.billing import capabilities, evm
+from gateway.billing import capabilities
 from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
+from gateway.billing.evm import values as evm
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
-from gateway.http_response import SilentError, TooLargeError, WireError
-from gateway.pool import Pool
+from gateway.http_client.pool import Pool
+from gateway.http_client.response import SilentError, TooLargeError, WireError
+from gateway.http_client.retry_after import read_retry_after
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ _NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
 _MAX_ANSWER = 1 << 20
 _MAX_WORDS = 300
 """Characters of a facilitator's own words that travel on: they end up in headers, of which clients read 8 KB."""
+_LONGEST_PAUSE = 5.0
+"""Seconds that a payment waits for its second verification; a facilitator that asks for more is not asked again."""
 _CONNECTIONS = 256
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 15.0
@@ -40,7 +44,11 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class FacilitatorUnavailableError(Exception):
-    """No usable answer; says why."""
+    """No usable answer; says why, and for how many seconds the facilitator wants to be left alone, if it told."""
+
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
 
 
 def connect(url: str) -> Pool:
@@ -71,7 +79,7 @@ class Facilitator:
 
     async def supported(self) -> Capabilities:
         """Raises FacilitatorUnavailableError when it cannot be had or used."""
-        status, body = await self._call("GET", "/supported", None, self._times.verify_seconds)
+        status, _, body = await self._call("GET", "/supported", None, self._times.verify_seconds)
         if status != 200:
             raise FacilitatorUnavailableError(f"/supported answered {status}")
         supported = _decode(body, Supported)
@@ -83,12 +91,16 @@ class Facilitator:
             raise FacilitatorUnavailableError(f"/supported: {error}") from None
 
     async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
-        """The verdict. Asked once more when the facilitator breaks; raises FacilitatorUnavailableError after that."""
+        """The verdict. Asked once more when the facilitator breaks, when it says if that is soon; raises
+        FacilitatorUnavailableError after that."""
         body = _body(payment, requirements)
         try:
             return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
-        except FacilitatorUnavailableError:
-            await asyncio.sleep(self._times.poll_seconds)
+        except FacilitatorUnavailableError as error:
+            pause = self._times.poll_seconds if error.retry_after is None else error.retry_after
+            if pause > _LONGEST_PAUSE:
+                raise
+            await asyncio.sleep(pause)
         return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
 
     async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
@@ -97,7 +109,7 @@ class Facilitator:
         if usage and self._queues:
             body["usageMetadata"] = usage
         try:
-            status, answer = await self._call("POST", "/settle", body, self._times.settle_seconds)
+            status, _, answer = await self._call("POST", "/settle", body, self._times.settle_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(answer, _JobAnswer)) is not None:
@@ -121,7 +133,7 @@ class Facilitator:
 
     async def _look_at(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is under way."""
-        status, answer = await self._call("GET", f"/settle/{quote(job)}", None, self._times.verify_seconds)
+        status, _, answer = await self._call("GET", f"/settle/{quote(job)}", None, self._times.verify_seconds)
         wrapped = _decode(answer, _JobAnswer)
         state = wrapped.payment_job if wrapped is not None else _decode(answer, _Job)
         if status == 404:
@@ -145,7 +157,7 @@ class Facilitator:
             "X-SETTLEMENT-TYPE": kind,
             "X-SETTLEMENT-DATA": base64.b64encode(msgspec.json.encode(data)).decode(),
         }
-        status, _ = await self._call("POST", "/settle_data", {}, self._times.verify_seconds, headers)
+        status, _, _ = await self._call("POST", "/settle_data", {}, self._times.verify_seconds, headers)
         if status in {404, 405, 501}:
             self._takes_data = False
             log.info("settlement data is not taken here", extra={"status": status})
@@ -159,7 +171,8 @@ class Facilitator:
         body: dict[str, Any] | None,
         seconds: float,
         more: Mapping[str, str] = MappingProxyType({}),
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, fields and body of the answer."""
         headers = {**_JSON, **more} if body is not None else {**more}
         name = path.split("/")[1]
         try:
@@ -186,10 +199,11 @@ def _decode(answer: bytes, form: type[T]) -> T | None:
         return None
 
 
-def _verdict(status: int, answer: bytes) -> VerifyResponse:
+def _verdict(status: int, fields: Mapping[bytes, bytes], answer: bytes) -> VerifyResponse:
     verdict = _decode(answer, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
-        raise FacilitatorUnavailableError(f"/verify answered {status}")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()}
+        raise FacilitatorUnavailableError(f"/verify answered {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _in_few_words(verdict)
 
 
@@ -203,13 +217,16 @@ def _in_few_words(verdict: VerifyResponse) -> VerifyResponse:
 
 
 def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
-    """A typed negative counts at any status, a success only at 200 and for the network that was asked for."""
+    """A typed negative counts at any status, a success only at 200, for the network that was asked for and with the
+    transaction that was made of it."""
     if response is None or (response.success and status != 200):
         return Unknown(f"settle answered {status}")
     transaction, network = (response.transaction or "")[:_MAX_WORDS], (response.network or "")[:_MAX_WORDS]
     if response.success:
         if network != requirements["network"]:
             return Unknown(f"settle answered for {network}", transaction=transaction)
+        if not transaction:
+            return Unknown("settle answered without a transaction")
         return Settled(transaction, _amount(response.amount))
     reason = (response.error_reason or "settlement_failed")[:_MAX_WORDS]
     if reason in _NOT_FINAL:

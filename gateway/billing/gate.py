@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.billing import authorization, eip2612, x402
+from gateway.billing import authorization, x402
 from gateway.billing.authorization import Authorization, RefusedPaymentError
 from gateway.billing.claims import (
     AlreadyClaimedError,
@@ -15,11 +15,11 @@ from gateway.billing.claims import (
     PayerOwesError,
     is_in_use,
 )
-from gateway.billing.entering import entry_of
 from gateway.billing.estimate import Estimate, Estimator
+from gateway.billing.evm import eip2612
 from gateway.billing.facilitator import FacilitatorUnavailableError
 from gateway.billing.journal import Entry, IllegalMoveError, State
-from gateway.billing.paid import Desk, X402Payment
+from gateway.billing.journal_entry import entry_of
 from gateway.billing.payment import Order
 from gateway.billing.quote import Quoter
 from gateway.billing.receipt import withheld
@@ -31,10 +31,11 @@ from gateway.billing.refusals import (
     too_much_unsettled,
     unavailable,
 )
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import MalformedPaymentError
+from gateway.billing.x402_payment import Desk, X402Payment
 from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Gate:
                 order, estimate, error.reason, str(error), upfront_only=isinstance(error, _OwesError)
             ) from None
         except FacilitatorUnavailableError as error:
-            raise unavailable(f"The payment cannot be verified now: {error}") from None
+            raise unavailable(f"The payment cannot be verified now: {error}", error.retry_after) from None
         except StoreUnavailableError as error:
             raise unavailable(f"The payment cannot be recorded now: {error}") from None
 
@@ -144,9 +145,8 @@ class Gate:
     async def _require_not_in_use(self, signed: Authorization) -> None:
         """Nobody is offered to pay again while a payment is in use (facts/x402.md 4 row 8), though its quote has
         expired meanwhile, or was another process's. Raises 409."""
-        for key in authorization.possible_keys(signed, self._definitions):
-            entry = await self._desk.store.find(key)
-            if entry is not None and is_in_use(entry.state, upfront=entry.upfront):
+        for entry in await self._desk.store.find_all(authorization.possible_keys(signed, self._definitions)):
+            if is_in_use(entry.state, upfront=entry.upfront):
                 raise in_flight(entry.state)
 
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
@@ -169,6 +169,20 @@ class Gate:
             ) from None
         except ExposureExceededError as error:
             raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
+        except CommitLostError:
+            self._desk.settlements.detach(self._undo_claim(entry))
+            raise
+
+    async def _undo_claim(self, claimed: Entry) -> None:
+        """Releases what this very claim, of which nobody knows whether it was made, has entered."""
+
+        async def release(entry: Entry, to: State, **changes: Any) -> Entry:
+            known = await self._desk.store.find(entry.key)
+            if known is None or (known.state, known.owner, known.updated) != (entry.state, entry.owner, entry.updated):
+                return entry
+            return await self._desk.store.move(known, to, **changes)
+
+        await self._desk.settlements.write(release, claimed, State.RELEASED, note="the journal was lost")
 
     async def _admit_upfront(
         self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
@@ -191,7 +205,7 @@ class Gate:
 
     async def _give_back(self, payment: Entry, why: str) -> None:
         """The payment is not served and stays good, as its payer is told; written at once, or when the journal is
-        back."""
+        back. One that the journal, lost while it committed, holds for served already is waived instead."""
         try:
             await self._release(payment, State.RELEASED, note=why)
         except StoreUnavailableError:
@@ -207,4 +221,4 @@ class Gate:
         known = await self._desk.store.find(payment.key) or payment
         if known.by_credit:
             changes["credited"] = known.cap
-        return await self._desk.store.move(known, to, **changes)
+        return await self._desk.store.move(known, State.WAIVED if known.state is State.SERVING else to, **changes)

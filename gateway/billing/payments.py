@@ -15,31 +15,32 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from gateway.billing import definitions as measured
-from gateway.billing import evm, facilitator
+from gateway.billing import facilitator
 from gateway.billing.capabilities import Capabilities
-from gateway.billing.chain import Chain, ChainUnavailableError
-from gateway.billing.chain_clock import ChainClock
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.estimate import Estimator
 from gateway.billing.evidence import Evidence
+from gateway.billing.evm import values as evm
+from gateway.billing.evm.chain import Chain, ChainUnavailableError
+from gateway.billing.evm.chain_clock import ChainClock
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
 from gateway.billing.gate import Gate
 from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State
-from gateway.billing.metering import PaymentMetrics
-from gateway.billing.paid import Desk, X402Payment
 from gateway.billing.payment import Order
+from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.price_feed import COINGECKO, PriceFeed
 from gateway.billing.quote import Quoter
 from gateway.billing.refusals import payment_required
-from gateway.billing.sealed_store import SealedStore
 from gateway.billing.settlement import Settlements
-from gateway.billing.sink import SinkUnavailableError, open_sink
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import Store, StoreUnavailableError
+from gateway.billing.storage.sealed_store import SealedStore
+from gateway.billing.storage.sink import SinkUnavailableError, open_sink
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.unpaid import payments_unavailable
 from gateway.billing.upto_trial import TrialPayer, UptoTrial
 from gateway.billing.verification import Verifier
+from gateway.billing.x402_payment import Desk, X402Payment
 from gateway.catalog import Catalog
 from gateway.openai_api.errors import GatewayError
 
@@ -353,7 +354,7 @@ async def _open_store(
     """The database or file, and behind it the sink that an earlier enclave may have left something in."""
     store: Store
     if settings.store_url is not None:
-        from gateway.billing.postgres_store import PostgresStore
+        from gateway.billing.storage.postgres_store import PostgresStore
 
         store = await PostgresStore.open(settings.store_url)
     else:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.billing import eip2612, evm
 from gateway.billing.authorization import RefusedPaymentError
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.definitions import Definitions, Offer, Token
+from gateway.billing.evm import eip2612
+from gateway.billing.evm import values as evm
 from gateway.billing.pricing import atomic
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import (

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from gateway.billing import evm
+from gateway.billing.evm import values as evm
 from gateway.billing.journal import Entry, State
 from gateway.billing.payment import Receipt
 from gateway.billing.x402 import PAYMENT_RESPONSE, SettleResponse, write_header

@@ -53,9 +53,9 @@ def too_much_unsettled(message: str) -> GatewayError:
     )
 
 
-def unavailable(message: str) -> GatewayError:
+def unavailable(message: str, retry_after: float | None = None) -> GatewayError:
     """503 before any work, without an offer: the payment that came stays good."""
-    error = gateway_unavailable("payments_unavailable", message, retry_after=_RETRY_SECONDS)
+    error = gateway_unavailable("payments_unavailable", message, retry_after=retry_after or _RETRY_SECONDS)
     error.headers.update(NO_STORE)
     return error
 

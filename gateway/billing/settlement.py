@@ -18,9 +18,9 @@ from gateway.billing.definitions import Definitions
 from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.facilitator import Facilitator
 from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
-from gateway.billing.metering import PaymentMetrics
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
-from gateway.billing.store import Store, StoreUnavailableError
+from gateway.billing.payment_metrics import PaymentMetrics
+from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 

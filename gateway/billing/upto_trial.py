@@ -14,19 +14,21 @@ from typing import Self
 import coincurve
 import msgspec
 
-from gateway.billing import authorization, eip712, evm
+from gateway.billing import authorization
 from gateway.billing.authorization import Authorization, RefusedPaymentError
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy, ClaimRefusedError
 from gateway.billing.definitions import Token
-from gateway.billing.entering import entry_of
+from gateway.billing.evm import eip712
+from gateway.billing.evm import values as evm
 from gateway.billing.facilitator import FacilitatorUnavailableError
 from gateway.billing.journal import Entry, State
-from gateway.billing.paid import Desk
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.journal_entry import entry_of
+from gateway.billing.storage.store import StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import Requirements
+from gateway.billing.x402_payment import Desk
 from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing import media
+from gateway.billing import media_tokens as media
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from gateway.billing import evm
 from gateway.billing.authorization import Authorization, RefusedPaymentError
-from gateway.billing.chain import Chain, ChainUnavailableError, Funds
 from gateway.billing.claims import Claim
+from gateway.billing.evm import values as evm
+from gateway.billing.evm.chain import Chain, ChainUnavailableError, Funds
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.refusals import too_much_unsettled, unavailable

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.billing.x402 import PAYMENT_SIGNATURE
-from gateway.client_address import client_address
+from gateway.http_server.client_address import client_address
 
 
 def caller_key(request: web.BaseRequest) -> str:

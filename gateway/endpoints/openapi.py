@@ -12,7 +12,7 @@ from gateway.keyring import Injection
 from gateway.openai_api.completion import CompletionRequest
 from gateway.openai_api.request import ChatRequest
 from gateway.services import Services
-from gateway.telemetry import RequestRecord
+from gateway.telemetry.metrics import RequestRecord
 
 _BODIES = {
     "/v1/chat/completions": ChatRequest,

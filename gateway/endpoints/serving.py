@@ -15,16 +15,16 @@ from gateway.billing.payment import Order
 from gateway.billing.pricing import ANY_TERMS, Terms
 from gateway.billing.unpaid import Unpaid
 from gateway.billing.usage import prompt_tokens
-from gateway.body import Body
-from gateway.connection import Connection
 from gateway.endpoints.caller import turn
+from gateway.endpoints.early_status import answer_in_time
 from gateway.exchange import Answer, Exchange
-from gateway.http_answer import WholeAnswer
+from gateway.http_server.body import Body
+from gateway.http_server.connection import Connection
+from gateway.http_server.response import WholeAnswer
+from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.errors import GatewayError, shutting_down
 from gateway.openai_api.request import decode
 from gateway.openai_api.stream import error_event
-from gateway.patience import answer_in_time
-from gateway.reply import StreamReply
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
 

@@ -7,12 +7,11 @@ the vendor's words about keys, accounts and organisations stay inside.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
+from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api import errors
 from gateway.openai_api.errors import GatewayError
 
@@ -100,32 +99,6 @@ _SIGNS = (
     (404, r"not[_ ]?found|NotOpen"),
     (400, r"sensitive|content_(filter|policy)|bad_?request|invalid|MissingParameter"),
 )
-
-
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``Retry-After``, which is a number or an HTTP date; header case is free."""
-    lower = {name.lower(): value for name, value in headers.items() if name.lower().startswith("retry-after")}
-    milliseconds = _number(lower.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    text = lower.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None or text is None:
-        return seconds
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    moment = moment.replace(tzinfo=moment.tzinfo or UTC)  # "-0000" says UTC and gives no zone
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text is not None else None
-    except ValueError:
-        return None
-    return number if number is None or 0 <= number < 86_400 * 366 else None
 
 
 # Vendors repeat what the caller wrote, so this must stay linear in any text.

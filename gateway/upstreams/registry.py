@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from gateway.upstreams.adapter import Adapter
 from gateway.upstreams.anthropic import AnthropicAdapter
-from gateway.upstreams.dialects import MODELARK, NOUS, OPENAI, XAI
 from gateway.upstreams.gemini import GeminiAdapter
 from gateway.upstreams.images import MODELARK_IMAGES, XAI_IMAGES, ImagesAdapter
-from gateway.upstreams.openai import OpenAIAdapter
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.openai.adapter import OpenAIAdapter
+from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
+from gateway.upstreams.signature_cache import SignatureCache
 
 
 def adapters() -> Mapping[str, Mapping[str, Adapter]]:

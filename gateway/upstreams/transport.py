@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from gateway.http_response import MalformedError, Response, SilentError, TooLargeError, WireError
+from gateway.http_client.pool import Pool
+from gateway.http_client.response import MalformedError, Response, SilentError, TooLargeError, WireError
 from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
-from gateway.pool import Pool
 from gateway.upstreams.adapter import UpstreamCall
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.catalog import Provider
-from gateway.http_response import Response, SilentError, TooLargeError, WireError
+from gateway.http_client.response import Response, SilentError, TooLargeError, WireError
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import (
     GatewayError,

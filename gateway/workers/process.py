@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway import garbage
+from gateway import garbage_collection as garbage
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.server import GatewayServer, Listener

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.store import StoreUnavailableError
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
-from gateway.workers.rounds import Rounds
+from gateway.workers.scatter_gather import Rounds
 
 log = logging.getLogger(__name__)
 _ACCEPT_AT_ONCE = 64

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.billing.postgres_store import PostgresStore
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import Store
+from gateway.billing.storage.postgres_store import PostgresStore
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import Store
 from tests.billing import postgres
 from tests.billing.till import Till, till
 from tools.chain.facilitator import LocalFacilitator

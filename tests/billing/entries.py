@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing.journal import Entry, State
-from gateway.billing.store import Store
+from gateway.billing.storage.store import Store
 
 PAYER = b"\xaa" * 20
 PAID = frozenset({State.SETTLED, State.SERVED})

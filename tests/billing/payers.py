@@ -14,7 +14,7 @@ from x402.mechanisms.evm.upto.client import UptoEvmScheme
 from x402.schemas import PaymentRequirements
 
 from gateway.billing.definitions import Definitions, bundled
-from gateway.billing.evm import address
+from gateway.billing.evm.values import address
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import Requirements
 

@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.billing.journal import State
-from gateway.billing.paid import X402Payment
 from gateway.billing.payment import Order
+from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, payload_of, refusal, required, response, till, with_payment
 from tools.chain.deployment import OPG, USDC

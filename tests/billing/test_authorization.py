@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.billing import eip2612
 from gateway.billing.authorization import Authorization, RefusedPaymentError, check, claim_key, read, signed_by_payer
 from gateway.billing.definitions import bundled
-from gateway.billing.evm import address
+from gateway.billing.evm import eip2612
+from gateway.billing.evm.values import address
 from gateway.billing.x402 import MalformedPaymentError, read_payment
 from tests.billing import payers
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.billing import evm
+from gateway.billing.evm import values as evm
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, payload_of, refusal, required, response
 from tools.chain.contract import Contract

@@ -8,10 +8,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from gateway.billing import evm
-from gateway.billing.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import bundled
 from gateway.billing.evidence import NONCE_SPENT, Evidence
+from gateway.billing.evm import values as evm
+from gateway.billing.evm.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from tests.billing.entries import PAYER, entry
@@ -303,6 +303,45 @@ async def test_a_settlement_that_the_chain_does_not_show(
     }
     node = Node(eth_call=f"0x{used:064x}", eth_blockNumber="0x64", **answers)
     assert await Evidence(node.chain(), bundled()).judge(ENTRY, Settled(HASH, 10), first=True) == judged
+
+
+UNUSED, USED_NONCE = f"0x{0:064x}", f"0x{1:064x}"
+
+
+class LandingNode(Node):
+    """Mines the transaction after a few looks for its receipt."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[], eth_getTransactionReceipt=None)
+        self._looks = looks
+
+    def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+        if method == "eth_getTransactionReceipt":
+            self._looks -= 1
+            if self._looks == 0:
+                self.answers.update(PAID, eth_call=USED_NONCE, **LISTED)
+        return super()._answer(method=method, params=params, **more)
+
+
+@pytest.mark.parametrize(
+    ("node", "transaction", "judged"),
+    [
+        (LandingNode(2), HASH, Settled(HASH, 10, 1)),
+        (LandingNode(99), HASH, Unknown("transaction_failed, but it may still be mined", HASH)),
+        (Node(eth_call=UNUSED, eth_getTransactionReceipt={"status": "0x0"}), HASH, None),
+        (LandingNode(2), "", None),
+        (LandingNode(2), "payment-1", None),
+    ],
+    ids=["is mined meanwhile", "is not mined yet", "was mined in vain", "is not named", "is named by a queue's job"],
+)
+async def test_a_refused_transaction_that_may_still_be_mined_is_not_refused(
+    node: Node, transaction: str, judged: Outcome | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The payer would be charged for an answer that was withheld."""
+    monkeypatch.setattr("gateway.billing.evidence._BETWEEN_LOOKS", 0.0)
+    refused = Refused("transaction_failed", transaction=transaction)
+    outcome = await Evidence(node.chain(), bundled()).judge(ENTRY, refused, first=True)
+    assert outcome == judged if judged is not None else isinstance(outcome, Refused)
 
 
 async def test_an_endpoint_of_another_network_says_nothing() -> None:

@@ -8,10 +8,10 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing import eip712
 from gateway.billing.authorization import digest, read, signed_by_payer
 from gateway.billing.definitions import bundled
-from gateway.billing.evm import address, as_hex
+from gateway.billing.evm import eip712
+from gateway.billing.evm.values import address, as_hex
 from gateway.billing.x402 import read_payment
 from gateway.keccak import keccak256
 from tests.billing import payers

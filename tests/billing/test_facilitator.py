@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connect
 from gateway.billing.outcome import Refused, Settled, Unknown
-from gateway.pool import Pool
+from gateway.http_client.pool import Pool
 from tests.billing.till import quick
 
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
@@ -18,9 +18,10 @@ SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "pa
 
 
 class Double:
-    """Answers by path; the last answer of a path is repeated."""
+    """Answers by path, all with ``headers``; the last answer of a path is repeated."""
 
     def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
         self.answers: dict[str, list[tuple[int, Any]]] = {}
         self.requests: list[tuple[str, Mapping[str, str], Any]] = []
 
@@ -33,8 +34,8 @@ class Double:
         answers = self.answers[request.path]
         status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, bytes):
-            return web.Response(status=status, body=answer)
-        return web.json_response(answer, status=status)
+            return web.Response(status=status, body=answer, headers=self.headers)
+        return web.json_response(answer, status=status, headers=self.headers)
 
 
 @pytest.fixture
@@ -72,6 +73,8 @@ def facilitator(pool: Pool) -> Facilitator:
         (200, {"success": True, "transaction": "0xab", "network": "eip155:8453"}, Settled("0xab", None)),
         (200, SUCCESS | {"network": "eip155:84532"}, Unknown("settle answered for eip155:84532", "0xab")),
         (200, SUCCESS | {"amount": "9" * 5000}, Settled("0xab", None)),
+        (200, SUCCESS | {"transaction": ""}, Unknown("settle answered without a transaction")),
+        (200, SUCCESS | {"transaction": None}, Unknown("settle answered without a transaction")),
         (200, SUCCESS | {"amount": "\u0667"}, Settled("0xab", None)),
         (500, SUCCESS, Unknown("settle answered 500")),
         (200, {"success": False, "errorReason": "transaction_failed"}, Refused("transaction_failed")),
@@ -175,6 +178,23 @@ async def test_verdicts(
     else:
         assert (await facilitator.verify({}, REQUIREMENTS)).is_valid is valid
     assert len(double.requests) == calls
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "calls", "told"),
+    [({"Retry-After": "3600"}, 1, 3600.0), ({"Retry-After": "0"}, 2, 0.0), ({"retry-after-ms": "300"}, 2, 0.3)],
+)
+async def test_a_facilitator_that_wants_to_be_left_alone_is(
+    facilitator: Facilitator, double: Double, status: int, headers: dict[str, str], calls: int, told: float
+) -> None:
+    double.headers = headers
+    double.answer("/verify", (status, {"error": "slow down"}))
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(FacilitatorUnavailableError) as unavailable:
+        await facilitator.verify({}, REQUIREMENTS)
+    assert (len(double.requests), unavailable.value.retry_after) == (calls, told)
+    assert calls == 1 or asyncio.get_running_loop().time() - began >= told
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
-from gateway.billing.paid import X402Payment
+from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import PAID
 from tests.billing.till import Till, bill, order, quick, till

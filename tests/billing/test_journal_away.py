@@ -1,13 +1,14 @@
 """A journal that cannot be written at some moment of a payment: whoever is told 503 can bring the payment again, and
 who gets no answer keeps its money and its credit, both at once and not when the deadline has passed."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, refusal
 from tools.chain.faults import Status
@@ -119,3 +120,75 @@ async def test_an_answer_that_costs_nothing_holds_its_payer_to_nothing_when_it_i
     await shop.payments.settlements.drain(10)
     assert (await refusal(shop.payments, paid)).code == "payment_already_used"
     assert await shop.balance() == 0
+
+
+def is_lost_while_it_commits(monkeypatch: pytest.MonkeyPatch, name: str, step: str) -> None:
+    """The store does ``step`` instead of the next ``name``, and nobody hears of it."""
+
+    async def lost(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        await getattr(store, step)(*args, **kwargs)
+        raise CommitLostError("journal database: ConnectionDoesNotExistError")
+
+    monkeypatch.setattr(SqliteStore, name, lost)
+
+
+async def test_a_claim_that_was_made_unheard_is_undone(
+    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its payer would be told until the deadline that the payment is in use."""
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    is_lost_while_it_commits(monkeypatch, "claim", "claim")
+    assert (await refusal(shop.payments, paid)).status == 503
+    await shop.payments.settlements.drain(10)
+    await (await shop.payments.admit(paid)).settle(bill())
+    assert await shop.balance() == 1230
+
+
+async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
+    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+
+    async def unmade(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        raise CommitLostError("journal database: ConnectionDoesNotExistError")
+
+    monkeypatch.setattr(SqliteStore, "claim", unmade)
+    undone = asyncio.Event()
+    find = SqliteStore.find
+
+    async def late(store: SqliteStore, key: bytes) -> Any:
+        await undone.wait()
+        return await find(store, key)
+
+    assert (await refusal(shop.payments, paid)).status == 503
+    with monkeypatch.context() as context:
+        context.setattr(SqliteStore, "find", late)
+        payment = await shop.payments.admit(paid)
+        undone.set()
+        await shop.payments.settlements.drain(10)
+    assert (await refusal(shop.payments, paid)).code == "payment_in_flight"
+    await payment.settle(bill())
+    assert await shop.balance() == 1230
+
+
+@pytest.mark.parametrize("credit", [False, True])
+async def test_a_payment_that_was_marked_served_unheard_is_not_in_use_for_ever(
+    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, credit: bool
+) -> None:
+    wallet = await credited(shop, chain) if credit else await chain.wallet(usdc=DOLLAR, approve=True)
+    asked = order(stream=credit)
+    paid = await shop.pay(wallet, asked, scheme="exact" if credit else "upto")
+    before = await shop.balance()
+    with monkeypatch.context() as context:
+        is_lost_while_it_commits(context, "move" if credit else "note", "move")
+        assert (await refusal(shop.payments, paid)).status == 503
+    await shop.payments.settlements.drain(10)
+    again = await refusal(shop.payments, paid)
+    assert (again.status, again.code) == (402, "payment_already_used")
+    assert again.headers["PAYMENT-REQUIRED"]
+    receipt = await (await shop.admit(wallet, asked, scheme="exact" if credit else "upto")).settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == ("waived" if credit else "settled")
+    assert (await shop.balance() == before) is credit

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.billing.metering import PaymentMetrics
+from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.clock import Clock
+from gateway.deferred_payments import LatePayments
 from gateway.keyring import Injection
-from gateway.late_payments import LatePayments
 from gateway.settings import Settings
 from tests.billing.till import CATALOG, Till, bill, order, price_source
 from tools.chain.facilitator import LocalFacilitator

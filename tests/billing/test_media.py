@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.billing import media
+from gateway.billing import media_tokens as media
 
 PAGE, PICTURE = 1500, 1120
 

@@ -11,10 +11,10 @@ from gateway.billing import refusals
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, State
-from gateway.billing.metering import PaymentMetrics, refusal_reason
 from gateway.billing.outcome import Outcome, Settled, Unknown
+from gateway.billing.payment_metrics import PaymentMetrics, refusal_reason
 from gateway.billing.settlement import Settlements
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.till import quick

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.billing import sqlite_ledger, sqlite_store
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalMoveError, State, decode_entry
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage import sqlite_ledger, sqlite_store
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
@@ -168,7 +168,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 import msgspec
 from gateway.billing.journal import State
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.test_notes import claimed
 

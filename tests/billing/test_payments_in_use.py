@@ -3,14 +3,17 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from gateway.billing.payment import Order
+from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, quick, refusal, till
 from tools.chain.deployment import OPG
@@ -87,3 +90,22 @@ async def test_one_that_was_used_up_gets_a_new_offer(shop: Till, chain: LocalCha
     await shop.payments.settlements.drain(5)
     dearer = await refusal(shop.payments, replace(paid, output_tokens=30_000))
     assert (dearer.status, dearer.code) == (402, "quote_too_small")
+
+
+async def test_a_refusal_takes_one_look_into_the_journal(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a transaction, and whoever names a payer can cause it."""
+    async with till(chain, facilitator, journal) as shop:
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+        paid = await shop.pay(wallet, order(), scheme="exact")
+        looks = []
+        run = SqliteStore._run
+
+        async def counted(store: SqliteStore, work: Callable[..., Any]) -> Any:
+            looks.append(work)
+            return await run(store, work)
+
+        monkeypatch.setattr(SqliteStore, "_run", counted)
+        error = await refusal(shop.payments, replace(paid, path="/v1/completions"))
+        assert (error.status, len(looks)) == (402, 1)

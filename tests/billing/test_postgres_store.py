@@ -10,8 +10,8 @@ import pytest
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
-from gateway.billing.postgres_store import PostgresStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.postgres_store import PostgresStore
+from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
 from tests.billing import postgres
 from tests.billing.entries import entry, mine
 
@@ -49,7 +49,7 @@ async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_
     """As when the database is started anew: others that are quicker to look do not take the worker for gone at once."""
     await postgres.empty(database)
     ahead = Ahead()
-    monkeypatch.setattr("gateway.billing.postgres_store.time", ahead)
+    monkeypatch.setattr("gateway.billing.storage.postgres_store.time", ahead)
     store, other = [await PostgresStore.open(database, grace_seconds=15.0) for _ in range(2)]
     payment = mine(store, entry())
     await store.claim(payment, POLICY)
@@ -125,3 +125,18 @@ async def test_a_store_whose_database_has_just_gone_is_closed_all_the_same(datab
     await store.close()
     assert store._pool.is_closing()
     assert store._life.is_closed()
+
+
+@pytest.mark.parametrize("committing", [False, True])
+async def test_what_a_database_that_is_lost_while_it_commits_has_done_is_not_known(
+    database: str, committing: bool
+) -> None:
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    with pytest.raises(StoreUnavailableError) as lost:
+        async with store._transaction(b"payer") as db:
+            await postgres.run(database, f"SELECT pg_terminate_backend({db.get_server_pid()}, 10000)")
+            if not committing:
+                await db.execute("SELECT 1")
+    assert isinstance(lost.value, CommitLostError) is committing
+    await store.close()

@@ -16,8 +16,8 @@ from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State, decode_entry
 from gateway.billing.payment import Order
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.till import Till, bill, order, quick, refusal, till

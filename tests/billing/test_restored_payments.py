@@ -9,10 +9,10 @@ import pytest
 from gateway.billing.claims import ClaimPolicy, ExposureExceededError, PayerOwesError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
-from gateway.billing.sealed_store import SealedStore
-from gateway.billing.sink import FileSink
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import Store
+from gateway.billing.storage.sealed_store import SealedStore
+from gateway.billing.storage.sink import FileSink
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import Store
 from tests.billing.entries import entry
 
 KEY = b"j" * 32

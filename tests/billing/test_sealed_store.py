@@ -17,9 +17,9 @@ from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, PayerOwesEr
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payments import PaymentSettings, X402Payments
-from gateway.billing.sealed_store import SealedStore
-from gateway.billing.sink import FileSink, Frames, HttpSink, Seal, Sink, SinkUnavailableError, framed
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.storage.sealed_store import SealedStore
+from gateway.billing.storage.sink import FileSink, Frames, HttpSink, Seal, Sink, SinkUnavailableError, framed
+from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.till import CATALOG, bill, order, quick, refusal, till
 from tools.chain.deployment import USDC

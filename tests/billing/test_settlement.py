@@ -14,8 +14,8 @@ from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalMoveError, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.settlement import Settlements
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import StoreUnavailableError
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
 from tests.billing.till import quick
 

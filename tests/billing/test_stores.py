@@ -14,10 +14,10 @@ import pytest
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
-from gateway.billing.paid import X402Payment
-from gateway.billing.postgres_store import PostgresStore
-from gateway.billing.sqlite_store import SqliteStore
-from gateway.billing.store import Store, StoreUnavailableError
+from gateway.billing.storage.postgres_store import PostgresStore
+from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import Store, StoreUnavailableError
+from gateway.billing.x402_payment import X402Payment
 from tests.billing import postgres
 from tests.billing.entries import entry, mine
 from tests.billing.till import bill, order, refusal, till
@@ -85,6 +85,11 @@ async def test_what_was_claimed_is_found_by_any_worker(store: Store, twin: Store
     found = await twin.find(payment.key)
     assert found is not None
     assert (found.key, found.state, found.amount) == (payment.key, State.SETTLING, 5)
+    another = entry()
+    await store.claim(another, POLICY)
+    assert await twin.find_all({entry().key}) == []
+    known = await twin.find_all({payment.key, entry().key, another.key})
+    assert {each.key: each.state for each in known} == {payment.key: State.SETTLING, another.key: State.RESERVED}
 
 
 async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(store: Store) -> None:
@@ -141,9 +146,9 @@ import msgspec
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
-from gateway.billing.paid import X402Payment
-from gateway.billing.postgres_store import PostgresStore
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.x402_payment import X402Payment
+from gateway.billing.storage.postgres_store import PostgresStore
+from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 
 async def main():
@@ -178,7 +183,7 @@ async def test_a_killed_process_leaves_everything_that_it_was_told(store: Store,
 STARTED = """
 import asyncio, multiprocessing, sys
 from pathlib import Path
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.storage.sqlite_store import SqliteStore
 
 def worker(folder, together):
     async def main():

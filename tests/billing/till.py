@@ -16,9 +16,9 @@ from x402.schemas import PaymentPayload
 from x402.schemas import PaymentRequired as StockRequired
 
 from gateway.billing.definitions import Definitions, bundled
-from gateway.billing.paid import X402Payment
 from gateway.billing.payment import Bill, Order, Receipt
 from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.x402_payment import X402Payment
 from gateway.catalog import bundled as catalogue
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage

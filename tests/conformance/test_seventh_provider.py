@@ -12,8 +12,8 @@ import pytest
 import gateway.catalog
 from gateway import composition
 from gateway.catalog import Catalog, load
-from gateway.upstreams import dialects
-from gateway.upstreams.openai import OpenAIAdapter
+from gateway.upstreams.openai import dialects
+from gateway.upstreams.openai.adapter import OpenAIAdapter
 from gateway.upstreams.registry import adapters
 from tests.running import RunningGateway, StartGateway
 from tools.simulators import Scenario, Simulator

@@ -30,8 +30,8 @@ import pytest_asyncio
 from x402.http.clients.httpx import x402_httpx_transport
 
 from gateway.billing.journal import State, decode_entry
-from gateway.billing.sink import Frames, Seal
-from gateway.sealed import seal
+from gateway.billing.storage.sink import Frames, Seal
+from gateway.key_sealing import seal
 from nitro.command import run
 from tests.enclave_boot.machine import Machine, MachineError
 from tests.enclave_boot.parent import Parent

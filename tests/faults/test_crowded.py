@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway import open_files
+from gateway.http_server import open_files
 from tests.running import RunningGateway, StartGateway
 from tests.test_workers import gateway
 from tools.simulators.fleet import Fleet

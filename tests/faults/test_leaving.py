@@ -9,11 +9,11 @@ from random import Random
 import pytest
 from aiohttp import web
 
-from gateway import patience
 from gateway.billing.payment import Order
 from gateway.dispatch import Dispatch
+from gateway.endpoints import early_status as patience
 from gateway.exchange import Exchange
-from gateway.http_answer import EventStream
+from gateway.http_server.response import EventStream
 from gateway.services import Services
 from gateway.upstreams.upstream import Answering
 from tests.running import FAST, RunningGateway, StartGateway

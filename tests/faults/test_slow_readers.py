@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import connection
+from gateway.http_server import connection
 from gateway.upstreams import transport
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet

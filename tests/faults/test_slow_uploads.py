@@ -10,7 +10,7 @@ import pytest
 from aiohttp import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.body import Body, BodyBudget
+from gateway.http_server.body import Body, BodyBudget
 from gateway.openai_api.errors import GatewayError
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet

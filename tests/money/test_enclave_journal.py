@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 
-from gateway import late_payments
+from gateway import deferred_payments as late_payments
 from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer

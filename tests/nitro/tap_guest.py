@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import aiohttp
 
-from gateway import late_payments
+from gateway import deferred_payments as late_payments
 from gateway.__main__ import ENCLAVE_ADDRESS, listeners
-from gateway.billing.sink import HttpSink
+from gateway.billing.storage.sink import HttpSink
 from gateway.catalog import bundled
 from gateway.composition import compose
 from gateway.server import GatewayServer

@@ -21,7 +21,7 @@ FOREIGN = {
     "gateway/upstreams/error_rules.py": ("invalid_request_error", "a vendor's own code"),
     "gateway/upstreams/fetch.py": ("invalid_request_error", "one of two"),
     "gateway/openai_api/request.py": ("invalid_request_error", "from a table"),
-    "gateway/connection.py": ("invalid_request_error", "one of two"),
+    "gateway/http_server/connection.py": ("invalid_request_error", "one of two"),
 }
 """Where a code is computed, or somebody else's word: the type of the error tells its class there."""
 

@@ -28,8 +28,8 @@ from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.dialects import MODELARK, NOUS, OPENAI, XAI
-from gateway.upstreams.openai import OpenAIAdapter
+from gateway.upstreams.openai.adapter import OpenAIAdapter
+from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
 from gateway.upstreams.sse import SSEReader
 
 HI: dict[str, Any] = {"role": "user", "content": "Hi"}

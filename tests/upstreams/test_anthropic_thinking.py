@@ -8,7 +8,7 @@ from openai.lib.streaming._deltas import accumulate_delta
 
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.anthropic import AnthropicAdapter
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, put_together, sent
 
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": WEATHER_SCHEMA}}

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.upstreams import error_rules
-from gateway.upstreams.error_rules import VendorError, inside_answer, parse, public_message, read_retry_after
+from gateway.upstreams.error_rules import VendorError, inside_answer, parse, public_message
 from tests.upstreams.openai_chats import adapter, chat
 
 MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous": "hermes-4-70b"}

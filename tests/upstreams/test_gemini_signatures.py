@@ -6,7 +6,7 @@ import pytest
 
 from gateway.openai_api.deltas import Reasoning, ToolCallStart
 from gateway.upstreams.gemini import GeminiAdapter
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, frames, parts, sent, turns, whole
 from tests.upstreams.gemini_chats import streamed as stream
 

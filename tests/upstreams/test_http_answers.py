@@ -7,9 +7,9 @@ import weakref
 
 import pytest
 
-from gateway.http_response import MalformedError, Response, SilentError
+from gateway.http_client.connection import Wire
+from gateway.http_client.response import MalformedError, Response, SilentError
 from gateway.upstreams.transport import Limits, read_body
-from gateway.wire import Wire
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 from tests.upstreams.transport_calls import opened, send
 from tools.fuzz.http_answers import Outcome, arrive

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Delta, Served, Text
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams.dialects import OPENAI
-from gateway.upstreams.like_chunks import LikeChunks
-from gateway.upstreams.openai import OpenAIDecoder
+from gateway.upstreams.openai.adapter import OpenAIDecoder
+from gateway.upstreams.openai.chunk_template import LikeChunks
+from gateway.upstreams.openai.dialects import OPENAI
 from gateway.upstreams.sse import Event
 
 

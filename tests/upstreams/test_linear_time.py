@@ -12,9 +12,9 @@ from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.error_rules import public_message
 from gateway.upstreams.json_schema import restrict
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
+from gateway.upstreams.openai.think_tags import ThinkTags
 from gateway.upstreams.sse import SSEReader
-from gateway.upstreams.think_tags import ThinkTags
 
 SIZE = 200_000
 

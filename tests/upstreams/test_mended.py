@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstreams.mended import decode_mended
+from gateway.upstreams.lenient_json import decode_mended
 
 decode = msgspec.json.Decoder().decode
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 
 REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 CALL = ("0xpayer", "call_1", "weather", '{"city":"Oslo","days":2}')
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Reasoning, Text
-from gateway.upstreams.think_tags import ThinkTags
+from gateway.upstreams.openai.think_tags import ThinkTags
 
 
 def split(pieces: Iterable[str], choice: int = 0) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.http_response import Response
+from gateway.http_client.response import Response
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import error_rules
 from gateway.upstreams.adapter import UpstreamCall

@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from yarl import URL
 
-from gateway import garbage
+from gateway import garbage_collection as garbage
 
 Answer = Callable[[bytes, aiohttp.ClientResponse], Awaitable[web.Response]]
 

@@ -18,11 +18,11 @@ from x402.schemas import PaymentRequired
 from gateway.billing import authorization, capabilities, x402
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token, bundled
-from gateway.billing.entering import entry_of
 from gateway.billing.journal import Entry, State
+from gateway.billing.journal_entry import entry_of
 from gateway.billing.quote import Quoter
 from gateway.billing.refusals import payment_required
-from gateway.billing.sqlite_store import SqliteStore
+from gateway.billing.storage.sqlite_store import SqliteStore
 from tools.bench.facilitator import PRICE_USD, SUPPORTED
 from tools.chain.deployment import PAYEE
 from tools.chain.wallet import Wallet

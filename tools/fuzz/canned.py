@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 
-from gateway.pool import Pool
+from gateway.http_client.pool import Pool
 from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from aiohttp.connector import Connection
 
-from gateway.http_response import Response, WireError
-from gateway.wire import Wire
+from gateway.http_client.connection import Wire
+from gateway.http_client.response import Response, WireError
 from tools.fuzz.canned import run
 from tools.fuzz.disorder import mangled_bytes, pieces
 from tools.fuzz.target import BrokenPropertyError, Target

@@ -7,10 +7,10 @@ from functools import cache
 from random import Random
 
 from gateway.catalog import bundled
+from gateway.key_sealing import SealingKey, seal
 from gateway.keyring import Injection, Keyring
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import decode
-from gateway.sealed import SealingKey, seal
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tools.fuzz.disorder import json_value, mangled_bytes, mangled_json

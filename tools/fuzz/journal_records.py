@@ -10,9 +10,9 @@ from random import Random
 from typing import Any, cast
 
 from gateway.billing.journal import Entry, State, encode_entry
-from gateway.billing.sealed_store import SealedStore
-from gateway.billing.sink import MAX_RECORD_BYTES, HttpSink, Seal, SinkUnavailableError, framed
-from gateway.billing.store import Store
+from gateway.billing.storage.sealed_store import SealedStore
+from gateway.billing.storage.sink import MAX_RECORD_BYTES, HttpSink, Seal, SinkUnavailableError, framed
+from gateway.billing.storage.store import Store
 from tools.fuzz.canned import Reply, run, session
 from tools.fuzz.disorder import mangled_bytes, pieces
 from tools.fuzz.target import BrokenPropertyError, Target

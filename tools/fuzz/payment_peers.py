@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing import evm
-from gateway.billing.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.definitions import Definitions, bundled
+from gateway.billing.evm import values as evm
+from gateway.billing.evm.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown

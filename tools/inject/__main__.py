@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from gateway.sealed import seal
+from gateway.key_sealing import seal
 from tools.inject.attested import attest, read_root
 from tools.inject.env_file import FIELDS, injection, read_variables
 from tools.inject.host_link import fetch_sealing_key, post_bundle

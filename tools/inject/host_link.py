@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from gateway.sealed import SUITE_IDS, offered, taken
+from gateway.key_sealing import SUITE_IDS, offered, taken
 from tools.inject.attested import RefusedError
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError

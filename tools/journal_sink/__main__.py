@@ -1,7 +1,7 @@
 """``python -m tools.journal_sink --folder DIR``: where a gateway keeps what must survive it.
 
-The gateway appends with POST, and reads all of it back with GET when it starts (``gateway.billing.sink``). Each record
-is on disk before its POST is answered. The records are sealed; this program can neither read nor forge one.
+The gateway appends with POST, and reads all of it back with GET when it starts (``gateway.billing.storage.sink``).
+Each record is on disk before its POST is answered. The records are sealed; this program can neither read nor forge one.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.billing.sink import MAX_RECORD_BYTES
+from gateway.billing.storage.sink import MAX_RECORD_BYTES
 from tools.journal_sink.hours import Hours
 
 PORT = 8010
-"""The one that a gateway inside an enclave looks for (``gateway.late_payments.HOST_SINK``)."""
+"""The one that a gateway inside an enclave looks for (``gateway.deferred_payments.HOST_SINK``)."""
 KEPT_HOURS = 6
 """No authorization is good for longer than the 70 minutes of ``deadlines.furthest_seconds`` in definitions.toml."""
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from gateway.billing.sink import RecordFile, framed
+from gateway.billing.storage.sink import RecordFile, framed
 
 _HOUR = 3600
 _CHUNK = 1 << 20

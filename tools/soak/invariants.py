@@ -11,8 +11,8 @@ from statistics import median
 from gateway.admission import Place
 from gateway.dispatch import Dispatch
 from gateway.exchange import Exchange
-from gateway.reply import StreamReply
-from gateway.telemetry import RequestRecord
+from gateway.http_server.stream_reply import StreamReply
+from gateway.telemetry.metrics import RequestRecord
 from gateway.upstreams.upstream import Answering
 from tools.soak.clients import Findings
 from tools.soak.recorder import Recorder

@@ -8,9 +8,12 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway import body, connection, dispatch, patience, reply
+from gateway import dispatch
 from gateway.catalog import Catalog
 from gateway.composition import compose
+from gateway.endpoints import early_status as patience
+from gateway.http_server import body, connection
+from gateway.http_server import stream_reply as reply
 from gateway.identity import Identity
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services

@@ -13,7 +13,7 @@ from gateway.upstreams.anthropic.answer import AnthropicDecoder
 from gateway.upstreams.anthropic.blocks import Output
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.turn import Turn
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 VERSION = "2023-06-01"
 

@@ -13,7 +13,7 @@ from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string, whole
 from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.anthropic.usage import UsageCounter
-from gateway.upstreams.mended import decode_mended
+from gateway.upstreams.lenient_json import decode_mended
 from gateway.upstreams.sse import Event
 
 _FINISH_REASONS = {

@@ -12,7 +12,7 @@ from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.replay import FORMAT
 from gateway.upstreams.anthropic.tools import JSON_TOOL, name_map
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 
 Fields = dict[str, Any]
 

@@ -20,7 +20,7 @@ from gateway.openai_api.messages import (
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, blocks, marked, text_block
 from gateway.upstreams.anthropic.tools import REFUSED, name_map
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 
 _PLAIN = frozenset({"role", "content"})
 _SPEAKERS = frozenset({"user", "assistant"})

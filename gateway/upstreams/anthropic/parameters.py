@@ -12,7 +12,7 @@ from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.openai_api.request import ChatRequest
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.dialects import HINTS
+from gateway.upstreams.openai.dialects import HINTS
 
 # A value that the parameter may have because it says nothing.
 _REFUSED: Mapping[str, Callable[[Any], bool]] = {

@@ -21,7 +21,7 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, blocks, text_block
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
 

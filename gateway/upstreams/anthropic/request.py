@@ -12,7 +12,7 @@ from gateway.upstreams.anthropic.conversation import Conversation
 from gateway.upstreams.anthropic.thinking import Circumstances, Thinking, decide
 from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, toolset
 from gateway.upstreams.json_schema import restrict
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 # Of models that refuse a request whose prompt and max_tokens together exceed their context.
 CAUTIOUS_MAX_TOKENS = 4096

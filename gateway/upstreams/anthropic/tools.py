@@ -11,7 +11,7 @@ from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaForma
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import marked
 from gateway.upstreams.json_schema import restrict
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 
 SEARCH_TOOL = "web_search"
 JSON_TOOL = "json_tool_call"

@@ -13,7 +13,7 @@ from gateway.upstreams.gemini.contents import Contents
 from gateway.upstreams.gemini.decoder import GeminiDecoder
 from gateway.upstreams.gemini.errors import http_error
 from gateway.upstreams.gemini.parts import remote_urls
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 
 class GeminiAdapter:

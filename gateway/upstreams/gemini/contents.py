@@ -26,11 +26,11 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.parts import PLAIN, Part, content_parts, media
-from gateway.upstreams.gemini.sealed import SKIP_VALIDATION, Seals, plain_id
+from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, Seals, plain_id
 from gateway.upstreams.gemini.tools import tool_names
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.pictures import picture_url
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 
 _Results = list[tuple[int, ToolMessage]]
 _Waiting = deque[tuple[int, tuple[dict[str, Any], Message]]]

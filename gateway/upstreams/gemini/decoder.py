@@ -16,7 +16,7 @@ from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
 from gateway.upstreams.gemini.usage import tier_of, usage_of
 from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import Event
 
 

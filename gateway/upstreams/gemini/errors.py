@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api import errors
 from gateway.openai_api.errors import Fault, GatewayError
-from gateway.upstreams.error_rules import ErrorRule, VendorError, explain, public_message, read_retry_after
+from gateway.upstreams.error_rules import ErrorRule, VendorError, explain, public_message
 from gateway.upstreams.gemini.wire import ErrorBody, decode
 
 _STATUS = {

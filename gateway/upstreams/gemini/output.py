@@ -9,11 +9,11 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.partial_args import PartialArguments
-from gateway.upstreams.gemini.sealed import FORMAT, PICTURE, cache_id, picture_id
+from gateway.upstreams.gemini.thought_signatures import FORMAT, PICTURE, cache_id, picture_id
 from gateway.upstreams.gemini.tools import tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
-from gateway.upstreams.names import NameMap
-from gateway.upstreams.signatures import SignatureCache
+from gateway.upstreams.name_map import NameMap
+from gateway.upstreams.signature_cache import SignatureCache
 
 
 class _OpenCall:

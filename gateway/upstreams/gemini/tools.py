@@ -7,7 +7,7 @@ from gateway.openai_api.errors import invalid_request, unsupported_parameter, un
 from gateway.openai_api.request import ChatRequest, FunctionDefinition, FunctionTool, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
-from gateway.upstreams.names import NameMap
+from gateway.upstreams.name_map import NameMap
 
 _REFUSED = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
 _MAX_NAME = 64

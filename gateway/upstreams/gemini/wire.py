@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.upstreams.mended import decode_mended
+from gateway.upstreams.lenient_json import decode_mended
 
 
 class Blob(msgspec.Struct, rename="camel", gc=False):

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.billing.definitions import bundled
-from gateway.billing.sink import HttpSink, SinkUnavailableError, framed
+from gateway.billing.storage.sink import HttpSink, SinkUnavailableError, framed
 from tools.journal_sink.__main__ import KEPT_HOURS
 from tools.journal_sink.hours import Hours
 

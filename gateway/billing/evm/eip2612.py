@@ -1,0 +1,87 @@
+"""The EIP-2612 permit that may ride along with a Permit2 payment, so that a first-time payer needs no approval
+transaction (facts/x402.md 1.7): declared to clients, read back, handed to the facilitator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.billing import x402
+from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.definitions import Contracts
+from gateway.billing.evm import eip712
+from gateway.billing.evm import values as evm
+from gateway.billing.terms import PaymentTerms
+
+_PATTERNS = {
+    "from": "^0x[a-fA-F0-9]{40}$",
+    "asset": "^0x[a-fA-F0-9]{40}$",
+    "spender": "^0x[a-fA-F0-9]{40}$",
+    "amount": "^[0-9]+$",
+    "nonce": "^[0-9]+$",
+    "deadline": "^[0-9]+$",
+    "signature": "^0x[a-fA-F0-9]+$",
+    "version": r"^[0-9]+(\.[0-9]+)*$",
+}
+
+DECLARATION: dict[str, Any] = {
+    "info": {"description": "The facilitator submits an EIP-2612 permit for Permit2.", "version": "1"},
+    "schema": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {name: {"type": "string", "pattern": pattern} for name, pattern in _PATTERNS.items()},
+        "required": list(_PATTERNS),
+    },
+}
+
+
+class _Info(msgspec.Struct, frozen=True):
+    from_: str = msgspec.field(name="from")
+    asset: str
+    spender: str
+    amount: str
+    nonce: str
+    deadline: str
+    signature: str
+    version: str = "1"
+
+
+def read_permit(
+    extensions: Mapping[str, Any] | None, authorization: Authorization, terms: PaymentTerms, contracts: Contracts
+) -> dict[str, Any] | None:
+    """The EIP-2612 permit that rides along with a Permit2 payment, as a facilitator gets it (facts/x402.md 1.7).
+
+    None when there is none. Raises MalformedPaymentError for one that cannot be read, RefusedPaymentError for one
+    that would not cover this payment.
+    """
+    extension = (extensions or {}).get(x402.EIP2612_EXTENSION)
+    info = extension.get("info") if isinstance(extension, dict) else None
+    if not isinstance(info, dict) or "signature" not in info or not authorization.is_permit2:
+        return None
+    try:
+        wire = msgspec.convert(info, _Info)
+        facts = (evm.address(wire.from_), evm.address(wire.asset), evm.address(wire.spender), evm.uint256(wire.amount))
+        nonce, deadline, signature = (
+            evm.uint256(wire.nonce),
+            evm.uint256(wire.deadline),
+            eip712.normalise_signature(evm.hex_bytes(wire.signature)),
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        raise x402.MalformedPaymentError(f"extension {x402.EIP2612_EXTENSION}: {error}") from None
+    permit2 = evm.address(contracts.permit2)
+    if facts != (authorization.payer, evm.address(terms.token.address), permit2, authorization.amount):
+        raise RefusedPaymentError("eip2612_mismatch", "The EIP-2612 permit is not for this payment.")
+    if deadline < authorization.deadline:
+        raise RefusedPaymentError("eip2612_deadline_expired", "The EIP-2612 permit expires before the payment.")
+    return {
+        "info": {
+            "from": evm.checksummed(authorization.payer),
+            "asset": terms.token.address,
+            "spender": contracts.permit2,
+            "amount": str(authorization.amount),
+            "nonce": str(nonce),
+            "deadline": str(deadline),
+            "signature": evm.as_hex(signature),
+            "version": "1",
+        }
+    }

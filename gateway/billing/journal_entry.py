@@ -1,0 +1,43 @@
+"""A signed payment as it enters the journal, with everything that it takes to settle it."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.billing import authorization, x402
+from gateway.billing.authorization import Authorization
+from gateway.billing.definitions import Contracts
+from gateway.billing.journal import Entry
+from gateway.billing.terms import PaymentTerms
+
+
+def entry_of(
+    signed: Authorization,
+    terms: PaymentTerms,
+    contracts: Contracts,
+    owner: str,
+    *,
+    resource_url: str | None = None,
+    permit: dict[str, Any] | None = None,
+) -> Entry:
+    """RESERVED. ``resource_url`` is what is paid for, ``permit`` the EIP-2612 permit that came along."""
+    requirements = msgspec.to_builtins(terms.requirements)
+    payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload(), "accepted": requirements}
+    if resource_url is not None:
+        payment["resource"] = {"url": resource_url}
+    if permit is not None:
+        payment["extensions"] = {x402.EIP2612_EXTENSION: permit}
+    return Entry(
+        key=authorization.claim_key(signed, terms, contracts),
+        owner=owner,
+        payer=signed.payer,
+        asset=terms.asset,
+        scheme=terms.scheme,
+        cap=terms.amount,
+        cap_usd=terms.amount_usd,
+        rate=terms.rate,
+        deadline=signed.deadline,
+        payment=payment,
+        requirements=requirements,
+        upfront=terms.upfront,
+    )

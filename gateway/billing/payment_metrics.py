@@ -1,0 +1,105 @@
+"""What payments count: refusals, settlements, how long they take. Reasons come from a closed list, never as they are
+worded by facilitators."""
+
+import re
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.billing.journal import Entry, State
+from gateway.openai_api.errors import GatewayError
+from gateway.telemetry.counter import Tally
+from gateway.telemetry.histogram import Histogram
+
+_LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+OUTCOMES = ("settled", "refused", "unresolved")
+REASONS: tuple[tuple[str, str], ...] = (
+    ("malformed", r"invalid_payment$|unsupported_payload_type|payload_format"),
+    ("unavailable", r"unavailable|settlement_pending|verification_failed"),
+    ("already_used", r"already_used|payment_in_flight|nonce"),
+    ("unsettled", r"too_much_unsettled"),
+    ("owes", r"upfront_required"),
+    ("expired", r"expired|deadline|valid_before|valid_after|not_yet_valid"),
+    ("funds", r"insufficient|allowance|balance"),
+    ("signature", r"signature|signer"),
+    ("terms", r"mismatch|requirements|quote_too_small|scheme|network|asset|facilitator|spender|recipient|amount"),
+)
+"""Names, and what the code of an error has in it; the first that fits. A payment without a row is ``other``."""
+UNPAID = "payment_required"
+
+
+def refusal_reason(code: str) -> str:
+    """The name under which a refusal with ``code`` is counted."""
+    return next((name for name, sign in REASONS if re.search(sign, code)), "other")
+
+
+class PaymentMetrics:
+    """Counters and clocks of one process's payments."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._refused = Counter(
+            "gateway_payments_refused", "Payments that did not let their request in", ("reason",), registry=registry
+        )
+        self._settlements = Tally("gateway_settlements", "Settlements by how they ended", ("outcome",), registry)
+        self._pending = Counter(
+            "gateway_settlements_pending", "Settlements whose outcome was not known at first", registry=registry
+        )
+        self._lag = Histogram(
+            "gateway_settlement_seconds",
+            "From handing a signed answer's bill over to the end of its settlement",
+            _LAG_SECONDS,
+            registry,
+        )
+        self._pending_lag = Histogram(
+            "gateway_settlement_pending_seconds", "How long outcomes stayed unknown", _LAG_SECONDS, registry
+        )
+        self._unkept = Counter(
+            "gateway_journal_entries_unkept", "Journal entries that the sink did not take", registry=registry
+        )
+        self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
+        self._clock_lag = Gauge(
+            "gateway_chain_clock_lag_seconds", "How far the clock is behind the chain's latest block", registry=registry
+        )
+        self._price_age = Gauge(
+            "gateway_price_age_seconds", "Since a believed reading of a token's price", ("token",), registry=registry
+        )
+        for name in (*(name for name, _ in REASONS), "other"):
+            self._refused.labels(name)
+        for outcome in OUTCOMES:
+            self._settlements.add((outcome,), 0)
+
+    def watch_tasks(self, count: Callable[[], float]) -> None:
+        self._tasks.set_function(count)
+
+    def watch_clock(self, lag: Callable[[], float]) -> None:
+        self._clock_lag.set_function(lag)
+
+    def watch_price(self, token: str, age: Callable[[], float]) -> None:
+        """``age`` in seconds, infinite before the first reading."""
+        self._price_age.labels(token).set_function(age)
+
+    def refused(self, error: GatewayError) -> None:
+        """A request was not let in; one that brought no payment is no refusal."""
+        if error.code != UNPAID:
+            self._refused.labels(refusal_reason(error.code or "")).inc()
+
+    def not_kept(self) -> None:
+        """An entry of the journal is in this process's store only."""
+        self._unkept.inc()
+
+    def became_pending(self) -> None:
+        self._pending.inc()
+
+    def ended(self, before: Entry, after: Entry, seconds: float | None) -> None:
+        """A settlement ended, ``seconds`` after it began; None when another worker began it."""
+        self._settlements.add((_outcome(after),))
+        if seconds is not None:
+            self._lag.observe(seconds)
+        if before.state is State.PENDING:
+            self._pending_lag.observe(max(0.0, after.updated - before.updated))
+
+
+def _outcome(entry: Entry) -> str:
+    if entry.state is State.SETTLED:
+        return "settled"
+    return "unresolved" if entry.note.startswith("unresolved") else "refused"

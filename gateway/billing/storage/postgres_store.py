@@ -1,0 +1,326 @@
+"""The shared store: one PostgreSQL database for several gateways that take payments for one payee.
+
+Every transaction first takes an advisory lock on its payer, so that claims and moves of one payer follow one another
+while those of different payers do not wait. A worker holds an advisory lock of its own on a connection of its own;
+PostgreSQL lets go of it when that connection ends, which is how the others know that its payments are orphaned.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
+from typing import Any, Self
+
+import asyncpg  # type: ignore[import-untyped]
+import msgspec
+
+from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.journal import (
+    BEFORE_SETTLING,
+    UNFINISHED,
+    UNSERVED,
+    Entry,
+    Standing,
+    State,
+    check_transfers,
+    credit_left,
+    decode_entry,
+    encode_entry,
+    ended_with_money,
+)
+from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
+from gateway.keccak import keccak256
+
+log = logging.getLogger(__name__)
+
+_OPEN = [state.value for state in UNFINISHED]
+_NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
+_ADOPTED = [*_OPEN, UNSERVED]
+_PAID = [State.SETTLED.value, State.SERVED.value, UNSERVED]
+_LOST = "lost"
+_COMMAND_SECONDS = 15.0
+_CONNECTIONS = 8
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last is what the driver makes of a connection that ended in the middle of its protocol."""
+
+_SCHEMA = """
+SELECT pg_advisory_xact_lock(7402402402);
+CREATE TABLE IF NOT EXISTS gateway_payments (
+    key bytea PRIMARY KEY, payer bytea NOT NULL, owner text NOT NULL, state text NOT NULL, deadline bigint NOT NULL,
+    updated double precision NOT NULL, entry bytea NOT NULL
+);
+CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
+CREATE INDEX IF NOT EXISTS gateway_payments_owner ON gateway_payments (owner, state);
+CREATE INDEX IF NOT EXISTS gateway_payments_deadline ON gateway_payments (deadline);
+CREATE TABLE IF NOT EXISTS gateway_payers (payer bytea PRIMARY KEY, settled numeric NOT NULL, debt numeric NOT NULL);
+CREATE TABLE IF NOT EXISTS gateway_credits (
+    payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
+);
+CREATE TABLE IF NOT EXISTS gateway_keys (name text PRIMARY KEY, value bytea NOT NULL);
+"""
+_INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
+
+
+class PostgresStore:
+    """A Store in the database ``url``. A payment of a worker that is gone is adopted ``grace_seconds`` after its last
+    move and after it was first missed, so that a worker which only lost a connection can take its lock again."""
+
+    def __init__(self, url: str, grace_seconds: float) -> None:
+        self.owner = secrets.token_hex(8)
+        self._url = url
+        self._grace = grace_seconds
+        self._pool: asyncpg.Pool
+        self._life: asyncpg.Connection
+        self._again: asyncio.Task[None] | None = None
+        self._missed: dict[str, float] = {}
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str, grace_seconds: float = 15.0) -> Self:
+        """Makes the tables when there are none; raises StoreUnavailableError."""
+        store = cls(url, grace_seconds)
+        async with _translated():
+            store._pool = await asyncpg.create_pool(
+                url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+            )
+            async with store._pool.acquire() as db, db.transaction():
+                await db.execute(_SCHEMA)
+            await store._live()
+        return store
+
+    async def quote_key(self, proposed: bytes) -> bytes:
+        async with self._transaction(None) as db:
+            await db.execute("INSERT INTO gateway_keys VALUES ('quotes', $1) ON CONFLICT DO NOTHING", proposed)
+            key: bytes = await db.fetchval("SELECT value FROM gateway_keys WHERE name = 'quotes'")
+            return key
+
+    async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
+        async with self._transaction(entry.payer) as db:
+            earlier = await _find(db, entry.key)
+            rows = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", entry.payer, _OPEN
+            )
+            claimed = policy.admit(
+                entry,
+                None if earlier is None else earlier.state,
+                [decode_entry(row["entry"]) for row in rows],
+                await _standing(db, entry.payer),
+            )
+            await _write(db, entry)
+            return claimed
+
+    async def find(self, key: bytes) -> Entry | None:
+        async with self._transaction(None) as db:
+            return await _find(db, key)
+
+    async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
+        async with self._transaction(None) as db:
+            rows = await db.fetch("SELECT entry FROM gateway_payments WHERE key = ANY($1)", list(keys))
+            return [decode_entry(row["entry"]) for row in rows]
+
+    async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        async with self._transaction(payment.payer) as db:
+            return await _move(db, payment, to, changes)
+
+    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+        async with self._transaction(payment.payer) as db:
+            rows = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", payment.payer, _PAID
+            )
+            check_transfers(payment, (decode_entry(row["entry"]) for row in rows), alike, changes)
+            return await _move(db, payment, (State.SETTLED,), changes)
+
+    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self.move(payment, *to, **changes)
+
+    async def adopt(self, now: float) -> list[Entry]:
+        async with self._transaction(None) as db:
+            rows = await db.fetch(
+                "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
+                _ADOPTED,
+                self.owner,
+                time.time() - self._grace,
+            )
+            gone = self._gone_for_good([row["owner"] for row in rows if await _is_gone(db, row["owner"])])
+            orphaned = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE",
+                gone,
+                _ADOPTED,
+            )
+            adopted = [
+                msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
+                for row in orphaned
+            ]
+            for entry in adopted:
+                await _write(db, entry)
+            abandoned = await db.fetch(
+                "SELECT entry FROM gateway_payments WHERE owner = $1 AND deadline < $2 AND state = ANY($3)",
+                self.owner,
+                int(now),
+                _NOT_BEGUN,
+            )
+            known = {entry.key for entry in adopted}
+            return adopted + [entry for row in abandoned if (entry := decode_entry(row["entry"])).key not in known]
+
+    def _gone_for_good(self, missing: list[str]) -> list[str]:
+        """Of the owners that nobody answers for now, those that were missing long enough, as far as this worker saw."""
+        now = time.monotonic()
+        self._missed = {owner: self._missed.get(owner, now) for owner in missing}
+        return [owner for owner, since in self._missed.items() if owner == _LOST or now - since > self._grace]
+
+    async def restore(self, entries: list[Entry]) -> None:
+        async with self._transaction(None) as db:
+            entered = [entry for entry in entries if await _enter(db, msgspec.structs.replace(entry, owner=_LOST))]
+            for (payer, asset), amount in credit_left(entered).items():
+                await _add_credit(db, payer, asset, amount)
+            for payer, ended in ended_with_money(entered).items():
+                await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+                await _set_standing(db, payer, (await _standing(db, payer)).after_all(ended))
+
+    async def take_credit(self, payment: Entry) -> Entry | None:
+        payer, asset = payment.payer, payment.asset
+        async with self._transaction(payer) as db:
+            credit = await db.fetchval(
+                "SELECT amount FROM gateway_credits WHERE payer = $1 AND asset = $2", payer, asset
+            )
+            if credit is None or credit < payment.cap:
+                return None
+            await _add_credit(db, payer, asset, -payment.cap)
+            paid = msgspec.structs.replace(payment, by_credit=True)
+            await _write(db, paid)
+            return paid
+
+    async def prune(self, before: float) -> int:
+        async with self._transaction(None) as db:
+            done = await db.execute(
+                "DELETE FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)", int(before), _OPEN
+            )
+            return int(done.rpartition(" ")[2])
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+        self._life.remove_termination_listener(self._lost)
+        for end in (self._life.close, self._pool.close):
+            with suppress(*_AWAY):
+                await end()
+
+    async def _live(self) -> None:
+        """Take this worker's lock on a connection that does nothing else."""
+        self._life = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
+        await self._life.execute("SELECT pg_advisory_lock($1)", _lock_of(self.owner.encode()))
+        self._life.add_termination_listener(self._lost)
+
+    def _lost(self, _connection: object) -> None:
+        if not self._closed:
+            self._again = asyncio.create_task(self._live_again())
+
+    async def _live_again(self) -> None:
+        while True:
+            try:
+                await self._live()
+            except _AWAY:
+                log.exception("journal database lost")
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    @asynccontextmanager
+    async def _transaction(self, payer: bytes | None) -> AsyncIterator[Any]:
+        """A transaction, alone with its payer."""
+        if self._closed:
+            raise StoreUnavailableError("the journal is closed")
+        done = False
+        try:
+            async with _translated(), self._pool.acquire() as db, db.transaction():
+                if payer is not None:
+                    await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+                yield db
+                done = True
+        except StoreUnavailableError as error:
+            if done:
+                raise CommitLostError(str(error)) from error
+            raise
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreUnavailableError(f"journal database: {type(error).__name__}") from error
+
+
+def _lock_of(name: bytes) -> int:
+    """The 64-bit number of an advisory lock."""
+    return int.from_bytes(keccak256(name)[:8], "big", signed=True)
+
+
+async def _is_gone(db: Any, owner: str) -> bool:
+    """Whether nobody holds the lock of a worker; the lock taken to see that ends with the transaction."""
+    return bool(await db.fetchval("SELECT pg_try_advisory_xact_lock($1)", _lock_of(owner.encode())))
+
+
+async def _find(db: Any, key: bytes) -> Entry | None:
+    row = await db.fetchrow("SELECT entry FROM gateway_payments WHERE key = $1 FOR UPDATE", key)
+    return None if row is None else decode_entry(row["entry"])
+
+
+async def _move(db: Any, payment: Entry, to: tuple[State, ...], changes: dict[str, Any]) -> Entry:
+    entry = await _find(db, payment.key)
+    if entry is None:
+        raise LookupError(f"no payment {payment.key.hex()}")
+    entry = entry.through(to, changes)
+    await _write(db, entry)
+    if "credited" in changes:
+        await _add_credit(db, entry.payer, entry.asset, entry.credited)
+    before = await _standing(db, entry.payer)
+    if (after := before.after(entry)) != before:
+        await _set_standing(db, entry.payer, after)
+    return entry
+
+
+async def _write(db: Any, entry: Entry) -> None:
+    replacing = " ON CONFLICT (key) DO UPDATE SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7"
+    await db.execute(_INSERT + replacing, *_row(entry))
+
+
+async def _enter(db: Any, entry: Entry) -> bool:
+    """False, and nothing written, for one that is there, or that another worker enters at the same time."""
+    done: str = await db.execute(_INSERT + " ON CONFLICT (key) DO NOTHING", *_row(entry))
+    return done.endswith(" 1")
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    deadline = min(entry.deadline, 2**62)
+    return entry.key, entry.payer, entry.owner, entry.row_state, deadline, entry.updated, encode_entry(entry)
+
+
+async def _standing(db: Any, payer: bytes) -> Standing:
+    row = await db.fetchrow("SELECT settled, debt FROM gateway_payers WHERE payer = $1", payer)
+    return Standing() if row is None else Standing(row["settled"], row["debt"])
+
+
+async def _set_standing(db: Any, payer: bytes, standing: Standing) -> None:
+    await db.execute(
+        "INSERT INTO gateway_payers VALUES ($1, $2, $3) ON CONFLICT (payer) DO UPDATE SET settled = $2, debt = $3",
+        payer,
+        standing.settled,
+        standing.debt,
+    )
+
+
+async def _add_credit(db: Any, payer: bytes, asset: str, amount: int) -> None:
+    await db.execute(
+        "INSERT INTO gateway_credits VALUES ($1, $2, $3)"
+        " ON CONFLICT (payer, asset) DO UPDATE SET amount = gateway_credits.amount + $3",
+        payer,
+        asset,
+        Decimal(amount),
+    )

@@ -1,0 +1,207 @@
+"""The ledger in SQLite: each function one step inside a transaction that its caller opens and commits.
+
+What a step refuses it refuses before its first write. An error after that leaves half a step, and the transaction has
+to be rolled back.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.journal import (
+    BEFORE_SETTLING,
+    ENDS_WITH_MONEY,
+    UNFINISHED,
+    UNSERVED,
+    Entry,
+    IllegalMoveError,
+    Standing,
+    State,
+    check_transfers,
+    credit_left,
+    decode_entry,
+    encode_entry,
+    ended_with_money,
+)
+
+_OPEN, _NOT_BEGUN = (
+    ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
+)
+_PAID = ", ".join(f"'{state}'" for state in (State.SETTLED, State.SERVED, UNSERVED))
+
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS payments (
+    key BLOB PRIMARY KEY, payer BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
+    entry BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
+CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
+CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
+CREATE INDEX IF NOT EXISTS paid ON payments (payer) WHERE state IN ({_PAID});
+CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS credits (
+    payer BLOB, asset TEXT, amount TEXT NOT NULL, PRIMARY KEY (payer, asset)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+_KNOWN = f"""
+SELECT 'earlier', entry, NULL FROM payments WHERE key = ?
+UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ? AND state IN ({_OPEN})
+UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?
+"""  # noqa: S608
+
+
+def quote_key(db: sqlite3.Connection, proposed: bytes) -> bytes:
+    db.execute("INSERT OR IGNORE INTO keys VALUES ('quotes', ?)", (proposed,))
+    key: bytes = db.execute("SELECT value FROM keys WHERE name = 'quotes'").fetchone()[0]
+    return key
+
+
+def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
+    """Enters ``entry``; raises ClaimRefusedError."""
+    earlier, unfinished, standing = None, [], Standing()
+    for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer, entry.payer)):
+        match kind:
+            case "earlier":
+                earlier = decode_entry(value).state
+            case "open":
+                unfinished.append(decode_entry(value))
+            case _:
+                standing = Standing(Decimal(value), Decimal(debt))
+    claimed = policy.admit(entry, earlier, unfinished, standing)
+    _write(db, entry)
+    return claimed
+
+
+def find(db: sqlite3.Connection, key: bytes) -> Entry | None:
+    row = db.execute("SELECT entry FROM payments WHERE key = ?", (key,)).fetchone()
+    return None if row is None else decode_entry(row[0])
+
+
+def find_all(db: sqlite3.Connection, keys: Collection[bytes]) -> list[Entry]:
+    query = f"SELECT entry FROM payments WHERE key IN ({', '.join('?' * len(keys))})"  # noqa: S608
+    return [decode_entry(row[0]) for row in db.execute(query, tuple(keys))]
+
+
+def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry:
+    """The entry after its moves; its payer's standing follows. Raises IllegalMoveError, LookupError.
+
+    ``known`` spares reading the entry when it is still in that state and that owner's, who alone changes it.
+    """
+    if (entry := _advanced(db, known, to, changes)) is None:
+        before = find(db, known.key)
+        if before is None:
+            raise LookupError(f"no payment {known.key.hex()}")
+        entry = before.through(to, changes)
+        _write(db, entry)
+    if "credited" in changes:
+        _add_credit(db, entry.payer, entry.asset, entry.credited)
+    if entry.state in ENDS_WITH_MONEY:
+        standing = _standing(db, entry.payer)
+        if (after := standing.after(entry)) != standing:
+            _set_standing(db, entry.payer, after)
+    return entry
+
+
+def settle_found(db: sqlite3.Connection, known: Entry, alike: int, changes: dict[str, Any]) -> Entry:
+    """``move`` to SETTLED; raises SpentTransferError too."""
+    query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID})"  # noqa: S608
+    rows = db.execute(query, (known.payer,))
+    check_transfers(known, (decode_entry(row[0]) for row in rows), alike, changes)
+    return move(db, known, (State.SETTLED,), changes)
+
+
+def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry | None:
+    """None, and nothing written, when ``known`` is not what the ledger has."""
+    try:
+        entry = known.through(to, changes)
+    except IllegalMoveError:
+        return None
+    row = (entry.row_state, encode_entry(entry), entry.key, known.row_state, known.owner)
+    done = db.execute("UPDATE payments SET state = ?, entry = ? WHERE key = ? AND state = ? AND owner = ?", row)
+    return entry if done.rowcount else None
+
+
+def owners(db: sqlite3.Connection) -> list[str]:
+    """Every worker that has something unfinished or unserved."""
+    rows = db.execute(
+        f"SELECT owner FROM payments WHERE state IN ({_OPEN})"  # noqa: S608
+        f" UNION SELECT owner FROM payments WHERE state = '{UNSERVED}'"
+    )
+    return [row[0] for row in rows]
+
+
+def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
+    """The unfinished and unserved payments of ``orphaned`` workers, now ``owner``'s."""
+    query = (
+        f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+        f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{UNSERVED}'"
+    )
+    adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
+    for entry in adopted:
+        _write(db, entry)
+    return adopted
+
+
+def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
+    """What ``owner`` claimed and neither settled nor released before the payer's deadline."""
+    query = f"SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ({_NOT_BEGUN})"  # noqa: S608
+    return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
+
+
+def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> None:
+    entered = [_owned(entry, owner) for entry in entries if find(db, entry.key) is None]
+    for entry in entered:
+        _write(db, entry)
+    for (payer, asset), amount in credit_left(entered).items():
+        _add_credit(db, payer, asset, amount)
+    for payer, ended in ended_with_money(entered).items():
+        _set_standing(db, payer, _standing(db, payer).after_all(ended))
+
+
+def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
+    if _credit(db, entry.payer, entry.asset) < entry.cap:
+        return None
+    _add_credit(db, entry.payer, entry.asset, -entry.cap)
+    paid = msgspec.structs.replace(entry, by_credit=True)
+    _write(db, paid)
+    return paid
+
+
+def prune(db: sqlite3.Connection, before: float) -> int:
+    return db.execute(
+        f"DELETE FROM payments WHERE deadline < ? AND state NOT IN ({_OPEN})",  # noqa: S608
+        (int(before),),
+    ).rowcount
+
+
+def _write(db: sqlite3.Connection, entry: Entry) -> None:
+    row = (entry.key, entry.payer, entry.owner, entry.row_state, min(entry.deadline, 2**62), encode_entry(entry))
+    db.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def _add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -> None:
+    db.execute("REPLACE INTO credits VALUES (?, ?, ?)", (payer, asset, str(_credit(db, payer, asset) + amount)))
+
+
+def _owned(entry: Entry, owner: str) -> Entry:
+    return msgspec.structs.replace(entry, owner=owner)
+
+
+def _standing(db: sqlite3.Connection, payer: bytes) -> Standing:
+    row = db.execute("SELECT settled, debt FROM payers WHERE payer = ?", (payer,)).fetchone()
+    return Standing() if row is None else Standing(Decimal(row[0]), Decimal(row[1]))
+
+
+def _set_standing(db: sqlite3.Connection, payer: bytes, standing: Standing) -> None:
+    db.execute("REPLACE INTO payers VALUES (?, ?, ?)", (payer, str(standing.settled), str(standing.debt)))
+
+
+def _credit(db: sqlite3.Connection, payer: bytes, asset: str) -> int:
+    row = db.execute("SELECT amount FROM credits WHERE payer = ? AND asset = ?", (payer, asset)).fetchone()
+    return 0 if row is None else int(row[0])

@@ -1,0 +1,162 @@
+"""One admitted payment: charged for what its answer cost, or given back (facts/x402.md 1.10.9-1.10.11)."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from gateway.billing.definitions import Definitions
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
+from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.payment import Bill, Order, Receipt
+from gateway.billing.pricing import atomic
+from gateway.billing.receipt import PRIVATE, receipt, response, withheld
+from gateway.billing.refusals import closed_already, unavailable
+from gateway.billing.settlement import Settlements
+from gateway.billing.storage.store import Store, StoreUnavailableError
+from gateway.billing.terms import PaymentTerms
+from gateway.billing.x402 import PAYMENT_RESPONSE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every payment needs to be brought to its end.
+
+    ``tee_id`` names this enclave in settlement data. ``clock`` is Unix time, that deadlines are held against.
+    """
+
+    definitions: Definitions
+    store: Store
+    settlements: Settlements
+    facilitator: Facilitator
+    tee_id: str
+    clock: Callable[[], float]
+
+
+class X402Payment:
+    """A payment whose request is being served. ``entry`` is SERVING, or SETTLED when it was paid upfront.
+
+    One that is ``by_credit`` is paid by what the payer paid upfront for an earlier answer that it never got.
+    """
+
+    def __init__(self, desk: Desk, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None) -> None:
+        self._desk = desk
+        self._order = order
+        self._terms = terms
+        self._entry = entry
+        self.output_limit = output_limit
+
+    @property
+    def seconds(self) -> float | None:
+        """None once paid: the payer's deadline has then served its purpose."""
+        if self._entry.state is State.SETTLED:
+            return None
+        return max(
+            0.0, self._entry.deadline - self._desk.clock() - self._desk.definitions.deadlines.settle_margin_seconds
+        )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        if self._entry.state is not State.SETTLED:
+            return MappingProxyType(PRIVATE)
+        return {PAYMENT_RESPONSE: response(self._entry), **PRIVATE}
+
+    async def settle(self, bill: Bill) -> Receipt:
+        """Charges the metered amount (upto) or the agreed one (exact); an answer without cost is free."""
+        self._hand_on_data(bill)
+        unsettled = self._entry.by_credit or bill.cost_usd == 0
+        try:
+            if self._entry.state is State.SETTLED:
+                await self._note_served(cost_usd=bill.cost_usd)
+                return receipt(self._entry, bill.cost_usd)
+            if unsettled:
+                note = "paid by credit" if self._entry.by_credit else "nothing to charge"
+                entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
+            else:
+                entry = await self._desk.settlements.settle(
+                    self._entry, amount=self._due(bill.cost_usd), cost_usd=bill.cost_usd, usage=self._usage(bill)
+                )
+        except StoreUnavailableError as error:
+            log.exception("payment not journalled", extra={"payment": self._entry.id})
+            if unsettled:
+                await self.release("its answer was withheld")
+            raise unavailable(f"The payment cannot be recorded: {error}") from None
+        except IllegalMoveError as error:
+            log.exception("payment closed before its answer", extra={"payment": self._entry.id})
+            raise closed_already(error.origin) from None
+        if entry.state is State.FAILED:
+            raise withheld(entry)
+        return receipt(entry, bill.cost_usd)
+
+    async def release(self, reason: str) -> None:
+        """Charges nothing. The authorization stays used up: work was done for it, and its nonce is still open."""
+        self._desk.settlements.detach(self._release(reason))
+
+    async def _release(self, reason: str) -> None:
+        entry = self._entry
+        changes: dict[str, Any] = {"note": reason}
+        if entry.unserved or entry.by_credit:
+            changes["credited"] = entry.cap
+            log.info("credited", extra={"payment": entry.id, "reason": reason})
+        if entry.unserved:
+            changes["note"] = f"credited: {reason}"
+        await self._end(State.SERVED if entry.unserved else State.WAIVED, changes)
+
+    async def _note_served(self, **changes: Any) -> None:
+        """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
+        try:
+            await self._desk.store.move(self._entry, State.SERVED, **changes)
+        except StoreUnavailableError as error:
+            log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
+            self._desk.settlements.detach(self._end(State.SERVED, changes))
+
+    async def _end(self, state: State, changes: dict[str, Any]) -> None:
+        await self._desk.settlements.write(self._desk.store.move, self._entry, state, **changes)
+
+    def _due(self, cost_usd: Decimal) -> int:
+        if self._terms.scheme == "exact":
+            return self._terms.amount
+        due = atomic(cost_usd, self._terms.rate, self._terms.token.decimals)
+        if due > self._terms.amount:
+            log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})
+        return min(due, self._terms.amount)
+
+    def _usage(self, bill: Bill) -> dict[str, Any]:
+        """OpenGradient's usageMetadata: counts and names, nothing of the content (facts/x402.md 2.3)."""
+        return {
+            "request_count": 1,
+            "cost_usd": f"{bill.cost_usd:f}",
+            "input_tokens": bill.usage.prompt_tokens,
+            "output_tokens": bill.usage.completion_tokens,
+            "total_tokens": bill.usage.total_tokens,
+            "method": "POST",
+            "path": self._order.path,
+            "model": bill.model.id,
+            "network": self._terms.network.id,
+            "asset": self._terms.token.address,
+            "is_streaming": self._order.stream,
+        }
+
+    def _hand_on_data(self, bill: Bill) -> None:
+        """Clients that name a settlement type get their hashes recorded, unless they say ``private``."""
+        kind = self._order.headers.get("x-settlement-type")
+        if kind is not None and kind.strip().lower() != "private":
+            self._desk.settlements.detach(self._send_data(bill))
+
+    async def _send_data(self, bill: Bill) -> None:
+        data = {
+            "tee_id": self._desk.tee_id,
+            "input_hash": bill.request_hash,
+            "output_hash": bill.output_hash,
+            "tee_signature": bill.signature,
+            "tee_timestamp": bill.timestamp,
+            "timestamp": bill.timestamp,
+        }
+        try:
+            await self._desk.facilitator.settle_data("batch", data)
+        except FacilitatorUnavailableError as error:
+            log.warning("settlement data lost", extra={"payment": self._entry.id, "reason": str(error)})

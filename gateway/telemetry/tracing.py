@@ -1,0 +1,224 @@
+"""Traces for an OpenTelemetry collector, opt-in: OTLP over HTTP in JSON, without a package for it in the enclave.
+
+A request becomes two spans: the gateway's own and, with GenAI's attributes, the upstream call inside it. They carry
+names, numbers and ids, never content. The queue is bounded and nothing is sent twice: while the collector is away,
+spans are dropped and counted.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aiohttp
+import msgspec
+from prometheus_client import CollectorRegistry, Counter
+
+from gateway import __version__
+from gateway.telemetry.metrics import RequestRecord
+
+TRACED = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion"}
+"""GenAI's operation by path; other requests are not traced."""
+PROVIDERS = {"google": "gcp.gemini", "xai": "x_ai"}
+"""GenAI's names of providers, where they are not ours."""
+QUEUE = 4096
+BATCH = 512
+INTERVAL_SECONDS = 5.0
+FAREWELL_SECONDS = 3.0
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_SERVER, _CLIENT = 2, 3
+_ERROR = {"code": 2}
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+log = logging.getLogger(__name__)
+
+
+class Tracer:
+    """Takes finished requests and sends them in batches to ``endpoint``/v1/traces with ``headers``."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        registry: CollectorRegistry,
+        headers: Mapping[str, str] | None = None,
+        *,
+        queue: int = QUEUE,
+        interval: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._url = endpoint.rstrip("/") + "/v1/traces"
+        self._headers = {"Content-Type": "application/json", **(headers or {})}
+        self._limit = queue
+        self._interval = interval
+        self._waiting: list[tuple[RequestRecord, int]] = []
+        self._full = asyncio.Event()
+        self._ending = False
+        self._away = False
+        requests = Counter(
+            "gateway_traced_requests", "Requests by what became of their trace", ("outcome",), registry=registry
+        )
+        self._sent, self._dropped = requests.labels("sent"), requests.labels("dropped")
+
+    def record(self, record: RequestRecord) -> None:
+        """Take a finished request that its caller does not keep out of traces; one too many is dropped."""
+        if record.method != "POST" or record.path not in TRACED or _unsampled(_parent(record)):
+            return
+        if len(self._waiting) >= self._limit:
+            self._dropped.inc()
+            return
+        self._waiting.append((record, time.time_ns()))
+        if len(self._waiting) >= BATCH:
+            self._full.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Tracer"]:
+        """Send while inside; at the end what is under way or still waits is sent, if that is quick."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            sending = asyncio.create_task(self._run(session))
+            try:
+                yield self
+            finally:
+                self._ending = True
+                self._full.set()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FAREWELL_SECONDS):
+                        await sending
+
+    async def _run(self, session: aiohttp.ClientSession) -> None:
+        ended = False
+        while not ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._full.wait()
+            self._full.clear()
+            ended = self._ending
+            await self._send(session)
+
+    async def _send(self, session: aiohttp.ClientSession) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            taken = False
+            try:
+                taken = await self._deliver(session, payload(batch))
+            finally:
+                (self._sent if taken else self._dropped).inc(len(batch))
+
+    async def _deliver(self, session: aiohttp.ClientSession, body: bytes) -> bool:
+        try:
+            async with session.post(self._url, data=body, headers=self._headers, allow_redirects=False) as response:
+                problem = None if response.status == 200 else f"it answered {response.status}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            problem = type(error).__name__
+        if problem is not None and not self._away:
+            log.warning("traces are dropped, the collector does not take them: %s", problem)
+        self._away = problem is not None
+        return problem is None
+
+
+def payload(batch: list[tuple[RequestRecord, int]]) -> bytes:
+    """An ExportTraceServiceRequest of requests and the moments they ended, in nanoseconds since the epoch."""
+    spans = [span for record, ended in batch for span in spans_of(record, ended)]
+    scope = {"scope": {"name": "gateway", "version": __version__}, "spans": spans}
+    resource = {"attributes": _attributes({"service.name": "tee-gateway", "service.version": __version__})}
+    return msgspec.json.encode({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]})
+
+
+def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
+    """The request's span and, when the upstream was called, that call's."""
+    parent = _parent(record)
+    trace = parent[1] if parent else secrets.token_hex(16)
+    finished = record.started + (record.seconds or 0.0)
+
+    def nanoseconds(moment: float) -> str:
+        return str(ended - max(0, round((finished - moment) * 1e9)))
+
+    own = {
+        "traceId": trace,
+        "spanId": secrets.token_hex(8),
+        "name": f"{record.method} {record.path}",
+        "kind": _SERVER,
+        "startTimeUnixNano": nanoseconds(record.started),
+        "endTimeUnixNano": str(ended),
+        "attributes": _attributes(_own_attributes(record)),
+    }
+    if parent:
+        own["parentSpanId"] = parent[2]
+    failed = record.fault in ("upstream", "gateway")
+    if failed:
+        own["status"] = _ERROR
+    if record.dispatched is None:
+        return [own]
+    call = {
+        "traceId": trace,
+        "spanId": secrets.token_hex(8),
+        "parentSpanId": own["spanId"],
+        "name": f"{TRACED[record.path]} {record.model}",
+        "kind": _CLIENT,
+        "startTimeUnixNano": nanoseconds(record.dispatched),
+        "endTimeUnixNano": nanoseconds(record.answered or finished),
+        "attributes": _attributes(_call_attributes(record)),
+    }
+    if failed and record.fault == "upstream":
+        call["status"] = _ERROR
+    return [own, call]
+
+
+def _parent(record: RequestRecord) -> re.Match[str] | None:
+    """The caller's span: trace, id and flags."""
+    return _TRACEPARENT.fullmatch(record.traceparent or "")
+
+
+def _unsampled(parent: re.Match[str] | None) -> bool:
+    return parent is not None and not int(parent[3], 16) & 1
+
+
+def _own_attributes(record: RequestRecord) -> dict[str, Any]:
+    return {
+        "http.request.method": record.method,
+        "http.route": record.path,
+        "http.response.status_code": record.status or None,
+        "error.type": record.error_class,
+        "gateway.request.id": record.id,
+        "gateway.request.state": record.state,
+        "gateway.payment.seconds": record.payment_seconds,
+        "gateway.client.left": record.client_left,
+    }
+
+
+def _call_attributes(record: RequestRecord) -> dict[str, Any]:
+    """The GenAI conventions' attributes of an inference, without those that hold content."""
+    provider = record.upstream or ""
+    return {
+        "gen_ai.operation.name": TRACED[record.path],
+        "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+        "gen_ai.request.model": record.model,
+        "gen_ai.response.model": record.served_model or record.model,
+        "gen_ai.response.id": record.answer_id if record.answered is not None else None,
+        "gen_ai.response.finish_reasons": record.finish_reasons,
+        "gen_ai.usage.input_tokens": record.prompt_tokens,
+        "gen_ai.usage.output_tokens": record.completion_tokens,
+        "error.type": record.error_class if record.fault == "upstream" else None,
+        "gateway.upstream.request.id": record.upstream_request_id,
+        "gateway.first_byte.seconds": record.first_byte_seconds,
+    }
+
+
+def _attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """OTLP's list of attributes; those without a value are left out."""
+    return [{"key": key, "value": _value(value)} for key, value in values.items() if value is not None]
+
+
+def _value(value: bool | float | str | list[str]) -> dict[str, Any]:
+    """An AnyValue in JSON, where 64-bit integers are text."""
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case str():
+            return {"stringValue": value}
+    return {"arrayValue": {"values": [_value(entry) for entry in value]}}

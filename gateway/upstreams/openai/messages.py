@@ -1,0 +1,163 @@
+"""Messages and tools for OpenAI-shaped upstreams: the caller's own objects, copied only where a key must go.
+
+Unknown keys are refused by OpenAI, so what other vendors' answers left in the history (reasoning_details,
+extra_content, images, cache_control) is taken out here (facts/providers.md 2.3).
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from gateway.openai_api.errors import unsupported_value
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.name_map import NameMap
+from gateway.upstreams.openai.dialects import Dialect
+from gateway.upstreams.openai.tool_names import named
+
+_KEYS = {
+    "system": frozenset({"role", "content", "name"}),
+    "developer": frozenset({"role", "content", "name"}),
+    "user": frozenset({"role", "content", "name"}),
+    "assistant": frozenset({"role", "content", "name", "refusal", "tool_calls"}),
+    "tool": frozenset({"role", "content", "tool_call_id"}),
+}
+_PLAIN = frozenset({"role", "content"})
+_INSTRUCTIONS = ("system", "developer")
+_PART_KEYS = {
+    "text": ("text",),
+    "image_url": ("image_url",),
+    "input_audio": ("input_audio",),
+    "video_url": ("video_url",),
+    "file": ("file",),
+    "refusal": ("refusal",),
+}
+_PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "pdf"}
+
+
+def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> list[dict[str, Any]]:
+    """The caller's messages as the vendor takes them, where ``names`` says what some functions are called; raises 400
+    for a part that the model cannot read."""
+    messages = [
+        message
+        if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
+        else _message(dialect, chat, message, i, names)
+        for i, message in enumerate(chat.body["messages"])
+        if dialect.empty_system or message.get("content") or message["role"] not in _INSTRUCTIONS
+    ]
+    if _thinks_by_prompt(dialect, chat):
+        messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
+    return messages
+
+
+def translate_tools(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
+    """The caller's tools, without what the vendor does not know."""
+    return [_tool(dialect, tool, i) for i, tool in enumerate(chat.body["tools"])]
+
+
+def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
+    asked = chat.request.reasoning_effort not in (None, "none")
+    return dialect.thinking_prompt is not None and asked and chat.model.traits.thinking == "prompt"
+
+
+def _message(
+    dialect: Dialect, chat: Chat, message: dict[str, Any], position: int, names: NameMap | None
+) -> dict[str, Any]:
+    role = message["role"]
+    allowed = _KEYS[role]
+    if role == "assistant":
+        allowed |= dialect.message_keys
+    if not dialect.named_messages:
+        allowed -= {"name"}
+    copy = message
+    if not message.keys() <= allowed or None in message.values():
+        copy = {key: told for key, told in message.items() if key in allowed and (told is not None or key == "content")}
+    content = copy.get("content")
+    if isinstance(content, list):
+        copy = copy | {"content": _parts(dialect, chat, role, content, position)}
+    if role in dialect.roles:
+        copy = copy | {"role": dialect.roles[role]}
+    if copy.get("tool_calls"):
+        copy = copy | {"tool_calls": [_tool_call(dialect, call, names) for call in copy["tool_calls"]]}
+    elif "tool_calls" in copy:
+        copy = {key: value for key, value in copy.items() if key != "tool_calls"}
+    elif role == "tool":
+        copy = copy | {"tool_call_id": _call_id(dialect, copy["tool_call_id"])}
+    if "refusal" in copy and not dialect.refusal_parts:
+        copy = _refusal_as_text(copy)
+    if role == "assistant" and not dialect.null_content and not copy.get("content"):
+        copy = copy | {"content": ""}
+    return copy
+
+
+def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
+    """The message without the key ``refusal``, which few vendors know; what it said stands in for missing content."""
+    plain = {key: value for key, value in message.items() if key != "refusal"}
+    if message["refusal"] and not plain.get("content"):
+        plain["content"] = message["refusal"]
+    return plain
+
+
+def _parts(dialect: Dialect, chat: Chat, role: str, parts: list[dict[str, Any]], position: int) -> list[dict[str, Any]]:
+    return [
+        _part(dialect, chat, role, part, f"messages[{position}].content[{place}]") for place, part in enumerate(parts)
+    ]
+
+
+def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = part["type"]
+    if kind == "refusal" and not dialect.refusal_parts:
+        return {"type": "text", "text": part["refusal"]}
+    modality = _PART_INPUTS.get(kind)
+    readable = modality is None or (modality in chat.model.inputs and role == "user")
+    if not readable or (kind == "file" and not dialect.file_parts):
+        raise unsupported_value(f"The model '{chat.request.model}' cannot read '{kind}' parts here.", f"{where}.type")
+    keys = _PART_KEYS[kind]
+    return {"type": kind, **{key: _without_nulls(part[key]) for key in keys}}
+
+
+def _without_nulls(body: Any) -> Any:
+    """What a part says of itself; a null stands for nothing said, which vendors want left out."""
+    return {key: told for key, told in body.items() if told is not None} if isinstance(body, dict) else body
+
+
+def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
+    """A call as the vendor takes it back: one to a custom tool of another vendor's is a function's, and no arguments
+    at all are those of a call without any, because xAI wants JSON (facts/providers.md 6.2)."""
+    kind = call["type"]
+    body = call[kind]
+    if kind == "custom" and dialect.custom_tools:
+        body = {key: body[key] for key in ("name", "input")}
+    elif kind == "custom":
+        kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
+    else:
+        body = {"name": body["name"], "arguments": body["arguments"] or "{}"}
+    body["name"] = named(body["name"], names)
+    return {"id": _call_id(dialect, call["id"]), "type": kind, kind: body}
+
+
+def _as_arguments(text: str) -> str:
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def _call_id(dialect: Dialect, given: str) -> str:
+    """``given``, or a digest of it where it is longer than the vendor takes: OpenAI refuses ids of xAI and Nous.
+
+    Call and result get the same one, in every request, and no two ids become one (facts/providers.md 4).
+    """
+    if dialect.longest_call_id is None or len(given) <= dialect.longest_call_id:
+        return given
+    return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+
+
+def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, Any]:
+    if tool["type"] == "custom":
+        if not dialect.custom_tools:
+            raise unsupported_value("Custom tools are not supported with this model.", f"tools[{position}].type")
+        return {"type": "custom", "custom": tool["custom"]}
+    keys = ("name", "description", "parameters", "strict") if dialect.strict_tools else _PLAIN_TOOL
+    function = tool["function"]
+    return {"type": "function", "function": {key: function[key] for key in keys if function.get(key) is not None}}
+
+
+_PLAIN_TOOL = ("name", "description", "parameters")

@@ -1,0 +1,292 @@
+"""The request of an OpenAI-shaped upstream: the caller's own body, less what the vendor would refuse.
+
+What would change the meaning of the request if it were left out is refused with the parameter's name; hints are
+dropped and listed (facts/providers.md 1.8).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.catalog import Model
+from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
+from gateway.openai_api.request import FunctionTool, Tool
+from gateway.upstreams import message_hints
+from gateway.upstreams.adapter import Chat
+from gateway.upstreams.openai.dialects import HINTS, Dialect, Limit
+from gateway.upstreams.openai.messages import translate_messages, translate_tools
+from gateway.upstreams.openai.tool_names import name_map, rename
+
+_HANDLED = frozenset(
+    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
+)
+_SAMPLING = ("temperature", "top_p")
+_SOMEBODY = "tee-gateway"
+_PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
+
+
+def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body to send, and the names of the parameters that were dropped."""
+    names = name_map(chat.request.tools) if chat.request.tools else None
+    body: dict[str, Any] = {
+        "model": chat.model.upstream_id,
+        "messages": translate_messages(dialect, chat, names),
+    }
+    dropped = _copy_parameters(dialect, chat, body)
+    if dialect.user_tag:
+        body["tags"] = [f"user={chat.request.user or _SOMEBODY}"]
+    if chat.request.tools:
+        body["tools"] = translate_tools(dialect, chat)
+        if not dialect.allowed_tools:
+            _leave_allowed_tools(body)
+        if names is not None:
+            rename(body, names)
+        if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
+            dropped += ("tools.strict",)
+    if not dialect.named_messages and message_hints.NAME in message_hints.given(chat.body["messages"]):
+        dropped += (message_hints.NAME,)
+    _limit_output(dialect, chat, body)
+    if chat.request.web_search:
+        raise unsupported_parameter("web_search", chat.request.model)
+    if chat.stream:
+        body["stream"] = True
+        body["stream_options"] = dict(dialect.stream_options)
+    return body, dropped
+
+
+def _leave_allowed_tools(body: dict[str, Any]) -> None:
+    """Vendors that know no list of allowed tools are offered only those, with the list's mode for a choice."""
+    match body.get("tool_choice"):
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*allowed]}}:
+            body["tools"] = [tool for tool in body["tools"] if _among(tool, allowed)]
+            if not body["tools"]:
+                raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
+            body["tool_choice"] = mode
+        case {"type": "allowed_tools"}:
+            raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
+
+
+def _among(tool: dict[str, Any], allowed: list[Any]) -> bool:
+    for named in allowed:
+        match named:
+            case {"type": "function", "function": {"name": str(name)}} if name == tool["function"]["name"]:
+                return True
+    return False
+
+
+def _strict(tool: Tool) -> bool:
+    return isinstance(tool, FunctionTool) and bool(tool.function.strict)
+
+
+def _copy_parameters(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tuple[str, ...]:
+    dropped = []
+    for name, value in chat.body.items():
+        if name in _HANDLED or value is None or value == []:
+            continue
+        if name not in dialect.accepts:
+            if _says_nothing(name, value):
+                continue
+            if name not in HINTS and name not in dialect.ignores:
+                raise unsupported_parameter(name, chat.request.model)
+            dropped.append(name)
+        elif (rule := _RULES.get(name)) is None:
+            body[name] = value
+        elif not rule(dialect, chat, body, name, value):
+            dropped.append(name)
+    return tuple(dropped)
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """A parameter the vendor does not know, at the value that means its absence."""
+    return value in _NEUTRAL.get(name, ())
+
+
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "reasoning_effort": ("none",),
+}
+
+
+def _sampling(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    """Models that fix their sampling ignore the caller's wish; gpt-5.2 does so only while it reasons (2.4)."""
+    match chat.model.traits.sampling:
+        case "default" | "refused":
+            return bool(value == 1)
+        case "without_effort" if (chat.request.reasoning_effort or chat.model.traits.default_effort) != "none":
+            return bool(value == 1)
+        case "single" if name == "top_p" and chat.request.temperature is not None:
+            return False
+    body[name] = value
+    return True
+
+
+def _penalty(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not chat.model.traits.penalties:
+        return bool(value == 0)
+    body[name] = value
+    return True
+
+
+def _choices(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if value > chat.model.traits.max_choices:
+        raise unsupported_value(f"'n' must be at most {chat.model.traits.max_choices} with this model.", name)
+    if value != 1:
+        body[name] = value
+    return True
+
+
+def _stop(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not chat.model.traits.stop:
+        raise unsupported_parameter(name, chat.request.model)
+    if len(chat.request.stops) > dialect.max_stops:
+        raise unsupported_value(f"At most {dialect.max_stops} stop sequences are supported.", name)
+    body[name] = value
+    return True
+
+
+def _logprobs(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not value:
+        return True
+    while_reasoning = (
+        chat.model.traits.sampling == "without_effort" and (chat.request.reasoning_effort or "none") != "none"
+    )
+    if not chat.model.traits.logprobs or while_reasoning:
+        raise unsupported_parameter(name, chat.request.model)
+    body[name] = value
+    return True
+
+
+def _logit_bias(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if value and not chat.model.traits.logit_bias:
+        raise unsupported_parameter(name, chat.request.model)
+    if value:
+        body[name] = value
+    return True
+
+
+def _parallel(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not chat.model.traits.parallel_tool_calls or not chat.request.tools:
+        return False
+    body[name] = value
+    return True
+
+
+def _effort(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    traits = chat.model.traits
+    word = value if value in traits.efforts else dialect.effort_words.get(value, value)
+    if traits.thinking == "none":
+        if value == "none":
+            return True
+        raise unsupported_parameter(name, chat.request.model)
+    if word not in traits.efforts and not (value == "none" and traits.thinking_off):
+        allowed = ", ".join(f"'{effort}'" for effort in traits.efforts)
+        raise unsupported_value(f"Unsupported value: '{value}' with this model. Supported values: {allowed}.", name)
+    if traits.thinking == "switch" and word in ("none", "minimal"):
+        body["thinking"] = {"type": "disabled"}
+    elif traits.thinking != "prompt":
+        body[name] = word
+    return True
+
+
+def _thinking(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    """ModelArk's own switch; an effort beside it decides alone, because both together are refused (7.2)."""
+    if chat.request.reasoning_effort is not None:
+        return False
+    body[name] = value
+    return True
+
+
+def _verbosity(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if value not in chat.model.traits.verbosity:
+        return False
+    body[name] = value
+    return True
+
+
+def _service_tier(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if dialect.service_tiers is not None and value not in dialect.service_tiers:
+        return False
+    body[name] = value
+    return True
+
+
+def _user(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if not dialect.user_tag:
+        body[name] = value
+    return True
+
+
+def _tool_choice(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if chat.request.tools:
+        body[name] = value
+    return True
+
+
+def _response_format(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    traits = chat.model.traits
+    match value["type"]:
+        case "json_schema" if not traits.json_schema:
+            raise unsupported_value("This model does not support 'json_schema'.", "response_format.type")
+        case "json_object" if not traits.json_object:
+            if not traits.json_schema:
+                raise unsupported_value("This model does not support 'json_object'.", "response_format.type")
+            body[name] = {"type": "json_schema", "json_schema": _PERMISSIVE_SCHEMA}
+            return True
+    body[name] = value
+    return True
+
+
+def _output_kinds(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    """``modalities`` and ``audio``: only what the model can produce."""
+    for modality in value if name == "modalities" else ["audio"]:
+        if modality not in chat.model.outputs:
+            raise unsupported_value(f"This model does not produce '{modality}'.", name)
+    body[name] = value
+    return True
+
+
+_RULES = {
+    "temperature": _sampling,
+    "top_p": _sampling,
+    "frequency_penalty": _penalty,
+    "presence_penalty": _penalty,
+    "n": _choices,
+    "stop": _stop,
+    "logprobs": _logprobs,
+    "top_logprobs": _logprobs,
+    "logit_bias": _logit_bias,
+    "parallel_tool_calls": _parallel,
+    "reasoning_effort": _effort,
+    "thinking": _thinking,
+    "verbosity": _verbosity,
+    "service_tier": _service_tier,
+    "tool_choice": _tool_choice,
+    "user": _user,
+    "response_format": _response_format,
+    "modalities": _output_kinds,
+    "audio": _output_kinds,
+}
+
+
+def _limit_output(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> None:
+    tokens = chat.output_tokens
+    model: Model = chat.model
+    if dialect.limit is Limit.ALWAYS and tokens is None:
+        tokens = model.max_output_tokens
+    if tokens is not None:
+        body[_limit_name(dialect, chat)] = tokens
+
+
+def _limit_name(dialect: Dialect, chat: Chat) -> str:
+    as_spelt = "max_completion_tokens" if chat.request.max_tokens is None else "max_tokens"
+    match dialect.limit:
+        case Limit.MAX_TOKENS:
+            return "max_tokens"
+        case Limit.ALWAYS:
+            both = chat.request.max_completion_tokens is not None or chat.output_limit is not None
+            return "max_completion_tokens" if both else as_spelt
+        case Limit.BY_MODEL:
+            wants = chat.model.traits.max_completion_tokens or chat.request.max_completion_tokens is not None
+            return "max_completion_tokens" if wants else as_spelt

@@ -1,0 +1,90 @@
+"""What a vendor sealed into an answer and wants back, kept for clients that drop the keys it travels under.
+
+Gemini's thought signatures and Anthropic's thinking blocks belong to tool calls, and ids, names and arguments of tool
+calls survive every client (facts/providers.md 1.5).
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class _Entry(NamedTuple):
+    value: Any
+    size: int
+    expires: float
+
+
+class SignatureCache:
+    """Least recently used first out, bounded in entries, bytes and age.
+
+    A value is found again only by the caller that it was given to, under the same tool-call id, and for the same
+    name and arguments. Arguments are compared as JSON, so that a client may reformat them. ``ttl`` is in seconds of
+    ``clock``; a value larger than ``max_bytes`` is not kept.
+    """
+
+    def __init__(
+        self,
+        max_entries: int = 50_000,
+        ttl: float = 6 * 3600,
+        clock: Callable[[], float] = time.monotonic,
+        max_bytes: int = 128 * 1024 * 1024,
+    ) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._ttl = ttl
+        self._clock = clock
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all kept values, as JSON."""
+        return self._bytes
+
+    def remember(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
+        """Keep ``value`` (anything JSON) for one tool call that ``caller`` is about to receive."""
+        key = _key(caller, call_id, name, arguments)
+        self._forget(key)
+        size = len(msgspec.json.encode(value))
+        if size > self._max_bytes:
+            return
+        self._entries[key] = _Entry(value, size, self._clock() + self._ttl)
+        self._bytes += size
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            self._forget(next(iter(self._entries)))
+
+    def recall(self, caller: str, call_id: str, name: str, arguments: str) -> Any | None:
+        """The value kept for this call, or None."""
+        key = _key(caller, call_id, name, arguments)
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= self._clock():
+            self._forget(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry.value
+
+    def _forget(self, key: bytes) -> None:
+        if entry := self._entries.pop(key, None):
+            self._bytes -= entry.size
+
+
+def _key(caller: str, call_id: str, name: str, arguments: str) -> bytes:
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="deterministic")
+    except (msgspec.DecodeError, RecursionError):
+        canonical = arguments.encode("utf-8", "surrogatepass")
+    digest = blake2b(digest_size=32)
+    for field in (caller.encode("utf-8", "surrogateescape"), call_id.encode(), name.encode(), canonical):
+        digest.update(len(field).to_bytes(8, "big"))
+        digest.update(field)
+    return digest.digest()
