@@ -11,7 +11,7 @@ import pytest
 
 from gateway.http_server import open_files
 from tests.running import RunningGateway, StartGateway
-from tests.test_workers import gateway
+from tests.workers.test_workers import gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import aiohttp
 import pytest
 
-from tests.test_workers import Running, gateway
+from tests.workers.test_workers import Running, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.test_workers import Running, gateway
+from tests.workers.test_workers import Running, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak import clients
