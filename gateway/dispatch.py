@@ -188,14 +188,14 @@ class Dispatch:
         stops_billing = self._upstream.provider.stops_billing_on_close
 
         def leave() -> None:
-            if stops_billing and answering.held:
+            if stops_billing and answering.paused:
                 answering.close()
                 return
-            answering.go_on()
+            answering.resume_reading()
             patience = LAST_WORDS_SECONDS if stops_billing else DRAIN_SECONDS
             self._draining = asyncio.get_running_loop().call_later(patience, answering.close)
 
-        reply.watch(on_leave=leave, on_full=answering.hold, on_drained=answering.go_on)
+        reply.watch(on_leave=leave, on_full=answering.pause_reading, on_drained=answering.resume_reading)
 
     def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""

@@ -16,18 +16,18 @@ QUICK, LATER = 0.05, 30.0
 class Answer:
     """A vendor's, under way; ``told`` is what was asked of it."""
 
-    def __init__(self, *, held: bool) -> None:
-        self.held = held
+    def __init__(self, *, paused: bool) -> None:
+        self.paused = paused
         self.told: list[str] = []
 
     def close(self) -> None:
         self.told.append("close")
 
-    def hold(self) -> None:
-        self.told.append("hold")
+    def pause_reading(self) -> None:
+        self.told.append("pause")
 
-    def go_on(self) -> None:
-        self.told.append("go on")
+    def resume_reading(self) -> None:
+        self.told.append("resume")
 
 
 class Reply:
@@ -39,7 +39,7 @@ class Reply:
 
 @pytest.fixture(params=[False, True], ids=["read", "held"])
 def answer(request: pytest.FixtureRequest) -> Answer:
-    return Answer(held=request.param)
+    return Answer(paused=request.param)
 
 
 def watched(answer: Answer, *, stops_billing: bool) -> Reply:
@@ -58,16 +58,16 @@ async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkey
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
     watched(answer, stops_billing=False).leave()
     await asyncio.sleep(QUICK)
-    assert answer.told == ["go on"]
+    assert answer.told == ["resume"]
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", 0.0)
     watched(answer, stops_billing=False).leave()
     await asyncio.sleep(QUICK)
-    assert answer.told == ["go on", "go on", "close"]
+    assert answer.told == ["resume", "resume", "close"]
 
 
 async def test_a_vendor_that_then_stops_has_a_moment_for_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
-    answer = Answer(held=False)
+    answer = Answer(paused=False)
     monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
     watched(answer, stops_billing=True).leave()
     await asyncio.sleep(QUICK)
@@ -80,7 +80,7 @@ async def test_a_vendor_that_then_stops_has_a_moment_for_its_last_words(monkeypa
 
 async def test_of_one_that_was_held_back_there_is_more_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
-    answer = Answer(held=True)
+    answer = Answer(paused=True)
     watched(answer, stops_billing=True).leave()
     assert answer.told == ["close"]
 
@@ -90,4 +90,4 @@ async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(answer: Answer
     reply = watched(answer, stops_billing=stops_billing)
     reply.full()
     reply.drained()
-    assert answer.told == ["hold", "go on"]
+    assert answer.told == ["pause", "resume"]

@@ -19,8 +19,8 @@ from gateway.billing.definitions import Definitions
 from gateway.billing.evm import values as evm
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
-from gateway.http_client.pool import Pool
-from gateway.http_client.response import SilentError, TooLargeError, WireError
+from gateway.http_client.pool import ConnectionPool
+from gateway.http_client.response import ReadTimeoutError, ResponseTooLargeError, TransportError
 from gateway.http_client.retry_after import read_retry_after
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,11 @@ class FacilitatorUnavailableError(Exception):
         self.retry_after = retry_after
 
 
-def connect(url: str) -> Pool:
+def connect(url: str) -> ConnectionPool:
     """The connections to the facilitator at ``url``; to be made in the event loop and closed by whoever made them."""
-    return Pool(url, _HEADERS, connections=_CONNECTIONS, connect=_CONNECT_SECONDS, keep_alive=_KEEP_ALIVE_SECONDS)
+    return ConnectionPool(
+        url, _HEADERS, connections=_CONNECTIONS, connect=_CONNECT_SECONDS, keep_alive=_KEEP_ALIVE_SECONDS
+    )
 
 
 class _Job(msgspec.Struct, rename="camel"):
@@ -69,7 +71,7 @@ class _JobAnswer(msgspec.Struct, rename="camel"):
 class Facilitator:
     """One facilitator, asked over ``pool``, which stays its owner's."""
 
-    def __init__(self, pool: Pool, definitions: Definitions, headers: HeaderProvider | None = None) -> None:
+    def __init__(self, pool: ConnectionPool, definitions: Definitions, headers: HeaderProvider | None = None) -> None:
         self._pool = pool
         self._definitions = definitions
         self._times = definitions.facilitator
@@ -178,13 +180,13 @@ class Facilitator:
         try:
             if self._headers is not None:
                 headers.update(await self._headers(method, path))
-            request = self._pool.encoded(method, path, headers, b"" if body is None else msgspec.json.encode(body))
+            request = self._pool.encode(method, path, headers, b"" if body is None else msgspec.json.encode(body))
             return await self._pool.fetch(request, seconds, _MAX_ANSWER)
-        except (TimeoutError, SilentError):
+        except (TimeoutError, ReadTimeoutError):
             raise FacilitatorUnavailableError(f"{name}: no answer within {seconds:g} s") from None
-        except TooLargeError:
+        except ResponseTooLargeError:
             raise FacilitatorUnavailableError(f"an answer of more than {_MAX_ANSWER} bytes") from None
-        except WireError as error:
+        except TransportError as error:
             raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
 
 

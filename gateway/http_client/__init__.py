@@ -1,1 +1,1 @@
-"""HTTP/1.1 to upstreams and facilitators: pooled connections, and responses that arrive on them."""
+"""HTTP/1.1 client for upstreams and facilitators: a connection pool per origin, responses read as they arrive."""

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection to an upstream or a facilitator, and the answer that arrives on it.
+"""One HTTP/1.1 client connection: it writes requests, and feeds what it receives to the response under way.
 
-aiohttp opens, secures and pools the connections. What goes over them is written and read here, because aiohttp's own
-request and response objects cost as much as all of the translation, and because an answer's bytes can then be handed
-on in the moment they arrive, without waking a task for each.
+aiohttp opens, secures and pools the connections. Requests are written and responses parsed here, because aiohttp's own
+request and response objects cost as much as the whole translation, and because body bytes can be passed on as they
+arrive, without waking a task for each read.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from typing import Any
 import httptools
 from aiohttp.client_proto import ResponseHandler
 
-from gateway.http_client.response import BrokenOffError, MalformedError, Response
+from gateway.http_client.response import ReadError, RemoteProtocolError, Response
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Also of what brings nothing of a body: trailers and the like."""
+"""Limit on consecutive bytes that are not body: the head of a response, its trailers, chunk extensions."""
 
 
-class Wire(ResponseHandler):
-    """A connection of aiohttp's pool. Without an answer under way nothing may arrive on it."""
+class ClientConnection(ResponseHandler):
+    """A pooled connection that carries one response at a time. Data that arrives while it is idle closes it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -26,160 +26,163 @@ class Wire(ResponseHandler):
         self._response: Response | None = None
         self._head_bytes = 0
         self._interim = False
-        self._until_end = False
-        self._done = False
-        self._sender: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._due = 0.0
-        self._fields: dict[bytes, bytes] = {}
+        self._close_delimited = False
+        self._message_complete = False
+        self._send_task: asyncio.Task[None] | None = None
+        self._timeout_handle: asyncio.TimerHandle | None = None
+        self._timeout_at = 0.0
+        self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self.on_header = self._fields.__setitem__
+        self.on_header = self._headers.__setitem__
         self.on_body = self._body.append
-        self._reader: Any = httptools.HttpResponseParser(self)
+        self._response_parser: Any = httptools.HttpResponseParser(self)
 
     @property
     def should_close(self) -> bool:
         return self._response is not None or self._should_close
 
     def is_connected(self) -> bool:
-        """Good for another call: nothing arrived on it unasked, which would pass for that call's answer."""
+        """Idle and reusable: no unsolicited data has arrived that the next request would take for its response."""
         transport = self.transport
         return (
             self._response is None and not self._should_close and transport is not None and not transport.is_closing()
         )
 
-    def send(self, request: bytes, response: Response, piece: int) -> None:
-        """Write ``request``, and from now on tell ``response`` what arrives. Raises ConnectionResetError.
+    def send(self, request: bytes, response: Response, write_size: int) -> None:
+        """Write ``request`` and feed what is received from now on to ``response``.
 
-        A larger one than ``piece`` bytes goes out in such pieces while the answer is waited for: vendors refuse some
-        before they have read them.
+        A request of more than ``write_size`` bytes is written in parts of that size while the response is awaited:
+        vendors reject some requests before they have read them. Raises ConnectionResetError.
         """
         transport = self.transport
         if transport is None or not self.is_connected():
             raise ConnectionResetError("the connection is closed")
         self._response = response
-        self._fields.clear()
+        self._headers.clear()
         self._head_bytes = 0
-        self._interim = self._until_end = self._done = False
-        if len(request) <= piece:
+        self._interim = self._close_delimited = self._message_complete = False
+        if len(request) <= write_size:
             transport.write(request)
         else:
-            self._sender = self.loop.create_task(self._send_in_pieces(request, response, piece))
+            self._send_task = self.loop.create_task(self._send_in_parts(request, response, write_size))
 
-    async def _send_in_pieces(self, request: bytes, response: Response, piece: int) -> None:
+    async def _send_in_parts(self, request: bytes, response: Response, write_size: int) -> None:
         try:
-            for start in range(0, len(request), piece):
+            for start in range(0, len(request), write_size):
                 if self.transport is None or self.transport.is_closing():
-                    response.fail(BrokenOffError())
+                    response.fail(ReadError())
                     return
-                self.transport.write(request[start : start + piece])
+                self.transport.write(request[start : start + write_size])
                 await self._drain_helper()
         except ConnectionError:
-            response.fail(BrokenOffError())
+            response.fail(ReadError())
 
-    def _stop_sending(self) -> None:
-        """Whatever of the request has not been written is not wanted; nothing else can follow it on this connection."""
-        sender, self._sender = self._sender, None
-        if sender is not None and not sender.done():
-            sender.cancel()
+    def _cancel_send(self) -> None:
+        """Drop the unsent rest of the request; the connection cannot be reused after that."""
+        task, self._send_task = self._send_task, None
+        if task is not None and not task.done():
+            task.cancel()
             self.force_close()
 
-    def forget(self) -> None:
-        """The answer is over, one way or another."""
-        if self._sender is not None:
-            self._stop_sending()
-        if self._response is not None and not self._done:
+    def detach(self) -> None:
+        """Let go of the response, complete or failed; unless it is complete, the connection is closed."""
+        if self._send_task is not None:
+            self._cancel_send()
+        if self._response is not None and not self._message_complete:
             self.force_close()
         self._response = None
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         if self.transport is not None:
             self.transport.pause_reading()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def look_at(self, moment: float) -> None:
-        """Have the answer look after itself at this loop time. One timer serves all answers on this connection: it is
-        left to run when they end, and set again only by one that needs an earlier look."""
-        if self._alarm is not None:
-            if self._due <= moment:
+    def schedule_timeout(self, when: float) -> None:
+        """Call the response's ``check_timeout`` at loop time ``when`` or earlier.
+
+        All responses of the connection share one timer. It keeps running when a response ends, and is rescheduled only
+        for an earlier time.
+        """
+        if self._timeout_handle is not None:
+            if self._timeout_at <= when:
                 return
-            self._alarm.cancel()
-        self._due = moment
-        self._alarm = self.loop.call_at(moment, self._look)
+            self._timeout_handle.cancel()
+        self._timeout_at = when
+        self._timeout_handle = self.loop.call_at(when, self._on_timeout)
 
-    def _look(self) -> None:
-        self._alarm = None
+    def _on_timeout(self) -> None:
+        self._timeout_handle = None
         if self._response is not None:
-            self._response.look()
+            self._response.check_timeout()
 
-    # What asyncio says.
+    # asyncio.Protocol callbacks.
 
     def data_received(self, data: bytes) -> None:
         response = self._response
         if response is None:
             self.close()
             return
-        response.heard = self.loop.time()
+        response.last_received = self.loop.time()
         body = self._body
         try:
-            self._reader.feed_data(data)
+            self._response_parser.feed_data(data)
         except httptools.HttpParserError:
-            if not self._done:
+            if not self._message_complete:
                 if response.status:
-                    response.arrived(body, complete=False)
+                    response.body_received(body, complete=False)
                 body.clear()
-                response.fail(MalformedError())
+                response.fail(RemoteProtocolError())
                 return
             self.force_close()
         if response.status:
-            response.arrived(body, complete=self._done)
+            response.body_received(body, complete=self._message_complete)
             if body:
                 body.clear()
                 self._head_bytes = 0
                 return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            response.fail(MalformedError())
+            response.fail(RemoteProtocolError())
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        response, complete = self._response, self._until_end and exc is None
+        response, complete = self._response, self._close_delimited and exc is None
         super().connection_lost(exc)
-        self._reader = None  # which holds this wire in turn
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._response_parser = None  # breaks the reference cycle
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
         if response is not None and complete:
-            response.arrived([], complete=True)
+            response.body_received([], complete=True)
         elif response is not None:
-            response.fail(BrokenOffError())
+            response.fail(ReadError())
 
-    # What the parser says.
+    # httptools callbacks.
 
     def on_message_begin(self) -> None:
-        if self._done:
-            raise MalformedError
+        if self._message_complete:
+            raise RemoteProtocolError
 
     def on_headers_complete(self) -> None:
-        fields = {name.lower(): value for name, value in self._fields.items()}
-        self._fields.clear()
-        status = self._reader.get_status_code()
+        headers = {name.lower(): value for name, value in self._headers.items()}
+        self._headers.clear()
+        status = self._response_parser.get_status_code()
         if status < 200:
             if status == 101:
-                raise MalformedError
+                raise RemoteProtocolError
             self._interim = True
             return
-        if self._sender is not None:
-            self._stop_sending()
-        self._until_end = b"content-length" not in fields and b"transfer-encoding" not in fields
+        if self._send_task is not None:
+            self._cancel_send()
+        self._close_delimited = b"content-length" not in headers and b"transfer-encoding" not in headers
         if self._response is not None:
-            self._response.begin(status, fields)
+            self._response.headers_received(status, headers)
 
     def on_message_complete(self) -> None:
         if self._interim:
             self._interim = False
         else:
-            self._done = True
-            if not self._reader.should_keep_alive():  # which trailers may have decided
+            self._message_complete = True
+            if not self._response_parser.should_keep_alive():  # trailers may say so too
                 self.force_close()

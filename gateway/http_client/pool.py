@@ -1,4 +1,4 @@
-"""The connections to one origin, and calls over them: aiohttp opens, secures and pools; the rest is ours."""
+"""A pool of HTTP/1.1 connections to one origin; aiohttp opens, secures and pools them."""
 
 import asyncio
 import ssl
@@ -10,21 +10,21 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from gateway.http_client.connection import Wire
-from gateway.http_client.response import Response, UnreachableError
+from gateway.http_client.connection import ClientConnection
+from gateway.http_client.response import ConnectError, Response
 
-_STEPS_TO_CONNECT = 3
-"""A place in the pool, the name's addresses, the connection: only the last one has a limit of its own."""
-_WRITTEN_AT_ONCE = 1024 * 1024
-"""Larger bodies are written in pieces, between which others have their turn."""
+_CONNECT_STEPS = 3
+"""Waiting for a pool slot, resolving the name, connecting: only the last one has a timeout of its own."""
+_WRITE_SIZE = 1024 * 1024
+"""Larger requests are written in parts, so that other tasks run in between."""
 
 
-class Pool:
-    """Must be made and closed inside the event loop.
+class ConnectionPool:
+    """Must be created and closed inside the event loop.
 
-    ``url`` is http or https; its path goes before those of the calls, its credentials and ``headers`` with each. At
-    most ``connections`` are open, one that is not in use for ``keep_alive`` seconds; ``connect`` seconds are given to
-    open one. Redirects are answers like others.
+    ``url`` is http or https; its path is prefixed to those of the requests, its credentials and ``headers`` are sent
+    with each. At most ``connections`` are open; an idle one is closed after ``keep_alive`` seconds. ``connect`` is the
+    connect timeout in seconds. Redirects are not followed.
     """
 
     def __init__(
@@ -41,59 +41,63 @@ class Pool:
         self._connector = _Connector(
             limit=connections, ttl_dns_cache=300, keepalive_timeout=keep_alive, ssl=tls or True
         )
-        # What the connector wants to know of where to connect to; it is never sent.
+        # Tells the connector where to connect to; it is never sent.
         self._destination = _Destination("POST", origin, loop=asyncio.get_running_loop())
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=_STEPS_TO_CONNECT * connect, sock_connect=connect)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_STEPS * connect, sock_connect=connect)
         self._path = origin.raw_path.rstrip("/")
         known = self._destination.headers
-        self._head = _lines({name: known[name] for name in ("Host", "Authorization") if name in known} | {**headers})
+        self._head = _header_lines(
+            {name: known[name] for name in ("Host", "Authorization") if name in known} | {**headers}
+        )
 
     async def close(self) -> None:
-        """Answers under way break."""
+        """Close all connections; responses under way fail."""
         await self._connector.close()
 
     @property
     def in_use(self) -> int:
-        """Connections that a call has."""
+        """The number of connections that carry a request."""
         return len(self._connector._acquired)
 
-    def encoded(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """A request as it goes over the wire. Raises ValueError for headers that are none."""
-        head = (
-            f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
-        )
+    def encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        """A request as bytes on the wire. Raises ValueError for invalid headers."""
+        lines = _header_lines(headers)
+        head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
         return head.encode("latin-1") + body
 
-    async def ask(self, request: bytes, patience: float, limit: int) -> Response:
-        """The answer to a request, its headers read, which ``patience`` seconds of silence end.
+    async def send(self, request: bytes, read_timeout: float, max_bytes: int) -> Response:
+        """Send a request and return its response once the headers are there.
 
-        ``limit`` bounds what is taken of its body. Raises WireError when there is none.
+        The response fails after ``read_timeout`` seconds without data, and when its body exceeds ``max_bytes``.
+        Raises TransportError.
         """
         response = None
         try:
-            connection = await self._connector.connect(self._destination, [], self._timeout)
-            wire = connection.protocol
-            assert isinstance(wire, Wire)  # noqa: S101 - the connector makes no others
-            response = Response(wire, connection, patience, limit)
-            wire.send(request, response, _WRITTEN_AT_ONCE)
-            await response.begun()
+            pooled = await self._connector.connect(self._destination, [], self._timeout)
+            connection = pooled.protocol
+            assert isinstance(connection, ClientConnection)  # noqa: S101 - the connector creates no others
+            response = Response(connection, pooled, read_timeout, max_bytes)
+            connection.send(request, response, _WRITE_SIZE)
+            await response.wait_for_headers()
         except BaseException as error:
             if response is not None:
                 response.close()
             if isinstance(error, TimeoutError | aiohttp.ClientConnectionError | OSError):
-                raise UnreachableError from None
+                raise ConnectError from None
             raise
         return response
 
-    async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, fields (as in ``Response``) and body of the answer to a request.
+    async def fetch(
+        self, request: bytes, total_seconds: float, max_bytes: int
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Send a request; return the status, the raw headers (as in ``Response``) and the body of its response.
 
-        Raises WireError, and TimeoutError after ``seconds``.
+        Raises TransportError, and TimeoutError after ``total_seconds``.
         """
-        async with asyncio.timeout(seconds):
-            response = await self.ask(request, seconds, limit)
+        async with asyncio.timeout(total_seconds):
+            response = await self.send(request, total_seconds, max_bytes)
             try:
-                return response.status, response.fields, await response.read(limit)
+                return response.status, response.raw_headers, await response.read(max_bytes)
             finally:
                 response.close()
 
@@ -101,19 +105,19 @@ class Pool:
 class _Destination(aiohttp.ClientRequest):
     @cached_property
     def connection_key(self) -> ConnectionKey:
-        """The same for every call."""
+        """Computed once: it is the same for every request."""
         return super().connection_key
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool of wires."""
+    """A pool of ``ClientConnection``s."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(Wire, loop=self._loop)  # type: ignore[assignment] # a wire is a ResponseHandler
+        self._factory = partial(ClientConnection, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
 
 
-def _lines(headers: Mapping[str, str]) -> str:
+def _header_lines(headers: Mapping[str, str]) -> str:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if not lines.count("\r") == lines.count("\n") == len(headers):
         raise ValueError("a line break in a header")

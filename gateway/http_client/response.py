@@ -1,4 +1,4 @@
-"""The answer that arrives on a connection to an upstream or a facilitator, and what can become of it."""
+"""A response as it arrives on a client connection, and the errors that end it early."""
 
 import asyncio
 import zlib
@@ -8,238 +8,238 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.connector import Connection
 
 if TYPE_CHECKING:
-    from gateway.http_client.connection import Wire
+    from gateway.http_client.connection import ClientConnection
 
-_UNPACKED_AT_ONCE = 1024 * 1024
-_ANY_PACKING = zlib.MAX_WBITS | 32
-"""gzip or zlib, told apart by their first bytes."""
+_DECOMPRESS_STEP = 1024 * 1024
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+"""Detects the format by the first bytes."""
 
-Take = Callable[[bytes], None]
-
-
-class WireError(Exception):
-    """An answer that does not come to its end."""
+OnData = Callable[[bytes], None]
 
 
-class UnreachableError(WireError):
-    """No connection, or one that did not take the request."""
+class TransportError(Exception):
+    """The response did not arrive completely."""
 
 
-class BrokenOffError(WireError):
-    """The connection ended before the answer did."""
+class ConnectError(TransportError):
+    """No connection could be opened, or it did not take the request."""
 
 
-class MalformedError(WireError):
-    """What arrived is no HTTP/1.1 answer."""
+class ReadError(TransportError):
+    """The connection was lost before the response was complete."""
 
 
-class SilentError(WireError):
-    """Nothing arrived for too long."""
+class RemoteProtocolError(TransportError):
+    """The server sent something that is not a valid HTTP/1.1 response."""
 
 
-class TooLargeError(WireError):
-    """The body is larger than it may be."""
+class ReadTimeoutError(TransportError):
+    """No data arrived within the read timeout."""
 
 
-class ClosedError(WireError):
-    """We closed the connection."""
+class ResponseTooLargeError(TransportError):
+    """The body exceeds its size limit."""
+
+
+class ClosedError(TransportError):
+    """The response was closed on this side."""
 
 
 class Response:
-    """An answer under way. ``status`` and headers are known once ``begun`` has returned.
+    """A response being received. ``status`` and headers are set once ``wait_for_headers`` has returned.
 
-    ``patience`` is how many seconds may pass without a byte. The connection goes back to the pool by itself when the
-    answer is complete, and is closed when it fails.
+    ``read_timeout`` is the longest time in seconds without data, ``max_bytes`` the limit of the decompressed body. The
+    connection returns to the pool by itself when the response is complete, and is closed when it fails.
     """
 
     __slots__ = (
+        "_chunks",
         "_complete",
         "_connection",
+        "_decompressor",
         "_error",
-        "_held",
-        "_limit",
         "_loop",
-        "_patience",
-        "_pieces",
+        "_max_bytes",
+        "_on_data",
+        "_paused",
+        "_pooled",
+        "_read_timeout",
         "_size",
-        "_take",
-        "_unpacker",
         "_waiter",
-        "_wire",
-        "fields",
-        "heard",
+        "last_received",
+        "raw_headers",
         "status",
     )
 
-    def __init__(self, wire: "Wire", connection: Connection, patience: float, limit: int) -> None:
-        self._wire = wire
+    def __init__(self, connection: "ClientConnection", pooled: Connection, read_timeout: float, max_bytes: int) -> None:
         self._connection = connection
-        self._loop = wire.loop
-        self._patience = patience
-        self._limit = limit
+        self._pooled = pooled
+        self._loop = connection.loop
+        self._read_timeout = read_timeout
+        self._max_bytes = max_bytes
         self.status = 0
-        self.fields: dict[bytes, bytes] = {}
-        """The headers by names in lower case; one of those that share a name, the last if they are spelt alike."""
-        self._pieces: list[bytes] = []
+        self.raw_headers: dict[bytes, bytes] = {}
+        """By lower-case name; of repeated headers only one is kept, the last if they are spelt alike."""
+        self._chunks: list[bytes] = []
         self._size = 0
-        self._unpacker: Any = None
-        self._take: Take | None = None
-        self._held = False
+        self._decompressor: Any = None
+        self._on_data: OnData | None = None
+        self._paused = False
         self._complete = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.heard = self._loop.time()
-        wire.look_at(self.heard + patience)
+        self.last_received = self._loop.time()
+        connection.schedule_timeout(self.last_received + read_timeout)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers as text."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
+        """The headers as text, by lower-case name."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers.items()}
 
     def header(self, name: bytes) -> str:
-        """One of them, by its name in lower case; empty when it is missing."""
-        return self.fields.get(name, b"").decode("latin-1")
+        """One header by its lower-case name; empty when it is missing."""
+        return self.raw_headers.get(name, b"").decode("latin-1")
 
-    async def begun(self) -> None:
-        """Wait for the headers. Raises WireError when they do not come; what happens after them is the body's."""
+    async def wait_for_headers(self) -> None:
+        """Wait for status and headers. Raises TransportError; an error after the headers is raised by the body."""
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._change()
+            await self._state_change()
 
-    async def read(self, limit: int) -> bytes:
-        """Wait for the whole body. Raises WireError."""
-        self._limit = limit
-        if self._size > limit:
+    async def read(self, max_bytes: int) -> bytes:
+        """Wait for the whole body. Raises TransportError."""
+        self._max_bytes = max_bytes
+        if self._size > max_bytes:
             self.close()
-            raise TooLargeError
+            raise ResponseTooLargeError
         while not self._complete and self._error is None:
-            await self._change()
+            await self._state_change()
         if self._error is not None:
             raise self._error
-        return b"".join(self._pieces)
+        return b"".join(self._chunks)
 
-    async def deliver(self, take: Take, patience: float) -> None:
-        """Hand the body to ``take`` as it arrives, what one read brought at a time, and wait for its end.
+    async def stream(self, on_data: OnData, read_timeout: float) -> None:
+        """Pass the body to ``on_data`` as it arrives, one call per network read, and wait for its end.
 
-        Raises WireError, and what ``take`` raised; the answer is to be closed then.
+        Raises TransportError, and what ``on_data`` raised; the response is to be closed then.
         """
-        self._take = take
-        self._patience = patience
+        self._on_data = on_data
+        self._read_timeout = read_timeout
         if not self._complete:
-            self._wire.look_at(self.heard + patience)
-        pieces, self._pieces = self._pieces, []
-        if pieces:
-            take(b"".join(pieces))
+            self._connection.schedule_timeout(self.last_received + read_timeout)
+        chunks, self._chunks = self._chunks, []
+        if chunks:
+            on_data(b"".join(chunks))
         while not self._complete and self._error is None:
-            await self._change()
-        self._take = None
+            await self._state_change()
+        self._on_data = None
         if self._error is not None:
             raise self._error
 
     @property
-    def held(self) -> bool:
-        """Nothing is read for now."""
-        return self._held
+    def paused(self) -> bool:
+        """Reading from the connection is paused."""
+        return self._paused
 
-    def hold(self) -> None:
-        """Take nothing more from the upstream for now."""
-        if not self._held and not self._complete and self._error is None:
-            self._held = True
-            self._wire.hold()
+    def pause_reading(self) -> None:
+        """Apply backpressure: stop reading from the connection."""
+        if not self._paused and not self._complete and self._error is None:
+            self._paused = True
+            self._connection.pause()
 
-    def go_on(self) -> None:
-        """Take what comes again."""
-        if self._held:
-            self._held = False
-            self.heard = self._loop.time()
-            self._wire.go_on()
+    def resume_reading(self) -> None:
+        """Read again, if reading was paused."""
+        if self._paused:
+            self._paused = False
+            self.last_received = self._loop.time()
+            self._connection.resume()
 
     def close(self) -> None:
-        """Stop now: the connection is closed, which is what makes vendors stop generating."""
+        """Close the connection unless the response is complete: this is what makes vendors stop generating."""
         if self._error is None and not self._complete:
             self.fail(ClosedError())
 
-    def _change(self) -> "asyncio.Future[None]":
-        """Done when something has changed that somebody may be waiting for."""
+    def _state_change(self) -> "asyncio.Future[None]":
+        """A future that is done at the next ``_notify``."""
         self._waiter = self._loop.create_future()
         return self._waiter
 
-    def _wake(self) -> None:
+    def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def look(self) -> None:
-        """It may be time to give up."""
+    def check_timeout(self) -> None:
+        """Fail if the read timeout has passed, else schedule the next check. Paused time does not count."""
         now = self._loop.time()
-        if self._held or now - self.heard < self._patience:
-            self._wire.look_at(max((now if self._held else self.heard) + self._patience, now + 0.001))
+        if self._paused or now - self.last_received < self._read_timeout:
+            since = now if self._paused else self.last_received
+            self._connection.schedule_timeout(max(since + self._read_timeout, now + 0.001))
         else:
-            self.fail(SilentError())
+            self.fail(ReadTimeoutError())
 
-    # What the connection says.
+    # Called by the connection.
 
-    def begin(self, status: int, fields: dict[bytes, bytes]) -> None:
-        """The headers are complete."""
-        self.status, self.fields = status, fields
-        if fields.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip", b"deflate"):
-            self._unpacker = zlib.decompressobj(_ANY_PACKING)
-        self._wake()
+    def headers_received(self, status: int, headers: dict[bytes, bytes]) -> None:
+        self.status, self.raw_headers = status, headers
+        if headers.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip", b"deflate"):
+            self._decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._notify()
 
-    def arrived(self, pieces: list[bytes], *, complete: bool) -> None:
-        """What one read brought of the body, as it was sent, and whether that was the last of it."""
-        if pieces:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._unpacker is not None:
-                data = self._unpacked(data)
+    def body_received(self, chunks: list[bytes], *, complete: bool) -> None:
+        """Take the body bytes of one network read, still encoded; ``complete`` after the last of them."""
+        if chunks:
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if self._decompressor is not None:
+                data = self._decompress(data)
             self._size += len(data)
-            if self._size > self._limit:
-                self.fail(TooLargeError())
+            if self._size > self._max_bytes:
+                self.fail(ResponseTooLargeError())
             elif self._error is not None:
                 return
-            elif self._take is None:
-                self._pieces.append(data)
+            elif self._on_data is None:
+                self._chunks.append(data)
             else:
                 try:
-                    self._take(data)
+                    self._on_data(data)
                 except Exception as error:
                     self.fail(error)
                     self._error = error
         if complete:
-            self._end()
+            self._finish()
 
-    def _unpacked(self, data: bytes) -> bytes:
-        """No more of it than shows that it is too large. Nothing may follow the end of what was packed."""
-        unpacked = bytearray()
+    def _decompress(self, data: bytes) -> bytes:
+        """``data`` decompressed, at most as far as needed to exceed the limit; data after the end is an error."""
+        output = bytearray()
         try:
-            while self._size + len(unpacked) <= self._limit:
-                piece = self._unpacker.decompress(data, _UNPACKED_AT_ONCE)
-                unpacked += piece
-                data = self._unpacker.unconsumed_tail
-                if not data and len(piece) < _UNPACKED_AT_ONCE:
+            while self._size + len(output) <= self._max_bytes:
+                step = self._decompressor.decompress(data, _DECOMPRESS_STEP)
+                output += step
+                data = self._decompressor.unconsumed_tail
+                if not data and len(step) < _DECOMPRESS_STEP:
                     break
         except zlib.error:
-            self.fail(MalformedError())
-        if self._unpacker.unused_data:
-            self.fail(MalformedError())
-        return bytes(unpacked)
+            self.fail(RemoteProtocolError())
+        if self._decompressor.unused_data:
+            self.fail(RemoteProtocolError())
+        return bytes(output)
 
-    def _end(self) -> None:
-        """The connection is as good for the next call as it was."""
-        if self._unpacker is not None and not self._unpacker.eof:
-            self.fail(BrokenOffError())
+    def _finish(self) -> None:
+        """Return the connection to the pool, still open where the protocol allows it."""
+        if self._decompressor is not None and not self._decompressor.eof:
+            self.fail(ReadError())
         if self._error is None and not self._complete:
-            if self._held:
-                self.go_on()
+            if self._paused:
+                self.resume_reading()
             self._complete = True
-            self._wire.forget()
-            self._connection.release()
-            self._wake()
+            self._connection.detach()
+            self._pooled.release()
+            self._notify()
 
     def fail(self, error: Exception) -> None:
-        """The answer will not be complete."""
+        """End the response with ``error`` and close the connection, unless it has ended before."""
         if self._error is None and not self._complete:
             self._error = error
-            self._wire.forget()
-            self._connection.close()
-            self._wake()
+            self._connection.detach()
+            self._pooled.close()
+            self._notify()

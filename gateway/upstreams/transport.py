@@ -11,8 +11,14 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from gateway.http_client.pool import Pool
-from gateway.http_client.response import MalformedError, Response, SilentError, TooLargeError, WireError
+from gateway.http_client.pool import ConnectionPool
+from gateway.http_client.response import (
+    ReadTimeoutError,
+    RemoteProtocolError,
+    Response,
+    ResponseTooLargeError,
+    TransportError,
+)
 from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
 from gateway.upstreams.adapter import UpstreamCall
 
@@ -50,7 +56,9 @@ class Transport:
 
     def __init__(self, base_url: str, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.limits = limits or Limits()
-        self._pool = Pool(base_url, _HEADERS, connections=self.limits.connections, connect=self.limits.connect, tls=tls)
+        self._pool = ConnectionPool(
+            base_url, _HEADERS, connections=self.limits.connections, connect=self.limits.connect, tls=tls
+        )
 
     async def close(self) -> None:
         """Close the pool; answers under way break."""
@@ -89,14 +97,14 @@ class Transport:
         return response
 
     async def _attempt(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
-        request = self._pool.encoded(call.method, call.path, {**authorization, **call.headers}, call.body)
+        request = self._pool.encode(call.method, call.path, {**authorization, **call.headers}, call.body)
         try:
-            response = await self._pool.ask(request, self.limits.first_byte, MAX_ANSWER_BYTES)
-        except SilentError:
+            response = await self._pool.send(request, self.limits.first_byte, MAX_ANSWER_BYTES)
+        except ReadTimeoutError:
             raise upstream_timeout() from None
-        except MalformedError:
+        except RemoteProtocolError:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
-        except WireError:
+        except TransportError:
             raise _unreachable() from None
         if response.status != 200:
             raise read_error(response.status, response.headers, await self._error_body(response))
@@ -131,12 +139,12 @@ async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:
     """The whole body. Raises GatewayError when it breaks off, falls silent or is too large."""
     try:
         return await response.read(limit)
-    except SilentError:
+    except ReadTimeoutError:
         raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-    except (TooLargeError, MalformedError) as error:
-        what = "is too large" if isinstance(error, TooLargeError) else "could not be read"
+    except (ResponseTooLargeError, RemoteProtocolError) as error:
+        what = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be read"
         raise upstream_error("upstream_bad_response", f"The upstream's answer {what}") from None
-    except WireError:
+    except TransportError:
         raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
 
 

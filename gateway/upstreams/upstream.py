@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.catalog import Provider
-from gateway.http_client.response import Response, SilentError, TooLargeError, WireError
+from gateway.http_client.response import ReadTimeoutError, Response, ResponseTooLargeError, TransportError
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import (
     GatewayError,
@@ -100,8 +100,8 @@ class Answering:
     @property
     def request_id(self) -> str | None:
         """The vendor's own id of the call, when it gives one."""
-        fields = self._response.fields
-        given = fields.get(b"x-request-id") or fields.get(b"request-id")
+        headers = self._response.raw_headers
+        given = headers.get(b"x-request-id") or headers.get(b"request-id")
         return None if given is None else _sane(given.decode("latin-1"))
 
     @property
@@ -115,16 +115,16 @@ class Answering:
         self._response.close()
 
     @property
-    def held(self) -> bool:
+    def paused(self) -> bool:
         """Nothing is read for now."""
-        return self._response.held
+        return self._response.paused
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         """Read nothing for now: the client is slower than the upstream."""
-        self._response.hold()
+        self._response.pause_reading()
 
-    def go_on(self) -> None:
-        self._response.go_on()
+    def resume_reading(self) -> None:
+        self._response.resume_reading()
 
     async def run(self, consume: Consume) -> None:
         """Hand the deltas to ``consume``, those of one network read together, and return at the end or after ``close``.
@@ -148,7 +148,7 @@ class Answering:
     async def _stream(self, consume: Consume) -> None:
         stream = StreamDecoder(self._adapter.decoder(self._chat))
 
-        def take(chunk: bytes) -> None:
+        def on_data(chunk: bytes) -> None:
             if batch := stream.feed(chunk):
                 consume(batch)
             if stream.failure is not None:
@@ -158,12 +158,12 @@ class Answering:
 
         broke_off = False
         try:
-            await self._response.deliver(take, self._idle)
-        except SilentError:
+            await self._response.stream(on_data, self._idle)
+        except ReadTimeoutError:
             raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
-        except TooLargeError:
+        except ResponseTooLargeError:
             raise upstream_error("upstream_bad_response", "The upstream's answer is too large") from None
-        except WireError:
+        except TransportError:
             broke_off = True  # whether the answer was complete is the decoder's to know
         consume(stream.close(broke_off=broke_off))
         if stream.failure is not None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connect
 from gateway.billing.outcome import Refused, Settled, Unknown
-from gateway.http_client.pool import Pool
+from gateway.http_client.pool import ConnectionPool
 from tests.billing.till import quick
 
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
@@ -55,14 +55,14 @@ async def server(double: Double) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def pool(server: str) -> AsyncIterator[Pool]:
+async def pool(server: str) -> AsyncIterator[ConnectionPool]:
     opened = connect(server + "/")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-def facilitator(pool: Pool) -> Facilitator:
+def facilitator(pool: ConnectionPool) -> Facilitator:
     return Facilitator(pool, quick())
 
 
@@ -208,7 +208,7 @@ async def test_an_answer_that_is_no_list_of_kinds_supports_nothing(
         await facilitator.supported()
 
 
-async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: Pool, double: Double) -> None:
+async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: ConnectionPool, double: Double) -> None:
     async def headers(method: str, path: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {method} {path}"}
 

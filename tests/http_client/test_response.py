@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from gateway.http_client.connection import Wire
-from gateway.http_client.response import MalformedError, Response, SilentError
+from gateway.http_client.connection import ClientConnection
+from gateway.http_client.response import ReadTimeoutError, RemoteProtocolError, Response
 from gateway.upstreams.transport import Limits, read_body
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 from tests.upstreams.transport_calls import opened, send
@@ -59,7 +59,7 @@ async def test_trailers_are_no_headers_of_the_next_answer() -> None:
     async with ScriptedServer([trailed, LENGTH]) as server, opened(server.url) as transport:
         await read_body(await send(transport))
         response = await send(transport)
-        assert response.fields == {b"content-length": b"2"}
+        assert response.raw_headers == {b"content-length": b"2"}
         assert server.connections == 1
 
 
@@ -121,8 +121,8 @@ async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: boo
     async with ScriptedServer([head + faulty if at_once else stumble]) as server, opened(server.url) as transport:
         response = await send(transport)
         heard.set()
-        with pytest.raises(MalformedError):
-            await response.deliver(taken.append, 1.0)
+        with pytest.raises(RemoteProtocolError):
+            await response.stream(taken.append, 1.0)
         assert transport.open_connections == 0
     assert taken == [b"{}"]
 
@@ -138,18 +138,18 @@ async def test_the_shorter_patience_with_a_stream_counts_from_its_last_byte() ->
     async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte=20.0)) as transport:
         response = await send(transport)
         async with asyncio.timeout(5.0):
-            with pytest.raises(SilentError):
-                await response.deliver(lambda _: None, 0.1)
+            with pytest.raises(ReadTimeoutError):
+                await response.stream(lambda _: None, 0.1)
 
 
 async def test_whoever_goes_as_the_headers_come_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = Response.begin
+    headers_received = Response.headers_received
 
-    def begin_too_late(response: Response, status: int, fields: dict[bytes, bytes]) -> None:
-        begin(response, status, fields)
+    def cancel_late(response: Response, status: int, headers: dict[bytes, bytes]) -> None:
+        headers_received(response, status, headers)
         asking.cancel()
 
-    monkeypatch.setattr(Response, "begin", begin_too_late)
+    monkeypatch.setattr(Response, "headers_received", cancel_late)
     async with ScriptedServer([LENGTH[:-1]]) as server, opened(server.url) as transport:
         asking = asyncio.create_task(send(transport))
         with pytest.raises(asyncio.CancelledError):
@@ -160,11 +160,11 @@ async def test_whoever_goes_as_the_headers_come_leaves_no_connection_behind(monk
 async def test_a_lost_connection_is_no_rubbish_to_collect() -> None:
     gc.disable()
     try:
-        wire = Wire(asyncio.get_running_loop())
-        wire.connection_made(asyncio.Transport())
-        wire.connection_lost(None)
-        trace = weakref.ref(wire)
-        del wire
+        connection = ClientConnection(asyncio.get_running_loop())
+        connection.connection_made(asyncio.Transport())
+        connection.connection_lost(None)
+        trace = weakref.ref(connection)
+        del connection
         assert trace() is None
     finally:
         gc.enable()

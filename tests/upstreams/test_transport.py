@@ -254,7 +254,7 @@ async def test_a_connection_that_was_held_as_its_answer_ended_takes_the_next() -
 
     async with ScriptedServer([late, http(200, b"second")]) as server, opened(server.url) as transport:
         response = await send(transport)
-        await response.deliver(lambda data: response.hold(), 1.0)
+        await response.stream(lambda data: response.pause_reading(), 1.0)
         assert await read_body(await send(transport)) == b"second"
         assert server.connections == 1
 

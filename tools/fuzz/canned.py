@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 
-from gateway.http_client.pool import Pool
+from gateway.http_client.pool import ConnectionPool
 from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
 
 T = TypeVar("T")
@@ -80,16 +80,17 @@ class _Pool:
     def __init__(self, replies: Sequence[Reply]) -> None:
         self._replies = list(replies)
 
-    def encoded(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    def encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         return body
 
-    async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, bytes]:
+    async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, dict[bytes, bytes], bytes]:
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
-        return reply.status, b"".join(reply.pieces)
+        headers = {name.lower().encode(): value.encode() for name, value in reply.headers.items()}
+        return reply.status, headers, b"".join(reply.pieces)
 
 
-def pool(*replies: Reply) -> Pool:
-    return cast("Pool", _Pool(replies))
+def pool(*replies: Reply) -> ConnectionPool:
+    return cast("ConnectionPool", _Pool(replies))
 
 
 def session(*replies: Reply) -> aiohttp.ClientSession:

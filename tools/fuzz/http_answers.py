@@ -1,4 +1,4 @@
-"""What arrives on a connection to a vendor: an answer with the body that was sent, or a WireError, in any pieces."""
+"""Responses on an upstream connection, split anywhere: the body that was sent, or a TransportError."""
 
 import asyncio
 import gzip
@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from aiohttp.connector import Connection
 
-from gateway.http_client.connection import Wire
-from gateway.http_client.response import Response, WireError
+from gateway.http_client.connection import ClientConnection
+from gateway.http_client.response import Response, TransportError
 from tools.fuzz.canned import run
 from tools.fuzz.disorder import mangled_bytes, pieces
 from tools.fuzz.target import BrokenPropertyError, Target
@@ -119,14 +119,14 @@ class _Transport(asyncio.Transport):
 class _Connection:
     """A connection that is in no pool."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
 
     def release(self) -> None:
         pass
 
     def close(self) -> None:
-        self._wire.close()
+        self._connection.close()
 
 
 @dataclass(frozen=True)
@@ -141,16 +141,16 @@ class Outcome:
 
 async def arrive(data: list[bytes], end: str) -> Outcome:
     """What becomes of the answer to a request when this arrives."""
-    wire, transport = Wire(loop=asyncio.get_running_loop()), _Transport()
-    wire.connection_made(transport)
-    response = Response(wire, cast("Connection", _Connection(wire)), 60.0, _LIMIT)
-    wire.send(b"GET / HTTP/1.1\r\n\r\n", response, 1 << 20)
+    connection, transport = ClientConnection(loop=asyncio.get_running_loop()), _Transport()
+    connection.connection_made(transport)
+    response = Response(connection, cast("Connection", _Connection(connection)), 60.0, _LIMIT)
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", response, 1 << 20)
     for piece in data:
         if not transport.closed:
-            wire.data_received(piece)
-    reusable = not transport.closed and not wire.should_close
+            connection.data_received(piece)
+    reusable = not transport.closed and not connection.should_close
     if end != "kept":
-        wire.connection_lost(None if end == "closed" else ConnectionResetError())
+        connection.connection_lost(None if end == "closed" else ConnectionResetError())
     reading = asyncio.ensure_future(_read(response))
     done, _ = await asyncio.wait([reading], timeout=0)
     if done:
@@ -163,9 +163,9 @@ async def arrive(data: list[bytes], end: str) -> Outcome:
 
 async def _read(response: Response) -> tuple[str, bytes]:
     try:
-        await response.begun()
+        await response.wait_for_headers()
         return "complete", await response.read(_LIMIT)
-    except WireError:
+    except TransportError:
         return "failed", b""
 
 
