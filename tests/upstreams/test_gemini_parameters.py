@@ -289,6 +289,29 @@ def test_gemini_3_takes_json_and_search_beside_tools() -> None:
     assert [*map(list, body["tools"])] == [["functionDeclarations"], ["googleSearch"]]
 
 
+@pytest.mark.parametrize(
+    ("body", "calling"),
+    [
+        ({}, None),
+        ({"tool_choice": "auto"}, None),
+        ({"tool_choice": "none"}, {"mode": "NONE"}),
+        ({"tool_choice": "required"}, {"mode": "ANY"}),
+        ({"tools": [tool("weather", WEATHER_SCHEMA, strict=True)]}, {"mode": "VALIDATED"}),
+    ],
+)
+def test_search_beside_tools_is_allowed_expressly(body: dict[str, Any], calling: dict[str, Any] | None) -> None:
+    """Without the flag the request is refused, and AUTO is no mode for it: its default is VALIDATED."""
+    config = {"functionCallingConfig": calling} if calling else {}
+    asked: dict[str, Any] = {"tools": [WEATHER], "web_search": True} | body
+    mixed = sent(chat(FLASH_3, **asked))
+    assert mixed["toolConfig"] == config | {"includeServerSideToolInvocations": True}
+
+
+@pytest.mark.parametrize("body", [{"tools": [WEATHER]}, {"web_search": True}, {"tools": [], "web_search": True}])
+def test_one_kind_of_tool_needs_no_flag(body: dict[str, Any]) -> None:
+    assert "toolConfig" not in sent(chat(FLASH_3, **body))
+
+
 @pytest.mark.parametrize("body", [{"web_search": True}, {"web_search_options": {"search_context_size": "high"}}])
 def test_web_search(body: dict[str, Any]) -> None:
     bound = chat(FLASH, **body)

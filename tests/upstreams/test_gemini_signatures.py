@@ -174,3 +174,37 @@ def test_a_strangers_picture_gets_the_documented_signature() -> None:
     picture = {"role": "assistant", "content": "", "images": [PNG]}
     assert turns(HELLO, picture, HELLO, model=DRAW)[1]["parts"] == [PNG_PART | {"thoughtSignature": SKIP}]
     assert turns(HELLO, picture, HELLO, model="gemini-2.5-flash-image")[1]["parts"] == [PNG_PART]
+
+
+SEARCHED = [
+    {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s", "args": {"queries": ["q"]}}, "thoughtSignature": "UQ=="},
+    {"toolResponse": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s", "response": {}}, "thoughtSignature": "Ug=="},
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_googles_own_tools_did_goes_back_before_the_call_that_followed_it(streamed: bool) -> None:
+    through = adapter()
+    asked = chat(tools=[WEATHER], web_search=True, stream=streamed)
+    called = {"functionCall": {"name": "weather", "id": "a", "args": {"city": "Oslo"}}}
+    second = {"functionCall": {"name": "weather", "id": "b", "args": {"city": "Oslo"}}}
+    answer = [parts(*SEARCHED), parts({"text": "Hm."}, called, second, finish="STOP")]
+    if streamed:
+        [choice] = stream(frames(*answer), asked, through).choices()
+    else:
+        [choice] = whole(parts(*SEARCHED, {"text": "Hm."}, called, second, finish="STOP"), asked, through).choices()
+    message = choice["message"]
+    assert (message["content"], [each["id"] for each in message["tool_calls"]]) == ("Hm.", ["a", "b"])
+    calls = [call(each["id"], function=each["function"]) for each in message["tool_calls"]]
+    history = [HELLO, calling(*calls, content="Hm."), result("a"), result("b")]
+    again = sent(chat(tools=[WEATHER], web_search=True, messages=history), through)
+    assert again["contents"][1]["parts"] == [
+        {"text": "Hm."},
+        *SEARCHED,
+        called | {"thoughtSignature": SKIP},
+        second,
+    ]
+    alone = sent(chat(tools=[WEATHER], messages=history), through)
+    assert [next(iter(part)) for part in alone["contents"][1]["parts"]] == ["text", "functionCall", "functionCall"]
+    stranger = sent(chat(tools=[WEATHER], web_search=True, messages=history, caller="0xother"), through)
+    assert stranger["contents"][1] == alone["contents"][1]

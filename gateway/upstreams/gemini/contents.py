@@ -27,7 +27,7 @@ from gateway.openai_api.messages import (
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.parts import PLAIN, Part, content_parts, media
 from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, Seals, plain_id
-from gateway.upstreams.gemini.tools import tool_names
+from gateway.upstreams.gemini.tools import mixes, tool_names
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.pictures import picture_url
 from gateway.upstreams.signature_cache import SignatureCache
@@ -117,6 +117,8 @@ class Contents:
             parts.append(self._picture(seals, number, picture_url(picture), where))
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
+            if mixes(self._chat.request) and isinstance(call, FunctionToolCall):
+                parts += seals.invocations(call)
             parts.append(self._call(seals, call, where, first=number == 0))
         return parts
 

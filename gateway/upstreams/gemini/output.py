@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.partial_args import PartialArguments
-from gateway.upstreams.gemini.thought_signatures import FORMAT, PICTURE, cache_id, picture_id
+from gateway.upstreams.gemini.thought_signatures import FORMAT, PICTURE, before, cache_id, picture_id
 from gateway.upstreams.gemini.tools import tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
 from gateway.upstreams.name_map import NameMap
@@ -17,13 +18,18 @@ from gateway.upstreams.signature_cache import SignatureCache
 
 
 class _OpenCall:
-    """A function call whose arguments are still arriving."""
+    """A function call whose arguments are still arriving. ``invocations`` are the parts of Google's own tools before
+    it.
+    """
 
-    def __init__(self, index: int, call_id: str, name: str, signature: str | None) -> None:
+    def __init__(
+        self, index: int, call_id: str, name: str, signature: str | None, invocations: list[dict[str, Any]]
+    ) -> None:
         self.index = index
         self.id = call_id
         self.name = name
         self.signature = signature
+        self.invocations = invocations
         self.arguments = PartialArguments()
 
 
@@ -43,6 +49,7 @@ class Output:
         self._block = -1
         self._thinking = False
         self._open: _OpenCall | None = None
+        self._invocations: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self.calls = 0
 
@@ -73,7 +80,9 @@ class Output:
         if part.text:
             self._texts.append(part.text)
             deltas.append(Text(part.text, self._choice))
-        if part.text is not None and part.thought_signature:
+        if part.text is None:
+            self._keep_invocation(part)
+        elif part.thought_signature:
             deltas.append(self._seal(part.thought_signature))
         return deltas
 
@@ -101,12 +110,21 @@ class Output:
         self.pictures += 1
         return deltas
 
+    def _keep_invocation(self, part: Part) -> None:
+        """Keep what Google's own tool was asked or answered, as it came, for the function call that follows it."""
+        for name, value in (("toolCall", part.tool_call), ("toolResponse", part.tool_response)):
+            if value is not None:
+                seal = {"thoughtSignature": part.thought_signature} if part.thought_signature else {}
+                self._invocations.append({name: value} | seal)
+
     def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
         deltas: list[Delta] = []
         if call.name:
             deltas += self.finish()
             name = self._names.inbound(call.name)
-            opened = self._open = _OpenCall(self.calls, self._own_id(call.id, scope), name, signature)
+            own_id = self._own_id(call.id, scope)
+            opened = self._open = _OpenCall(self.calls, own_id, name, signature, self._invocations)
+            self._invocations = []
             self.calls += 1
             opened.arguments.value.update(call.args or {})
             extra = {"google": {"thought_signature": signature}} if signature else None
@@ -135,6 +153,9 @@ class Output:
         arguments = msgspec.json.encode(call.arguments.value).decode()
         if call.signature:
             self._signatures.remember(self._caller, cache_id(call.id), call.name, arguments, call.signature)
+        if call.invocations:
+            kept = cache_id(before(call.id))
+            self._signatures.remember(self._caller, kept, call.name, arguments, call.invocations)
         self._open = None
         return ToolCallArguments(call.index, arguments, self._choice)
 

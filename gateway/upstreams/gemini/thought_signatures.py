@@ -1,5 +1,7 @@
 """Thought signatures on their way back: the carriers that clients return them in (facts/providers.md 1.5, 5.6)."""
 
+from typing import Any
+
 from gateway.openai_api.messages import AssistantMessage, FunctionToolCall
 from gateway.upstreams.signature_cache import SignatureCache
 
@@ -14,6 +16,11 @@ _ID_SUFFIX = "__thought__"
 def picture_id(number: int) -> str:
     """Under which id the signature of an answer's picture stands in ``reasoning_details``."""
     return f"{PICTURE}_{number}"
+
+
+def before(call_id: str) -> str:
+    """Under which owner the cache keeps what Google's own tools did before a call."""
+    return f"before/{call_id}"
 
 
 def cache_id(owner: str) -> str:
@@ -71,3 +78,10 @@ class Seals:
             if isinstance(signature, str) and signature:
                 return signature
         return self._cache.recall(self._caller, cache_id(call.id), function.name, function.arguments)
+
+    def invocations(self, call: FunctionToolCall) -> list[dict[str, Any]]:
+        """The parts of Google's own tools that came before one tool call; no client can carry them."""
+        function = call.function
+        kept = cache_id(before(call.id))
+        found: list[dict[str, Any]] | None = self._cache.recall(self._caller, kept, function.name, function.arguments)
+        return found or []

@@ -29,6 +29,11 @@ def searches(request: ChatRequest) -> str | None:
     return "web_search" if request.web_search else None
 
 
+def mixes(request: ChatRequest) -> bool:
+    """The caller's functions stand beside Google's own search."""
+    return bool(request.tools) and searches(request) is not None
+
+
 def translate(chat: Chat) -> dict[str, Any]:
     """``tools`` and ``toolConfig`` of the request, without those that stay empty."""
     request, traits = chat.request, chat.model.traits
@@ -47,10 +52,12 @@ def translate(chat: Chat) -> dict[str, Any]:
         tools.append({"functionDeclarations": [_declaration(function, names) for function in functions]})
     if search:
         tools.append({"googleSearch": {}})
-    config = _calling_config(request, names, functions)
-    return ({"tools": tools} if tools else {}) | (
-        {"toolConfig": {"functionCallingConfig": config}} if config is not None else {}
-    )
+    config: dict[str, Any] = {}
+    if (calling := _calling_config(request, names, functions)) is not None:
+        config["functionCallingConfig"] = calling
+    if mixes(request):
+        config["includeServerSideToolInvocations"] = True
+    return ({"tools": tools} if tools else {}) | ({"toolConfig": config} if config else {})
 
 
 def _function(tool: Any, where: str) -> FunctionDefinition:
@@ -69,7 +76,10 @@ def _declaration(function: FunctionDefinition, names: NameMap) -> dict[str, Any]
 
 
 def _calling_config(request: ChatRequest, names: NameMap, functions: list[FunctionDefinition]) -> dict[str, Any] | None:
-    """functionCallingConfig; None where Gemini's default already says it."""
+    """functionCallingConfig; None where Gemini's default already says it.
+
+    Beside a search the default is VALIDATED, and AUTO is refused.
+    """
     mode, allowed = _choice(request.tool_choice)
     if not functions:
         if mode == "ANY":
@@ -81,7 +91,7 @@ def _calling_config(request: ChatRequest, names: NameMap, functions: list[Functi
             raise invalid_request(f"'tool_choice' names '{name}', which is none of the tools.", "tool_choice")
     if mode == "AUTO" and (allowed or any(function.strict for function in functions)):
         mode = "VALIDATED"
-    if mode == "AUTO" and request.tool_choice is None:
+    if mode == "AUTO" and (request.tool_choice is None or mixes(request)):
         return None
     return {"mode": mode} | ({"allowedFunctionNames": [names.outbound(name) for name in allowed]} if allowed else {})
 
