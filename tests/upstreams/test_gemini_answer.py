@@ -342,7 +342,7 @@ def test_the_tier_that_answered_is_told() -> None:
 
 
 GROUNDING = {
-    "webSearchQueries": ["oslo weather", "oslo weather", "oslo forecast"],
+    "webSearchQueries": ["", "oslo weather", "oslo weather", "oslo forecast", ""],
     "groundingChunks": [
         {"web": {"uri": "https://a.example/", "title": "A"}},
         {"retrievedContext": {}},

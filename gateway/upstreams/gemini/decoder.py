@@ -129,7 +129,7 @@ class GeminiDecoder:
         except ValueError as error:
             raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from error
         if (grounding := candidate.grounding_metadata) is not None:
-            self._searches.update(grounding.web_search_queries or ())
+            self._searches.update(filter(None, grounding.web_search_queries or ()))  # empty ones are free of charge
             if grounding.grounding_chunks:  # a later chunk may bring one that is empty
                 self._grounding[choice] = grounding
         reason = candidate.finish_reason or ("FINISH_REASON_UNSPECIFIED" if self._complete else None)
