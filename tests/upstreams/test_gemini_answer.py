@@ -293,6 +293,14 @@ ONE_EACH = {"promptTokenCount": 1, "candidatesTokenCount": 1}
             Usage(prompt_tokens=1, completion_tokens=1, tier="priority"),
         ),
         (ONE_EACH | {"promptTokensDetails": [{"modality": "TEXT"}]}, Usage(prompt_tokens=1, completion_tokens=1)),
+        (
+            {"promptTokenCount": 29, "thoughtsTokenCount": 59, "totalTokenCount": 88},
+            Usage(prompt_tokens=29, completion_tokens=59, reasoning_tokens=59),
+        ),
+        (
+            {"promptTokenCount": 2, "toolUsePromptTokenCount": 3, "thoughtsTokenCount": 4, "totalTokenCount": 16},
+            Usage(prompt_tokens=5, tool_prompt_tokens=3, completion_tokens=11, reasoning_tokens=4),
+        ),
         ({"trafficType": "ON_DEMAND"}, None),
     ],
 )
@@ -305,6 +313,11 @@ def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
     [
         ({"promptTokenCount": 7, "thoughtsTokenCount": 30}, Usage(prompt_tokens=7, completion_tokens=30)),
         ({"candidatesTokenCount": 4}, Usage(completion_tokens=4)),
+        (
+            {"promptTokenCount": 7, "thoughtsTokenCount": 30, "totalTokenCount": 8},
+            Usage(prompt_tokens=7, completion_tokens=30),
+        ),
+        ({"thoughtsTokenCount": 30, "totalTokenCount": 99}, Usage(completion_tokens=30)),
     ],
 )
 def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[str, int], seen: Usage) -> None:

@@ -14,7 +14,7 @@ from gateway.upstreams.gemini.citations import annotations
 from gateway.upstreams.gemini.errors import meaning
 from gateway.upstreams.gemini.finish_reasons import BROKEN, finish_reason
 from gateway.upstreams.gemini.output import Output
-from gateway.upstreams.gemini.usage import tier_of, usage_of
+from gateway.upstreams.gemini.usage import candidates_of, tier_of, usage_of
 from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
 from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import Event
@@ -108,7 +108,7 @@ class GeminiDecoder:
         if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
             if (
                 metadata.prompt_token_count is None
-                or (metadata.candidates_token_count is None and self._produced)
+                or (self._produced and candidates_of(metadata) is None)
                 or (self._draws and usage.image_tokens == 0 and self._drawn)
             ):
                 usage = msgspec.structs.replace(usage, estimated=True)

@@ -6,11 +6,7 @@ from gateway.upstreams.gemini.wire import ModalityCount, UsageMetadata
 
 def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
     """The usage that ``metadata`` states, or None when it counts nothing yet."""
-    prompt, candidates, thoughts = (
-        metadata.prompt_token_count,
-        metadata.candidates_token_count,
-        metadata.thoughts_token_count,
-    )
+    prompt, candidates, thoughts = metadata.prompt_token_count, candidates_of(metadata), metadata.thoughts_token_count
     if prompt is None and candidates is None and thoughts is None:
         return None
     return Usage(
@@ -26,6 +22,15 @@ def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
         web_searches=web_searches,
         tier=tier_of(metadata),
     )
+
+
+def candidates_of(metadata: UsageMetadata) -> int | None:
+    """The tokens of the answer itself; where they have no count, what the total leaves for them beside a prompt."""
+    counted, total, prompt = metadata.candidates_token_count, metadata.total_token_count, metadata.prompt_token_count
+    if counted is not None or total is None or prompt is None:
+        return counted
+    left = total - prompt - (metadata.tool_use_prompt_token_count or 0) - (metadata.thoughts_token_count or 0)
+    return left if left >= 0 else None
 
 
 def tier_of(metadata: UsageMetadata) -> str:
