@@ -388,6 +388,27 @@ def test_sources_are_cited_by_characters() -> None:
         assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, web_searches=2)
 
 
+@pytest.mark.parametrize(
+    ("segment", "place"),
+    [
+        ({"partIndex": 1, "startIndex": 0, "endIndex": 6, "text": "Varmt."}, (10, 16)),
+        ({"startIndex": 0, "endIndex": 6, "text": "Varmt."}, (10, 16)),
+        ({"startIndex": 4, "endIndex": 10, "text": "Kaldt."}, (3, 9)),
+        ({"startIndex": 11, "endIndex": 17, "text": "Kaldt."}, (3, 9)),
+        ({"startIndex": 4, "endIndex": 10, "text": "Vått."}, (3, 9)),
+    ],
+)
+def test_a_stretch_is_where_its_words_are(segment: dict[str, Any], place: tuple[int, int]) -> None:
+    """Offsets count within a part, which is named seldom; the words tell whether that is the whole answer."""
+    response = parts({"text": "Så Kaldt. "}, {"text": "Varmt."}, finish="STOP", usageMetadata=COUNTS)
+    response["candidates"][0]["groundingMetadata"] = {
+        "groundingChunks": [{"web": {"uri": "https://a.example/"}}],
+        "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0]}],
+    }
+    [cited] = whole(response).choices()[0]["message"]["annotations"]
+    assert (cited["url_citation"]["start_index"], cited["url_citation"]["end_index"]) == place
+
+
 @pytest.mark.parametrize("later", [{}, {"searchEntryPoint": {"renderedContent": "<div>"}}, {"groundingChunks": []}])
 def test_sources_told_early_in_a_stream_are_kept(later: dict[str, Any]) -> None:
     first, last = parts({"text": "Paa kaldt"}), parts({"text": "."}, finish="STOP")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.upstreams.gemini.wire import GroundingMetadata, GroundingSupport
+from gateway.upstreams.gemini.wire import GroundingMetadata, GroundingSupport, Segment
 
 
 def annotations(metadata: GroundingMetadata, text: str) -> list[dict[str, Any]]:
@@ -25,7 +25,18 @@ def _places(supports: list[GroundingSupport], page: int, text: str) -> Iterator[
     encoded = text.encode()
     for support in supports:
         if support.segment is not None and page in (support.grounding_chunk_indices or ()):
-            yield _characters(encoded, support.segment.start_index), _characters(encoded, support.segment.end_index)
+            start, end = _bytes(encoded, support.segment)
+            yield _characters(encoded, start), _characters(encoded, end)
+
+
+def _bytes(encoded: bytes, segment: Segment) -> tuple[int, int]:
+    """Where a segment lies in the whole answer: where its words are, should they not be where it says."""
+    start, end, said = segment.start_index, segment.end_index, segment.text.encode()
+    if said and encoded[start:end] != said:
+        for after in (start, 0):
+            if (found := encoded.find(said, after)) >= 0:
+                return found, found + len(said)
+    return start, end
 
 
 def _characters(encoded: bytes, offset: int) -> int:

@@ -59,10 +59,11 @@ class GroundingChunk(msgspec.Struct):
 
 
 class Segment(msgspec.Struct, rename="camel"):
-    """A stretch of the answer's text, in UTF-8 bytes."""
+    """A stretch of the answer's text, in UTF-8 bytes of one of its parts; which one is not always told."""
 
     start_index: int = 0
     end_index: int = 0
+    text: str = ""
 
 
 class GroundingSupport(msgspec.Struct, rename="camel"):
