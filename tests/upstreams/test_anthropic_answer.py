@@ -101,6 +101,19 @@ def test_blocks_that_never_stop_are_stopped() -> None:
     assert call["function"]["arguments"] == '{"city":null}'
 
 
+def test_a_message_may_begin_with_blocks_and_its_end() -> None:
+    """A call that code of the vendor's own makes comes so; what begins so once more is the same message."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
+    result = {"type": "code_execution_tool_result", "tool_use_id": "srvtoolu_1", "content": {}}
+    first = start()
+    first["message"] |= {"content": [result, {"type": "text", "text": "Hm."}, call], "stop_reason": "tool_use"}
+    for events in ([first, end()[1]], [first, first, *text(3, " So."), *end(None, {"output_tokens": 5})]):
+        choice = answer(*events)
+        assert choice["finish_reason"] == "tool_calls"
+        assert choice["message"]["content"] == ("Hm." if len(events) == 2 else "Hm. So.")
+        assert [each["function"]["arguments"] for each in choice["message"]["tool_calls"]] == ['{"city":"Oslo"}']
+
+
 def test_names_come_back_as_the_caller_wrote_them() -> None:
     tools = [{"type": "function", "function": {"name": name}} for name in ("ns.f", "ns:f")]
     events = (*tool(0, name="ns_f_2"), *tool(1, name="ns_f"), *tool(2, name="invented"))

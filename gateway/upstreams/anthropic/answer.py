@@ -78,11 +78,7 @@ class AnthropicDecoder:
                 message = decode_mended(_decode, body)
             if message["type"] == "error":
                 raise errors.from_message(self._model, message)
-            deltas = self._begin(message)
-            for index, block in enumerate(message["content"]):
-                if self._turn is not None:
-                    self._turn.begin(index, block)
-                deltas += whole(self._output, block)
+            deltas = [*self._begin(message), *self._content(message["content"])]
             deltas += self._message_delta(message, message.get("usage"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
@@ -142,11 +138,24 @@ class AnthropicDecoder:
         return ()
 
     def _message_start(self, message: Fields) -> Iterable[Delta]:
+        """A message may begin with blocks in it, and its end even, where code that Anthropic runs calls a tool."""
+        repeated = self._current == string(message, "id")
         deltas = self._begin(message)
         counts = message.get("usage")
         usage = self._usage.start(counts)
         if counts:  # none at all is for others to estimate, not a count of zero
             deltas.append(usage)
+        if not repeated and (content := message.get("content")):
+            deltas += [*self._content(content), *self._message_delta(message, None)]
+        return deltas
+
+    def _content(self, content: list[Fields]) -> Iterable[Delta]:
+        """Blocks that came in one piece."""
+        deltas: list[Delta] = []
+        for index, block in enumerate(content):
+            if self._turn is not None:
+                self._turn.begin(index, block)
+            deltas += whole(self._output, block)
         return deltas
 
     def _begin(self, message: Fields) -> list[Delta]:
