@@ -49,6 +49,7 @@ def body(kind: str, message: str) -> bytes:
             "This request would exceed the limit. Check your plan and billing details.",
             (502, "upstream_billing", None),
         ),
+        (400, "invalid_request_error", "This organization has been disabled.", (502, "upstream_auth_failed", None)),
         (400, "invalid_request_error", "tools.0.billing.input_schema: no", (400, None, "invalid_request_error")),
         (
             400,

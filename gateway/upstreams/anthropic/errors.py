@@ -82,6 +82,7 @@ _RULES = (
     ),
     ErrorRule(_billing, status=(402,)),
     ErrorRule(_auth, status=(401, 403)),
+    ErrorRule(_auth, status=(400,), message=r"organization has been disabled"),
     ErrorRule(_context_length, status=(400,), message=r"prompt is too long|exceed context limit|context window"),
     ErrorRule(_content_policy, status=(400,), message=r"content filtering policy"),
     ErrorRule(_invalid, status=(400, 422)),

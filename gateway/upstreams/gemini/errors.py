@@ -142,6 +142,7 @@ _RULES = (
     ErrorRule(_invalid, status=(400,)),
     ErrorRule(_model_gone, status=(404,)),
     ErrorRule(_too_large, status=(413,)),
+    ErrorRule(_billing, status=(429,), message=r"prepayment credits|spending cap"),
     ErrorRule(_daily_quota, status=(429,), code="PerDay"),
     ErrorRule(_rate_limit, status=(429,)),
     ErrorRule(_overloaded, status=(503, 529)),
