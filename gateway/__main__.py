@@ -19,7 +19,7 @@ from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry.metrics import configure_logging
+from gateway.telemetry.logs import configure_logging
 from gateway.workers.supervisor import WorkerLostError
 
 ENCLAVE_ADDRESS = "192.168.127.2"

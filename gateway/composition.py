@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from gateway import catalog as catalog_module
 from gateway.admission import Admission
 from gateway.billing.payment_metrics import PaymentMetrics
-from gateway.billing.unpaid import Unpaid
+from gateway.billing.unpaid import PaymentsDisabled
 from gateway.catalog import Catalog
 from gateway.clock import Clock
-from gateway.clock_guard import TimedPayments
-from gateway.deferred_payments import LatePayments
+from gateway.clock_guard import ClockGuard
+from gateway.deferred_payments import DeferredPayments
 from gateway.heartbeat import Heartbeat
 from gateway.identity import Identity
 from gateway.keyring import Injection, Keyring
@@ -47,10 +47,10 @@ async def compose(
             stack.push_async_callback(transport.close)
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
         metrics = Metrics()
-        metrics.know(upstreams)
+        metrics.initialize(upstreams)
         clock = await stack.enter_async_context((clock or _clock(settings)).kept())
         clock.register(metrics.registry)
-        heartbeat = Heartbeat(signer, clock, metrics.registry)
+        heartbeat = Heartbeat(signer, clock, metrics.registry, doubts=clock.reasons)
         stack.push_async_callback(heartbeat.stop)
         services = Services(
             settings=settings,
@@ -62,17 +62,17 @@ async def compose(
             metrics=metrics,
             keyring=keyring,
             upstreams=upstreams,
-            payments=Unpaid(),
+            payments=PaymentsDisabled(),
             fetcher=await stack.enter_async_context(FileFetcher(enabled=not settings.enclave)),
             admission=Admission(settings.max_inflight, settings.queue),
         )
         if settings.payments == "required":
-            payments = LatePayments(
+            payments = DeferredPayments(
                 settings, catalog, signer.tee_id, identity.quote_key, clock, PaymentMetrics(metrics.registry)
             )
             stack.push_async_callback(payments.close)
             await payments.configure()
-            services.payments = TimedPayments(payments, clock)
+            services.payments = ClockGuard(payments, clock)
             services.on_injection.append(payments.configure)
         if settings.otlp_endpoint is not None:
             tracer = Tracer(settings.otlp_endpoint, metrics.registry, settings.otlp_headers)

@@ -14,7 +14,7 @@ from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Finish, Paused, Served
 from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Answering, Consume, Upstream
 

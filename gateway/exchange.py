@@ -33,7 +33,7 @@ from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.services import Services
 from gateway.signing import Envelope
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
 
@@ -117,7 +117,7 @@ class Exchange:
         self._calls: list[UpstreamCall] = []
         self._dispatch: Dispatch
         self._encoder: ChunkEncoder
-        self._gaps = services.metrics.gaps(self._upstream.provider.id)
+        self._inter_event = services.metrics.inter_event(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
         self.started = record.started
@@ -131,7 +131,7 @@ class Exchange:
     async def broke_off(self, failure: Exception) -> GatewayError:
         """The answer ends in ``failure`` after its status had left; what is told of it in place of the rest."""
         error = failure if isinstance(failure, GatewayError) else await self.failed(failure)
-        self._services.metrics.failed(self._record, error)
+        self._services.metrics.count_failure(self._record, error)
         return error
 
     async def admit(self) -> None:
@@ -394,5 +394,5 @@ class Exchange:
         if record.last_output is None:
             record.first_byte_seconds = now - record.started
         else:
-            self._gaps.observe(now - record.last_output)
+            self._inter_event.observe(now - record.last_output)
         record.last_output = now

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.endpoints import chat, completions, heartbeat, keys, models, status
 from gateway.endpoints.openapi import OpenAPI
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 Endpoint = Callable[[Services, web.BaseRequest, RequestRecord], Awaitable[web.StreamResponse]]
 

@@ -21,7 +21,8 @@ from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
 from gateway.settings import is_loopback
-from gateway.telemetry.metrics import RequestRecord, log_request
+from gateway.telemetry.logs import log_request
+from gateway.telemetry.request_record import RequestRecord
 
 HOST_LINK_PEER = "192.168.127.1"
 FAREWELL_SECONDS = 10.0
@@ -207,7 +208,7 @@ class _Dispatcher:
             )
 
     def _refusal(self, error: GatewayError, record: RequestRecord) -> web.Response:
-        self._services.metrics.failed(record, error)
+        self._services.metrics.count_failure(record, error)
         return web.Response(
             status=error.status, body=error.body(), headers=error.http_headers(), content_type="application/json"
         )
@@ -215,12 +216,12 @@ class _Dispatcher:
     def unroutable(self, error: GatewayError) -> str:
         """Account for a request that cannot be handled, not being HTTP for example; its id."""
         record = RequestRecord(f"req_{new_id()}", "unknown", "unknown", error.status)
-        self._services.metrics.failed(record, error)
+        self._services.metrics.count_failure(record, error)
         self._account(record)
         return record.id
 
     def _account(self, record: RequestRecord) -> None:
-        self._services.metrics.finished(record)
+        self._services.metrics.count_request(record)
         if self._services.tracer is not None:
             self._services.tracer.record(record)
         log_request(record)

@@ -70,7 +70,7 @@ class Services:
     def measure(self) -> None:
         """Set the gauges to what is true now."""
         gauges = self.metrics
-        gauges.measure_process()
+        gauges.update_process()
         gauges.ready.set(not self.not_ready())
         gauges.in_flight.set(self.admission.active)
         gauges.queued.set(self.admission.waiting)

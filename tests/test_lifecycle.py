@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from gateway.lifecycle import MEANINGS, TRANSITIONS, IllegalMoveError, Lifecycle, State, diagram
-from gateway.telemetry.metrics import RequestRecord
+from gateway.lifecycle import MEANINGS, TRANSITIONS, IllegalTransitionError, Lifecycle, State, diagram
+from gateway.telemetry.request_record import RequestRecord
 
 ENDS = {State.SETTLED, State.RELEASED, State.REFUSED}
 
@@ -76,7 +76,7 @@ def test_moves(state: State, target: State) -> None:
         life.move(target)
         assert life.state is target
         return
-    with pytest.raises(IllegalMoveError, match=f"{state} → {target}"):
+    with pytest.raises(IllegalTransitionError, match=f"{state} → {target}"):
         life.move(target)
     assert life.state is state
 

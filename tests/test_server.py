@@ -9,7 +9,7 @@ import pytest
 
 from gateway import server
 from gateway.server import Audience
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from tests.running import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 
@@ -173,6 +173,7 @@ async def test_garbage_is_400(gateway: RunningGateway) -> None:
     answer = await raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert b"x-request-id: req_" in answer
+    assert b"x-should-retry: false" in answer
 
 
 async def test_what_is_not_http_is_counted_and_logged(

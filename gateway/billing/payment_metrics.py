@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.billing.journal import Entry, State
 from gateway.openai_api.errors import GatewayError
-from gateway.telemetry.counter import Tally
+from gateway.telemetry.counter import LabeledCounter
 from gateway.telemetry.histogram import Histogram
 
 _LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -40,7 +40,9 @@ class PaymentMetrics:
         self._refused = Counter(
             "gateway_payments_refused", "Payments that did not let their request in", ("reason",), registry=registry
         )
-        self._settlements = Tally("gateway_settlements", "Settlements by how they ended", ("outcome",), registry)
+        self._settlements = LabeledCounter(
+            "gateway_settlements", "Settlements by how they ended", ("outcome",), registry
+        )
         self._pending = Counter(
             "gateway_settlements_pending", "Settlements whose outcome was not known at first", registry=registry
         )
@@ -54,7 +56,7 @@ class PaymentMetrics:
             "gateway_settlement_pending_seconds", "How long outcomes stayed unknown", _LAG_SECONDS, registry
         )
         self._unkept = Counter(
-            "gateway_journal_entries_unkept", "Journal entries that the sink did not take", registry=registry
+            "gateway_journal_entries_unkept", "Journal entries that the sink did not take at once", registry=registry
         )
         self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
         self._clock_lag = Gauge(
@@ -83,7 +85,7 @@ class PaymentMetrics:
         if error.code != UNPAID:
             self._refused.labels(refusal_reason(error.code or "")).inc()
 
-    def not_kept(self) -> None:
+    def journal_append_failed(self) -> None:
         """An entry of the journal is in this process's store only."""
         self._unkept.inc()
 

@@ -11,7 +11,7 @@ from gateway.openai_api.deltas import Delta, Text
 from gateway.openai_api.errors import GatewayError, unsupported_value
 from gateway.openai_api.request import parse_chat
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat
 
 

@@ -5,7 +5,7 @@ from aiohttp import web
 from gateway.endpoints.json_response import json_response
 from gateway.endpoints.serving import Reading
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

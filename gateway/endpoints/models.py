@@ -9,7 +9,7 @@ from gateway.catalog import Model, Rates, Traits
 from gateway.catalog_checks import EFFORTS
 from gateway.endpoints.json_response import json_response
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 
 async def list_models(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

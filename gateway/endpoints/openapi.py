@@ -12,7 +12,7 @@ from gateway.keyring import Injection
 from gateway.openai_api.completion import CompletionRequest
 from gateway.openai_api.request import ChatRequest
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 _BODIES = {
     "/v1/chat/completions": ChatRequest,

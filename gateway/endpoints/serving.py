@@ -12,8 +12,8 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.billing.payment import Order
-from gateway.billing.pricing import ANY_TERMS, Terms
-from gateway.billing.unpaid import Unpaid
+from gateway.billing.pricing import ANY_TERMS, PriceTerms
+from gateway.billing.unpaid import PaymentsDisabled
 from gateway.billing.usage import prompt_tokens
 from gateway.endpoints.caller import turn
 from gateway.endpoints.early_status import answer_in_time
@@ -89,7 +89,7 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
     """
     first = chats[0]
     choices = first.request.choices
-    unpaid = isinstance(services.payments, Unpaid)
+    unpaid = isinstance(services.payments, PaymentsDisabled)
     return Order(
         path=request.path,
         model=first.model,
@@ -120,11 +120,11 @@ def _url(scheme: str, host: str, path: str) -> str:
     return str(URL.build(scheme=scheme, authority=host, path=path))
 
 
-def _price_terms(sent: Sent, chat: Chat, calls: int) -> Terms:
+def _price_terms(sent: Sent, chat: Chat, calls: int) -> PriceTerms:
     """What of the price list this request can bring about; what it does not ask for is not quoted."""
     asked = chat.request
     searches = bool(asked.web_search) or asked.web_search_options is not None
-    return Terms(
+    return PriceTerms(
         tiers=() if asked.service_tier in _NEVER_DEARER else _DEARER,
         regions=(),
         cache_writes=b'"cache_control"' in sent.raw,

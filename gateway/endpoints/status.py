@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.endpoints.json_response import json_response
 from gateway.services import Services
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 
 async def health(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

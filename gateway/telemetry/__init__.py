@@ -1,1 +1,1 @@
-"""Metrics, request logs and traces: numbers, ids and names, never content, keys or addresses."""
+"""Metrics, request logs and traces. They hold numbers, ids and names, never content, keys or addresses."""

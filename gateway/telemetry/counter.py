@@ -1,4 +1,4 @@
-"""Counters for one event loop's thread: counting is an addition and takes no lock."""
+"""Counters for single-threaded use: an increment is an addition and takes no lock."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 
-class Tally(Collector):
-    """One counter per combination of ``labels``."""
+class LabeledCounter(Collector):
+    """A counter with one value per combination of ``labels``."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
         self._name = name
@@ -18,7 +18,7 @@ class Tally(Collector):
         registry.register(self)
 
     def add(self, values: tuple[str, ...], amount: float = 1.0) -> None:
-        """Count under the labels' ``values``."""
+        """Increment the counter with these label ``values``."""
         self._counts[values] = self._counts.get(values, 0.0) + amount
 
     def describe(self) -> Iterator[CounterMetricFamily]:

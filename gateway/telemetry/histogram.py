@@ -1,6 +1,6 @@
-"""Histograms for one event loop's thread: an observation is a search and two additions, and takes no lock.
+"""Histograms for single-threaded use: an observation is a bisection and two additions, and takes no lock.
 
-A stream observes every event it writes, which prometheus_client's own histogram makes five times as dear.
+Every event of a stream is observed; prometheus_client's own histogram takes five times as long for it.
 """
 
 import math
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 
 class Distribution:
-    """What was observed under one label: ``counts`` per bucket, the last one above all bounds, and their ``total``."""
+    """The observations of one label: ``counts`` per bucket, the last of them unbounded, and the sum as ``total``."""
 
     __slots__ = ("_bounds", "counts", "total")
 
@@ -27,7 +27,7 @@ class Distribution:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Prometheus' buckets: how many observations were at most the bound."""
+        """Prometheus' cumulative buckets: upper bound and number of observations up to it."""
         buckets, count = [], 0
         for bound, here in zip((*self._bounds, math.inf), self.counts, strict=True):
             count += here
@@ -36,7 +36,7 @@ class Distribution:
 
 
 class Histogram(Collector):
-    """One distribution, or one per value of ``label``. ``bounds`` are ascending upper bounds."""
+    """One distribution, or one per value of ``label``. ``bounds`` are the buckets' upper bounds, ascending."""
 
     def __init__(
         self, name: str, text: str, bounds: Sequence[float], registry: CollectorRegistry, label: str | None = None
@@ -48,15 +48,15 @@ class Histogram(Collector):
         self._children: dict[str, Distribution] = {} if self._labelnames else {"": Distribution(self._bounds)}
         registry.register(self)
 
-    def of(self, value: str = "") -> Distribution:
-        """The distribution under ``value``, made when it is first asked for."""
+    def labels(self, value: str = "") -> Distribution:
+        """The distribution of the label ``value``, created at first use."""
         child = self._children.get(value)
         if child is None:
             child = self._children[value] = Distribution(self._bounds)
         return child
 
     def observe(self, value: float) -> None:
-        """For a histogram without a label."""
+        """Observe in a histogram without a label."""
         self._children[""].observe(value)
 
     def describe(self) -> Iterator[HistogramMetricFamily]:

@@ -1,8 +1,8 @@
-"""Traces for an OpenTelemetry collector, opt-in: OTLP over HTTP in JSON, without a package for it in the enclave.
+"""Opt-in traces for an OpenTelemetry collector: OTLP/HTTP in JSON, without an OpenTelemetry package in the enclave.
 
-A request becomes two spans: the gateway's own and, with GenAI's attributes, the upstream call inside it. They carry
-names, numbers and ids, never content. The queue is bounded and nothing is sent twice: while the collector is away,
-spans are dropped and counted.
+A request becomes two spans: the gateway's server span and in it the upstream call's client span, with the attributes of
+the GenAI conventions. They carry names, numbers and ids, never content. The queue is bounded and nothing is sent twice:
+while the collector is unreachable, spans are dropped and counted.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway import __version__
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 TRACED = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion"}
-"""GenAI's operation by path; other requests are not traced."""
+"""``gen_ai.operation.name`` by path; other requests are not traced."""
 PROVIDERS = {"google": "gcp.gemini", "xai": "x_ai"}
-"""GenAI's names of providers, where they are not ours."""
+"""``gen_ai.provider.name`` where it differs from the provider id."""
 QUEUE = 4096
 BATCH = 512
 INTERVAL_SECONDS = 5.0
-FAREWELL_SECONDS = 3.0
+FLUSH_SECONDS = 3.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _SERVER, _CLIENT = 2, 3
 _ERROR = {"code": 2}
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracer:
-    """Takes finished requests and sends them in batches to ``endpoint``/v1/traces with ``headers``."""
+    """Exports finished requests in batches to ``endpoint``/v1/traces with ``headers``."""
 
     def __init__(
         self,
@@ -52,38 +52,38 @@ class Tracer:
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._limit = queue
         self._interval = interval
-        self._waiting: list[tuple[RequestRecord, int]] = []
-        self._full = asyncio.Event()
-        self._ending = False
-        self._away = False
+        self._queue: list[tuple[RequestRecord, int]] = []
+        self._flush = asyncio.Event()
+        self._stopping = False
+        self._unreachable = False
         requests = Counter(
             "gateway_traced_requests", "Requests by what became of their trace", ("outcome",), registry=registry
         )
         self._sent, self._dropped = requests.labels("sent"), requests.labels("dropped")
 
     def record(self, record: RequestRecord) -> None:
-        """Take a finished request that its caller does not keep out of traces; one too many is dropped."""
+        """Queue a finished request unless its caller has not sampled it; drop it when the queue is full."""
         if record.method != "POST" or record.path not in TRACED or _unsampled(_parent(record)):
             return
-        if len(self._waiting) >= self._limit:
+        if len(self._queue) >= self._limit:
             self._dropped.inc()
             return
-        self._waiting.append((record, time.time_ns()))
-        if len(self._waiting) >= BATCH:
-            self._full.set()
+        self._queue.append((record, time.time_ns()))
+        if len(self._queue) >= BATCH:
+            self._flush.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Tracer"]:
-        """Send while inside; at the end what is under way or still waits is sent, if that is quick."""
+        """Export in the background while inside; on exit flush the queue for at most ``FLUSH_SECONDS``."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
             sending = asyncio.create_task(self._run(session))
             try:
                 yield self
             finally:
-                self._ending = True
-                self._full.set()
+                self._stopping = True
+                self._flush.set()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(FAREWELL_SECONDS):
+                    async with asyncio.timeout(FLUSH_SECONDS):
                         await sending
 
     async def _run(self, session: aiohttp.ClientSession) -> None:
@@ -91,19 +91,19 @@ class Tracer:
         while not ended:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
-                    await self._full.wait()
-            self._full.clear()
-            ended = self._ending
+                    await self._flush.wait()
+            self._flush.clear()
+            ended = self._stopping
             await self._send(session)
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            taken = False
+        while self._queue:
+            batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+            delivered = False
             try:
-                taken = await self._deliver(session, payload(batch))
+                delivered = await self._deliver(session, payload(batch))
             finally:
-                (self._sent if taken else self._dropped).inc(len(batch))
+                (self._sent if delivered else self._dropped).inc(len(batch))
 
     async def _deliver(self, session: aiohttp.ClientSession, body: bytes) -> bool:
         try:
@@ -111,14 +111,14 @@ class Tracer:
                 problem = None if response.status == 200 else f"it answered {response.status}"
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = type(error).__name__
-        if problem is not None and not self._away:
+        if problem is not None and not self._unreachable:
             log.warning("traces are dropped, the collector does not take them: %s", problem)
-        self._away = problem is not None
+        self._unreachable = problem is not None
         return problem is None
 
 
 def payload(batch: list[tuple[RequestRecord, int]]) -> bytes:
-    """An ExportTraceServiceRequest of requests and the moments they ended, in nanoseconds since the epoch."""
+    """An ExportTraceServiceRequest for requests, each with its end time in nanoseconds since the epoch."""
     spans = [span for record, ended in batch for span in spans_of(record, ended)]
     scope = {"scope": {"name": "gateway", "version": __version__}, "spans": spans}
     resource = {"attributes": _attributes({"service.name": "tee-gateway", "service.version": __version__})}
@@ -126,7 +126,7 @@ def payload(batch: list[tuple[RequestRecord, int]]) -> bytes:
 
 
 def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
-    """The request's span and, when the upstream was called, that call's."""
+    """The request's server span and, if the upstream was called, the client span of that call."""
     parent = _parent(record)
     trace = parent[1] if parent else secrets.token_hex(16)
     finished = record.started + (record.seconds or 0.0)
@@ -141,7 +141,7 @@ def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
         "kind": _SERVER,
         "startTimeUnixNano": nanoseconds(record.started),
         "endTimeUnixNano": str(ended),
-        "attributes": _attributes(_own_attributes(record)),
+        "attributes": _attributes(_server_attributes(record)),
     }
     if parent:
         own["parentSpanId"] = parent[2]
@@ -158,7 +158,7 @@ def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
         "kind": _CLIENT,
         "startTimeUnixNano": nanoseconds(record.dispatched),
         "endTimeUnixNano": nanoseconds(record.answered or finished),
-        "attributes": _attributes(_call_attributes(record)),
+        "attributes": _attributes(_client_attributes(record)),
     }
     if failed and record.fault == "upstream":
         call["status"] = _ERROR
@@ -166,7 +166,7 @@ def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
 
 
 def _parent(record: RequestRecord) -> re.Match[str] | None:
-    """The caller's span: trace, id and flags."""
+    """The ``traceparent`` header: trace id, span id and flags."""
     return _TRACEPARENT.fullmatch(record.traceparent or "")
 
 
@@ -174,7 +174,7 @@ def _unsampled(parent: re.Match[str] | None) -> bool:
     return parent is not None and not int(parent[3], 16) & 1
 
 
-def _own_attributes(record: RequestRecord) -> dict[str, Any]:
+def _server_attributes(record: RequestRecord) -> dict[str, Any]:
     return {
         "http.request.method": record.method,
         "http.route": record.path,
@@ -187,8 +187,8 @@ def _own_attributes(record: RequestRecord) -> dict[str, Any]:
     }
 
 
-def _call_attributes(record: RequestRecord) -> dict[str, Any]:
-    """The GenAI conventions' attributes of an inference, without those that hold content."""
+def _client_attributes(record: RequestRecord) -> dict[str, Any]:
+    """Attributes of an inference by the GenAI conventions, without those that hold content."""
     provider = record.upstream or ""
     return {
         "gen_ai.operation.name": TRACED[record.path],
@@ -206,12 +206,12 @@ def _call_attributes(record: RequestRecord) -> dict[str, Any]:
 
 
 def _attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """OTLP's list of attributes; those without a value are left out."""
+    """OTLP attributes; those that are None are omitted."""
     return [{"key": key, "value": _value(value)} for key, value in values.items() if value is not None]
 
 
 def _value(value: bool | float | str | list[str]) -> dict[str, Any]:
-    """An AnyValue in JSON, where 64-bit integers are text."""
+    """An OTLP AnyValue in JSON, where 64-bit integers are strings."""
     match value:
         case bool():
             return {"boolValue": value}

@@ -18,7 +18,7 @@ from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.transport import Limits

@@ -10,7 +10,7 @@ import pytest
 from gateway.catalog import Catalog
 from gateway.lifecycle import State
 from gateway.signing import Signer
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from tools.soak import invariants
 from tools.soak.__main__ import report
 from tools.soak.faults import Fault, draw, spoil_length

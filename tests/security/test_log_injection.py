@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.telemetry.metrics import JsonFormatter
+from gateway.telemetry.logs import JsonFormatter
 from tests.faults.raw_upstream import answering, http
 from tests.running import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient

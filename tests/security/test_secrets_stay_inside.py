@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.settings import Settings
-from gateway.telemetry.metrics import JsonFormatter
+from gateway.telemetry.logs import JsonFormatter
 from gateway.workers.channel import Packet
 from tests.faults.raw_upstream import answering, http
 from tests.running import RunningGateway, StartGateway

@@ -16,7 +16,7 @@ def test_same_exposition_as_the_reference(values: list[float]) -> None:
     histogram = Histogram("wait_seconds", "Waiting", BOUNDS, ours, "upstream")
     reference = Reference("wait_seconds", "Waiting", ("upstream",), registry=theirs, buckets=BOUNDS)
     for value in values:
-        histogram.of("openai").observe(value)
+        histogram.labels("openai").observe(value)
         reference.labels("openai").observe(value)
     assert lines(ours) == lines(theirs)
 

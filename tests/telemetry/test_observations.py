@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 
 import gateway
-from gateway.telemetry.metrics import FACTS, JsonFormatter, RequestRecord, log_request
+from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter, log_request
+from gateway.telemetry.request_record import RequestRecord
 from tests.running import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -154,4 +155,6 @@ def test_every_fact_that_the_gateway_logs_is_told() -> None:
     assert len(calls) > 20
     for call, extra in calls:
         assert isinstance(extra, ast.Dict), ast.unparse(call)
-        assert {key.value for key in extra.keys if isinstance(key, ast.Constant)} <= set(FACTS), ast.unparse(call)
+        assert {key.value for key in extra.keys if isinstance(key, ast.Constant)} <= set(EXTRA_FIELDS), ast.unparse(
+            call
+        )

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.catalog import Catalog
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.tracing import Tracer, payload, spans_of
 from tests.running import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
@@ -74,7 +74,7 @@ async def traced(fleet: Fleet, start_gateway: StartGateway, collector: Collector
     )
     # The first wait began before it was shortened.
     assert running.services.tracer is not None
-    running.services.tracer._full.set()
+    running.services.tracer._flush.set()
     return running
 
 

@@ -16,7 +16,7 @@ def worker(requests: int, age: float, seconds: float) -> Dump:
     Counter("served", "Requests", ("path",), registry=registry).labels("/v1").inc(requests)
     Gauge("streams", "Open streams", registry=registry).set(requests)
     Gauge("price_age_seconds", "Age", registry=registry).set(age)
-    Histogram("lag_seconds", "Lag", (0.1, 1.0), registry, "upstream").of("openai").observe(seconds)
+    Histogram("lag_seconds", "Lag", (0.1, 1.0), registry, "upstream").labels("openai").observe(seconds)
     decoded: Dump = msgspec.json.decode(msgspec.json.encode(dump(registry)))
     return decoded
 

@@ -12,7 +12,7 @@ from gateway.admission import Place
 from gateway.dispatch import Dispatch
 from gateway.exchange import Exchange
 from gateway.http_server.stream_reply import StreamReply
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.upstream import Answering
 from tools.soak.clients import Findings
 from tools.soak.recorder import Recorder

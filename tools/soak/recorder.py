@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 
 from gateway.lifecycle import TRANSITIONS, State
-from gateway.telemetry.metrics import RequestRecord
+from gateway.telemetry.request_record import RequestRecord
 
 _INSIDE = ("gateway", "asyncio")
 _TERMINAL = {state.value for state, onward in TRANSITIONS.items() if not onward}
