@@ -64,14 +64,24 @@ class RelayError(Exception):
 
 
 class Heartbeat:
-    """Beats from ``start`` to ``stop``; ``pause`` is the first wait in seconds before a beat is tried again."""
+    """Beats from ``start`` to ``stop``; ``pause`` is the first wait in seconds before a beat is tried again.
+
+    ``doubts`` are why ``clock`` cannot be believed now: a beat waits until there are none.
+    """
 
     def __init__(
-        self, signer: Signer, clock: Callable[[], int], registry: CollectorRegistry, *, pause: float = 1.0
+        self,
+        signer: Signer,
+        clock: Callable[[], int],
+        registry: CollectorRegistry,
+        *,
+        pause: float = 1.0,
+        doubts: Callable[[], list[str]] = list,
     ) -> None:
         self._signer = signer
         self._clock = clock
         self._pause = pause
+        self._doubts = doubts
         self._task: asyncio.Task[None] | None = None
         self._relay: Relay | None = None
         self._last_success: int | None = None
@@ -121,9 +131,16 @@ class Heartbeat:
     async def _run(self, relay: Relay) -> None:
         async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
             while True:
+                await self._trusted_time()
                 next_beat = asyncio.get_running_loop().time() + relay.interval
                 await self._beat(session, relay)
                 await asyncio.sleep(max(0.0, next_beat - asyncio.get_running_loop().time()))
+
+    async def _trusted_time(self) -> None:
+        """Nothing is signed by a clock that the host may have set."""
+        while doubts := self._doubts():
+            self._last_error = "; ".join(doubts)
+            await asyncio.sleep(self._pause)
 
     async def _beat(self, session: aiohttp.ClientSession, relay: Relay) -> None:
         """One beat with its retries, which end before the next one is due."""

@@ -181,6 +181,15 @@ async def served(
         await server.drain(1.0)
 
 
+async def test_no_heartbeat_is_signed_by_a_clock_without_its_source(signer: Signer, catalog: Catalog) -> None:
+    def no_answer() -> float:
+        raise NsmError("no answer")
+
+    async with served(Clock(no_answer), signer, catalog, {"GATEWAY_PAYMENTS": "off"}) as gateway:
+        assert gateway.services.clock.reasons()
+        assert gateway.services.heartbeat._doubts() == gateway.services.clock.reasons()
+
+
 async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock_module, "START_SECONDS", 0.02)
     monkeypatch.setattr(clock_module, "ASK_AGAIN_SECONDS", 0.01)

@@ -135,6 +135,25 @@ def test_a_clock_that_has_just_begun_ends_no_heartbeat(signer: Signer) -> None:
     assert heartbeat.message(relay)["timestamp"] == "0"
 
 
+async def test_nothing_is_signed_by_a_clock_that_cannot_be_believed(
+    facilitator: LocalFacilitator, registered: bytes, signer: Signer
+) -> None:
+    doubts = ["the clock has no source", "it drifts"]
+    heartbeat = Heartbeat(signer, lambda: int(time.time()), CollectorRegistry(), pause=0.01, doubts=lambda: doubts)
+    heartbeat.start(relay(facilitator, interval=1))
+    async with asyncio.timeout(10):
+        while heartbeat.status()["last_error"] is None:
+            await asyncio.sleep(0.01)
+    assert heartbeat.status()["last_error"] == "the clock has no source; it drifts"
+    assert not facilitator.called("heartbeat")
+    doubts.clear()
+    async with asyncio.timeout(10):
+        while heartbeat.status()["total_sent"] == 0:
+            await asyncio.sleep(0.01)
+    assert heartbeat.status()["last_error"] is None
+    await heartbeat.stop()
+
+
 async def test_it_beats_until_it_is_stopped(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
     beating.heartbeat.start(relay(facilitator, interval=1))
     status = await beating.until(total_sent=2)
