@@ -1,7 +1,7 @@
-"""Vendors' JSON whose text is no Unicode: half a surrogate pair, or bytes that are not UTF-8.
+"""Vendors' JSON whose strings are not valid Unicode: lone surrogates, or bytes that are not UTF-8.
 
-A model that is cut in the middle of a character leaves such halves. One character that nobody can read is no reason
-to lose an answer that is paid for.
+A model that is cut in the middle of a character leaves such halves. One unreadable character is no reason to lose a
+response that is paid for.
 """
 
 import re
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\.")
-_HALF = len(rb"\ud83d")
-_UNKNOWN = rb"\ufffd"
+_SURROGATE_LENGTH = len(rb"\ud83d")
+_REPLACEMENT = rb"\ufffd"
 T = TypeVar("T")
 
 
-def decode_mended(decode: Callable[[bytes], T], data: bytes) -> T:
-    """A second look at ``data``, which ``decode`` has refused: with U+FFFD in place of what is no character.
+def decode_repaired(decode: Callable[[bytes], T], data: bytes) -> T:
+    """Decode ``data``, which ``decode`` has refused, with U+FFFD in place of invalid characters.
 
-    Raises what ``decode`` raises, and ValueError when there was nothing to mend.
+    Raises what ``decode`` raises, and ValueError when there is nothing to repair.
     """
     text = data.decode("utf-8", "replace").encode()
-    text = _ESCAPE.sub(lambda escape: _UNKNOWN if len(escape[0]) == _HALF else escape[0], text)
+    text = _ESCAPE.sub(lambda escape: _REPLACEMENT if len(escape[0]) == _SURROGATE_LENGTH else escape[0], text)
     if text == data:
-        raise ValueError("nothing to mend")
+        raise ValueError("nothing to repair")
     return decode(text)

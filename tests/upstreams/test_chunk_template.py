@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Delta, Served, Text
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams.openai.adapter import OpenAIDecoder
-from gateway.upstreams.openai.chunk_template import LikeChunks
+from gateway.upstreams.openai.chunk_template import ChunkTemplate
+from gateway.upstreams.openai.decoder import OpenAIDecoder
 from gateway.upstreams.openai.dialects import OPENAI
 from gateway.upstreams.sse import Event
 
@@ -28,9 +28,9 @@ def by_feed(decoder: OpenAIDecoder, data: bytes) -> list[Delta] | str:
         return error.message
 
 
-def by_take(decoder: OpenAIDecoder, data: bytes) -> list[Delta] | str:
+def by_decode(decoder: OpenAIDecoder, data: bytes) -> list[Delta] | str:
     try:
-        return decoder.take(data)
+        return decoder.decode(data)
     except GatewayError as error:
         return error.message
 
@@ -73,9 +73,9 @@ streams = st.lists(chunks, max_size=3).flatmap(
 
 @given(streams)
 def test_any_stream(stream: list[bytes]) -> None:
-    fed, taken = OpenAIDecoder(OPENAI), OpenAIDecoder(OPENAI)
-    assert [by_feed(fed, data) for data in stream] == [by_take(taken, data) for data in stream]
-    assert by_feed(fed, chunk("end")) == by_take(taken, chunk("end"))
+    fed, decoded = OpenAIDecoder(OPENAI), OpenAIDecoder(OPENAI)
+    assert [by_feed(fed, data) for data in stream] == [by_decode(decoded, data) for data in stream]
+    assert by_feed(fed, chunk("end")) == by_decode(decoded, chunk("end"))
 
 
 @given(st.lists(texts, min_size=1), st.fixed_dictionaries({}, optional={"note": st.just({"content": "x"})}))
@@ -119,9 +119,9 @@ def test_who_serves_is_told_as_often_as_it_changes() -> None:
     ],
 )
 def test_what_is_like_it(first: bytes, second: bytes, text: str | None) -> None:
-    likes = LikeChunks.like(first, "a", lambda data: json.loads(data)["choices"][0]["delta"]["content"])
-    assert likes is not None
-    assert likes.text(second) == text
+    template = ChunkTemplate.from_chunk(first, "a", lambda data: json.loads(data)["choices"][0]["delta"]["content"])
+    assert template is not None
+    assert template.text(second) == text
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,6 @@ def test_what_is_like_it(first: bytes, second: bytes, text: str | None) -> None:
     ],
 )
 def test_another_thing_of_that_name(data: bytes) -> None:
-    assert LikeChunks.like(data, "a", lambda other: json.loads(other)["choices"][0]["delta"]["content"]) is None
+    assert (
+        ChunkTemplate.from_chunk(data, "a", lambda other: json.loads(other)["choices"][0]["delta"]["content"]) is None
+    )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstreams.lenient_json import decode_mended
+from gateway.upstreams.lenient_json import decode_repaired
 
 decode = msgspec.json.Decoder().decode
 
@@ -29,7 +29,7 @@ decode = msgspec.json.Decoder().decode
 def test_what_is_no_character_is_replaced(data: bytes, text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(data)
-    assert decode_mended(decode, data) == text
+    assert decode_repaired(decode, data) == text
 
 
 def without(text: str) -> str:
@@ -46,16 +46,16 @@ def test_whatever_was_text_stays(text: str) -> None:
         try:
             read = decode(data)
         except ValueError:
-            read = decode_mended(decode, data)
+            read = decode_repaired(decode, data)
         assert without(read) == without(expected)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"a": tru}', b'"\\u12"', b"[" * 3])
 def test_what_is_no_json_stays_none(data: bytes) -> None:
-    with pytest.raises(ValueError, match="nothing to mend"):
-        decode_mended(decode, data)
+    with pytest.raises(ValueError, match="nothing to repair"):
+        decode_repaired(decode, data)
 
 
 def test_faulty_json_with_faulty_text_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode_mended(decode, rb'{"a": "\ud83d"')
+        decode_repaired(decode, rb'{"a": "\ud83d"')

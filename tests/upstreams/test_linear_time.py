@@ -13,7 +13,7 @@ from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.error_rules import public_message
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
-from gateway.upstreams.openai.think_tags import ThinkTags
+from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.sse import SSEReader
 
 SIZE = 200_000
@@ -34,7 +34,7 @@ def open_fence(text: str) -> None:
 
 
 def split_thoughts(text: str) -> None:
-    tags = ThinkTags()
+    tags = ThinkTagParser()
     list(tags.feed("<think>" + text))
     list(tags.finish())
 

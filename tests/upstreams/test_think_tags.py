@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Reasoning, Text
-from gateway.upstreams.openai.think_tags import ThinkTags
+from gateway.upstreams.openai.think_tags import ThinkTagParser
 
 
 def split(pieces: Iterable[str], choice: int = 0) -> tuple[str, str]:
     """Thought and answer of a text that comes in ``pieces``."""
-    tags = ThinkTags(choice)
+    tags = ThinkTagParser(choice)
     deltas = [delta for piece in pieces for delta in tags.feed(piece)] + list(tags.finish())
     assert all(delta.choice == choice and delta.text for delta in deltas)
     kinds = [type(delta) for delta in deltas]
@@ -60,7 +60,7 @@ def test_the_choice_is_kept() -> None:
 
 
 def test_text_is_not_held_back_longer_than_it_must() -> None:
-    tags = ThinkTags()
+    tags = ThinkTagParser()
     assert list(tags.feed("<thi")) == []
     assert list(tags.feed("nk>hm</th")) == [Reasoning(text="hm")]
     assert list(tags.feed("ere")) == [Reasoning(text="</there")]

@@ -13,7 +13,7 @@ from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockReader, Fields, Output, reader, string, whole
 from gateway.upstreams.anthropic.turn import Turn
 from gateway.upstreams.anthropic.usage import UsageCounter
-from gateway.upstreams.lenient_json import decode_mended
+from gateway.upstreams.lenient_json import decode_repaired
 from gateway.upstreams.sse import Event
 
 _FINISH_REASONS = {
@@ -64,7 +64,7 @@ class AnthropicDecoder:
             try:
                 fields = _decode(event.data)
             except ValueError:
-                fields = decode_mended(_decode, event.data)
+                fields = decode_repaired(_decode, event.data)
             return self._take(fields)
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
@@ -75,7 +75,7 @@ class AnthropicDecoder:
             try:
                 message = _decode(body)
             except ValueError:
-                message = decode_mended(_decode, body)
+                message = decode_repaired(_decode, body)
             if message["type"] == "error":
                 raise errors.from_message(self._model, message)
             deltas = [*self._begin(message), *self._content(message["content"])]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.upstreams.lenient_json import decode_mended
+from gateway.upstreams.lenient_json import decode_repaired
 
 
 class Blob(msgspec.Struct, rename="camel", gc=False):
@@ -135,7 +135,7 @@ def decode(data: bytes) -> list[Response]:
         try:
             decoded = _decode(data)
         except ValueError:
-            decoded = decode_mended(_decode, data)
+            decoded = decode_repaired(_decode, data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return decoded if isinstance(decoded, list) else [decoded]

@@ -1,7 +1,7 @@
-"""Chunks of one stream that differ from an earlier one in nothing but their text.
+"""Fast path for the chunks of one stream that differ in nothing but their text.
 
-Vendors repeat two hundred bytes around every word. Once a chunk has been read in full, those that begin and end with
-the same bytes need only their text read: at its place stands a JSON string, and which one changes nothing else.
+Vendors repeat two hundred bytes around every token. Once a chunk has been decoded in full, a chunk with the same bytes
+before and after its text needs only that JSON string decoded: whatever string stands there changes nothing else.
 """
 
 import re
@@ -13,8 +13,8 @@ _CONTENT = re.compile(rb'"content":\s*("(?:[^"\\]|\\.)*")')
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-class LikeChunks:
-    """What stands before and after the text."""
+class ChunkTemplate:
+    """The bytes before and after the text of a chunk."""
 
     __slots__ = ("_after", "_before", "_end", "_start")
 
@@ -25,22 +25,22 @@ class LikeChunks:
         self._end = -len(after)
 
     @classmethod
-    def like(cls, chunk: bytes, text: str, read: Callable[[bytes], str | None]) -> "LikeChunks | None":
-        """Chunks like ``chunk``, which holds ``text``; None when that cannot be told.
+    def from_chunk(cls, chunk: bytes, text: str, text_of: Callable[[bytes], str | None]) -> "ChunkTemplate | None":
+        """The template of ``chunk``, which decodes to ``text``; None when its text cannot be located.
 
-        ``read`` tells the text of a chunk that is nothing else. It is asked about one with another text, because
-        ``"content"`` may be the name of more than one thing.
+        ``text_of`` decodes a chunk in full and returns its text, or None when it holds anything else. It is called
+        with another text in place, because ``"content"`` may be the name of more than one key.
         """
         found = _CONTENT.search(chunk)
         if found is None:
             return None
         before, after, other = chunk[: found.start(1)], chunk[found.end(1) :], text + "?"
-        if read(before + msgspec.json.encode(other) + after) != other:
+        if text_of(before + msgspec.json.encode(other) + after) != other:
             return None
         return cls(before, after)
 
     def text(self, chunk: bytes) -> str | None:
-        """The text of ``chunk``; None when it is not like the others."""
+        """The text of ``chunk``; None when it does not match the template."""
         if chunk.startswith(self._before) and chunk.endswith(self._after):
             try:
                 return _decode_text(chunk[self._start : self._end])

@@ -1,4 +1,4 @@
-"""``<think>…</think>`` at the head of an answer, taken apart while it streams (facts/providers.md 8)."""
+"""``<think>…</think>`` at the start of a response, parsed while it streams (facts/providers.md 8)."""
 
 from collections.abc import Iterator
 
@@ -8,62 +8,62 @@ _OPEN = "<think>"
 _CLOSE = "</think>"
 
 
-class ThinkTags:
-    """Splits one choice's text into thought and answer. Text that does not begin with the tag passes unchanged."""
+class ThinkTagParser:
+    """Splits one choice's text into reasoning and content. Text that does not begin with the tag passes unchanged."""
 
     def __init__(self, choice: int = 0) -> None:
         self._choice = choice
-        self._held = ""
+        self._buffer = ""
         self._state = "start"
 
     def feed(self, text: str) -> Iterator[Text | Reasoning]:
-        """The deltas of the next piece of text; what may still become a tag is held back."""
-        self._held += text
-        if self._state == "start" and not self._decide():
+        """The deltas of the next piece of text; what may be the start of a tag is buffered."""
+        self._buffer += text
+        if self._state == "start" and not self._detect_opening():
             return
-        if self._state == "thought":
-            yield from self._thought()
-        if self._state != "thought":
-            yield from self._release()
+        if self._state == "reasoning":
+            yield from self._reasoning()
+        if self._state != "reasoning":
+            yield from self._content()
 
     def finish(self) -> Iterator[Text | Reasoning]:
-        """What was held back when the answer ended."""
-        held, self._held = self._held, ""
-        if held:
-            yield Reasoning(text=held, choice=self._choice) if self._state == "thought" else Text(held, self._choice)
+        """What is still buffered at the end of the response."""
+        rest, self._buffer = self._buffer, ""
+        if rest:
+            yield Reasoning(text=rest, choice=self._choice) if self._state == "reasoning" else Text(rest, self._choice)
 
-    def _decide(self) -> bool:
-        """Whether it is known by now if the answer begins with a thought."""
-        head = self._held.lstrip()
+    def _detect_opening(self) -> bool:
+        """Leave state ``start`` once it is certain whether the text begins with the tag; False until then."""
+        head = self._buffer.lstrip()
         if head.startswith(_OPEN):
-            self._held = head[len(_OPEN) :]
-            self._state = "thought"
+            self._buffer = head[len(_OPEN) :]
+            self._state = "reasoning"
         elif not _OPEN.startswith(head):
-            self._state = "answer"
+            self._state = "content"
         return self._state != "start"
 
-    def _thought(self) -> Iterator[Text | Reasoning]:
-        thought, tag, answer = self._held.partition(_CLOSE)
+    def _reasoning(self) -> Iterator[Reasoning]:
+        reasoning, tag, content = self._buffer.partition(_CLOSE)
         if tag:
             self._state = "gap"
-            self._held = answer
+            self._buffer = content
         else:
-            keep = _overlap(thought, _CLOSE)
-            self._held = thought[len(thought) - keep :]
-            thought = thought[: len(thought) - keep]
-        if thought:
-            yield Reasoning(text=thought, choice=self._choice)
+            keep = _overlap(reasoning, _CLOSE)
+            self._buffer = reasoning[len(reasoning) - keep :]
+            reasoning = reasoning[: len(reasoning) - keep]
+        if reasoning:
+            yield Reasoning(text=reasoning, choice=self._choice)
 
-    def _release(self) -> Iterator[Text]:
-        """The answer so far; blank lines between thought and answer belong to neither."""
-        held, self._held = self._held, ""
+    def _content(self) -> Iterator[Text]:
+        """The buffered content; line breaks between reasoning and content belong to neither."""
+        content, self._buffer = self._buffer, ""
         if self._state == "gap":
-            held = held.lstrip("\n")
-        if held:
-            self._state = "answer"
-            yield Text(held, self._choice)
+            content = content.lstrip("\n")
+        if content:
+            self._state = "content"
+            yield Text(content, self._choice)
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of ``text`` may be the beginning of ``tag``."""
+    """Length of the longest proper prefix of ``tag`` that ``text`` ends with."""
     return next((size for size in range(min(len(tag) - 1, len(text)), 0, -1) if tag.startswith(text[-size:])), 0)

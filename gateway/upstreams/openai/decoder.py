@@ -1,0 +1,158 @@
+"""Chat completions as deltas, complete or in chunks (facts/providers.md 2, 6, 7, 8)."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Served, Text
+from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.request import Tool
+from gateway.upstreams import error_rules
+from gateway.upstreams.openai.chunk_template import ChunkTemplate
+from gateway.upstreams.openai.dialects import Dialect
+from gateway.upstreams.openai.think_tags import ThinkTagParser
+from gateway.upstreams.openai.tool_calls import ToolCallDecoder
+from gateway.upstreams.openai.tool_names import name_map
+from gateway.upstreams.openai.usage import usage_of
+from gateway.upstreams.openai.wire import Chunk, Logprobs, Message, decode_broken_chunk, decode_chunk
+from gateway.upstreams.sse import Event
+
+_FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+_MAX_TEMPLATES = 4
+"""Templates tried in one stream."""
+_MAX_TEMPLATE_BYTES = 4096
+"""Longest chunk that a template is made of: the search takes a hundred times the memory of what it runs over."""
+
+
+class OpenAIDecoder:
+    """Decodes one response. Finish reasons are held back until the end, because usage comes after them.
+
+    ``tools`` are the caller's. ``complete`` marks a response in one piece; a stream is complete when each choice has
+    a finish reason or ``[DONE]`` came.
+    """
+
+    def __init__(self, dialect: Dialect, tools: list[Tool] | None = None, *, complete: bool = False) -> None:
+        self._dialect = dialect
+        self._tools = tools
+        self._finish: dict[int, str] = {}
+        self._tool_calls: dict[int, ToolCallDecoder] = {}
+        self._think_tags: dict[int, ThinkTagParser] = {}
+        self._served: tuple[str | None, str | None, str | None] | None = None
+        self._service_tier = ""
+        self._complete = self._done = complete
+        self._template: ChunkTemplate | None = None
+        self._template_choice = 0
+        self._templates_left = 0 if dialect.think_tags else _MAX_TEMPLATES
+
+    def feed(self, event: Event) -> Iterable[Delta]:
+        data = event.data
+        if self._template is not None and (text := self._template.text(data)) is not None:
+            return (Text(text, self._template_choice),) if text else ()
+        if data == b"[DONE]":
+            self._done = True
+            return ()
+        deltas = self.decode(data) if data else []
+        if (
+            self._templates_left
+            and len(deltas) == 1
+            and isinstance(deltas[0], Text)
+            and len(data) <= _MAX_TEMPLATE_BYTES
+        ):
+            self._make_template(data, deltas[0])
+        return deltas
+
+    def _make_template(self, data: bytes, known: Text) -> None:
+        def text_of(other: bytes) -> str | None:
+            match self.decode(other):
+                case [Text(text=text, choice=known.choice, logprobs=None)]:
+                    return text
+            return None
+
+        self._templates_left -= 1
+        self._template = ChunkTemplate.from_chunk(data, known.text, text_of)
+        self._template_choice = known.choice
+
+    def decode(self, data: bytes) -> list[Delta]:
+        """The deltas of one JSON object, a chunk or a complete response."""
+        try:
+            chunk = decode_chunk(data)
+        except (ValueError, RecursionError):
+            chunk = decode_broken_chunk(data)
+        if chunk.error:
+            raise self._error(chunk)
+        deltas: list[Delta] = []
+        served = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
+        if self._served != served:
+            self._served = served
+            self._service_tier = chunk.service_tier or self._service_tier
+            self._template = None
+            deltas.append(
+                Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
+            )
+        for choice in chunk.choices or ():
+            index, message = choice.index, choice.delta or choice.message
+            if choice.finish_reason:
+                self._finish[index] = choice.finish_reason
+            elif index not in self._finish:
+                self._finish[index] = ""
+            if message is None:
+                continue
+            if choice.logprobs is not None or self._dialect.think_tags or message != Message(content=message.content):
+                deltas += self._message(index, message, choice.logprobs)
+            elif message.content:
+                deltas.append(Text(message.content, index))
+        usage = chunk.usage
+        if usage is not None and (usage.prompt_tokens is not None or usage.completion_tokens is not None):
+            deltas.append(usage_of(usage, self._service_tier, reasoning_counted=self._dialect.reasoning_counted))
+        if chunk.moderation:
+            deltas.append(Served(moderation=chunk.moderation))
+        return deltas
+
+    def finish(self) -> list[Delta]:
+        if not self._finish or (not self._done and "" in self._finish.values()):
+            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        deltas: list[Delta] = []
+        for index, reason in self._finish.items():
+            if index in self._think_tags:
+                deltas += self._think_tags[index].finish()
+            calls = self._tool_calls.get(index)
+            if calls:
+                deltas += calls.finish()
+            default = "tool_calls" if calls and not reason else "stop"
+            deltas.append(Finish(_FINISH_REASONS.get(reason, default), index))
+        return deltas
+
+    def _message(self, index: int, message: Message, logprobs: Logprobs | None) -> list[Delta]:
+        deltas: list[Delta] = []
+        if reasoning := message.reasoning_content or message.reasoning:
+            deltas.append(Reasoning(text=reasoning, choice=index))
+        if message.content or logprobs:
+            text = message.content or ""
+            if self._dialect.think_tags:
+                deltas += self._think_tags.setdefault(index, ThinkTagParser(index)).feed(text)
+            else:
+                deltas.append(Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)))
+        if message.refusal:
+            deltas.append(Refusal(message.refusal, index))
+        if message.tool_calls:
+            calls = self._tool_calls.get(index)
+            if calls is None:
+                calls = ToolCallDecoder(index, name_map(self._tools), complete=self._complete)
+                self._tool_calls[index] = calls
+            for call in message.tool_calls:
+                deltas += calls.feed(call)
+        for name in ("annotations", "audio", "encrypted_content"):
+            if value := getattr(message, name):
+                deltas.append(MessageField(name, value, index))
+        return deltas
+
+    def _error(self, chunk: Chunk) -> GatewayError:
+        """An error inside a response with status 200."""
+        error = {"error": chunk.error, "code": chunk.code, "type": chunk.type}
+        return error_rules.explain(self._dialect.errors, error_rules.inside_answer(error))
