@@ -12,6 +12,7 @@ from nitro.image import daemon, rootfs
 from nitro.inputs import BUILD
 from nitro.ramdisks import application
 from nitro.tree import Tree
+from tools.command_line import exit_with
 from tools.eif.cpio import CpioError, write_cpio
 from tools.eif.layout import EifError
 from tools.eif.metadata import Metadata
@@ -55,4 +56,4 @@ def application_ramdisk(tree: Tree) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -18,6 +18,7 @@ from nitro.causes import first_causes, kept, rank
 from nitro.errors import BuildError
 from nitro.inputs import ROOT
 from nitro.measure import ALGORITHM, PCRS, Measured, measure
+from tools.command_line import exit_with
 
 FILE = ROOT / "measurements.txt"
 RENEW = "python -m nitro.measurements --write"
@@ -132,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -5,9 +5,10 @@ each other, and nothing in the gateway imports the tools (design 3).
 """
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tools.command_line import exit_with
 
 RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.openai_api", "gateway.identifiers", "gateway.keccak", "gateway.http_client"),
@@ -95,4 +96,4 @@ def _rank(room: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

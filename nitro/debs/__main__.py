@@ -9,6 +9,7 @@ from pathlib import Path
 from nitro.debs.lock import LOCK_FILE, Lock
 from nitro.debs.resolve import resolve
 from nitro.errors import BuildError
+from tools.command_line import exit_with
 
 
 def main() -> int:
@@ -45,4 +46,4 @@ def changes(before: Lock, after: Lock) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

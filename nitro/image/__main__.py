@@ -9,6 +9,7 @@ from nitro.errors import BuildError
 from nitro.image import daemon, oci, rootfs
 from nitro.inputs import BUILD
 from nitro.tree import Tree
+from tools.command_line import exit_with
 
 NAME = "tee-gateway:enclave"
 SIZE_LIMIT = 150_000_000
@@ -59,4 +60,4 @@ def refuse_bulk(tree: Tree) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

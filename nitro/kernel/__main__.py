@@ -9,6 +9,7 @@ from nitro.arguments import add_inputs, inputs_of
 from nitro.debs.lock import Lock
 from nitro.errors import BuildError
 from nitro.kernel.build import CACHE, build, cached
+from tools.command_line import exit_with
 
 
 def main() -> int:
@@ -34,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

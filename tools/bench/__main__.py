@@ -18,6 +18,7 @@ from tools.bench.servers import Server, StartError, bare, gateway, simulators
 from tools.bench.shapes import SHAPES, Shape
 from tools.bench.till import PAID, paid_gateway, tickets
 from tools.bench.verdicts import spread, verdicts
+from tools.command_line import exit_with
 
 _STARTS = 5
 _QUICK = Pace(rounds=2, scale=0.25, warm_up=0.1)
@@ -126,4 +127,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

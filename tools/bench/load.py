@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tools.bench.accounting import cpu_by_process, cpu_seconds, pin, resident_bytes
+from tools.command_line import exit_with
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
@@ -258,4 +259,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

@@ -12,6 +12,7 @@ from tools.chain.deployment import CHAIN_ID, PAYEE, PAYER, PERMIT2, TEE_REGISTRY
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
+from tools.command_line import exit_with
 
 
 def description(chain: LocalChain, facilitator: LocalFacilitator) -> dict[str, object]:
@@ -57,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

@@ -21,6 +21,7 @@ from tools.chain.evm import Evm
 from tools.chain.genesis import genesis_state
 from tools.chain.rpc import Rpc
 from tools.chain.rpc_error import PARSE_ERROR, RpcError
+from tools.command_line import exit_with
 
 HOST = "127.0.0.1"
 
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

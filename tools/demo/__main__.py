@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools.command_line import exit_with
 from tools.demo.every_model import BadAnswerError, ask_every_model
 from tools.demo.lines import Line, demo_lines
 from tools.demo.stage import StageError, stage
@@ -69,4 +70,4 @@ async def run(line: Line) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

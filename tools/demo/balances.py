@@ -9,6 +9,7 @@ import aiohttp
 
 from tools.chain.deployment import PAYEE, PAYER, TOKENS
 from tools.chain.local_chain import LocalChain
+from tools.command_line import exit_with
 
 
 def main() -> int:
@@ -37,4 +38,4 @@ async def show(rpc_url: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

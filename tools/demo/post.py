@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from tools.command_line import exit_with
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo.post", description=__doc__)
@@ -33,4 +35,4 @@ def _show(status: int, body: bytes) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

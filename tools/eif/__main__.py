@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tools.command_line import exit_with
 from tools.eif.layout import Architecture, EifError
 from tools.eif.metadata import FIXED_BUILD_TIME, Metadata
 from tools.eif.pcrs import Pcrs, measurements
@@ -165,4 +166,4 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -11,7 +11,6 @@ import logging
 import random
 import resource
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
+from tools.command_line import exit_with
 from tools.fuzz.target import AnyTarget
 from tools.fuzz.targets import TARGETS
 
@@ -132,4 +132,4 @@ if __name__ == "__main__":
     faulthandler.enable()
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
-    sys.exit(main())
+    exit_with(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 from textwrap import fill
 
 from gateway.key_sealing import seal
+from tools.command_line import exit_with
 from tools.inject.attested import attest, read_root
 from tools.inject.env_file import FIELDS, injection, read_variables
 from tools.inject.host_link import fetch_sealing_key, post_bundle
@@ -102,4 +103,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.keyring import JOURNAL_KEY_BYTES, journal_key
+from tools.command_line import exit_with
 from tools.inject.env_file import read_variables
 from tools.verify.errors import UsageError
 
@@ -57,4 +58,4 @@ def _append(file: Path, line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

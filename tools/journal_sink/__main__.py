@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.billing.storage.sink import MAX_RECORD_BYTES
+from tools.command_line import exit_with
 from tools.journal_sink.hours import Hours
 
 PORT = 8010
@@ -94,4 +95,4 @@ def _hours(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

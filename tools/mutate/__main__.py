@@ -5,11 +5,11 @@ survivors; tools/mutate/targets.py says why nobody can.
 """
 
 import argparse
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.command_line import exit_with
 from tools.mutate.laboratory import BaselineError, Laboratory, Verdict
 from tools.mutate.operators import Mutant, mutants
 from tools.mutate.targets import EQUIVALENT, TARGETS
@@ -100,4 +100,4 @@ def _place(module: str, mutant: Mutant) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -14,6 +14,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from gateway.billing.definitions import bundled
+from tools.command_line import exit_with
 from tools.pay.chain import PayersChain
 from tools.pay.errors import NotPaidError, PayError, UsageError
 from tools.pay.offers import Offer, known_offers, narrowed, read_required
@@ -196,4 +197,4 @@ def _show_piece(piece: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.keccak import keccak256
+from tools.command_line import exit_with
 from tools.inject.attested import attest, read_root
 from tools.verify.claims import one_line
 from tools.verify.enclave import fetch_signing_key
@@ -172,4 +173,4 @@ def _address(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -7,6 +7,7 @@ import shlex
 import signal
 from collections.abc import Sequence
 
+from tools.command_line import exit_with
 from tools.simulators.fleet import Fleet
 
 
@@ -40,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

@@ -3,11 +3,11 @@
 import argparse
 import logging
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 from gateway.catalog import bundled
+from tools.command_line import exit_with
 from tools.soak.run import Outcome, soak
 
 
@@ -53,4 +53,4 @@ def _listed(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tools.command_line import exit_with
 from tools.top.rates import Window
 from tools.top.scrape import UnreachableError, fetch
 from tools.top.screen import frame
@@ -69,4 +70,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

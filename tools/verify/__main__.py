@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from tools.command_line import exit_with
 from tools.verify import answer_command, attestation_command, measurements_command, response_command
 from tools.verify.claims import Report, one_line
 from tools.verify.errors import UsageError, VerifyError
@@ -73,4 +74,4 @@ def _tell(report: Report, *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -1,0 +1,57 @@
+"""Ctrl-C ends every command with 130 and without a word."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+COMMANDS = [
+    path.relative_to(REPOSITORY)
+    for folder in ("tools", "nitro")
+    for path in sorted((REPOSITORY / folder).rglob("*.py"))
+    if "def main(" in (text := path.read_text()) and '\nif __name__ == "__main__":\n' in text
+]
+
+
+@pytest.fixture
+def silent() -> socket.socket:
+    """Takes connections and says nothing."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(60)
+    return listening
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tools.verify", "response", "--request", "{files}", "--response", "{files}", "--key-url", "{url}"],
+        ["tools.registry", "show", "--rpc", "{url}"],
+    ],
+    ids=["verify", "registry"],
+)
+def test_an_interrupted_command_ends_with_130_and_without_a_word(
+    command: list[str], silent: socket.socket, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.json"
+    file.write_text("{}")
+    words = [word.format(url=f"http://127.0.0.1:{silent.getsockname()[1]}", files=file) for word in command]
+    with (
+        silent,
+        subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)
+    assert (process.returncode, *told) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=str)
+def test_every_command_ends_so(path: Path) -> None:
+    assert (REPOSITORY / path).read_text().endswith("    exit_with(main)\n")
