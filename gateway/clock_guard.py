@@ -9,7 +9,7 @@ from gateway.clock import Clock
 from gateway.openai_api.errors import GatewayError
 
 
-class TimedPayments:
+class ClockGuard:
     """Implements Payments by others, and refuses with 503 while the clock has reasons to."""
 
     def __init__(self, payments: Payments, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.price_feed import COINGECKO
 from gateway.billing.storage.sink import SinkUnavailableError
 from gateway.billing.storage.store import StoreUnavailableError
-from gateway.billing.unpaid import Unconfigured
+from gateway.billing.unpaid import PaymentsUnconfigured
 from gateway.billing.upto_trial import TrialPayer
 from gateway.catalog import Catalog
 from gateway.keyring import Injection, journal_key
@@ -34,7 +34,7 @@ _AGAIN_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-class LatePayments:
+class DeferredPayments:
     """Implements Payments by whatever is configured now."""
 
     def __init__(
@@ -55,7 +55,7 @@ class LatePayments:
         self._opened: list[X402Payments] = []
         self._latest: PaymentSettings | None = None
         self._beginning: asyncio.Task[None] | None = None
-        self._now: Payments = Unconfigured(["payments are not configured"])
+        self._now: Payments = PaymentsUnconfigured(["payments are not configured"])
 
     async def configure(self, injection: Injection | None = None) -> None:
         """Begin to take payments when payee and facilitator are known; an injected fact wins.
@@ -72,7 +72,7 @@ class LatePayments:
                 "FACILITATOR_URL is not set": facilitator is not None,
                 "no journal_key was injected for GATEWAY_JOURNAL_SINK": not self._awaits_journal_key(facts),
             }
-            self._now = Unconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
+            self._now = PaymentsUnconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
             return
         sink = self._sink(facts)
         settings = PaymentSettings(
@@ -111,12 +111,14 @@ class LatePayments:
     async def _begin(self, settings: PaymentSettings) -> None:
         """Those that were opened before stay open: what they have admitted ends as it was agreed."""
         opened = await X402Payments.open(settings, self._catalog, metrics=self._metrics)
+        for earlier in self._opened:
+            earlier.retire()
         self._opened.append(opened)
         self._latest, self._now = settings, opened
 
     async def _begin_once_read(self, settings: PaymentSettings) -> None:
         """Take no payment before it is known what an earlier enclave was paid with: its answers would be had twice."""
-        self._now = Unconfigured(["the journal is being read back from its sink"])
+        self._now = PaymentsUnconfigured(["the journal is being read back from its sink"])
         tried = asyncio.Event()
         self._beginning = asyncio.create_task(self._try_to_begin(settings, tried))
         with suppress(TimeoutError):
@@ -130,7 +132,7 @@ class LatePayments:
             try:
                 return await self._begin(settings)
             except (SinkUnavailableError, StoreUnavailableError) as error:
-                self._now = Unconfigured([f"the journal cannot be read back: {error}"])
+                self._now = PaymentsUnconfigured([f"the journal cannot be read back: {error}"])
                 log.warning("journal not read back", extra={"reason": str(error)})
             finally:
                 tried.set()

@@ -49,7 +49,7 @@ MEANINGS: dict[State, str] = {
 }
 
 
-class IllegalMoveError(Exception):
+class IllegalTransitionError(Exception):
     """A request was about to do something out of order."""
 
 
@@ -69,9 +69,9 @@ class Lifecycle:
         self.state = State.RECEIVED
 
     def move(self, to: State) -> None:
-        """Go on to ``to``; raises IllegalMoveError when the table does not allow it."""
+        """Go on to ``to``; raises IllegalTransitionError when the table does not allow it."""
         if to not in TRANSITIONS[self.state]:
-            raise IllegalMoveError(f"{self.state} → {to}")
+            raise IllegalTransitionError(f"{self.state} → {to}")
         self.state = self._record.state = to
 
     @property

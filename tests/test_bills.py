@@ -9,7 +9,7 @@ import pytest
 
 import gateway.dispatch
 import gateway.endpoints.early_status
-from gateway.billing.pricing import Terms
+from gateway.billing.pricing import PriceTerms
 from gateway.exchange import Exchange
 from gateway.services import Services
 from tests.ledger import Ledger
@@ -141,7 +141,7 @@ async def test_nobody_is_asked_to_pay_again_for_a_fault_of_our_own(
     assert len(ledger.bills) + len(ledger.released) == 1
 
 
-async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str, Any]) -> Terms:
+async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str, Any]) -> PriceTerms:
     """What the request is quoted by."""
     assert (await paid.post(path, body)).status == 200
     return ledger.orders[-1].price_terms

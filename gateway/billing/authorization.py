@@ -28,7 +28,7 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
 
     ``spender`` and ``facilitator`` are None where the message has no such field; ``token`` is None for EIP-3009,
     whose token is the verifying contract. Times are Unix seconds; ``signature`` is in its normal form,
-    ``sent_signature`` as it came.
+    ``raw_signature`` as it came.
     """
 
     payer: bytes
@@ -41,15 +41,15 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     token: bytes | None = None
     spender: bytes | None = None
     facilitator: bytes | None = None
-    sent_signature: bytes = b""
+    raw_signature: bytes = b""
 
     @property
     def is_permit2(self) -> bool:
         return self.spender is not None
 
-    def as_it_came(self) -> "Authorization":
+    def with_raw_signature(self) -> "Authorization":
         """With the signature byte for byte: what a contract account makes of it nobody else knows."""
-        return msgspec.structs.replace(self, signature=self.sent_signature)
+        return msgspec.structs.replace(self, signature=self.raw_signature)
 
     def payload(self) -> dict[str, Any]:
         """The x402 payload that a facilitator gets."""
@@ -106,7 +106,7 @@ def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, sent: byte
         valid_after=evm.uint256(wire.valid_after),
         deadline=evm.uint256(wire.valid_before),
         signature=signature,
-        sent_signature=sent,
+        raw_signature=sent,
     )
 
 
@@ -120,7 +120,7 @@ def _read_permit(wire: x402.Permit2Authorization, signature: bytes, sent: bytes)
         valid_after=evm.uint256(wire.witness.valid_after),
         deadline=evm.uint256(wire.deadline),
         signature=signature,
-        sent_signature=sent,
+        raw_signature=sent,
         token=evm.address(wire.permitted.token),
         spender=evm.address(wire.spender),
         facilitator=None if facilitator is msgspec.UNSET else evm.address(facilitator),

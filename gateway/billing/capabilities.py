@@ -16,12 +16,12 @@ class UnusableFacilitatorError(Exception):
 class Capabilities:
     """Schemes by network id, and who settles there.
 
-    ``settlers`` holds for each network the address to name in upto offers; ``signers`` every address that may have
+    ``facilitators`` holds for each network the address to name in upto offers; ``signers`` every address that may have
     been named, because a facilitator with several gives another one at each call.
     """
 
     kinds: frozenset[tuple[str, str]]
-    settlers: Mapping[str, bytes]
+    facilitators: Mapping[str, bytes]
     signers: Mapping[str, frozenset[bytes]]
     extensions: frozenset[str]
 
@@ -29,7 +29,7 @@ class Capabilities:
 def read(supported: Supported, definitions: Definitions) -> Capabilities:
     """The part of ``supported`` that concerns our networks; raises UnusableFacilitatorError when there is none."""
     kinds: set[tuple[str, str]] = set()
-    settlers: dict[str, bytes] = {}
+    facilitators: dict[str, bytes] = {}
     signers: dict[str, frozenset[bytes]] = {}
     for network in definitions.networks.values():
         listed = _listed_signers(supported, network)
@@ -40,13 +40,13 @@ def read(supported: Supported, definitions: Definitions) -> Capabilities:
                 named = _settler(kind)
                 if named is None and not listed:
                     continue
-                settlers[network.id] = named or min(listed)
-                listed |= {settlers[network.id]}
+                facilitators[network.id] = named or min(listed)
+                listed |= {facilitators[network.id]}
             kinds.add((kind.scheme, network.id))
         signers[network.id] = frozenset(listed)
     if not any((offer.scheme, definitions.tokens[offer.token].network) in kinds for offer in definitions.offers):
         raise UnusableFacilitatorError("the facilitator supports none of our schemes and networks")
-    return Capabilities(frozenset(kinds), settlers, signers, frozenset(supported.extensions))
+    return Capabilities(frozenset(kinds), facilitators, signers, frozenset(supported.extensions))
 
 
 def _listed_signers(supported: Supported, network: Network) -> set[bytes]:

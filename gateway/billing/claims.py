@@ -40,9 +40,9 @@ class ExposureExceededError(ClaimRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim that was made. ``ahead`` is what the payer's earlier claims may still take of the same asset."""
+    """A claim that was made. ``outstanding`` is what the payer's earlier claims may still take of the same asset."""
 
-    ahead: int
+    outstanding: int
 
 
 @dataclass(frozen=True, slots=True)

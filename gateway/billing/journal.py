@@ -35,7 +35,7 @@ class State(StrEnum):
     RELEASED = "released"
 
 
-MOVES: Mapping[State, frozenset[State]] = {
+TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.RESERVED: frozenset({State.VERIFIED, State.SETTLING, State.RELEASED, State.WAIVED}),
     State.VERIFIED: frozenset({State.SERVING, State.RELEASED, State.WAIVED}),
     State.SERVING: frozenset({State.SETTLING, State.WAIVED}),
@@ -57,11 +57,11 @@ UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
 UNSERVED = "unserved"
 """In stores' rows: paid upfront, and its work is not over."""
 
-ENDS_WITH_MONEY = frozenset({State.SETTLED, State.FAILED})
+CHANGES_STANDING = frozenset({State.SETTLED, State.FAILED})
 """Only these change a payer's standing."""
 
 
-class IllegalMoveError(Exception):
+class IllegalTransitionError(Exception):
     """A payment was to be moved where its state does not lead."""
 
     def __init__(self, origin: State, to: State) -> None:
@@ -70,7 +70,7 @@ class IllegalMoveError(Exception):
         self.to = to
 
 
-class SpentTransferError(Exception):
+class TransferAlreadyMatchedError(Exception):
     """Other payments stand by every transfer of a transaction that could be this one's."""
 
 
@@ -129,17 +129,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """USD value of what was asked for, at the frozen rate."""
         return self.cap_usd * (self.amount or 0) / self.cap if self.cap else Decimal(0)
 
-    def moved(self, to: State, **changes: Any) -> "Entry":
-        """The entry in its next state; raises IllegalMoveError."""
-        if to not in MOVES[self.state]:
-            raise IllegalMoveError(self.state, to)
+    def transition(self, to: State, **changes: Any) -> "Entry":
+        """The entry in its next state; raises IllegalTransitionError."""
+        if to not in TRANSITIONS[self.state]:
+            raise IllegalTransitionError(self.state, to)
         return msgspec.structs.replace(self, state=to, updated=time.time(), **changes)
 
-    def through(self, states: Iterable[State], changes: dict[str, Any]) -> "Entry":
-        """The entry after several moves in order; raises IllegalMoveError."""
+    def transition_through(self, states: Iterable[State], changes: dict[str, Any]) -> "Entry":
+        """The entry after several moves in order; raises IllegalTransitionError."""
         entry = self
         for state in states:
-            entry = entry.moved(state, **changes)
+            entry = entry.transition(state, **changes)
         return entry
 
 
@@ -163,8 +163,14 @@ class Standing(msgspec.Struct, frozen=True):
         return reduce(Standing.after, entries, self)
 
 
-def check_transfers(payment: Entry, others: Iterable[Entry], alike: int, changes: Mapping[str, Any]) -> None:
-    """Raises SpentTransferError when ``alike`` of the payer's ``others`` were paid as ``changes`` say of it."""
+def require_unmatched_transfer(
+    payment: Entry, others: Iterable[Entry], matches: int, changes: Mapping[str, Any]
+) -> None:
+    """Raise TransferAlreadyMatchedError if ``others`` already account for every transfer that could be ``payment``'s.
+
+    ``others`` are the payer's entries; ``matches`` counts the transfers in ``changes["transaction"]`` whose amount is
+    ``changes["settled_amount"]``.
+    """
     paid = changes["transaction"], changes["settled_amount"]
     spent = [
         other
@@ -173,11 +179,11 @@ def check_transfers(payment: Entry, others: Iterable[Entry], alike: int, changes
         and other.state in (State.SETTLED, State.SERVED)
         and (other.transaction.lower(), other.settled_amount) == paid
     ]
-    if len(spent) >= alike:
-        raise SpentTransferError
+    if len(spent) >= matches:
+        raise TransferAlreadyMatchedError
 
 
-def ended_with_money(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
+def standing_changes(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
     """What of ``entries`` counts in its payer's standing, by payer, in the order in which it came to its end.
 
     What was served after it had been paid counts as what it was by then.
@@ -185,12 +191,12 @@ def ended_with_money(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
     ended: dict[bytes, list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.updated):
         paid = msgspec.structs.replace(entry, state=State.SETTLED) if entry.state is State.SERVED else entry
-        if paid.state in ENDS_WITH_MONEY:
+        if paid.state in CHANGES_STANDING:
             ended.setdefault(paid.payer, []).append(paid)
     return ended
 
 
-def credit_left(entries: Iterable[Entry]) -> dict[tuple[bytes, str], int]:
+def remaining_credit(entries: Iterable[Entry]) -> dict[tuple[bytes, str], int]:
     """What the payments of ``entries`` left of credit, by payer and asset, in atomic units.
 
     The payment that a credit came from may be forgotten sooner than the one that used it up.

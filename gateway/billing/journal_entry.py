@@ -11,7 +11,7 @@ from gateway.billing.journal import Entry
 from gateway.billing.terms import PaymentTerms
 
 
-def entry_of(
+def new_entry(
     signed: Authorization,
     terms: PaymentTerms,
     contracts: Contracts,

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``amount`` is what the facilitator says was paid; None when it does not say.
+    """``amount`` is the settled amount that the facilitator reports, None when it reports none.
 
-    ``alike`` is None where the transaction was named. Of one that was found by what it is made of it is how many of its
-    transfers could be the payment's.
+    ``matches`` is None when the facilitator named the transaction. When the transaction was found by searching the
+    chain, it is the number of transfers in it that could be this payment's.
     """
 
     transaction: str
     amount: int | None = None
-    alike: int | None = None
+    matches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Refused:
 class Unknown:
     """Perhaps settled. ``transaction`` was broadcast, ``job`` queued, if either is known."""
 
-    why: str
+    reason: str
     transaction: str = ""
     job: str = ""
 

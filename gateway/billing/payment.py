@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.billing.pricing import ANY_TERMS, Terms
+from gateway.billing.pricing import ANY_TERMS, PriceTerms
 from gateway.catalog import Model
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
@@ -33,7 +33,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     headers: Mapping[str, str]
     resource_url: str
-    price_terms: Terms = ANY_TERMS
+    price_terms: PriceTerms = ANY_TERMS
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):

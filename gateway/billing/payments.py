@@ -20,17 +20,17 @@ from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.estimate import Estimator
-from gateway.billing.evidence import Evidence
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.chain import Chain, ChainUnavailableError
 from gateway.billing.evm.chain_clock import ChainClock
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, HeaderProvider
 from gateway.billing.gate import Gate
-from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError, State
 from gateway.billing.payment import Order
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.price_feed import COINGECKO, PriceFeed
 from gateway.billing.quote import Quoter
+from gateway.billing.reconciliation import Reconciler
 from gateway.billing.refusals import payment_required
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sealed_store import SealedStore
@@ -40,7 +40,7 @@ from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.unpaid import payments_unavailable
 from gateway.billing.upto_trial import TrialPayer, UptoTrial
 from gateway.billing.verification import Verifier
-from gateway.billing.x402_payment import Desk, X402Payment
+from gateway.billing.x402_payment import PaymentContext, X402Payment
 from gateway.catalog import Catalog
 from gateway.openai_api.errors import GatewayError
 
@@ -137,20 +137,22 @@ class X402Payments:
             mac_key=settings.mac_key,
             max_usd=max_usd,
             testnets=settings.testnets,
-            takes_permits=lambda token: token.id in self._permit_tokens,
+            supports_permits=lambda token: token.id in self._permit_tokens,
         )
-        evidence = Evidence(self._chain, definitions)
+        reconciler = Reconciler(self._chain, definitions)
         self.settlements = Settlements(
-            store, self._facilitator, evidence, definitions, clock=self._deadline_clock, metrics=metrics
+            store, self._facilitator, reconciler, definitions, clock=self._deadline_clock, metrics=metrics
         )
-        desk = Desk(definitions, store, self.settlements, self._facilitator, settings.tee_id, self._deadline_clock)
+        context = PaymentContext(
+            definitions, store, self.settlements, self._facilitator, settings.tee_id, self._deadline_clock
+        )
         verifier = Verifier(self._facilitator, self._chain)
         policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None)
-        self._gate = Gate(desk, self._quoter, Estimator(catalog, max_usd), verifier, policy, settings.clock)
-        self._trial = UptoTrial(desk, verifier, policy, evm.address(settings.payee), settings.trial_payer)
-        self.settlements.on_end.append(self._trial.heard)
+        self._gate = Gate(context, self._quoter, Estimator(catalog, max_usd), verifier, policy, settings.clock)
+        self._trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
+        self.settlements.on_end.append(self._trial.on_settlement_end)
         self._tasks: list[asyncio.Task[None]] = []
-        metrics.watch_tasks(lambda: self.settlements.under_way)
+        metrics.watch_tasks(lambda: self.settlements.task_count)
         metrics.watch_clock(lambda: self._deadline_clock.lag)
         for token in self._feed.tokens():
             metrics.watch_price(token, partial(self._feed.age, token))
@@ -199,6 +201,13 @@ class X402Payments:
             await payments.close(0)
             raise
         return payments
+
+    def retire(self) -> None:
+        """Others take the payments from now on: facilitator, chain and price source are not polled any more. What was
+        admitted ends as it was agreed."""
+        _sweeping, *polling = self._tasks
+        for task in polling:
+            task.cancel()
 
     async def close(self, seconds: float = 30.0) -> None:
         """Settle what is under way; what does not end in time is in the journal and resumed by the next worker."""
@@ -272,15 +281,15 @@ class X402Payments:
         if self._chain is None:
             return
         try:
-            self._deadline_clock.saw(await self._chain.time())
+            self._deadline_clock.observe(await self._chain.time())
             for token in self._definitions.tokens.values():
                 await self._look_at_token(self._chain, token)
         except ChainUnavailableError as error:
             log.warning("chain not readable", extra={"reason": str(error)})
 
     async def _look_at_token(self, chain: Chain, token: Token) -> None:
-        known = await chain.knows(self._definitions.network(token))
-        if known and token.eip2612 and not await chain.takes_permits(token):
+        known = await chain.serves(self._definitions.network(token))
+        if known and token.eip2612 and not await chain.supports_permits(token):
             self._permit_tokens.discard(token.id)
         elif token.eip2612:
             self._permit_tokens.add(token.id)
@@ -307,7 +316,7 @@ class X402Payments:
         except StoreUnavailableError as error:
             log.warning("orphan not ended at once", extra={"payment": entry.id, "reason": str(error)})
             self.settlements.detach(self._end_when_possible(entry, end, changes))
-        except IllegalMoveError as error:
+        except IllegalTransitionError as error:
             log.info("no orphan after all", extra={"payment": entry.id, "state": error.origin.value})
 
     async def _end_when_possible(self, entry: Entry, end: State, changes: dict[str, Any]) -> None:
@@ -361,7 +370,7 @@ async def _open_store(
         store = await SqliteStore.open(settings.journal)
     if settings.sink is None or settings.journal_key is None:
         return store
-    sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.not_kept)
+    sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.journal_append_failed)
     try:
         count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds)
     except (SinkUnavailableError, asyncio.CancelledError):

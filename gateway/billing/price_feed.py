@@ -41,7 +41,7 @@ class _ThrottledError(PriceUnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PriceReading:
     """A believed price: USD per whole token, when it was read and when the source last saw it change."""
 
     usd: Decimal
@@ -49,16 +49,16 @@ class Reading:
     source_time: float | None = None
 
 
-class Believed:
+class PriceFilter:
     """Decides which readings of one token are believed."""
 
     def __init__(self, feed: Feed, times: PriceTimes) -> None:
         self._feed = feed
         self._times = times
-        self._last: Reading | None = None
+        self._last: PriceReading | None = None
         self._outliers: list[Decimal] = []
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: PriceReading) -> None:
         """Raises PriceUnavailableError when ``reading`` is not believed, which leaves the last one standing."""
         feed = self._feed
         if not feed.lowest_usd <= reading.usd <= feed.highest_usd:
@@ -73,7 +73,7 @@ class Believed:
                 )
         self._last, self._outliers = reading, []
 
-    def current(self, now: float) -> Reading | None:
+    def current(self, now: float) -> PriceReading | None:
         """The last believed reading, as long as it is fresh."""
         if self._last is None or now - self._last.read_at > self._times.stale_seconds:
             return None
@@ -106,7 +106,7 @@ class PriceFeed:
         self._feeds: dict[str, tuple[Token, Feed]] = {
             token.id: (token, token.feed) for token in definitions.tokens.values() if token.feed is not None
         }
-        self._believed = {name: Believed(feed, definitions.prices) for name, (_, feed) in self._feeds.items()}
+        self._believed = {name: PriceFilter(feed, definitions.prices) for name, (_, feed) in self._feeds.items()}
         self._headers = {"Accept": "application/json"}
         if api_key:
             professional = "pro-api.coingecko.com" in self._url
@@ -136,7 +136,7 @@ class PriceFeed:
             except PriceUnavailableError as error:
                 log.warning("no price", extra={"token": token.id, "reason": str(error)})
 
-    async def _read_patiently(self, token: Token, feed: Feed) -> Reading:
+    async def _read_patiently(self, token: Token, feed: Feed) -> PriceReading:
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_ThrottledError),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -145,7 +145,7 @@ class PriceFeed:
         )
         return await attempts(self.read, token, feed)
 
-    async def read(self, token: Token, feed: Feed) -> Reading:
+    async def read(self, token: Token, feed: Feed) -> PriceReading:
         """What the source says now. Raises PriceUnavailableError."""
         parameters = {
             "contract_addresses": token.address.lower(),
@@ -179,7 +179,7 @@ class _Quote(msgspec.Struct):
     last_updated_at: float | None = None
 
 
-def _parse(body: bytes, address: str, now: float) -> Reading:
+def _parse(body: bytes, address: str, now: float) -> PriceReading:
     try:
         quote = msgspec.json.decode(body, type=dict[str, _Quote])[address]
         usd = Decimal(bytes(quote.usd).decode())
@@ -187,7 +187,7 @@ def _parse(body: bytes, address: str, now: float) -> Reading:
         raise PriceUnavailableError("the source knows no price of this token") from None
     if not usd.is_finite() or usd <= 0:
         raise PriceUnavailableError(f"{usd} is not a price")
-    return Reading(usd, now, quote.last_updated_at)
+    return PriceReading(usd, now, quote.last_updated_at)
 
 
 def _seconds(value: str | None, now: float) -> float | None:

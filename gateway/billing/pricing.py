@@ -24,7 +24,7 @@ _PICTURE_TOKENS = 2520
 Priced = TypeVar("Priced")
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What a request can bring about that changes its price; the defaults are the dearest for the payer.
 
     ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False when the
@@ -40,7 +40,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 1
 
 
-ANY_TERMS = Terms()
+ANY_TERMS = PriceTerms()
 
 
 def cost(model: Model, usage: Usage, on: date) -> Decimal:
@@ -67,7 +67,7 @@ def worst_case(
     output_tokens: int | None,
     choices: int,
     images: int,
-    terms: Terms = ANY_TERMS,
+    terms: PriceTerms = ANY_TERMS,
 ) -> Decimal:
     """The most that a request can cost, whatever is cached, announced or answered.
 
@@ -85,7 +85,7 @@ def affordable_output(
     usd: Decimal,
     choices: int,
     images: int,
-    terms: Terms = ANY_TERMS,
+    terms: PriceTerms = ANY_TERMS,
 ) -> int | None:
     """The largest output limit per choice whose worst case is within ``usd``; None when the model's own limit fits.
 
@@ -170,7 +170,7 @@ def _completion(rates: Rates, usage: Usage) -> Decimal:
     return pictures * image_rate + (usage.completion_tokens - pictures) * rates.output
 
 
-def _dearest(model: Model, prompt_tokens: int, images: int, terms: Terms) -> tuple[Decimal, Decimal]:
+def _dearest(model: Model, prompt_tokens: int, images: int, terms: PriceTerms) -> tuple[Decimal, Decimal]:
     """USD of everything but the output, and USD per output token, each at the dearest rates that can apply."""
     prices = model.prices
     fixed = _flat(prices, images, 0) + _flat(prices, 0, terms.web_searches) * terms.calls
@@ -184,7 +184,7 @@ def _dearest(model: Model, prompt_tokens: int, images: int, terms: Terms) -> tup
     return fixed + prompt_rate * factor * prompt_tokens, output_rate * factor
 
 
-def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: Terms) -> list[tuple[Rates, Decimal]]:
+def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: PriceTerms) -> list[tuple[Rates, Decimal]]:
     """Every pair of rates and factor that the answer may be charged at, before and after an announced change."""
     standards = [_standard(prices, rates, prompt_tokens, date.min)]
     if prices.announced is not None:
@@ -205,7 +205,7 @@ def _known(priced: Mapping[str, Priced], wanted: Collection[str] | None) -> list
     return [priced[name] for name in wanted if name in priced]
 
 
-def _dearest_input(rates: Rates, terms: Terms) -> Decimal:
+def _dearest_input(rates: Rates, terms: PriceTerms) -> Decimal:
     if not (terms.audio or terms.cache_writes):
         return rates.input
     kinds = [rates.input]

@@ -32,7 +32,7 @@ from gateway.billing.x402 import (
 _URL_LENGTH = 512
 
 
-class Rates(Protocol):
+class PriceSource(Protocol):
     """Where the USD price of a token comes from."""
 
     def usd(self, token: Token) -> Decimal | None:
@@ -45,20 +45,20 @@ class Quoter:
 
     ``payee`` is an address, ``mac_key`` a secret that all workers share, ``max_usd`` the most that one request may
     cost. ``capabilities`` gives the facilitator's, None while unknown. With ``testnets`` only networks without value
-    are offered, otherwise only the others. ``takes_permits`` says which tokens have EIP-2612.
+    are offered, otherwise only the others. ``supports_permits`` says which tokens have EIP-2612.
     """
 
     def __init__(
         self,
         definitions: Definitions,
-        rates: Rates,
+        rates: PriceSource,
         capabilities: Callable[[], Capabilities | None],
         *,
         payee: str,
         mac_key: bytes,
         max_usd: Decimal,
         testnets: bool = False,
-        takes_permits: Callable[[Token], bool] = lambda token: token.eip2612,
+        supports_permits: Callable[[Token], bool] = lambda token: token.eip2612,
     ) -> None:
         self._definitions = definitions
         self._rates = rates
@@ -68,7 +68,7 @@ class Quoter:
         self._mac_key = mac_key
         self._max_usd = max_usd
         self._testnets = testnets
-        self._takes_permits = takes_permits
+        self._supports_permits = supports_permits
 
     def available(self) -> list[Offer]:
         """The offers that can be made now: the facilitator settles them and their token has a price."""
@@ -119,7 +119,8 @@ class Quoter:
         ]
         sponsored = capabilities is not None and EIP2612_EXTENSION in capabilities.extensions
         permits = any(
-            offer.method == "permit2" and self._takes_permits(self._definitions.tokens[offer.token]) for offer in offers
+            offer.method == "permit2" and self._supports_permits(self._definitions.tokens[offer.token])
+            for offer in offers
         )
         required = PaymentRequired(
             x402_version=VERSION,
@@ -146,7 +147,7 @@ class Quoter:
         assert rate is not None  # noqa: S101 - available() asked
         extra: dict[str, Any] = {"name": token.name, "version": token.version, "assetTransferMethod": offer.method}
         if offer.scheme == "upto":
-            extra["facilitatorAddress"] = evm.checksummed(capabilities.settlers[token.network])
+            extra["facilitatorAddress"] = evm.checksummed(capabilities.facilitators[token.network])
         else:
             extra["price_basis"] = "maximum"
             if upfront:

@@ -29,10 +29,10 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
         "transaction": entry.transaction,
         "price_basis": "maximum" if entry.scheme == "exact" else "usage",
     }
-    return Receipt(payment=payment, headers={PAYMENT_RESPONSE: response(entry), **PRIVATE})
+    return Receipt(payment=payment, headers={PAYMENT_RESPONSE: payment_response(entry), **PRIVATE})
 
 
-def response(entry: Entry) -> str:
+def payment_response(entry: Entry) -> str:
     """The PAYMENT-RESPONSE value; ``settlement_pending`` is what x402 calls an outcome that is not known yet."""
     if entry.state in {State.SETTLED, State.WAIVED}:
         return write_header(
@@ -55,7 +55,7 @@ def response(entry: Entry) -> str:
     )
 
 
-def withheld(entry: Entry) -> GatewayError:
+def settlement_failed(entry: Entry) -> GatewayError:
     """402 for an answer whose payment failed in the end. No new offer: this request is over, not to be paid again."""
     return GatewayError(
         f"The payment could not be settled ({_reason(entry)}); the answer is withheld and nothing was charged.",
@@ -64,7 +64,7 @@ def withheld(entry: Entry) -> GatewayError:
         code=_reason(entry),
         fault=Fault.CALLER if entry.payers_fault else Fault.GATEWAY,
         should_retry=False,
-        headers={PAYMENT_RESPONSE: response(entry), **NO_STORE},
+        headers={PAYMENT_RESPONSE: payment_response(entry), **NO_STORE},
     )
 
 

@@ -4,7 +4,7 @@ Only a 402 from here carries an offer. Whatever might make a client sign a secon
 """
 
 from gateway.billing.journal import Entry, State
-from gateway.billing.receipt import NO_STORE, response
+from gateway.billing.receipt import NO_STORE, payment_response
 from gateway.billing.x402 import PAYMENT_REQUIRED, PAYMENT_RESPONSE, PaymentRequired, write_header
 from gateway.openai_api.errors import Fault, GatewayError, gateway_unavailable
 
@@ -22,12 +22,12 @@ def payment_required(required: PaymentRequired, code: str) -> GatewayError:
     )
 
 
-def malformed(message: str) -> GatewayError:
+def invalid_payment(message: str) -> GatewayError:
     """400 without an offer, so that no client signs again what it would spoil again."""
     return GatewayError(message, code="invalid_payment", should_retry=False, headers=dict(NO_STORE))
 
 
-def in_flight(state: State) -> GatewayError:
+def payment_in_flight(state: State) -> GatewayError:
     """409: the same authorization is being worked for, or its settlement is not known yet."""
     return GatewayError(
         f"This payment is already in use ({state.value}); wait for the answer to the request that it came with.",
@@ -60,7 +60,7 @@ def unavailable(message: str, retry_after: float | None = None) -> GatewayError:
     return error
 
 
-def closed_already(state: State) -> GatewayError:
+def payment_closed(state: State) -> GatewayError:
     """402 without an offer, for an answer that outlived its payment's deadline: withheld, and not charged."""
     return GatewayError(
         f"The payment was closed before the answer was complete ({state.value}); the answer is withheld.",
@@ -72,7 +72,7 @@ def closed_already(state: State) -> GatewayError:
     )
 
 
-def outcome_unknown(entry: Entry) -> GatewayError:
+def settlement_pending(entry: Entry) -> GatewayError:
     """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was.
 
     ``entry`` is PENDING; its payer is told of the transaction, if one is known.
@@ -86,5 +86,5 @@ def outcome_unknown(entry: Entry) -> GatewayError:
         fault=Fault.GATEWAY,
         retry_after=_RETRY_SECONDS,
         should_retry=False,
-        headers={PAYMENT_RESPONSE: response(entry), **NO_STORE},
+        headers={PAYMENT_RESPONSE: payment_response(entry), **NO_STORE},
     )

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from gateway.billing.definitions import Definitions
-from gateway.billing.evidence import NONCE_SPENT, Evidence
 from gateway.billing.facilitator import Facilitator
-from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
+from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.payment_metrics import PaymentMetrics
+from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
 from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -82,14 +82,14 @@ class Settlements:
         self,
         store: Store,
         facilitator: Facilitator,
-        evidence: Evidence,
+        reconciler: Reconciler,
         definitions: Definitions,
         clock: Callable[[], float] = time.time,
         metrics: PaymentMetrics | None = None,
     ) -> None:
         self._store = store
         self._facilitator = facilitator
-        self._evidence = evidence
+        self._reconciler = reconciler
         self._times = definitions.settlement
         self._clock = clock
         self._metrics = metrics or PaymentMetrics(CollectorRegistry())
@@ -119,7 +119,7 @@ class Settlements:
         self.detach(self._finish(run, entry, Unknown("its worker was lost", entry.transaction, entry.job)))
 
     @property
-    def under_way(self) -> int:
+    def task_count(self) -> int:
         """How many tasks have not ended."""
         return len(self._tasks)
 
@@ -159,7 +159,7 @@ class Settlements:
             return
         try:
             outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
-            outcome = await self._evidence.judge(entry, outcome, first=True)
+            outcome = await self._reconciler.judge(entry, outcome, first=True)
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
             outcome = Unknown("the gateway failed while settling")
@@ -176,7 +176,7 @@ class Settlements:
                 run.tell(entry)
             wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
         if isinstance(outcome, Unknown):
-            outcome = await self._evidence.look(entry) or outcome
+            outcome = await self._reconciler.look(entry) or outcome
         before, entry = entry, await self._conclude(entry, outcome)
         self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
         for heard in self.on_end:
@@ -188,7 +188,7 @@ class Settlements:
 
     async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:
         """The chain's word; a queued job's; or the identical settlement once more, while its deadline allows."""
-        if (seen := await self._evidence.look(entry)) is not None:
+        if (seen := await self._reconciler.look(entry)) is not None:
             return seen
         if unknown.job:
             outcome = await self._facilitator.follow(unknown.job, _asking(entry))
@@ -196,7 +196,7 @@ class Settlements:
             outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
         else:
             return unknown
-        return await self._evidence.judge(entry, outcome, first=False)
+        return await self._reconciler.judge(entry, outcome, first=False)
 
     async def _note_pending(self, entry: Entry, unknown: Unknown) -> Entry:
         if entry.state is State.PENDING and (entry.transaction, entry.job) == (unknown.transaction, unknown.job):
@@ -204,14 +204,19 @@ class Settlements:
         if entry.state is State.PENDING:
             return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
         self._metrics.became_pending()
-        log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.why})
+        log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.reason})
         return await self.write(
-            self._store.move, entry, State.PENDING, transaction=unknown.transaction, job=unknown.job, note=unknown.why
+            self._store.move,
+            entry,
+            State.PENDING,
+            transaction=unknown.transaction,
+            job=unknown.job,
+            note=unknown.reason,
         )
 
     async def _conclude(self, entry: Entry, outcome: Outcome) -> Entry:
         match outcome:
-            case Settled(transaction, amount, alike):
+            case Settled(transaction, amount, matches):
                 paid = entry.amount if amount is None else amount
                 note = "" if paid == entry.amount else f"{entry.amount} was asked for"
                 if note:
@@ -219,9 +224,9 @@ class Settlements:
                         "settled another amount", extra={"payment": entry.id, "asked": entry.amount, "paid": paid}
                     )
                 changes = {"transaction": transaction, "settled_amount": paid, "note": note, "job": ""}
-                if alike is not None:
-                    return await self._settle_found(entry, alike, changes)
-                step = self._store.move if entry.upfront else self._store.note
+                if matches is not None:
+                    return await self._record_reconciled(entry, matches, changes)
+                step = self._store.move if entry.upfront else self._store.defer_move
                 return await self.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
                 log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
@@ -233,19 +238,19 @@ class Settlements:
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
                 return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
 
-    async def _settle_found(self, entry: Entry, alike: int, changes: dict[str, Any]) -> Entry:
+    async def _record_reconciled(self, entry: Entry, matches: int, changes: dict[str, Any]) -> Entry:
         """By a transfer that no other payment stands by: one call can repeat what was signed for several."""
 
         async def settle(payment: Entry, _: State, **changes: Any) -> Entry:
-            return await self._store.settle_found(payment, alike=alike, **changes)
+            return await self._store.reconcile(payment, matches=matches, **changes)
 
         try:
             return await self.write(settle, entry, State.SETTLED, **changes)
-        except SpentTransferError:
+        except TransferAlreadyMatchedError:
             return await self._conclude(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
 
     async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
-        """``step`` is the store's ``move`` or ``note``, tried until the store is there or ``drain`` ends it."""
+        """``step`` is the store's ``move`` or ``defer_move``, tried until the store is there or ``drain`` ends it."""
         try:
             return await step(entry, state, **changes)
         except StoreUnavailableError as error:
@@ -266,10 +271,10 @@ class Settlements:
         )
         try:
             return await attempts(step, entry, state, **changes)
-        except IllegalMoveError as illegal:
+        except IllegalTransitionError as illegal:
             if illegal.origin is not state:
                 raise
-            return entry.moved(state, **changes)
+            return entry.transition(state, **changes)
 
 
 def _asking(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from gateway.openai_api.errors import GatewayError, gateway_unavailable
 _NO_RECEIPT = Receipt()
 
 
-class FreeOfCharge:
+class FreePayment:
     """The payment of a request that nobody pays for."""
 
     output_limit: int | None = None
@@ -23,11 +23,11 @@ class FreeOfCharge:
         pass
 
 
-class Unpaid:
+class PaymentsDisabled:
     """``GATEWAY_PAYMENTS=off``: everybody is let in."""
 
     async def admit(self, order: Order) -> Payment:
-        return FreeOfCharge()
+        return FreePayment()
 
     def challenge(self, resource_url: str) -> GatewayError | None:
         return None
@@ -36,7 +36,7 @@ class Unpaid:
         return []
 
 
-class Unconfigured:
+class PaymentsUnconfigured:
     """Payments are required but cannot be taken yet: paid routes fail closed, with the reasons."""
 
     def __init__(self, reasons: list[str]) -> None:

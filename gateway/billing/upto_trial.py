@@ -23,12 +23,12 @@ from gateway.billing.evm import eip712
 from gateway.billing.evm import values as evm
 from gateway.billing.facilitator import FacilitatorUnavailableError
 from gateway.billing.journal import Entry, State
-from gateway.billing.journal_entry import entry_of
+from gateway.billing.journal_entry import new_entry
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import Requirements
-from gateway.billing.x402_payment import Desk
+from gateway.billing.x402_payment import PaymentContext
 from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ class UptoTrial:
     """What is known of partial settlement, by network. ``payer`` is None without an account for the trial."""
 
     def __init__(
-        self, desk: Desk, verifier: Verifier, policy: ClaimPolicy, payee: bytes, payer: TrialPayer | None
+        self, context: PaymentContext, verifier: Verifier, policy: ClaimPolicy, payee: bytes, payer: TrialPayer | None
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._verifier = verifier
         self._policy = policy
         self._payee = payee
@@ -79,7 +79,7 @@ class UptoTrial:
         """Whether ``upto`` is held back on any network that the facilitator offers it on."""
         return self.trusted(capabilities) is not capabilities
 
-    def heard(self, entry: Entry) -> None:
+    def on_settlement_end(self, entry: Entry) -> None:
         """A settlement has ended. One that was refused for an amount below its cap ends ``upto`` on its network."""
         partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
         if entry.state is not State.FAILED or entry.payers_fault or not partial:
@@ -96,12 +96,14 @@ class UptoTrial:
         if self._payer is None:
             return
         for network in sorted(network for scheme, network in capabilities.kinds if scheme == "upto"):
-            if network not in self._passed and await self._passes(self._payer, network, capabilities.settlers[network]):
+            if network not in self._passed and await self._passes(
+                self._payer, network, capabilities.facilitators[network]
+            ):
                 self._passed.add(network)
                 log.info("upto passed its trial", extra={"network": network})
 
     async def _passes(self, payer: TrialPayer, network: str, settler: bytes) -> bool:
-        definitions = self._desk.definitions
+        definitions = self._context.definitions
         offers = [offer for offer in definitions.offers if offer.scheme == "upto"]
         tokens = [definitions.tokens[offer.token] for offer in offers]
         for token in tokens:
@@ -110,8 +112,8 @@ class UptoTrial:
         return False
 
     async def _settles_part(self, payer: TrialPayer, terms: PaymentTerms) -> bool:
-        store, contracts = self._desk.store, self._desk.definitions.contracts
-        entry = entry_of(self._signed(payer, terms), terms, contracts, store.owner)
+        store, contracts = self._context.store, self._context.definitions.contracts
+        entry = new_entry(self._signed(payer, terms), terms, contracts, store.owner)
         try:
             claim = await store.claim(entry, self._policy)
             try:
@@ -120,7 +122,7 @@ class UptoTrial:
                 await store.move(entry, State.RELEASED, note=str(error))
                 raise
             await store.move(entry, State.VERIFIED, State.SERVING)
-            entry = await self._desk.settlements.settle(entry, amount=CHARGED, cost_usd=Decimal(0))
+            entry = await self._context.settlements.settle(entry, amount=CHARGED, cost_usd=Decimal(0))
         except (
             RefusedPaymentError,
             FacilitatorUnavailableError,
@@ -142,7 +144,7 @@ class UptoTrial:
             amount=str(SIGNED),
             asset=token.address,
             pay_to=evm.checksummed(self._payee),
-            max_timeout_seconds=self._desk.definitions.quotes.max_timeout_seconds,
+            max_timeout_seconds=self._context.definitions.quotes.max_timeout_seconds,
             extra={
                 "name": token.name,
                 "version": token.version,
@@ -154,7 +156,7 @@ class UptoTrial:
             scheme="upto",
             method="permit2",
             token=token,
-            network=self._desk.definitions.network(token),
+            network=self._context.definitions.network(token),
             amount=SIGNED,
             payee=self._payee,
             facilitator=settler,
@@ -165,14 +167,14 @@ class UptoTrial:
         )
 
     def _signed(self, payer: TrialPayer, terms: PaymentTerms) -> Authorization:
-        contracts, now = self._desk.definitions.contracts, int(self._desk.clock())
+        contracts, now = self._context.definitions.contracts, int(self._context.clock())
         unsigned = Authorization(
             payer=payer.address,
             payee=terms.payee,
             amount=terms.amount,
             nonce=secrets.randbits(256),
             valid_after=0,
-            deadline=now + self._desk.definitions.quotes.max_timeout_seconds,
+            deadline=now + self._context.definitions.quotes.max_timeout_seconds,
             signature=b"",
             token=evm.address(terms.token.address),
             spender=evm.address(contracts.upto_proxy),

@@ -28,7 +28,7 @@ class Verifier:
         Left to the facilitator where the chain cannot be read. Raises RefusedPaymentError.
         """
         try:
-            if self._chain is None or not await self._chain.knows(terms.network):
+            if self._chain is None or not await self._chain.serves(terms.network):
                 return
             if not await self._chain.has_code(signed.payer):
                 raise RefusedPaymentError("invalid_signature", "The payment is not signed by its payer.")
@@ -56,9 +56,9 @@ class Verifier:
 
     async def _check_funds(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
         """All open payments of the payer together must be covered, this one as the last (facts/x402.md 4 row 10)."""
-        needed = claim.ahead + entry.cap
+        needed = claim.outstanding + entry.cap
         funds = await self._funds(entry, terms)
-        if sponsored and claim.ahead and (funds is None or funds.allowance < needed):
+        if sponsored and claim.outstanding and (funds is None or funds.allowance < needed):
             raise too_much_unsettled("An EIP-2612 permit covers one payment at a time; wait for the one before.")
         if funds is None:
             return
@@ -72,7 +72,7 @@ class Verifier:
     async def _funds(self, entry: Entry, terms: PaymentTerms) -> Funds | None:
         """None without an RPC endpoint for the network; one that is away closes the gate (facts/x402.md 1.11)."""
         try:
-            if self._chain is None or not await self._chain.knows(terms.network):
+            if self._chain is None or not await self._chain.serves(terms.network):
                 return None
             return await self._chain.funds(terms.token, entry.payer)
         except ChainUnavailableError as error:

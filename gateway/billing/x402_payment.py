@@ -9,11 +9,11 @@ from typing import Any
 
 from gateway.billing.definitions import Definitions
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
-from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.payment import Bill, Order, Receipt
 from gateway.billing.pricing import atomic
-from gateway.billing.receipt import PRIVATE, receipt, response, withheld
-from gateway.billing.refusals import closed_already, unavailable
+from gateway.billing.receipt import PRIVATE, payment_response, receipt, settlement_failed
+from gateway.billing.refusals import payment_closed, unavailable
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PaymentContext:
     """What every payment needs to be brought to its end.
 
     ``tee_id`` names this enclave in settlement data. ``clock`` is Unix time, that deadlines are held against.
@@ -43,8 +43,10 @@ class X402Payment:
     One that is ``by_credit`` is paid by what the payer paid upfront for an earlier answer that it never got.
     """
 
-    def __init__(self, desk: Desk, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None) -> None:
-        self._desk = desk
+    def __init__(
+        self, context: PaymentContext, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
+    ) -> None:
+        self._context = context
         self._order = order
         self._terms = terms
         self._entry = entry
@@ -56,14 +58,15 @@ class X402Payment:
         if self._entry.state is State.SETTLED:
             return None
         return max(
-            0.0, self._entry.deadline - self._desk.clock() - self._desk.definitions.deadlines.settle_margin_seconds
+            0.0,
+            self._entry.deadline - self._context.clock() - self._context.definitions.deadlines.settle_margin_seconds,
         )
 
     @property
     def headers(self) -> Mapping[str, str]:
         if self._entry.state is not State.SETTLED:
             return MappingProxyType(PRIVATE)
-        return {PAYMENT_RESPONSE: response(self._entry), **PRIVATE}
+        return {PAYMENT_RESPONSE: payment_response(self._entry), **PRIVATE}
 
     async def settle(self, bill: Bill) -> Receipt:
         """Charges the metered amount (upto) or the agreed one (exact); an answer without cost is free."""
@@ -75,9 +78,9 @@ class X402Payment:
                 return receipt(self._entry, bill.cost_usd)
             if unsettled:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
-                entry = await self._desk.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
+                entry = await self._context.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
-                entry = await self._desk.settlements.settle(
+                entry = await self._context.settlements.settle(
                     self._entry, amount=self._due(bill.cost_usd), cost_usd=bill.cost_usd, usage=self._usage(bill)
                 )
         except StoreUnavailableError as error:
@@ -85,16 +88,16 @@ class X402Payment:
             if unsettled:
                 await self.release("its answer was withheld")
             raise unavailable(f"The payment cannot be recorded: {error}") from None
-        except IllegalMoveError as error:
+        except IllegalTransitionError as error:
             log.exception("payment closed before its answer", extra={"payment": self._entry.id})
-            raise closed_already(error.origin) from None
+            raise payment_closed(error.origin) from None
         if entry.state is State.FAILED:
-            raise withheld(entry)
+            raise settlement_failed(entry)
         return receipt(entry, bill.cost_usd)
 
     async def release(self, reason: str) -> None:
         """Charges nothing. The authorization stays used up: work was done for it, and its nonce is still open."""
-        self._desk.settlements.detach(self._release(reason))
+        self._context.settlements.detach(self._release(reason))
 
     async def _release(self, reason: str) -> None:
         entry = self._entry
@@ -109,13 +112,13 @@ class X402Payment:
     async def _note_served(self, **changes: Any) -> None:
         """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
         try:
-            await self._desk.store.move(self._entry, State.SERVED, **changes)
+            await self._context.store.move(self._entry, State.SERVED, **changes)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
-            self._desk.settlements.detach(self._end(State.SERVED, changes))
+            self._context.settlements.detach(self._end(State.SERVED, changes))
 
     async def _end(self, state: State, changes: dict[str, Any]) -> None:
-        await self._desk.settlements.write(self._desk.store.move, self._entry, state, **changes)
+        await self._context.settlements.write(self._context.store.move, self._entry, state, **changes)
 
     def _due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":
@@ -145,11 +148,11 @@ class X402Payment:
         """Clients that name a settlement type get their hashes recorded, unless they say ``private``."""
         kind = self._order.headers.get("x-settlement-type")
         if kind is not None and kind.strip().lower() != "private":
-            self._desk.settlements.detach(self._send_data(bill))
+            self._context.settlements.detach(self._send_data(bill))
 
     async def _send_data(self, bill: Bill) -> None:
         data = {
-            "tee_id": self._desk.tee_id,
+            "tee_id": self._context.tee_id,
             "input_hash": bill.request_hash,
             "output_hash": bill.output_hash,
             "tee_signature": bill.signature,
@@ -157,6 +160,6 @@ class X402Payment:
             "timestamp": bill.timestamp,
         }
         try:
-            await self._desk.facilitator.settle_data("batch", data)
+            await self._context.facilitator.settle_data("batch", data)
         except FacilitatorUnavailableError as error:
             log.warning("settlement data lost", extra={"payment": self._entry.id, "reason": str(error)})

@@ -236,7 +236,7 @@ async def test_a_cap_below_the_quote_is_refused(shop: Till, chain: LocalChain) -
 async def test_an_answer_that_outlives_its_deadline_is_withheld(shop: Till, chain: LocalChain, journal: Path) -> None:
     """The sweep has closed a payment that nobody settled in time; its late answer finds that out."""
     payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    await payment._desk.store.move(payment._entry, State.WAIVED, note="abandoned")
+    await payment._context.store.move(payment._entry, State.WAIVED, note="abandoned")
     with pytest.raises(GatewayError) as closed:
         await payment.settle(bill())
     assert (closed.value.status, closed.value.code) == (402, "payment_closed")

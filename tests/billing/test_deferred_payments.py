@@ -1,5 +1,6 @@
 """Payments that are configured from the environment, and once more by an injection while some are under way."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.clock import Clock
-from gateway.deferred_payments import LatePayments
+from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
 from tests.billing.till import CATALOG, Till, bill, order, price_source
@@ -30,7 +31,7 @@ def payee() -> str:
 @pytest.fixture
 async def late(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, payee: str
-) -> AsyncIterator[LatePayments]:
+) -> AsyncIterator[DeferredPayments]:
     """Configured from the environment."""
     async with price_source() as price_url:
         settings = Settings(
@@ -42,7 +43,7 @@ async def late(
             drain_seconds=1.0,
         )
         metrics = PaymentMetrics(CollectorRegistry())
-        payments = LatePayments(settings, CATALOG, "0x" + "07" * 32, b"m" * 32, Clock(), metrics)
+        payments = DeferredPayments(settings, CATALOG, "0x" + "07" * 32, b"m" * 32, Clock(), metrics)
         await payments.configure()
         try:
             yield payments
@@ -51,7 +52,7 @@ async def late(
 
 
 @pytest.fixture
-def shop(chain: LocalChain, facilitator: LocalFacilitator, late: LatePayments, payee: str) -> Till:
+def shop(chain: LocalChain, facilitator: LocalFacilitator, late: DeferredPayments, payee: str) -> Till:
     return Till(chain, facilitator, cast("X402Payments", late), payee, cast("PaymentSettings", None))
 
 
@@ -61,7 +62,7 @@ def shop(chain: LocalChain, facilitator: LocalFacilitator, late: LatePayments, p
     ids=["same payments", "other payments"],
 )
 async def test_a_payment_that_is_under_way_while_keys_are_injected_is_settled(
-    late: LatePayments, shop: Till, chain: LocalChain, facts: dict[str, Any]
+    late: DeferredPayments, shop: Till, chain: LocalChain, facts: dict[str, Any]
 ) -> None:
     payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
     await late.configure(Injection(**facts))
@@ -69,17 +70,36 @@ async def test_a_payment_that_is_under_way_while_keys_are_injected_is_settled(
     assert await shop.balance() == 1230
 
 
-async def test_an_injection_decides_who_is_paid_from_now_on(late: LatePayments, shop: Till) -> None:
+async def test_an_injection_decides_who_is_paid_from_now_on(late: DeferredPayments, shop: Till) -> None:
     assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {shop.payee}
     await late.configure(Injection(evm_payment_address=OTHER))
     assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {OTHER}
 
 
 async def test_facts_that_stay_as_they_are_open_nothing_again(
-    late: LatePayments, shop: Till, facilitator: LocalFacilitator
+    late: DeferredPayments, shop: Till, facilitator: LocalFacilitator
 ) -> None:
     asked = len(facilitator.called("supported"))
     await late.configure(Injection(openai_api_key="sk-injected"))
     assert len(facilitator.called("supported")) == asked
     await late.configure(Injection(evm_payment_address=OTHER))
     assert len(facilitator.called("supported")) > asked
+
+
+async def test_what_others_have_taken_over_polls_nobody_any_more(
+    late: DeferredPayments, facilitator: LocalFacilitator
+) -> None:
+    """An operator's earlier facilitator, node and price source would be asked until the process ends."""
+    await late.configure(Injection(evm_payment_address=OTHER))
+    earlier, latest = late._opened
+
+    async def asked_by(payments: X402Payments) -> int:
+        before = len(facilitator.called("supported"))
+        payments._doubted.set()
+        await asyncio.sleep(0.5)
+        return len(facilitator.called("supported")) - before
+
+    assert await asked_by(latest) == 1
+    assert await asked_by(earlier) == 0
+    assert [task.done() for task in earlier._tasks] == [False, True, True, True]
+    assert not any(task.done() for task in latest._tasks)

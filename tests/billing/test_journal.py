@@ -14,7 +14,15 @@ from gateway.billing.claims import (
     PayerOwesError,
 )
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import MOVES, UNFINISHED, IllegalMoveError, Standing, State, decode_entry, encode_entry
+from gateway.billing.journal import (
+    TRANSITIONS,
+    UNFINISHED,
+    IllegalTransitionError,
+    Standing,
+    State,
+    decode_entry,
+    encode_entry,
+)
 from tests.billing.entries import entry
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
@@ -23,28 +31,32 @@ POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 @pytest.mark.parametrize(("origin", "to"), list(product(State, State)))
 def test_moves_follow_the_table(origin: State, to: State) -> None:
     payment = entry(state=origin)
-    if to in MOVES[origin]:
-        assert payment.moved(to, note="why").state is to
+    if to in TRANSITIONS[origin]:
+        assert payment.transition(to, note="why").state is to
         return
-    with pytest.raises(IllegalMoveError, match=f"from {origin.value} to {to.value}"):
-        payment.moved(to)
+    with pytest.raises(IllegalTransitionError, match=f"from {origin.value} to {to.value}"):
+        payment.transition(to)
 
 
 def test_every_state_ends_and_nothing_leaves_an_end_but_a_released_one() -> None:
-    assert set(MOVES) == set(State)
-    assert {state for state in State if not MOVES[state]} == {State.SERVED, State.FAILED, State.WAIVED}
-    assert {state for state in State if MOVES[state]} - {State.RELEASED, State.SETTLED} == UNFINISHED
+    assert set(TRANSITIONS) == set(State)
+    assert {state for state in State if not TRANSITIONS[state]} == {State.SERVED, State.FAILED, State.WAIVED}
+    assert {state for state in State if TRANSITIONS[state]} - {State.RELEASED, State.SETTLED} == UNFINISHED
     reached, frontier = set(), {State.RESERVED}
     while frontier:
         reached |= frontier
-        frontier = {to for state in frontier for to in MOVES[state]} - reached
+        frontier = {to for state in frontier for to in TRANSITIONS[state]} - reached
     assert reached == set(State)
 
 
 def test_no_work_is_done_before_verification_and_nothing_settles_twice() -> None:
-    assert [state for state in State if State.SERVING in MOVES[state]] == [State.VERIFIED]
+    assert [state for state in State if State.SERVING in TRANSITIONS[state]] == [State.VERIFIED]
     assert (
-        State.SETTLING not in MOVES[State.SETTLING] | MOVES[State.PENDING] | MOVES[State.SETTLED] | MOVES[State.SERVED]
+        State.SETTLING
+        not in TRANSITIONS[State.SETTLING]
+        | TRANSITIONS[State.PENDING]
+        | TRANSITIONS[State.SETTLED]
+        | TRANSITIONS[State.SERVED]
     )
 
 
@@ -66,7 +78,7 @@ def test_a_payment_is_claimed_once_unless_it_was_released() -> None:
 def test_what_is_ahead_counts_the_same_asset_only() -> None:
     others = [entry(cap=3), entry(cap=4), entry(cap=100, asset="other")]
     policy = replace(POLICY, funds_known=True)
-    assert policy.admit(entry(), None, others, Standing()).ahead == 7
+    assert policy.admit(entry(), None, others, Standing()).outstanding == 7
 
 
 def test_exposure_grows_with_what_was_settled_up_to_the_ceiling() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.billing.storage.sqlite_store import SqliteStore
-from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
+from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import Till, bill, order, refusal
 from tools.chain.faults import Status
@@ -69,7 +69,7 @@ async def test_a_refusal_of_the_facilitator_s_gives_the_payment_back_once_it_can
     assert (await refusal(shop.payments, paid)).status == 503
     shop.facilitator.faults.clear()
     monkeypatch.undo()
-    assert shop.payments.settlements.under_way == 1
+    assert shop.payments.settlements.task_count == 1
     await shop.payments.settlements.drain(10)
     await (await shop.payments.admit(paid)).settle(bill())
     assert await shop.balance() == 1230
@@ -128,7 +128,7 @@ def is_lost_while_it_commits(monkeypatch: pytest.MonkeyPatch, name: str, step: s
     async def lost(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
         await getattr(store, step)(*args, **kwargs)
-        raise CommitLostError("journal database: ConnectionDoesNotExistError")
+        raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
 
     monkeypatch.setattr(SqliteStore, name, lost)
 
@@ -152,7 +152,7 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
 
     async def unmade(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
-        raise CommitLostError("journal database: ConnectionDoesNotExistError")
+        raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
 
     monkeypatch.setattr(SqliteStore, "claim", unmade)
     undone = asyncio.Event()
@@ -182,7 +182,7 @@ async def test_a_payment_that_was_marked_served_unheard_is_not_in_use_for_ever(
     paid = await shop.pay(wallet, asked, scheme="exact" if credit else "upto")
     before = await shop.balance()
     with monkeypatch.context() as context:
-        is_lost_while_it_commits(context, "move" if credit else "note", "move")
+        is_lost_while_it_commits(context, "move" if credit else "defer_move", "move")
         assert (await refusal(shop.payments, paid)).status == 503
     await shop.payments.settlements.drain(10)
     again = await refusal(shop.payments, paid)

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import Entry, IllegalMoveError, State, decode_entry
+from gateway.billing.journal import Entry, IllegalTransitionError, State, decode_entry
 from gateway.billing.storage import sqlite_ledger, sqlite_store
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
@@ -68,7 +68,7 @@ async def test_a_note_is_written_with_the_next_step_of_anyone(
 ) -> None:
     monkeypatch.setattr(sqlite_store, "_NOTED_SECONDS", 3600.0)
     payment = await settling(store)
-    settled = await store.note(payment, State.SETTLED, settled_amount=5)
+    settled = await store.defer_move(payment, State.SETTLED, settled_amount=5)
     assert settled.state is State.SETTLED
     assert written(path, payment).state is State.SETTLING
     await claimed(store)
@@ -77,14 +77,14 @@ async def test_a_note_is_written_with_the_next_step_of_anyone(
 
 async def test_a_note_is_written_soon_and_at_the_end(store: SqliteStore, path: Path) -> None:
     soon = await settling(store)
-    await store.note(soon, State.SETTLED)
+    await store.defer_move(soon, State.SETTLED)
     await until_written(path, soon, State.SETTLED)
     begun = await claimed(store)
-    await store.note(begun, State.VERIFIED, State.SERVING)
+    await store.defer_move(begun, State.VERIFIED, State.SERVING)
     await until_written(path, begun, State.SERVING)
     payment, short = await settling(store), await claimed(store)
-    settled = await store.note(payment, State.SETTLED, settled_amount=5)
-    await store.note(short, State.VERIFIED, State.SERVING)
+    settled = await store.defer_move(payment, State.SETTLED, settled_amount=5)
+    await store.defer_move(short, State.VERIFIED, State.SERVING)
     await store.close()
     assert msgspec.structs.replace(written(path, payment), updated=settled.updated) == settled
     assert written(path, short).state is State.SERVING
@@ -95,23 +95,23 @@ async def test_that_an_answer_has_begun_is_written_with_the_end_of_a_short_one(
 ) -> None:
     monkeypatch.setattr(sqlite_store, "_BEGUN_SECONDS", 3600.0)
     first, second = await claimed(store), await claimed(store)
-    serving = [await store.note(each, State.VERIFIED, State.SERVING, note="begun") for each in (first, second)]
+    serving = [await store.defer_move(each, State.VERIFIED, State.SERVING, note="begun") for each in (first, second)]
     await claimed(store)
     assert {written(path, each).state for each in (first, second)} == {State.RESERVED}
     assert await store.move(serving[0], State.SETTLING, amount=5) == written(path, first)
     assert (written(path, first).state, written(path, first).note) == (State.SETTLING, "begun")
-    with pytest.raises(IllegalMoveError, match="from serving to released"):
+    with pytest.raises(IllegalTransitionError, match="from serving to released"):
         await store.move(serving[1], State.RELEASED)
     assert written(path, second).state is State.SERVING
 
 
 async def test_notes_and_moves_keep_their_order_and_the_payers_standing(store: SqliteStore) -> None:
     debtor = await claimed(store, amount=10**19)
-    settling = await store.note(await store.note(debtor, State.VERIFIED, State.SERVING), State.SETTLING)
-    failed = await store.note(settling, State.FAILED, payers_fault=True)
-    with pytest.raises(IllegalMoveError):
-        await store.note(failed, State.SETTLED)
-    with pytest.raises(IllegalMoveError) as refused:
+    settling = await store.defer_move(await store.defer_move(debtor, State.VERIFIED, State.SERVING), State.SETTLING)
+    failed = await store.defer_move(settling, State.FAILED, payers_fault=True)
+    with pytest.raises(IllegalTransitionError):
+        await store.defer_move(failed, State.SETTLED)
+    with pytest.raises(IllegalTransitionError) as refused:
         await store.move(debtor, State.RELEASED)
     assert refused.value.origin is State.FAILED, "what the store knows counts"
     with pytest.raises(Exception, match="1 USD are owed"):
@@ -125,7 +125,7 @@ async def test_a_note_that_cannot_be_written_is_tried_until_it_can(
     payment = await settling(store)
     db = sqlite3.connect(path)
     db.execute("ALTER TABLE payments RENAME TO away")
-    await store.note(payment, State.SETTLED)
+    await store.defer_move(payment, State.SETTLED)
     async with asyncio.timeout(10):
         while caplog.text.count("journal not written at once") < 2:
             await asyncio.sleep(0.005)
@@ -137,12 +137,12 @@ async def test_a_note_that_cannot_be_written_is_tried_until_it_can(
 async def test_a_note_that_the_store_refuses_is_loud(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
     payment = await claimed(store)
     await store.move(payment, State.RELEASED)
-    await store.note(payment, State.VERIFIED)
+    await store.defer_move(payment, State.VERIFIED)
     await claimed(store)
     await asyncio.sleep(0)
     assert [record.levelno for record in caplog.records if "note" in record.message] == [logging.ERROR]
     await store.close()
-    await store.note(payment, State.VERIFIED)
+    await store.defer_move(payment, State.VERIFIED)
     assert "after the journal was closed" in caplog.text
 
 
@@ -157,7 +157,7 @@ async def test_half_a_step_undoes_its_batch(store: SqliteStore, path: Path, monk
         return moved
 
     monkeypatch.setattr(sqlite_ledger, "move", move)
-    await store.note(first, State.VERIFIED)
+    await store.defer_move(first, State.VERIFIED)
     with pytest.raises(StoreUnavailableError, match="after the write"):
         await store.move(second, State.VERIFIED)
     assert {written(path, each).state for each in (first, second)} == {State.RESERVED}
@@ -175,10 +175,10 @@ from tests.billing.test_notes import claimed
 async def main():
     store = await SqliteStore.open(Path(sys.argv[1]))
     paid = await claimed(store, key=b"s" * 80)
-    settling = await store.move(await store.note(paid, State.VERIFIED, State.SERVING), State.SETTLING, amount=7)
+    settling = await store.move(await store.defer_move(paid, State.VERIFIED, State.SERVING), State.SETTLING, amount=7)
     begun = await claimed(store, key=b"b" * 80)
-    await store.note(settling, State.SETTLED, settled_amount=7)
-    await store.note(begun, State.VERIFIED, State.SERVING)
+    await store.defer_move(settling, State.SETTLED, settled_amount=7)
+    await store.defer_move(begun, State.VERIFIED, State.SERVING)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())

@@ -62,7 +62,7 @@ def test_reason_of_a_refusal(code: str, reason: str) -> None:
 
 def test_no_payment_is_no_refusal(metrics: PaymentMetrics, registry: CollectorRegistry) -> None:
     metrics.refused(GatewayError("", code="payment_required"))
-    metrics.refused(refusals.in_flight(State.SERVING))
+    metrics.refused(refusals.payment_in_flight(State.SERVING))
     refused = {
         sample.labels["reason"]: sample.value
         for family in registry.collect()
@@ -125,7 +125,7 @@ async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: Collec
     script: Any = UnknownAtFirst()
     definitions = quick(settlement={"hold_seconds": 5.0, "retry_seconds": 0.01})
     till = Settlements(store, script, script, definitions, metrics=metrics)
-    metrics.watch_tasks(lambda: till.under_way)
+    metrics.watch_tasks(lambda: till.task_count)
     await till.settle(payment, amount=7)
     assert registry.get_sample_value("gateway_payment_tasks") == 1
     await till.drain(10)

@@ -11,7 +11,7 @@ from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
 from gateway.billing.storage.postgres_store import PostgresStore
-from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
+from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from tests.billing import postgres
 from tests.billing.entries import entry, mine
 
@@ -142,5 +142,5 @@ async def test_what_a_database_that_is_lost_while_it_commits_has_done_is_not_kno
 
     with pytest.raises(StoreUnavailableError) as lost:
         await is_lost()
-    assert isinstance(lost.value, CommitLostError) is committing
+    assert isinstance(lost.value, CommitUnknownError) is committing
     await store.close()

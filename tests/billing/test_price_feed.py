@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from gateway.billing import price_feed
 from gateway.billing.definitions import bundled
-from gateway.billing.price_feed import Believed, PriceFeed, PriceUnavailableError, Reading
+from gateway.billing.price_feed import PriceFeed, PriceFilter, PriceReading, PriceUnavailableError
 from tests.billing.till import price_source
 
 DEFINITIONS = bundled()
@@ -19,16 +19,16 @@ OPG, USDC = DEFINITIONS.tokens["opg"], DEFINITIONS.tokens["usdc"]
 NOW = 1_795_000_000.0
 
 
-def believed() -> Believed:
+def believed() -> PriceFilter:
     assert OPG.feed is not None
-    return Believed(OPG.feed, DEFINITIONS.prices)
+    return PriceFilter(OPG.feed, DEFINITIONS.prices)
 
 
-def reading(usd: str, after: float = 0.0, source_age: float | None = None) -> Reading:
-    return Reading(Decimal(usd), NOW + after, None if source_age is None else NOW + after - source_age)
+def reading(usd: str, after: float = 0.0, source_age: float | None = None) -> PriceReading:
+    return PriceReading(Decimal(usd), NOW + after, None if source_age is None else NOW + after - source_age)
 
 
-def current(prices: Believed, after: float = 0.0) -> str | None:
+def current(prices: PriceFilter, after: float = 0.0) -> str | None:
     last = prices.current(NOW + after)
     return None if last is None else str(last.usd)
 

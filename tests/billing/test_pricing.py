@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.pricing import ANY_TERMS, Terms, affordable_output, atomic, cost, worst_case
+from gateway.billing.pricing import ANY_TERMS, PriceTerms, affordable_output, atomic, cost, worst_case
 from gateway.catalog import Model, Prices, Rates, bundled
 from gateway.openai_api.usage import Usage
 
 TODAY = date(2026, 11, 22)
 TRANSCRIPTS = Path(__file__).parents[2].parent / "shared" / "transcripts"
-PLAIN = Terms(tiers=(), regions=(), cache_writes=False, audio=False)
+PLAIN = PriceTerms(tiers=(), regions=(), cache_writes=False, audio=False)
 
 
 def model(name: str) -> Model:
@@ -246,24 +246,24 @@ def test_the_worst_case_crosses_into_long_context_with_the_prompt() -> None:
     ("name", "terms", "expected"),
     [
         ("claude-sonnet-4-6", PLAIN, "0.018"),
-        ("claude-sonnet-4-6", Terms(tiers=(), regions=(), audio=False), "0.021"),
-        ("claude-sonnet-4-6", Terms(tiers=(), cache_writes=False), "0.0198"),
+        ("claude-sonnet-4-6", PriceTerms(tiers=(), regions=(), audio=False), "0.021"),
+        ("claude-sonnet-4-6", PriceTerms(tiers=(), cache_writes=False), "0.0198"),
         ("claude-sonnet-4-6", ANY_TERMS, "0.0231"),
-        ("claude-opus-4-8", Terms(tiers=("fast",), regions=(), cache_writes=False), "0.06"),
-        ("gpt-5", Terms(tiers=("flex",), regions=()), "0.01125"),
-        ("gpt-5", Terms(tiers=("priority",), regions=()), "0.0225"),
+        ("claude-opus-4-8", PriceTerms(tiers=("fast",), regions=(), cache_writes=False), "0.06"),
+        ("gpt-5", PriceTerms(tiers=("flex",), regions=()), "0.01125"),
+        ("gpt-5", PriceTerms(tiers=("priority",), regions=()), "0.0225"),
         ("gpt-5", ANY_TERMS, "0.0225"),
-        ("gemini-2.5-flash", Terms(tiers=(), audio=True), "0.0035"),
-        ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4), "0.0378"),
-        ("gemini-2.5-flash", Terms(tiers=(), audio=False, web_searches=4, calls=3), "0.1078"),
-        ("gemini-3.5-flash", Terms(tiers=(), audio=False, web_searches=4, calls=3), "0.1785"),
+        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=True), "0.0035"),
+        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4), "0.0378"),
+        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.1078"),
+        ("gemini-3.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.1785"),
         ("gemini-2.5-flash", ANY_TERMS, "0.0063"),
         ("gemini-3.8-flash", PLAIN, "0.009"),
         ("gemini-2.5-flash-image", PLAIN, "0.0759"),
         ("grok-2-image", PLAIN, "0.14"),
     ],
 )
-def test_the_dearest_terms(name: str, terms: Terms, expected: str) -> None:
+def test_the_dearest_terms(name: str, terms: PriceTerms, expected: str) -> None:
     assert worst_case(model(name), 1000, 1000, 1, 2, terms) == Decimal(expected)
 
 
@@ -362,7 +362,7 @@ def test_costs_add_up_below_long_context(priced: Model, one: Usage, other: Usage
 @given(models, usages(), days)
 def test_an_answer_never_costs_more_than_its_worst_case(priced: Model, usage: Usage, on: date) -> None:
     bounded = msgspec.structs.replace(priced, max_output_tokens=None, context_length=10**9)
-    terms = Terms(web_searches=usage.web_searches)
+    terms = PriceTerms(web_searches=usage.web_searches)
     assert cost(priced, usage, on) <= worst_case(
         bounded, usage.prompt_tokens, usage.completion_tokens, 1, usage.images, terms
     )

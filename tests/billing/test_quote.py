@@ -137,7 +137,7 @@ def test_eip2612_is_declared_only_when_the_facilitator_takes_it(
 
 @pytest.mark.parametrize(("token", "declared"), [("opg", True), ("usdc", True), (None, False)])
 def test_eip2612_is_declared_only_for_tokens_that_have_it(desk: Desk, token: str | None, declared: bool) -> None:
-    desk.quoter = desk.make(takes_permits=lambda each: each.id == token)
+    desk.quoter = desk.make(supports_permits=lambda each: each.id == token)
     assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalMoveError, State, decode_entry
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError, State, decode_entry
 from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
@@ -206,7 +206,7 @@ async def test_a_caller_that_is_cancelled_still_pays(
     assert await shop.balance() == 1230
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError("away"), IllegalMoveError(State.SETTLING, State.WAIVED)])
+@pytest.mark.parametrize("error", [StoreUnavailableError("away"), IllegalTransitionError(State.SETTLING, State.WAIVED)])
 async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
     shop: Till, journal: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -61,7 +61,7 @@ async def test_what_was_found_on_the_chain_is_known_to_the_next_enclave(tmp_path
     first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
     await first.claim(payment, POLICY)
     await first.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
-    await first.settle_found(payment, alike=1, transaction="0xab", settled_amount=7)
+    await first.reconcile(payment, matches=1, transaction="0xab", settled_amount=7)
     await first.close()
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
     await second.replay(payment.deadline - 1)

@@ -18,7 +18,15 @@ from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payments import PaymentSettings, X402Payments
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import FileSink, Frames, HttpSink, Seal, Sink, SinkUnavailableError, framed
+from gateway.billing.storage.sink import (
+    FileSink,
+    FrameDecoder,
+    HttpSink,
+    RecordCipher,
+    Sink,
+    SinkUnavailableError,
+    encode_frame,
+)
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.till import CATALOG, bill, order, quick, refusal, till
@@ -44,7 +52,7 @@ class Host:
         return web.Response(status=self.status)
 
     async def read(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self.body or b"".join(map(framed, self.records)))
+        return web.Response(body=self.body or b"".join(map(encode_frame, self.records)))
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ async def test_a_record_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "sink")
     await sink.append(b"whole")
     with (tmp_path / "sink").open("ab") as file:
-        file.write(framed(b"torn off")[:-3])
+        file.write(encode_frame(b"torn off")[:-3])
     assert await records(sink) == [b"whole"]
     await sink.append(b"after")
     await FileSink(tmp_path / "sink").append(b"from another process")
@@ -96,8 +104,8 @@ async def test_a_record_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_frames_in_pieces_of_any_size(size: int) -> None:
     expected = [b"", b"one", b"\0" * 300]
-    stream = b"".join(map(framed, expected)) + b"\0\0\0\4cut"
-    frames = Frames()
+    stream = b"".join(map(encode_frame, expected)) + b"\0\0\0\4cut"
+    frames = FrameDecoder()
     pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
     assert [record for piece in pieces for record in frames.feed(piece)] == expected
 
@@ -133,7 +141,7 @@ async def test_an_answer_that_breaks_off_is_not_the_journal(tmp_path: Path) -> N
     async def half(_request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
         await response.prepare(_request)
-        await response.write(framed(b"first"))
+        await response.write(encode_frame(b"first"))
         assert _request.transport is not None
         _request.transport.close()
         return response
@@ -146,16 +154,16 @@ async def test_an_answer_that_breaks_off_is_not_the_journal(tmp_path: Path) -> N
 
 
 def test_a_seal_hides_binds_and_differs() -> None:
-    seal = Seal(KEY)
-    record = seal.close(b"payer and amount")
+    cipher = RecordCipher(KEY)
+    record = cipher.encrypt(b"payer and amount")
     assert b"payer" not in record
-    assert record != seal.close(b"payer and amount")
-    assert seal.open(record) == b"payer and amount"
-    assert Seal(b"x" * 32).open(record) is None
+    assert record != cipher.encrypt(b"payer and amount")
+    assert cipher.decrypt(record) == b"payer and amount"
+    assert RecordCipher(b"x" * 32).decrypt(record) is None
     for broken in (b"", record[:11], record[:-1], record[:20] + bytes([record[20] ^ 1]) + record[21:]):
-        assert seal.open(broken) is None
+        assert cipher.decrypt(broken) is None
     with pytest.raises(ValueError, match="32 bytes"):
-        Seal(b"short")
+        RecordCipher(b"short")
 
 
 async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: Path) -> None:
@@ -171,8 +179,8 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
     await first.move(settled, State.SETTLED)
     await first.close()
     await sink.append(b"not sealed")
-    await sink.append(Seal(KEY).close(b"{}"))
-    await sink.append(Seal(b"x" * 32).close(encode_entry(entry(state=State.SETTLING))))
+    await sink.append(RecordCipher(KEY).encrypt(b"{}"))
+    await sink.append(RecordCipher(b"x" * 32).encrypt(encode_entry(entry(state=State.SETTLING))))
 
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
     assert await second.replay(time.time() - 3600) == 3
@@ -201,10 +209,10 @@ async def test_a_new_enclave_knows_who_did_not_pay_the_last_one(sink: Sink, tmp_
 
 
 async def test_old_payments_are_not_replayed_and_order_does_not_matter(host: Host, url: str, tmp_path: Path) -> None:
-    seal, payment = Seal(KEY), entry(state=State.SERVING)
+    cipher, payment = RecordCipher(KEY), entry(state=State.SERVING)
     later = msgspec.structs.replace(payment, state=State.WAIVED, updated=payment.updated + 1)
     old = entry(state=State.SERVING, deadline=int(time.time()) - 7200)
-    host.records = [seal.close(encode_entry(each)) for each in (later, payment, old)]
+    host.records = [cipher.encrypt(encode_entry(each)) for each in (later, payment, old)]
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
         assert await store.replay(time.time() - 3600) == 1
@@ -213,10 +221,10 @@ async def test_old_payments_are_not_replayed_and_order_does_not_matter(host: Hos
 
 
 async def test_a_clock_that_steps_back_makes_no_settlement_undone(host: Host, url: str, tmp_path: Path) -> None:
-    seal, payment = Seal(KEY), entry(state=State.SERVING)
+    cipher, payment = RecordCipher(KEY), entry(state=State.SERVING)
     settling = msgspec.structs.replace(payment, state=State.SETTLING, amount=7, updated=payment.updated - 60)
     pending = msgspec.structs.replace(settling, state=State.PENDING, job="42", updated=payment.updated - 90)
-    host.records = [seal.close(encode_entry(each)) for each in (payment, settling, pending)]
+    host.records = [cipher.encrypt(encode_entry(each)) for each in (payment, settling, pending)]
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
         assert await store.replay(time.time() - 3600) == 1
@@ -228,10 +236,10 @@ async def test_a_clock_that_steps_back_makes_no_settlement_undone(host: Host, ur
 async def test_what_was_paid_upfront_and_served_is_not_credited_by_the_next_enclave(
     host: Host, url: str, tmp_path: Path
 ) -> None:
-    seal, payment = Seal(KEY), entry(state=State.SETTLED, upfront=True, amount=10**19)
+    cipher, payment = RecordCipher(KEY), entry(state=State.SETTLED, upfront=True, amount=10**19)
     served = msgspec.structs.replace(payment, state=State.SERVED, updated=payment.updated + 1)
     unserved = entry(state=State.SETTLED, upfront=True, amount=10**19)
-    host.records = [seal.close(encode_entry(each)) for each in (payment, served, unserved)]
+    host.records = [cipher.encrypt(encode_entry(each)) for each in (payment, served, unserved)]
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
         assert await store.replay(time.time() - 3600) == 2
@@ -256,6 +264,21 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
         await store.close()
         with pytest.raises(SinkUnavailableError):
             await records(HttpSink(session, "http://127.0.0.1:9/journal"))
+
+
+async def test_a_sink_that_refuses_is_asked_for_the_next_entry_all_the_same(
+    host: Host, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_WAIT", 3600.0)
+    async with aiohttp.ClientSession() as session:
+        store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
+        payment = entry()
+        await store.claim(payment, POLICY)
+        for to, status, asked in ((State.SERVING, 500, 1), (State.WAIVED, 204, 2)):
+            host.status = status
+            await store.move(payment, *([State.VERIFIED] if to is State.SERVING else []), to)
+            assert len(host.records) == asked
+        await store.close()
 
 
 async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(
@@ -284,7 +307,7 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
     then = time.time() - 30 * 86_400
     left, older = [entry(state=State.WAIVED, deadline=int(then) + days * 86_400) for days in (-1, -8)]
     for each in (left, older):
-        host.records.append(Seal(KEY).close(encode_entry(each)))
+        host.records.append(RecordCipher(KEY).encrypt(encode_entry(each)))
     async with till(chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then) as shop:
         store = shop.payments._store
         assert [await store.find(each.key) is not None for each in (left, older)] == [True, False]

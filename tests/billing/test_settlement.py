@@ -11,7 +11,7 @@ from tenacity import wait_none
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import Entry, IllegalMoveError, State
+from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
@@ -80,7 +80,7 @@ async def serving(store: SqliteStore, **changes: Any) -> Entry:
 
 async def final(store: SqliteStore, payment: Entry) -> Entry:
     """The entry as it ended: an end leads nowhere."""
-    with pytest.raises(IllegalMoveError) as refused:
+    with pytest.raises(IllegalTransitionError) as refused:
         await store.move(payment, State.RESERVED)
     return msgspec.structs.replace(entry(), state=refused.value.origin)
 
@@ -101,7 +101,7 @@ async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock:
     outcomes = await asyncio.gather(
         till.settle(payment, amount=7), till.settle(payment, amount=8), return_exceptions=True
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalMoveError"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalTransitionError"]
     assert len(script.asked) == 1
 
 
@@ -231,7 +231,7 @@ async def test_an_end_that_is_not_written_at_once_is_written_again(
         return refuse
 
     monkeypatch.setattr(store, "move", unwilling(store.move))
-    monkeypatch.setattr(store, "note", unwilling(store.note))
+    monkeypatch.setattr(store, "defer_move", unwilling(store.defer_move))
     ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
     assert (ended.state, ended.settled_amount, refusals) == (State.SETTLED, 7, [])
     assert (await final(store, payment)).state is State.SETTLED

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import Entry, IllegalMoveError, SpentTransferError, State
+from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store, StoreUnavailableError
@@ -48,7 +48,7 @@ async def test_of_fifty_claims_in_two_workers_one_is_made(store: Store, twin: St
 
 async def test_claims_of_one_payer_see_those_ahead(store: Store, twin: Store) -> None:
     claims = await asyncio.gather(*(each.claim(entry(cap=7), FUNDED) for each in [store, twin, store, twin, store]))
-    assert sorted(claim.ahead for claim in claims) == [0, 7, 14, 21, 28]
+    assert sorted(claim.outstanding for claim in claims) == [0, 7, 14, 21, 28]
 
 
 async def test_exposure_is_checked_in_the_claims_own_transaction(store: Store, twin: Store) -> None:
@@ -69,8 +69,8 @@ async def test_moves_are_checked_in_the_store(store: Store, twin: Store) -> None
         twin.move(payment, State.SETTLING, amount=6),
         return_exceptions=True,
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalMoveError"]
-    with pytest.raises(IllegalMoveError):
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalTransitionError"]
+    with pytest.raises(IllegalTransitionError):
         await store.move(payment, State.PENDING, State.SETTLED, State.FAILED)
     assert (await store.move(payment, State.SETTLED)).transaction == ""
     with pytest.raises(LookupError):
@@ -250,7 +250,7 @@ async def test_credit_is_of_one_payer_and_asset(store: Store) -> None:
 
 async def test_credit_is_given_once_however_often_its_move_is_tried(store: Store) -> None:
     payment = await credited(store, 7)
-    with pytest.raises(IllegalMoveError):
+    with pytest.raises(IllegalTransitionError):
         await store.move(payment, State.SERVED, credited=7)
     assert await store.take_credit(entry(cap=8)) is None
 
@@ -368,14 +368,14 @@ async def test_a_transfer_stands_for_one_payment(store: Store, twin: Store) -> N
     await store.move(payments[0], State.SETTLED, transaction="0xAB", settled_amount=7)
     looking = zip((store, twin, store), payments[1:], strict=True)
     ended = await asyncio.gather(
-        *(each.settle_found(payment, alike=2, transaction="0xab", settled_amount=7) for each, payment in looking),
+        *(each.reconcile(payment, matches=2, transaction="0xab", settled_amount=7) for each, payment in looking),
         return_exceptions=True,
     )
     found = [outcome for outcome in ended if isinstance(outcome, Entry)]
     assert [(entry.state, entry.transaction, entry.settled_amount) for entry in found] == [(State.SETTLED, "0xab", 7)]
-    assert sum(isinstance(outcome, SpentTransferError) for outcome in ended) == 2
+    assert sum(isinstance(outcome, TransferAlreadyMatchedError) for outcome in ended) == 2
     for payment, outcome in zip(payments[1:], ended, strict=True):
         if outcome not in found:
-            other = await twin.settle_found(payment, alike=1, transaction="0xcd", settled_amount=len(found))
+            other = await twin.reconcile(payment, matches=1, transaction="0xcd", settled_amount=len(found))
             found.append(other)
     assert [entry.settled_amount for entry in found] == [7, 1, 2]

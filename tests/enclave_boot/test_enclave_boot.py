@@ -30,7 +30,7 @@ import pytest_asyncio
 from x402.http.clients.httpx import x402_httpx_transport
 
 from gateway.billing.journal import State, decode_entry
-from gateway.billing.storage.sink import Frames, Seal
+from gateway.billing.storage.sink import FrameDecoder, RecordCipher
 from gateway.key_sealing import seal
 from nitro.command import run
 from tests.enclave_boot.machine import Machine, MachineError
@@ -290,9 +290,9 @@ async def test_the_journal_is_kept_on_the_host(serving: Serving) -> None:
     """From the enclave's TAP device by gvproxy to this machine's loopback, sealed under the injected key."""
     assert (await serving.pay(chat(PROMPT))).status_code == 200
     records = [
-        record for file in sorted(serving.booted.journal.iterdir()) for record in Frames().feed(file.read_bytes())
+        record for file in sorted(serving.booted.journal.iterdir()) for record in FrameDecoder().feed(file.read_bytes())
     ]
-    opened = [Seal(bytes.fromhex(JOURNAL_KEY)).open(record) for record in records]
+    opened = [RecordCipher(bytes.fromhex(JOURNAL_KEY)).decrypt(record) for record in records]
     states = [decode_entry(plain).state for plain in opened if plain is not None]
     assert len(states) == len(records)
     assert states[-3:] == [State.SERVING, State.SETTLING, State.SETTLED]

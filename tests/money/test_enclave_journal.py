@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 
-from gateway import deferred_payments as late_payments
+from gateway import deferred_payments
 from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer
@@ -38,7 +38,7 @@ LOST_WITH_IT = "no journal_key was injected: what is unsettled is lost with this
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, define: Define) -> None:
     monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
-    monkeypatch.setattr(late_payments, "_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(deferred_payments, "_AGAIN_SECONDS", 0.1)
     define(settlement={"hold_seconds": 0.3})
 
 
@@ -73,9 +73,11 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    assert f"http://192.168.127.254:{PORT}/" == late_payments.HOST_SINK, "what is measured, and what the launcher runs"
+    assert f"http://192.168.127.254:{PORT}/" == deferred_payments.HOST_SINK, (
+        "what is measured, and what the launcher runs"
+    )
     host = Host(tmp_path, f"http://127.0.0.1:{unused_port()}/")
-    monkeypatch.setattr(late_payments, "HOST_SINK", host.sink)
+    monkeypatch.setattr(deferred_payments, "HOST_SINK", host.sink)
     return host
 
 

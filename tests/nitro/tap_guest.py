@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import aiohttp
 
-from gateway import deferred_payments as late_payments
+from gateway import deferred_payments
 from gateway.__main__ import ENCLAVE_ADDRESS, listeners
 from gateway.billing.storage.sink import HttpSink
 from gateway.catalog import bundled
@@ -68,9 +68,9 @@ def connect(path: str) -> None:
 
 
 async def main(port: str) -> None:
-    late_payments.HOST_SINK = late_payments.HOST_SINK.replace(":8010/", f":{port}/")
+    deferred_payments.HOST_SINK = deferred_payments.HOST_SINK.replace(":8010/", f":{port}/")
     async with aiohttp.ClientSession() as session:
-        await HttpSink(session, late_payments.HOST_SINK).append(b"from inside")
+        await HttpSink(session, deferred_payments.HOST_SINK).append(b"from inside")
     variables = {"GATEWAY_PAYMENTS": "required", "GATEWAY_WORKERS": "1"}
     settings = replace(Settings.from_environment(variables, bundled().providers, enclave=False), enclave=True)
     async with compose(settings) as services:

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 
-from gateway.billing.storage.sink import framed
+from gateway.billing.storage.sink import encode_frame
 from tests.enclave_boot.emulator import extract_gvproxy
 from tests.enclave_boot.machine import expose, gvproxy_command
 from tests.enclave_boot.places import ROOT
@@ -89,7 +89,7 @@ async def link(gvproxy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 async def test_the_journal_leaves_and_the_keys_arrive(link: Link) -> None:
     [file] = link.journal.iterdir()
-    assert file.read_bytes() == framed(b"from inside")
+    assert file.read_bytes() == encode_frame(b"from inside")
     async with aiohttp.ClientSession(link.url) as session:
         async with session.get("/metrics") as metrics:
             assert metrics.status == 200, "the peer of the host link"

@@ -19,7 +19,7 @@ from gateway.billing import authorization, capabilities, x402
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token, bundled
 from gateway.billing.journal import Entry, State
-from gateway.billing.journal_entry import entry_of
+from gateway.billing.journal_entry import new_entry
 from gateway.billing.quote import Quoter
 from gateway.billing.refusals import payment_required
 from gateway.billing.storage.sqlite_store import SqliteStore
@@ -63,7 +63,7 @@ class _Till:
         authorization.check(signed, terms, definitions.contracts, definitions.deadlines, now)
         if not authorization.signed_by_payer(signed, terms, definitions.contracts):
             raise ValueError("not signed by its payer")
-        return entry_of(signed, terms, definitions.contracts, "bench", resource_url=_URL)
+        return new_entry(signed, terms, definitions.contracts, "bench", resource_url=_URL)
 
 
 def _till() -> _Till:
@@ -112,7 +112,7 @@ async def _settled(store: SqliteStore, policy: ClaimPolicy, entry: Entry) -> flo
     for _ in range(PAYMENTS):
         payment = msgspec.structs.replace(entry, key=os.urandom(len(entry.key)))
         await store.claim(payment, policy)
-        payment = await store.note(payment, State.VERIFIED, State.SERVING)
+        payment = await store.defer_move(payment, State.VERIFIED, State.SERVING)
         payment = await store.move(payment, State.SETTLING, amount=1, cost_usd=_USD)
-        await store.note(payment, State.SETTLED, settled_amount=1, transaction=_TRANSACTION)
+        await store.defer_move(payment, State.SETTLED, settled_amount=1, transaction=_TRANSACTION)
     return (time.process_time() - started) / PAYMENTS

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from gateway.billing.journal import Entry, State, encode_entry
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import MAX_RECORD_BYTES, HttpSink, Seal, SinkUnavailableError, framed
+from gateway.billing.storage.sink import MAX_RECORD_BYTES, HttpSink, RecordCipher, SinkUnavailableError, encode_frame
 from gateway.billing.storage.store import Store
 from tools.fuzz.canned import Reply, run, session
 from tools.fuzz.disorder import mangled_bytes, pieces
@@ -59,11 +59,16 @@ def _entry(random: Random) -> Entry:
 
 def _sent(journal: Journal) -> tuple[bytes, dict[bytes, Entry]]:
     """The host's answer, and the entries by the records that hold them."""
-    seal, other = Seal(_KEY), Seal(b"o" * 32)
-    records = {seal.close(encode_entry(entry)): entry for entry in journal.entries}
-    frames = [framed(record) for record in records]
+    cipher, other = RecordCipher(_KEY), RecordCipher(b"o" * 32)
+    records = {cipher.encrypt(encode_entry(entry)): entry for entry in journal.entries}
+    frames = [encode_frame(record) for record in records]
     if journal.foreign:
-        frames += [framed(other.close(b"{}")), framed(seal.close(b"{}")), framed(b""), framed(b"short")]
+        frames += [
+            encode_frame(other.encrypt(b"{}")),
+            encode_frame(cipher.encrypt(b"{}")),
+            encode_frame(b""),
+            encode_frame(b"short"),
+        ]
     if journal.damage is None:
         return b"".join(frames), records
     random = Random(journal.damage)

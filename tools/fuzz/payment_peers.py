@@ -97,7 +97,7 @@ def _check_facilitator(asked: Asked) -> None:
 # -------------------------------------------------------------------------------------------------------------- chain
 
 
-_QUESTIONS = ("knows", "time", "has_code", "funds", "takes_permits", "nonce_used", "transfer", "find")
+_QUESTIONS = ("serves", "time", "has_code", "funds", "supports_permits", "nonce_used", "transfer", "find")
 _LATEST = {"number": "0x1e8480", "timestamp": "0x6a1b2c3d"}
 _ODD_WORDS = ("0x", "0x0", "0x1", "1", "0xzz", "0x_1", "0x" + "f" * 64, "0x1" + "0" * 64, _HASH, "latest", -1)
 
@@ -127,12 +127,12 @@ def _make_chain(random: Random) -> Asked:
         replies = [_rpc(random, "0x1e8480", found), _rpc(random, *_transaction(random))]
         return Asked(question, replies)
     results = {
-        "knows": ("0x2105",),
+        "serves": ("0x2105",),
         "time": (_LATEST,),
         "nonce_used": ("0x" + "0" * 63 + "1", _LATEST),
         "transfer": _transaction(random),
         "funds": ("0x" + "0" * 63 + "a", "0x" + "f" * 64),
-        "takes_permits": (_HASH, "0x0"),
+        "supports_permits": (_HASH, "0x0"),
     }
     return Asked(question, [_rpc(random, *results.get(question, ("0x" + "0" * 63 + "1",)))])
 
@@ -162,11 +162,11 @@ def _check_chain(asked: Asked) -> None:
     token, entry = definitions.tokens["usdc"], _entry(definitions.tokens["usdc"].address)
     chain = Chain(session(*asked.replies), "https://rpc.example", definitions)
     questions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-        "knows": lambda: chain.knows(definitions.network(token)),
+        "serves": lambda: chain.serves(definitions.network(token)),
         "time": chain.time,
         "has_code": lambda: chain.has_code(entry.payer),
         "funds": lambda: chain.funds(token, entry.payer),
-        "takes_permits": lambda: chain.takes_permits(token),
+        "supports_permits": lambda: chain.supports_permits(token),
         "nonce_used": lambda: chain.nonce_used(entry),
         "transfer": lambda: chain.transfer(entry, _HASH),
         "find": lambda: chain.find(entry, Block(2_000_000, 9)),

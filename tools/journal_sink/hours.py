@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from gateway.billing.storage.sink import RecordFile, framed
+from gateway.billing.storage.sink import RecordFile, encode_frame
 
 _HOUR = 3600
 _CHUNK = 1 << 20
@@ -29,7 +29,7 @@ class Hours:
     async def append(self, record: bytes) -> None:
         """Returns once the record is on disk; those that wait at the same time share one flush. Raises OSError."""
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((framed(record), done))
+        self._waiting.append((encode_frame(record), done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
         await done

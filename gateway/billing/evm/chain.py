@@ -62,7 +62,7 @@ class Funds:
 class Transfer:
     transaction: str
     amount: int
-    alike: int | None = None
+    matches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Chain:
         self._proxies = {definitions.contracts.exact_proxy.lower(), definitions.contracts.upto_proxy.lower()}
         self._chain_id: int | None = None
 
-    async def knows(self, network: Network) -> bool:
+    async def serves(self, network: Network) -> bool:
         """Whether the endpoint is one of this network."""
         if self._chain_id is None:
             self._chain_id = _number((await self._ask([("eth_chainId", [])]))[0])
@@ -109,7 +109,7 @@ class Chain:
         )
         return Funds(_number(balance), _number(allowance))
 
-    async def takes_permits(self, token: Token) -> bool:
+    async def supports_permits(self, token: Token) -> bool:
         """Whether a token really has EIP-2612 with the domain that we know it by. A node that is away knows nothing of
         that: raises ChainUnavailableError."""
         address = evm.address(token.address)
@@ -201,7 +201,7 @@ class Chain:
         that has not come so far it cannot be said that the transfer is not there. Raises ChainUnavailableError then.
 
         It has to be of the amount that was asked: payers can repeat what they signed in a call of their own that pays
-        less, and cancel the nonce. They can repeat several there, too: ``alike`` is for how many it can stand.
+        less, and cancel the nonce. They can repeat several there, too: ``matches`` is for how many it can stand.
         """
         token, payer, payee = _parties(entry)
         criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._good_for(entry, used)}

@@ -22,7 +22,7 @@ class ChainClock:
     def __call__(self) -> float:
         return self._clock() + self.lag
 
-    def saw(self, block_time: int) -> None:
+    def observe(self, block_time: int) -> None:
         """Take the latest block's timestamp, just read.
 
         ``lag`` is how far the gateway's clock is behind it, in seconds.

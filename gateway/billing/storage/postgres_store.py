@@ -25,13 +25,13 @@ from gateway.billing.journal import (
     Entry,
     Standing,
     State,
-    check_transfers,
-    credit_left,
     decode_entry,
     encode_entry,
-    ended_with_money,
+    remaining_credit,
+    require_unmatched_transfer,
+    standing_changes,
 )
-from gateway.billing.storage.store import CommitLostError, StoreUnavailableError
+from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.keccak import keccak256
 
 log = logging.getLogger(__name__)
@@ -125,15 +125,15 @@ class PostgresStore:
         async with self._transaction(payment.payer) as db:
             return await _move(db, payment, to, changes)
 
-    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
+    async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
             rows = await db.fetch(
                 "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", payment.payer, _PAID
             )
-            check_transfers(payment, (decode_entry(row["entry"]) for row in rows), alike, changes)
+            require_unmatched_transfer(payment, (decode_entry(row["entry"]) for row in rows), matches, changes)
             return await _move(db, payment, (State.SETTLED,), changes)
 
-    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+    async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self.move(payment, *to, **changes)
 
     async def adopt(self, now: float) -> list[Entry]:
@@ -174,9 +174,9 @@ class PostgresStore:
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:
             entered = [entry for entry in entries if await _enter(db, msgspec.structs.replace(entry, owner=_LOST))]
-            for (payer, asset), amount in credit_left(entered).items():
+            for (payer, asset), amount in remaining_credit(entered).items():
                 await _add_credit(db, payer, asset, amount)
-            for payer, ended in ended_with_money(entered).items():
+            for payer, ended in standing_changes(entered).items():
                 await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
                 await _set_standing(db, payer, (await _standing(db, payer)).after_all(ended))
 
@@ -245,7 +245,7 @@ class PostgresStore:
                 done = True
         except StoreUnavailableError as error:
             if done:
-                raise CommitLostError(str(error)) from error
+                raise CommitUnknownError(str(error)) from error
             raise
 
 
@@ -276,7 +276,7 @@ async def _move(db: Any, payment: Entry, to: tuple[State, ...], changes: dict[st
     entry = await _find(db, payment.key)
     if entry is None:
         raise LookupError(f"no payment {payment.key.hex()}")
-    entry = entry.through(to, changes)
+    entry = entry.transition_through(to, changes)
     await _write(db, entry)
     if "credited" in changes:
         await _add_credit(db, entry.payer, entry.asset, entry.credited)

@@ -12,7 +12,8 @@ import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import Entry, State, decode_entry, encode_entry
-from gateway.billing.storage.sink import Seal, Sink, SinkUnavailableError
+from gateway.billing.storage.sink import RecordCipher, Sink, SinkSilentError, SinkUnavailableError
+from gateway.billing.storage.sink_backlog import SinkBacklog
 from gateway.billing.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,15 +30,18 @@ _KEPT = {
 class SealedStore:
     """``inner`` with a copy of every entry from SERVING on in ``sink``, written before its move counts as done.
 
-    A sink that fails does not stop the gateway: the entry is in ``inner``, and the failure is logged as an error and
-    told to ``not_kept``.
+    A sink that fails does not stop the gateway: the entry is in ``inner`` and sent again later, and the failure is
+    logged as an error and told to ``on_append_failed``. A sink that is silent is not waited for again until it answers.
     """
 
-    def __init__(self, inner: Store, sink: Sink, key: bytes, not_kept: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, inner: Store, sink: Sink, key: bytes, on_append_failed: Callable[[], object] = lambda: None
+    ) -> None:
         self._inner = inner
         self._sink = sink
-        self._seal = Seal(key)
-        self._not_kept = not_kept
+        self._cipher = RecordCipher(key)
+        self._on_append_failed = on_append_failed
+        self._backlog = SinkBacklog(self._append)
 
     @property
     def owner(self) -> str:
@@ -67,20 +71,31 @@ class SealedStore:
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._kept(await self._inner.move(payment, *to, **changes))
 
-    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
-        return await self._kept(await self._inner.settle_found(payment, alike=alike, **changes))
+    async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
+        return await self._kept(await self._inner.reconcile(payment, matches=matches, **changes))
 
-    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        return await self._kept(await self._inner.note(payment, *to, **changes))
+    async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        return await self._kept(await self._inner.defer_move(payment, *to, **changes))
 
     async def _kept(self, entry: Entry) -> Entry:
-        if entry.state in _KEPT:
+        if entry.state not in _KEPT:
+            return entry
+        why = "the sink has not answered yet"
+        if not self._backlog.silent:
             try:
-                await self._sink.append(self._seal.close(encode_entry(entry)))
+                await self._append(entry)
             except SinkUnavailableError as error:
-                self._not_kept()
-                log.exception("journal entry not kept outside", extra={"payment": entry.id, "reason": str(error)})
+                self._backlog.silent = isinstance(error, SinkSilentError)
+                why = str(error)
+            else:
+                return entry
+        self._backlog.add(entry)
+        self._on_append_failed()
+        log.error("journal entry not kept outside", extra={"payment": entry.id, "reason": why})
         return entry
+
+    async def _append(self, entry: Entry) -> None:
+        await self._sink.append(self._cipher.encrypt(encode_entry(entry)))
 
     async def adopt(self, now: float) -> list[Entry]:
         return await self._inner.adopt(now)
@@ -95,13 +110,14 @@ class SealedStore:
         return await self._inner.prune(before)
 
     async def close(self) -> None:
+        await self._backlog.close()
         await self._inner.close()
 
     async def _latest(self) -> list[Entry]:
         """How far each payment has come, whatever order the host gives its entries in."""
         newest: dict[bytes, Entry] = {}
         async for record in self._sink.records():
-            entry = _entry(self._seal.open(record))
+            entry = _entry(self._cipher.decrypt(record))
             if entry is not None and (entry.key not in newest or _age(newest[entry.key]) <= _age(entry)):
                 newest[entry.key] = entry
         return list(newest.values())

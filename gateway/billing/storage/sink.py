@@ -30,6 +30,10 @@ class SinkUnavailableError(Exception):
     """A record was not taken, or the records could not be read; says why."""
 
 
+class SinkSilentError(SinkUnavailableError):
+    """The sink took a record neither nor refused it, for so long that nobody should wait for it again soon."""
+
+
 class Sink(Protocol):
     """Keeps records in the order in which they were appended. Both methods raise SinkUnavailableError."""
 
@@ -42,7 +46,7 @@ class Sink(Protocol):
         ...
 
 
-class Seal:
+class RecordCipher:
     """AES-256-GCM under the injected journal key: a random nonce, then ciphertext and tag."""
 
     def __init__(self, key: bytes) -> None:
@@ -50,11 +54,11 @@ class Seal:
             raise ValueError("a journal key has 32 bytes")
         self._cipher = AESGCM(key)
 
-    def close(self, plain: bytes) -> bytes:
+    def encrypt(self, plain: bytes) -> bytes:
         nonce = os.urandom(_NONCE)
         return nonce + self._cipher.encrypt(nonce, plain, _PURPOSE)
 
-    def open(self, record: bytes) -> bytes | None:
+    def decrypt(self, record: bytes) -> bytes | None:
         """None for a record that was not sealed under this key."""
         try:
             return self._cipher.decrypt(record[:_NONCE], record[_NONCE:], _PURPOSE)
@@ -87,7 +91,7 @@ class HttpSink:
 
     async def records(self) -> AsyncIterator[bytes]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
-        frames = Frames()
+        frames = FrameDecoder()
         try:
             async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
                 _check(response.status)
@@ -107,7 +111,7 @@ class FileSink:
 
     async def append(self, record: bytes) -> None:
         try:
-            await asyncio.to_thread(self._file.append, framed(record))
+            await asyncio.to_thread(self._file.append, encode_frame(record))
         except OSError as error:
             raise SinkUnavailableError(f"journal sink: {error}") from None
 
@@ -118,7 +122,7 @@ class FileSink:
             return
         except OSError as error:
             raise SinkUnavailableError(f"journal sink: {error}") from None
-        for record in Frames().feed(content):
+        for record in FrameDecoder().feed(content):
             yield record
 
 
@@ -165,7 +169,7 @@ class RecordFile:
         return end
 
 
-class Frames:
+class FrameDecoder:
     """Records out of pieces of any size; a last one that was cut short never comes."""
 
     def __init__(self) -> None:
@@ -192,7 +196,7 @@ def open_sink(url: str, session: aiohttp.ClientSession) -> Sink:
     return FileSink(Path(unquote(parts.path))) if parts.scheme == "file" else HttpSink(session, url)
 
 
-def framed(record: bytes) -> bytes:
+def encode_frame(record: bytes) -> bytes:
     """A record behind its length."""
     return len(record).to_bytes(_LENGTH, "big") + record
 
@@ -203,7 +207,8 @@ def _check(status: int) -> None:
 
 
 def _unreachable(error: Exception) -> SinkUnavailableError:
-    return SinkUnavailableError(f"the journal sink cannot be reached: {type(error).__name__}")
+    kind = SinkSilentError if isinstance(error, TimeoutError) else SinkUnavailableError
+    return kind(f"the journal sink cannot be reached: {type(error).__name__}")
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -14,18 +14,18 @@ import msgspec
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
-    ENDS_WITH_MONEY,
+    CHANGES_STANDING,
     UNFINISHED,
     UNSERVED,
     Entry,
-    IllegalMoveError,
+    IllegalTransitionError,
     Standing,
     State,
-    check_transfers,
-    credit_left,
     decode_entry,
     encode_entry,
-    ended_with_money,
+    remaining_credit,
+    require_unmatched_transfer,
+    standing_changes,
 )
 
 _OPEN, _NOT_BEGUN = (
@@ -89,7 +89,7 @@ def find_all(db: sqlite3.Connection, keys: Collection[bytes]) -> list[Entry]:
 
 
 def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry:
-    """The entry after its moves; its payer's standing follows. Raises IllegalMoveError, LookupError.
+    """The entry after its moves; its payer's standing follows. Raises IllegalTransitionError, LookupError.
 
     ``known`` spares reading the entry when it is still in that state and that owner's, who alone changes it.
     """
@@ -97,30 +97,30 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
         before = find(db, known.key)
         if before is None:
             raise LookupError(f"no payment {known.key.hex()}")
-        entry = before.through(to, changes)
+        entry = before.transition_through(to, changes)
         _write(db, entry)
     if "credited" in changes:
         _add_credit(db, entry.payer, entry.asset, entry.credited)
-    if entry.state in ENDS_WITH_MONEY:
+    if entry.state in CHANGES_STANDING:
         standing = _standing(db, entry.payer)
         if (after := standing.after(entry)) != standing:
             _set_standing(db, entry.payer, after)
     return entry
 
 
-def settle_found(db: sqlite3.Connection, known: Entry, alike: int, changes: dict[str, Any]) -> Entry:
-    """``move`` to SETTLED; raises SpentTransferError too."""
+def reconcile(db: sqlite3.Connection, known: Entry, matches: int, changes: dict[str, Any]) -> Entry:
+    """``move`` to SETTLED; raises TransferAlreadyMatchedError too."""
     query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID})"  # noqa: S608
     rows = db.execute(query, (known.payer,))
-    check_transfers(known, (decode_entry(row[0]) for row in rows), alike, changes)
+    require_unmatched_transfer(known, (decode_entry(row[0]) for row in rows), matches, changes)
     return move(db, known, (State.SETTLED,), changes)
 
 
 def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry | None:
     """None, and nothing written, when ``known`` is not what the ledger has."""
     try:
-        entry = known.through(to, changes)
-    except IllegalMoveError:
+        entry = known.transition_through(to, changes)
+    except IllegalTransitionError:
         return None
     row = (entry.row_state, encode_entry(entry), entry.key, known.row_state, known.owner)
     done = db.execute("UPDATE payments SET state = ?, entry = ? WHERE key = ? AND state = ? AND owner = ?", row)
@@ -158,9 +158,9 @@ def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> Non
     entered = [_owned(entry, owner) for entry in entries if find(db, entry.key) is None]
     for entry in entered:
         _write(db, entry)
-    for (payer, asset), amount in credit_left(entered).items():
+    for (payer, asset), amount in remaining_credit(entered).items():
         _add_credit(db, payer, asset, amount)
-    for payer, ended in ended_with_money(entered).items():
+    for payer, ended in standing_changes(entered).items():
         _set_standing(db, payer, _standing(db, payer).after_all(ended))
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.journal import MOVES, Entry, State
+from gateway.billing.journal import TRANSITIONS, Entry, State
 from gateway.billing.storage import sqlite_ledger
 from gateway.billing.storage.store import StoreUnavailableError
 
@@ -118,12 +118,15 @@ class SqliteStore:
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         return await self._run(self._going_on((payment, to, changes)))
 
-    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
-        return await self._run(partial(sqlite_ledger.settle_found, known=payment, alike=alike, changes=changes))
+    async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
+        return await self._run(partial(sqlite_ledger.reconcile, known=payment, matches=matches, changes=changes))
 
-    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        """Raises IllegalMoveError by what the caller knows. A note that cannot be written is tried until it can."""
-        entry = payment.through(to, changes)
+    async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+        """Validate against the caller's copy of the entry; a failed write is retried until it succeeds.
+
+        Raises IllegalTransitionError.
+        """
+        entry = payment.transition_through(to, changes)
         if entry.state is State.SERVING and not self._closed:
             self._begun[payment.key] = payment, to, changes
             if self._begun_due is None:
@@ -169,7 +172,7 @@ class SqliteStore:
         if begun is None:
             return _moving(move)
         known, before, noted = begun
-        if to[0] in MOVES[before[-1]]:
+        if to[0] in TRANSITIONS[before[-1]]:
             return _moving((known, before + to, noted | changes))
         self._batch.append(_Step(_moving(begun)))
         return _moving(move)

@@ -11,13 +11,13 @@ class StoreUnavailableError(Exception):
     """The store cannot be written; nothing of what was asked for has happened."""
 
 
-class CommitLostError(StoreUnavailableError):
+class CommitUnknownError(StoreUnavailableError):
     """The store was lost while it committed: what was asked for has happened, or it has not."""
 
 
 class Store(Protocol):
     """Shared by all workers that take payments for one payee. Every method is one atomic transaction, durable but for
-    ``note``'s.
+    ``defer_move``'s.
 
     Each may raise StoreUnavailableError. ``owner`` names this worker in the entries that it claims.
     """
@@ -42,20 +42,22 @@ class Store(Protocol):
         ...
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        """Take a payment through ``to`` in order, with ``changes`` to its fields; the entry afterwards.
+        """Move a payment through the states ``to`` in order, with ``changes`` to its fields; return the new entry.
 
-        ``payment`` is what the caller knows of it; where the store knows better, that counts. A change of ``credited``
-        is added to the payer's credit. Raises IllegalMoveError, and LookupError for a payment that was never claimed.
+        ``payment`` is the caller's copy; the stored entry takes precedence. A change of ``credited`` is added to the
+        payer's credit. Raises IllegalTransitionError, and LookupError for a payment that was never claimed.
         """
         ...
 
-    async def settle_found(self, payment: Entry, *, alike: int, **changes: Any) -> Entry:
-        """``move`` to SETTLED what was found in a transaction that holds ``alike`` such transfers, each of which stands
-        for one payment of its payer's. Raises SpentTransferError when there is none left, and nothing is changed.
+    async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
+        """``move`` to SETTLED a payment whose transfer was found on the chain.
+
+        The transaction holds ``matches`` transfers that could be this payment's; each settles one payment of the payer.
+        Raises TransferAlreadyMatchedError, and changes nothing, when all of them are accounted for.
         """
         ...
 
-    async def note(self, payment: Entry, *to: State, **changes: Any) -> Entry:
+    async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
         """Like ``move``, for what the process may take with it when it dies: it can be written a moment later.
 
         Two moves are only noted, since whoever finds the payment without them ends it alike (``X402Payments._sweep``).

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.billing.definitions import bundled
-from gateway.billing.storage.sink import HttpSink, SinkUnavailableError, framed
+from gateway.billing.storage.sink import HttpSink, SinkUnavailableError, encode_frame
 from tools.journal_sink.__main__ import KEPT_HOURS
 from tools.journal_sink.hours import Hours
 
@@ -125,7 +125,7 @@ async def test_records_are_let_go_after_their_hours(tmp_path: Path, clock: Clock
     for number in range(5):
         await hours.append(b"%d" % number)
         clock.now += HOUR
-    assert await kept(hours) == framed(b"2") + framed(b"3") + framed(b"4")
+    assert await kept(hours) == encode_frame(b"2") + encode_frame(b"3") + encode_frame(b"4")
     clock.now += 2 * HOUR
     assert await kept(Hours(tmp_path / "journal", 3, clock)) == b""
     assert list((tmp_path / "journal").iterdir()) == []
@@ -139,13 +139,13 @@ async def test_what_a_crash_cut_short_does_not_spoil_what_follows(tmp_path: Path
     folder = tmp_path / "journal"
     await Hours(folder, 3, clock).append(b"whole")
     [file] = folder.iterdir()
-    expected = framed(b"whole")
-    for torn in (framed(b"torn")[:-1], framed(b"torn")[:2], b"\x00"):
+    expected = encode_frame(b"whole")
+    for torn in (encode_frame(b"torn")[:-1], encode_frame(b"torn")[:2], b"\x00"):
         with file.open("ab") as end:
             end.write(torn)
         assert await kept(Hours(folder, 3, clock)) == expected
         await Hours(folder, 3, clock).append(b"after")
-        expected += framed(b"after")
+        expected += encode_frame(b"after")
         assert await kept(Hours(folder, 3, clock)) == expected
 
 
@@ -166,7 +166,7 @@ async def test_a_full_disk_refuses_and_spoils_nothing(
         with pytest.raises(OSError, match="No space left"):
             await hours.append(b"does not fit")
     await hours.append(b"after")
-    assert await kept(hours) == framed(b"before") + framed(b"after")
+    assert await kept(hours) == encode_frame(b"before") + encode_frame(b"after")
 
 
 async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:

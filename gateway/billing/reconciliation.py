@@ -21,7 +21,7 @@ _BETWEEN_LOOKS = 0.5
 NONCE_SPENT = "nonce_spent_elsewhere"
 
 
-class Evidence:
+class Reconciler:
     """Judges outcomes; ``chain`` is None without an RPC endpoint."""
 
     def __init__(self, chain: Chain | None, definitions: Definitions) -> None:
@@ -59,7 +59,7 @@ class Evidence:
         network = self._definitions.networks.get(entry.asset.partition("/")[0])
         if self._chain is None or network is None:
             return None
-        return self._chain if await self._chain.knows(network) else None
+        return self._chain if await self._chain.serves(network) else None
 
     async def _prove(self, chain: Chain, entry: Entry, claimed: Settled) -> Outcome:
         """The transfer itself; the endpoint may be a block behind the facilitator's."""
@@ -100,5 +100,5 @@ class Evidence:
         return (
             Refused(NONCE_SPENT, "used or cancelled by its payer")
             if found is None
-            else Settled(found.transaction, found.amount, found.alike)
+            else Settled(found.transaction, found.amount, found.matches)
         )
