@@ -14,7 +14,7 @@ from gateway import garbage_collection as garbage
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
-from gateway.http_server import open_files
+from gateway.http_server import file_descriptors
 from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     except (SettingsError, CatalogError) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
-    open_files.allow_enough()
+    file_descriptors.raise_limit()
     try:
         if settings.workers > 1:
             serve_with_workers(settings)

@@ -77,7 +77,7 @@ class Dispatch:
                     await self._go_on(chat, take, reply)
             finally:
                 self._add_time(started, own)
-            if reply is not None and reply.gone:
+            if reply is not None and reply.disconnected:
                 return
 
     async def _ask(self, chat: Chat, call: UpstreamCall, take: Consume, reply: StreamReply | None) -> bool:
@@ -90,7 +90,7 @@ class Dispatch:
             return await self._hear(chat, call, take, reply)
         except _FaultError as fault:
             error, transport = fault.error, self._upstream.transport
-            gone = reply is not None and reply.gone
+            gone = reply is not None and reply.disconnected
             if gone or self._record.chunks != forwarded or not transport.worth_another(error):
                 raise error from None
             await asyncio.sleep(transport.pause(error, 0))
@@ -163,10 +163,10 @@ class Dispatch:
         try:
             async with asyncio.timeout_at(self._deadline) as patience:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:
-                    reply.watch(on_leave=partial(_give_up, patience))
+                    reply.watch(on_disconnect=partial(_give_up, patience))
                 return await self._upstream.open(chat, call)
         except TimeoutError:
-            if reply is not None and reply.gone:
+            if reply is not None and reply.disconnected:
                 return None
             raise _deadline_near() from None
         finally:
@@ -195,7 +195,9 @@ class Dispatch:
             patience = LAST_WORDS_SECONDS if stops_billing else DRAIN_SECONDS
             self._draining = asyncio.get_running_loop().call_later(patience, answering.close)
 
-        reply.watch(on_leave=leave, on_full=answering.pause_reading, on_drained=answering.resume_reading)
+        reply.watch(
+            on_disconnect=leave, on_pause_writing=answering.pause_reading, on_resume_writing=answering.resume_reading
+        )
 
     def _take_usage(self, chat: Chat, *, complete: bool) -> None:
         """Close the books on one upstream call; what the vendor did not report is estimated."""

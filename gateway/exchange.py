@@ -345,15 +345,15 @@ class Exchange:
         except GatewayError as error:
             failure = error
         else:
-            if self._life.state is State.DISPATCHED and not reply.gone:
+            if self._life.state is State.DISPATCHED and not reply.disconnected:
                 self._life.move(State.ANSWERING)  # an answer without any output is complete all the same
         if self._life.state is not State.ANSWERING:
             failure = failure or upstream_error("upstream_truncated", "The upstream answered nothing")
-            await self._release("client_left" if reply.gone else "upstream_failed", failure)
+            await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
             raise failure
         choices = self._form.choices(self._assembler)
-        self._record.client_left = reply.gone or None
-        proof = await self._conclude(choices, complete=failure is None and not reply.gone)
+        self._record.client_left = reply.disconnected or None
+        proof = await self._conclude(choices, complete=failure is None and not reply.disconnected)
         if failure is not None:
             raise failure
         extra = {**self._form.extras(choices), **proof.fields()}
@@ -371,7 +371,7 @@ class Exchange:
 
     def _forward(self, reply: StreamReply, batch: list[Delta]) -> None:
         """One write for everything that one read brought. After the client left, only the meter runs."""
-        if reply.gone:
+        if reply.disconnected:
             for delta in batch:
                 self._assembler.meter(delta)
             return

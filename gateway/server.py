@@ -13,8 +13,8 @@ from typing import Any
 from aiohttp import web
 
 from gateway.endpoints.serving import HEADERS
-from gateway.http_server import open_files
-from gateway.http_server.connection import Connection, HttpServer
+from gateway.http_server import file_descriptors
+from gateway.http_server.connection import HttpServer, ServerConnection
 from gateway.identifiers import new_id
 from gateway.openai_api.errors import Fault, GatewayError, internal_error, shutting_down
 from gateway.openai_api.stream import error_event
@@ -99,7 +99,7 @@ class GatewayServer:
 
     async def _runner(self, audience: Audience) -> web.ServerRunner:
         dispatcher = _Dispatcher(self._services, audience)
-        http = HttpServer(dispatcher.handle, dispatcher.unroutable, open_files.for_clients())
+        http = HttpServer(dispatcher.handle, dispatcher.unroutable, file_descriptors.max_client_connections())
         runner = web.ServerRunner(http, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
@@ -227,7 +227,7 @@ class _Dispatcher:
         log_request(record)
 
 
-def _protocol(server: web.Server | None) -> Connection:
+def _protocol(server: web.Server | None) -> ServerConnection:
     if not isinstance(server, HttpServer):
         raise ConnectionResetError("the server has been closed")
     return server()

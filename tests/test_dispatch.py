@@ -32,9 +32,13 @@ class Answer:
 
 class Reply:
     def watch(
-        self, *, on_leave: Callable[[], None], on_full: Callable[[], None], on_drained: Callable[[], None]
+        self,
+        *,
+        on_disconnect: Callable[[], None],
+        on_pause_writing: Callable[[], None],
+        on_resume_writing: Callable[[], None],
     ) -> None:
-        self.leave, self.full, self.drained = on_leave, on_full, on_drained
+        self.leave, self.full, self.drained = on_disconnect, on_pause_writing, on_resume_writing
 
 
 @pytest.fixture(params=[False, True], ids=["read", "held"])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from gateway.exchange import Answer
-from gateway.http_server.response import EventStream
+from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.errors import GatewayError
 
 PATIENCE_SECONDS = 45.0
@@ -54,7 +54,7 @@ class _EarlyAnswer:
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str], seconds: float) -> None:
         self._request = request
         self._headers = headers
-        self._response: EventStream | None = None
+        self._response: StreamingResponse | None = None
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(max(0.0, seconds), self._blank)
 
@@ -87,7 +87,7 @@ class _EarlyAnswer:
             self._begun().send(self._request, b" ")
         self._timer = self._loop.call_later(BLANK_SECONDS, self._blank)
 
-    def _begun(self) -> EventStream:
+    def _begun(self) -> StreamingResponse:
         if self._response is None:
-            self._response = EventStream({"Content-Type": "application/json", **self._headers})
+            self._response = StreamingResponse({"Content-Type": "application/json", **self._headers})
         return self._response

@@ -19,8 +19,8 @@ from gateway.endpoints.caller import turn
 from gateway.endpoints.early_status import answer_in_time
 from gateway.exchange import Answer, Exchange
 from gateway.http_server.body import Body
-from gateway.http_server.connection import Connection
-from gateway.http_server.response import WholeAnswer
+from gateway.http_server.connection import ServerConnection
+from gateway.http_server.response import JSONResponse
 from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.errors import GatewayError, shutting_down
 from gateway.openai_api.request import decode
@@ -65,13 +65,13 @@ class Reading:
             raw = await self._body.read(self._request, announced)
             return Sent(raw, decode(raw))
         except BaseException:
-            self._body.discard()
+            self._body.release()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._body.discard()
+        self._body.release()
 
 
 def _challenge_large(services: Services, request: web.BaseRequest) -> None:
@@ -140,8 +140,8 @@ async def serve(
     """Run the exchange to its end, when it is its turn and its client is still there."""
     place = services.admission.place(exchange.upstream, lambda: turn(request))
     connection = request.protocol
-    if isinstance(connection, Connection):
-        connection.on_lost = place.leave
+    if isinstance(connection, ServerConnection):
+        connection.on_disconnect = place.leave
     try:
         async with place:
             _require_client(request)
@@ -176,7 +176,7 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
         answer = await answer_in_time(request, answering, headers, exchange.started, exchange.broke_off)
     if answer is None:
         raise ConnectionResetError
-    return WholeAnswer(answer.body, answer.headers) if isinstance(answer, Answer) else answer
+    return JSONResponse(answer.body, answer.headers) if isinstance(answer, Answer) else answer
 
 
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
@@ -185,9 +185,9 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
     try:
         last = await exchange.stream(reply)
     except Exception as failure:
-        if reply.gone and isinstance(failure, GatewayError):
+        if reply.disconnected and isinstance(failure, GatewayError):
             raise ConnectionResetError from None
-        if not reply.committed or reply.gone:
+        if not reply.committed or reply.disconnected:
             raise
         error = await exchange.broke_off(failure)
         return reply.abort(error_event(error.envelope()))

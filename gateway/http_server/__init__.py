@@ -1,1 +1,1 @@
-"""HTTP/1.1 from clients: connections, request bodies, and responses on aiohttp's low-level server."""
+"""HTTP/1.1 server on aiohttp's low-level one: connections, request bodies under limits, and fast responses."""

@@ -1,8 +1,8 @@
-"""Request bodies: read under a size limit, a time limit and a budget that all requests share.
+"""Request bodies, read under a size limit, timeouts and a memory budget that all requests share.
 
-Where the budget is short, uploads under way make room: of the address that has most in them the oldest, since who has
-been at it for longest is slow. So many slow uploads of one client keep nobody else out, nor do they where all clients
-seem to have one address, as behind an enclave's proxies.
+When the budget is exhausted, an upload in progress is evicted: the oldest, hence slowest, of the client address that
+holds the most bytes. Many slow uploads of one client therefore keep nobody else out, even where all clients appear to
+have one address, as behind an enclave's proxies.
 """
 
 import asyncio
@@ -19,14 +19,15 @@ from gateway.openai_api.errors import GatewayError, gateway_unavailable
 MAX_BODY_BYTES = 32 * 1024 * 1024
 BODY_BUDGET_BYTES = 512 * 1024 * 1024
 BODY_SECONDS = 120.0
-PIECE_SECONDS = 30.0
-
+"""Timeout of a whole body."""
+READ_SECONDS = 30.0
+"""Timeout of each read."""
 
 _JSON = "application/json"
 
 
-class _Line:
-    """Uploads of one address that are under way, the oldest first, and the bytes that they hold."""
+class _AddressUploads:
+    """The uploads in progress of one client address, oldest first, and the bytes they hold together."""
 
     __slots__ = ("held", "uploads")
 
@@ -36,65 +37,67 @@ class _Line:
 
 
 class BodyBudget:
-    """Bytes of request bodies in memory at once, over all requests. ``lines`` are by addresses."""
+    """The bytes that request bodies may hold at once, over all requests. ``by_address`` are uploads in progress."""
 
     def __init__(self, limit: int = BODY_BUDGET_BYTES) -> None:
         self._left = limit
-        self.lines: dict[str, _Line] = {}
+        self.by_address: dict[str, _AddressUploads] = {}
 
-    def take(self, size: int, body: "Body") -> None:
-        """Reserve ``size`` bytes more for ``body``; raises 503 when they are not there."""
+    def reserve(self, size: int, body: "Body") -> None:
+        """Reserve ``size`` more bytes for ``body``, evicting uploads if needed; raises 503 if that does not help."""
         while size > self._left:
-            upload = self._crowded_out(size, body)
+            upload = self._eviction_candidate(size, body)
             if upload is None:
                 raise _overloaded()
-            upload.make_room()
+            upload.evict()
         self._left -= size
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         self._left += size
 
-    def _crowded_out(self, size: int, body: "Body") -> "Body | None":
-        """The upload that makes room for ``size`` bytes more of ``body``; None when that would be the body itself."""
-        own = self.lines.get(body.address)
-        line = max(self.lines.values(), key=attrgetter("held"), default=None)
-        if line is None or line.held <= size + (own.held if own else 0):
-            line = own
-        oldest = next((upload for upload in line.uploads if upload.held), None) if line else None
+    def _eviction_candidate(self, size: int, body: "Body") -> "Body | None":
+        """The upload to evict for ``size`` more bytes of ``body``; None if there is none but the body itself."""
+        own = self.by_address.get(body.address)
+        largest = max(self.by_address.values(), key=attrgetter("held"), default=None)
+        if largest is None or largest.held <= size + (own.held if own else 0):
+            largest = own
+        oldest = next((upload for upload in largest.uploads if upload.held), None) if largest else None
         return None if oldest is body else oldest
 
-    def join(self, body: "Body") -> None:
-        """``body`` is being uploaded from now on."""
-        self.lines.setdefault(body.address, _Line()).uploads[body] = None
+    def add_upload(self, body: "Body") -> None:
+        """Register ``body`` as an upload in progress."""
+        self.by_address.setdefault(body.address, _AddressUploads()).uploads[body] = None
 
-    def leave(self, body: "Body") -> None:
-        """It is no longer; what it holds is not its line's any more."""
-        line = self.lines.get(body.address)
-        if line is not None and body in line.uploads:
-            del line.uploads[body]
-            line.held -= body.held
-            if not line.uploads:
-                del self.lines[body.address]
+    def remove_upload(self, body: "Body") -> None:
+        """Unregister ``body``; what it holds no longer counts against its address."""
+        address = self.by_address.get(body.address)
+        if address is not None and body in address.uploads:
+            del address.uploads[body]
+            address.held -= body.held
+            if not address.uploads:
+                del self.by_address[body.address]
 
 
 class Body:
-    """A request's body, in the budget as it comes and until ``discard``: what is only announced takes nothing of it,
-    or a few who announce much and send nothing would leave nothing to others."""
+    """A request body. Received bytes count in the budget until ``release``.
+
+    ``Content-Length`` alone reserves nothing: a few clients could announce much, send nothing and starve the others.
+    """
 
     def __init__(self, budget: BodyBudget, limit: int = MAX_BODY_BYTES) -> None:
         self._budget = budget
         self._limit = limit
         self._request: web.BaseRequest | None = None
-        self._patience: asyncio.Timeout | None = None
-        self._crowded_out = False
+        self._timeout: asyncio.Timeout | None = None
+        self._evicted = False
         self.held = 0
 
-    async def read(self, request: web.BaseRequest, announced: int | None) -> bytes:
-        """The whole body, which is ``announced`` to be that long; raises 413, 415, 408 or 503."""
+    async def read(self, request: web.BaseRequest, content_length: int | None) -> bytes:
+        """Read the whole body; raises 400, 408, 413, 415, 501 or 503."""
         headers = request.headers
         self._request = request
         _check_headers(request)
-        if announced is not None and announced > self._limit:
+        if content_length is not None and content_length > self._limit:
             raise self._too_large()
         if "Expect" in headers and headers["Expect"].lower() == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -102,62 +105,62 @@ class Body:
         try:
             if content.is_eof():
                 raw = content.read_nowait()
-                self._hold(len(raw))
+                self._reserve(len(raw))
                 return raw
             return await self._upload(content)
         except TimeoutError:
-            if self._crowded_out:
+            if self._evicted:
                 raise _overloaded() from None
             raise GatewayError("The request body came too slowly", status=408, code="request_timeout") from None
         except (web.RequestPayloadError, HTTPException, ConnectionError):
             raise GatewayError("The request body broke off", status=400, code="incomplete_body") from None
 
-    def discard(self) -> None:
-        """The body is needed no longer."""
-        self._budget.give(self.held)
+    def release(self) -> None:
+        """Return the bytes to the budget; idempotent."""
+        self._budget.release(self.held)
         self.held = 0
 
     @cached_property
     def address(self) -> str:
-        """Where it comes from."""
+        """The client's address."""
         return "" if self._request is None else client_address(self._request)
 
-    def make_room(self) -> None:
-        """End the upload with 503: others need the bytes that it holds."""
-        self._crowded_out = True
-        self._budget.leave(self)
-        self.discard()
-        if self._patience is not None:
-            with suppress(RuntimeError):  # it has run out in this very moment
-                self._patience.reschedule(0)
+    def evict(self) -> None:
+        """End the upload with 503 and return its bytes to the budget."""
+        self._evicted = True
+        self._budget.remove_upload(self)
+        self.release()
+        if self._timeout is not None:
+            with suppress(RuntimeError):  # it is expiring already
+                self._timeout.reschedule(0)
 
     async def _upload(self, content: StreamReader) -> bytes:
-        self._budget.join(self)
+        self._budget.add_upload(self)
         try:
-            async with asyncio.timeout(BODY_SECONDS) as self._patience:
-                return await self._pieces(content)
+            async with asyncio.timeout(BODY_SECONDS) as self._timeout:
+                return await self._read_chunks(content)
         finally:
-            self._budget.leave(self)
+            self._budget.remove_upload(self)
 
-    async def _pieces(self, content: StreamReader) -> bytes:
-        line = self._budget.lines[self.address]
-        pieces: list[bytes] = []
+    async def _read_chunks(self, content: StreamReader) -> bytes:
+        address = self._budget.by_address[self.address]
+        chunks: list[bytes] = []
         while not content.at_eof():
-            piece = content.read_nowait()
-            if not piece:
-                async with asyncio.timeout(PIECE_SECONDS):
-                    piece = await content.readany()
-            if self._crowded_out:
+            chunk = content.read_nowait()
+            if not chunk:
+                async with asyncio.timeout(READ_SECONDS):
+                    chunk = await content.readany()
+            if self._evicted:
                 raise _overloaded()
-            self._hold(len(piece))
-            line.held += len(piece)
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._reserve(len(chunk))
+            address.held += len(chunk)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _hold(self, size: int) -> None:
+    def _reserve(self, size: int) -> None:
         if self.held + size > self._limit:
             raise self._too_large()
-        self._budget.take(size, self)
+        self._budget.reserve(size, self)
         self.held += size
 
     def _too_large(self) -> GatewayError:

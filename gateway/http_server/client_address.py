@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as that can be known."""
+"""The address of the client behind a request."""
 
 from ipaddress import IPv6Address, IPv6Network
 
@@ -8,8 +8,10 @@ from gateway.settings import is_loopback
 
 
 def client_address(request: web.BaseRequest) -> str:
-    """The peer's address, or what the proxy on this machine says of its own peer; earlier entries are the client's
-    word. Of IPv6 the network, since a client has 2**64 addresses in it."""
+    """The peer's address, or the last entry of ``X-Forwarded-For`` where a proxy on this machine is the peer.
+
+    Earlier entries are the client's own claim. For IPv6 the /64 network, since one client has 2**64 addresses in it.
+    """
     peer = request.remote or ""
     forwarded = request.headers.getall("X-Forwarded-For", ())
     return _network(forwarded[-1].rpartition(",")[2].strip() if forwarded and is_loopback(peer) else peer)

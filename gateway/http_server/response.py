@@ -1,7 +1,7 @@
-"""Answers of the hot path, written to the connection as bytes.
+"""Responses of the hot path, written to the transport as bytes.
 
-aiohttp's own responses cost several times the writing: they are made for cookies, compression, ranges and bodies of
-every kind. These two fit where its server takes a response, and do what answers need.
+aiohttp's own responses support cookies, compression, ranges and bodies of every kind, and cost several times the
+writing. These two implement what aiohttp's server calls, and no more.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from aiohttp.helpers import rfc822_formatted_time
 _STATUS, _REASON = HTTPStatus.OK.value, HTTPStatus.OK.phrase
 
 
-class _Written(web.StreamResponse):
-    """A 200 whose head leaves in one piece with what follows it. ``fields`` are its headers, added to until then."""
+class _RawResponse(web.StreamResponse):
+    """A 200 whose head is written together with the first bytes of the body. ``headers`` may be added to until then."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
+    def __init__(self, headers: dict[str, str]) -> None:
         self._status, self._reason = _STATUS, _REASON
-        self._headers = fields  # type: ignore[assignment] # nothing here needs more than names and values
+        self._headers = headers  # type: ignore[assignment] # nothing here needs more than names and values
         self._request: web.BaseRequest | None = None
 
     def __repr__(self) -> str:
@@ -33,81 +33,80 @@ class _Written(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Wait until the client has taken nearly everything, so that its next request does not come before."""
+        """Wait until the write buffer is below its high-water mark, before the connection's next request is served."""
         connection = None if self._request is None else self._request.protocol
         if connection is not None and connection.writing_paused:
             await connection._drain_helper()
 
-    def _begin(self, request: web.BaseRequest, framing: str) -> bytes:
-        """The head. ``framing`` is the header line that tells where the body ends."""
+    def _encode_head(self, request: web.BaseRequest, framing: str) -> bytes:
+        """Status line and headers. ``framing`` are the header lines that delimit the body."""
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         self._request = request
-        fields = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
-        if not fields.count("\r") == fields.count("\n") == len(self._headers):
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
+        if not lines.count("\r") == lines.count("\n") == len(self._headers):
             raise ValueError("a line break in a header")
         version, connection = "1.1", "" if self._keep_alive else "Connection: close\r\n"
         if request.version < HttpVersion11:
             version, connection = "1.0", connection or "Connection: keep-alive\r\n"
-        head = f"HTTP/{version} 200 OK\r\n{fields}{framing}Date: {rfc822_formatted_time()}\r\n{connection}\r\n"
+        head = f"HTTP/{version} 200 OK\r\n{lines}{framing}Date: {rfc822_formatted_time()}\r\n{connection}\r\n"
         return head.encode("latin-1")
 
 
-class WholeAnswer(_Written):
-    """A JSON body."""
+class JSONResponse(_RawResponse):
+    """A complete JSON body."""
 
-    def __init__(self, body: bytes, fields: dict[str, str]) -> None:
-        super().__init__(fields)
+    def __init__(self, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(headers)
         self._content = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if self._request is None:
             framing = f"Content-Type: application/json\r\nContent-Length: {len(self._content)}\r\n"
-            _open(request).write(self._begin(request, framing) + self._content)
+            _transport(request).write(self._encode_head(request, framing) + self._content)
         return None
 
 
-class EventStream(_Written):
-    """An event stream in chunks; in HTTP/1.0 it ends with its connection."""
+class StreamingResponse(_RawResponse):
+    """A body of unknown length, by default an event stream: chunked in HTTP/1.1, close-delimited in HTTP/1.0."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
-        super().__init__({"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", **fields})
-        self._chunks = True
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__({"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", **headers})
+        self._chunked = True
         self._transport: asyncio.Transport | None = None
 
     def send(self, request: web.BaseRequest, data: bytes) -> None:
-        """Events; the head leaves with the first, in one segment (practice.md 1). Raises ConnectionResetError."""
+        """Send ``data``, the head in one segment with the first (practice.md 1). Raises ConnectionResetError."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            transport, data = _open(request), self._opened(request, data)
+            transport, data = _transport(request), self._with_head(request, data)
             self._transport = transport
-        elif self._chunks:
+        elif self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         transport.write(data)
 
     def send_last(self, request: web.BaseRequest, data: bytes) -> None:
-        """The last events, and the end of the body with them."""
-        transport = _open(request)
+        """Send ``data`` and the end of the body. Raises ConnectionResetError."""
+        transport = _transport(request)
         if self._request is None:
-            data = self._opened(request, data)
-        elif self._chunks:
+            data = self._with_head(request, data)
+        elif self._chunked:
             data = _chunk(data)
-        transport.write(data + b"0\r\n\r\n" if self._chunks else data)
+        transport.write(data + b"0\r\n\r\n" if self._chunked else data)
 
-    def _opened(self, request: web.BaseRequest, data: bytes) -> bytes:
-        """The first events, their head before them."""
-        self._chunks = request.version >= HttpVersion11
-        if not self._chunks:
+    def _with_head(self, request: web.BaseRequest, data: bytes) -> bytes:
+        self._chunked = request.version >= HttpVersion11
+        if not self._chunked:
             self._keep_alive = False
-            return self._begin(request, "") + data
-        return self._begin(request, "Transfer-Encoding: chunked\r\n") + _chunk(data)
+            return self._encode_head(request, "") + data
+        return self._encode_head(request, "Transfer-Encoding: chunked\r\n") + _chunk(data)
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _open(request: web.BaseRequest) -> asyncio.Transport:
+def _transport(request: web.BaseRequest) -> asyncio.Transport:
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client has left")

@@ -1,12 +1,12 @@
-"""An event stream on its way to one client."""
+"""An event stream to one client."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from gateway.http_server.connection import Connection
-from gateway.http_server.response import EventStream
+from gateway.http_server.connection import ServerConnection
+from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.stream import KEEP_ALIVE
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -14,24 +14,24 @@ _UNBUFFERED = {"X-Accel-Buffering": "no"}
 
 
 class StreamReply:
-    """Writes events, keeps a silent stream alive, notices when the client is slow and when it has left.
+    """Writes events, sends keep-alive comments while there are none, and reports backpressure and disconnects.
 
-    Nothing is sent before the first event, or the first keep-alive when that comes sooner; until then the request
-    can still be answered with an error status.
+    Nothing is sent before the first event or keep-alive, whichever comes first; until then the request can still be
+    answered with an error status.
     """
 
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
         self._request = request
-        self.response = EventStream({**_UNBUFFERED, **headers})
-        self._on_leave: Callable[[], None] | None = None
-        self.gone = request.transport is None
+        self.response = StreamingResponse({**_UNBUFFERED, **headers})
+        self._on_disconnect: Callable[[], None] | None = None
+        self.disconnected = request.transport is None
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
         self._ended = False
-        self._keeper = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS), self._keep_alive)
-        self._connection = request.protocol if isinstance(request.protocol, Connection) else None
+        self._keep_alive_timer = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS), self._keep_alive)
+        self._connection = request.protocol if isinstance(request.protocol, ServerConnection) else None
         if self._connection is not None:
-            self._connection.on_lost = self._left
+            self._connection.on_disconnect = self._disconnect
 
     @property
     def committed(self) -> bool:
@@ -41,89 +41,93 @@ class StreamReply:
     def watch(
         self,
         *,
-        on_leave: Callable[[], None],
-        on_full: Callable[[], None] | None = None,
-        on_drained: Callable[[], None] | None = None,
+        on_disconnect: Callable[[], None],
+        on_pause_writing: Callable[[], None] | None = None,
+        on_resume_writing: Callable[[], None] | None = None,
     ) -> None:
-        """``on_leave`` is called once, when the client goes or at once if it has gone; ``on_full`` when it takes less
-        than it is sent, and ``on_drained`` when it has caught up."""
-        self._on_leave = on_leave
-        if self.gone:
-            on_leave()
+        """Set the callbacks: ``on_disconnect`` is called once, at once if the client is gone already.
+
+        ``on_pause_writing`` is called when the write buffer is full, at once if it is full already, and
+        ``on_resume_writing`` when it has drained.
+        """
+        self._on_disconnect = on_disconnect
+        if self.disconnected:
+            on_disconnect()
         elif self._connection is not None:
-            self._connection.on_full, self._connection.on_drained = on_full, on_drained
-            if on_full is not None and self._connection.writing_paused:
-                on_full()
+            self._connection.on_pause_writing = on_pause_writing
+            self._connection.on_resume_writing = on_resume_writing
+            if on_pause_writing is not None and self._connection.writing_paused:
+                on_pause_writing()
 
     def unwatch(self) -> None:
-        self._on_leave = None
+        self._on_disconnect = None
         if self._connection is not None:
-            self._connection.on_full = self._connection.on_drained = None
+            self._connection.on_pause_writing = self._connection.on_resume_writing = None
 
     def write(self, data: bytes) -> None:
-        """Send events. Silent once the client has left."""
-        if self.gone:
+        """Send events; a no-op once the client has disconnected."""
+        if self.disconnected:
             return
         self._last_write = self._loop.time()
         try:
             self.response.send(self._request, data)
         except ConnectionError:
-            self._left()
+            self._disconnect()
 
     def end(self, data: bytes) -> web.StreamResponse:
         """Send the last events and end the stream."""
         self._ended = True
-        if not self.gone:
+        if not self.disconnected:
             try:
                 self.response.send_last(self._request, data)
             except ConnectionError:
-                self._left()
+                self._disconnect()
         self._stop()
         return self.response
 
     def abort(self, data: bytes) -> web.StreamResponse:
-        """Send ``data`` and break the connection off, so that nobody takes the stream for complete."""
+        """Send ``data`` and close the connection without ending the body: the stream must not pass for complete."""
         self._ended = True
         self.write(data)
         self._stop()
         self.response.force_close()
-        self._hang_up()
+        self._close_connection()
         return self.response
 
     def expire(self, data: bytes) -> None:
-        """Send ``data`` and break off a stream that somebody else is still writing; to him the client has left."""
+        """Send ``data`` and close the connection under a task that is still writing; it sees a disconnect."""
         self.write(data)
-        self._hang_up()
+        self._close_connection()
 
     def release(self) -> None:
-        """Stop watching a reply that was never begun."""
+        """Stop the timer and drop the callbacks; idempotent."""
         self._stop()
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         if self._request.transport is not None:
             self._request.transport.close()
 
     def _stop(self) -> None:
         self._ended = True
-        self._keeper.cancel()
+        self._keep_alive_timer.cancel()
         self.unwatch()
         if self._connection is not None:
-            self._connection.on_lost = None
+            self._connection.on_disconnect = None
 
-    def _left(self) -> None:
-        if self.gone:
+    def _disconnect(self) -> None:
+        if self.disconnected:
             return
-        self.gone = True
-        self._keeper.cancel()
-        if self._on_leave is not None and not self._ended:
-            self._on_leave()
+        self.disconnected = True
+        self._keep_alive_timer.cancel()
+        if self._on_disconnect is not None and not self._ended:
+            self._on_disconnect()
 
     def _keep_alive(self) -> None:
-        """A comment when nothing else was written for a while."""
+        """Send a comment if nothing was written for ``KEEP_ALIVE_SECONDS`` and the write buffer is not full."""
         silent = self._loop.time() - self._last_write
         full = self._connection is not None and self._connection.writing_paused
         if silent >= KEEP_ALIVE_SECONDS and not full:
             self.write(KEEP_ALIVE)
             silent = 0.0
-        if not self.gone:
-            self._keeper = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS - silent), self._keep_alive)
+        if not self.disconnected:
+            self._keep_alive_timer = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS - silent), self._keep_alive)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.http_server import open_files
+from gateway.http_server import file_descriptors
 from tests.running import RunningGateway, StartGateway
 from tests.workers.test_workers import gateway
 from tools.simulators.fleet import Fleet
@@ -24,7 +24,7 @@ MOST = 4
 @pytest.fixture
 async def crowded(fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> RunningGateway:
     """A gateway that may have four connections of clients."""
-    monkeypatch.setattr(open_files, "for_clients", lambda: MOST)
+    monkeypatch.setattr(file_descriptors, "max_client_connections", lambda: MOST)
     gateway = await start_gateway(fleet.environment())
     gateway.fleet = fleet
     return gateway
@@ -96,14 +96,14 @@ def files() -> Iterator[int]:
 
 def enough(files: int) -> int:
     """What a gateway takes of as many."""
-    return min(files, 64 + 2 * open_files.MOST_CONNECTIONS)
+    return min(files, 64 + 2 * file_descriptors.MAX_CLIENT_CONNECTIONS)
 
 
 def test_half_of_the_files_are_for_clients(files: int) -> None:
-    assert open_files.for_clients() == 480
-    open_files.allow_enough()
+    assert file_descriptors.max_client_connections() == 480
+    file_descriptors.raise_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (enough(files), files)
-    assert open_files.for_clients() == (enough(files) - 64) // 2
+    assert file_descriptors.max_client_connections() == (enough(files) - 64) // 2
 
 
 async def test_workers_may_open_as_many_as_they_can_use(files: int, fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from gateway.billing.payment import Order
 from gateway.dispatch import Dispatch
 from gateway.endpoints import early_status as patience
 from gateway.exchange import Exchange
-from gateway.http_server.response import EventStream
+from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
 from gateway.upstreams.upstream import Answering
 from tests.running import FAST, RunningGateway, StartGateway
@@ -91,16 +91,16 @@ async def test_a_connection_that_closes_as_a_blank_is_written(
 ) -> None:
     """Between closing and being lost a connection takes no more bytes and says so by an exception."""
 
-    send = EventStream.send
+    send = StreamingResponse.send
 
-    def refuse(response: EventStream, request: web.BaseRequest, data: bytes) -> None:
+    def refuse(response: StreamingResponse, request: web.BaseRequest, data: bytes) -> None:
         if data == b" ":
             raise ConnectionResetError("the client has left")
         send(response, request, data)
 
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(patience, "BLANK_SECONDS", 0.05)
-    monkeypatch.setattr(EventStream, "send", refuse)
+    monkeypatch.setattr(StreamingResponse, "send", refuse)
     recorder = Recorder()
     recorder.open()
     fleet.openai.enqueue(scenario)

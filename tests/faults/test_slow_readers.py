@@ -78,7 +78,7 @@ async def test_an_endless_answer_ends(fleet: Fleet, gateway: RunningGateway, mon
 async def test_a_reader_that_stops_is_cut_off(
     fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     fleet.openai.enqueue(ENDLESS)
     async with RawClient(gateway.url, receive_buffer=4096) as client:
         await client.send(chat_request(STREAM))
@@ -92,7 +92,7 @@ async def test_a_reader_that_stops_is_cut_off(
 async def test_a_complete_answer_that_nobody_reads_is_cut_off(
     fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     fleet.openai.enqueue(Scenario(text="word " * 4_000_000))
     async with RawClient(gateway.url, receive_buffer=4096) as client:
         await client.send(chat_request({**STREAM, "stream": False}))
@@ -104,7 +104,7 @@ async def test_a_complete_answer_that_nobody_reads_is_cut_off(
 async def test_a_slow_reader_that_makes_progress_is_not(
     fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STUCK_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
     fleet.openai.enqueue(Scenario(text="word " * 2_000_000))
     received = b""
     async with RawClient(gateway.url, receive_buffer=65536) as client:

@@ -74,7 +74,7 @@ async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
     async with asyncio.timeout(10):
         while gateway.services.bodies._left < BUDGET:
             await asyncio.sleep(0.01)
-    assert not gateway.services.bodies.lines
+    assert not gateway.services.bodies.by_address
 
 
 async def ask(gateway: RunningGateway, size: int, address: str) -> tuple[int, bytes]:
@@ -91,8 +91,8 @@ async def test_slow_uploads_of_one_client_keep_nobody_out(gateway: RunningGatewa
     status, body = await ask(gateway, 20_000, newcomer)
     assert (status, "choices" in json.loads(body)) == (200, True)
     assert await slow[0].status() == 503
-    [line] = gateway.services.bodies.lines.values()
-    assert line.held == sum(upload.held for upload in line.uploads)
+    [address] = gateway.services.bodies.by_address.values()
+    assert address.held == sum(upload.held for upload in address.uploads)
     assert [await upload.end() for upload in slow[1:]] == [200, 200]
 
 
@@ -117,12 +117,12 @@ async def test_an_upload_that_ends_as_it_makes_room_has_made_room() -> None:
     budget = BodyBudget(BUDGET)
     body = Body(budget)
     reading = asyncio.create_task(body.read(make_mocked_request("POST", "/", payload=content), None))
-    while not budget.lines:
+    while not budget.by_address:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     content.feed_data(b"{}")
     content.feed_eof()
-    body.make_room()
+    body.evict()
     with pytest.raises(GatewayError) as refused:
         await reading
     assert refused.value.code == "overloaded"

@@ -29,9 +29,9 @@ PLACES = 24
 QUEUE = 6
 _SHORTENED: tuple[tuple[Any, str, float], ...] = (
     (dispatch, "DRAIN_SECONDS", 2.0),
-    (connection, "STUCK_SECONDS", 2.0),
+    (connection, "STALL_SECONDS", 2.0),
     (body, "BODY_SECONDS", 4.0),
-    (body, "PIECE_SECONDS", 1.0),
+    (body, "READ_SECONDS", 1.0),
     (patience, "PATIENCE_SECONDS", 0.4),
     (patience, "BLANK_SECONDS", 0.1),
     (reply, "KEEP_ALIVE_SECONDS", 0.3),
