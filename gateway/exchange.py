@@ -147,7 +147,7 @@ class Exchange:
             for chat in self._chats:
                 chat.output_limit = expected
             if not remote:
-                self._calls = [adapter.request(chat) for chat in self._chats]
+                self._calls = [adapter.build_request(chat) for chat in self._chats]
             started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started
@@ -176,7 +176,7 @@ class Exchange:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit
                 self._fetched += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
-            self._calls = [adapter.request(chat) for chat in self._chats]
+            self._calls = [adapter.build_request(chat) for chat in self._chats]
         except GatewayError as error:
             await self._release("refused", error)
             raise
@@ -286,7 +286,7 @@ class Exchange:
 
     def _forget_files(self) -> None:
         """The vendor has them, or will not get them."""
-        self._services.fetcher.give(self._fetched)
+        self._services.fetcher.release(self._fetched)
         self._fetched = 0
 
     async def _release(self, reason: str, error: GatewayError | None = None) -> None:

@@ -77,7 +77,7 @@ class Services:
         gauges.streams.set(len(self.streams))
         for name, upstream in self.upstreams.items():
             gauges.connections.labels(name).set(upstream.transport.open_connections)
-            gauges.breakers.labels(name).set(any(breaker.in_use for breaker in upstream.breakers.values()))
+            gauges.breakers.labels(name).set(any(breaker.active for breaker in upstream.breakers.values()))
 
     def not_ready(self) -> list[str]:
         """Why new work should go elsewhere; empty when this gateway can serve."""

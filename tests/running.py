@@ -11,7 +11,7 @@ from gateway.services import Services
 from gateway.upstreams.transport import Limits
 from tools.simulators.fleet import Fleet
 
-FAST = Limits(connect=2.0, first_byte=5.0, idle=1.0, backoff=0.01, patience=0.5)
+FAST = Limits(connect_timeout=2.0, first_byte_timeout=5.0, read_timeout=1.0, backoff=0.01, max_retry_after=0.5)
 
 
 @dataclass

@@ -72,7 +72,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     def adjust(services: Services) -> None:
         services.payments = ledger
 
-    gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, idle=30.0))
+    gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, read_timeout=30.0))
     simulator = fleet.openai if model == "gpt-4.1" else fleet.google
     simulator.enqueue(Scenario(text="one two three four", stall_after=3))
     response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**CHAT, "model": model})

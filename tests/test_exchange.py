@@ -253,7 +253,7 @@ class Fetched(FileFetcher):
 
     async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
         chat.attachments.update({url: Attachment("image/png", b"picture") for url in urls})
-        self.give(-7)
+        self.release(-7)
         return 7
 
 

@@ -29,7 +29,7 @@ def dropped(model: str, **parameters: Any) -> tuple[str, ...]:
     body = {"model": model, "messages": [{"role": "user", "content": "Answer in JSON"}], **parameters}
     bound = bundled().find(model)
     adapter = adapters()[bound.provider][bound.endpoint]
-    return adapter.request(Chat(body, parse_chat(body), bound)).dropped
+    return adapter.build_request(Chat(body, parse_chat(body), bound)).dropped
 
 
 @pytest.mark.parametrize("model", bundled().models.values(), ids=lambda model: model.id)

@@ -1,7 +1,7 @@
 """The contract between the gateway and a vendor: pure translation, no I/O.
 
-An adapter turns a chat into one HTTP call and what comes back into deltas. It knows no sockets, clocks, prices or
-keys beyond the header that carries one.
+An adapter encodes a chat as one HTTP request and decodes the response into deltas. It has no access to sockets,
+clocks or prices, and sees the API key only to build its header.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from gateway.upstreams.sse import Event
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file fetched for a vendor that takes bytes only."""
+    """A file fetched for a vendor that takes files as bytes only."""
 
     media_type: str
     data: bytes
@@ -30,11 +30,10 @@ class Attachment:
 class Chat:
     """A validated chat request bound for one model.
 
-    ``body`` is what the caller sent, decoded; ``request`` the same, typed. ``output_limit`` caps the output tokens
-    (thinking included) when a payment does; None leaves the caller's limit or the model's. ``caller`` tells
-    who asks, for caches that must not mix callers; they keep it hashed only. ``attachments`` are the fetched files by
-    their URL.
-    ``paused`` is the answer so far, when this is about how it goes on.
+    ``body`` is the caller's decoded JSON, ``request`` the same, typed. ``output_limit`` is the payment's cap on output
+    tokens (thinking included), None where no payment limits them. ``caller`` identifies the caller for caches that
+    must not mix callers; they store it hashed only. ``attachments`` are the fetched files by URL. ``paused`` is the
+    interrupted answer that this chat resumes.
     """
 
     body: dict[str, Any]
@@ -46,28 +45,28 @@ class Chat:
     paused: Paused | None = None
     stream: bool = field(init=False)
     may_pause: bool = field(init=False)
-    """The vendor runs tools of its own for this answer, which it may interrupt."""
+    """The vendor runs server-side tools for this answer and may interrupt it (``Paused``)."""
 
     def __post_init__(self) -> None:
-        asked = self.request
-        self.stream = bool(asked.stream)
-        self.may_pause = bool(asked.web_search) or asked.web_search_options is not None
+        request = self.request
+        self.stream = bool(request.stream)
+        self.may_pause = bool(request.web_search) or request.web_search_options is not None
 
     @property
     def output_tokens(self) -> int | None:
-        """The output limit to ask for: the caller's, under the payment's, under the model's; None when none is set."""
-        wanted, limit = self.request.output_tokens, self.output_limit
-        if wanted is None or (limit is not None and limit < wanted):
-            wanted = limit
-        ceiling = self.model.max_output_tokens
-        return wanted if wanted is None or ceiling is None or wanted <= ceiling else ceiling
+        """The lower of the caller's and the payment's output limit, capped by the model's; None when neither is set."""
+        tokens, limit = self.request.output_tokens, self.output_limit
+        if tokens is None or (limit is not None and limit < tokens):
+            tokens = limit
+        model_limit = self.model.max_output_tokens
+        return tokens if tokens is None or model_limit is None or tokens <= model_limit else model_limit
 
 
 class UpstreamCall(msgspec.Struct):
     """One HTTP request to an upstream.
 
-    ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream``
-    says that an event stream is asked for. ``dropped`` names the caller's hints that this upstream cannot take.
+    ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream`` is
+    true when it requests an event stream. ``dropped`` names the caller's hints that this upstream does not support.
     """
 
     path: str
@@ -79,16 +78,16 @@ class UpstreamCall(msgspec.Struct):
 
 
 class Decoder(Protocol):
-    """State of one event stream, fed with its events in order."""
+    """Decodes the events of one stream, fed in order."""
 
     def feed(self, event: Event) -> Iterable[Delta]:
-        """The deltas of one event; raises GatewayError for an error inside the stream."""
+        """The deltas of one event. Raises GatewayError for an error event."""
         ...
 
     def finish(self) -> Iterable[Delta]:
-        """The deltas still owed at the end of the stream, ``Finish`` included.
+        """The remaining deltas at the end of the stream, ``Finish`` included.
 
-        Raises GatewayError with code upstream_truncated when the vendor's end mark is missing.
+        Raises GatewayError with code upstream_truncated when the vendor's end-of-stream marker is missing.
         """
         ...
 
@@ -96,26 +95,26 @@ class Decoder(Protocol):
 class Adapter(Protocol):
     """One vendor's wire format."""
 
-    def authorization(self, key: str) -> Mapping[str, str]:
+    def auth_headers(self, key: str) -> Mapping[str, str]:
         """The header that carries the API key."""
         ...
 
     def remote_files(self, chat: Chat) -> Iterable[str]:
-        """The https URLs in ``chat`` that have to be fetched first, because the vendor takes bytes only."""
+        """The https URLs in ``chat`` to fetch before the request, for a vendor that takes files as bytes only."""
         ...
 
-    def request(self, chat: Chat) -> UpstreamCall:
-        """The call for ``chat``; raises a 400 GatewayError for what the vendor or the model cannot do."""
+    def build_request(self, chat: Chat) -> UpstreamCall:
+        """The request for ``chat``. Raises GatewayError 400 for what the vendor or the model does not support."""
         ...
 
-    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
-        """The deltas of a complete JSON answer, ``Finish`` and ``Usage`` included; raises GatewayError."""
+    def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+        """The deltas of a complete JSON response, ``Finish`` and ``Usage`` included. Raises GatewayError."""
         ...
 
     def decoder(self, chat: Chat) -> Decoder:
         """A fresh decoder for one event stream."""
         ...
 
-    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """What an answer with an error status means to the caller (facts/providers.md 12.7)."""
+    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A response with an error status as the caller's error (facts/providers.md 12.7)."""
         ...

@@ -32,7 +32,7 @@ class VendorError:
 class ErrorRule:
     """Matches when everything that is given matches; ``code`` and ``message`` are searched, ignoring case."""
 
-    meaning: Callable[[VendorError], GatewayError]
+    make_error: Callable[[VendorError], GatewayError]
     status: tuple[int, ...] = ()
     code: str = ""
     message: str = ""
@@ -45,32 +45,37 @@ class ErrorRule:
         )
 
 
-def explain(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
+def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
     """The first rule that matches; a status nobody foresaw is a bad answer of the upstream."""
     for rule in rules:
         if rule.matches(error):
-            return rule.meaning(error)
+            return rule.make_error(error)
     return errors.upstream_error("upstream_bad_response", f"The upstream answered with status {error.status}")
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
-    """Take an error body apart: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, or none at all."""
+    """Take an error body apart: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, Nous's flat
+    ``{status, message, code}``, or none at all."""
     retry_after = read_retry_after(headers)
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body[:4096].decode("utf-8", "replace").strip()
         return VendorError(status, "" if text.startswith("<") else text, retry_after=retry_after)
-    return from_json(status, decoded, retry_after)
+    return parse_decoded(status, decoded, retry_after)
 
 
-def from_json(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
+def parse_decoded(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
     """``parse`` for a body that is decoded already."""
     if not isinstance(decoded, dict):
         return VendorError(status, retry_after=retry_after)
     error = decoded.get("error")
     if not isinstance(error, dict):
-        error = {"message": error, "code": decoded.get("code"), "type": decoded.get("type")}
+        error = {
+            "message": error or decoded.get("message"),
+            "code": decoded.get("code"),
+            "type": decoded.get("type"),
+        }
     param = error.get("param")
     return VendorError(
         status=status,
@@ -82,22 +87,29 @@ def from_json(status: int, decoded: Any, retry_after: float | None = None) -> Ve
     )
 
 
-def inside_answer(decoded: Any) -> VendorError:
-    """``from_json`` for an error that stands in an answer with status 200: its words tell the status it would have."""
-    error = from_json(200, decoded)
+def parse_embedded(decoded: Any) -> VendorError:
+    """``parse_decoded`` for an error inside a response with status 200.
+
+    The real status is inferred from the words of its code and type, or is the code itself where that is a status.
+    """
+    error = parse_decoded(200, decoded)
     words = f"{error.code} {error.type}"
-    status = next((status for status, sign in _SIGNS if re.search(sign, words, re.IGNORECASE)), 200)
+    stated = int(error.code) if _is_status(error.code) else 200
+    status = next((status for status, pattern in _STATUS_BY_WORDS if re.search(pattern, words, re.IGNORECASE)), stated)
     return replace(error, status=status)
 
 
-_SIGNS = (
-    (429, r"rate_?limit|TooManyRequests|exhausted|insufficient_quota|QuotaExceeded"),
+_is_status = re.compile(r"[45]\d\d").fullmatch
+
+
+_STATUS_BY_WORDS = (
+    (429, r"rate_?limit|TooManyRequests|exhausted|insufficient_quota|(Quota|SetLimit)Exceeded"),
     (503, r"slow_down|overloaded|unavailable"),
     (500, r"server_?error|internal"),
     (401, r"unauthenticated|unauthorized|authentication|invalid_api_key"),
     (403, r"permission|forbidden|AccessDenied"),
     (404, r"not[_ ]?found|NotOpen"),
-    (400, r"sensitive|content_(filter|policy)|bad_?request|invalid|MissingParameter"),
+    (400, r"sensitive|RiskDetection|content_(filter|policy)|bad_?request|invalid|MissingParameter|OutofContext"),
 )
 
 
@@ -115,7 +127,9 @@ def public_message(message: str) -> str:
 
 
 def _as_sent(error: VendorError) -> GatewayError:
-    return errors.invalid_request(public_message(error.message), error.param, error.code or None)
+    """With the vendor's code, unless that only repeats the status."""
+    code = None if _is_status(error.code) else error.code or None
+    return errors.invalid_request(public_message(error.message), error.param, code)
 
 
 def _plain(error: VendorError) -> GatewayError:
@@ -197,12 +211,14 @@ OPENAI_ERRORS = (
     *_SERVER,
 )
 
+_CONTEXT = "context (length|window)|max(imum)? (input|prompt|length)"
+
 XAI_ERRORS = (
-    ErrorRule(_guidelines, status=(400, 403), message="usage guidelines"),
+    ErrorRule(_guidelines, status=(400, 403), message="usage guidelines|content moderation"),
+    ErrorRule(_billing, status=(403, 429), message="credits|spending limit"),
     ErrorRule(_auth, status=(400, 401, 403), message="api key"),
     *_CREDENTIALS,
     ErrorRule(_model_not_found, status=(404, 410)),
-    ErrorRule(_billing, status=(429,), message="credits|spending limit"),
     ErrorRule(_rate_limit, status=(429,)),
     ErrorRule(_context_length, status=(400,), message="maximum prompt length|context (length|window)"),
     ErrorRule(_model_not_found, status=(400,), message="model not found"),
@@ -213,18 +229,29 @@ XAI_ERRORS = (
 )
 
 MODELARK_ERRORS = (
-    ErrorRule(_billing, code="AccountOverdue"),
+    ErrorRule(_billing, code="Overdue"),
     *_CREDENTIALS,
     ErrorRule(_model_not_found, status=(404, 410)),
     ErrorRule(_model_not_found, status=(400,), code="InvalidEndpoint"),
     ErrorRule(_overloaded, status=(429,), code="ServerOverloaded"),
-    ErrorRule(_billing, status=(429,), code="QuotaExceeded"),
+    ErrorRule(_billing, status=(429,), code="QuotaExceeded|SetLimitExceeded"),
     ErrorRule(_rate_limit, status=(429,)),
-    ErrorRule(_content_policy, status=(400,), code="Sensitive"),
-    ErrorRule(_context_length, status=(400,), message="context (length|window)|max(imum)? (input|prompt|length)"),
+    ErrorRule(_content_policy, status=(400,), code="Sensitive|RiskDetection"),
+    ErrorRule(_context_length, status=(400,), code="OutofContext"),
+    ErrorRule(_context_length, status=(400,), message=f"{_CONTEXT}|exceed max message tokens"),
     ErrorRule(_too_large, status=(413,)),
     ErrorRule(_as_sent, status=(400, 422)),
     *_SERVER,
 )
 
-NOUS_ERRORS = (ErrorRule(_auth, status=(402,)), *OPENAI_ERRORS)
+NOUS_ERRORS = (
+    ErrorRule(_auth, status=(402,)),
+    ErrorRule(_billing, status=(403, 404), code="insufficient_credits"),
+    ErrorRule(_billing, status=(403, 404), message="available credits|free tier"),
+    ErrorRule(_overloaded, status=(429,), message="at capacity"),
+    ErrorRule(_context_length, status=(400,), message=_CONTEXT),
+    ErrorRule(_server_error, status=(400,), message="provider returned error"),
+    *OPENAI_ERRORS,
+)
+"""An empty account is a 404 and a busy model a 429 there; what its own providers refuse or break, in words of their
+own, is a 400."""

@@ -107,12 +107,12 @@ class FileFetcher:
         except BaseException:
             for fetch in fetches:
                 fetch.cancel()
-            self.give(allowance.taken)
+            self.release(allowance.taken)
             raise
         chat.attachments.update((url, file) for (url, _), file in zip(wanted, files, strict=True))
         return allowance.taken
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Files of so many bytes are needed no longer."""
         self._room += size
 

@@ -6,7 +6,7 @@ NAME = "messages.name"
 DETAIL = "messages.image_url.detail"
 
 
-def given(messages: list[dict[str, Any]]) -> tuple[str, ...]:
+def find(messages: list[dict[str, Any]]) -> tuple[str, ...]:
     """Those of NAME and DETAIL that occur in the caller's ``messages``; a tool's name is no hint, its id tells more."""
     hints: dict[str, None] = {}
     for message in messages:

@@ -32,7 +32,7 @@ class NameMap:
         self._inbound[safe] = name
         return safe
 
-    def renewed(self, name: str) -> str:
+    def reissue(self, name: str) -> str:
         """Another name for ``name``, which stands for something new from here on."""
         self._outbound.pop(name, None)
         return self.outbound(name)

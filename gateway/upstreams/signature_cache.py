@@ -49,7 +49,7 @@ class SignatureCache:
         """The bytes of all kept values, as JSON."""
         return self._bytes
 
-    def remember(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
+    def put(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
         """Keep ``value`` (anything JSON) for one tool call that ``caller`` is about to receive."""
         key = _key(caller, call_id, name, arguments)
         self._forget(key)
@@ -61,7 +61,7 @@ class SignatureCache:
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._forget(next(iter(self._entries)))
 
-    def recall(self, caller: str, call_id: str, name: str, arguments: str) -> Any | None:
+    def get(self, caller: str, call_id: str, name: str, arguments: str) -> Any | None:
         """The value kept for this call, or None."""
         key = _key(caller, call_id, name, arguments)
         entry = self._entries.get(key)

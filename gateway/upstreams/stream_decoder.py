@@ -1,4 +1,4 @@
-"""The bytes of an event stream to deltas, errors included: no I/O."""
+"""Decodes the bytes of an event stream into deltas; no I/O."""
 
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError, upstream_error
@@ -7,9 +7,10 @@ from gateway.upstreams.sse import EventTooLargeError, SSEReader
 
 
 class StreamDecoder:
-    """One stream. ``failure`` is what broke it, to be raised once the deltas before it have been used.
+    """One stream.
 
-    ``ended`` says that the vendor's end mark came.
+    ``failure`` is the error that ended it, kept aside so that the deltas decoded before it can be consumed first.
+    ``ended`` is true once the vendor's end-of-stream marker has arrived.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -27,23 +28,26 @@ class StreamDecoder:
                 if event.data == b"[DONE]" or event.name == "message_stop":
                     self.ended = True
         except (GatewayError, EventTooLargeError) as error:
-            self.failure = _explained(error)
+            self.failure = _as_gateway_error(error)
         return batch
 
-    def close(self, *, broke_off: bool) -> list[Delta]:
-        """What the end of the connection completes; an event that it cut off counts only as a bare error."""
+    def close(self, *, truncated: bool) -> list[Delta]:
+        """The deltas that the end of the body completes.
+
+        With ``truncated`` the connection broke: an unterminated event is discarded unless it is a bare JSON error.
+        """
         batch: list[Delta] = []
         try:
             for event in self._reader.close():
-                if event.bare or not broke_off:
+                if event.bare or not truncated:
                     batch += self._decoder.feed(event)
             batch += self._decoder.finish()
         except (GatewayError, EventTooLargeError) as error:
-            self.failure = _explained(error)
+            self.failure = _as_gateway_error(error)
         return batch
 
 
-def _explained(error: GatewayError | EventTooLargeError) -> GatewayError:
+def _as_gateway_error(error: GatewayError | EventTooLargeError) -> GatewayError:
     if isinstance(error, GatewayError):
         return error
     return upstream_error("upstream_bad_response", "The upstream sent an event that is too large")

@@ -1,7 +1,7 @@
-"""One pool of HTTPS connections per upstream: limits, timeouts, and retries before the first byte.
+"""One HTTPS connection pool per upstream: limits, timeouts, and retries before the first byte.
 
-There is no total timeout: reasoning models think for minutes. What bounds a call is the time to connect, to the
-first byte, and between bytes (facts/providers.md 1.6).
+There is no total timeout, because reasoning models think for minutes. A call is bounded by its connect, first-byte and
+read timeouts (facts/providers.md 1.6).
 """
 
 import asyncio
@@ -34,21 +34,22 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one upstream; times in seconds.
+    """Connections, timeouts and retries of one upstream; times in seconds.
 
-    ``patience`` is the longest Retry-After that is waited out here; a longer one goes to the client at once.
+    ``read_timeout`` is the longest gap between two reads of a body. ``max_retry_after`` is the longest Retry-After that
+    is waited out here; a longer one is passed to the client at once.
     """
 
-    connections: int = 4096
-    connect: float = 10.0
-    first_byte: float = 600.0
-    idle: float = 120.0
-    attempts: int = 3
+    max_connections: int = 4096
+    connect_timeout: float = 10.0
+    first_byte_timeout: float = 600.0
+    read_timeout: float = 120.0
+    max_attempts: int = 3
     backoff: float = 0.25
-    patience: float = 5.0
+    max_retry_after: float = 5.0
 
 
-ErrorReader = Callable[[int, Mapping[str, str], bytes], GatewayError]
+ErrorDecoder = Callable[[int, Mapping[str, str], bytes], GatewayError]
 
 
 class Transport:
@@ -57,11 +58,11 @@ class Transport:
     def __init__(self, base_url: str, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.limits = limits or Limits()
         self._pool = ConnectionPool(
-            base_url, _HEADERS, connections=self.limits.connections, connect=self.limits.connect, tls=tls
+            base_url, _HEADERS, connections=self.limits.max_connections, connect=self.limits.connect_timeout, tls=tls
         )
 
     async def close(self) -> None:
-        """Close the pool; answers under way break."""
+        """Close the pool, and with it the responses in progress."""
         await self._pool.close()
 
     @property
@@ -69,37 +70,39 @@ class Transport:
         """Connections in use by a call."""
         return self._pool.in_use
 
-    async def send(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
-        """The answer to ``call``, its headers read and its status good; raises GatewayError otherwise.
+    async def send(self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder) -> Response:
+        """Send ``call`` and return its response once the headers have arrived with status 200. Raises GatewayError.
 
-        Tried again only for what ``read_error`` calls retryable and for connections that failed before any byte of
-        an answer. The caller reads the response to its end or closes it.
+        Retries only errors that ``decode_error`` marks as retryable and connections that failed before the first byte
+        of a response. The caller must read the response to its end or close it.
         """
         try:
-            return await self._attempt(call, authorization, read_error)
+            return await self._attempt(call, authorization, decode_error)
         except GatewayError as error:
-            if not self.worth_another(error):
+            if not self.should_retry(error):
                 raise
             first = error
-        return await self._again(call, authorization, read_error, first)
+        return await self._retry(call, authorization, decode_error, first)
 
-    async def _again(
-        self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader, first: GatewayError
+    async def _retry(
+        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder, first: GatewayError
     ) -> Response:
-        await asyncio.sleep(self.pause(first, 0))
+        await asyncio.sleep(self.retry_delay(first, 0))
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.limits.attempts - 1),
-            retry=retry_if_exception(self.worth_another),
+            stop=stop_after_attempt(self.limits.max_attempts - 1),
+            retry=retry_if_exception(self.should_retry),
             wait=self._wait,
             reraise=True,
         )
-        response: Response = await retrying(self._attempt, call, authorization, read_error)
+        response: Response = await retrying(self._attempt, call, authorization, decode_error)
         return response
 
-    async def _attempt(self, call: UpstreamCall, authorization: Mapping[str, str], read_error: ErrorReader) -> Response:
+    async def _attempt(
+        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder
+    ) -> Response:
         request = self._pool.encode(call.method, call.path, {**authorization, **call.headers}, call.body)
         try:
-            response = await self._pool.send(request, self.limits.first_byte, MAX_ANSWER_BYTES)
+            response = await self._pool.send(request, self.limits.first_byte_timeout, MAX_ANSWER_BYTES)
         except ReadTimeoutError:
             raise upstream_timeout() from None
         except RemoteProtocolError:
@@ -107,7 +110,7 @@ class Transport:
         except TransportError:
             raise _unreachable() from None
         if response.status != 200:
-            raise read_error(response.status, response.headers, await self._error_body(response))
+            raise decode_error(response.status, response.headers, await self._error_body(response))
         return response
 
     async def _error_body(self, response: Response) -> bytes:
@@ -118,32 +121,32 @@ class Transport:
         finally:
             response.close()
 
-    def worth_another(self, error: BaseException) -> bool:
-        """The same call may be sent again, as long as nothing of an answer was forwarded."""
-        if not isinstance(error, GatewayError) or not error.retryable or self.limits.attempts < 2:
+    def should_retry(self, error: BaseException) -> bool:
+        """The call may be retried, as long as nothing of its response has been forwarded."""
+        if not isinstance(error, GatewayError) or not error.retryable or self.limits.max_attempts < 2:
             return False
-        return error.retry_after is None or error.retry_after <= self.limits.patience
+        return error.retry_after is None or error.retry_after <= self.limits.max_retry_after
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return self.pause(error, state.attempt_number)
+        return self.retry_delay(error, state.attempt_number)
 
-    def pause(self, error: BaseException | None, number: int) -> float:
-        """Seconds before the attempt after the one of this number, counted from 0."""
+    def retry_delay(self, error: BaseException | None, number: int) -> float:
+        """Seconds to wait after attempt ``number``, counted from 0."""
         if isinstance(error, GatewayError) and error.retry_after is not None:
             return error.retry_after
         return float(self.limits.backoff * 2**number)
 
 
 async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:
-    """The whole body. Raises GatewayError when it breaks off, falls silent or is too large."""
+    """The whole body. Raises GatewayError when it is truncated, times out or is larger than ``limit`` bytes."""
     try:
         return await response.read(limit)
     except ReadTimeoutError:
         raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
     except (ResponseTooLargeError, RemoteProtocolError) as error:
-        what = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be read"
-        raise upstream_error("upstream_bad_response", f"The upstream's answer {what}") from None
+        problem = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be read"
+        raise upstream_error("upstream_bad_response", f"The upstream's answer {problem}") from None
     except TransportError:
         raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
 

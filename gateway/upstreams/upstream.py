@@ -1,4 +1,4 @@
-"""A vendor as the exchange sees it: a chat goes in, batches of deltas come out, each in the moment it arrives."""
+"""One provider: sends a chat and delivers its response as batches of deltas, each as soon as it arrives."""
 
 import asyncio
 from collections import defaultdict
@@ -17,37 +17,39 @@ from gateway.openai_api.errors import (
     upstream_timeout,
 )
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
-from gateway.upstreams.breaker import Breaker
+from gateway.upstreams.circuit_breaker import CircuitBreaker
 from gateway.upstreams.stream_decoder import StreamDecoder
 from gateway.upstreams.transport import Transport, read_body
 
 UPSTREAM_REQUEST_ID = "x-upstream-request-id"
-_LONGEST_ID = 128
-_FAREWELL = 1.0
-"""Seconds for the connection to end cleanly after the vendor's end mark, so that it can be used again."""
+_MAX_REQUEST_ID_LENGTH = 128
+_CLOSE_TIMEOUT = 1.0
+"""Seconds for the body to end after the vendor's end-of-stream marker, so that the connection can be reused."""
 
 Consume = Callable[[list[Delta]], None]
 
 
-class Keys(Protocol):
-    """Where the upstream keys are; they may arrive after the start."""
+class ApiKeys(Protocol):
+    """The providers' API keys, which may arrive after startup."""
 
     def key(self, provider: str) -> str | None: ...
 
 
 class Upstream:
-    """One provider: its adapters by endpoint (``chat``, ``images``), its pool and its key."""
+    """A provider's adapters by endpoint (``chat``, ``images``), its transport, key and circuit breakers."""
 
-    def __init__(self, provider: Provider, adapters: Mapping[str, Adapter], transport: Transport, keys: Keys) -> None:
+    def __init__(
+        self, provider: Provider, adapters: Mapping[str, Adapter], transport: Transport, keys: ApiKeys
+    ) -> None:
         self.provider = provider
         self.transport = transport
-        self.breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
-        """By the models that were asked for."""
+        self.breakers: defaultdict[str, CircuitBreaker] = defaultdict(CircuitBreaker)
+        """By model id."""
         self._adapters = adapters
         self._keys = keys
 
     def adapter(self, chat: Chat) -> Adapter:
-        """Who translates for the chat's model; raises 503 for an endpoint that nobody serves."""
+        """The adapter for the chat's model. Raises 503 for an endpoint without one."""
         try:
             return self._adapters[chat.model.endpoint]
         except KeyError:
@@ -55,62 +57,64 @@ class Upstream:
             raise gateway_unavailable("model_unavailable", message) from None
 
     def require_key(self) -> str:
-        """The API key; raises 503 naming the provider."""
+        """The API key. Raises 503 naming the provider when there is none yet."""
         key = self._keys.key(self.provider.id)
         if key is None:
             message = f"The provider {self.provider.name} is not configured on this gateway"
             raise gateway_unavailable("provider_not_configured", message, should_retry=False)
         return key
 
-    async def open(self, chat: Chat, call: UpstreamCall) -> "Answering":
-        """Send ``call``; the answer's headers have arrived with a good status. Raises GatewayError."""
+    async def open(self, chat: Chat, call: UpstreamCall) -> "UpstreamResponse":
+        """Send ``call`` and return its response once the headers have arrived with status 200. Raises GatewayError."""
         adapter = self.adapter(chat)
 
-        def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-            error = _named(chat, adapter.error(chat, status, headers, body))
-            if (request_id := _sane(headers.get("x-request-id") or headers.get("request-id"))) is not None:
+        def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+            error = _with_public_name(chat, adapter.decode_error(chat, status, headers, body))
+            if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id"))) is not None:
                 error.headers[UPSTREAM_REQUEST_ID] = request_id
             return error
 
         key = self.require_key()
         breaker = self.breakers[chat.model.id]
-        probe = breaker.enter()
+        probe = breaker.acquire()
         try:
-            response = await self.transport.send(call, adapter.authorization(key), read_error)
+            response = await self.transport.send(call, adapter.auth_headers(key), decode_error)
         except BaseException as error:
-            breaker.ended(error, probe=probe)
+            breaker.release(error, probe=probe)
             raise
-        breaker.ended(None)
-        return Answering(chat, adapter, call, response, self.transport.limits.idle)
+        breaker.release(None)
+        return UpstreamResponse(chat, adapter, call, response, self.transport.limits.read_timeout)
 
 
-class Answering:
-    """An upstream's answer under way; ``complete`` once it has been read to its proper end."""
+class UpstreamResponse:
+    """A response in progress; ``complete`` once it has been read to its end without an error."""
 
-    def __init__(self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, idle: float) -> None:
+    def __init__(
+        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, read_timeout: float
+    ) -> None:
         self._chat = chat
         self._adapter = adapter
         self._call = call
         self._response = response
-        self._idle = idle
-        self._farewell: asyncio.TimerHandle | None = None
+        self._read_timeout = read_timeout
+        self._close_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.complete = False
 
     @property
     def request_id(self) -> str | None:
-        """The vendor's own id of the call, when it gives one."""
+        """The vendor's request id, if it sent one."""
         headers = self._response.raw_headers
         given = headers.get(b"x-request-id") or headers.get(b"request-id")
-        return None if given is None else _sane(given.decode("latin-1"))
+        return None if given is None else _header_safe(given.decode("latin-1"))
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By names in lower case."""
+        """By lower-case name."""
         return self._response.headers
 
     def close(self) -> None:
-        """Stop now: the connection is closed, which is what makes vendors stop generating."""
+        """Close the connection, which is what makes vendors stop generating."""
         self._closed = True
         self._response.close()
 
@@ -127,7 +131,7 @@ class Answering:
         self._response.resume_reading()
 
     async def run(self, consume: Consume) -> None:
-        """Hand the deltas to ``consume``, those of one network read together, and return at the end or after ``close``.
+        """Pass the deltas to ``consume``, one batch per network read, until the end of the response or ``close``.
 
         Raises GatewayError, and what ``consume`` raises.
         """
@@ -135,14 +139,14 @@ class Answering:
             if self._call.stream and self._is_event_stream():
                 await self._stream(consume)
             else:
-                consume(list(self._adapter.answer(self._chat, await read_body(self._response))))
+                consume(list(self._adapter.decode_response(self._chat, await read_body(self._response))))
             self.complete = not self._closed
         except GatewayError as error:
             if not self._closed:
-                raise _named(self._chat, error) from None
+                raise _with_public_name(self._chat, error) from None
         finally:
-            if self._farewell is not None:
-                self._farewell.cancel()
+            if self._close_timer is not None:
+                self._close_timer.cancel()
             self._response.close()
 
     async def _stream(self, consume: Consume) -> None:
@@ -153,34 +157,34 @@ class Answering:
                 consume(batch)
             if stream.failure is not None:
                 raise stream.failure
-            if stream.ended and self._farewell is None:
-                self._farewell = asyncio.get_running_loop().call_later(_FAREWELL, self._response.close)
+            if stream.ended and self._close_timer is None:
+                self._close_timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._response.close)
 
-        broke_off = False
+        truncated = False
         try:
-            await self._response.stream(on_data, self._idle)
+            await self._response.stream(on_data, self._read_timeout)
         except ReadTimeoutError:
             raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
         except ResponseTooLargeError:
             raise upstream_error("upstream_bad_response", "The upstream's answer is too large") from None
         except TransportError:
-            broke_off = True  # whether the answer was complete is the decoder's to know
-        consume(stream.close(broke_off=broke_off))
+            truncated = True  # the decoder knows whether the answer was complete
+        consume(stream.close(truncated=truncated))
         if stream.failure is not None:
             raise stream.failure
 
     def _is_event_stream(self) -> bool:
-        """xAI answers a stream request with a JSON error and status 200 at times (facts/providers.md 6.4)."""
+        """False for xAI's occasional JSON error with status 200 to a streaming request (facts/providers.md 6.4)."""
         return self._response.header(b"content-type").partition(";")[0].strip().lower() != "application/json"
 
 
-def _sane(given: str | None) -> str | None:
-    """A vendor's id of a call, cut where it is longer than any id; None for what may not stand in a header."""
-    return given[:_LONGEST_ID] if given and given.isascii() and given.isprintable() else None
+def _header_safe(given: str | None) -> str | None:
+    """A vendor's request id, cut to ``_MAX_REQUEST_ID_LENGTH``; None if it is not valid as a header value."""
+    return given[:_MAX_REQUEST_ID_LENGTH] if given and given.isascii() and given.isprintable() else None
 
 
-def _named(chat: Chat, error: GatewayError) -> GatewayError:
-    """A model the vendor no longer has goes by its public name, with what replaces it."""
+def _with_public_name(chat: Chat, error: GatewayError) -> GatewayError:
+    """``error``, where it is ``model_not_found`` with the model's public name and its replacement."""
     if error.code != "model_not_found":
         return error
     model = chat.model

@@ -30,7 +30,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Stage]:
     """A gateway that takes a vendor for dead after less than half a second."""
-    limits = replace(FAST, first_byte=SILENCE, idle=SILENCE, attempts=1)
+    limits = replace(FAST, first_byte_timeout=SILENCE, read_timeout=SILENCE, max_attempts=1)
     async with open_stage(signer, catalog, limits) as opened:
         yield opened
 

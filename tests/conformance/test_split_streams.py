@@ -91,8 +91,8 @@ def bound(model: str, *, stream: bool) -> Chat:
 def written(chat: Chat, scenario: Scenario) -> bytes:
     """The vendor's answer to ``chat``, in the form that it asks for."""
     adapter, vendor = ADAPTERS[chat.model.provider]["chat"], VENDORS[chat.model.provider]
-    call = adapter.request(chat)
-    headers = {"content-type": "application/json", **adapter.authorization("key"), **call.headers}
+    call = adapter.build_request(chat)
+    headers = {"content-type": "application/json", **adapter.auth_headers("key"), **call.headers}
     lower = {name.lower(): value for name, value in headers.items()}
     received = Received("POST", vendor.base_path + call.path, lower, call.body, monotonic())
     endpoint = vendor.endpoint(received)
@@ -105,7 +105,7 @@ def written(chat: Chat, scenario: Scenario) -> bytes:
 
 def whole(model: str, scenario: Scenario) -> Assembler:
     chat = bound(model, stream=False)
-    return assembled(ADAPTERS[chat.model.provider]["chat"].answer(chat, written(chat, scenario)))
+    return assembled(ADAPTERS[chat.model.provider]["chat"].decode_response(chat, written(chat, scenario)))
 
 
 def assembled(deltas: Iterable[Delta]) -> Assembler:

@@ -15,7 +15,7 @@ from gateway.endpoints import early_status as patience
 from gateway.exchange import Exchange
 from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
-from gateway.upstreams.upstream import Answering
+from gateway.upstreams.upstream import UpstreamResponse
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -55,7 +55,7 @@ async def paid(fleet: Fleet, start_gateway: StartGateway, till: Till) -> Running
         services.payments = till
 
     return await start_gateway(
-        {**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust, limits=replace(FAST, attempts=1)
+        {**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust, limits=replace(FAST, max_attempts=1)
     )
 
 
@@ -212,5 +212,5 @@ async def test_nothing_is_remembered_of_streams_that_were_left(
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.05)
     gc.collect()
-    kept = [thing for thing in gc.get_objects() if isinstance(thing, Answering | Dispatch | Exchange)]
+    kept = [thing for thing in gc.get_objects() if isinstance(thing, UpstreamResponse | Dispatch | Exchange)]
     assert kept == []

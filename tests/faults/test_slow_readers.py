@@ -51,7 +51,7 @@ async def test_a_reader_that_stops_stops_the_upstream(fleet: Fleet, gateway: Run
 
 
 async def test_a_slow_reader_is_not_the_upstreams_silence(fleet: Fleet, start_gateway: StartGateway) -> None:
-    running = await start_gateway(fleet.environment(), limits=replace(FAST, idle=0.3))
+    running = await start_gateway(fleet.environment(), limits=replace(FAST, read_timeout=0.3))
     fleet.openai.enqueue(ENDLESS)
     received = b""
     async with RawClient(running.url, receive_buffer=2**18) as client:

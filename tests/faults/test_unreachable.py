@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import FAST, StartGateway
 
-LIMITS = replace(FAST, connect=0.2, attempts=1)
+LIMITS = replace(FAST, connect_timeout=0.2, max_attempts=1)
 
 
 async def hang(*arguments: Any, **options: Any) -> Any:

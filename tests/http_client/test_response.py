@@ -135,7 +135,7 @@ async def test_the_shorter_patience_with_a_stream_counts_from_its_last_byte() ->
         await writer.drain()
         await asyncio.sleep(30)
 
-    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte=20.0)) as transport:
+    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte_timeout=20.0)) as transport:
         response = await send(transport)
         async with asyncio.timeout(5.0):
             with pytest.raises(ReadTimeoutError):

@@ -47,13 +47,13 @@ def adapter() -> AnthropicAdapter:
 
 def sent(bound: Chat, through: AnthropicAdapter | None = None) -> dict[str, Any]:
     """The outgoing body, accepted by the SDK's types to the last key."""
-    body: dict[str, Any] = msgspec.json.decode((through or adapter()).request(bound).body)
+    body: dict[str, Any] = msgspec.json.decode((through or adapter()).build_request(bound).body)
     check_with_sdk(body)
     return body
 
 
 def dropped(bound: Chat) -> tuple[str, ...]:
-    return adapter().request(bound).dropped
+    return adapter().build_request(bound).dropped
 
 
 def check_with_sdk(body: dict[str, Any]) -> None:

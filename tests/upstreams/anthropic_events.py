@@ -51,4 +51,4 @@ def answer(*events: dict[str, Any], bound: Chat | None = None) -> dict[str, Any]
 
 def complete(content: Sequence[dict[str, Any]], bound: Chat | None = None, **fields: Any) -> Assembler:
     body = start()["message"] | {"content": content, "stop_reason": "end_turn", "stop_sequence": None} | fields
-    return put_together(adapter().answer(bound or chat(), msgspec.json.encode(body)))
+    return put_together(adapter().decode_response(bound or chat(), msgspec.json.encode(body)))

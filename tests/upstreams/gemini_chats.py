@@ -41,7 +41,7 @@ def adapter() -> GeminiAdapter:
 
 def sent(bound: Chat, through: GeminiAdapter | None = None) -> dict[str, Any]:
     """The outgoing body, read by the SDK's types to the last key."""
-    body = (through or adapter()).request(bound).body
+    body = (through or adapter()).build_request(bound).body
     check_with_sdk(body)
     decoded: dict[str, Any] = msgspec.json.decode(body)
     return decoded
@@ -56,7 +56,7 @@ def turns(*messages: dict[str, Any], model: str = "gemini-3-flash-preview", **bo
 def refusal(model: str = "gemini-3-flash-preview", **body: Any) -> GatewayError:
     """The 400 that a chat is refused with."""
     with pytest.raises(GatewayError) as caught:
-        adapter().request(chat(model, **body))
+        adapter().build_request(chat(model, **body))
     assert caught.value.status == 400
     return caught.value
 
@@ -69,7 +69,7 @@ def assembled(deltas: Iterable[Delta]) -> Assembler:
 
 def whole(response: dict[str, Any], bound: Chat | None = None, through: GeminiAdapter | None = None) -> Assembler:
     """A complete answer, put together."""
-    return assembled((through or adapter()).answer(bound or chat(), msgspec.json.encode(response)))
+    return assembled((through or adapter()).decode_response(bound or chat(), msgspec.json.encode(response)))
 
 
 def streamed(

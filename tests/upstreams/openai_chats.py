@@ -67,13 +67,13 @@ def adapter(bound: Chat) -> OpenAIAdapter:
 
 def sent(bound: Chat) -> dict[str, Any]:
     """The outgoing body; what OpenAI's SDK types do not describe fails."""
-    body: dict[str, Any] = msgspec.json.decode(adapter(bound).request(bound).body)
+    body: dict[str, Any] = msgspec.json.decode(adapter(bound).build_request(bound).body)
     check_with_sdk(body, bound.model.provider)
     return body
 
 
 def dropped(bound: Chat) -> tuple[str, ...]:
-    return adapter(bound).request(bound).dropped
+    return adapter(bound).build_request(bound).dropped
 
 
 def streamed(bound: Chat, data: bytes, pieces: int | None = None) -> list[Delta]:

@@ -32,7 +32,9 @@ def message(stream: bytes, model: str = "gpt-4.1") -> dict[str, Any]:
 
 def whole(answer: Any, model: str = "gpt-4.1") -> list[Delta]:
     bound = chat(model)
-    return list(adapter(bound).answer(bound, answer if isinstance(answer, bytes) else json.dumps(answer).encode()))
+    return list(
+        adapter(bound).decode_response(bound, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+    )
 
 
 def failure(stream: bytes, model: str = "gpt-4.1") -> GatewayError:

@@ -23,7 +23,7 @@ def turns(*messages: Any, model: str = "claude-haiku-4-5") -> list[dict[str, Any
 
 def refusal(*messages: Any, model: str = "claude-haiku-4-5") -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        adapter().request(chat(model, messages=list(messages)))
+        adapter().build_request(chat(model, messages=list(messages)))
     assert caught.value.status == 400
     return caught.value
 
@@ -61,8 +61,10 @@ SAID = st.fixed_dictionaries(
 @given(st.lists(SAID), st.sampled_from(["claude-opus-4-8", "claude-haiku-4-5"]))
 def test_a_plain_text_is_what_it_is_beside_other_keys(messages: list[dict[str, Any]], model: str) -> None:
     end = user("Go on")
-    plain = adapter().request(chat(model, messages=[*messages, end]))
-    assert plain == adapter().request(chat(model, messages=[message | {"name": None} for message in (*messages, end)]))
+    plain = adapter().build_request(chat(model, messages=[*messages, end]))
+    assert plain == adapter().build_request(
+        chat(model, messages=[message | {"name": None} for message in (*messages, end)])
+    )
 
 
 def test_the_leading_system_and_developer_messages_are_the_system_prompt() -> None:

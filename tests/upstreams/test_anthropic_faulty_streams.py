@@ -74,7 +74,7 @@ def test_garbage_in_a_stream(body: bytes, code: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"type":"message"}', b"\xff", b"[" * 100_000])
 def test_garbage_for_an_answer(body: bytes) -> None:
     with pytest.raises(GatewayError) as caught:
-        list(adapter().answer(chat(), body))
+        list(adapter().decode_response(chat(), body))
     assert (caught.value.code, caught.value.status) == ("upstream_bad_response", 502)
 
 
@@ -83,7 +83,7 @@ def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
     choice = put_together(read_stream(adapter().decoder(chat()), broken)).choices()[0]
     assert choice["message"]["content"] == "a\ufffd"
     body = rb'{"type":"message","content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}'
-    assert put_together(adapter().answer(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
+    assert put_together(adapter().decode_response(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
 
 
 def test_an_error_in_the_middle_of_a_stream() -> None:

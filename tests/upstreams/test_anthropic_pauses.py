@@ -64,16 +64,16 @@ def test_the_turn_goes_back_as_it_came() -> None:
 
 def test_a_complete_answer_pauses_alike() -> None:
     body = start()["message"] | {"content": SO_FAR, "stop_reason": "pause_turn"}
-    *_, last = adapter().answer(searching(), msgspec.json.encode(body))
+    *_, last = adapter().decode_response(searching(), msgspec.json.encode(body))
     assert isinstance(last, Paused)
     assert last.content == SO_FAR
 
 
 def test_what_is_asked_next() -> None:
     bound = searching(max_tokens=100)
-    before = msgspec.json.decode(adapter().request(bound).body)
+    before = msgspec.json.decode(adapter().build_request(bound).body)
     bound.paused = paused(bound, *first_part())
-    after = msgspec.json.decode(adapter().request(bound).body)
+    after = msgspec.json.decode(adapter().build_request(bound).body)
     assert after["messages"] == [*before["messages"], {"role": "assistant", "content": SO_FAR}]
     assert (before["max_tokens"], after["max_tokens"]) == (100, 95)
     assert (before["tools"][0]["max_uses"], after["tools"][0]["max_uses"]) == (5, 4)
@@ -84,7 +84,7 @@ def test_nothing_is_asked_past_the_output_limit() -> None:
     bound = searching(max_tokens=5)
     bound.paused = paused(bound, *first_part())
     with pytest.raises(GatewayError, match="output limit"):
-        adapter().request(bound)
+        adapter().build_request(bound)
 
 
 def test_the_rest_continues_the_answer() -> None:

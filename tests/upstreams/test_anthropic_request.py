@@ -18,15 +18,15 @@ SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schem
 
 def refusal(model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        adapter().request(chat(model, **body))
+        adapter().build_request(chat(model, **body))
     return caught.value
 
 
 def test_the_call() -> None:
-    call = adapter().request(chat(stream=True))
+    call = adapter().build_request(chat(stream=True))
     assert (call.method, call.path, call.stream) == ("POST", "/v1/messages", True)
     assert call.headers == {"anthropic-version": "2023-06-01"}
-    assert adapter().authorization("sk-1") == {"x-api-key": "sk-1"}
+    assert adapter().auth_headers("sk-1") == {"x-api-key": "sk-1"}
     assert list(adapter().remote_files(chat())) == []
 
 

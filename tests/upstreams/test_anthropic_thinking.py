@@ -101,7 +101,7 @@ def test_anthropics_own_parameter(model: str, wish: dict[str, Any], thinking: An
 )
 def test_wishes_that_cannot_be_honoured(model: str, body: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        adapter().request(chat(model, **body))
+        adapter().build_request(chat(model, **body))
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -151,7 +151,7 @@ def answered(through: AnthropicAdapter, bound: Any, *content: Any) -> dict[str, 
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
-    assembled = put_together(through.answer(bound, msgspec.json.encode(body)))
+    assembled = put_together(through.decode_response(bound, msgspec.json.encode(body)))
     message: dict[str, Any] = assembled.choices()[0]["message"]
     return message
 
@@ -172,7 +172,7 @@ def replayed(through: AnthropicAdapter, message: dict[str, Any], model: str, cal
     blocks = [block for block in body["messages"][1]["content"] if "thinking" in block["type"]]
     assert body["messages"][1]["content"][: len(blocks)] == blocks
     assert ("thinking" in body) is bool(blocks)
-    assert ("reasoning_effort" in through.request(bound).dropped) is not bool(blocks)
+    assert ("reasoning_effort" in through.build_request(bound).dropped) is not bool(blocks)
     return blocks
 
 
@@ -209,14 +209,14 @@ def test_thoughts_of_another_model_stay_away() -> None:
 @pytest.mark.parametrize("kept", ["CpE=", ["CpE="], {"signature": "CpE="}])
 def test_what_another_vendor_keeps_in_the_cache_is_none_of_ours_nor_ours_theirs(kept: Any) -> None:
     cache = SignatureCache()
-    cache.remember("", "call_1", "weather", "{}", kept)
+    cache.put("", "call_1", "weather", "{}", kept)
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     through = AnthropicAdapter(cache)
     assert replayed(through, message, "claude-haiku-4-5") == []
     call_id, arguments = "toolu_1", '{"city":"Oslo"}'
     assert answered(through, chat(**BOUND), THOUGHT, CALL)["tool_calls"][0]["id"] == call_id
-    assert cache.recall("", call_id, "weather", arguments) is None
+    assert cache.get("", call_id, "weather", arguments) is None
 
 
 @pytest.mark.parametrize(

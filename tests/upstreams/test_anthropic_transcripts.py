@@ -129,7 +129,7 @@ def test_an_answer_is_read_as_it_was_recorded(path: Path) -> None:
         check_stream(recording, stream)
     elif response["status"] in (200, None):
         message = response["json"]
-        assembled = put_together(adapter().answer(bound(recording), json.dumps(message).encode()))
+        assembled = put_together(adapter().decode_response(bound(recording), json.dumps(message).encode()))
         check(assembled, message["content"], message["stop_reason"], message["usage"])
         assert assembled.served.model == message["model"]
     else:
@@ -158,7 +158,7 @@ def check_stream(recording: dict[str, Any], stream: bytes) -> None:
 def check_error(recording: dict[str, Any]) -> None:
     response = recording["response"]
     body = json.dumps(response["json"]).encode()
-    error = adapter().error(bound(recording), response["status"], response["headers"], body)
+    error = adapter().decode_error(bound(recording), response["status"], response["headers"], body)
     words = response["json"]["error"]["message"]
     if response["status"] == 401:
         assert (error.status, error.code) == (502, "upstream_auth_failed")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.upstreams import error_rules
-from gateway.upstreams.error_rules import VendorError, inside_answer, parse, public_message
+from gateway.upstreams.error_rules import VendorError, parse, parse_embedded, public_message
 from tests.upstreams.openai_chats import adapter, chat
 
 MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous": "hermes-4-70b"}
@@ -21,7 +21,7 @@ MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous"
 def explained(vendor: str, status: int, body: Any, headers: dict[str, str] | None = None) -> GatewayError:
     bound = chat(MODELS[vendor])
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return adapter(bound).error(bound, status, headers or {}, raw)
+    return adapter(bound).decode_error(bound, status, headers or {}, raw)
 
 
 def openai(message: str, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None) -> Any:
@@ -30,6 +30,11 @@ def openai(message: str, kind: str = "invalid_request_error", code: str | None =
 
 def ark(code: str, message: str = "The request failed") -> Any:
     return {"error": {"code": code, "message": message, "param": "", "type": "BadRequest"}}
+
+
+def nous(status: int, message: str, **more: Any) -> Any:
+    """The Portal's own errors are flat."""
+    return {"status": status, "message": message, **more}
 
 
 BAD_KEY = openai("Incorrect API key provided: sk-x", code="invalid_api_key")
@@ -82,6 +87,22 @@ CASES = [
     ("xai", 429, {"code": "x", "error": "You have used all available credits"}, 502, "upstream_billing"),
     ("xai", 429, {"code": "x", "error": "or reached its monthly spending limit"}, 502, "upstream_billing"),
     ("xai", 429, {"code": "x", "error": "Too many requests"}, 429, "rate_limit_exceeded"),
+    (
+        "xai",
+        403,
+        {"code": "permission-denied", "error": "Your team x has either used all available credits or ..."},
+        502,
+        "upstream_billing",
+    ),
+    ("xai", 403, {"code": "x", "error": "Your team doesn't have any credits or licenses yet"}, 502, "upstream_billing"),
+    ("xai", 403, {"code": "x", "error": "Use the correct credentials"}, 502, "upstream_auth_failed"),
+    (
+        "xai",
+        400,
+        {"code": "Client specified an invalid argument", "error": "Generated image rejected by content moderation"},
+        400,
+        "content_policy_violation",
+    ),
     ("xai", 500, {"code": "x", "error": "Oops"}, 502, "upstream_error"),
     ("xai", 503, {"code": "x", "error": "The service is currently unavailable"}, 503, "upstream_overloaded"),
     ("modelark", 401, ark("AuthenticationError"), 502, "upstream_auth_failed"),
@@ -95,6 +116,33 @@ CASES = [
     ("modelark", 400, ark("SensitiveContentDetected.Violence"), 400, "content_policy_violation"),
     ("modelark", 400, ark("OutputTextSensitiveContentDetected"), 400, "content_policy_violation"),
     ("modelark", 400, ark("InvalidParameter", "Total tokens exceed max input length"), 400, "context_length_exceeded"),
+    ("modelark", 400, ark("OutofContextError"), 400, "context_length_exceeded"),
+    (
+        "modelark",
+        400,
+        ark("InvalidParameter", "Total tokens of image and text exceed max message tokens. Request id: 02"),
+        400,
+        "context_length_exceeded",
+    ),
+    (
+        "modelark",
+        400,
+        ark("InvalidParameter", "max_tokens: integer above maximum value, expected a value <= 32768"),
+        400,
+        "InvalidParameter",
+    ),
+    ("modelark", 400, ark("InputTextRiskDetection"), 400, "content_policy_violation"),
+    ("modelark", 400, ark("OutputImageRiskDetection"), 400, "content_policy_violation"),
+    ("modelark", 403, ark("OperationDenied.ServiceOverdue"), 502, "upstream_billing"),
+    ("modelark", 403, ark("OperationDenied.ServiceNotOpen"), 502, "upstream_auth_failed"),
+    (
+        "modelark",
+        429,
+        ark("SetLimitExceeded", "The account has reached the set inference limit"),
+        502,
+        "upstream_billing",
+    ),
+    ("modelark", 429, ark("RequestBurstTooFast"), 429, "rate_limit_exceeded"),
     ("modelark", 400, ark("MissingParameter"), 400, "MissingParameter"),
     ("modelark", 429, ark("RateLimitExceeded.EndpointRPMExceeded"), 429, "rate_limit_exceeded"),
     ("modelark", 429, ark("ModelAccountTpmRateLimitExceeded"), 429, "rate_limit_exceeded"),
@@ -112,6 +160,29 @@ CASES = [
     ("nous", 400, openai("Odd", param="top_k"), 400, None),
     ("nous", 410, openai("Gone"), 404, "model_not_found"),
     ("nous", 429, openai("Slow"), 429, "rate_limit_exceeded"),
+    ("nous", 429, nous(429, "Too many requests for this key"), 429, "rate_limit_exceeded"),
+    ("nous", 429, nous(429, "The requested model is temporarily at capacity upstream."), 503, "upstream_overloaded"),
+    ("nous", 503, nous(503, "The requested model is temporarily unavailable"), 503, "upstream_overloaded"),
+    ("nous", 404, nous(404, "Couldn't find that, sorry."), 404, "model_not_found"),
+    (
+        "nous",
+        404,
+        nous(404, "Model 'x' requires available credits.", code="insufficient_credits_for_paid_model"),
+        502,
+        "upstream_billing",
+    ),
+    ("nous", 404, nous(404, "Model 'x' requires available credits."), 502, "upstream_billing"),
+    ("nous", 404, nous(404, "Model 'x' is not available on the Free Tier."), 502, "upstream_billing"),
+    ("nous", 400, nous(400, "Not valid. Additional info: top_k must be positive"), 400, None),
+    ("nous", 400, nous(400, "Not valid. Additional info: Provider returned error"), 502, "upstream_error"),
+    (
+        "nous",
+        400,
+        {"error": {"message": "This model's maximum context length is 131072 tokens.", "code": 400}},
+        400,
+        "context_length_exceeded",
+    ),
+    ("nous", 400, {"error": {"message": "Odd", "type": "BadRequestError", "param": None, "code": 400}}, 400, None),
 ]
 
 
@@ -137,6 +208,11 @@ def test_the_callers_mistake_is_told_with_its_parameter() -> None:
         "openai", 400, openai("Unsupported parameter: 'stop'", code="unsupported_parameter", param="stop")
     )
     assert (error.param, error.message) == ("stop", "Unsupported parameter: 'stop'")
+
+
+def test_a_flat_body_is_told_in_its_own_words() -> None:
+    error = explained("nous", 400, nous(400, "This request is not valid. Additional info: tools are not supported"))
+    assert error.message == "This request is not valid. Additional info: tools are not supported"
 
 
 def test_a_prompt_too_large_for_the_rate_limit_is_not_tried_again() -> None:
@@ -198,6 +274,11 @@ def test_retry_after_as_a_date(zone: Any) -> None:
         (b'{"error": "text", "code": "c"}', VendorError(400, "text", "c")),
         (b'{"error": {"message": 7, "code": 8, "type": 9, "param": 10}}', VendorError(400, "7", "8", "9")),
         (b'{"error": {"message": "m", "param": "p"}}', VendorError(400, "m", param="p")),
+        (b'{"status": 400, "message": "m", "code": "c"}', VendorError(400, "m", "c")),
+        (
+            b'{"object": "error", "message": "m", "type": "BadRequestError", "code": 400}',
+            VendorError(400, "m", "400", "BadRequestError"),
+        ),
         (b"[" * 100_000, VendorError(400, "[" * 4096)),
     ],
 )
@@ -223,11 +304,18 @@ def test_bodies(body: bytes, expected: VendorError) -> None:
         ({"code": "OutputTextSensitiveContentDetected", "type": "BadRequest"}, 400),
         ({"code": "Client specified an invalid argument"}, 400),
         ({"type": "invalid_request_error", "code": "context_length_exceeded"}, 400),
+        ({"code": "OutputTextRiskDetection"}, 400),
+        ({"code": "OutofContextError"}, 400),
+        ({"code": "SetLimitExceeded"}, 429),
+        ({"code": 429, "message": "Slow"}, 429),
+        ({"code": 502, "message": "Provider disconnected"}, 502),
+        ({"code": 400, "type": "InternalServerError"}, 500),
+        ({"code": 1301}, 200),
         ({"message": "x"}, 200),
     ],
 )
-def test_errors_inside_answers_have_the_status_they_would_have(error: dict[str, str], status: int) -> None:
-    assert inside_answer({"error": error}).status == status
+def test_errors_inside_answers_have_the_status_they_would_have(error: dict[str, Any], status: int) -> None:
+    assert parse_embedded({"error": error}).status == status
 
 
 @pytest.mark.parametrize(
@@ -276,6 +364,6 @@ def test_rules_are_tried_in_order() -> None:
         error_rules.ErrorRule(lambda _: GatewayError("first"), status=(400,)),
         error_rules.ErrorRule(lambda _: GatewayError("second")),
     )
-    assert error_rules.explain(rules, VendorError(400)).message == "first"
-    assert error_rules.explain(rules, VendorError(401)).message == "second"
-    assert error_rules.explain((), VendorError(401)).code == "upstream_bad_response"
+    assert error_rules.map_error(rules, VendorError(400)).message == "first"
+    assert error_rules.map_error(rules, VendorError(401)).message == "second"
+    assert error_rules.map_error((), VendorError(401)).code == "upstream_bad_response"

@@ -315,7 +315,7 @@ async def test_the_files_of_all_chats_are_limited_together(server: Server, fetch
     with pytest.raises(GatewayError) as caught:
         await source.attach(chat_with(a), [a])
     assert (caught.value.status, caught.value.code) == (503, "overloaded")
-    source.give(2 * len(PNG))
+    source.release(2 * len(PNG))
     server.serve("/large", PNG + b"x")
     await refusal(source, a, server.url("/large"))
     assert await source.attach(chat_with(a, b), [a, b]) == 2 * len(PNG)

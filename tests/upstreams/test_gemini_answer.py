@@ -47,7 +47,9 @@ def fed(*responses: dict[str, Any]) -> list[Delta]:
 
 def test_deltas_of_an_answer() -> None:
     response = parts({"text": "Hi"}, CALL, PNG_PART, finish="STOP", usageMetadata=COUNTS)
-    served, text, start, arguments, image, usage, finish = adapter().answer(chat(), msgspec.json.encode(response))
+    served, text, start, arguments, image, usage, finish = adapter().decode_response(
+        chat(), msgspec.json.encode(response)
+    )
     assert served == Served(model="gemini-3-flash-preview", id="r1")
     assert text == Text("Hi")
     assert isinstance(start, ToolCallStart)
@@ -156,7 +158,7 @@ def test_a_blocked_prompt(reason: str) -> None:
 )
 def test_garbage(body: bytes) -> None:
     with pytest.raises(GatewayError) as caught:
-        list(adapter().answer(chat(), body))
+        list(adapter().decode_response(chat(), body))
     assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
 
 
@@ -179,7 +181,7 @@ def test_candidates_become_choices() -> None:
 def test_an_array_of_responses_is_one_answer() -> None:
     """What streamGenerateContent answers without alt=sse."""
     body = msgspec.json.encode([parts({"text": "a"}), parts({"text": "b"}, finish="MAX_TOKENS")])
-    [choice] = assembled(adapter().answer(chat(), body)).choices()
+    [choice] = assembled(adapter().decode_response(chat(), body)).choices()
     assert (choice["message"]["content"], choice["finish_reason"]) == ("ab", "length")
 
 
@@ -203,7 +205,7 @@ def test_an_id_given_twice_is_used_once() -> None:
 
 def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
     body = msgspec.json.encode(parts({"text": "half"}, finish="STOP")).replace(b"half", rb"a\ud83d")
-    assert assembled(adapter().answer(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
+    assert assembled(adapter().decode_response(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
 
 
 def test_an_invented_id_is_the_same_streamed_or_not_and_another_in_the_next_turn() -> None:
@@ -422,5 +424,5 @@ def test_sources_told_early_in_a_stream_are_kept(later: dict[str, Any]) -> None:
 def test_an_ungrounded_answer_has_no_annotations(metadata: dict[str, Any] | None) -> None:
     response = parts({"text": "x"}, finish="STOP")
     response["candidates"][0]["groundingMetadata"] = metadata
-    deltas = adapter().answer(chat(), msgspec.json.encode(response))
+    deltas = adapter().decode_response(chat(), msgspec.json.encode(response))
     assert not any(isinstance(delta, MessageField) for delta in deltas)

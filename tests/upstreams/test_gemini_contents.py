@@ -88,10 +88,10 @@ def test_the_worked_conversion() -> None:
 
 def test_the_call() -> None:
     for stream, method in ((False, "generateContent"), (True, "streamGenerateContent?alt=sse")):
-        sending = adapter().request(chat("gemini-3.1-flash-lite-preview", stream=stream))
+        sending = adapter().build_request(chat("gemini-3.1-flash-lite-preview", stream=stream))
         assert (sending.method, sending.stream) == ("POST", stream)
         assert sending.path == f"/v1beta/models/gemini-3.1-flash-lite-preview:{method}"
-    assert adapter().authorization("AIza") == {"x-goog-api-key": "AIza"}
+    assert adapter().auth_headers("AIza") == {"x-goog-api-key": "AIza"}
 
 
 def test_system_texts_are_joined_in_order_wherever_they_stand() -> None:
@@ -119,8 +119,8 @@ SAID = st.fixed_dictionaries(
 
 @given(st.lists(SAID, min_size=1), st.sampled_from(["gemini-2.5-flash", "gemini-3-flash-preview"]))
 def test_a_plain_text_is_what_it_is_beside_other_keys(messages: list[dict[str, Any]], model: str) -> None:
-    plain = adapter().request(chat(model, messages=messages))
-    assert plain == adapter().request(chat(model, messages=[message | {"name": None} for message in messages]))
+    plain = adapter().build_request(chat(model, messages=messages))
+    assert plain == adapter().build_request(chat(model, messages=[message | {"name": None} for message in messages]))
 
 
 def test_contents_are_never_empty() -> None:

@@ -113,7 +113,7 @@ def test_hints_are_dropped_and_named() -> None:
     }
     bound = chat(FLASH, **hints)
     assert "generationConfig" not in sent(bound)
-    assert set(adapter().request(bound).dropped) == set(hints)
+    assert set(adapter().build_request(bound).dropped) == set(hints)
 
 
 def test_a_hint_that_says_nothing_is_not_worth_naming() -> None:
@@ -126,7 +126,7 @@ def test_a_hint_that_says_nothing_is_not_worth_naming() -> None:
         "top_logprobs": 0,
         "logit_bias": {},
     }
-    assert adapter().request(chat(FLASH, **neutral)).dropped == ()
+    assert adapter().build_request(chat(FLASH, **neutral)).dropped == ()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_hint_that_says_nothing_is_not_worth_naming() -> None:
 )
 def test_service_tiers(asked: str, expected: str | None, listed: tuple[str, ...]) -> None:
     assert sent(bound := chat(FLASH, service_tier=asked)).get("serviceTier") == expected
-    assert adapter().request(bound).dropped == listed
+    assert adapter().build_request(bound).dropped == listed
 
 
 def test_safety_settings_are_passed_on() -> None:
@@ -317,7 +317,7 @@ def test_web_search(body: dict[str, Any]) -> None:
     bound = chat(FLASH, **body)
     assert sent(bound)["tools"] == [{"googleSearch": {}}]
     hints = [f"web_search_options.{name}" for name in body.get("web_search_options", {})]
-    assert list(adapter().request(bound).dropped) == hints
+    assert list(adapter().build_request(bound).dropped) == hints
     assert "tools" not in sent(chat(FLASH, web_search=False))
 
 

@@ -105,7 +105,7 @@ def answer(*, finish: str = "STOP", call_id: str | None = "g1") -> dict[str, Any
 
 
 def test_a_signature_goes_out_in_two_carriers() -> None:
-    deltas = list(adapter().answer(chat(tools=[WEATHER]), frames(answer())[6:-4]))
+    deltas = list(adapter().decode_response(chat(tools=[WEATHER]), frames(answer())[6:-4]))
     [start] = [delta for delta in deltas if isinstance(delta, ToolCallStart)]
     [seal] = [delta for delta in deltas if isinstance(delta, Reasoning)]
     assert start.extra_content == {"google": {"thought_signature": SEAL}}
@@ -134,7 +134,7 @@ def test_the_next_turn_carries_it_whatever_the_client_kept(drop: str, call_id: s
 
 def test_what_another_vendor_left_in_the_cache_is_not_taken() -> None:
     cache = SignatureCache()
-    cache.remember("0xpayer", "a", "weather", '{"city":"Oslo"}', [{"type": "thinking"}])
+    cache.put("0xpayer", "a", "weather", '{"city":"Oslo"}', [{"type": "thinking"}])
     body = sent(chat(messages=[HELLO, calling(call()), result()]), GeminiAdapter(cache))
     assert body["contents"][1]["parts"][0]["thoughtSignature"] == SKIP
 

@@ -30,20 +30,20 @@ def chat(model: str, **body: Any) -> Chat:
 
 
 def sent(model: str, **body: Any) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode(ADAPTERS[model].request(chat(model, **body)).body)
+    decoded: dict[str, Any] = msgspec.json.decode(ADAPTERS[model].build_request(chat(model, **body)).body)
     return decoded
 
 
 def refusal(model: str, **body: Any) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        ADAPTERS[model].request(chat(model, **body))
+        ADAPTERS[model].build_request(chat(model, **body))
     assert caught.value.status == 400
     return caught.value
 
 
 def answered(model: str, answer: dict[str, Any]) -> Assembler:
     assembler = Assembler()
-    assembler.extend(ADAPTERS[model].answer(chat(model), msgspec.json.encode(answer)))
+    assembler.extend(ADAPTERS[model].decode_response(chat(model), msgspec.json.encode(answer)))
     return assembler
 
 
@@ -68,9 +68,9 @@ def text(value: str) -> dict[str, Any]:
 @BOTH
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_call_is_never_streamed(model: str, stream: bool) -> None:
-    call = ADAPTERS[model].request(chat(model, stream=stream))
+    call = ADAPTERS[model].build_request(chat(model, stream=stream))
     assert (call.method, call.path, call.stream, call.dropped) == ("POST", "/images/generations", False, ())
-    assert ADAPTERS[model].authorization("k") == {"Authorization": "Bearer k"}
+    assert ADAPTERS[model].auth_headers("k") == {"Authorization": "Bearer k"}
     assert list(ADAPTERS[model].remote_files(chat(model))) == []
 
 
@@ -192,7 +192,9 @@ def test_what_steers_text_is_dropped_and_named(model: str) -> None:
         "user": "u",
         "store": False,
     }
-    call = ADAPTERS[model].request(chat(model, **hints, modalities=["text", "image"], response_format={"type": "text"}))
+    call = ADAPTERS[model].build_request(
+        chat(model, **hints, modalities=["text", "image"], response_format={"type": "text"})
+    )
     assert set(call.dropped) == set(hints)
     assert sorted(msgspec.json.decode(call.body)) == sorted(sent(model))
 
@@ -251,6 +253,7 @@ def test_only_what_was_delivered_is_counted() -> None:
     [
         ({"code": "OutputImageSensitiveContentDetected", "message": "no"}, 400, "content_policy_violation"),
         ({"code": "InputTextSensitiveContentDetected.Policy", "message": "no"}, 400, "content_policy_violation"),
+        ({"code": "OutputImageRiskDetection", "message": "no"}, 400, "content_policy_violation"),
         ({"code": "InternalServiceError", "message": "x"}, 502, "upstream_error"),
         ({}, 502, "upstream_error"),
     ],
@@ -265,6 +268,15 @@ def test_no_picture_at_all_is_an_error(error: dict[str, Any], status: int, code:
 def test_answers_without_pictures(model: str, answer: Any) -> None:
     found = failed(model, answer)
     assert (found.status, found.code) == (502, "upstream_bad_response")
+
+
+def test_a_picture_that_grok_withholds_is_refused_content() -> None:
+    withheld = {"url": "", "respect_moderation": False}
+    found = failed(GROK, {"data": [withheld]})
+    assert (found.status, found.code) == (400, "content_policy_violation")
+    answer = answered(GROK, {"data": [withheld, {"url": URL, "respect_moderation": True}]})
+    assert answer.finish_reasons() == {0: "content_filter", 1: "stop"}
+    assert answer.usage == Usage(images=1)
 
 
 @pytest.mark.parametrize("data", ["%%%%", "abc"])
@@ -299,6 +311,13 @@ def test_an_error_with_status_200(model: str, answer: dict[str, Any], status: in
             "upstream_auth_failed",
         ),
         (GROK, 400, {"code": "invalid-argument", "error": "Argument not supported: size"}, 400, None),
+        (
+            GROK,
+            400,
+            {"code": "invalid-argument", "error": "Generated image rejected by content moderation."},
+            400,
+            "content_policy_violation",
+        ),
         (GROK, 429, {"code": "x", "error": "used all available credits"}, 502, "upstream_billing"),
         (GROK, 500, {"code": "x", "error": "Please use grok-imagine-image instead"}, 404, "model_not_found"),
         (GROK, 500, {"code": "x", "error": "internal"}, 502, "upstream_error"),
@@ -318,7 +337,7 @@ def test_an_error_with_status_200(model: str, answer: dict[str, Any], status: in
     ],
 )
 def test_errors(model: str, status: int, body: dict[str, Any], expected: int, code: str | None) -> None:
-    found = ADAPTERS[model].error(chat(model), status, {}, msgspec.json.encode(body))
+    found = ADAPTERS[model].decode_error(chat(model), status, {}, msgspec.json.encode(body))
     assert (found.status, found.code) == (expected, code)
 
 
@@ -334,5 +353,5 @@ def test_a_stream_that_nobody_asked_for(model: str) -> None:
 def test_an_error_beside_bytes_that_are_no_text() -> None:
     answer = b'{"code": "invalid-argument", "error": "bad prompt", "trace": "\xff"}'
     with pytest.raises(GatewayError) as caught:
-        list(ADAPTERS[GROK].answer(chat(GROK), answer))
+        list(ADAPTERS[GROK].decode_response(chat(GROK), answer))
     assert (caught.value.status, caught.value.message) == (400, "bad prompt")

@@ -96,7 +96,7 @@ def alike() -> None:
 def renewed() -> None:
     ids = NameMap(re.compile(r"[^a-z_]"))
     for _ in range(MANY):
-        ids.renewed("call")
+        ids.reissue("call")
 
 
 def chained() -> None:

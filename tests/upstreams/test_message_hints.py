@@ -25,7 +25,7 @@ def looking(detail: str | None) -> dict[str, Any]:
 def dropped(model: str, *messages: dict[str, Any]) -> tuple[str, ...]:
     body = {"model": model, "messages": list(messages)}
     bound = Chat(body, parse_chat(body), bundled().find(model))
-    return adapters()[bound.model.provider][bound.model.endpoint].request(bound).dropped
+    return adapters()[bound.model.provider][bound.model.endpoint].build_request(bound).dropped
 
 
 @pytest.mark.parametrize(

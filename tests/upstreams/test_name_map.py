@@ -34,7 +34,7 @@ def test_a_name_that_was_never_sent_comes_back_as_it_is() -> None:
 
 def test_a_renewed_name_is_another_one_from_there_on() -> None:
     names = NameMap(REFUSED)
-    assert [names.renewed(name) for name in ("a", "a", "a_2", "a")] == ["a", "a_2", "a_2_2", "a_3"]
+    assert [names.reissue(name) for name in ("a", "a", "a_2", "a")] == ["a", "a_2", "a_2_2", "a_3"]
     assert names.outbound("a") == "a_3"
     assert names.inbound("a_2") == "a"
 

@@ -27,7 +27,7 @@ def first(model: str, message: dict[str, Any]) -> dict[str, Any]:
 def refusal(model: str, **parameters: Any) -> tuple[str | None, str | None]:
     bound = chat(model, **parameters)
     with pytest.raises(GatewayError) as caught:
-        adapter(bound).request(bound)
+        adapter(bound).build_request(bound)
     assert caught.value.status == 400
     return caught.value.param, caught.value.code
 

@@ -178,7 +178,7 @@ def test_matrix(model: str, name: str, value: Any, outcome: Any) -> None:
     if isinstance(outcome, str) and outcome.startswith("unsupported"):
         code, _, param = outcome.partition(" at ")
         with pytest.raises(GatewayError) as caught:
-            adapter(bound).request(bound)
+            adapter(bound).build_request(bound)
         assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param or name)
         return
     plain = sent(chat(model))
@@ -212,7 +212,7 @@ def test_gpt_5_2_samples_freely_only_while_it_does_not_reason(parameters: Any, a
 def test_gpt_5_2_has_no_logprobs_while_it_reasons() -> None:
     bound = chat("gpt-5.2", logprobs=True, reasoning_effort="low")
     with pytest.raises(GatewayError) as caught:
-        adapter(bound).request(bound)
+        adapter(bound).build_request(bound)
     assert (caught.value.param, caught.value.code) == ("logprobs", PARAMETER)
 
 
@@ -260,9 +260,9 @@ def test_streams_always_ask_for_usage(model: str) -> None:
 def test_the_upstream_knows_the_model_by_its_own_id(model: str) -> None:
     bound = chat(model)
     assert sent(bound)["model"] == bound.model.upstream_id
-    call = adapter(bound).request(bound)
+    call = adapter(bound).build_request(bound)
     assert (call.method, call.path, call.stream, call.headers) == ("POST", "/chat/completions", False, {})
-    assert adapter(bound).authorization("k") == {"Authorization": "Bearer k"}
+    assert adapter(bound).auth_headers("k") == {"Authorization": "Bearer k"}
     assert list(adapter(bound).remote_files(bound)) == []
 
 
@@ -311,7 +311,7 @@ def test_allowed_tools_are_openai_s_own_word(model: str, mode: str) -> None:
 def test_allowed_tools_that_leave_nothing_to_choose_from(model: str, choice: dict[str, Any]) -> None:
     bound = chat(model, tools=[TOOL], tool_choice=choice)
     with pytest.raises(GatewayError) as caught:
-        adapter(bound).request(bound)
+        adapter(bound).build_request(bound)
     assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
@@ -320,7 +320,7 @@ def test_number_of_stops(model: str, most: int) -> None:
     assert len(sent(chat(model, stop=["x"] * most))["stop"]) == most
     bound = chat(model, stop=["x"] * (most + 1))
     with pytest.raises(GatewayError) as caught:
-        adapter(bound).request(bound)
+        adapter(bound).build_request(bound)
     assert (caught.value.param, caught.value.code) == ("stop", VALUE)
 
 

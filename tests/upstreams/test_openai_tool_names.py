@@ -52,7 +52,7 @@ def test_names_come_back_as_the_caller_knows_them(model: str, stream: bool) -> N
     else:
         message = {"tool_calls": [start(None, name, "{}") for name in called]}
         answer = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
-        deltas = list(adapter(bound).answer(bound, json.dumps(answer).encode()))
+        deltas = list(adapter(bound).decode_response(bound, json.dumps(answer).encode()))
     assert [delta.name for delta in deltas if isinstance(delta, ToolCallStart)] == [*NAMES, "invented"]
 
 

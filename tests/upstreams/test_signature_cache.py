@@ -20,8 +20,8 @@ class Clock:
 
 def test_a_value_is_found_again_by_the_same_call() -> None:
     cache = SignatureCache()
-    cache.remember(*CALL, value="CpE")
-    assert cache.recall(*CALL) == "CpE"
+    cache.put(*CALL, value="CpE")
+    assert cache.get(*CALL) == "CpE"
 
 
 @pytest.mark.parametrize(
@@ -38,63 +38,63 @@ def test_a_value_is_found_again_by_the_same_call() -> None:
 )
 def test_nothing_else_finds_it(other: tuple[str, str, str, str]) -> None:
     cache = SignatureCache()
-    cache.remember(*CALL, value="CpE")
-    assert cache.recall(*other) is None
+    cache.put(*CALL, value="CpE")
+    assert cache.get(*other) is None
 
 
 def test_arguments_may_be_reformatted() -> None:
     cache = SignatureCache()
-    cache.remember(*CALL, value="CpE")
-    assert cache.recall("0xpayer", "call_1", "weather", '{ "days": 2, "city": "Oslo" }') == "CpE"
+    cache.put(*CALL, value="CpE")
+    assert cache.get("0xpayer", "call_1", "weather", '{ "days": 2, "city": "Oslo" }') == "CpE"
 
 
 def test_absent_arguments_are_the_empty_object() -> None:
     cache = SignatureCache()
-    cache.remember("a", "c", "now", "{}", "s")
-    assert cache.recall("a", "c", "now", "") == "s"
+    cache.put("a", "c", "now", "{}", "s")
+    assert cache.get("a", "c", "now", "") == "s"
 
 
 def test_broken_arguments_still_name_a_call() -> None:
     cache = SignatureCache()
-    cache.remember("a", "c", "now", '{"half', "s")
-    assert cache.recall("a", "c", "now", '{"half') == "s"
+    cache.put("a", "c", "now", '{"half', "s")
+    assert cache.get("a", "c", "now", '{"half') == "s"
 
 
 def test_values_expire() -> None:
     clock = Clock()
     cache = SignatureCache(ttl=10, clock=clock)
-    cache.remember(*CALL, value="CpE")
+    cache.put(*CALL, value="CpE")
     clock.now = 9.9
-    assert cache.recall(*CALL) == "CpE"
+    assert cache.get(*CALL) == "CpE"
     clock.now = 10
-    assert cache.recall(*CALL) is None
+    assert cache.get(*CALL) is None
     assert (len(cache), cache.size) == (0, 0)
 
 
 def test_the_least_recently_used_goes_first() -> None:
     cache = SignatureCache(max_entries=2)
-    cache.remember("a", "1", "f", "{}", "one")
-    cache.remember("a", "2", "f", "{}", "two")
-    assert cache.recall("a", "1", "f", "{}") == "one"
-    cache.remember("a", "3", "f", "{}", "three")
-    assert [cache.recall("a", number, "f", "{}") for number in "123"] == ["one", None, "three"]
+    cache.put("a", "1", "f", "{}", "one")
+    cache.put("a", "2", "f", "{}", "two")
+    assert cache.get("a", "1", "f", "{}") == "one"
+    cache.put("a", "3", "f", "{}", "three")
+    assert [cache.get("a", number, "f", "{}") for number in "123"] == ["one", None, "three"]
 
 
 def test_large_values_push_others_out_and_too_large_ones_are_not_kept() -> None:
     cache = SignatureCache(max_bytes=100)
-    cache.remember("a", "1", "f", "{}", "x" * 60)
-    cache.remember("a", "2", "f", "{}", "y" * 60)
-    assert cache.recall("a", "1", "f", "{}") is None
-    cache.remember("a", "3", "f", "{}", "z" * 200)
-    assert cache.recall("a", "3", "f", "{}") is None
-    assert cache.recall("a", "2", "f", "{}") == "y" * 60
+    cache.put("a", "1", "f", "{}", "x" * 60)
+    cache.put("a", "2", "f", "{}", "y" * 60)
+    assert cache.get("a", "1", "f", "{}") is None
+    cache.put("a", "3", "f", "{}", "z" * 200)
+    assert cache.get("a", "3", "f", "{}") is None
+    assert cache.get("a", "2", "f", "{}") == "y" * 60
 
 
 def test_a_later_value_replaces_an_earlier_one() -> None:
     cache = SignatureCache()
-    cache.remember(*CALL, value="first")
-    cache.remember(*CALL, value=[{"type": "thinking", "signature": "Eq"}])
-    assert cache.recall(*CALL) == [{"type": "thinking", "signature": "Eq"}]
+    cache.put(*CALL, value="first")
+    cache.put(*CALL, value=[{"type": "thinking", "signature": "Eq"}])
+    assert cache.get(*CALL) == [{"type": "thinking", "signature": "Eq"}]
     assert len(cache) == 1
 
 
@@ -102,6 +102,6 @@ def test_a_later_value_replaces_an_earlier_one() -> None:
 def test_the_bounds_hold_whatever_is_kept(kept: list[tuple[str, str, Any]]) -> None:
     cache = SignatureCache(max_entries=5, max_bytes=80)
     for call_id, arguments, value in kept:
-        cache.remember("a", call_id, "f", arguments, value)
+        cache.put("a", call_id, "f", arguments, value)
         assert len(cache) <= 5
         assert 0 <= cache.size <= 80

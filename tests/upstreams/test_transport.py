@@ -125,7 +125,7 @@ async def test_billing_errors_are_not_tried_again() -> None:
 async def test_fewer_attempts(attempts: int) -> None:
     async with (
         ScriptedServer([http(503)]) as server,
-        opened(server.url, Limits(attempts=attempts, backoff=0.01)) as transport,
+        opened(server.url, Limits(max_attempts=attempts, backoff=0.01)) as transport,
     ):
         await refused(transport)
     assert len(server.requests) == max(attempts, 1)
@@ -160,7 +160,7 @@ async def test_a_longer_retry_after_goes_to_the_client(replies: list[bytes]) -> 
 async def test_pauses_grow() -> None:
     async with (
         ScriptedServer([http(503)]) as server,
-        opened(server.url, Limits(backoff=0.1, attempts=3)) as transport,
+        opened(server.url, Limits(backoff=0.1, max_attempts=3)) as transport,
     ):
         started = time.monotonic()
         await refused(transport)
@@ -202,7 +202,7 @@ async def test_no_such_host() -> None:
 async def test_no_first_byte_is_a_timeout_and_not_tried_again() -> None:
     async with (
         ScriptedServer([silence]) as server,
-        opened(server.url, Limits(first_byte=0.1, attempts=3, backoff=0.01)) as transport,
+        opened(server.url, Limits(first_byte_timeout=0.1, max_attempts=3, backoff=0.01)) as transport,
     ):
         error = await refused(transport)
         assert transport.open_connections == 0
@@ -214,7 +214,7 @@ async def test_time_to_connect_is_bounded() -> None:
     """A listener that accepts and never shakes hands."""
     async with ScriptedServer([silence]) as server:
         url = server.url.replace("http:", "https:")
-        async with opened(url, Limits(connect=0.1, attempts=2, backoff=0.01)) as transport:
+        async with opened(url, Limits(connect_timeout=0.1, max_attempts=2, backoff=0.01)) as transport:
             started = time.monotonic()
             error = await refused(transport)
     assert error.code == "upstream_unreachable"
@@ -238,7 +238,7 @@ async def test_the_pool_is_bounded() -> None:
     async def one(transport: Transport) -> None:
         await read_body(await send(transport))
 
-    async with ScriptedServer([late]) as server, opened(server.url, Limits(connections=2)) as transport:
+    async with ScriptedServer([late]) as server, opened(server.url, Limits(max_connections=2)) as transport:
         await asyncio.gather(*(one(transport) for _ in range(6)))
     assert (server.most_open, len(server.requests)) == (2, 6)
 
@@ -367,7 +367,7 @@ async def test_an_answer_that_falls_silent() -> None:
         await writer.drain()
         await asyncio.sleep(30)
 
-    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte=0.1)) as transport:
+    async with ScriptedServer([stall]) as server, opened(server.url, Limits(first_byte_timeout=0.1)) as transport:
         with pytest.raises(GatewayError) as caught:
             await read_body(await send(transport))
     assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")

@@ -14,11 +14,11 @@ from gateway.upstreams.transport import Limits, Transport
 
 CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})
 KEY = {"Authorization": "Bearer k"}
-FAST = Limits(connect=1.0, first_byte=1.0, attempts=3, backoff=0.01, patience=0.5)
+FAST = Limits(connect_timeout=1.0, first_byte_timeout=1.0, max_attempts=3, backoff=0.01, max_retry_after=0.5)
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-    return error_rules.explain(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
+    return error_rules.map_error(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
 
 
 @asynccontextmanager

@@ -68,10 +68,10 @@ def benchmarks() -> Mapping[str, Callable[[], Any]]:
     signer = Signer()
     return {
         "parse and check a 2 KiB request": lambda: check(parse_chat(decode(raw))),
-        "OpenAI request": lambda: openai.request(chat),
-        "OpenAI answer": lambda: list(openai.answer(chat, answer)),
-        "Anthropic request": lambda: anthropic.request(claude),
-        "Anthropic answer": lambda: list(anthropic.answer(claude, claude_answer)),
+        "OpenAI request": lambda: openai.build_request(chat),
+        "OpenAI answer": lambda: list(openai.decode_response(chat, answer)),
+        "Anthropic request": lambda: anthropic.build_request(claude),
+        "Anthropic answer": lambda: list(anthropic.decode_response(claude, claude_answer)),
         "SSE reader, one event": _reading(),
         "stream event: read, decode, assemble, encode": _streaming(openai.decoder(chat)),
         "canonical hash, 2 KiB": lambda: keccak256(canonical_chat_request(small)),

@@ -82,7 +82,7 @@ def _translate(chat: Chat) -> None:
     adapter = _ADAPTERS[chat.model.provider][chat.model.endpoint]
     try:
         chat.attachments.update(dict.fromkeys(adapter.remote_files(chat), _PIXEL))
-        call = adapter.request(chat)
+        call = adapter.build_request(chat)
     except GatewayError as error:
         _check_refusal(error)
         return

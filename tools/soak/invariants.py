@@ -13,13 +13,13 @@ from gateway.dispatch import Dispatch
 from gateway.exchange import Exchange
 from gateway.http_server.stream_reply import StreamReply
 from gateway.telemetry.request_record import RequestRecord
-from gateway.upstreams.upstream import Answering
+from gateway.upstreams.upstream import UpstreamResponse
 from tools.soak.clients import Findings
 from tools.soak.recorder import Recorder
 from tools.soak.stage import Stage
 
 REST_SECONDS = 15.0
-_OF_ONE_REQUEST = (Exchange, Dispatch, Answering, StreamReply, Place, RequestRecord)
+_OF_ONE_REQUEST = (Exchange, Dispatch, UpstreamResponse, StreamReply, Place, RequestRecord)
 RSS_SLOPE_BYTES = 64 * 2**20
 """How much larger the last quarter of a run may be than its second quarter."""
 

@@ -24,7 +24,9 @@ from tools.simulators.fleet import Fleet
 from tools.soak.link import FaultyLink
 from tools.soak.till import Till
 
-LIMITS = Limits(connect=1.0, first_byte=2.0, idle=0.7, attempts=3, backoff=0.01, patience=0.2)
+LIMITS = Limits(
+    connect_timeout=1.0, first_byte_timeout=2.0, read_timeout=0.7, max_attempts=3, backoff=0.01, max_retry_after=0.2
+)
 PLACES = 24
 QUEUE = 6
 _SHORTENED: tuple[tuple[Any, str, float], ...] = (

@@ -28,13 +28,13 @@ class AnthropicAdapter:
     def __init__(self, signatures: SignatureCache) -> None:
         self._signatures = signatures
 
-    def authorization(self, key: str) -> Mapping[str, str]:
+    def auth_headers(self, key: str) -> Mapping[str, str]:
         return {"x-api-key": key}
 
     def remote_files(self, chat: Chat) -> Iterable[str]:
         return ()
 
-    def request(self, chat: Chat) -> UpstreamCall:
+    def build_request(self, chat: Chat) -> UpstreamCall:
         body, dropped = request.build(chat, self._signatures)
         return UpstreamCall(
             path="/v1/messages",
@@ -44,7 +44,7 @@ class AnthropicAdapter:
             dropped=dropped,
         )
 
-    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+    def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
         decoder = self.decoder(chat)
         return [*decoder.complete(body), *decoder.finish()]
 
@@ -57,7 +57,7 @@ class AnthropicAdapter:
         turn = Turn() if chat.may_pause else None
         return AnthropicDecoder(chat.model, output, partial(self._keep, chat), turn=turn, paused=paused)
 
-    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_answer(chat.model, status, headers, body)
 
     def _keep(self, chat: Chat, output: Output) -> None:

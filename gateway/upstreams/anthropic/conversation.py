@@ -131,7 +131,7 @@ class Conversation:
             name, arguments = call.custom.name, {"input": call.custom.input}
         name = self._names.outbound(name)
         self.called[name] = None
-        return {"type": "tool_use", "id": self._ids.renewed(call.id), "name": name, "input": arguments}
+        return {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
         if self._unanswered.pop(message.tool_call_id, None) is None:

@@ -35,14 +35,14 @@ def from_answer(model: Model, status: int, headers: Mapping[str, str], body: byt
 
 def from_message(model: Model, message: dict[str, Any]) -> GatewayError:
     """``{"type": "error", "error": {...}}`` inside an answer that began with status 200."""
-    return _explain(model, error_rules.from_json(500, message))
+    return _explain(model, error_rules.parse_decoded(500, message))
 
 
 def _explain(model: Model, error: VendorError) -> GatewayError:
     error = replace(error, status=_STATUSES.get(error.type, error.status))
     if error.status in (404, 410):
         return _model_not_found(model)
-    return error_rules.explain(_RULES, error)
+    return error_rules.map_error(_RULES, error)
 
 
 def _model_not_found(model: Model) -> GatewayError:

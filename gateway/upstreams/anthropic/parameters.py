@@ -48,7 +48,7 @@ def check(chat: Chat) -> None:
 def put(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """Add to ``body`` what Anthropic takes of the caller's parameters; the names of those that were dropped."""
     request = chat.request
-    dropped = [*message_hints.given(chat.body["messages"])]
+    dropped = [*message_hints.find(chat.body["messages"])]
     if not _HINTS.isdisjoint(chat.body):
         dropped += _hints(chat)
     dropped += _sampling(chat, body, thinking=thinking)

@@ -50,7 +50,7 @@ def remember(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]
     """Keep an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
     for call_id, name, arguments in calls:
         value = {"model": chat.model.upstream_id, "blocks": blocks}
-        cache.remember(chat.caller, _OURS + call_id, name, arguments, value)
+        cache.put(chat.caller, _OURS + call_id, name, arguments, value)
 
 
 def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
@@ -82,7 +82,7 @@ def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list
     """The thoughts before a message's tool calls, or None: the cache's word on whose they are is final."""
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
-            kept = cache.recall(chat.caller, _OURS + call.id, call.function.name, call.function.arguments)
+            kept = cache.get(chat.caller, _OURS + call.id, call.function.name, call.function.arguments)
             if kept is not None:
                 blocks: list[Block] = kept["blocks"]
                 return blocks if kept["model"] == chat.model.upstream_id else None

@@ -25,13 +25,13 @@ class GeminiAdapter:
     def __init__(self, signatures: SignatureCache) -> None:
         self._signatures = signatures
 
-    def authorization(self, key: str) -> Mapping[str, str]:
+    def auth_headers(self, key: str) -> Mapping[str, str]:
         return {"x-goog-api-key": key}
 
     def remote_files(self, chat: Chat) -> Iterable[str]:
         return remote_urls(chat)
 
-    def request(self, chat: Chat) -> UpstreamCall:
+    def build_request(self, chat: Chat) -> UpstreamCall:
         method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
         generation.refuse(chat)
         body = self._body(chat)
@@ -42,14 +42,14 @@ class GeminiAdapter:
             dropped=generation.dropped_hints(chat),
         )
 
-    def answer(self, chat: Chat, body: bytes) -> Iterable[Delta]:
+    def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
         decoder = GeminiDecoder(chat, self._signatures, complete=True)
         return [*decoder.take(body), *decoder.finish()]
 
     def decoder(self, chat: Chat) -> GeminiDecoder:
         return GeminiDecoder(chat, self._signatures)
 
-    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return http_error(status, headers, body)
 
     def _body(self, chat: Chat) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from gateway.openai_api.messages import (
     text_of,
 )
 from gateway.upstreams.adapter import Chat
+from gateway.upstreams.assistant_images import assistant_image_url
 from gateway.upstreams.gemini.parts import PLAIN, Part, content_parts, media
 from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, Seals, plain_id
 from gateway.upstreams.gemini.tools import mixes, tool_names
 from gateway.upstreams.name_map import NameMap
-from gateway.upstreams.pictures import picture_url
 from gateway.upstreams.signature_cache import SignatureCache
 
 _Results = list[tuple[int, ToolMessage]]
@@ -114,7 +114,7 @@ class Contents:
             parts = [{"text": text, "thoughtSignature": seals.text}]
         for number, picture in enumerate(message.images or ()):
             where = f"messages[{position}].images[{number}]"
-            parts.append(self._picture(seals, number, picture_url(picture), where))
+            parts.append(self._picture(seals, number, assistant_image_url(picture), where))
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
             if mixes(self._chat.request) and isinstance(call, FunctionToolCall):

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api import errors
 from gateway.openai_api.errors import Fault, GatewayError
-from gateway.upstreams.error_rules import ErrorRule, VendorError, explain, public_message
+from gateway.upstreams.error_rules import ErrorRule, VendorError, map_error, public_message
 from gateway.upstreams.gemini.wire import ErrorBody, decode
 
 _STATUS = {
@@ -45,7 +45,7 @@ def meaning(status: int, body: ErrorBody, retry_after: float | None = None) -> G
         code=" ".join([body.status or "", *_reasons(details)]),
         retry_after=retry_after if retry_after is not None else _retry_delay(details),
     )
-    return explain(_RULES, error)
+    return map_error(_RULES, error)
 
 
 def _reasons(details: list[dict[str, Any]]) -> list[str]:

@@ -54,7 +54,7 @@ def refuse(chat: Chat) -> None:
 def dropped_hints(chat: Chat) -> tuple[str, ...]:
     """The hints of the request that have no counterpart."""
     request = chat.request
-    dropped = [*message_hints.given(chat.body["messages"])]
+    dropped = [*message_hints.find(chat.body["messages"])]
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in _HINTS]
         dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]

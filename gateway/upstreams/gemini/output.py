@@ -105,7 +105,7 @@ class Output:
         url = f"data:{picture.mime_type};base64,{picture.data}"
         deltas: list[Delta] = [Image(url, self._choice)]
         if signature:
-            self._signatures.remember(self._caller, cache_id(PICTURE), PICTURE, url, signature)
+            self._signatures.put(self._caller, cache_id(PICTURE), PICTURE, url, signature)
             deltas.append(self._seal(signature, picture_id(self.pictures)))
         self.pictures += 1
         return deltas
@@ -152,10 +152,10 @@ class Output:
     def _close(self, call: _OpenCall) -> Delta:
         arguments = msgspec.json.encode(call.arguments.value).decode()
         if call.signature:
-            self._signatures.remember(self._caller, cache_id(call.id), call.name, arguments, call.signature)
+            self._signatures.put(self._caller, cache_id(call.id), call.name, arguments, call.signature)
         if call.invocations:
             kept = cache_id(before(call.id))
-            self._signatures.remember(self._caller, kept, call.name, arguments, call.invocations)
+            self._signatures.put(self._caller, kept, call.name, arguments, call.invocations)
         self._open = None
         return ToolCallArguments(call.index, arguments, self._choice)
 

@@ -20,7 +20,7 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams import data_uri
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.pictures import picture_url
+from gateway.upstreams.assistant_images import assistant_image_url
 
 Part = dict[str, Any]
 
@@ -114,7 +114,7 @@ def _read_by_gemini(url: str) -> bool:
 
 def _urls(message: Any) -> Iterator[str]:
     if isinstance(message, AssistantMessage):
-        yield from filter(None, map(picture_url, message.images or ()))
+        yield from filter(None, map(assistant_image_url, message.images or ()))
     elif isinstance(message, UserMessage | ToolMessage) and not isinstance(message.content, str):
         for part in message.content:
             match part:

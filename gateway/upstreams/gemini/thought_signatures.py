@@ -57,9 +57,7 @@ class Seals:
 
     def picture(self, number: int, url: str) -> str | None:
         """The signature of the message's picture ``number``."""
-        return self._details.get(picture_id(number)) or self._cache.recall(
-            self._caller, cache_id(PICTURE), PICTURE, url
-        )
+        return self._details.get(picture_id(number)) or self._cache.get(self._caller, cache_id(PICTURE), PICTURE, url)
 
     def call(self, call: FunctionToolCall) -> str | None:
         """The signature of one tool call."""
@@ -77,11 +75,11 @@ class Seals:
         for signature in carried:
             if isinstance(signature, str) and signature:
                 return signature
-        return self._cache.recall(self._caller, cache_id(call.id), function.name, function.arguments)
+        return self._cache.get(self._caller, cache_id(call.id), function.name, function.arguments)
 
     def invocations(self, call: FunctionToolCall) -> list[dict[str, Any]]:
         """The parts of Google's own tools that came before one tool call; no client can carry them."""
         function = call.function
         kept = cache_id(before(call.id))
-        found: list[dict[str, Any]] | None = self._cache.recall(self._caller, kept, function.name, function.arguments)
+        found: list[dict[str, Any]] | None = self._cache.get(self._caller, kept, function.name, function.arguments)
         return found or []

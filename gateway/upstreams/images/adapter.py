@@ -11,6 +11,7 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Finish, Image, Served
 from gateway.openai_api.errors import (
     GatewayError,
+    content_policy_violation,
     invalid_request,
     unsupported_parameter,
     unsupported_value,
@@ -20,7 +21,7 @@ from gateway.openai_api.request import ChatRequest, TextFormat
 from gateway.openai_api.usage import Usage
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.error_rules import VendorError, explain, inside_answer, parse
+from gateway.upstreams.error_rules import VendorError, map_error, parse, parse_embedded
 from gateway.upstreams.images.answer import Answer, decode
 from gateway.upstreams.images.dialects import ImagesDialect
 from gateway.upstreams.images.prompt import prompt, references
@@ -73,13 +74,13 @@ class ImagesAdapter:
     def __init__(self, dialect: ImagesDialect) -> None:
         self._dialect = dialect
 
-    def authorization(self, key: str) -> Mapping[str, str]:
+    def auth_headers(self, key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
     def remote_files(self, chat: Chat) -> Iterable[str]:
         return ()
 
-    def request(self, chat: Chat) -> UpstreamCall:
+    def build_request(self, chat: Chat) -> UpstreamCall:
         _check(chat.request)
         body: dict[str, Any] = {
             "model": chat.model.upstream_id,
@@ -92,13 +93,13 @@ class ImagesAdapter:
         if pictures := references(chat.request.messages, self._dialect.references):
             body["image"] = pictures[0] if len(pictures) == 1 else pictures
         dropped = [name for name in _DROPPED if getattr(chat.request, name) is not None]
-        dropped += message_hints.given(chat.body["messages"])
+        dropped += message_hints.find(chat.body["messages"])
         return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=tuple(dropped))
 
-    def answer(self, chat: Chat, body: bytes) -> Iterator[Delta]:
+    def decode_response(self, chat: Chat, body: bytes) -> Iterator[Delta]:
         answer = decode(body)
         if answer.error:
-            raise explain(self._dialect.errors, inside_answer(msgspec.structs.asdict(answer)))
+            raise map_error(self._dialect.errors, parse_embedded(msgspec.structs.asdict(answer)))
         pictures = [item.picture for item in answer.data or ()]
         if not any(pictures):
             raise self._nothing_delivered(answer)
@@ -109,20 +110,22 @@ class ImagesAdapter:
             yield Finish("stop" if url else "content_filter", choice)
         yield Usage(images=sum(map(bool, pictures)))
 
-    def decoder(self, chat: Chat) -> "NoStream":
-        return NoStream()
+    def decoder(self, chat: Chat) -> "NoStreamDecoder":
+        return NoStreamDecoder()
 
-    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return explain(self._dialect.errors, parse(status, headers, body))
+    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return map_error(self._dialect.errors, parse(status, headers, body))
 
     def _nothing_delivered(self, answer: Answer) -> GatewayError:
         """Failures stand inside an answer with status 200; their code tells whose fault they are (7.4)."""
         failure = answer.failure
+        if failure is None and answer.moderated:
+            return content_policy_violation("The upstream withholds the picture, which did not pass its moderation")
         if failure is None:
             return upstream_error("upstream_bad_response", "The upstream delivered no picture")
         code = failure.code or ""
-        status = 400 if "Sensitive" in code or "Invalid" in code else 500
-        return explain(self._dialect.errors, VendorError(status, failure.message or "", code))
+        status = 400 if any(word in code for word in ("Sensitive", "RiskDetection", "Invalid")) else 500
+        return map_error(self._dialect.errors, VendorError(status, failure.message or "", code))
 
     def _size(self, request: ChatRequest) -> dict[str, str]:
         sizes = {}
@@ -142,7 +145,7 @@ class ImagesAdapter:
         return {"n": count} if count > 1 else {}
 
 
-class NoStream:
+class NoStreamDecoder:
     """The decoder of an endpoint that is never asked to stream."""
 
     def feed(self, event: Event) -> Iterable[Delta]:

@@ -13,7 +13,7 @@ from gateway.openai_api.messages import (
     UserMessage,
     text_of,
 )
-from gateway.upstreams.pictures import picture_url
+from gateway.upstreams.assistant_images import assistant_image_url
 
 
 def prompt(messages: list[Message]) -> str:
@@ -62,4 +62,4 @@ def _user_pictures(position: int, message: UserMessage) -> Iterator[tuple[str, s
 def _earlier_pictures(messages: list[Message]) -> Iterator[str]:
     for message in messages:
         if isinstance(message, AssistantMessage):
-            yield from filter(None, map(picture_url, message.images or ()))
+            yield from filter(None, map(assistant_image_url, message.images or ()))

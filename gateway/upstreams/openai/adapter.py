@@ -19,22 +19,22 @@ class OpenAIAdapter:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    def authorization(self, key: str) -> Mapping[str, str]:
+    def auth_headers(self, key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
     def remote_files(self, chat: Chat) -> Iterable[str]:
         return ()
 
-    def request(self, chat: Chat) -> UpstreamCall:
+    def build_request(self, chat: Chat) -> UpstreamCall:
         body, dropped = openai_request.build(self._dialect, chat)
         return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
 
-    def answer(self, chat: Chat, body: bytes) -> list[Delta]:
+    def decode_response(self, chat: Chat, body: bytes) -> list[Delta]:
         decoder = OpenAIDecoder(self._dialect, chat.request.tools, complete=True)
         return decoder.decode(body) + decoder.finish()
 
     def decoder(self, chat: Chat) -> OpenAIDecoder:
         return OpenAIDecoder(self._dialect, chat.request.tools)
 
-    def error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_rules.explain(self._dialect.errors, error_rules.parse(status, headers, body))
+    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return error_rules.map_error(self._dialect.errors, error_rules.parse(status, headers, body))

@@ -14,7 +14,7 @@ from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.openai.tool_calls import ToolCallDecoder
 from gateway.upstreams.openai.tool_names import name_map
 from gateway.upstreams.openai.usage import usage_of
-from gateway.upstreams.openai.wire import Chunk, Logprobs, Message, decode_broken_chunk, decode_chunk
+from gateway.upstreams.openai.wire import Chunk, Logprobs, Message, ToolCall, decode_broken_chunk, decode_chunk
 from gateway.upstreams.sse import Event
 
 _FINISH_REASONS = {
@@ -24,6 +24,8 @@ _FINISH_REASONS = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_ABORTED = frozenset({"abort", "error"})
+"""Finish reasons of vLLM, SGLang and routers for a response that they could not complete."""
 _MAX_TEMPLATES = 4
 """Templates tried in one stream."""
 _MAX_TEMPLATE_BYTES = 4096
@@ -115,7 +117,8 @@ class OpenAIDecoder:
         return deltas
 
     def finish(self) -> list[Delta]:
-        if not self._finish or (not self._done and "" in self._finish.values()):
+        reasons = self._finish.values()
+        if not reasons or (not self._done and "" in reasons) or not _ABORTED.isdisjoint(reasons):
             raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
         deltas: list[Delta] = []
         for index, reason in self._finish.items():
@@ -140,13 +143,16 @@ class OpenAIDecoder:
                 deltas.append(Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)))
         if message.refusal:
             deltas.append(Refusal(message.refusal, index))
-        if message.tool_calls:
+        fragments = message.tool_calls or []
+        if message.function_call is not None:
+            fragments = [*fragments, ToolCall(function=message.function_call)]
+        if fragments:
             calls = self._tool_calls.get(index)
             if calls is None:
                 calls = ToolCallDecoder(index, name_map(self._tools), complete=self._complete)
                 self._tool_calls[index] = calls
-            for call in message.tool_calls:
-                deltas += calls.feed(call)
+            for fragment in fragments:
+                deltas += calls.feed(fragment)
         for name in ("annotations", "audio", "encrypted_content"):
             if value := getattr(message, name):
                 deltas.append(MessageField(name, value, index))
@@ -155,4 +161,4 @@ class OpenAIDecoder:
     def _error(self, chunk: Chunk) -> GatewayError:
         """An error inside a response with status 200."""
         error = {"error": chunk.error, "code": chunk.code, "type": chunk.type}
-        return error_rules.explain(self._dialect.errors, error_rules.inside_answer(error))
+        return error_rules.map_error(self._dialect.errors, error_rules.parse_embedded(error))

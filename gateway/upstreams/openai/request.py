@@ -42,7 +42,7 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
             rename(body, names)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
-    if not dialect.named_messages and message_hints.NAME in message_hints.given(chat.body["messages"]):
+    if not dialect.named_messages and message_hints.NAME in message_hints.find(chat.body["messages"]):
         dropped += (message_hints.NAME,)
     _limit_output(dialect, chat, body)
     if chat.request.web_search:

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def picture_url(picture: Any) -> str:
+def assistant_image_url(picture: Any) -> str:
     """The URL of one of an assistant's pictures, as a string or in OpenRouter's object; empty for anything else."""
     if isinstance(picture, dict):
         picture = picture.get("image_url")

@@ -12,7 +12,7 @@ from gateway.openai_api.errors import (
     upstream_overloaded,
     upstream_timeout,
 )
-from gateway.upstreams.breaker import Breaker
+from gateway.upstreams.circuit_breaker import CircuitBreaker
 from tests.running import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -38,28 +38,28 @@ class Clock:
         return self.now
 
 
-def fail(breaker: Breaker, error: BaseException | None, times: int = 1) -> None:
+def fail(breaker: CircuitBreaker, error: BaseException | None, times: int = 1) -> None:
     for _ in range(times):
-        breaker.enter()
-        breaker.ended(error)
+        breaker.acquire()
+        breaker.release(error)
 
 
 @pytest.mark.parametrize("error", DOWN)
 def test_opens_for_a_vendor_that_is_down(error: GatewayError) -> None:
-    breaker = Breaker(threshold=3, cooldown=5, clock=Clock())
+    breaker = CircuitBreaker(threshold=3, cooldown=5, clock=Clock())
     states = []
     for _ in range(3):
         fail(breaker, error)
         states.append(breaker.open)
     assert states == [False, False, True]
     with pytest.raises(GatewayError) as refused:
-        breaker.enter()
+        breaker.acquire()
     assert (refused.value.status, refused.value.retry_after, refused.value.retryable) == (503, 5.0, False)
 
 
 @pytest.mark.parametrize("error", [*ALIVE, None])
 def test_a_sign_of_life_closes(error: GatewayError | None) -> None:
-    breaker = Breaker(threshold=3, clock=Clock())
+    breaker = CircuitBreaker(threshold=3, clock=Clock())
     fail(breaker, DOWN[0], 2)
     fail(breaker, error)
     fail(breaker, DOWN[0], 2)
@@ -67,7 +67,7 @@ def test_a_sign_of_life_closes(error: GatewayError | None) -> None:
 
 
 def test_cancelled_calls_say_nothing() -> None:
-    breaker = Breaker(threshold=1, clock=Clock())
+    breaker = CircuitBreaker(threshold=1, clock=Clock())
     fail(breaker, asyncio.CancelledError(), 5)
     assert not breaker.open
 
@@ -75,68 +75,68 @@ def test_cancelled_calls_say_nothing() -> None:
 @pytest.mark.parametrize("recovers", [True, False])
 def test_one_probe_after_the_pause(recovers: bool) -> None:
     clock = Clock()
-    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     clock.now += 5
-    breaker.enter()
+    breaker.acquire()
     with pytest.raises(GatewayError):
-        breaker.enter()
-    breaker.ended(None if recovers else DOWN[0])
+        breaker.acquire()
+    breaker.release(None if recovers else DOWN[0])
     assert breaker.open is not recovers
     if not recovers:
         with pytest.raises(GatewayError):
-            breaker.enter()
+            breaker.acquire()
 
 
 def test_calls_from_before_make_no_room_for_a_second_probe() -> None:
     clock = Clock()
-    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
-    assert [breaker.enter() for _ in range(3)] == [False] * 3
-    breaker.ended(DOWN[0])
+    breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
+    assert [breaker.acquire() for _ in range(3)] == [False] * 3
+    breaker.release(DOWN[0])
     clock.now += 5
-    assert breaker.enter()
-    breaker.ended(asyncio.CancelledError())
+    assert breaker.acquire()
+    breaker.release(asyncio.CancelledError())
     with pytest.raises(GatewayError):
-        breaker.enter()
+        breaker.acquire()
 
 
 def test_a_probe_without_an_answer_is_not_the_last() -> None:
     clock = Clock()
-    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     for _ in range(3):
         clock.now += 5
-        assert breaker.enter()
+        assert breaker.acquire()
         with pytest.raises(GatewayError) as refused:
-            breaker.enter()
+            breaker.acquire()
         assert refused.value.retry_after == 5.0
-    breaker.ended(None)
-    assert not breaker.enter()
+    breaker.release(None)
+    assert not breaker.acquire()
 
 
 def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
     clock = Clock()
-    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
+    breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     clock.now += 5
-    breaker.ended(asyncio.CancelledError(), probe=breaker.enter())
-    assert breaker.enter()
+    breaker.release(asyncio.CancelledError(), probe=breaker.acquire())
+    assert breaker.acquire()
 
 
 def test_one_that_nobody_asks_is_not_in_use() -> None:
     """Or a model that was down when it was last asked for would be reported as long as the gateway lives."""
     clock = Clock()
-    breaker = Breaker(threshold=1, cooldown=5, clock=clock)
-    states = [(breaker.open, breaker.in_use)]
+    breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
+    states = [(breaker.open, breaker.active)]
     fail(breaker, DOWN[0])
     for seconds in (9, 2):
         clock.now += seconds
-        states.append((breaker.open, breaker.in_use))
+        states.append((breaker.open, breaker.active))
     assert states == [(False, False), (True, True), (True, False)]
 
 
 async def test_callers_of_a_dead_vendor_hear_so_at_once(gateway: RunningGateway, fleet: Fleet) -> None:
-    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = Breaker(threshold=2, cooldown=0.2)
+    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = CircuitBreaker(threshold=2, cooldown=0.2)
     for _ in range(6):
         fleet.openai.enqueue(Scenario(error="server_error"))
     assert [(await gateway.chat("gpt-4.1", "Hi")).status for _ in range(2)] == [502, 502]
@@ -160,7 +160,7 @@ async def test_a_model_that_is_down_takes_no_other_with_it(gateway: RunningGatew
 
 
 async def test_a_bad_key_never_opens_it(gateway: RunningGateway, fleet: Fleet) -> None:
-    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = Breaker(threshold=1)
+    gateway.services.upstreams["openai"].breakers["gpt-4.1"] = CircuitBreaker(threshold=1)
     for _ in range(3):
         fleet.openai.enqueue(Scenario(error="bad_key"))
         assert (await gateway.chat("gpt-4.1", "Hi")).status == 502
