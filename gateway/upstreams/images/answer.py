@@ -15,12 +15,13 @@ class Failure(msgspec.Struct):
 
 
 class Item(msgspec.Struct):
-    """One picture, or why there is none."""
+    """One picture, or why there is none: an ``error``, or that it did not ``respect_moderation``."""
 
     b64_json: str | None = None
     url: str | None = None
     mime_type: str | None = None
     error: Failure | None = None
+    respect_moderation: bool | None = None
 
     @property
     def picture(self) -> str | None:
@@ -46,6 +47,11 @@ class Answer(msgspec.Struct):
     def failure(self) -> Failure | None:
         """Why the first of the missing pictures is missing."""
         return next((item.error for item in self.data or () if item.error is not None), None)
+
+    @property
+    def moderated(self) -> bool:
+        """A picture was drawn and is withheld."""
+        return any(item.respect_moderation is False for item in self.data or ())
 
 
 _decode = msgspec.json.Decoder(Answer).decode

@@ -25,13 +25,17 @@ class ToolCall(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct):
-    """The ``delta`` of a chunk or the ``message`` of a complete response: the same keys."""
+    """The ``delta`` of a chunk or the ``message`` of a complete response: the same keys.
+
+    ``function_call`` is the form that tool calls had before there were several.
+    """
 
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
     annotations: list[Any] | None = None
     audio: Any = None
     encrypted_content: str | None = None
