@@ -137,6 +137,15 @@ def test_a_stream_that_ends_too_early_is_truncated(stream: bytes) -> None:
     assert (error.status, error.code) == (502, "upstream_truncated")
 
 
+@pytest.mark.parametrize("finish", ["abort", "error"])
+def test_an_answer_that_the_server_broke_off_is_truncated(finish: str) -> None:
+    """vLLM and SGLang end it like any other, with ``[DONE]``."""
+    error = failure(piece(content="x") + piece(finish=finish) + DONE)
+    assert (error.status, error.code) == (502, "upstream_truncated")
+    with pytest.raises(GatewayError, match="before it was complete"):
+        whole({"choices": [{"message": {"content": "x"}, "finish_reason": finish}]})
+
+
 @pytest.mark.parametrize("stream", [piece(content="x", finish="stop"), piece(content="x") + DONE])
 def test_one_of_both_end_marks_is_enough(stream: bytes) -> None:
     assert choices(stream)[0]["finish_reason"] == "stop"

@@ -113,3 +113,20 @@ def test_start_before_arguments_and_one_index_each(arguments: list[list[str]], i
             told[delta.index] = told.get(delta.index, "") + delta.arguments
     assert started == list(range(len(arguments)))
     assert told == {number: "".join(parts) or "{}" for number, parts in enumerate(arguments)}
+
+
+@pytest.mark.parametrize("finish", ["function_call", "stop"])
+def test_a_function_call_of_the_old_form_is_a_tool_call(finish: str) -> None:
+    function = {"name": "weather", "arguments": '{"city": "Oslo"}'}
+    stream = (
+        piece(role="assistant", content=None, function_call={"name": "weather", "arguments": ""})
+        + piece(function_call={"arguments": '{"city": '})
+        + piece(function_call={"arguments": '"Oslo"}'})
+        + piece(finish=finish)
+        + DONE
+    )
+    answer = {"choices": [{"message": {"content": None, "function_call": function}, "finish_reason": finish}]}
+    for found in (message(stream), put_together(whole(answer)).choices()[0]["message"]):
+        [call] = found["tool_calls"]
+        assert (call["type"], call["function"], found["content"]) == ("function", function, None)
+        assert call["id"].startswith("call_")
