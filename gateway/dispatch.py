@@ -136,7 +136,7 @@ class Dispatch:
         return True
 
     async def _resume_paused(self, chat: Chat, emit: Consume, reply: StreamReply | None) -> None:
-        """Request the rest of an answer that its vendor has paused; if that fails, it finishes with ``length``."""
+        """Request the rest of a paused answer; one that cannot be completed finishes with ``length``."""
         for _ in range(MAX_PAUSES):
             paused, forwarded = chat.paused, self._record.chunks
             try:

@@ -1,7 +1,7 @@
-"""One request's life: admitted, dispatched, answered, signed, settled.
+"""One request from admission to settlement: admitted, dispatched, answered, signed, settled.
 
-Both endpoints, streamed and not, go through here; nothing else decides in which order money, work and signature
-happen (gateway.lifecycle).
+Both endpoints, streamed and not, go through here; nothing else decides the order of payment, upstream call and
+signature (gateway.lifecycle).
 """
 
 import asyncio
@@ -15,103 +15,69 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.payment import Bill, Order, Payment, Receipt
+from gateway.answer import Answer, AnswerMetadata
+from gateway.billing.payment import Bill, Order, Payment
 from gateway.billing.pricing import cost
 from gateway.billing.receipt import NO_STORE
 from gateway.billing.x402 import PAYMENT_RESPONSE
 from gateway.catalog import Model
 from gateway.dispatch import Dispatch, Prelude
 from gateway.envelope import signed_output
-from gateway.forms import Form
 from gateway.http_server.stream_reply import StreamReply
 from gateway.keccak import keccak256
 from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta, Served
+from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError, internal_error, upstream_error
 from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.services import Services
-from gateway.signing import Envelope
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
+from gateway.wire_formats import WireFormat
 
 log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86_400
 
 
-class Answer(msgspec.Struct):
-    """A complete answer, ready to send."""
-
-    body: bytes
-    headers: dict[str, str]
-
-
-class Proof(msgspec.Struct, frozen=True):
-    """What follows an answer: who gave it, its usage, signature, payment, and what the vendor said of its service."""
-
-    model: Model
-    usage: Usage
-    envelope: Envelope
-    receipt: Receipt
-    served: Served
-
-    def fields(self) -> dict[str, Any]:
-        """At the top level of a complete answer, and in the last event of a stream."""
-        fields: dict[str, Any] = {"usage": self.usage.as_openai(), **self.envelope.fields()}
-        if self.served.service_tier is not None:
-            fields["service_tier"] = self.served.service_tier
-        if self.served.system_fingerprint is not None:
-            fields["system_fingerprint"] = self.served.system_fingerprint
-        if self.served.moderation is not None:
-            fields["moderation"] = self.served.moderation
-        if self.receipt.payment is not None:
-            fields["payment"] = self.receipt.payment
-        return fields
-
-    def headers(self) -> dict[str, str]:
-        """Of a complete answer."""
-        return {**self.envelope.headers(), **self.receipt.headers}
-
-
 @lru_cache(maxsize=2)
-def _day(number: int) -> date:
-    """The UTC date of the day ``number`` since the epoch."""
-    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).date()
+def _utc_date(days: int) -> date:
+    """The UTC date ``days`` days after the epoch."""
+    return datetime.fromtimestamp(days * _DAY_SECONDS, UTC).date()
 
 
 class Exchange:
-    """One request on its way through the gateway.
+    """One request and its answer.
 
-    ``sent`` is the caller's request as decoded, which is what the signature covers. ``chats`` are the upstream
-    calls it takes: one, or one per prompt of a legacy list. ``prelude`` are deltas that precede the upstream's own
-    (``echo``). ``started`` is when the request came, by ``time.perf_counter``.
+    ``body`` is the caller's request as decoded; the signature covers it. ``chats`` are the upstream calls to make: one,
+    or one per prompt of a legacy list. ``prelude`` gives deltas that precede the upstream's own (``echo``). ``started``
+    is the reading of ``time.perf_counter`` when the request arrived.
     """
 
     def __init__(
         self,
         services: Services,
-        form: Form,
-        sent: dict[str, Any],
+        wire_format: WireFormat,
+        body: dict[str, Any],
         chats: list[Chat],
         order: Order,
         record: RequestRecord,
         prelude: Prelude | None = None,
     ) -> None:
         self._services = services
-        self._form = form
-        self._sent = sent
+        self._format = wire_format
+        self._body = body
         self._chats = chats
         self._order = order
         self._record = record
         self._prelude = prelude
         self._model: Model = chats[0].model
         self._upstream: Upstream = services.upstreams[self._model.provider]
-        self._life = Lifecycle(record)
+        self._lifecycle = Lifecycle(record)
         self._assembler = Assembler()
-        self._id = form.new_id()
+        self._id = wire_format.new_id()
         self._created = services.clock()
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
@@ -128,16 +94,17 @@ class Exchange:
         """The id of the provider that answers."""
         return self._upstream.provider.id
 
-    async def broke_off(self, failure: Exception) -> GatewayError:
-        """The answer ends in ``failure`` after its status had left; what is told of it in place of the rest."""
-        error = failure if isinstance(failure, GatewayError) else await self.failed(failure)
+    async def fail_late(self, failure: Exception) -> GatewayError:
+        """Record a failure after the status was sent; the error to send in place of the rest of the answer."""
+        error = failure if isinstance(failure, GatewayError) else await self.fail(failure)
         self._services.metrics.count_failure(self._record, error)
         return error
 
     async def admit(self) -> None:
-        """Everything that can refuse the request before any work: key, translation, payment, files.
+        """Do everything that can refuse the request before the upstream is called: key, translation, payment, files.
 
-        Translated is what is sent if the payment covers all that was asked for, as nearly every one does.
+        The request is translated for the output limit it asks for, and again only if the payment sets a lower one.
+        Raises GatewayError.
         """
         try:
             self._upstream.require_key()
@@ -152,9 +119,9 @@ class Exchange:
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started
         except GatewayError:
-            self._life.move(State.REFUSED)
+            self._lifecycle.move(State.REFUSED)
             raise
-        self._life.move(State.ADMITTED)
+        self._lifecycle.move(State.ADMITTED)
         if remote or self._payment.output_limit != expected:
             await self._prepare(adapter)
         self._dispatch = self._dispatcher()
@@ -171,7 +138,7 @@ class Exchange:
         )
 
     async def _prepare(self, adapter: Adapter) -> None:
-        """Translate with what only an admitted request gets: fetched files, and the payment's limit if it is lower."""
+        """Fetch remote files, and translate with them and the payment's output limit. Raises GatewayError."""
         try:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit
@@ -182,7 +149,7 @@ class Exchange:
             raise
 
     def headers(self) -> dict[str, str]:
-        """Of both kinds of answer: what was dropped, what the payment says beforehand, the vendor's id if it came."""
+        """Headers known before the answer: payment, upstream request id, dropped parameters and output limit."""
         headers = dict(self._payment.headers)
         if self._record.upstream_request_id is not None:
             headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
@@ -193,12 +160,12 @@ class Exchange:
             headers["x-output-limit"] = str(limit)
         return headers
 
-    def _served(self) -> Model:
-        """The model that answered; one that the catalogue does not know counts as the one that was asked for."""
+    def _served_model(self) -> Model:
+        """The model that answered; one unknown to the catalogue counts as the requested one."""
         name = self._assembler.served.model
         if name is None or name == self._model.upstream_id:
             return self._model
-        served = self._known(name)
+        served = self._find_model(name)
         if served is None:
             self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
             self._record.served_model = name
@@ -207,22 +174,22 @@ class Exchange:
             self._record.served_model = served.id
         return served
 
-    def _known(self, name: str) -> Model | None:
-        """The model of the same vendor that the catalogue knows under ``name``."""
+    def _find_model(self, name: str) -> Model | None:
+        """The same vendor's model called ``name``, if the catalogue has it."""
         served = self._services.catalog.get(name)
         return served if served is not None and served.provider == self._model.provider else None
 
-    async def _conclude(self, choices: list[dict[str, Any]], *, complete: bool) -> Proof:
-        """Price, sign and settle what was answered."""
+    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> AnswerMetadata:
+        """Price, sign and settle the answer. Raises GatewayError if the payment refuses the bill."""
         if self._fetched:
-            self._forget_files()
-        served = self._served()
+            self._release_files()
+        served = self._served_model()
         now = self._services.clock()
-        usage, price = self._total(served, now)
-        request_hash = keccak256(self._form.canonical(self._sent))
+        usage, price = self._usage_and_cost(served, now)
+        request_hash = keccak256(self._format.canonical(self._body))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
-        self._life.move(State.SIGNED)
-        self._count(usage, str(price))
+        self._lifecycle.move(State.SIGNED)
+        self._record_usage(usage, str(price))
         bill = Bill(
             model=served,
             usage=usage,
@@ -233,21 +200,21 @@ class Exchange:
             signature=envelope.signature,
             timestamp=envelope.timestamp,
         )
-        self._life.move(State.SETTLING)
+        self._lifecycle.move(State.SETTLING)
         started = time.perf_counter()
         try:
             receipt = await self._payment.settle(bill)
         except GatewayError:
-            self._life.move(State.REFUSED)
+            self._lifecycle.move(State.REFUSED)
             raise
         finally:
             self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
-        self._life.move(State.SETTLED)
-        return Proof(served, usage, envelope, receipt, self._assembler.served)
+        self._lifecycle.move(State.SETTLED)
+        return AnswerMetadata(served, usage, envelope, receipt, self._assembler.served)
 
-    def _total(self, served: Model, now: int) -> tuple[Usage, Decimal]:
-        """Usage and price in USD of all calls, each priced by itself: long prompts have rates of their own."""
-        today = _day(now // _DAY_SECONDS)
+    def _usage_and_cost(self, served: Model, now: int) -> tuple[Usage, Decimal]:
+        """Total usage and USD cost of all calls, each priced separately: long prompts have rates of their own."""
+        today = _utc_date(now // _DAY_SECONDS)
         first, *others = self._dispatch.usages()
         price = cost(served, first, today)
         for usage in others:
@@ -255,7 +222,7 @@ class Exchange:
             price += cost(served, usage, today)
         return first, price
 
-    def _count(self, usage: Usage, price: str) -> None:
+    def _record_usage(self, usage: Usage, price: str) -> None:
         record = self._record
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.estimated = usage.estimated or None
@@ -263,114 +230,117 @@ class Exchange:
         record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
 
-    def turn_away(self) -> None:
-        """No place was free, or the client left before there was; nothing that was begun is affected."""
-        if self._life.state is State.RECEIVED:
-            self._life.move(State.REFUSED)
+    def reject(self) -> None:
+        """Mark a request as refused that was never admitted; no effect on any other."""
+        if self._lifecycle.state is State.RECEIVED:
+            self._lifecycle.move(State.REFUSED)
 
-    async def failed(self, fault: Exception) -> GatewayError:
-        """What the caller is told of a fault of our own: nobody pays for it, but where the answer was priced already it
-        may have been paid for, and asking again would be paid twice."""
-        log.error("unhandled error in request %s", self._record.id, exc_info=fault)
+    async def fail(self, cause: Exception) -> GatewayError:
+        """Release the payment after an internal error; the error to send.
+
+        Once the answer has been priced it may have been paid for: then the payment stays and the error forbids a retry,
+        which would be paid again.
+        """
+        log.error("unhandled error in request %s", self._record.id, exc_info=cause)
         error = internal_error()
-        if State.RELEASED in TRANSITIONS[self._life.state]:
+        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
             await self._release("gateway_failed", error)
-        elif self._life.state is not State.RECEIVED:
+        elif self._lifecycle.state is not State.RECEIVED:
             error.should_retry = False
         return error
 
     async def abandon(self) -> None:
-        """Nobody waits for it any more: nobody pays for it."""
-        if State.RELEASED in TRANSITIONS[self._life.state]:
+        """Release the payment of a request whose client or task is gone."""
+        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
             await self._release("gateway_failed")
 
-    def _forget_files(self) -> None:
-        """The vendor has them, or will not get them."""
+    def _release_files(self) -> None:
+        """Return the memory of fetched files to the fetcher's budget."""
         self._services.fetcher.release(self._fetched)
         self._fetched = 0
 
     async def _release(self, reason: str, error: GatewayError | None = None) -> None:
-        """``error`` is what the caller is told; behind a payment made beforehand it carries the receipt for that."""
-        self._life.move(State.RELEASED)
+        """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
+        self._lifecycle.move(State.RELEASED)
         if self._fetched:
-            self._forget_files()
+            self._release_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False
         await self._payment.release(reason)
 
-    async def answer(self, left: Callable[[], bool]) -> Answer | None:
-        """The complete answer, signed and settled; None when ``left`` says that nobody waits for it any more.
+    async def answer(self, disconnected: Callable[[], bool]) -> Answer | None:
+        """The complete answer, signed and settled; None if the client has ``disconnected`` when it is complete.
 
         Vendors bill a call in full whether the client waits or not, so it is always read to its end; a client that
-        saw nothing of it is not charged (facts/x402.md 4 row 5).
+        received nothing of it is not charged (facts/x402.md 4 row 5). Raises GatewayError.
         """
-        self._life.move(State.DISPATCHED)
+        self._lifecycle.move(State.DISPATCHED)
         try:
             await self._dispatch.run(self._assembler.extend, None)
         except GatewayError as error:
             await self._release("upstream_failed", error)
             raise
-        self._life.move(State.ANSWERING)
-        if left():
+        self._lifecycle.move(State.ANSWERING)
+        if disconnected():
             self._record.client_left = True
-            usage, price = self._total(self._served(), self._services.clock())
-            self._count(usage, str(price))
+            usage, price = self._usage_and_cost(self._served_model(), self._services.clock())
+            self._record_usage(usage, str(price))
             await self._release("client_left")
             return None
-        choices = self._form.choices(self._assembler)
-        proof = await self._conclude(choices, complete=True)
+        choices = self._format.choices(self._assembler)
+        metadata = await self._sign_and_settle(choices, complete=True)
         body = {
             "id": self._id,
-            "object": self._form.object,
+            "object": self._format.object,
             "created": self._created,
-            "model": proof.model.id,
+            "model": metadata.model.id,
             "choices": choices,
-            **self._form.extras(choices),
-            **proof.fields(),
+            **self._format.extras(choices),
+            **metadata.fields(),
         }
-        return Answer(msgspec.json.encode(body), {**self.headers(), **proof.headers()})
+        return Answer(msgspec.json.encode(body), {**self.headers(), **metadata.headers()})
 
     async def stream(self, reply: StreamReply) -> bytes:
-        """Write the answer as it comes; the last events, which the caller sends to end the stream.
+        """Write the answer to ``reply`` as it arrives; return the last events, with which the caller ends the stream.
 
-        Raises GatewayError when the upstream breaks: before anything was sent it can still become a status,
-        afterwards it is an event in the stream. What was delivered by then is signed and settled all the same.
+        Raises GatewayError when the upstream fails: an error status if nothing was sent yet, an event in the stream
+        otherwise. What was delivered by then is signed and settled nevertheless.
         """
-        self._named, self._encoder = self._model, self._form.encoder(self._id, self._created, self._model.id)
+        self._stream_model, self._encoder = self._model, self._format.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
-        self._life.move(State.DISPATCHED)
+        self._lifecycle.move(State.DISPATCHED)
         try:
             await self._dispatch.run(partial(self._forward, reply), reply)
         except GatewayError as error:
             failure = error
         else:
-            if self._life.state is State.DISPATCHED and not reply.disconnected:
-                self._life.move(State.ANSWERING)  # an answer without any output is complete all the same
-        if self._life.state is not State.ANSWERING:
+            if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
+                self._lifecycle.move(State.ANSWERING)  # an answer without output is complete too
+        if self._lifecycle.state is not State.ANSWERING:
             failure = failure or upstream_error("upstream_truncated", "The upstream answered nothing")
             await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
             raise failure
-        choices = self._form.choices(self._assembler)
+        choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
-        proof = await self._conclude(choices, complete=failure is None and not reply.disconnected)
+        metadata = await self._sign_and_settle(choices, complete=failure is None and not reply.disconnected)
         if failure is not None:
             raise failure
-        extra = {**self._form.extras(choices), **proof.fields()}
+        extra = {**self._format.extras(choices), **metadata.fields()}
         if pictures := self._assembler.pictures:
             extra["images"] = pictures
         return self._encoder.last(
             self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
         )
 
-    def _name(self, served: str) -> None:
-        """All chunks of a stream name the model that answers, as a complete answer does; so far none is written."""
-        model = self._known(served) or self._model
-        if model is not self._named:
-            self._named, self._encoder = model, self._form.encoder(self._id, self._created, model.id)
+    def _set_stream_model(self, served: str) -> None:
+        """Name the model that answers in all chunks, as a complete answer does. Called before the first chunk."""
+        model = self._find_model(served) or self._model
+        if model is not self._stream_model:
+            self._stream_model, self._encoder = model, self._format.encoder(self._id, self._created, model.id)
 
     def _forward(self, reply: StreamReply, batch: list[Delta]) -> None:
-        """One write for everything that one read brought. After the client left, only the meter runs."""
+        """Write one network read's deltas at once; only meter them once the client has disconnected."""
         if reply.disconnected:
             for delta in batch:
                 self._assembler.meter(delta)
@@ -380,13 +350,13 @@ class Exchange:
             self._assembler.add(delta)
         record, served, encode = self._record, self._assembler.served.model, self._encoder.encode
         if record.last_output is None and served is not None and served != self._model.upstream_id:
-            self._name(served)
+            self._set_stream_model(served)
             encode = self._encoder.encode
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return
-        if self._life.state is State.DISPATCHED:
-            self._life.move(State.ANSWERING)
+        if self._lifecycle.state is State.DISPATCHED:
+            self._lifecycle.move(State.ANSWERING)
         reply.write(data)
         now = time.perf_counter()
         record.chunks = (record.chunks or 0) + 1

@@ -91,7 +91,7 @@ async def test_our_own_fault_breaks_a_stream_off(
     paid: RunningGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No second status line in the midst of the first answer, on a connection that stays open."""
-    monkeypatch.setattr(Exchange, "_total", None)
+    monkeypatch.setattr(Exchange, "_usage_and_cost", None)
     received = await heard(paid, CHAT, {**HI, "stream": True})
     assert received.count(b"HTTP/1.1") == 1
     last = received.rpartition(b"data: ")[2]
@@ -107,7 +107,7 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
         services.payments = ledger
 
     monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(Exchange, "_total", None)
+    monkeypatch.setattr(Exchange, "_usage_and_cost", None)
     running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.3))
     received = await heard(running, CHAT, HI)
@@ -119,9 +119,9 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
 @pytest.mark.parametrize(
     ("broken", "headers", "told"),
     [
-        ("gateway.exchange.Exchange._total", {}, ("true", None)),
-        ("gateway.exchange.Exchange._total", {"PAYMENT-RESPONSE": "upfront"}, ("false", "upfront")),
-        ("gateway.exchange.Proof", {}, ("false", None)),
+        ("gateway.exchange.Exchange._usage_and_cost", {}, ("true", None)),
+        ("gateway.exchange.Exchange._usage_and_cost", {"PAYMENT-RESPONSE": "upfront"}, ("false", "upfront")),
+        ("gateway.exchange.AnswerMetadata", {}, ("false", None)),
     ],
     ids=["before the bill", "paid upfront", "after the bill"],
 )
@@ -176,7 +176,7 @@ async def test_leaving_just_before_the_count_is_no_discount(
     paid: RunningGateway, ledger: Ledger, fleet: Fleet, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hidden thoughts are most of what such an answer costs, and only the vendor's last words tell how many."""
-    monkeypatch.setattr(gateway.dispatch, "LAST_WORDS_SECONDS", 30.0)  # a busy machine is slow to say them
+    monkeypatch.setattr(gateway.dispatch, "USAGE_GRACE_SECONDS", 30.0)  # a busy machine is slow to say them
     for simulator in fleet.simulators.values():
         simulator.enqueue(Scenario(text="The answer is 42.", reasoning="", reasoning_tokens=5000, event_delay=0.02))
     async with paid.session.post(paid.url + CHAT, json={**HI, "model": model, "stream": True}) as response:

@@ -51,14 +51,14 @@ def watched(answer: Answer, *, stops_billing: bool) -> Reply:
     nothing: Any = None
     reply: Any = Reply()
     watching: Any = answer
-    Dispatch(upstream, [], nothing, nothing)._watch(reply, watching)
+    Dispatch(upstream, [], nothing, nothing)._watch_client(reply, watching)
     assert isinstance(reply, Reply)
     return reply
 
 
 async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when a slow client had held it back; for so long, and no longer."""
-    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
     watched(answer, stops_billing=False).leave()
     await asyncio.sleep(QUICK)
@@ -72,18 +72,18 @@ async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkey
 async def test_a_vendor_that_then_stops_has_a_moment_for_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
     answer = Answer(paused=False)
-    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
+    monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", LATER)
     watched(answer, stops_billing=True).leave()
     await asyncio.sleep(QUICK)
     assert "close" not in answer.told
-    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", 0.0)
     watched(answer, stops_billing=True).leave()
     await asyncio.sleep(QUICK)
     assert answer.told[-1] == "close"
 
 
 async def test_of_one_that_was_held_back_there_is_more_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "LAST_WORDS_SECONDS", LATER)
+    monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", LATER)
     answer = Answer(paused=True)
     watched(answer, stops_billing=True).leave()
     assert answer.told == ["close"]

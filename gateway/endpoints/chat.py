@@ -5,7 +5,6 @@ from aiohttp import web
 from gateway.endpoints.caller import caller_key
 from gateway.endpoints.serving import Reading, order, serve
 from gateway.exchange import Exchange
-from gateway.forms import CHAT
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.legacy_functions import modernise, named_as_sent
@@ -13,6 +12,7 @@ from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat
+from gateway.wire_formats import CHAT
 
 
 async def chat_completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gateway.exchange import Answer
+from gateway.answer import Answer
 from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.errors import GatewayError
 

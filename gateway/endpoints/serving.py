@@ -11,13 +11,14 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
+from gateway.answer import Answer
 from gateway.billing.payment import Order
 from gateway.billing.pricing import ANY_TERMS, PriceTerms
 from gateway.billing.unpaid import PaymentsDisabled
 from gateway.billing.usage import prompt_tokens
 from gateway.endpoints.caller import turn
 from gateway.endpoints.early_status import answer_in_time
-from gateway.exchange import Answer, Exchange
+from gateway.exchange import Exchange
 from gateway.http_server.body import Body
 from gateway.http_server.connection import ServerConnection
 from gateway.http_server.response import JSONResponse
@@ -156,9 +157,9 @@ async def serve(
                 await exchange.abandon()
                 raise
             except Exception as fault:
-                raise await exchange.failed(fault) from fault
+                raise await exchange.fail(fault) from fault
     except BaseException:
-        exchange.turn_away()
+        exchange.reject()
         raise
 
 
@@ -173,7 +174,7 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
         answer: Answer | web.StreamResponse | None = await answering
     else:
         headers = exchange.headers() | request[HEADERS]
-        answer = await answer_in_time(request, answering, headers, exchange.started, exchange.broke_off)
+        answer = await answer_in_time(request, answering, headers, exchange.started, exchange.fail_late)
     if answer is None:
         raise ConnectionResetError
     return JSONResponse(answer.body, answer.headers) if isinstance(answer, Answer) else answer
@@ -189,7 +190,7 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
             raise ConnectionResetError from None
         if not reply.committed or reply.disconnected:
             raise
-        error = await exchange.broke_off(failure)
+        error = await exchange.fail_late(failure)
         return reply.abort(error_event(error.envelope()))
     else:
         return reply.end(last)

@@ -1,0 +1,44 @@
+"""What differs between chat completions and legacy completions: signed bytes, answer shape, stream chunks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.envelope import canonical_chat_request, canonical_completion_request
+from gateway.identifiers import new_id
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.stream import ChatChunkEncoder, TextChunkEncoder
+
+Choices = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class WireFormat:
+    """One endpoint's format. ``canonical`` gives the signed bytes of a request, ``extras`` further top-level keys."""
+
+    id_prefix: str
+    object: str
+    canonical: Callable[[Mapping[str, Any]], bytes]
+    choices: Callable[[Assembler], Choices]
+    encoder: type[ChatChunkEncoder] | type[TextChunkEncoder]
+    extras: Callable[[Choices], dict[str, Any]]
+
+    def new_id(self) -> str:
+        return self.id_prefix + new_id()
+
+
+def _no_extras(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {}
+
+
+def _completion(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The OpenGradient SDK reads a legacy answer's text from the top level (facts/x402.md 2.4)."""
+    return {"completion": choices[0]["text"] if choices else ""}
+
+
+CHAT = WireFormat(
+    "chatcmpl-", "chat.completion", canonical_chat_request, Assembler.choices, ChatChunkEncoder, _no_extras
+)
+COMPLETION = WireFormat(
+    "cmpl-", "text_completion", canonical_completion_request, Assembler.texts, TextChunkEncoder, _completion
+)
