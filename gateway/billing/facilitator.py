@@ -1,6 +1,6 @@
-"""The facilitator over HTTP: what it supports, whether a payment is good, and settling it (facts/x402.md 1.5, 2.3).
+"""HTTP client of the facilitator: /supported, /verify, /settle and its job queue (facts/x402.md 1.5, 2.3).
 
-Only an answer that says so in x402's own words is a refusal; everything else leaves a settlement's outcome unknown.
+Only a well-formed x402 response counts as a refusal; any other failure leaves the outcome of a settlement unknown.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
-"""Headers for a call, by method and path: hosted facilitators want a fresh token for each."""
+"""Headers for a request, by method and path: hosted facilitators require a fresh token for each."""
 
 _NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
-_MAX_ANSWER = 1 << 20
-_MAX_WORDS = 300
-"""Characters of a facilitator's own words that travel on: they end up in headers, of which clients read 8 KB."""
-_LONGEST_PAUSE = 5.0
-"""Seconds that a payment waits for its second verification; a facilitator that asks for more is not asked again."""
+_MAX_RESPONSE_BYTES = 1 << 20
+_MAX_TEXT = 300
+"""Length that facilitator strings are truncated to: they end up in headers, of which clients read 8 KB."""
+_MAX_RETRY_AFTER = 5.0
+"""Longest ``Retry-After``, in seconds, that a verification is retried after."""
 _CONNECTIONS = 256
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 15.0
@@ -44,15 +44,15 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class FacilitatorUnavailableError(Exception):
-    """No usable answer; says why, and for how many seconds the facilitator wants to be left alone, if it told."""
+    """No usable response. ``retry_after`` is the facilitator's Retry-After in seconds, if it sent one."""
 
-    def __init__(self, why: str, retry_after: float | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
-def connect(url: str) -> ConnectionPool:
-    """The connections to the facilitator at ``url``; to be made in the event loop and closed by whoever made them."""
+def connection_pool(url: str) -> ConnectionPool:
+    """A connection pool to the facilitator at ``url``. Call it in the event loop; the caller closes the pool."""
     return ConnectionPool(
         url, _HEADERS, connections=_CONNECTIONS, connect=_CONNECT_SECONDS, keep_alive=_KEEP_ALIVE_SECONDS
     )
@@ -64,24 +64,24 @@ class _Job(msgspec.Struct, rename="camel"):
     result: SettleResponse | None = None
 
 
-class _JobAnswer(msgspec.Struct, rename="camel"):
+class _JobResponse(msgspec.Struct, rename="camel"):
     payment_job: _Job
 
 
 class Facilitator:
-    """One facilitator, asked over ``pool``, which stays its owner's."""
+    """One facilitator, reached through ``pool``, which the caller closes."""
 
     def __init__(self, pool: ConnectionPool, definitions: Definitions, headers: HeaderProvider | None = None) -> None:
         self._pool = pool
         self._definitions = definitions
-        self._times = definitions.facilitator
+        self._timeouts = definitions.facilitator
         self._headers = headers
-        self._queues = False
-        self._takes_data = True
+        self._queues_jobs = False
+        self._accepts_data = True
 
     async def supported(self) -> Capabilities:
-        """Raises FacilitatorUnavailableError when it cannot be had or used."""
-        status, _, body = await self._call("GET", "/supported", None, self._times.verify_seconds)
+        """Raises FacilitatorUnavailableError, also when nothing in the response can be used."""
+        status, _, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
         if status != 200:
             raise FacilitatorUnavailableError(f"/supported answered {status}")
         supported = _decode(body, Supported)
@@ -93,50 +93,52 @@ class Facilitator:
             raise FacilitatorUnavailableError(f"/supported: {error}") from None
 
     async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
-        """The verdict. Asked once more when the facilitator breaks, when it says if that is soon; raises
-        FacilitatorUnavailableError after that."""
+        """Verify a payment; retried once when the facilitator fails, after its ``Retry-After`` if that is short.
+
+        Raises FacilitatorUnavailableError.
+        """
         body = _body(payment, requirements)
         try:
-            return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
+            return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
         except FacilitatorUnavailableError as error:
-            pause = self._times.poll_seconds if error.retry_after is None else error.retry_after
-            if pause > _LONGEST_PAUSE:
+            pause = self._timeouts.poll_seconds if error.retry_after is None else error.retry_after
+            if pause > _MAX_RETRY_AFTER:
                 raise
             await asyncio.sleep(pause)
-        return _verdict(*await self._call("POST", "/verify", body, self._times.verify_seconds))
+        return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
 
     async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
-        """Settle once. ``usage`` is OpenGradient's usageMetadata, sent only to a facilitator that queues jobs."""
+        """Settle, without retries. ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that queue jobs."""
         body = _body(payment, requirements)
-        if usage and self._queues:
+        if usage and self._queues_jobs:
             body["usageMetadata"] = usage
         try:
-            status, _, answer = await self._call("POST", "/settle", body, self._times.settle_seconds)
+            status, _, answer = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error))
-        if status == 202 and (queued := _decode(answer, _JobAnswer)) is not None:
-            self._queues = True
-            return await self.follow(queued.payment_job.job_id, requirements)
+        if status == 202 and (queued := _decode(answer, _JobResponse)) is not None:
+            self._queues_jobs = True
+            return await self.poll_job(queued.payment_job.job_id, requirements)
         return _outcome(_decode(answer, SettleResponse), status, requirements)
 
-    async def follow(self, job: str, requirements: dict[str, Any]) -> Outcome:
-        """What became of a queued settlement of ``requirements``, waiting for it (facts/x402.md 2.3)."""
-        unknown = Unknown("the settlement is queued", job=job)
+    async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
+        """Poll a queued settlement until it ends, for up to ``job_seconds`` (facts/x402.md 2.3)."""
+        still_queued = Unknown("the settlement is queued", job=job)
         try:
-            async with asyncio.timeout(self._times.job_seconds):
+            async with asyncio.timeout(self._timeouts.job_seconds):
                 while True:
-                    if (outcome := await self._look_at(job, requirements)) is not None:
+                    if (outcome := await self._job_outcome(job, requirements)) is not None:
                         return outcome
-                    await asyncio.sleep(self._times.poll_seconds)
+                    await asyncio.sleep(self._timeouts.poll_seconds)
         except TimeoutError:
-            return unknown
+            return still_queued
         except FacilitatorUnavailableError as error:
             return Unknown(str(error), job=job)
 
-    async def _look_at(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
-        """None while the job is under way."""
-        status, _, answer = await self._call("GET", f"/settle/{quote(job)}", None, self._times.verify_seconds)
-        wrapped = _decode(answer, _JobAnswer)
+    async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
+        """None while the job is queued or running."""
+        status, _, answer = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
+        wrapped = _decode(answer, _JobResponse)
         state = wrapped.payment_job if wrapped is not None else _decode(answer, _Job)
         if status == 404:
             return Unknown("the facilitator has forgotten the settlement")
@@ -149,43 +151,44 @@ class Facilitator:
         return _outcome(state.result, 200, requirements)
 
     async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
-        """Hand hashes and signature of an answer to OpenGradient's batch; never the prompt or the answer.
+        """Submit the hashes and the signature of an answer to OpenGradient's batch; never the prompt or the answer.
 
-        A facilitator that knows no such endpoint is not asked again. Raises FacilitatorUnavailableError.
+        After a response that the facilitator has no such endpoint, later calls return at once. Raises
+        FacilitatorUnavailableError.
         """
-        if not self._takes_data:
+        if not self._accepts_data:
             return
         headers = {
             "X-SETTLEMENT-TYPE": kind,
             "X-SETTLEMENT-DATA": base64.b64encode(msgspec.json.encode(data)).decode(),
         }
-        status, _, _ = await self._call("POST", "/settle_data", {}, self._times.verify_seconds, headers)
+        status, _, _ = await self._request("POST", "/settle_data", {}, self._timeouts.verify_seconds, headers)
         if status in {404, 405, 501}:
-            self._takes_data = False
+            self._accepts_data = False
             log.info("settlement data is not taken here", extra={"status": status})
         elif status >= 300:
             raise FacilitatorUnavailableError(f"/settle_data answered {status}")
 
-    async def _call(
+    async def _request(
         self,
         method: str,
         path: str,
         body: dict[str, Any] | None,
         seconds: float,
-        more: Mapping[str, str] = MappingProxyType({}),
+        extra_headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, fields and body of the answer."""
-        headers = {**_JSON, **more} if body is not None else {**more}
+        """Send a request; return status, header fields and body of the response."""
+        headers = {**_JSON, **extra_headers} if body is not None else {**extra_headers}
         name = path.split("/")[1]
         try:
             if self._headers is not None:
                 headers.update(await self._headers(method, path))
             request = self._pool.encode(method, path, headers, b"" if body is None else msgspec.json.encode(body))
-            return await self._pool.fetch(request, seconds, _MAX_ANSWER)
+            return await self._pool.fetch(request, seconds, _MAX_RESPONSE_BYTES)
         except (TimeoutError, ReadTimeoutError):
             raise FacilitatorUnavailableError(f"{name}: no answer within {seconds:g} s") from None
         except ResponseTooLargeError:
-            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_ANSWER} bytes") from None
+            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_RESPONSE_BYTES} bytes") from None
         except TransportError as error:
             raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
 
@@ -201,39 +204,38 @@ def _decode(answer: bytes, form: type[T]) -> T | None:
         return None
 
 
-def _verdict(status: int, fields: Mapping[bytes, bytes], answer: bytes) -> VerifyResponse:
+def _verify_response(status: int, fields: Mapping[bytes, bytes], answer: bytes) -> VerifyResponse:
     verdict = _decode(answer, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()}
         raise FacilitatorUnavailableError(f"/verify answered {status}", read_retry_after(headers))
-    return verdict if verdict.is_valid else _in_few_words(verdict)
+    return verdict if verdict.is_valid else _truncated(verdict)
 
 
-def _in_few_words(verdict: VerifyResponse) -> VerifyResponse:
+def _truncated(verdict: VerifyResponse) -> VerifyResponse:
     reason, message = verdict.invalid_reason, verdict.invalid_message
     return msgspec.structs.replace(
         verdict,
-        invalid_reason=reason and reason[:_MAX_WORDS],
-        invalid_message=message and message[:_MAX_WORDS],
+        invalid_reason=reason and reason[:_MAX_TEXT],
+        invalid_message=message and message[:_MAX_TEXT],
     )
 
 
 def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
-    """A typed negative counts at any status, a success only at 200, for the network that was asked for and with the
-    transaction that was made of it."""
+    """A refusal counts at any status; a success only at 200, for the requested network and with a transaction."""
     if response is None or (response.success and status != 200):
         return Unknown(f"settle answered {status}")
-    transaction, network = (response.transaction or "")[:_MAX_WORDS], (response.network or "")[:_MAX_WORDS]
+    transaction, network = (response.transaction or "")[:_MAX_TEXT], (response.network or "")[:_MAX_TEXT]
     if response.success:
         if network != requirements["network"]:
             return Unknown(f"settle answered for {network}", transaction=transaction)
         if not transaction:
             return Unknown("settle answered without a transaction")
         return Settled(transaction, _amount(response.amount))
-    reason = (response.error_reason or "settlement_failed")[:_MAX_WORDS]
+    reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
     if reason in _NOT_FINAL:
         return Unknown(reason, transaction=transaction)
-    return Refused(reason, (response.error_message or "")[:_MAX_WORDS], transaction)
+    return Refused(reason, (response.error_message or "")[:_MAX_TEXT], transaction)
 
 
 def _amount(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Lets paid requests in: quote, claim and verify, in the order of facts/x402.md 1.10."""
+"""Admission of paid requests: check the quote, claim the authorization, verify the payment (facts/x402.md 1.10)."""
 
 import logging
 import time
@@ -40,18 +40,18 @@ from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
 
-_NOTHING_PAID = f"{x402.PAYMENT_SIGNATURE} header is required"
-_VERSION_1 = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
+_NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
+_V1_PAYMENT = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
 
 
-class _OwesError(RefusedPaymentError):
-    """Answered with upfront offers only."""
+class _UpfrontRequiredError(RefusedPaymentError):
+    """The 402 offers upfront payment only."""
 
 
 class Gate:
-    """Decides on one request after another. ``policy`` limits what one payer may have open.
+    """Admits or refuses each request. ``policy`` limits the exposure to one payer.
 
-    ``clock`` is Unix time, that quotes expire by; what payers signed expires by the context's.
+    ``clock`` is the Unix time that quotes expire by; signed deadlines are checked against ``context.clock``.
     """
 
     def __init__(
@@ -72,26 +72,26 @@ class Gate:
         self._clock = clock
 
     async def admit(self, order: Order) -> X402Payment:
-        """The verified payment of ``order``; raises GatewayError with the status that facts/x402.md 1.11 gives it."""
+        """Return the verified payment for ``order``; raises GatewayError with the status of facts/x402.md 1.11."""
         estimate = self._estimator.estimate(order)
         header = order.headers.get(x402.PAYMENT_SIGNATURE.lower())
         if header is None:
             v1 = x402.V1_PAYMENT.lower() in order.headers
-            raise self._offer(order, estimate, "payment_required", _VERSION_1 if v1 else _NOTHING_PAID)
+            raise self._payment_required(order, estimate, "payment_required", _V1_PAYMENT if v1 else _NO_PAYMENT)
         try:
             return await self._admit(order, estimate, header)
         except MalformedPaymentError as error:
             raise invalid_payment(str(error)) from None
         except RefusedPaymentError as error:
-            raise self._offer(
-                order, estimate, error.reason, str(error), upfront_only=isinstance(error, _OwesError)
+            raise self._payment_required(
+                order, estimate, error.reason, str(error), upfront_only=isinstance(error, _UpfrontRequiredError)
             ) from None
         except FacilitatorUnavailableError as error:
             raise unavailable(f"The payment cannot be verified now: {error}", error.retry_after) from None
         except StoreUnavailableError as error:
             raise unavailable(f"The payment cannot be recorded now: {error}") from None
 
-    def _offer(
+    def _payment_required(
         self, order: Order, estimate: Estimate, code: str, message: str, *, upfront_only: bool = False
     ) -> GatewayError:
         required = self._quoter.required(
@@ -111,14 +111,14 @@ class Gate:
         except RefusedPaymentError:
             await self._require_not_in_use(signed)
             raise
-        own_key = authorization.signed_by_payer(signed, terms, contracts)
-        if not own_key:
+        signed_by_key = authorization.signed_by_payer(signed, terms, contracts)
+        if not signed_by_key:
             signed = signed.with_raw_signature()
         entry = new_entry(
             signed, terms, contracts, self._context.store.owner, resource_url=order.resource_url, permit=permit
         )
-        if not own_key:
-            await self._require_signature(signed, terms, entry, sponsored=permit is not None)
+        if not signed_by_key:
+            await self._verify_contract_signature(signed, terms, entry, sponsored=permit is not None)
         claim = await self._claim(entry)
         if terms.upfront:
             return await self._admit_upfront(order, terms, entry, estimate.output_limit)
@@ -126,15 +126,17 @@ class Gate:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
             entry = await self._context.store.defer_move(entry, State.VERIFIED, State.SERVING)
         except Exception as error:
-            await self._give_back(entry, str(error))
+            await self._release_unserved(entry, str(error))
             raise
         return X402Payment(self._context, order, terms, entry, estimate.output_limit)
 
-    async def _require_signature(
+    async def _verify_contract_signature(
         self, signed: Authorization, terms: PaymentTerms, entry: Entry, *, sponsored: bool
     ) -> None:
-        """Of a payer whose own key did not sign. Anybody may have made such a payment, so that nothing is claimed in
-        its payer's name before the facilitator has accepted it."""
+        """Verify, before the claim, a payment that was not signed by the payer's own key.
+
+        Anybody can forge such a payment, so nothing is claimed in the payer's name until the facilitator accepts it.
+        """
         try:
             await self._verifier.check_contract_account(signed, terms)
             await self._verifier.verify(entry, terms, Claim(0), sponsored=sponsored)
@@ -143,14 +145,16 @@ class Gate:
             raise
 
     async def _require_not_in_use(self, signed: Authorization) -> None:
-        """Nobody is offered to pay again while a payment is in use (facts/x402.md 4 row 8), though its quote has
-        expired meanwhile, or was another process's. Raises 409."""
+        """Raise 409 while the payment is in use, even if its quote has expired or came from another process.
+
+        A 402 would invite the client to pay a second time (facts/x402.md 4 row 8).
+        """
         for entry in await self._context.store.find_all(authorization.possible_keys(signed, self._definitions)):
             if is_in_use(entry.state, upfront=entry.upfront):
                 raise payment_in_flight(entry.state)
 
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
-        """The amount is enough for this request, whatever request it was quoted for (facts/x402.md 4 rows 14, 16)."""
+        """Require an amount that covers this request, whichever request was quoted (facts/x402.md 4 rows 14, 16)."""
         if not self._quoter.covers(terms, estimate.usd):
             raise RefusedPaymentError("quote_too_small", "This request can cost more than what was quoted.")
         if terms.scheme == "exact" and order.stream and not terms.upfront:
@@ -164,7 +168,7 @@ class Gate:
                 raise payment_in_flight(error.state) from None
             raise RefusedPaymentError("payment_already_used", "This payment was used for another request.") from None
         except PayerOwesError:
-            raise _OwesError(
+            raise _UpfrontRequiredError(
                 "upfront_required", "Earlier answers were not paid; until they are, payments are taken upfront."
             ) from None
         except ExposureExceededError as error:
@@ -174,27 +178,30 @@ class Gate:
             raise
 
     async def _undo_claim(self, claimed: Entry) -> None:
-        """Releases what this very claim, of which nobody knows whether it was made, has entered."""
+        """Release a claim whose commit has an unknown outcome; another claim of the same key is left alone."""
 
         async def release(entry: Entry, to: State, **changes: Any) -> Entry:
-            known = await self._context.store.find(entry.key)
-            if known is None or (known.state, known.owner, known.updated) != (entry.state, entry.owner, entry.updated):
+            stored = await self._context.store.find(entry.key)
+            if stored is None or (stored.state, stored.owner, stored.updated) != (
+                entry.state,
+                entry.owner,
+                entry.updated,
+            ):
                 return entry
-            return await self._context.store.move(known, to, **changes)
+            return await self._context.store.move(stored, to, **changes)
 
         await self._context.settlements.write(release, claimed, State.RELEASED, note="the journal was lost")
 
     async def _admit_upfront(
         self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
     ) -> X402Payment:
-        """Settled before the work, or covered by what an earlier upfront payment bought in vain, which takes no more
-        money and is given on its payer's signature alone."""
+        """Settle before the work, or use the payer's credit, which needs no settlement and no verification."""
         try:
             if (covered := await self._context.store.take_credit(entry)) is not None:
                 covered = await self._context.store.move(covered, State.VERIFIED, State.SERVING)
                 return X402Payment(self._context, order, terms, covered, output_limit)
         except Exception as error:
-            await self._give_back(entry, str(error))
+            await self._release_unserved(entry, str(error))
             raise
         entry = await self._context.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
@@ -203,22 +210,25 @@ class Gate:
             raise settlement_failed(entry)
         return X402Payment(self._context, order, terms, entry, output_limit)
 
-    async def _give_back(self, payment: Entry, why: str) -> None:
-        """The payment is not served and stays good, as its payer is told; written at once, or when the journal is
-        back. One that the journal, lost while it committed, holds for served already is waived instead."""
+    async def _release_unserved(self, payment: Entry, reason: str) -> None:
+        """Release a payment that is not served, so that the payer can present it again.
+
+        Written at once, or in the background once the journal is available. An entry that turns out to be SERVING,
+        because a commit with an unknown outcome succeeded, is waived instead.
+        """
         try:
-            await self._release(payment, State.RELEASED, note=why)
+            await self._move_stored(payment, State.RELEASED, note=reason)
         except StoreUnavailableError:
-            self._context.settlements.detach(self._release_later(payment, why))
+            self._context.settlements.detach(self._retry_release(payment, reason))
         except IllegalTransitionError as error:
             log.warning("payment not given back", extra={"payment": payment.id, "state": error.origin.value})
 
-    async def _release_later(self, payment: Entry, why: str) -> None:
-        await self._context.settlements.write(self._release, payment, State.RELEASED, note=why)
+    async def _retry_release(self, payment: Entry, reason: str) -> None:
+        await self._context.settlements.write(self._move_stored, payment, State.RELEASED, note=reason)
 
-    async def _release(self, payment: Entry, to: State, **changes: Any) -> Entry:
-        """A move of what the journal knows of the payment: whether credit was taken for it, it knows best."""
-        known = await self._context.store.find(payment.key) or payment
-        if known.by_credit:
-            changes["credited"] = known.cap
-        return await self._context.store.move(known, State.WAIVED if known.state is State.SERVING else to, **changes)
+    async def _move_stored(self, payment: Entry, to: State, **changes: Any) -> Entry:
+        """Move the stored entry rather than ``payment``: only the journal knows whether credit was used for it."""
+        stored = await self._context.store.find(payment.key) or payment
+        if stored.by_credit:
+            changes["credited"] = stored.cap
+        return await self._context.store.move(stored, State.WAIVED if stored.state is State.SERVING else to, **changes)

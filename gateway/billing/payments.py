@@ -115,7 +115,7 @@ class X402Payments:
         self._store = store
         self._session = session
         max_usd = settings.max_usd or definitions.quotes.max_usd
-        self._pool = facilitator.connect(settings.facilitator_url)
+        self._pool = facilitator.connection_pool(settings.facilitator_url)
         self._facilitator = Facilitator(self._pool, definitions, settings.headers)
         self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
         self._clock = settings.clock

@@ -1,7 +1,7 @@
 """Settles each payment once, in a task that outlives its request, until the outcome is known or the deadline passes.
 
-The amount is frozen in the journal before the facilitator hears of it. What is unknown is reconciled, never priced
-anew (facts/x402.md 1.10.10, 4 rows 6, 7): the chain is asked, and the identical settlement sent again.
+The amount is frozen in the journal before the settlement request is sent. An unknown outcome is reconciled, never
+priced again (facts/x402.md 1.10.10, 4 rows 6, 7): the chain is queried, and the identical settlement is retried.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-_FIRST_RETRY = 1.0
-_LONGEST_WAIT = 30.0
-_LAST_LOOK = 30.0
-_PAYERS_FAULTS = (
+_FIRST_BACKOFF = 1.0
+_MAX_BACKOFF = 30.0
+_GRACE_SECONDS = 30.0
+_PAYER_FAULT_REASONS = (
     "insufficient_balance",
     "insufficient_funds",
     "allowance",
@@ -35,44 +35,43 @@ _PAYERS_FAULTS = (
     "invalid_nonce",
     NONCE_SPENT,
 )
-"""In x402's words. A facilitator's account that pays for gas has nonces, too, which are not the payer's to spend."""
+"""Substrings of x402 reason codes. The nonces of the facilitator's own gas account are not among them."""
 
 
-class _Run:
-    """One settlement under way. ``first`` is the first that can be told: an end, or that it takes longer; None where
-    nobody waits for it.
+class _Settlement:
+    """One settlement in progress. ``waiter`` resolves to its final entry or to PENDING; None if nobody waits.
 
-    ``late`` once nobody waits for its end any more. ``begun`` is when it began, on the monotonic clock; None for one
-    that another worker began.
+    ``abandoned`` is True once nobody waits for the final entry. ``started`` is on the monotonic clock, None for a
+    settlement that another worker started.
     """
 
-    __slots__ = ("begun", "entry", "first", "late")
+    __slots__ = ("abandoned", "entry", "started", "waiter")
 
-    def __init__(self, first: asyncio.Future[Entry] | None = None, begun: float | None = None) -> None:
-        self.begun = begun
-        self.first = first
+    def __init__(self, waiter: asyncio.Future[Entry] | None = None, started: float | None = None) -> None:
+        self.started = started
+        self.waiter = waiter
         self.entry: Entry | None = None
-        self.late = first is None
+        self.abandoned = waiter is None
 
-    def tell(self, entry: Entry) -> None:
-        first = self.first
-        if first is None or (first.done() and not first.cancelled()):
+    def resolve(self, entry: Entry) -> None:
+        waiter = self.waiter
+        if waiter is None or (waiter.done() and not waiter.cancelled()):
             return
-        self.late = entry.state is State.PENDING
-        if not first.done():
-            first.set_result(entry)
+        self.abandoned = entry.state is State.PENDING
+        if not waiter.done():
+            waiter.set_result(entry)
 
-    def cannot_begin(self, error: Exception) -> None:
-        if self.first is not None and not self.first.done():
-            self.first.set_exception(error)
+    def fail(self, error: Exception) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_exception(error)
 
-    def hold_no_longer(self) -> None:
-        """Whoever waits is told that it takes longer."""
+    def time_out(self) -> None:
+        """Resolve the waiter as PENDING, or fail it if the settlement is not in the journal yet."""
         if self.entry is None:
-            self.cannot_begin(StoreUnavailableError("the journal does not answer"))
-            self.late = True
+            self.fail(StoreUnavailableError("the journal does not answer"))
+            self.abandoned = True
         else:
-            self.tell(msgspec.structs.replace(self.entry, state=State.PENDING))
+            self.resolve(msgspec.structs.replace(self.entry, state=State.PENDING))
 
 
 class Settlements:
@@ -95,47 +94,47 @@ class Settlements:
         self._metrics = metrics or PaymentMetrics(CollectorRegistry())
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_end: list[Callable[[Entry], None]] = []
-        """Called with every payment that has come to its end."""
+        """Callbacks that get the final entry of every settlement."""
 
     async def settle(self, payment: Entry, **fields: Any) -> Entry:
-        """Take a payment to SETTLING with ``fields``, and on; the entry once its end is known, or as PENDING.
+        """Move a payment to SETTLING with ``fields`` and settle it; return its final entry, or the PENDING one.
 
-        Waits no longer than an answer may be held. The settlement goes on either way, and when the caller is
-        cancelled. Raises StoreUnavailableError when it could not be written down, which means that it did not begin.
+        Returns after ``hold_seconds`` at the latest. The settlement continues in the background after that, and when
+        the caller is cancelled. Raises StoreUnavailableError when the move could not be written: the settlement was
+        not started.
         """
         loop = asyncio.get_running_loop()
-        first: asyncio.Future[Entry] = loop.create_future()
-        run = _Run(first, time.monotonic())
-        self.detach(self._begin(run, payment, fields))
-        patience = loop.call_later(self._times.hold_seconds, run.hold_no_longer)
+        waiter: asyncio.Future[Entry] = loop.create_future()
+        settlement = _Settlement(waiter, time.monotonic())
+        self.detach(self._start(settlement, payment, fields))
+        timeout = loop.call_later(self._times.hold_seconds, settlement.time_out)
         try:
-            return await first
+            return await waiter
         finally:
-            patience.cancel()
+            timeout.cancel()
 
     def resume(self, entry: Entry) -> None:
-        """Go on with a SETTLING or PENDING payment of a worker that is gone."""
-        run = _Run()
-        self.detach(self._finish(run, entry, Unknown("its worker was lost", entry.transaction, entry.job)))
+        """Continue a SETTLING or PENDING payment of a worker that is gone."""
+        self.detach(self._finish(_Settlement(), entry, Unknown("its worker was lost", entry.transaction, entry.job)))
 
     @property
     def task_count(self) -> int:
-        """How many tasks have not ended."""
+        """The number of detached tasks that are running."""
         return len(self._tasks)
 
     def detach(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` independently of any request; ``drain`` waits for it."""
+        """Run ``work`` in a task that no request owns; ``drain`` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a detached task failed", exc_info=error)
 
     async def drain(self, seconds: float) -> int:
-        """Wait for what is under way; how many are left, which the next worker resumes from the journal."""
+        """Wait for the detached tasks; return how many had to be cancelled, for the next worker to resume."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         left = list(self._tasks)
@@ -144,61 +143,62 @@ class Settlements:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
-    async def _begin(self, run: _Run, payment: Entry, fields: dict[str, Any]) -> None:
+    async def _start(self, settlement: _Settlement, payment: Entry, fields: dict[str, Any]) -> None:
         try:
-            run.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
+            settlement.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
         except StoreUnavailableError as error:
-            run.cannot_begin(error)
-            run.late = True
-            entry = await self._write_again(error, self._store.move, payment, State.SETTLING, fields)
+            settlement.fail(error)
+            settlement.abandoned = True
+            entry = await self._retry_write(error, self._store.move, payment, State.SETTLING, fields)
         except Exception as error:
-            run.cannot_begin(error)
+            settlement.fail(error)
             return
-        if run.late:
-            await self._finish(run, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
+        if settlement.abandoned:
+            await self._finish(settlement, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
             return
         try:
-            outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
-            outcome = await self._reconciler.judge(entry, outcome, first=True)
+            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
+            outcome = await self._reconciler.check(entry, outcome, first=True)
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
             outcome = Unknown("the gateway failed while settling")
-        await self._finish(run, entry, outcome)
+        await self._finish(settlement, entry, outcome)
 
-    async def _finish(self, run: _Run, entry: Entry, outcome: Outcome) -> None:
-        """Reconcile until the outcome is known or nothing can change it any more."""
-        wait = 0.0 if run.late else _FIRST_RETRY
-        while isinstance(outcome, Unknown) and self._clock() < entry.deadline + _LAST_LOOK:
-            await asyncio.sleep(wait)
-            outcome = await self._again(entry, outcome)
+    async def _finish(self, settlement: _Settlement, entry: Entry, outcome: Outcome) -> None:
+        """Reconcile until the outcome is known or can no longer change, then write it to the journal."""
+        backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
+        while isinstance(outcome, Unknown) and self._clock() < entry.deadline + _GRACE_SECONDS:
+            await asyncio.sleep(backoff)
+            outcome = await self._retry(entry, outcome)
             if isinstance(outcome, Unknown):
-                entry = await self._note_pending(entry, outcome)
-                run.tell(entry)
-            wait = min(max(wait * 1.5, self._times.retry_seconds), _LONGEST_WAIT)
+                entry = await self._record_pending(entry, outcome)
+                settlement.resolve(entry)
+            backoff = min(max(backoff * 1.5, self._times.retry_seconds), _MAX_BACKOFF)
         if isinstance(outcome, Unknown):
-            outcome = await self._reconciler.look(entry) or outcome
-        before, entry = entry, await self._conclude(entry, outcome)
-        self._metrics.ended(before, entry, None if run.begun is None else time.monotonic() - run.begun)
-        for heard in self.on_end:
-            heard(entry)
-        if entry.upfront and run.late and entry.state is State.SETTLED:
+            outcome = await self._reconciler.look_up(entry) or outcome
+        before, entry = entry, await self._record_outcome(entry, outcome)
+        seconds = None if settlement.started is None else time.monotonic() - settlement.started
+        self._metrics.ended(before, entry, seconds)
+        for callback in self.on_end:
+            callback(entry)
+        if entry.upfront and settlement.abandoned and entry.state is State.SETTLED:
             note = "credited: it was paid too late"
             entry = await self.write(self._store.move, entry, State.SERVED, note=note, credited=entry.cap)
-        run.tell(entry)
+        settlement.resolve(entry)
 
-    async def _again(self, entry: Entry, unknown: Unknown) -> Outcome:
-        """The chain's word; a queued job's; or the identical settlement once more, while its deadline allows."""
-        if (seen := await self._reconciler.look(entry)) is not None:
-            return seen
+    async def _retry(self, entry: Entry, unknown: Unknown) -> Outcome:
+        """Query the chain, then the queued job, or else repeat the identical settlement while the deadline allows."""
+        if (found := await self._reconciler.look_up(entry)) is not None:
+            return found
         if unknown.job:
-            outcome = await self._facilitator.follow(unknown.job, _asking(entry))
+            outcome = await self._facilitator.poll_job(unknown.job, _requirements_due(entry))
         elif self._clock() < entry.deadline - self._times.give_up_before_deadline_seconds:
-            outcome = await self._facilitator.settle(entry.payment, _asking(entry), entry.usage)
+            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
         else:
             return unknown
-        return await self._reconciler.judge(entry, outcome, first=False)
+        return await self._reconciler.check(entry, outcome, first=False)
 
-    async def _note_pending(self, entry: Entry, unknown: Unknown) -> Entry:
+    async def _record_pending(self, entry: Entry, unknown: Unknown) -> Entry:
         if entry.state is State.PENDING and (entry.transaction, entry.job) == (unknown.transaction, unknown.job):
             return entry
         if entry.state is State.PENDING:
@@ -214,7 +214,7 @@ class Settlements:
             note=unknown.reason,
         )
 
-    async def _conclude(self, entry: Entry, outcome: Outcome) -> Entry:
+    async def _record_outcome(self, entry: Entry, outcome: Outcome) -> Entry:
         match outcome:
             case Settled(transaction, amount, matches):
                 paid = entry.amount if amount is None else amount
@@ -230,16 +230,16 @@ class Settlements:
                 return await self.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
                 log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
-                fault = any(word in reason for word in _PAYERS_FAULTS)
+                fault = any(word in reason for word in _PAYER_FAULT_REASONS)
                 note = f"{reason}: {message}"[:300] if message else reason
                 changes = {"transaction": transaction, "note": note, "payers_fault": fault, "job": ""}
                 return await self.write(self._store.move, entry, State.FAILED, **changes)
-            case Unknown(why):
-                log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": why})
-                return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {why}")
+            case Unknown(reason):
+                log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": reason})
+                return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {reason}")
 
     async def _record_reconciled(self, entry: Entry, matches: int, changes: dict[str, Any]) -> Entry:
-        """By a transfer that no other payment stands by: one call can repeat what was signed for several."""
+        """Settle by a transfer that no other payment has matched: one call can carry several payments' messages."""
 
         async def settle(payment: Entry, _: State, **changes: Any) -> Entry:
             return await self._store.reconcile(payment, matches=matches, **changes)
@@ -247,16 +247,16 @@ class Settlements:
         try:
             return await self.write(settle, entry, State.SETTLED, **changes)
         except TransferAlreadyMatchedError:
-            return await self._conclude(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
+            return await self._record_outcome(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
 
     async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
-        """``step`` is the store's ``move`` or ``defer_move``, tried until the store is there or ``drain`` ends it."""
+        """Call ``step``, the store's ``move`` or ``defer_move``, until it succeeds or ``drain`` cancels it."""
         try:
             return await step(entry, state, **changes)
         except StoreUnavailableError as error:
-            return await self._write_again(error, step, entry, state, changes)
+            return await self._retry_write(error, step, entry, state, changes)
 
-    async def _write_again(
+    async def _retry_write(
         self,
         error: StoreUnavailableError,
         step: Callable[..., Awaitable[Entry]],
@@ -264,10 +264,10 @@ class Settlements:
         state: State,
         changes: dict[str, Any],
     ) -> Entry:
-        """A store that is lost while it commits may have taken the step all the same."""
+        """Retry ``step``. An attempt whose commit had an unknown outcome may have succeeded already."""
         log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_LONGEST_WAIT)
+            retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_MAX_BACKOFF)
         )
         try:
             return await attempts(step, entry, state, **changes)
@@ -277,6 +277,6 @@ class Settlements:
             return entry.transition(state, **changes)
 
 
-def _asking(entry: Entry) -> dict[str, Any]:
-    """The requirements with the amount that is due."""
+def _requirements_due(entry: Entry) -> dict[str, Any]:
+    """The requirements with the amount to settle."""
     return {**entry.requirements, "amount": str(entry.amount)}

@@ -1,4 +1,4 @@
-"""One admitted payment: charged for what its answer cost, or given back (facts/x402.md 1.10.9-1.10.11)."""
+"""One admitted payment: settled for the cost of its answer, or released (facts/x402.md 1.10.9-1.10.11)."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PaymentContext:
-    """What every payment needs to be brought to its end.
+    """What every payment needs to be settled or released.
 
-    ``tee_id`` names this enclave in settlement data. ``clock`` is Unix time, that deadlines are held against.
+    ``tee_id`` identifies this enclave in settlement data. ``clock`` is the Unix time that signed deadlines are checked
+    against.
     """
 
     definitions: Definitions
@@ -40,7 +41,7 @@ class PaymentContext:
 class X402Payment:
     """A payment whose request is being served. ``entry`` is SERVING, or SETTLED when it was paid upfront.
 
-    One that is ``by_credit`` is paid by what the payer paid upfront for an earlier answer that it never got.
+    An entry that is ``by_credit`` is covered by an earlier upfront payment whose answer was not delivered.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class X402Payment:
 
     @property
     def seconds(self) -> float | None:
-        """None once paid: the payer's deadline has then served its purpose."""
+        """None once settled: the signed deadline no longer matters."""
         if self._entry.state is State.SETTLED:
             return None
         return max(
@@ -69,23 +70,26 @@ class X402Payment:
         return {PAYMENT_RESPONSE: payment_response(self._entry), **PRIVATE}
 
     async def settle(self, bill: Bill) -> Receipt:
-        """Charges the metered amount (upto) or the agreed one (exact); an answer without cost is free."""
-        self._hand_on_data(bill)
-        unsettled = self._entry.by_credit or bill.cost_usd == 0
+        """Settle the metered amount (upto) or the quoted one (exact); a zero-cost answer is waived."""
+        self._submit_settlement_data(bill)
+        waived = self._entry.by_credit or bill.cost_usd == 0
         try:
             if self._entry.state is State.SETTLED:
-                await self._note_served(cost_usd=bill.cost_usd)
+                await self._mark_served(cost_usd=bill.cost_usd)
                 return receipt(self._entry, bill.cost_usd)
-            if unsettled:
+            if waived:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
                 entry = await self._context.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
                 entry = await self._context.settlements.settle(
-                    self._entry, amount=self._due(bill.cost_usd), cost_usd=bill.cost_usd, usage=self._usage(bill)
+                    self._entry,
+                    amount=self._amount_due(bill.cost_usd),
+                    cost_usd=bill.cost_usd,
+                    usage=self._usage_metadata(bill),
                 )
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
-            if unsettled:
+            if waived:
                 await self.release("its answer was withheld")
             raise unavailable(f"The payment cannot be recorded: {error}") from None
         except IllegalTransitionError as error:
@@ -96,7 +100,7 @@ class X402Payment:
         return receipt(entry, bill.cost_usd)
 
     async def release(self, reason: str) -> None:
-        """Charges nothing. The authorization stays used up: work was done for it, and its nonce is still open."""
+        """Waive the payment. The authorization counts as used: work was done for it, and its nonce is still open."""
         self._context.settlements.detach(self._release(reason))
 
     async def _release(self, reason: str) -> None:
@@ -107,20 +111,20 @@ class X402Payment:
             log.info("credited", extra={"payment": entry.id, "reason": reason})
         if entry.unserved:
             changes["note"] = f"credited: {reason}"
-        await self._end(State.SERVED if entry.unserved else State.WAIVED, changes)
+        await self._write(State.SERVED if entry.unserved else State.WAIVED, changes)
 
-    async def _note_served(self, **changes: Any) -> None:
-        """The work that was paid for beforehand is over: whoever brings the payment again is told that it is used."""
+    async def _mark_served(self, **changes: Any) -> None:
+        """Record that the work paid for upfront is over; presented again, the payment is refused as used."""
         try:
             await self._context.store.move(self._entry, State.SERVED, **changes)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
-            self._context.settlements.detach(self._end(State.SERVED, changes))
+            self._context.settlements.detach(self._write(State.SERVED, changes))
 
-    async def _end(self, state: State, changes: dict[str, Any]) -> None:
+    async def _write(self, state: State, changes: dict[str, Any]) -> None:
         await self._context.settlements.write(self._context.store.move, self._entry, state, **changes)
 
-    def _due(self, cost_usd: Decimal) -> int:
+    def _amount_due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":
             return self._terms.amount
         due = atomic(cost_usd, self._terms.rate, self._terms.token.decimals)
@@ -128,7 +132,7 @@ class X402Payment:
             log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})
         return min(due, self._terms.amount)
 
-    def _usage(self, bill: Bill) -> dict[str, Any]:
+    def _usage_metadata(self, bill: Bill) -> dict[str, Any]:
         """OpenGradient's usageMetadata: counts and names, nothing of the content (facts/x402.md 2.3)."""
         return {
             "request_count": 1,
@@ -144,13 +148,13 @@ class X402Payment:
             "is_streaming": self._order.stream,
         }
 
-    def _hand_on_data(self, bill: Bill) -> None:
-        """Clients that name a settlement type get their hashes recorded, unless they say ``private``."""
+    def _submit_settlement_data(self, bill: Bill) -> None:
+        """Submit the answer's hashes if the client named a settlement type other than ``private``."""
         kind = self._order.headers.get("x-settlement-type")
         if kind is not None and kind.strip().lower() != "private":
-            self._context.settlements.detach(self._send_data(bill))
+            self._context.settlements.detach(self._post_settlement_data(bill))
 
-    async def _send_data(self, bill: Bill) -> None:
+    async def _post_settlement_data(self, bill: Bill) -> None:
         data = {
             "tee_id": self._context.tee_id,
             "input_hash": bill.request_hash,

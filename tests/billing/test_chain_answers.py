@@ -221,9 +221,9 @@ async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_s
 ) -> None:
     """Behind one name there are several, and the payer would be held liable for what it has paid."""
     reconciler = Reconciler(node.chain(), bundled())
-    assert await reconciler.judge(ENTRY, REFUSED, first=True) == judged
+    assert await reconciler.check(ENTRY, REFUSED, first=True) == judged
     if judged is REFUSED:
-        assert isinstance(await reconciler.judge(ENTRY, REFUSED, first=False), Unknown)
+        assert isinstance(await reconciler.check(ENTRY, REFUSED, first=False), Unknown)
 
 
 WRAPPED = {**SENT, "to": ELSEWHERE}
@@ -257,14 +257,14 @@ async def test_a_payer_cannot_pay_less_by_repeating_what_it_signed(
     """In a call of its own, behind what the call reads, with the nonce cancelled: that would free it of its debt."""
     node = Node(eth_blockNumber="0x64", **LISTED, eth_getTransactionReceipt=receipt, eth_getTransactionByHash=sent)
     owed = msgspec.structs.replace(ENTRY, amount=asked)
-    assert await Reconciler(node.chain(), bundled()).judge(owed, REFUSED, first=True) == found
+    assert await Reconciler(node.chain(), bundled()).check(owed, REFUSED, first=True) == found
 
 
 async def test_a_facilitator_may_settle_through_a_contract_of_its_own() -> None:
     """What it settled instead of what it was asked for is for the books to show."""
     node = Node(**{**PAID, "eth_getTransactionByHash": WRAPPED})
     owed = msgspec.structs.replace(ENTRY, amount=999)
-    assert await Reconciler(node.chain(), bundled()).judge(owed, Settled(HASH, 999), first=True) == Settled(HASH, 10)
+    assert await Reconciler(node.chain(), bundled()).check(owed, Settled(HASH, 999), first=True) == Settled(HASH, 10)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, u
 @pytest.mark.parametrize(("balance", "reason"), [(8, "insufficient_funds"), (10, "transaction_failed")])
 async def test_a_payer_lacks_funds_who_has_not_what_was_asked(balance: int, reason: str) -> None:
     """Not who has less than it signed. The figure is even, so that the nonce is unused."""
-    judged = await Reconciler(Node(eth_call=f"0x{balance:064x}").chain(), bundled()).judge(ENTRY, REFUSED, first=True)
+    judged = await Reconciler(Node(eth_call=f"0x{balance:064x}").chain(), bundled()).check(ENTRY, REFUSED, first=True)
     assert isinstance(judged, Refused)
     assert judged.reason == reason
 
@@ -297,14 +297,14 @@ async def test_a_payer_lacks_funds_who_has_not_what_was_asked(balance: int, reas
 async def test_a_settlement_that_the_chain_does_not_show(
     used: int, judged: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.billing.reconciliation._BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
     answers: dict[str, Any] = {
         "eth_getTransactionReceipt": None,
         "eth_getTransactionByHash": None,
         "eth_getLogs": [],
     }
     node = Node(eth_call=f"0x{used:064x}", eth_blockNumber="0x64", **answers)
-    assert await Reconciler(node.chain(), bundled()).judge(ENTRY, Settled(HASH, 10), first=True) == judged
+    assert await Reconciler(node.chain(), bundled()).check(ENTRY, Settled(HASH, 10), first=True) == judged
 
 
 UNUSED, USED_NONCE = f"0x{0:064x}", f"0x{1:064x}"
@@ -340,18 +340,18 @@ async def test_a_refused_transaction_that_may_still_be_mined_is_not_refused(
     node: Node, transaction: str, judged: Outcome | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The payer would be charged for an answer that was withheld."""
-    monkeypatch.setattr("gateway.billing.reconciliation._BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
     refused = Refused("transaction_failed", transaction=transaction)
-    outcome = await Reconciler(node.chain(), bundled()).judge(ENTRY, refused, first=True)
+    outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=True)
     assert outcome == judged if judged is not None else isinstance(outcome, Refused)
 
 
 async def test_an_endpoint_of_another_network_says_nothing() -> None:
     reconciler = Reconciler(Node(eth_chainId="0x1", eth_blockNumber="0x64", **LISTED, **PAID).chain(), bundled())
-    assert await reconciler.judge(ENTRY, Settled(HASH, 999), first=True) == Settled(HASH, 999)
-    assert await reconciler.judge(ENTRY, REFUSED, first=True) == REFUSED
-    assert isinstance(await reconciler.judge(ENTRY, REFUSED, first=False), Unknown)
-    assert await reconciler.look(ENTRY) is None
+    assert await reconciler.check(ENTRY, Settled(HASH, 999), first=True) == Settled(HASH, 999)
+    assert await reconciler.check(ENTRY, REFUSED, first=True) == REFUSED
+    assert isinstance(await reconciler.check(ENTRY, REFUSED, first=False), Unknown)
+    assert await reconciler.look_up(ENTRY) is None
 
 
 async def test_results_may_come_in_any_order() -> None:
@@ -370,12 +370,12 @@ async def test_a_permits_nonce_is_one_bit_of_a_word() -> None:
 
 async def test_a_transaction_that_is_known_needs_no_logs() -> None:
     paid = msgspec.structs.replace(ENTRY, transaction=HASH)
-    assert await Reconciler(Node(**PAID).chain(), bundled()).look(paid) == Settled(HASH, 10)
+    assert await Reconciler(Node(**PAID).chain(), bundled()).look_up(paid) == Settled(HASH, 10)
 
 
 @pytest.mark.parametrize("asset", [f"eip155:1/{TOKEN.address.lower()}", f"{TOKEN.network}/{ELSEWHERE}"])
 async def test_a_journal_may_be_of_a_version_that_took_other_tokens(asset: str) -> None:
     node = Node(eth_call=f"0x{0:064x}", eth_blockNumber="0x64", eth_getLogs=[])
     reconciler, other = Reconciler(node.chain(), bundled()), msgspec.structs.replace(ENTRY, asset=asset)
-    assert await reconciler.judge(other, REFUSED, first=True) == REFUSED
-    assert await reconciler.look(other) is None
+    assert await reconciler.check(other, REFUSED, first=True) == REFUSED
+    assert await reconciler.look_up(other) is None

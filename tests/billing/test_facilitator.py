@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connect
+from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connection_pool
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.http_client.pool import ConnectionPool
 from tests.billing.till import quick
@@ -56,7 +56,7 @@ async def server(double: Double) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def pool(server: str) -> AsyncIterator[ConnectionPool]:
-    opened = connect(server + "/")
+    opened = connection_pool(server + "/")
     yield opened
     await opened.close()
 
@@ -227,7 +227,7 @@ async def test_a_facilitator_without_settlement_data_is_asked_once(facilitator: 
 
 
 async def test_nobody_listening_is_unknown_or_unavailable() -> None:
-    pool = connect("http://127.0.0.1:9")
+    pool = connection_pool("http://127.0.0.1:9")
     nowhere = Facilitator(pool, quick())
     assert isinstance(await nowhere.settle({}, REQUIREMENTS, {}), Unknown)
     for call in (nowhere.supported(), nowhere.verify({}, REQUIREMENTS)):
@@ -245,7 +245,7 @@ async def test_a_job_is_asked_for_by_its_name_and_nothing_else(facilitator: Faci
 
 async def test_credentials_in_the_url_are_sent(server: str, double: Double) -> None:
     double.answer("/settle", (200, SUCCESS))
-    pool = connect(server.replace("//", "//user:secret@"))
+    pool = connection_pool(server.replace("//", "//user:secret@"))
     await Facilitator(pool, quick()).settle({}, REQUIREMENTS, {})
     await pool.close()
     assert double.requests[0][1]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
@@ -264,7 +264,7 @@ async def test_an_answer_that_trickles_is_not_waited_for() -> None:
         hung_up.set()
 
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
-        pool = connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        pool = connection_pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         slow = Facilitator(pool, quick(facilitator={"settle_seconds": 0.2}))
         assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no answer within 0.2 s")
         assert pool.in_use == 0

@@ -110,10 +110,10 @@ class UnknownAtFirst:
     async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
         return self.outcomes.pop(0)
 
-    async def judge(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
+    async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
         return outcome
 
-    async def look(self, entry: Entry) -> None:
+    async def look_up(self, entry: Entry) -> None:
         return None
 
 

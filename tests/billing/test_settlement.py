@@ -35,14 +35,14 @@ class Script:
         self.asked.append(requirements)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def follow(self, job: str, requirements: dict[str, Any]) -> Outcome:
+    async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
         self.followed.append(job)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def judge(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
+    async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
         return outcome
 
-    async def look(self, entry: Entry) -> Outcome | None:
+    async def look_up(self, entry: Entry) -> Outcome | None:
         return self.seen
 
 

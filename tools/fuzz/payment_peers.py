@@ -47,7 +47,7 @@ class Asked:
 
 
 def _make_facilitator(random: Random) -> Asked:
-    question = random.choice(("supported", "verify", "settle", "settle", "follow"))
+    question = random.choice(("supported", "verify", "settle", "settle", "poll_job"))
     return Asked(question, [_facilitator_reply(random, question) for _ in range(2)])
 
 
@@ -67,7 +67,7 @@ def _facilitator_reply(random: Random, question: str) -> Reply:
         "supported": (supported,),
         "verify": ({"isValid": True, "payer": _PAYER}, {"isValid": False, "invalidReason": "r"}),
         "settle": (settled, settled, {"success": False, "errorReason": "r"}, {"paymentJob": job}),
-        "follow": (job, {"paymentJob": job}),
+        "poll_job": (job, {"paymentJob": job}),
     }
     return reply(random, random.choice(answers[question]), (200, 200, 200, 202, 400, 404, 500))
 
@@ -79,15 +79,15 @@ def _check_facilitator(asked: Asked) -> None:
         "supported": facilitator.supported,
         "verify": lambda: facilitator.verify({}, requirements),
         "settle": lambda: facilitator.settle({}, requirements, {}),
-        "follow": lambda: facilitator.follow("payment-1", requirements),
+        "poll_job": lambda: facilitator.poll_job("payment-1", requirements),
     }
     try:
         answer = run(questions[asked.question]())
     except FacilitatorUnavailableError:
-        if asked.question in ("settle", "follow"):
+        if asked.question in ("settle", "poll_job"):
             raise
         return
-    if asked.question in ("settle", "follow"):
+    if asked.question in ("settle", "poll_job"):
         if not isinstance(answer, Settled | Refused | Unknown):
             raise BrokenPropertyError(f"{answer} is no outcome")
         if isinstance(answer, Settled) and answer.amount is not None and not 0 <= answer.amount < 2**256:
