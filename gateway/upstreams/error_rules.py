@@ -66,7 +66,7 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
 
 
 def parse_decoded(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
-    """``parse`` for a body that is decoded already."""
+    """``parse`` for a body that is decoded already; Anthropic's code, where it gives one, stands in ``details``."""
     if not isinstance(decoded, dict):
         return VendorError(status, retry_after=retry_after)
     error = decoded.get("error")
@@ -76,11 +76,12 @@ def parse_decoded(status: int, decoded: Any, retry_after: float | None = None) -
             "code": decoded.get("code"),
             "type": decoded.get("type"),
         }
-    param = error.get("param")
+    param, details = error.get("param"), error.get("details")
+    code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
     return VendorError(
         status=status,
         message=str(error.get("message") or ""),
-        code=str(error.get("code") or ""),
+        code=str(code or ""),
         type=str(error.get("type") or ""),
         param=param if isinstance(param, str) and param else None,
         retry_after=retry_after,

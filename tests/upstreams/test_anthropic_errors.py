@@ -83,6 +83,26 @@ def test_what_an_error_means(
     assert (message in error.message) is (error.status == 400)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "code", "expected"),
+    [
+        (429, "rate_limit_error", "contract_spend_limit_reached", (502, "upstream_billing")),
+        (402, "billing_error", "linked_organization_billing_unavailable", (502, "upstream_billing")),
+        (403, "permission_error", "user_profile_not_billable", (502, "upstream_billing")),
+        (429, "rate_limit_error", "ramp_limit_exceeded", (429, "rate_limit_exceeded")),
+        (400, "invalid_request_error", "organization_on_hold", (502, "upstream_auth_failed")),
+        (400, "invalid_request_error", "cmek_key_disabled", (502, "upstream_auth_failed")),
+        (400, "invalid_request_error", "image_dimensions_too_large", (400, None)),
+    ],
+)
+def test_a_code_in_the_details_tells_what_the_words_may_not(
+    status: int, kind: str, code: str, expected: tuple[int, str | None]
+) -> None:
+    details = {"type": kind, "message": "Refused.", "details": {"error_code": code}}
+    error = adapter().error(chat(), status, {}, msgspec.json.encode({"type": "error", "error": details}))
+    assert (error.status, error.code) == expected
+
+
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 413, 429, 500, 502, 503, 504, 529])
 @pytest.mark.parametrize("page", [b"", b"<html>Bad gateway</html>", b"\xff", b"[]", b'{"error":"x"}', b'{"error":{}}'])
 def test_a_body_that_says_nothing_leaves_the_status(status: int, page: bytes) -> None:
