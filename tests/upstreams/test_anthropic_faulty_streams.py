@@ -51,6 +51,16 @@ def test_a_beginning_that_is_merely_repeated_changes_nothing() -> None:
     assert answer(start(), *events[:2], start(), *events[2:], *end())["message"]["content"] == "Hello"
 
 
+def test_what_says_nothing_of_the_message_may_stand_before_it() -> None:
+    before: list[dict[str, Any]] = [
+        {"type": "future_event", "usage": {"output_tokens": 99}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    assembled = put_together(streamed(*before, start(), *text(0, "Hi"), *end()))
+    assert assembled.choices()[0]["message"]["content"] == "Hi"
+    assert assembled.usage == Usage(prompt_tokens=10, completion_tokens=5)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -179,7 +179,8 @@ class AnthropicDecoder:
         return opened.start(block)
 
     def _block_stop(self, index: int) -> Iterable[Delta]:
-        return self._blocks.pop(index).stop()
+        block = self._blocks.pop(index, None)
+        return block.stop() if block is not None else ()
 
     def _message_delta(self, delta: Fields, usage: Fields | None) -> Iterable[Delta]:
         deltas: list[Delta] = []
