@@ -70,16 +70,13 @@ class GatewayServer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runners: list[web.ServerRunner] = []
-        self._sites: list[web.TCPSite] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Bind; the addresses really bound (port 0 lets the system choose)."""
         bound: list[tuple[str, int]] = []
         for listener in listeners:
             runner = await self._runner(listener.audience)
-            site = web.TCPSite(runner, listener.host, listener.port, backlog=1024)
-            await site.start()
-            self._sites.append(site)
+            await web.TCPSite(runner, listener.host, listener.port, backlog=1024).start()
             bound += [(address[0], address[1]) for address in runner.addresses]
         return bound
 
@@ -105,15 +102,14 @@ class GatewayServer:
         self._runners.append(runner)
         return runner
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, on_closing: Callable[[], None] = lambda: None) -> None:
         """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close.
 
-        Of a stream whose vendor goes on even then, what was delivered is settled all the same.
+        Until then connections are still accepted: whoever asks is told, with a 503, that work has to go elsewhere.
+        ``on_closing`` is called once no more may come. Of a stream whose vendor goes on even then, what was delivered
+        is settled all the same.
         """
         self._services.draining = True
-        for site in self._sites:
-            await site.stop()
-        self._sites.clear()
         await self._wait_idle(seconds)
         for reply in list(self._services.streams):
             reply.expire(error_event(shutting_down().envelope()))
@@ -122,6 +118,7 @@ class GatewayServer:
             for upstream in self._services.upstreams.values():
                 await upstream.transport.close()
             await self._wait_idle(FAREWELL_SECONDS)
+        on_closing()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()

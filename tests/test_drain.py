@@ -30,12 +30,20 @@ async def test_streams_finish_while_new_work_is_refused(fleet: Fleet, gateway: R
     async with idle, idle.get(gateway.url + "/health"):
         draining = asyncio.create_task(gateway.server.drain(5))
         await asyncio.sleep(0.05)
-        async with idle.get(gateway.url + "/health/ready") as ready:
-            assert ready.status == 503
-            assert "draining" in (await ready.json())["reasons"]
+        async with aiohttp.ClientSession() as newcomer:
+            for session in (idle, newcomer):
+                async with session.get(gateway.url + "/health/ready") as ready:
+                    assert ready.status == 503
+                    assert "draining" in (await ready.json())["reasons"]
+            async with newcomer.post(gateway.url + "/v1/chat/completions", json=CHAT) as refused:
+                assert (refused.status, refused.headers["x-should-retry"]) == (503, "true")
+                assert refused.headers["Retry-After"] == "1"
+                assert (await refused.json())["error"]["code"] == "draining"
     assert b"[DONE]" in await response.read()
     response.close()
     await draining
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await gateway.session.get(gateway.url + "/health")
 
 
 async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: RunningGateway) -> None:

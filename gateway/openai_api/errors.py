@@ -150,7 +150,7 @@ def internal_error() -> GatewayError:
 
 def shutting_down() -> GatewayError:
     """503: another gateway may serve what this one no longer takes, or no longer finishes."""
-    return gateway_unavailable("draining", "The gateway is shutting down")
+    return gateway_unavailable("draining", "The gateway is shutting down", retry_after=1.0)
 
 
 def rate_limited(retry_after: float | None = None, message: str = "Upstream rate limit reached") -> GatewayError:

@@ -41,8 +41,13 @@ class Link:
         self._send(Packet("ready"))
 
     def leave(self) -> None:
-        """Tell that no more should come; whatever comes all the same is taken, and questions are answered."""
+        """Tell that connections should go to others, as long as those stay; what comes all the same is taken, and
+        questions are answered."""
         self._send(Packet("leaving"))
+
+    def left(self) -> None:
+        """Tell that connections are served no more."""
+        self._send(Packet("left"))
 
     async def call(self, op: str, body: Any = None) -> Any:
         """Ask the supervisor, which may ask all workers. Raises SupervisorGoneError."""

@@ -75,7 +75,7 @@ async def _work(
         await _first(stopped.wait(), link.gone.wait())
         link.leave()
         await services.heartbeat.stop()
-        await server.drain(settings.drain_seconds)
+        await server.drain(settings.drain_seconds, link.left)
         link.close()
 
 

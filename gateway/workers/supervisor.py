@@ -36,8 +36,9 @@ class WorkerLostError(Exception):
 
 @dataclass
 class _Worker:
-    """``ready`` once it has said that it can serve, and ``leaving`` once it drains. ``unsent`` is what it was too far
-    behind to be told, which goes before new connections; it is ended when that has lasted until ``patience``."""
+    """``ready`` from when it says that it can serve until it says that it has closed, and ``leaving`` once it drains.
+    ``unsent`` is what it was too far behind to be told, which goes before new connections; it is ended when that has
+    lasted until ``patience``."""
 
     pid: int
     channel: socket.socket
@@ -48,7 +49,7 @@ class _Worker:
 
     @property
     def welcoming(self) -> bool:
-        """It takes new connections."""
+        """It takes new work."""
         return self.ready and not self.leaving
 
 
@@ -94,21 +95,28 @@ class Supervisor:
         self.stop()
 
     def stop(self) -> None:
-        """Let the workers drain, and wait for them."""
+        """Let the workers drain, and wait for them. As long as one of them serves, it tells whoever comes that work has
+        to go elsewhere."""
         self._stopping = True
-        self._listen(accepting=False)
-        for listener in self._listeners:
-            listener.close()
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGTERM)
         while self._workers:
-            self._step(1.0, accepting=False)
+            if not self._open_to_connections():
+                self._close_listeners()
+            self._step(1.0, accepting=True)
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        self._listen(accepting=False)
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     # What happens.
 
     def _step(self, seconds: float, *, accepting: bool) -> None:
-        self._listen(accepting=accepting and any(worker.welcoming for worker in self._workers.values()))
+        self._listen(accepting=accepting and bool(self._open_to_connections()))
         behind = any(worker.unsent for worker in self._workers.values())
         for key, _ in self._selector.select(_SEND_AGAIN if behind else seconds):
             if key.data is None:
@@ -145,12 +153,16 @@ class Supervisor:
 
     def _hand_out(self, packet: Packet, connection: socket.socket) -> None:
         """To the workers in turn; one that is too far behind to take it is passed over."""
-        ready = [worker for worker in self._workers.values() if worker.welcoming and not worker.unsent]
+        ready = [worker for worker in self._open_to_connections() if not worker.unsent]
         for _ in range(len(ready)):
             self._turn += 1
             with suppress(ChannelClosedError):
                 if send(ready[self._turn % len(ready)].channel, packet, connection):
                     return
+
+    def _open_to_connections(self) -> list[_Worker]:
+        """Those that drain are, once all do."""
+        return [worker for worker in self._workers.values() if worker.ready and (self._stopping or not worker.leaving)]
 
     def _read(self, pid: int) -> None:
         worker = self._workers.get(pid)
@@ -170,6 +182,8 @@ class Supervisor:
             case "leaving":
                 worker.leaving = True
                 self._dismiss(worker.pid)
+            case "left":
+                worker.ready = False
             case "unusable":
                 self._reason = packet.body
             case "answer":

@@ -218,9 +218,37 @@ async def test_drain_waits_for_streams_of_all_workers(fleet: Fleet) -> None:
             await session.post(running.url + "/v1/chat/completions", json={**CHAT, "stream": True}) for _ in range(4)
         ]
         running.process.terminate()
+        await asyncio.sleep(0.2)
+        for _ in range(4):
+            assert (await running.get("/health/ready")).status == 503
+            assert (await running.post("/v1/chat/completions", CHAT)).status == 503
         bodies = [await stream.read() for stream in streams]
         assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
         assert await running.process.wait() == 0
+
+
+async def answers(running: Running) -> bool:
+    try:
+        return (await running.get("/health")).status == 200
+    except aiohttp.ClientConnectionError:
+        return False
+
+
+async def test_nobody_is_kept_waiting_by_workers_that_have_drained(fleet: Fleet) -> None:
+    """The worker without a stream ends first; who comes then is served by the other, and by nobody after that."""
+    fleet.openai.enqueue(Scenario(text="one two three four five six seven eight nine ten", event_delay=0.2))
+    async with gateway(**fleet.environment()) as running, aiohttp.ClientSession() as session:
+        stream = await session.post(running.url + "/v1/chat/completions", json={**CHAT, "stream": True})
+        running.process.terminate()
+        async with asyncio.timeout(10):
+            while len(running.workers()) > 1:
+                await asyncio.sleep(0.02)
+        for _ in range(4):
+            assert (await running.get("/health/ready")).status == 503
+        assert (await stream.read()).endswith(b"data: [DONE]\n\n")
+        async with asyncio.timeout(10):
+            while await answers(running):
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
