@@ -127,6 +127,17 @@ async def test_once(gateway: RunningGateway, fleet: Fleet) -> None:
     assert re.search(r"whole answer\s+\S+ \S+", out)
 
 
+async def test_no_proxy_is_asked(
+    gateway: RunningGateway, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    status, _, errors = await run(gateway.url, "--once")
+    assert status == 0, errors
+
+
 async def test_live_until_interrupted(gateway: RunningGateway) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tools.top", gateway.url, "--interval", "0.1", "--width", "160"),
