@@ -99,7 +99,8 @@ def test_a_code_in_the_details_tells_what_the_words_may_not(
     status: int, kind: str, code: str, expected: tuple[int, str | None]
 ) -> None:
     details = {"type": kind, "message": "Refused.", "details": {"error_code": code}}
-    error = adapter().error(chat(), status, {}, msgspec.json.encode({"type": "error", "error": details}))
+    answer = msgspec.json.encode({"type": "error", "error": details})
+    error = adapter().decode_error(chat(), status, {}, answer)
     assert (error.status, error.code) == expected
 
 
