@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.endpoints.serving import HEADERS
+from gateway.endpoints.serving import RESPONSE_HEADERS
 from gateway.http_server import file_descriptors
 from gateway.http_server.connection import HttpServer, ServerConnection
 from gateway.identifiers import new_id
@@ -144,7 +144,7 @@ class _Dispatcher:
         if request._protocol._messages:
             await asyncio.sleep(0)
         record = RequestRecord(f"req_{new_id()}", request.method, "unknown")
-        request[HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
+        request[RESPONSE_HEADERS] = headers = {"x-request-id": record.id, "Server": "tee-gateway"}
         if "Origin" in request.headers:
             headers.update(_CORS)
         if self._services.tracer is not None:

@@ -106,7 +106,7 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
     def adjust(services: Services) -> None:
         services.payments = ledger
 
-    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
     monkeypatch.setattr(Exchange, "_usage_and_cost", None)
     running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.3))

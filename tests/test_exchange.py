@@ -208,8 +208,8 @@ async def test_leaving_a_call_that_is_not_streamed(paid: RunningGateway, ledger:
 async def test_slow_answers_keep_paying_clients_waiting(
     fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(gateway.endpoints.early_status, "BLANK_SECONDS", 0.05)
+    monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.endpoints.early_status, "PADDING_SECONDS", 0.05)
 
     def adjust(services: Services) -> None:
         services.payments = ledger
@@ -233,7 +233,7 @@ async def test_slow_answers_keep_paying_clients_waiting(
 async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
     fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.endpoints.early_status, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.4)
 
     def adjust(services: Services) -> None:
         services.payments = ledger

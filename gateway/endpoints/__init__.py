@@ -1,1 +1,1 @@
-"""One small file per endpoint."""
+"""The endpoints, and what they share: reading bodies, serving an exchange, early status, JSON responses."""

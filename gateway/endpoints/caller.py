@@ -1,4 +1,4 @@
-"""Who asks, as far as a request tells before anything of it is checked."""
+"""Identifies the caller of a request, before anything in it is verified."""
 
 import binascii
 import hashlib
@@ -12,29 +12,29 @@ from gateway.http_server.client_address import client_address
 
 
 def caller_key(request: web.BaseRequest) -> str:
-    """What tells callers apart, so that what one left behind is not shown to another. Kept only hashed."""
+    """Separates callers in caches, so that none sees what another has left there. Stored only as a hash."""
     headers = request.headers
     return f"{headers.get('Authorization', '')}\0{headers.get('X-Forwarded-For', '')}"
 
 
-def turn(request: web.BaseRequest) -> tuple[str, str]:
-    """Whose turn a request takes in the queue: the address it comes from, and there the payer or the account.
+def queue_key(request: web.BaseRequest) -> tuple[str, str]:
+    """The request's key in the fair queue: client address, and a digest of payer and account.
 
-    The payer is the one that the payment names, not yet verified: who names another takes that one's turns from
-    among his own address's only, and gets no further than the verification.
+    The payer is the one that the payment names, not yet verified. Naming somebody else's gains nothing: keys are
+    separate per address, and verification comes next.
     """
     headers = request.headers
     identity = _payer(headers.get(PAYMENT_SIGNATURE, "")), headers.get("Authorization", "")
     return client_address(request), _digest(*identity)
 
 
-class _Signer(msgspec.Struct):
+class _Authorization(msgspec.Struct):
     from_: str = msgspec.field(name="from")
 
 
 class _Payload(msgspec.Struct, rename="camel"):
-    authorization: _Signer | None = None
-    permit2_authorization: _Signer | None = None
+    authorization: _Authorization | None = None
+    permit2_authorization: _Authorization | None = None
 
 
 class _Payment(msgspec.Struct):
@@ -45,15 +45,15 @@ _payment = msgspec.json.Decoder(_Payment)
 
 
 def _payer(header: str) -> str:
-    """The address that pays, in lower case; empty without a payment that could be read."""
+    """The payer's address in lower case; empty if the header holds no readable payment."""
     if not header:
         return ""
     try:
         payload = _payment.decode(b64decode(header)).payload
     except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         return ""
-    signer = payload.authorization or payload.permit2_authorization
-    return signer.from_.lower() if signer else ""
+    authorization = payload.authorization or payload.permit2_authorization
+    return authorization.from_.lower() if authorization else ""
 
 
 def _digest(*parts: str) -> str:

@@ -3,11 +3,11 @@
 from aiohttp import web
 
 from gateway.endpoints.caller import caller_key
-from gateway.endpoints.serving import Reading, order, serve
+from gateway.endpoints.serving import BodyReader, payment_order, serve
 from gateway.exchange import Exchange
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.legacy_functions import modernise, named_as_sent
+from gateway.openai_api.legacy_functions import functions_to_tools, in_legacy_terms
 from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
@@ -17,15 +17,16 @@ from gateway.wire_formats import CHAT
 
 async def chat_completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Answer one chat, streamed or not, in OpenAI's shape and signed."""
-    async with Reading(services, request) as sent:
-        body = modernise(sent.json)
+    async with BodyReader(services, request) as body:
+        translated = functions_to_tools(body.json)
         try:
-            chat_request = parse_chat(body)
+            chat_request = parse_chat(translated)
             check(chat_request)
             record.stream = bool(chat_request.stream)
             model = services.catalog.find(chat_request.model)
-            chat = Chat(body, chat_request, model, caller=caller_key(request))
-            exchange = Exchange(services, CHAT, sent.json, [chat], order(services, request, sent, [chat]), record)
+            chat = Chat(translated, chat_request, model, caller=caller_key(request))
+            order = payment_order(services, request, body, [chat])
+            exchange = Exchange(services, CHAT, body.json, [chat], order, record)
             return await serve(services, exchange, request, stream=chat.stream)
         except GatewayError as error:
-            raise error if body is sent.json else named_as_sent(error, sent.json) from None
+            raise error if translated is body.json else in_legacy_terms(error, body.json) from None

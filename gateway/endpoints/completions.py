@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.endpoints.caller import caller_key
-from gateway.endpoints.serving import Reading, order, serve
+from gateway.endpoints.serving import BodyReader, payment_order, serve
 from gateway.exchange import Exchange
 from gateway.openai_api.completion import CompletionRequest, chat_bodies, parse_completion
 from gateway.openai_api.deltas import Delta, Text
@@ -17,43 +17,43 @@ from gateway.wire_formats import COMPLETION
 
 async def completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Answer prompts as chats, in the legacy shape; the answer's first text is also its ``completion``."""
-    async with Reading(services, request) as sent:
-        completion = parse_completion(sent.json)
+    async with BodyReader(services, request) as body:
+        completion = parse_completion(body.json)
         record.stream = bool(completion.stream)
         model = services.catalog.find(completion.model)
         if "image" in model.outputs:
-            raise _no_place_for_pictures(model.id)
+            raise _text_only(model.id)
         caller = caller_key(request)
-        chats = [Chat(body, parse_chat(body), model, caller=caller) for body in chat_bodies(sent.json, completion)]
+        chats = [Chat(chat, parse_chat(chat), model, caller=caller) for chat in chat_bodies(body.json, completion)]
         exchange = Exchange(
             services,
             COMPLETION,
-            sent.json,
+            body.json,
             chats,
-            order(services, request, sent, chats),
+            payment_order(services, request, body, chats),
             record,
             _Echo(completion) if completion.echo else None,
         )
         try:
             return await serve(services, exchange, request, stream=record.stream)
         except GatewayError as error:
-            raise _named_as_sent(error) from None
+            raise _in_legacy_terms(error) from None
 
 
-def _named_as_sent(error: GatewayError) -> GatewayError:
-    """``error`` about the messages that prompts were turned into, in the caller's words."""
+def _in_legacy_terms(error: GatewayError) -> GatewayError:
+    """``error`` with ``param`` naming the prompt instead of the messages made from it."""
     if error.param is not None and error.param.startswith("messages"):
         error.param = "prompt"
     return error
 
 
-def _no_place_for_pictures(model: str) -> GatewayError:
-    """The legacy answer is text only: a picture would be paid for and never arrive."""
+def _text_only(model: str) -> GatewayError:
+    """Legacy answers hold text only: an image would be paid for and not delivered."""
     return unsupported_value(f"The model '{model}' produces pictures: ask it at /v1/chat/completions.", "model")
 
 
 class _Echo:
-    """The prompt before each of its choices, as ``echo`` asks."""
+    """The prelude of ``echo``: the prompt before each of its choices."""
 
     def __init__(self, completion: CompletionRequest) -> None:
         self._completion = completion

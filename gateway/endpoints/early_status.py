@@ -1,7 +1,7 @@
-"""A complete answer that takes its time: the status goes out early, so that a paying client does not give up.
+"""Early status for slow complete answers: 200 and whitespace padding before the JSON, so that the client keeps waiting.
 
-The OpenGradient SDK waits 60 s for bytes and then pays again (facts/x402.md 2.4). Blanks before the JSON keep it
-waiting; the headers have left by then, so signature and receipt are in the body only.
+The OpenGradient SDK times out after 60 s without bytes and then pays again (facts/x402.md 2.4). Since the headers are
+sent early, signature and receipt are in the body only.
 """
 
 import asyncio
@@ -15,66 +15,65 @@ from gateway.answer import Answer
 from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.errors import GatewayError
 
-PATIENCE_SECONDS = 45.0
-BLANK_SECONDS = 10.0
+EARLY_STATUS_SECONDS = 45.0
+PADDING_SECONDS = 10.0
 
 
-async def answer_in_time(
+async def with_early_status(
     request: web.BaseRequest,
     answering: Awaitable[Answer | None],
     headers: Mapping[str, str],
-    asked: float,
-    broke_off: Callable[[Exception], Awaitable[GatewayError]],
+    started: float,
+    fail_late: Callable[[Exception], Awaitable[GatewayError]],
 ) -> Answer | web.StreamResponse | None:
-    """The answer when it comes within 45 s of ``asked`` (of ``time.perf_counter``, since the client's patience does not
-    begin with the answering); otherwise the response that was begun, kept awake and ended with it.
+    """The answer if it comes within 45 s of ``started``, otherwise a padded response that ends with it.
 
-    An error after the status has left breaks the connection off, with its envelope as the last thing sent;
-    ``broke_off`` hears of it and says which. That the client left meanwhile is for the answer to notice and account
-    for.
+    ``started`` is the reading of ``time.perf_counter`` when the request arrived: the client's timeout runs from then.
+    After an error behind the early status, the error envelope that ``fail_late`` gives is sent and the connection
+    closed. A disconnect in between is the answer's to detect.
     """
-    early = _EarlyAnswer(request, headers, PATIENCE_SECONDS - (time.perf_counter() - asked))
+    early = _EarlyResponse(request, headers, EARLY_STATUS_SECONDS - (time.perf_counter() - started))
     try:
         answer = await answering
     except Exception as failure:
-        if not early.begun:
+        if not early.committed:
             raise
-        error = await broke_off(failure)
-        return early.break_off(error.body())
+        error = await fail_late(failure)
+        return early.abort(error.body())
     finally:
         early.stop()
-    if answer is None or not early.begun:
+    if answer is None or not early.committed:
         return answer
     return early.end(answer.body)
 
 
-class _EarlyAnswer:
-    """Blanks, after ``seconds``, until the answer is there."""
+class _EarlyResponse:
+    """Sends the status after ``seconds``, then padding until the answer is there."""
 
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str], seconds: float) -> None:
         self._request = request
         self._headers = headers
         self._response: StreamingResponse | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(max(0.0, seconds), self._blank)
+        self._timer = self._loop.call_later(max(0.0, seconds), self._pad)
 
     @property
-    def begun(self) -> bool:
-        """The status has left."""
+    def committed(self) -> bool:
+        """The status has been sent."""
         return self._response is not None and self._response.prepared
 
     def stop(self) -> None:
-        """Write no more blanks."""
+        """Send no more padding."""
         self._timer.cancel()
 
     def end(self, body: bytes) -> web.StreamResponse:
-        response = self._begun()
+        response = self._get_response()
         with suppress(ConnectionError):
             response.send_last(self._request, body)
         return response
 
-    def break_off(self, body: bytes) -> web.StreamResponse:
-        response = self._begun()
+    def abort(self, body: bytes) -> web.StreamResponse:
+        response = self._get_response()
         with suppress(ConnectionError):
             response.send(self._request, body)
         response.force_close()
@@ -82,12 +81,12 @@ class _EarlyAnswer:
             self._request.transport.close()
         return response
 
-    def _blank(self) -> None:
+    def _pad(self) -> None:
         with suppress(ConnectionError):
-            self._begun().send(self._request, b" ")
-        self._timer = self._loop.call_later(BLANK_SECONDS, self._blank)
+            self._get_response().send(self._request, b" ")
+        self._timer = self._loop.call_later(PADDING_SECONDS, self._pad)
 
-    def _begun(self) -> StreamingResponse:
+    def _get_response(self) -> StreamingResponse:
         if self._response is None:
             self._response = StreamingResponse({"Content-Type": "application/json", **self._headers})
         return self._response

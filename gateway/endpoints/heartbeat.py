@@ -1,4 +1,4 @@
-"""``GET /heartbeat/status``: whether the registry hears of this gateway."""
+"""``GET /heartbeat/status``: the state of the registry heartbeat."""
 
 from aiohttp import web
 

@@ -1,9 +1,9 @@
-"""``POST /v1/keys``: the one-time injection, plain or sealed, from the host only."""
+"""``POST /v1/keys`` (the one-time injection, plain or sealed, from the host only) and the key to seal it to."""
 
 from aiohttp import web
 
 from gateway.endpoints.json_response import json_response
-from gateway.endpoints.serving import Reading
+from gateway.endpoints.serving import BodyReader
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 
@@ -13,16 +13,16 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
 
     A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
     """
-    async with Reading(services, request) as sent:
-        injection = services.keyring.check(services.sealing_key.keys(sent.json))
+    async with BodyReader(services, request) as body:
+        injection = services.keyring.check(services.sealing_key.keys(body.json))
         await services.collective.inject(injection)
         answer = {
             "status": "ok",
             "providers_initialized": services.keyring.given(injection),
             "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
         }
-        if "sealed" in sent.json:
-            answer["receipt"] = services.sealing_key.receipt(sent.json["sealed"])
+        if "sealed" in body.json:
+            answer["receipt"] = services.sealing_key.receipt(body.json["sealed"])
         return json_response(answer)
 
 

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``GET /v1/models/{id}``: what can be asked for, what it can do and what it costs."""
+"""``GET /v1/models`` and ``GET /v1/models/{id}``: the catalogue with capabilities, limits and prices."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -46,7 +46,7 @@ def _entry(model: Model) -> dict[str, Any]:
 
 
 def _pricing(model: Model, today: date) -> dict[str, Any]:
-    """USD per million tokens, as decimal strings, as of ``today``; pictures and searches in USD each."""
+    """USD per million tokens as decimal strings, as of ``today``; images and searches in USD each."""
     prices = model.prices
     pricing: dict[str, Any] = {"currency": "USD", "unit": "1M tokens", "source": prices.source}
     announced = prices.announced
@@ -79,7 +79,7 @@ def _rates(rates: Rates) -> dict[str, Any]:
 
 
 def _capabilities(model: Model) -> dict[str, Any]:
-    """What may be asked for here, whether the vendor has it or a translation stands for it (docs/translation.md)."""
+    """What callers may use, natively supported by the vendor or emulated by translation (docs/translation.md)."""
     traits = model.traits
     return {
         "input_modalities": list(model.inputs),
@@ -99,7 +99,7 @@ def _capabilities(model: Model) -> dict[str, Any]:
 
 
 def _efforts(traits: Traits) -> list[str]:
-    """The words for how much to think; each stands for a number of tokens where that is how thinking is controlled."""
+    """The accepted values of ``reasoning_effort``; models with a thinking budget map each to a number of tokens."""
     if traits.thinking != "budget":
         return list(traits.efforts)
     return [effort for effort in EFFORTS if traits.thinking_off or effort != "none"]

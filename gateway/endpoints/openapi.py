@@ -1,4 +1,4 @@
-"""``GET /openapi.json``: made from the route table and the request types, so that it says what is served."""
+"""``GET /openapi.json``, generated from the route table and the request types."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -41,7 +41,7 @@ _OBJECT = {"application/json": {"schema": {"type": "object"}}}
 
 
 class Operation(Protocol):
-    """What the document says of one route."""
+    """A route, as far as the document describes it."""
 
     @property
     def path(self) -> str: ...
@@ -65,7 +65,7 @@ class OpenAPI:
 
 
 def document(routes: Iterable[Operation]) -> bytes:
-    """The OpenAPI document of ``routes`` as JSON."""
+    """The OpenAPI document of ``routes``, as JSON."""
     schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
     bodies = dict(zip(_BODIES, schemas, strict=True))
     bodies["/v1/keys"] = {"oneOf": [bodies["/v1/keys"], _SEALED]}

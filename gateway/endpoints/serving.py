@@ -1,4 +1,4 @@
-"""What the two paid endpoints do alike: read the body, admit, answer or stream."""
+"""What the two paid endpoints share: read the body, price the request, wait for a slot, answer or stream."""
 
 import asyncio
 import re
@@ -16,8 +16,8 @@ from gateway.billing.payment import Order
 from gateway.billing.pricing import ANY_TERMS, PriceTerms
 from gateway.billing.unpaid import PaymentsDisabled
 from gateway.billing.usage import prompt_tokens
-from gateway.endpoints.caller import turn
-from gateway.endpoints.early_status import answer_in_time
+from gateway.endpoints.caller import queue_key
+from gateway.endpoints.early_status import with_early_status
 from gateway.exchange import Exchange
 from gateway.http_server.body import Body
 from gateway.http_server.connection import ServerConnection
@@ -31,23 +31,27 @@ from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
 MAX_WEB_SEARCHES = 5
-_NEVER_DEARER = frozenset({None, "default", "standard", "standard_only", "flex"})
-"""Service tiers after which none is answered that costs more than the standard one."""
-_DEARER = ("priority",)
+_CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
+"""Requested service tiers that are never answered by one dearer than the standard tier."""
+_DEARER_TIERS = ("priority",)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-HEADERS = web.RequestKey("headers", dict[str, str])
-"""What every answer carries; a stream has to send it before its handler returns."""
+RESPONSE_HEADERS = web.RequestKey("headers", dict[str, str])
+"""The headers of every response; a stream has to send them before its handler returns."""
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """What the caller sent."""
+class RequestBody(msgspec.Struct, frozen=True):
+    """A request body as received, and decoded."""
 
     raw: bytes
     json: dict[str, Any]
 
 
-class Reading:
-    """``async with`` gives what the caller sent; its bytes count in the shared budget as long as it is in use."""
+class BodyReader:
+    """Async context manager that reads the request body; it counts in the shared budget until the exit.
+
+    Raises GatewayError: 503 while draining, 402 for a large body without payment, and those of ``Body.read`` and
+    ``decode``.
+    """
 
     __slots__ = ("_body", "_request", "_services")
 
@@ -56,15 +60,15 @@ class Reading:
         self._request = request
         self._body = Body(services.bodies)
 
-    async def __aenter__(self) -> Sent:
+    async def __aenter__(self) -> RequestBody:
         if self._services.draining:
             raise shutting_down()
-        announced = self._request.content_length
-        if announced is not None and announced > UNPAID_BODY_BYTES:
-            _challenge_large(self._services, self._request)
+        content_length = self._request.content_length
+        if content_length is not None and content_length > UNPAID_BODY_BYTES:
+            _require_payment_header(self._services, self._request)
         try:
-            raw = await self._body.read(self._request, announced)
-            return Sent(raw, decode(raw))
+            raw = await self._body.read(self._request, content_length)
+            return RequestBody(raw, decode(raw))
         except BaseException:
             self._body.release()
             raise
@@ -75,18 +79,22 @@ class Reading:
         self._body.release()
 
 
-def _challenge_large(services: Services, request: web.BaseRequest) -> None:
-    """Ask for money before reading a large body (facts/x402.md 1.9 row 6: it is sent again with the payment)."""
+def _require_payment_header(services: Services, request: web.BaseRequest) -> None:
+    """Answer a large unpaid request with 402 before its body is read: it is sent again with the payment.
+
+    See facts/x402.md 1.9 row 6.
+    """
     if "PAYMENT-SIGNATURE" not in request.headers:
         challenge = services.payments.challenge(_resource_url(request))
         if challenge is not None:
             raise challenge
 
 
-def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Sequence[Chat]) -> Order:
-    """What the chats may cost, for whoever takes the payment; what only a quote needs is left out when nobody pays.
+def payment_order(services: Services, request: web.BaseRequest, body: RequestBody, chats: Sequence[Chat]) -> Order:
+    """What is to be paid for; with payments off, what only a quote needs is left out.
 
-    Two bytes of text per token bound all but contrived prompts; the charge never exceeds what was quoted.
+    Prompt tokens are bounded by two bytes of text each, which holds for all but contrived prompts; the charge never
+    exceeds the quote.
     """
     first = chats[0]
     choices = first.request.choices
@@ -94,19 +102,19 @@ def order(services: Services, request: web.BaseRequest, sent: Sent, chats: Seque
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(sent.json),
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json),
         output_tokens=first.request.output_tokens,
         choices=choices * len(chats),
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
         headers={} if unpaid else request.headers,
         resource_url="" if unpaid else _resource_url(request),
-        price_terms=ANY_TERMS if unpaid else _price_terms(sent, first, len(chats)),
+        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, len(chats)),
     )
 
 
 def _resource_url(request: web.BaseRequest) -> str:
-    """What is paid for, as a URL; the host in it is the client's word, but it must be one."""
+    """The URL of what is paid for; its host is the client's ``Host`` header. Raises 400 if that is not a host."""
     try:
         return _url(request.scheme, request.headers.get("Host", ""), request.path)
     except ValueError:
@@ -115,21 +123,21 @@ def _resource_url(request: web.BaseRequest) -> str:
 
 @lru_cache(maxsize=256)
 def _url(scheme: str, host: str, path: str) -> str:
-    """Raises ValueError for a host that is none, or has a port above 65535."""
+    """Raises ValueError for an invalid host, or a port above 65535."""
     if not _HOST.fullmatch(host):
         raise ValueError(host)
     return str(URL.build(scheme=scheme, authority=host, path=path))
 
 
-def _price_terms(sent: Sent, chat: Chat, calls: int) -> PriceTerms:
-    """What of the price list this request can bring about; what it does not ask for is not quoted."""
-    asked = chat.request
-    searches = bool(asked.web_search) or asked.web_search_options is not None
+def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
+    """The surcharges that this request can cause; others are not quoted."""
+    chat_request = chat.request
+    searches = bool(chat_request.web_search) or chat_request.web_search_options is not None
     return PriceTerms(
-        tiers=() if asked.service_tier in _NEVER_DEARER else _DEARER,
+        tiers=() if chat_request.service_tier in _CHEAP_TIERS else _DEARER_TIERS,
         regions=(),
-        cache_writes=b'"cache_control"' in sent.raw,
-        audio=b'"input_audio"' in sent.raw or b'"file"' in sent.raw or b'"video_url"' in sent.raw,
+        cache_writes=b'"cache_control"' in body.raw,
+        audio=b'"input_audio"' in body.raw or b'"file"' in body.raw or b'"video_url"' in body.raw,
         web_searches=MAX_WEB_SEARCHES if searches else 0,
         calls=calls,
     )
@@ -138,14 +146,17 @@ def _price_terms(sent: Sent, chat: Chat, calls: int) -> PriceTerms:
 async def serve(
     services: Services, exchange: Exchange, request: web.BaseRequest, *, stream: bool
 ) -> web.StreamResponse:
-    """Run the exchange to its end, when it is its turn and its client is still there."""
-    place = services.admission.place(exchange.upstream, lambda: turn(request))
+    """Wait for a slot, then run the exchange if the client is still connected.
+
+    Raises GatewayError, and ConnectionError if the client has left.
+    """
+    place = services.admission.place(exchange.upstream, lambda: queue_key(request))
     connection = request.protocol
     if isinstance(connection, ServerConnection):
         connection.on_disconnect = place.leave
     try:
         async with place:
-            _require_client(request)
+            _require_connected(request)
             try:
                 await exchange.admit()
                 if stream:
@@ -156,14 +167,14 @@ async def serve(
             except (ConnectionError, asyncio.CancelledError):
                 await exchange.abandon()
                 raise
-            except Exception as fault:
-                raise await exchange.fail(fault) from fault
+            except Exception as error:
+                raise await exchange.fail(error) from error
     except BaseException:
         exchange.reject()
         raise
 
 
-def _require_client(request: web.BaseRequest) -> None:
+def _require_connected(request: web.BaseRequest) -> None:
     if request.transport is None:
         raise ConnectionResetError("the client left before its turn")
 
@@ -173,15 +184,15 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
     if services.settings.payments == "off":
         answer: Answer | web.StreamResponse | None = await answering
     else:
-        headers = exchange.headers() | request[HEADERS]
-        answer = await answer_in_time(request, answering, headers, exchange.started, exchange.fail_late)
+        headers = exchange.headers() | request[RESPONSE_HEADERS]
+        answer = await with_early_status(request, answering, headers, exchange.started, exchange.fail_late)
     if answer is None:
         raise ConnectionResetError
     return JSONResponse(answer.body, answer.headers) if isinstance(answer, Answer) else answer
 
 
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
-    reply = StreamReply(request, exchange.headers() | request[HEADERS])
+    reply = StreamReply(request, exchange.headers() | request[RESPONSE_HEADERS])
     services.streams.add(reply)
     try:
         last = await exchange.stream(reply)

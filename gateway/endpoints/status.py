@@ -1,4 +1,4 @@
-"""Who this gateway is and how it is: health, readiness, signing key, heartbeat, metrics."""
+"""Health, readiness, signing key and metrics."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.billing.payment import Order
 from gateway.dispatch import Dispatch
-from gateway.endpoints import early_status as patience
+from gateway.endpoints import early_status
 from gateway.exchange import Exchange
 from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
@@ -71,8 +71,8 @@ async def test_leaving_an_answer_that_is_kept_awake(
     paid: RunningGateway, fleet: Fleet, till: Till, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
     """Blanks are being written when the client goes; the vendor's answer, good or bad, is still waited for."""
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(patience, "BLANK_SECONDS", 0.0001)
+    monkeypatch.setattr(early_status, "EARLY_STATUS_SECONDS", 0.01)
+    monkeypatch.setattr(early_status, "PADDING_SECONDS", 0.0001)
     recorder = Recorder()
     recorder.open()
     try:
@@ -98,8 +98,8 @@ async def test_a_connection_that_closes_as_a_blank_is_written(
             raise ConnectionResetError("the client has left")
         send(response, request, data)
 
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(patience, "BLANK_SECONDS", 0.05)
+    monkeypatch.setattr(early_status, "EARLY_STATUS_SECONDS", 0.01)
+    monkeypatch.setattr(early_status, "PADDING_SECONDS", 0.05)
     monkeypatch.setattr(StreamingResponse, "send", refuse)
     recorder = Recorder()
     recorder.open()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError, invalid_request
-from gateway.openai_api.legacy_functions import modernise, named_as_sent
+from gateway.openai_api.legacy_functions import functions_to_tools, in_legacy_terms
 from gateway.openai_api.request import parse_chat
 
 HI = {"role": "user", "content": "Hi"}
@@ -21,11 +21,11 @@ BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [HI]}
     [BODY, {**BODY, "tools": [{"type": "function", "function": WEATHER}]}, {**BODY, "functions": None}, {}],
 )
 def test_modern_bodies_are_the_same_object(body: dict[str, Any]) -> None:
-    assert modernise(body) is body
+    assert functions_to_tools(body) is body
 
 
 def test_functions_become_tools() -> None:
-    assert modernise({**BODY, "functions": [WEATHER]}) == {
+    assert functions_to_tools({**BODY, "functions": [WEATHER]}) == {
         **BODY,
         "tools": [{"type": "function", "function": WEATHER}],
     }
@@ -40,7 +40,7 @@ def test_functions_become_tools() -> None:
     ],
 )
 def test_function_call_becomes_tool_choice(call: object, choice: object) -> None:
-    modern = modernise({**BODY, "functions": [WEATHER], "function_call": call})
+    modern = functions_to_tools({**BODY, "functions": [WEATHER], "function_call": call})
     assert modern["tool_choice"] == choice
     assert not modern.keys() & {"functions", "function_call"}
 
@@ -57,7 +57,7 @@ def test_calls_and_results_are_paired() -> None:
         ],
     }
     before = copy.deepcopy(body)
-    modern = modernise(body)
+    modern = functions_to_tools(body)
     assert body == before
     call = {"type": "function", "function": CALL}
     assert modern["messages"] == [
@@ -72,18 +72,22 @@ def test_calls_and_results_are_paired() -> None:
 
 def test_both_forms_together_are_refused() -> None:
     with pytest.raises(GatewayError) as caught:
-        modernise({**BODY, "functions": [WEATHER], "tools": [{"type": "function", "function": WEATHER}]})
+        functions_to_tools({**BODY, "functions": [WEATHER], "tools": [{"type": "function", "function": WEATHER}]})
     assert (caught.value.status, caught.value.param) == (400, "functions")
 
 
 def test_no_functions_leave_the_tools() -> None:
     tools = [{"type": "function", "function": WEATHER}]
-    assert modernise({**BODY, "functions": [], "tools": tools}) == {**BODY, "tools": tools}
+    assert functions_to_tools({**BODY, "functions": [], "tools": tools}) == {**BODY, "tools": tools}
 
 
 def test_a_result_without_a_call_is_refused() -> None:
     with pytest.raises(GatewayError) as caught:
-        check(parse_chat(modernise({**BODY, "messages": [HI, {"role": "function", "name": "f", "content": "x"}]})))
+        check(
+            parse_chat(
+                functions_to_tools({**BODY, "messages": [HI, {"role": "function", "name": "f", "content": "x"}]})
+            )
+        )
     assert caught.value.param == "messages[1].tool_call_id"
 
 
@@ -100,7 +104,7 @@ def test_a_result_without_a_call_is_refused() -> None:
 )
 def test_wrong_types_are_named(body: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        parse_chat(modernise(body))
+        parse_chat(functions_to_tools(body))
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -123,5 +127,5 @@ def test_only_old_messages_are_named_in_the_old_words(param: str, told: str) -> 
         {"role": "assistant", "tool_calls": calls},
         {"role": "tool", "tool_call_id": "c", "content": "4 C"},
     ]
-    error = named_as_sent(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
+    error = in_legacy_terms(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
     assert (error.message, error.param) == (f"Invalid '{told}'.", told)

@@ -10,7 +10,7 @@ from gateway.envelope import canonical_chat_request, canonical_completion_reques
 from gateway.openai_api.checks import check
 from gateway.openai_api.completion import chat_bodies, parse_completion
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.legacy_functions import modernise
+from gateway.openai_api.legacy_functions import functions_to_tools
 from gateway.openai_api.request import decode, parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.registry import adapters
@@ -51,7 +51,7 @@ def _encoded(random: Random, value: Any) -> bytes:
 def _check_chat(raw: bytes) -> None:
     try:
         sent = decode(raw)
-        body = modernise(sent)
+        body = functions_to_tools(sent)
         request = parse_chat(body)
         check(request)
         model = bundled().find(request.model)

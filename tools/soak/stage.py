@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway import dispatch
 from gateway.catalog import Catalog
 from gateway.composition import compose
-from gateway.endpoints import early_status as patience
+from gateway.endpoints import early_status
 from gateway.http_server import body, connection
 from gateway.http_server import stream_reply as reply
 from gateway.identity import Identity
@@ -34,8 +34,8 @@ _SHORTENED: tuple[tuple[Any, str, float], ...] = (
     (connection, "STALL_SECONDS", 2.0),
     (body, "BODY_SECONDS", 4.0),
     (body, "READ_SECONDS", 1.0),
-    (patience, "PATIENCE_SECONDS", 0.4),
-    (patience, "BLANK_SECONDS", 0.1),
+    (early_status, "EARLY_STATUS_SECONDS", 0.4),
+    (early_status, "PADDING_SECONDS", 0.1),
     (reply, "KEEP_ALIVE_SECONDS", 0.3),
 )
 """Patience that takes minutes in service; the soak wants to see it end."""
