@@ -202,7 +202,7 @@ _CREDENTIALS = (
 OPENAI_ERRORS = (
     *_CREDENTIALS,
     ErrorRule(_model_not_found, status=(404, 410)),
-    ErrorRule(_billing, status=(429,), code="insufficient_quota|billing"),
+    ErrorRule(_billing, status=(400, 429), code="insufficient_quota|billing"),
     ErrorRule(_single_prompt_too_large, status=(429,), message="request too large|too large for"),
     ErrorRule(_rate_limit, status=(429,)),
     ErrorRule(_context_length, code="context_length_exceeded"),
@@ -211,8 +211,6 @@ OPENAI_ERRORS = (
     ErrorRule(_as_sent, status=(400, 409, 415, 422)),
     *_SERVER,
 )
-
-_CONTEXT = "context (length|window)|max(imum)? (input|prompt|length)"
 
 XAI_ERRORS = (
     ErrorRule(_guidelines, status=(400, 403), message="usage guidelines|content moderation"),
@@ -239,7 +237,11 @@ MODELARK_ERRORS = (
     ErrorRule(_rate_limit, status=(429,)),
     ErrorRule(_content_policy, status=(400,), code="Sensitive|RiskDetection"),
     ErrorRule(_context_length, status=(400,), code="OutofContext"),
-    ErrorRule(_context_length, status=(400,), message=f"{_CONTEXT}|exceed max message tokens"),
+    ErrorRule(
+        _context_length,
+        status=(400,),
+        message="context (length|window)|max(imum)? (input|prompt|length)|max message tokens",
+    ),
     ErrorRule(_too_large, status=(413,)),
     ErrorRule(_as_sent, status=(400, 422)),
     *_SERVER,
@@ -250,7 +252,7 @@ NOUS_ERRORS = (
     ErrorRule(_billing, status=(403, 404), code="insufficient_credits"),
     ErrorRule(_billing, status=(403, 404), message="available credits|free tier"),
     ErrorRule(_overloaded, status=(429,), message="at capacity"),
-    ErrorRule(_context_length, status=(400,), message=_CONTEXT),
+    ErrorRule(_context_length, status=(400,), message="context (length|window)|maximum model length"),
     ErrorRule(_server_error, status=(400,), message="provider returned error"),
     *OPENAI_ERRORS,
 )

@@ -46,6 +46,7 @@ CASES = [
     ("openai", 429, openai("Rate limit reached", "tokens", "rate_limit_exceeded"), 429, "rate_limit_exceeded"),
     ("openai", 429, openai("You exceeded your quota", "insufficient_quota", "x"), 502, "upstream_billing"),
     ("openai", 429, openai("You exceeded your quota", code="insufficient_quota"), 502, "upstream_billing"),
+    ("openai", 400, openai("Billing hard limit reached", code="billing_hard_limit_reached"), 502, "upstream_billing"),
     ("openai", 429, openai("Request too large for gpt-4.1", "tokens"), 429, "rate_limit_exceeded"),
     ("openai", 400, openai("Too long", code="context_length_exceeded"), 400, "context_length_exceeded"),
     ("openai", 400, openai("Flagged", code="content_policy_violation"), 400, "content_policy_violation"),
@@ -174,6 +175,8 @@ CASES = [
     ("nous", 404, nous(404, "Model 'x' requires available credits."), 502, "upstream_billing"),
     ("nous", 404, nous(404, "Model 'x' is not available on the Free Tier."), 502, "upstream_billing"),
     ("nous", 400, nous(400, "Not valid. Additional info: top_k must be positive"), 400, None),
+    ("nous", 400, nous(400, "Not valid. Additional info: the maximum length of a name is 64"), 400, None),
+    ("nous", 400, openai("The prompt is longer than the maximum model length of 8"), 400, "context_length_exceeded"),
     ("nous", 400, nous(400, "Not valid. Additional info: Provider returned error"), 502, "upstream_error"),
     (
         "nous",
