@@ -14,7 +14,8 @@ from typing import Any
 
 from gateway.billing.payment import Order, Payment, Payments
 from gateway.billing.payment_metrics import PaymentMetrics
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from gateway.billing.price_feed import COINGECKO
 from gateway.billing.storage.sink import SinkUnavailableError
 from gateway.billing.storage.store import StoreUnavailableError

@@ -9,7 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from tests.billing.till import CATALOG, bill, order, quick
 
 

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.billing.payment_metrics import PaymentMetrics
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from gateway.clock import Clock
 from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
@@ -95,7 +96,7 @@ async def test_what_others_have_taken_over_polls_nobody_any_more(
 
     async def asked_by(payments: X402Payments) -> int:
         before = len(facilitator.called("supported"))
-        payments._doubted.set()
+        payments._refresh_requested.set()
         await asyncio.sleep(0.5)
         return len(facilitator.called("supported")) - before
 

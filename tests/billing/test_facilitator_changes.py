@@ -46,7 +46,7 @@ async def test_other_keys_are_offered_once_a_payment_for_the_old_ones_was_refuse
     async with till(chain, facilitator, journal) as shop:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         supports(facilitator, "upto", "exact", signer=facilitator.address)
-        shop.payments._tried_at = LONG_AGO
+        shop.payments._attempted_at = LONG_AGO
         error = await refusal(shop.payments, await shop.pay(wallet, order()))
         assert (error.status, error.code) == (402, "upto_facilitator_mismatch")
         assert required(error)["accepts"]
@@ -62,7 +62,7 @@ async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payment
         paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         supports(facilitator, "exact", signer=facilitator.address)
         facilitator.faults.set("verify", Status(500))
-        shop.payments._tried_at = LONG_AGO
+        shop.payments._attempted_at = LONG_AGO
         assert (await refusal(shop.payments, paid)).status == 503
         await offered(shop, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
         withdrawn = await refusal(shop.payments, paid)
@@ -78,7 +78,7 @@ async def test_one_that_stays_away_is_told_of_once_for_each_reason(
         faults.clear()
         if status is not None:
             faults.set("supported", Status(status))
-        await shop.payments._ask_facilitator()
+        await shop.payments._refresh_capabilities()
     reasons = [record.__dict__["reason"] for record in caplog.records if record.message == "facilitator not usable"]
     assert reasons == [f"/supported answered {status}" for status in (500, 502, 502)]
 
@@ -88,7 +88,7 @@ async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_f
 ) -> None:
     paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     shop.facilitator.faults.set("verify", Status(500))
-    shop.payments._tried_at = math.inf
+    shop.payments._attempted_at = math.inf
     asked = len(shop.facilitator.called("supported"))
     for _ in range(3):
         assert (await refusal(shop.payments, paid)).status == 503

@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestServer
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, PayerOwesError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import (
     FileSink,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.till import CATALOG, Till, bill, order, quick, refusal, required, response, till

@@ -17,7 +17,8 @@ from x402.schemas import PaymentRequired as StockRequired
 
 from gateway.billing.definitions import Definitions, bundled
 from gateway.billing.payment import Bill, Order, Receipt
-from gateway.billing.payments import PaymentSettings, X402Payments
+from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.payments import X402Payments
 from gateway.billing.x402_payment import X402Payment
 from gateway.catalog import bundled as catalogue
 from gateway.openai_api.errors import GatewayError

@@ -1,0 +1,60 @@
+"""Recovery of payments whose worker is gone: settle what was served, waive the rest, credit what was paid upfront."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from gateway.billing.definitions import SettlementTimes
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError, State
+from gateway.billing.settlement import Settlements
+from gateway.billing.storage.store import Store, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+
+class OrphanRecovery:
+    """Adopts orphaned payments from the journal and closes them. ``clock`` is Unix time."""
+
+    def __init__(
+        self, store: Store, settlements: Settlements, times: SettlementTimes, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._settlements = settlements
+        self._times = times
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Close every orphaned payment, then prune finished ones past their retention."""
+        now = self._clock()
+        try:
+            for entry in await self._store.adopt(now):
+                await self._close(entry)
+            await self._store.prune(now - self._times.retain_seconds)
+        except StoreUnavailableError as error:
+            log.warning("journal not swept", extra={"reason": str(error)})
+
+    async def _close(self, entry: Entry) -> None:
+        """An entry that cannot be written now is retried in the background, so that it does not hold up the others."""
+        log.warning("orphaned payment", extra={"payment": entry.id, "state": entry.state.value})
+        if entry.state not in BEFORE_SETTLING and not entry.unserved:
+            self._settlements.resume(entry)
+            return
+        state, changes = _final_state(entry)
+        try:
+            await self._store.move(entry, state, **changes)
+        except StoreUnavailableError as error:
+            log.warning("orphan not ended at once", extra={"payment": entry.id, "reason": str(error)})
+            self._settlements.detach(self._retry(entry, state, changes))
+        except IllegalTransitionError as error:
+            log.info("no orphan after all", extra={"payment": entry.id, "state": error.origin.value})
+
+    async def _retry(self, entry: Entry, state: State, changes: dict[str, Any]) -> None:
+        await self._settlements.write(self._store.move, entry, state, **changes)
+
+
+def _final_state(entry: Entry) -> tuple[State, dict[str, Any]]:
+    """State and changes of a payment whose worker was lost before its answer was complete."""
+    note = "its worker was lost before the answer was complete"
+    if entry.unserved:
+        return State.SERVED, {"note": f"credited: {note}", "credited": entry.cap}
+    return State.WAIVED, {"note": note, "credited": entry.cap} if entry.by_credit else {"note": note}
