@@ -1,11 +1,11 @@
-"""The pictures of earlier answers, as clients send them back (facts/providers.md 9.1)."""
+"""Images of earlier assistant messages, as clients send them back (facts/providers.md 9.1)."""
 
 from typing import Any
 
 
-def assistant_image_url(picture: Any) -> str:
-    """The URL of one of an assistant's pictures, as a string or in OpenRouter's object; empty for anything else."""
-    if isinstance(picture, dict):
-        picture = picture.get("image_url")
-        picture = picture.get("url") if isinstance(picture, dict) else picture
-    return picture if isinstance(picture, str) else ""
+def assistant_image_url(image: Any) -> str:
+    """The URL of an entry of ``images``, a string or OpenRouter's object; empty for anything else."""
+    if isinstance(image, dict):
+        image = image.get("image_url")
+        image = image.get("url") if isinstance(image, dict) else image
+    return image if isinstance(image, str) else ""

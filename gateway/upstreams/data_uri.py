@@ -1,15 +1,15 @@
-"""``data:`` URIs, read strictly: what is wrong with one is told by us, in the caller's own terms (RFC 2397)."""
+"""Strict parsing of base64 ``data:`` URIs (RFC 2397), with errors that name the caller's parameter."""
 
 import binascii
 from typing import NamedTuple
 
 from gateway.openai_api.errors import invalid_request
 
-_SYNONYMS = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf"}
+_ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf"}
 
 
 class DataURI(NamedTuple):
-    """``media_type`` is lower case and without parameters, ``base64`` is valid base64 with its padding."""
+    """``media_type`` is lower case without parameters, ``base64`` is valid and padded."""
 
     media_type: str
     base64: str
@@ -23,7 +23,7 @@ def is_data_uri(url: str) -> bool:
 
 
 def parse(uri: str, param: str) -> DataURI:
-    """The parts of a base64 ``data:`` URI; 400 with ``param`` and code invalid_base64 for anything else."""
+    """Parse a base64 ``data:`` URI. Raises 400 with ``param`` and code invalid_base64 for anything else."""
     head, comma, payload = uri.partition(",")
     if not is_data_uri(head) or not comma:
         raise invalid_request(f"Invalid '{param}': expected a data: URI with base64 content.", param, "invalid_base64")
@@ -33,11 +33,11 @@ def parse(uri: str, param: str) -> DataURI:
     media_type = media_type.strip().lower()
     if "/" not in media_type:
         raise invalid_request(f"Invalid '{param}': the data: URI must name its media type.", param, "invalid_base64")
-    return DataURI(_SYNONYMS.get(media_type, media_type), checked_base64(payload, param))
+    return DataURI(_ALIASES.get(media_type, media_type), checked_base64(payload, param))
 
 
 def checked_base64(text: str, param: str) -> str:
-    """``text`` if it is non-empty base64 in the standard alphabet with its padding, else 400 invalid_base64."""
+    """``text``, if it is non-empty padded base64 in the standard alphabet. Raises 400 invalid_base64 otherwise."""
     try:
         decoded = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:

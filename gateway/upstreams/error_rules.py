@@ -1,7 +1,7 @@
-"""What the error answers of OpenAI-shaped upstreams mean (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7).
+"""Maps error responses of OpenAI-shaped upstreams to the caller's errors (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7).
 
-A refused key or an empty account is the gateway's fault with its vendor, so it is a 502, never the caller's 401;
-the vendor's words about keys, accounts and organisations stay inside.
+A refused key or an empty account is the gateway's problem with its vendor, so it is a 502, never the caller's 401;
+vendors' messages about keys, accounts and organisations are not passed on.
 """
 
 import re
@@ -18,7 +18,7 @@ from gateway.openai_api.errors import GatewayError
 
 @dataclass(frozen=True, slots=True)
 class VendorError:
-    """An error answer taken apart. ``retry_after`` is in seconds."""
+    """The fields of an error response. ``retry_after`` is in seconds."""
 
     status: int
     message: str = ""
@@ -30,7 +30,7 @@ class VendorError:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """Matches when everything that is given matches; ``code`` and ``message`` are searched, ignoring case."""
+    """Matches when all given conditions do; ``code`` and ``message`` are regexes, searched ignoring case."""
 
     make_error: Callable[[VendorError], GatewayError]
     status: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ class ErrorRule:
 
 
 def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
-    """The first rule that matches; a status nobody foresaw is a bad answer of the upstream."""
+    """The error of the first matching rule; upstream_bad_response when none matches."""
     for rule in rules:
         if rule.matches(error):
             return rule.make_error(error)
@@ -54,8 +54,8 @@ def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
-    """Take an error body apart: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, Nous's flat
-    ``{status, message, code}``, or none at all."""
+    """Parse an error body: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, Nous's flat
+    ``{status, message, code}``, or anything else."""
     retry_after = read_retry_after(headers)
     try:
         decoded = msgspec.json.decode(body)
@@ -66,7 +66,7 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
 
 
 def parse_decoded(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
-    """``parse`` for a body that is decoded already; Anthropic's code, where it gives one, stands in ``details``."""
+    """``parse`` for decoded JSON; Anthropic's code, where it gives one, stands in ``details``."""
     if not isinstance(decoded, dict):
         return VendorError(status, retry_after=retry_after)
     error = decoded.get("error")
@@ -95,12 +95,12 @@ def parse_embedded(decoded: Any) -> VendorError:
     """
     error = parse_decoded(200, decoded)
     words = f"{error.code} {error.type}"
-    stated = int(error.code) if _is_status(error.code) else 200
+    stated = int(error.code) if _is_error_status(error.code) else 200
     status = next((status for status, pattern in _STATUS_BY_WORDS if re.search(pattern, words, re.IGNORECASE)), stated)
     return replace(error, status=status)
 
 
-_is_status = re.compile(r"[45]\d\d").fullmatch
+_is_error_status = re.compile(r"[45]\d\d").fullmatch
 
 
 _STATUS_BY_WORDS = (
@@ -123,17 +123,17 @@ _ACCOUNT = re.compile(
 
 
 def public_message(message: str) -> str:
-    """A vendor's words about the request, without the names and ids of accounts, or pieces of keys."""
+    """A vendor's message about the request, without names and ids of accounts and pieces of keys."""
     return _ACCOUNT.sub("", message)[:2000] or "The upstream refused the request"
 
 
-def _as_sent(error: VendorError) -> GatewayError:
+def _invalid_with_code(error: VendorError) -> GatewayError:
     """With the vendor's code, unless that only repeats the status."""
-    code = None if _is_status(error.code) else error.code or None
+    code = None if _is_error_status(error.code) else error.code or None
     return errors.invalid_request(public_message(error.message), error.param, code)
 
 
-def _plain(error: VendorError) -> GatewayError:
+def _invalid(error: VendorError) -> GatewayError:
     return errors.invalid_request(public_message(error.message), error.param)
 
 
@@ -146,7 +146,7 @@ def _content_policy(error: VendorError) -> GatewayError:
 
 
 def _guidelines(error: VendorError) -> GatewayError:
-    """xAI's account of a refused prompt may name the team and its key."""
+    """xAI's message about a refused prompt is withheld: it may name the team and its key."""
     return errors.content_policy_violation("The upstream refuses the content of the request")
 
 
@@ -208,7 +208,7 @@ OPENAI_ERRORS = (
     ErrorRule(_context_length, code="context_length_exceeded"),
     ErrorRule(_content_policy, status=(400,), code="content_policy|content_filter"),
     ErrorRule(_too_large, status=(413,)),
-    ErrorRule(_as_sent, status=(400, 409, 415, 422)),
+    ErrorRule(_invalid_with_code, status=(400, 409, 415, 422)),
     *_SERVER,
 )
 
@@ -222,7 +222,7 @@ XAI_ERRORS = (
     ErrorRule(_context_length, status=(400,), message="maximum prompt length|context (length|window)"),
     ErrorRule(_model_not_found, status=(400,), message="model not found"),
     ErrorRule(_too_large, status=(413,)),
-    ErrorRule(_plain, status=(400, 415, 422)),
+    ErrorRule(_invalid, status=(400, 415, 422)),
     ErrorRule(_overloaded, status=(200,), message="unavailable|overloaded|capacity"),
     *_SERVER,
 )
@@ -243,7 +243,7 @@ MODELARK_ERRORS = (
         message="context (length|window)|max(imum)? (input|prompt|length)|max message tokens",
     ),
     ErrorRule(_too_large, status=(413,)),
-    ErrorRule(_as_sent, status=(400, 422)),
+    ErrorRule(_invalid_with_code, status=(400, 422)),
     *_SERVER,
 )
 

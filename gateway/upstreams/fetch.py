@@ -1,8 +1,8 @@
-"""Fetching the files behind a caller's URLs, for vendors that take bytes only.
+"""Fetches the files behind a caller's URLs, for vendors that take files as bytes only.
 
-The URL is the caller's, the network is ours: only https, only public addresses, and the connection goes to the very
-addresses that were checked, so that no second DNS answer can point elsewhere. Every failure is the caller's 400, save a
-lack of room: what a short request brings may be a hundred thousand times its size.
+Guards against server-side request forgery: only https, only public addresses, and the connection goes to the very
+addresses that were checked, so that a second DNS answer (rebinding) cannot redirect it. Every failure is a 400, except
+that a full buffer is a 503: a short request may bring files a hundred thousand times its size.
 """
 
 import asyncio
@@ -28,36 +28,36 @@ _HEADERS = {"Accept": "image/*, application/pdf, audio/*, video/*", "Accept-Enco
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """``seconds`` for one file with all its redirects; ``total_bytes`` and ``files`` for one chat; ``held_bytes`` for
-    all chats at once."""
+    """``timeout`` in seconds for one file with all its redirects; ``chat_bytes`` and ``files`` for one chat;
+    ``buffered_bytes`` for all chats together."""
 
-    seconds: float = 20.0
+    timeout: float = 20.0
     file_bytes: int = 20 * 1024 * 1024
-    total_bytes: int = 50 * 1024 * 1024
-    held_bytes: int = 256 * 1024 * 1024
+    chat_bytes: int = 50 * 1024 * 1024
+    buffered_bytes: int = 256 * 1024 * 1024
     files: int = 16
     redirects: int = 3
 
 
-class _Allowance:
-    """The bytes that the files of one chat may still take together, and those that they have taken."""
+class _ByteBudget:
+    """The bytes that the files of one chat may have together."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self.taken = 0
+        self.used = 0
 
-    def take(self, size: int) -> bool:
-        """False when there are not as many."""
-        if self.taken + size > self._size:
+    def reserve(self, size: int) -> bool:
+        """Use ``size`` more bytes; False when they exceed the budget."""
+        if self.used + size > self._size:
             return False
-        self.taken += size
+        self.used += size
         return True
 
 
 class FileFetcher:
-    """Fetches the files of a chat; ``enabled`` false refuses all of them, saying what to send instead.
+    """Fetches the files of a chat; with ``enabled`` false it refuses them all and suggests a data: URI.
 
-    ``allowed`` decides about addresses, ``resolver`` finds them, ``tls`` verifies hosts; tests bring their own.
+    ``allowed`` is the address policy, ``resolver`` looks hosts up and ``tls`` verifies them; tests inject their own.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FileFetcher:
         self._resolver = resolver
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
-        self._room = self._limits.held_bytes
+        self._free_bytes = self._limits.buffered_bytes
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,8 +91,11 @@ class FileFetcher:
             self._session = None
 
     async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
-        """Add the files behind ``urls`` to the chat's attachments; how many bytes they are, to be given back when they
-        are needed no longer. Raises 400 naming the one that fails, and 503."""
+        """Fetch ``urls`` concurrently into the chat's attachments and return their total size.
+
+        Pass that size to ``release`` when the files are no longer needed. Raises 400 naming the URL that failed, and
+        503 when the buffer is full.
+        """
         wanted = [(url, _path_of(chat, url)) for url in urls]
         if not wanted:
             return 0
@@ -100,26 +103,26 @@ class FileFetcher:
             raise _refusal(wanted[0][1], "this model takes files as bytes only; send the file as a data: URI")
         if len(wanted) > self._limits.files:
             raise _refusal(wanted[self._limits.files][1], f"at most {self._limits.files} files are fetched")
-        allowance = _Allowance(self._limits.total_bytes)
-        fetches = [asyncio.create_task(self._fetch(url, param, allowance)) for url, param in wanted]
+        budget = _ByteBudget(self._limits.chat_bytes)
+        fetches = [asyncio.create_task(self._fetch(url, param, budget)) for url, param in wanted]
         try:
             files = await asyncio.gather(*fetches)
         except BaseException:
             for fetch in fetches:
                 fetch.cancel()
-            self.release(allowance.taken)
+            self.release(budget.used)
             raise
         chat.attachments.update((url, file) for (url, _), file in zip(wanted, files, strict=True))
-        return allowance.taken
+        return budget.used
 
     def release(self, size: int) -> None:
-        """Files of so many bytes are needed no longer."""
-        self._room += size
+        """Return ``size`` bytes of the buffer."""
+        self._free_bytes += size
 
-    async def _fetch(self, url: str, param: str, allowance: _Allowance) -> Attachment:
+    async def _fetch(self, url: str, param: str, budget: _ByteBudget) -> Attachment:
         try:
-            async with asyncio.timeout(self._limits.seconds):
-                data = await self._download(url, param, allowance)
+            async with asyncio.timeout(self._limits.timeout):
+                data = await self._download(url, param, budget)
         except TimeoutError:
             raise _refusal(param, "the file did not arrive in time") from None
         except ForbiddenAddressError:
@@ -131,37 +134,37 @@ class FileFetcher:
             raise _refusal(param, "the file is no picture, PDF, audio or video of a known kind")
         return Attachment(media_type, data)
 
-    async def _download(self, url: str, param: str, allowance: _Allowance) -> bytes:
-        """The bytes behind ``url``; every redirect is judged like the URL itself."""
+    async def _download(self, url: str, param: str, budget: _ByteBudget) -> bytes:
+        """The bytes behind ``url``; every redirect is checked like the URL itself."""
         target = URL(url)
         for _ in range(self._limits.redirects + 1):
-            self._judge(target, param)
+            self._check_target(target, param)
             async with self._client().get(target, headers=_HEADERS, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
-                    return await self._read(response, param, allowance)
+                    return await self._read(response, param, budget)
                 target = target.join(URL(response.headers.get("Location", "")))
         raise _refusal(param, "there are too many redirects")
 
-    def _judge(self, target: URL, param: str) -> None:
+    def _check_target(self, target: URL, param: str) -> None:
         if target.scheme != "https" or not target.host:
             raise _refusal(param, "only https: and data: URLs are accepted")
         if target.user is not None or target.password is not None:
             raise _refusal(param, "the URL must not carry credentials")
-        if _is_literal(target.host) and not self._allowed(target.host):
+        if _is_ip_literal(target.host) and not self._allowed(target.host):
             raise ForbiddenAddressError(target.host)
 
-    async def _read(self, response: aiohttp.ClientResponse, param: str, allowance: _Allowance) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, param: str, budget: _ByteBudget) -> bytes:
         if response.status != 200:
             raise _refusal(param, f"its server answered with status {response.status}")
         limit = self._limits.file_bytes
         data = bytearray()
         if (response.content_length or 0) <= limit:
             async for chunk in response.content.iter_any():
-                if len(chunk) > self._room:
+                if len(chunk) > self._free_bytes:
                     raise gateway_unavailable("overloaded", "The gateway holds too many files right now")
-                if not allowance.take(len(chunk)):
+                if not budget.reserve(len(chunk)):
                     raise _refusal(param, "the files of the request are too large together")
-                self._room -= len(chunk)
+                self._free_bytes -= len(chunk)
                 data += chunk
                 if len(data) > limit:
                     break
@@ -170,7 +173,7 @@ class FileFetcher:
         raise _refusal(param, f"the file is larger than {limit} bytes")
 
     def _client(self) -> aiohttp.ClientSession:
-        """The session: no cookies, no proxies, no credentials, no decompression, no reuse of connections."""
+        """The session, created on first use: no cookies, proxies, credentials, decompression or keep-alive."""
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 resolver=CheckedResolver(self._allowed, self._resolver),
@@ -183,12 +186,12 @@ class FileFetcher:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=self._limits.seconds),
+                timeout=aiohttp.ClientTimeout(total=self._limits.timeout),
             )
         return self._session
 
 
-def _is_literal(host: str) -> bool:
+def _is_ip_literal(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:

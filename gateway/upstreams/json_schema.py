@@ -1,4 +1,4 @@
-"""JSON Schemas cut down to what Claude's structured output enforces (facts/providers.md 3.6)."""
+"""Reduces JSON Schemas to the subset that Claude's structured output enforces (facts/providers.md 3.6)."""
 
 import re
 from collections.abc import Iterator
@@ -49,12 +49,12 @@ _LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
 
 
 def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
-    """``schema`` with every object closed and every constraint that is not enforced moved into its description.
+    """``schema`` with every object closed and every unenforced constraint moved into its description.
 
-    With ``lossless`` (the caller insisted on ``strict``) such a constraint is a 400 instead. So is recursion, always.
+    With ``lossless`` (the caller set ``strict``) an unenforced constraint raises 400 instead. Recursion always does.
     """
     try:
-        if _recursive(schema):
+        if _is_recursive(schema):
             raise unsupported_value(f"Invalid '{param}': recursive schemas are not supported with this model.", param)
         return _restrict(schema, lossless, param)
     except RecursionError:
@@ -67,7 +67,7 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
     for keyword, value in schema.items():
         if keyword in _META:
             continue
-        if _enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
+        if _is_enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
             name = "anyOf" if keyword == "oneOf" else keyword
             kept[name] = _descend(name, value, lossless, f"{param}.{keyword}")
         else:
@@ -82,24 +82,24 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
             f"{param}.{keyword}",
         )
     if lost:
-        kept["description"] = _described(schema.get("description"), lost)
+        kept["description"] = _describe(schema.get("description"), lost)
     return kept
 
 
 def _descend(keyword: str, value: Any, lossless: bool, param: str) -> Any:
     if keyword in _MAPS and isinstance(value, dict):
-        return {name: _inner(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
+        return {name: _restrict_subschema(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
     if keyword in _LISTS and isinstance(value, list):
-        return [_inner(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
-    return _inner(value, lossless, param) if keyword == "items" else value
+        return [_restrict_subschema(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
+    return _restrict_subschema(value, lossless, param) if keyword == "items" else value
 
 
-def _inner(schema: Any, lossless: bool, param: str) -> Any:
-    """A schema in a place where ``true`` and ``false`` are schemas too."""
+def _restrict_subschema(schema: Any, lossless: bool, param: str) -> Any:
+    """A subschema, which may be ``true`` or ``false``."""
     return _restrict(schema, lossless, param) if isinstance(schema, dict) else schema
 
 
-def _enforced(keyword: str, value: Any) -> bool:
+def _is_enforced(keyword: str, value: Any) -> bool:
     match keyword:
         case "minItems":
             return value in (0, 1)
@@ -117,13 +117,13 @@ def _types(schema: Schema) -> tuple[Any, ...]:
     return tuple(kind) if isinstance(kind, list) else (kind,)
 
 
-def _described(description: Any, lost: Schema) -> str:
+def _describe(description: Any, lost: Schema) -> str:
     constraints = "; ".join(f"{keyword}: {msgspec.json.encode(value).decode()}" for keyword, value in lost.items())
     return f"{description} ({constraints})" if description else f"({constraints})"
 
 
-def _recursive(schema: Schema) -> bool:
-    """A local ``$ref`` leads back to where it stands."""
+def _is_recursive(schema: Schema) -> bool:
+    """A local ``$ref`` leads back to itself."""
     definitions = {
         f"#/{table}/{name}": inner
         for table in ("$defs", "definitions")

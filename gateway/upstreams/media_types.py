@@ -1,11 +1,11 @@
-"""What kind of file some bytes are, by their first ones; what a server or a vendor claims is not asked."""
+"""Media types by magic number; the type that a server or a vendor declares is not trusted."""
 
 import re
 
-# As many bytes as any of the marks needs.
+# Bytes that the longest magic number needs.
 HEAD = 16
 
-_MARKS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+_MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"GIF8[79]a"), "image/gif"),
@@ -26,5 +26,5 @@ _MARKS: tuple[tuple[re.Pattern[bytes], str], ...] = (
 
 
 def sniff(head: bytes) -> str | None:
-    """The media type of a file that starts with ``head``; None for one that is none of those vendors read."""
-    return next((media_type for mark, media_type in _MARKS if mark.match(head)), None)
+    """The media type of a file that starts with ``head``; None for a type that no vendor reads."""
+    return next((media_type for magic, media_type in _MAGIC if magic.match(head)), None)

@@ -1,4 +1,4 @@
-"""Names that one vendor gave or allows, rewritten for another (facts/providers.md 4)."""
+"""Reversible renaming of tools and tool calls for vendors with other alphabets and lengths (facts/providers.md 4)."""
 
 import re
 
@@ -6,49 +6,48 @@ _LONGEST_SUFFIX = len("_9999999")
 
 
 class NameMap:
-    """Names of one request and what they are called at the upstream: each has its own, and the way back is known.
+    """An injective map from the caller's names to names that the upstream accepts, and back.
 
-    ``refused`` matches a character that the upstream does not allow, ``limit`` is the longest name that it takes.
-    ``reserved`` are for the gateway's own use there: no name of the caller's becomes one of them.
-    Names are given out first come, first served, so a map fed in the same order twice is the same map. A map without
-    a limit never shortens: tool-call ids must stay apart. Callers choose names, so any number of them that look alike
-    is told apart in linear time.
+    ``invalid`` matches a character that the upstream does not allow, ``limit`` is its longest name (None: names are
+    never shortened, because tool-call ids must stay distinct). No name is mapped to one of ``reserved``, which are the
+    gateway's own. The map depends only on the order of the calls. Callers choose names, so resolving any number of
+    collisions takes linear time.
     """
 
-    def __init__(self, refused: re.Pattern[str], limit: int | None = None, reserved: tuple[str, ...] = ()) -> None:
-        self._refused = refused
+    def __init__(self, invalid: re.Pattern[str], limit: int | None = None, reserved: tuple[str, ...] = ()) -> None:
+        self._invalid = invalid
         self._limit = limit
         self._outbound: dict[str, str] = {}
         self._inbound = dict(zip(reserved, reserved, strict=True))
-        self._alike: dict[str, int] = {}
+        self._last_suffix: dict[str, int] = {}
 
     def outbound(self, name: str) -> str:
-        """What ``name`` is called at the upstream."""
+        """The upstream's name for ``name``."""
         if (known := self._outbound.get(name)) is not None:
             return known
-        base = self._refused.sub("_", name)[: self._limit] or "_"
-        safe = base if base not in self._inbound else self._apart(base)
+        base = self._invalid.sub("_", name)[: self._limit] or "_"
+        safe = base if base not in self._inbound else self._disambiguate(base)
         self._outbound[name] = safe
         self._inbound[safe] = name
         return safe
 
     def reissue(self, name: str) -> str:
-        """Another name for ``name``, which stands for something new from here on."""
+        """A new upstream name for ``name``, which from here on means something else."""
         self._outbound.pop(name, None)
         return self.outbound(name)
 
     def inbound(self, name: str) -> str:
-        """What the caller calls the upstream's ``name``; one that was never sent is returned as it is."""
+        """The caller's name for the upstream's ``name``; one that was never sent is returned unchanged."""
         return self._inbound.get(name, name)
 
-    def _apart(self, base: str) -> str:
-        """``base``, which is taken, with the next number that makes it a name of its own."""
+    def _disambiguate(self, base: str) -> str:
+        """``base``, which is taken, with the next numeric suffix that is free."""
         stem = base if self._limit is None else base[: self._limit - _LONGEST_SUFFIX]
-        count = self._alike.get(stem, 1)
+        count = self._last_suffix.get(stem, 1)
         safe = base
         while safe in self._inbound:
             count += 1
             suffix = f"_{count}"
             safe = (base if self._limit is None else base[: self._limit - len(suffix)]) + suffix
-        self._alike[stem] = count
+        self._last_suffix[stem] = count
         return safe

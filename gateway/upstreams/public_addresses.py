@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet, and a resolver that finds no others."""
+"""Public internet addresses, and an aiohttp resolver that refuses hosts with any other."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-_LOOKUPS_AT_ONCE = 2
-"""Each takes one of the few threads, four in uvloop, in which vendors' names are looked up as well."""
+_MAX_CONCURRENT_LOOKUPS = 2
+"""Each occupies a thread of the pool (four in uvloop) that vendors' hosts are resolved in as well."""
 
 
 def is_public(address: str) -> bool:
-    """The address belongs to the public internet, and so does one that it embeds (mapped, 6to4, NAT64)."""
+    """``address`` is global unicast, and so is an IPv4 address that it embeds (mapped, 6to4, NAT64)."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -32,37 +32,37 @@ def is_public(address: str) -> bool:
 
 
 class ForbiddenAddressError(Exception):
-    """A host resolves to an address that the policy does not allow."""
+    """A host has an address that the policy does not allow."""
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves hosts for the connector, which then connects to these addresses and no others.
+    """Resolves hosts for a connector, which then connects to exactly these addresses.
 
-    One forbidden address among several refuses the host. Callers choose the hosts, so slow name servers of theirs must
-    not keep all lookups busy: one counts until it has ended, which may be long after anybody waits for it.
+    A host with one forbidden address among several is refused. Callers choose the hosts, so their slow name servers
+    must not exhaust the thread pool: a lookup holds its slot until it ends, even after its caller has been cancelled.
     """
 
     def __init__(self, allowed: Callable[[str], bool], inner: AbstractResolver | None = None) -> None:
         self._allowed = allowed
         self._inner = inner or aiohttp.ThreadedResolver()
-        self._turns = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_LOOKUPS)
         self._lookups: set[asyncio.Task[list[ResolveResult]]] = set()
 
     async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
-        await self._turns.acquire()
+        await self._slots.acquire()
         lookup = asyncio.create_task(self._inner.resolve(host, port, family))
         self._lookups.add(lookup)
-        lookup.add_done_callback(self._ended)
+        lookup.add_done_callback(self._on_done)
         found = await asyncio.shield(lookup)
         if not all(self._allowed(result["host"]) for result in found):
             raise ForbiddenAddressError(host)
         return found
 
-    def _ended(self, lookup: "asyncio.Task[list[ResolveResult]]") -> None:
-        self._turns.release()
+    def _on_done(self, lookup: "asyncio.Task[list[ResolveResult]]") -> None:
+        self._slots.release()
         self._lookups.discard(lookup)
         if not lookup.cancelled():
-            lookup.exception()  # is nobody's, if nobody waited
+            lookup.exception()  # mark as retrieved: the waiter may have been cancelled
 
     async def close(self) -> None:
         for lookup in self._lookups:

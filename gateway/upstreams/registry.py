@@ -1,4 +1,4 @@
-"""Which adapter speaks for which provider. A further OpenAI-compatible provider is one line here."""
+"""The adapters of each provider. Another OpenAI-compatible provider is one line here."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from gateway.upstreams.signature_cache import SignatureCache
 
 
 def adapters() -> Mapping[str, Mapping[str, Adapter]]:
-    """Fresh adapters by provider and endpoint."""
+    """New adapters by provider and endpoint, sharing one signature cache."""
     signatures = SignatureCache()
     return {
         "openai": {"chat": OpenAIAdapter(OPENAI)},

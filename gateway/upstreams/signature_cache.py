@@ -1,7 +1,7 @@
-"""What a vendor sealed into an answer and wants back, kept for clients that drop the keys it travels under.
+"""Opaque vendor data that must be sent back with later requests, cached for clients that do not return it.
 
-Gemini's thought signatures and Anthropic's thinking blocks belong to tool calls, and ids, names and arguments of tool
-calls survive every client (facts/providers.md 1.5).
+Gemini's thought signatures and Anthropic's thinking blocks belong to tool calls, whose ids, names and arguments every
+client returns (facts/providers.md 1.5).
 """
 
 import time
@@ -20,11 +20,10 @@ class _Entry(NamedTuple):
 
 
 class SignatureCache:
-    """Least recently used first out, bounded in entries, bytes and age.
+    """An LRU cache, bounded in entries, bytes and age.
 
-    A value is found again only by the caller that it was given to, under the same tool-call id, and for the same
-    name and arguments. Arguments are compared as JSON, so that a client may reformat them. ``ttl`` is in seconds of
-    ``clock``; a value larger than ``max_bytes`` is not kept.
+    A key is the caller, the tool-call id, and the call's name and arguments. Arguments are compared as JSON, so that a
+    client may reformat them. ``ttl`` is in seconds of ``clock``; a value larger than ``max_bytes`` is not kept.
     """
 
     def __init__(
@@ -46,34 +45,34 @@ class SignatureCache:
 
     @property
     def size(self) -> int:
-        """The bytes of all kept values, as JSON."""
+        """Total size of the values in bytes, as JSON."""
         return self._bytes
 
     def put(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
-        """Keep ``value`` (anything JSON) for one tool call that ``caller`` is about to receive."""
+        """Store ``value`` (any JSON) for a tool call that is sent to ``caller``."""
         key = _key(caller, call_id, name, arguments)
-        self._forget(key)
+        self._remove(key)
         size = len(msgspec.json.encode(value))
         if size > self._max_bytes:
             return
         self._entries[key] = _Entry(value, size, self._clock() + self._ttl)
         self._bytes += size
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
-            self._forget(next(iter(self._entries)))
+            self._remove(next(iter(self._entries)))
 
     def get(self, caller: str, call_id: str, name: str, arguments: str) -> Any | None:
-        """The value kept for this call, or None."""
+        """The value stored for this call, or None."""
         key = _key(caller, call_id, name, arguments)
         entry = self._entries.get(key)
         if entry is None:
             return None
         if entry.expires <= self._clock():
-            self._forget(key)
+            self._remove(key)
             return None
         self._entries.move_to_end(key)
         return entry.value
 
-    def _forget(self, key: bytes) -> None:
+    def _remove(self, key: bytes) -> None:
         if entry := self._entries.pop(key, None):
             self._bytes -= entry.size
 

@@ -259,7 +259,7 @@ async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: 
     server.serve("/a", PNG)
     hosts = [f"{number}.example" for number in range(8)]
     names = Slow({host: [["127.0.0.1"]] for host in hosts})
-    source = fetcher(names, seconds=0.02)
+    source = fetcher(names, timeout=0.02)
     async with asyncio.timeout(10):
         while len(names.asked) < 6:
             await refusal(source, *(server.url("/a", host) for host in hosts))
@@ -302,7 +302,7 @@ async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) 
     for path in ("/a", "/b"):
         server.serve(path, PNG)
     urls = [server.url("/a"), server.url("/b")]
-    assert "together" in (await refusal(fetcher(total_bytes=len(PNG) + 1), *urls)).message
+    assert "together" in (await refusal(fetcher(chat_bytes=len(PNG) + 1), *urls)).message
     assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
 
 
@@ -310,7 +310,7 @@ async def test_the_files_of_all_chats_are_limited_together(server: Server, fetch
     for path in ("/a", "/b"):
         server.serve(path, PNG)
     a, b = server.url("/a"), server.url("/b")
-    source = fetcher(held_bytes=3 * len(PNG) - 1, file_bytes=len(PNG))
+    source = fetcher(buffered_bytes=3 * len(PNG) - 1, file_bytes=len(PNG))
     assert await source.attach(chat_with(a, b), [a, b]) == 2 * len(PNG)
     with pytest.raises(GatewayError) as caught:
         await source.attach(chat_with(a), [a])
@@ -329,7 +329,7 @@ async def test_a_silent_server_is_given_up(server: Server, fetcher: MakeFetcher)
         return response
 
     server.routes["/a"] = silent
-    error = await refusal(fetcher(seconds=0.2), server.url("/a"))
+    error = await refusal(fetcher(timeout=0.2), server.url("/a"))
     assert "time" in error.message
 
 

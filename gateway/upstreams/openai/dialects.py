@@ -11,15 +11,15 @@ from enum import Enum
 from gateway.upstreams.error_rules import MODELARK_ERRORS, NOUS_ERRORS, OPENAI_ERRORS, XAI_ERRORS, ErrorRule
 
 
-class Limit(Enum):
-    """Under which name the output limit travels."""
+class OutputLimit(Enum):
+    """The parameter that carries the output limit."""
 
-    BY_MODEL = "max_completion_tokens where the model wants it, otherwise as the caller spelt it"
+    BY_MODEL = "max_completion_tokens where the model requires it, otherwise the caller's parameter"
     MAX_TOKENS = "max_tokens"
-    ALWAYS = "as the caller spelt it, the model's maximum when he gave none, the completion limit under a clamp"
+    ALWAYS = "the caller's parameter, the model's maximum without one, max_completion_tokens under a payment's limit"
 
 
-# Hints: left out where they are not understood, and listed in x-dropped-params.
+# Hints are dropped where they are not supported, and listed in x-dropped-params.
 HINTS = frozenset(
     {
         "cache_control",
@@ -44,7 +44,7 @@ HINTS = frozenset(
     }
 )
 
-_EVERYWHERE = frozenset(
+_COMMON = frozenset(
     {
         "frequency_penalty",
         "n",
@@ -63,36 +63,36 @@ _EVERYWHERE = frozenset(
 class Dialect:
     """One vendor's version of OpenAI's chat completions.
 
-    ``accepts``: parameters that may be forwarded; the rest is dropped when it is a hint, or one of ``ignores``, and
-    refused otherwise. ``roles``: roles that go under another name. ``message_keys``: keys of an assistant message
-    beyond OpenAI's that the vendor takes back. ``allowed_tools``: a tool_choice may list the tools to choose from, in
-    place of one. ``longest_call_id``: in characters, None where any length goes. ``null_content``: an assistant message
-    with tool calls need have no content. ``empty_system``: a system message may be an empty text.
-    ``reasoning_counted``: completion_tokens already includes reasoning_tokens. ``thinking_prompt``: the system text
-    that switches thinking on where nothing else does. ``effort_words``: efforts that go under another name.
-    ``service_tiers``: None takes every tier. ``user_tag``: who asks is told by one of the request's ``tags``, without
-    which no request is valid. ``errors``: first matching rule decides.
+    ``accepts``: parameters to forward; others are dropped if they are hints or in ``ignores``, and refused otherwise.
+    ``roles``: roles that are renamed. ``message_names``: messages may have a ``name``. ``message_keys``: keys of an
+    assistant message beyond OpenAI's that the vendor takes back. ``allowed_tools``: tool_choice may list several
+    tools. ``max_call_id_length``: in characters, None for any length. ``null_content``: an assistant message with
+    tool calls may have no content. ``empty_system``: a system message may be empty. ``reasoning_counted``:
+    completion_tokens includes reasoning_tokens. ``thinking_prompt``: a system text that turns reasoning on, for
+    models without a parameter. ``effort_aliases``: efforts that are renamed. ``service_tiers``: None for any.
+    ``user_tag``: the user goes into ``tags``, without which no request is valid. ``errors``: the first matching rule
+    applies.
     """
 
     accepts: frozenset[str]
     errors: tuple[ErrorRule, ...]
     ignores: frozenset[str] = frozenset()
-    limit: Limit = Limit.BY_MODEL
+    output_limit: OutputLimit = OutputLimit.BY_MODEL
     max_stops: int = 4
     roles: Mapping[str, str] = field(default_factory=dict)
-    named_messages: bool = True
+    message_names: bool = True
     message_keys: frozenset[str] = frozenset()
     strict_tools: bool = True
     custom_tools: bool = False
     allowed_tools: bool = False
-    longest_call_id: int | None = None
+    max_call_id_length: int | None = None
     null_content: bool = True
     empty_system: bool = True
     file_parts: bool = False
     refusal_parts: bool = False
     service_tiers: frozenset[str] | None = None
     user_tag: bool = False
-    effort_words: Mapping[str, str] = field(default_factory=dict)
+    effort_aliases: Mapping[str, str] = field(default_factory=dict)
     reasoning_counted: bool = True
     thinking_prompt: str | None = None
     think_tags: bool = False
@@ -100,7 +100,7 @@ class Dialect:
 
 
 OPENAI = Dialect(
-    accepts=_EVERYWHERE
+    accepts=_COMMON
     | {
         "audio",
         "logit_bias",
@@ -124,18 +124,18 @@ OPENAI = Dialect(
     errors=OPENAI_ERRORS,
     custom_tools=True,
     allowed_tools=True,
-    longest_call_id=40,
+    max_call_id_length=40,
     file_parts=True,
     refusal_parts=True,
     stream_options={"include_usage": True, "include_obfuscation": False},
 )
 
 XAI = Dialect(
-    accepts=_EVERYWHERE | {"logprobs", "parallel_tool_calls", "reasoning_effort", "seed", "top_logprobs", "user"},
+    accepts=_COMMON | {"logprobs", "parallel_tool_calls", "reasoning_effort", "seed", "top_logprobs", "user"},
     errors=XAI_ERRORS,
     ignores=frozenset({"logit_bias", "web_search_options"}),
     roles={"developer": "system"},
-    named_messages=False,
+    message_names=False,
     null_content=False,
     empty_system=False,
     strict_tools=False,
@@ -143,7 +143,7 @@ XAI = Dialect(
 )
 
 MODELARK = Dialect(
-    accepts=_EVERYWHERE
+    accepts=_COMMON
     | {
         "logit_bias",
         "logprobs",
@@ -158,20 +158,20 @@ MODELARK = Dialect(
         "user",
     },
     errors=MODELARK_ERRORS,
-    limit=Limit.ALWAYS,
+    output_limit=OutputLimit.ALWAYS,
     roles={"developer": "system"},
     message_keys=frozenset({"reasoning_content", "encrypted_content"}),
     service_tiers=frozenset({"default", "flex"}),
-    effort_words={"none": "minimal", "xhigh": "high", "max": "high"},
+    effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
 )
 
 NOUS = Dialect(
-    accepts=_EVERYWHERE | {"reasoning_effort", "repetition_penalty", "top_k", "user"},
+    accepts=_COMMON | {"reasoning_effort", "repetition_penalty", "top_k", "user"},
     errors=NOUS_ERRORS,
     ignores=frozenset({"logit_bias"}),
-    limit=Limit.MAX_TOKENS,
+    output_limit=OutputLimit.MAX_TOKENS,
     roles={"developer": "system"},
-    named_messages=False,
+    message_names=False,
     user_tag=True,
     strict_tools=False,
     thinking_prompt=(

@@ -1,7 +1,7 @@
-"""Messages and tools for OpenAI-shaped upstreams: the caller's own objects, copied only where a key must go.
+"""Messages and tools for OpenAI-shaped upstreams: the caller's own objects, copied only where they change.
 
-Unknown keys are refused by OpenAI, so what other vendors' answers left in the history (reasoning_details,
-extra_content, images, cache_control) is taken out here (facts/providers.md 2.3).
+OpenAI refuses unknown keys, so those that other vendors' answers left in the history (reasoning_details, extra_content,
+images, cache_control) are removed here (facts/providers.md 2.3).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from gateway.openai_api.errors import unsupported_value
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import Dialect
-from gateway.upstreams.openai.tool_names import named
+from gateway.upstreams.openai.tool_names import outbound_name
 
 _KEYS = {
     "system": frozenset({"role", "content", "name"}),
@@ -36,8 +36,10 @@ _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "vide
 
 
 def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> list[dict[str, Any]]:
-    """The caller's messages as the vendor takes them, where ``names`` says what some functions are called; raises 400
-    for a part that the model cannot read."""
+    """The caller's messages in the vendor's dialect. ``names`` maps function names; None where all are valid.
+
+    Raises 400 for a content part that the model does not support.
+    """
     messages = [
         message
         if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
@@ -45,19 +47,19 @@ def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> l
         for i, message in enumerate(chat.body["messages"])
         if dialect.empty_system or message.get("content") or message["role"] not in _INSTRUCTIONS
     ]
-    if _thinks_by_prompt(dialect, chat):
+    if _wants_thinking_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
     return messages
 
 
 def translate_tools(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
-    """The caller's tools, without what the vendor does not know."""
+    """The caller's tools, without the keys that the vendor does not know."""
     return [_tool(dialect, tool, i) for i, tool in enumerate(chat.body["tools"])]
 
 
-def _thinks_by_prompt(dialect: Dialect, chat: Chat) -> bool:
-    asked = chat.request.reasoning_effort not in (None, "none")
-    return dialect.thinking_prompt is not None and asked and chat.model.traits.thinking == "prompt"
+def _wants_thinking_prompt(dialect: Dialect, chat: Chat) -> bool:
+    wanted = chat.request.reasoning_effort not in (None, "none")
+    return dialect.thinking_prompt is not None and wanted and chat.model.traits.thinking == "prompt"
 
 
 def _message(
@@ -67,11 +69,13 @@ def _message(
     allowed = _KEYS[role]
     if role == "assistant":
         allowed |= dialect.message_keys
-    if not dialect.named_messages:
+    if not dialect.message_names:
         allowed -= {"name"}
     copy = message
     if not message.keys() <= allowed or None in message.values():
-        copy = {key: told for key, told in message.items() if key in allowed and (told is not None or key == "content")}
+        copy = {
+            key: value for key, value in message.items() if key in allowed and (value is not None or key == "content")
+        }
     content = copy.get("content")
     if isinstance(content, list):
         copy = copy | {"content": _parts(dialect, chat, role, content, position)}
@@ -91,7 +95,7 @@ def _message(
 
 
 def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
-    """The message without the key ``refusal``, which few vendors know; what it said stands in for missing content."""
+    """The message without ``refusal``, which few vendors know; its text becomes the content if there is none."""
     plain = {key: value for key, value in message.items() if key != "refusal"}
     if message["refusal"] and not plain.get("content"):
         plain["content"] = message["refusal"]
@@ -117,13 +121,16 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
 
 
 def _without_nulls(body: Any) -> Any:
-    """What a part says of itself; a null stands for nothing said, which vendors want left out."""
-    return {key: told for key, told in body.items() if told is not None} if isinstance(body, dict) else body
+    """``body`` without its null members, which vendors refuse."""
+    return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
-    """A call as the vendor takes it back: one to a custom tool of another vendor's is a function's, and no arguments
-    at all are those of a call without any, because xAI wants JSON (facts/providers.md 6.2)."""
+    """An earlier call as the vendor accepts it.
+
+    Without ``custom_tools`` a custom tool call becomes a function call; empty arguments become ``{}``, because xAI
+    requires JSON (facts/providers.md 6.2).
+    """
     kind = call["type"]
     body = call[kind]
     if kind == "custom" and dialect.custom_tools:
@@ -132,7 +139,7 @@ def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) ->
         kind, body = "function", {"name": body["name"], "arguments": _as_arguments(body["input"])}
     else:
         body = {"name": body["name"], "arguments": body["arguments"] or "{}"}
-    body["name"] = named(body["name"], names)
+    body["name"] = outbound_name(body["name"], names)
     return {"id": _call_id(dialect, call["id"]), "type": kind, kind: body}
 
 
@@ -141,11 +148,11 @@ def _as_arguments(text: str) -> str:
 
 
 def _call_id(dialect: Dialect, given: str) -> str:
-    """``given``, or a digest of it where it is longer than the vendor takes: OpenAI refuses ids of xAI and Nous.
+    """``given``, or a digest of it where it is too long for the vendor: OpenAI refuses ids of xAI and Nous.
 
-    Call and result get the same one, in every request, and no two ids become one (facts/providers.md 4).
+    The digest is deterministic, so that call and result keep matching in every request (facts/providers.md 4).
     """
-    if dialect.longest_call_id is None or len(given) <= dialect.longest_call_id:
+    if dialect.max_call_id_length is None or len(given) <= dialect.max_call_id_length:
         return given
     return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
 

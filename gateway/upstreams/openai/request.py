@@ -1,31 +1,30 @@
-"""The request of an OpenAI-shaped upstream: the caller's own body, less what the vendor would refuse.
+"""Builds the request of an OpenAI-shaped upstream: the caller's body without what the vendor does not support.
 
-What would change the meaning of the request if it were left out is refused with the parameter's name; hints are
-dropped and listed (facts/providers.md 1.8).
+An unsupported parameter is refused if dropping it would change the meaning of the request; hints are dropped and listed
+(facts/providers.md 1.8).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.catalog import Model
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
 from gateway.openai_api.request import FunctionTool, Tool
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.openai.dialects import HINTS, Dialect, Limit
+from gateway.upstreams.openai.dialects import HINTS, Dialect, OutputLimit
 from gateway.upstreams.openai.messages import translate_messages, translate_tools
-from gateway.upstreams.openai.tool_names import name_map, rename
+from gateway.upstreams.openai.tool_names import name_map, rename_tools
 
 _HANDLED = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
 )
 _SAMPLING = ("temperature", "top_p")
-_SOMEBODY = "tee-gateway"
+_DEFAULT_USER = "tee-gateway"
 _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
 
 
 def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body to send, and the names of the parameters that were dropped."""
+    """The request body, and the names of the dropped parameters. Raises 400."""
     names = name_map(chat.request.tools) if chat.request.tools else None
     body: dict[str, Any] = {
         "model": chat.model.upstream_id,
@@ -33,16 +32,16 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
     }
     dropped = _copy_parameters(dialect, chat, body)
     if dialect.user_tag:
-        body["tags"] = [f"user={chat.request.user or _SOMEBODY}"]
+        body["tags"] = [f"user={chat.request.user or _DEFAULT_USER}"]
     if chat.request.tools:
         body["tools"] = translate_tools(dialect, chat)
         if not dialect.allowed_tools:
-            _leave_allowed_tools(body)
+            _resolve_allowed_tools(body)
         if names is not None:
-            rename(body, names)
+            rename_tools(body, names)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
-    if not dialect.named_messages and message_hints.NAME in message_hints.find(chat.body["messages"]):
+    if not dialect.message_names and message_hints.NAME in message_hints.find(chat.body["messages"]):
         dropped += (message_hints.NAME,)
     _limit_output(dialect, chat, body)
     if chat.request.web_search:
@@ -53,11 +52,11 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
     return body, dropped
 
 
-def _leave_allowed_tools(body: dict[str, Any]) -> None:
-    """Vendors that know no list of allowed tools are offered only those, with the list's mode for a choice."""
+def _resolve_allowed_tools(body: dict[str, Any]) -> None:
+    """Replace an ``allowed_tools`` choice by its mode, and ``tools`` by the allowed ones."""
     match body.get("tool_choice"):
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*allowed]}}:
-            body["tools"] = [tool for tool in body["tools"] if _among(tool, allowed)]
+            body["tools"] = [tool for tool in body["tools"] if _is_allowed(tool, allowed)]
             if not body["tools"]:
                 raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
             body["tool_choice"] = mode
@@ -65,9 +64,9 @@ def _leave_allowed_tools(body: dict[str, Any]) -> None:
             raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
 
 
-def _among(tool: dict[str, Any], allowed: list[Any]) -> bool:
-    for named in allowed:
-        match named:
+def _is_allowed(tool: dict[str, Any], allowed: list[Any]) -> bool:
+    for entry in allowed:
+        match entry:
             case {"type": "function", "function": {"name": str(name)}} if name == tool["function"]["name"]:
                 return True
     return False
@@ -83,7 +82,7 @@ def _copy_parameters(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tupl
         if name in _HANDLED or value is None or value == []:
             continue
         if name not in dialect.accepts:
-            if _says_nothing(name, value):
+            if _is_neutral(name, value):
                 continue
             if name not in HINTS and name not in dialect.ignores:
                 raise unsupported_parameter(name, chat.request.model)
@@ -95,8 +94,8 @@ def _copy_parameters(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tupl
     return tuple(dropped)
 
 
-def _says_nothing(name: str, value: Any) -> bool:
-    """A parameter the vendor does not know, at the value that means its absence."""
+def _is_neutral(name: str, value: Any) -> bool:
+    """``value`` means the same as leaving the parameter out."""
     return value in _NEUTRAL.get(name, ())
 
 
@@ -110,7 +109,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 
 def _sampling(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
-    """Models that fix their sampling ignore the caller's wish; gpt-5.2 does so only while it reasons (2.4)."""
+    """Models with fixed sampling take only the default, 1; gpt-5.2 does so only while it reasons (2.4)."""
     match chat.model.traits.sampling:
         case "default" | "refused":
             return bool(value == 1)
@@ -175,7 +174,7 @@ def _parallel(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, val
 
 def _effort(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
     traits = chat.model.traits
-    word = value if value in traits.efforts else dialect.effort_words.get(value, value)
+    word = value if value in traits.efforts else dialect.effort_aliases.get(value, value)
     if traits.thinking == "none":
         if value == "none":
             return True
@@ -191,7 +190,7 @@ def _effort(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value
 
 
 def _thinking(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
-    """ModelArk's own switch; an effort beside it decides alone, because both together are refused (7.2)."""
+    """ModelArk's own switch; reasoning_effort takes precedence, because both together are refused (7.2)."""
     if chat.request.reasoning_effort is not None:
         return False
     body[name] = value
@@ -238,8 +237,8 @@ def _response_format(dialect: Dialect, chat: Chat, body: dict[str, Any], name: s
     return True
 
 
-def _output_kinds(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
-    """``modalities`` and ``audio``: only what the model can produce."""
+def _output_modalities(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    """``modalities`` and ``audio``, limited to the model's outputs."""
     for modality in value if name == "modalities" else ["audio"]:
         if modality not in chat.model.outputs:
             raise unsupported_value(f"This model does not produce '{modality}'.", name)
@@ -247,6 +246,7 @@ def _output_kinds(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str,
     return True
 
 
+# Each rule writes its parameter into the body, or returns False to have it listed as dropped. Raises 400.
 _RULES = {
     "temperature": _sampling,
     "top_p": _sampling,
@@ -265,28 +265,27 @@ _RULES = {
     "tool_choice": _tool_choice,
     "user": _user,
     "response_format": _response_format,
-    "modalities": _output_kinds,
-    "audio": _output_kinds,
+    "modalities": _output_modalities,
+    "audio": _output_modalities,
 }
 
 
 def _limit_output(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> None:
     tokens = chat.output_tokens
-    model: Model = chat.model
-    if dialect.limit is Limit.ALWAYS and tokens is None:
-        tokens = model.max_output_tokens
+    if dialect.output_limit is OutputLimit.ALWAYS and tokens is None:
+        tokens = chat.model.max_output_tokens
     if tokens is not None:
         body[_limit_name(dialect, chat)] = tokens
 
 
 def _limit_name(dialect: Dialect, chat: Chat) -> str:
-    as_spelt = "max_completion_tokens" if chat.request.max_tokens is None else "max_tokens"
-    match dialect.limit:
-        case Limit.MAX_TOKENS:
+    as_given = "max_completion_tokens" if chat.request.max_tokens is None else "max_tokens"
+    match dialect.output_limit:
+        case OutputLimit.MAX_TOKENS:
             return "max_tokens"
-        case Limit.ALWAYS:
+        case OutputLimit.ALWAYS:
             both = chat.request.max_completion_tokens is not None or chat.output_limit is not None
-            return "max_completion_tokens" if both else as_spelt
-        case Limit.BY_MODEL:
-            wants = chat.model.traits.max_completion_tokens or chat.request.max_completion_tokens is not None
-            return "max_completion_tokens" if wants else as_spelt
+            return "max_completion_tokens" if both else as_given
+        case OutputLimit.BY_MODEL:
+            required = chat.model.traits.max_completion_tokens or chat.request.max_completion_tokens is not None
+            return "max_completion_tokens" if required else as_given

@@ -1,4 +1,4 @@
-"""Tool names that OpenAI-shaped vendors refuse, rewritten for them and back (facts/providers.md 2.3, 4)."""
+"""Renames tools whose names OpenAI-shaped vendors refuse, and back (facts/providers.md 2.3, 4)."""
 
 import re
 from typing import Any
@@ -6,36 +6,35 @@ from typing import Any
 from gateway.openai_api.request import FunctionTool, Tool
 from gateway.upstreams.name_map import NameMap
 
-_LIMIT = 64
-_fits = re.compile(rf"[a-zA-Z0-9_-]{{1,{_LIMIT}}}").fullmatch
-_REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
+_MAX_LENGTH = 64
+_is_valid = re.compile(rf"[a-zA-Z0-9_-]{{1,{_MAX_LENGTH}}}").fullmatch
+_INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def named(name: str, names: NameMap | None) -> str:
-    """What the function ``name`` is called at the vendor, with ``names`` of ``name_map``; one that is called in an
-    earlier turn need not be among the tools."""
-    if _fits(name):
+def outbound_name(name: str, names: NameMap | None) -> str:
+    """The vendor's name for the function ``name``, which need not be among the tools that made ``names``."""
+    if _is_valid(name):
         return name
-    return (names or NameMap(_REFUSED, _LIMIT)).outbound(name)
+    return (names or NameMap(_INVALID_CHARACTER, _MAX_LENGTH)).outbound(name)
 
 
 def name_map(tools: list[Tool] | None) -> NameMap | None:
-    """What a request's functions are called at the vendor; None where all go under their own names, as they mostly do.
+    """The map of a request's function names; None where all are valid, as they mostly are.
 
-    Names that fit stay as they are, so only the others may be asked for.
+    Valid names are reserved but not in the map: ask it for the others only.
     """
     names = [tool.function.name for tool in tools or () if isinstance(tool, FunctionTool)]
-    odd = [name for name in names if not _fits(name)]
-    if not odd:
+    invalid = [name for name in names if not _is_valid(name)]
+    if not invalid:
         return None
-    found = NameMap(_REFUSED, _LIMIT, reserved=tuple(name for name in names if _fits(name)))
-    for name in odd:
-        found.outbound(name)
-    return found
+    renamed = NameMap(_INVALID_CHARACTER, _MAX_LENGTH, reserved=tuple(name for name in names if _is_valid(name)))
+    for name in invalid:
+        renamed.outbound(name)
+    return renamed
 
 
-def rename(body: dict[str, Any], names: NameMap) -> None:
-    """Give the functions in ``tools`` and ``tool_choice`` of an outgoing ``body`` the names that the vendor takes."""
+def rename_tools(body: dict[str, Any], names: NameMap) -> None:
+    """Rename the functions in ``tools`` and ``tool_choice`` of ``body``, in place."""
     body["tools"] = [_renamed(tool, names) for tool in body["tools"]]
     choice: Any = body.get("tool_choice")
     match choice:
@@ -48,6 +47,6 @@ def rename(body: dict[str, Any], names: NameMap) -> None:
 
 def _renamed(tool: Any, names: NameMap) -> Any:
     match tool:
-        case {"type": "function", "function": {"name": str(name)}} if not _fits(name):
+        case {"type": "function", "function": {"name": str(name)}} if not _is_valid(name):
             return tool | {"function": tool["function"] | {"name": names.outbound(name)}}
     return tool
