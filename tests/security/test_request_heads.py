@@ -1,0 +1,84 @@
+"""A request's head is bounded as a whole, however it is cut into headers, reads and pipelined requests."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from gateway.http_server.connection import MAX_HEAD_BYTES, MAX_READ_BYTES
+from tests.running import RunningGateway
+from tools.soak.raw_client import RawClient
+
+BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+
+
+def head(size: int, *more: bytes, target: bytes = b"GET /health") -> bytes:
+    """A request's head whose target, names and values of headers are ``size`` bytes together."""
+    fixed = len(target.split()[1]) + len(b"Hostx") + sum(len(line) - len(b": ") for line in more)
+    paddings = []
+    while (left := size - fixed) > 0:
+        value = b"a" * min(left - 1, 30_000)
+        paddings.append(b"P: " + value)
+        fixed += 1 + len(value)
+    return b"\r\n".join((target + b" HTTP/1.1", b"Host: x", *more, *paddings, b"", b""))
+
+
+async def answers(gateway: RunningGateway, *pieces: bytes) -> list[tuple[int, bytes]]:
+    """Statuses and the rest of what comes for ``pieces``, each of which the server reads on its own."""
+    async with RawClient(gateway.url) as client:
+        for piece in pieces:
+            await client.send(piece)
+            await asyncio.sleep(0.02)
+        received = await client.read_all(1.0)
+    return [(int(part[:3]), part) for part in re.split(rb"HTTP/1\.[01] ", received)[1:]]
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1 << 20, 50_000, 5_000])
+async def test_what_fits_is_served_and_what_does_not_is_431(gateway: RunningGateway, size: int) -> None:
+    fits = head(MAX_HEAD_BYTES, b"Connection: close")
+    assert [status for status, _ in await answers(gateway, *in_pieces(fits, size))] == [200]
+    [(status, rest)] = await answers(gateway, *in_pieces(head(MAX_HEAD_BYTES + 1), size))
+    error = json.loads(rest.partition(b"\r\n\r\n")[2])["error"]
+    assert status == 431
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "bad_framing", None)
+    assert str(MAX_HEAD_BYTES) in error["message"]
+    assert b"x-request-id: req_" in rest
+
+
+async def test_a_head_that_does_not_end_is_not_read_on(gateway: RunningGateway) -> None:
+    endless = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"".join(
+        b"X-%d: " % n + b"a" * 30_000 + b"\r\n" for n in range(12)
+    )
+    assert len(endless) > MAX_HEAD_BYTES + MAX_READ_BYTES
+    [(status, _)] = await answers(gateway, endless)
+    assert status == 431
+
+
+async def test_a_pipelined_head_is_bounded_as_well(gateway: RunningGateway) -> None:
+    one, large = head(100), head(2 * MAX_HEAD_BYTES)
+    statuses = [status for status, _ in await answers(gateway, one + large)]
+    assert statuses == [200, 431]
+    statuses = [status for status, _ in await answers(gateway, one + large[:60_000], large[60_000:], one)]
+    assert statuses == [200, 431]
+
+
+async def test_a_body_is_no_head(gateway: RunningGateway) -> None:
+    body = BODY + b" " * 500_000
+    upload = head(
+        0, b"Content-Type: application/json", b"Content-Length: %d" % len(body), target=b"POST /v1/chat/completions"
+    )
+    statuses = [
+        status
+        for status, _ in await answers(gateway, *in_pieces(upload + body, 100_000), head(MAX_HEAD_BYTES), head(50))
+    ]
+    assert statuses == [200] * 3
+
+
+async def test_other_connections_are_served_after_a_refusal(gateway: RunningGateway) -> None:
+    await answers(gateway, head(2 * MAX_HEAD_BYTES))
+    assert [status for status, _ in await answers(gateway, head(50))] == [200]
