@@ -66,7 +66,7 @@ async def settling(store: SqliteStore) -> Entry:
 async def test_a_note_is_written_with_the_next_step_of_anyone(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_NOTED_SECONDS", 3600.0)
+    monkeypatch.setattr(sqlite_store, "_DEFER_SECONDS", 3600.0)
     payment = await settling(store)
     settled = await store.defer_move(payment, State.SETTLED, settled_amount=5)
     assert settled.state is State.SETTLED
@@ -93,7 +93,7 @@ async def test_a_note_is_written_soon_and_at_the_end(store: SqliteStore, path: P
 async def test_that_an_answer_has_begun_is_written_with_the_end_of_a_short_one(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_BEGUN_SECONDS", 3600.0)
+    monkeypatch.setattr(sqlite_store, "_DEFER_SERVING_SECONDS", 3600.0)
     first, second = await claimed(store), await claimed(store)
     serving = [await store.defer_move(each, State.VERIFIED, State.SERVING, note="begun") for each in (first, second)]
     await claimed(store)
@@ -121,7 +121,7 @@ async def test_notes_and_moves_keep_their_order_and_the_payers_standing(store: S
 async def test_a_note_that_cannot_be_written_is_tried_until_it_can(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_store, "_RETRY_SECONDS", 0.01)
     payment = await settling(store)
     db = sqlite3.connect(path)
     db.execute("ALTER TABLE payments RENAME TO away")

@@ -55,7 +55,7 @@ async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_
     await store.claim(payment, POLICY)
     await store.move(payment, State.VERIFIED, State.SERVING)
     ahead.seconds = 120.0
-    monkeypatch.setattr(store, "_live_again", asyncio.Event().wait)
+    monkeypatch.setattr(store, "_reacquire_lock", asyncio.Event().wait)
     await postgres.run(database, ENDED)
     await living(database, 1)
     assert await other.adopt(ahead.time()) == []
@@ -124,7 +124,7 @@ async def test_a_store_whose_database_has_just_gone_is_closed_all_the_same(datab
     end_all(database)
     await store.close()
     assert store._pool.is_closing()
-    assert store._life.is_closed()
+    assert store._lock_connection.is_closed()
 
 
 @pytest.mark.parametrize("committing", [False, True])

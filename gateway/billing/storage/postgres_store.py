@@ -1,8 +1,8 @@
-"""The shared store: one PostgreSQL database for several gateways that take payments for one payee.
+"""The shared store: one PostgreSQL database for several gateways with the same payee.
 
-Every transaction first takes an advisory lock on its payer, so that claims and moves of one payer follow one another
-while those of different payers do not wait. A worker holds an advisory lock of its own on a connection of its own;
-PostgreSQL lets go of it when that connection ends, which is how the others know that its payments are orphaned.
+Every transaction first takes an advisory lock on its payer, which serializes the claims and moves of one payer but not
+those of different payers. Each worker also holds an advisory lock of its own on a dedicated connection. PostgreSQL
+releases it when that connection ends, which tells the others that its payments are orphaned.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ from gateway.keccak import keccak256
 log = logging.getLogger(__name__)
 
 _OPEN = [state.value for state in UNFINISHED]
-_NOT_BEGUN = [state.value for state in BEFORE_SETTLING]
-_ADOPTED = [*_OPEN, UNSERVED]
+_BEFORE_SETTLING = [state.value for state in BEFORE_SETTLING]
+_ADOPTABLE = [*_OPEN, UNSERVED]
 _PAID = [State.SETTLED.value, State.SERVED.value, UNSERVED]
-_LOST = "lost"
+_NO_OWNER = "lost"
 _COMMAND_SECONDS = 15.0
 _CONNECTIONS = 8
-_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""The last is what the driver makes of a connection that ended in the middle of its protocol."""
+_CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""asyncpg raises the last for a connection that was closed in the middle of the protocol."""
 
 _SCHEMA = """
 SELECT pg_advisory_xact_lock(7402402402);
@@ -65,30 +65,33 @@ _INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 
 class PostgresStore:
-    """A Store in the database ``url``. A payment of a worker that is gone is adopted ``grace_seconds`` after its last
-    move and after it was first missed, so that a worker which only lost a connection can take its lock again."""
+    """A Store in the database ``url``.
+
+    The payments of a worker whose lock is free are adopted ``grace_seconds`` after their last move and after the lock
+    was first seen free, so that a worker that only lost its connection can take the lock again.
+    """
 
     def __init__(self, url: str, grace_seconds: float) -> None:
         self.owner = secrets.token_hex(8)
         self._url = url
         self._grace = grace_seconds
         self._pool: asyncpg.Pool
-        self._life: asyncpg.Connection
-        self._again: asyncio.Task[None] | None = None
-        self._missed: dict[str, float] = {}
+        self._lock_connection: asyncpg.Connection
+        self._relock_task: asyncio.Task[None] | None = None
+        self._missing_since: dict[str, float] = {}
         self._closed = False
 
     @classmethod
     async def open(cls, url: str, grace_seconds: float = 15.0) -> Self:
-        """Makes the tables when there are none; raises StoreUnavailableError."""
+        """Connect, creating the tables if needed. Raises StoreUnavailableError."""
         store = cls(url, grace_seconds)
-        async with _translated():
+        async with _translated_errors():
             store._pool = await asyncpg.create_pool(
                 url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
             )
             async with store._pool.acquire() as db, db.transaction():
                 await db.execute(_SCHEMA)
-            await store._live()
+            await store._acquire_lock()
         return store
 
     async def quote_key(self, proposed: bytes) -> bytes:
@@ -140,15 +143,15 @@ class PostgresStore:
         async with self._transaction(None) as db:
             rows = await db.fetch(
                 "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
-                _ADOPTED,
+                _ADOPTABLE,
                 self.owner,
                 time.time() - self._grace,
             )
-            gone = self._gone_for_good([row["owner"] for row in rows if await _is_gone(db, row["owner"])])
+            gone = self._expired([row["owner"] for row in rows if await _is_lock_free(db, row["owner"])])
             orphaned = await db.fetch(
                 "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE",
                 gone,
-                _ADOPTED,
+                _ADOPTABLE,
             )
             adopted = [
                 msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
@@ -160,24 +163,30 @@ class PostgresStore:
                 "SELECT entry FROM gateway_payments WHERE owner = $1 AND deadline < $2 AND state = ANY($3)",
                 self.owner,
                 int(now),
-                _NOT_BEGUN,
+                _BEFORE_SETTLING,
             )
             known = {entry.key for entry in adopted}
             return adopted + [entry for row in abandoned if (entry := decode_entry(row["entry"])).key not in known]
 
-    def _gone_for_good(self, missing: list[str]) -> list[str]:
-        """Of the owners that nobody answers for now, those that were missing long enough, as far as this worker saw."""
+    def _expired(self, missing: list[str]) -> list[str]:
+        """Those of ``missing`` whose lock this worker has seen free for longer than the grace period."""
         now = time.monotonic()
-        self._missed = {owner: self._missed.get(owner, now) for owner in missing}
-        return [owner for owner, since in self._missed.items() if owner == _LOST or now - since > self._grace]
+        self._missing_since = {owner: self._missing_since.get(owner, now) for owner in missing}
+        return [
+            owner for owner, since in self._missing_since.items() if owner == _NO_OWNER or now - since > self._grace
+        ]
 
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:
-            entered = [entry for entry in entries if await _enter(db, msgspec.structs.replace(entry, owner=_LOST))]
-            for (payer, asset), amount in remaining_credit(entered).items():
+            inserted = [
+                entry
+                for entry in entries
+                if await _insert_if_absent(db, msgspec.structs.replace(entry, owner=_NO_OWNER))
+            ]
+            for (payer, asset), amount in remaining_credit(inserted).items():
                 await _add_credit(db, payer, asset, amount)
-            for payer, ended in standing_changes(entered).items():
-                await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+            for payer, ended in standing_changes(inserted).items():
+                await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_key(payer))
                 await _set_standing(db, payer, (await _standing(db, payer)).after_all(ended))
 
     async def take_credit(self, payment: Entry) -> Entry | None:
@@ -204,28 +213,28 @@ class PostgresStore:
         if self._closed:
             return
         self._closed = True
-        if self._again is not None:
-            self._again.cancel()
-        self._life.remove_termination_listener(self._lost)
-        for end in (self._life.close, self._pool.close):
-            with suppress(*_AWAY):
+        if self._relock_task is not None:
+            self._relock_task.cancel()
+        self._lock_connection.remove_termination_listener(self._on_connection_lost)
+        for end in (self._lock_connection.close, self._pool.close):
+            with suppress(*_CONNECTION_ERRORS):
                 await end()
 
-    async def _live(self) -> None:
-        """Take this worker's lock on a connection that does nothing else."""
-        self._life = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
-        await self._life.execute("SELECT pg_advisory_lock($1)", _lock_of(self.owner.encode()))
-        self._life.add_termination_listener(self._lost)
+    async def _acquire_lock(self) -> None:
+        """Take this worker's lock on a dedicated connection."""
+        self._lock_connection = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
+        await self._lock_connection.execute("SELECT pg_advisory_lock($1)", _lock_key(self.owner.encode()))
+        self._lock_connection.add_termination_listener(self._on_connection_lost)
 
-    def _lost(self, _connection: object) -> None:
+    def _on_connection_lost(self, _connection: object) -> None:
         if not self._closed:
-            self._again = asyncio.create_task(self._live_again())
+            self._relock_task = asyncio.create_task(self._reacquire_lock())
 
-    async def _live_again(self) -> None:
+    async def _reacquire_lock(self) -> None:
         while True:
             try:
-                await self._live()
-            except _AWAY:
+                await self._acquire_lock()
+            except _CONNECTION_ERRORS:
                 log.exception("journal database lost")
                 await asyncio.sleep(1.0)
             else:
@@ -233,14 +242,14 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _transaction(self, payer: bytes | None) -> AsyncIterator[Any]:
-        """A transaction, alone with its payer."""
+        """A transaction, exclusive for ``payer`` if given."""
         if self._closed:
             raise StoreUnavailableError("the journal is closed")
         done = False
         try:
-            async with _translated(), self._pool.acquire() as db, db.transaction():
+            async with _translated_errors(), self._pool.acquire() as db, db.transaction():
                 if payer is not None:
-                    await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(payer))
+                    await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_key(payer))
                 yield db
                 done = True
         except StoreUnavailableError as error:
@@ -250,21 +259,21 @@ class PostgresStore:
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _translated_errors() -> AsyncIterator[None]:
     try:
         yield
-    except _AWAY as error:
+    except _CONNECTION_ERRORS as error:
         raise StoreUnavailableError(f"journal database: {type(error).__name__}") from error
 
 
-def _lock_of(name: bytes) -> int:
-    """The 64-bit number of an advisory lock."""
+def _lock_key(name: bytes) -> int:
+    """The 64-bit key of an advisory lock."""
     return int.from_bytes(keccak256(name)[:8], "big", signed=True)
 
 
-async def _is_gone(db: Any, owner: str) -> bool:
-    """Whether nobody holds the lock of a worker; the lock taken to see that ends with the transaction."""
-    return bool(await db.fetchval("SELECT pg_try_advisory_xact_lock($1)", _lock_of(owner.encode())))
+async def _is_lock_free(db: Any, owner: str) -> bool:
+    """Whether nobody holds a worker's lock; the probe takes it until the end of the transaction."""
+    return bool(await db.fetchval("SELECT pg_try_advisory_xact_lock($1)", _lock_key(owner.encode())))
 
 
 async def _find(db: Any, key: bytes) -> Entry | None:
@@ -291,8 +300,8 @@ async def _write(db: Any, entry: Entry) -> None:
     await db.execute(_INSERT + replacing, *_row(entry))
 
 
-async def _enter(db: Any, entry: Entry) -> bool:
-    """False, and nothing written, for one that is there, or that another worker enters at the same time."""
+async def _insert_if_absent(db: Any, entry: Entry) -> bool:
+    """Return False, with nothing written, if the entry exists, also if it is inserted concurrently."""
     done: str = await db.execute(_INSERT + " ON CONFLICT (key) DO NOTHING", *_row(entry))
     return done.endswith(" 1")
 

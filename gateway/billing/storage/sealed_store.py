@@ -1,7 +1,7 @@
-"""A store whose entries are also kept, sealed, outside the process: from the moment that work begins to the end.
+"""A store that also appends its entries, sealed, to a sink outside the enclave, from SERVING to their final state.
 
-In an enclave the store itself is in memory. What another enclave with the same journal key finds in the sink at its
-start is what this one left: amounts to settle, and authorizations that are used up although the chain does not say so.
+In an enclave the store itself is in memory. The next enclave with the same journal key replays the sink at its start:
+amounts still to settle, and authorizations that are used although their nonce is unspent on the chain.
 """
 
 import logging
@@ -18,20 +18,20 @@ from gateway.billing.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_KEPT = {
-    state: place
-    for place, state in enumerate(
+_PROGRESS = {
+    state: rank
+    for rank, state in enumerate(
         (State.SERVING, State.SETTLING, State.PENDING, State.FAILED, State.WAIVED, State.SETTLED, State.SERVED)
     )
 }
-"""In the order in which payments come to them, none of which leads back: it counts before the enclave's clock."""
+"""States that are copied, in the order of the transitions. Of two copies the later state wins, whatever their times."""
 
 
 class SealedStore:
-    """``inner`` with a copy of every entry from SERVING on in ``sink``, written before its move counts as done.
+    """``inner`` plus a copy of every entry from SERVING on in ``sink``, appended before its move returns.
 
-    A sink that fails does not stop the gateway: the entry is in ``inner`` and sent again later, and the failure is
-    logged as an error and told to ``on_append_failed``. A sink that is silent is not waited for again until it answers.
+    A failing sink does not fail the move: the error is logged, ``on_append_failed`` is called, the entry is appended
+    later. A sink that timed out is not waited for again until it responds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SealedStore:
         return self._inner.owner
 
     async def replay(self, since: float) -> int:
-        """Take over what the sink still holds of payments whose deadline is after ``since``, in Unix seconds; how many.
+        """Restore the payments in the sink whose deadline is after ``since`` (Unix seconds); return their number.
 
         Raises SinkUnavailableError.
         """
@@ -69,16 +69,16 @@ class SealedStore:
         return await self._inner.find_all(keys)
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        return await self._kept(await self._inner.move(payment, *to, **changes))
+        return await self._copied(await self._inner.move(payment, *to, **changes))
 
     async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
-        return await self._kept(await self._inner.reconcile(payment, matches=matches, **changes))
+        return await self._copied(await self._inner.reconcile(payment, matches=matches, **changes))
 
     async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        return await self._kept(await self._inner.defer_move(payment, *to, **changes))
+        return await self._copied(await self._inner.defer_move(payment, *to, **changes))
 
-    async def _kept(self, entry: Entry) -> Entry:
-        if entry.state not in _KEPT:
+    async def _copied(self, entry: Entry) -> Entry:
+        if entry.state not in _PROGRESS:
             return entry
         why = "the sink has not answered yet"
         if not self._backlog.silent:
@@ -114,21 +114,21 @@ class SealedStore:
         await self._inner.close()
 
     async def _latest(self) -> list[Entry]:
-        """How far each payment has come, whatever order the host gives its entries in."""
+        """The most advanced entry of each payment, in whatever order the host returns the records."""
         newest: dict[bytes, Entry] = {}
         async for record in self._sink.records():
-            entry = _entry(self._cipher.decrypt(record))
-            if entry is not None and (entry.key not in newest or _age(newest[entry.key]) <= _age(entry)):
+            entry = _decode(self._cipher.decrypt(record))
+            if entry is not None and (entry.key not in newest or _progress(newest[entry.key]) <= _progress(entry)):
                 newest[entry.key] = entry
         return list(newest.values())
 
 
-def _age(entry: Entry) -> tuple[int, float]:
-    return _KEPT.get(entry.state, -1), entry.updated
+def _progress(entry: Entry) -> tuple[int, float]:
+    return _PROGRESS.get(entry.state, -1), entry.updated
 
 
-def _entry(plain: bytes | None) -> Entry | None:
-    """None for what was not sealed under this key, or by a version that wrote entries otherwise."""
+def _decode(plain: bytes | None) -> Entry | None:
+    """None for a record sealed under another key, or written by an incompatible version."""
     if plain is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""The ledger in SQLite: each function one step inside a transaction that its caller opens and commits.
+"""The ledger in SQLite: each function is one operation inside a transaction that the caller begins and commits.
 
-What a step refuses it refuses before its first write. An error after that leaves half a step, and the transaction has
-to be rolled back.
+An operation raises its documented errors before its first write. After any error later than that, the transaction must
+be rolled back.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ from gateway.billing.journal import (
     standing_changes,
 )
 
-_OPEN, _NOT_BEGUN = (
+_OPEN, _BEFORE_SETTLING = (
     ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
 )
 _PAID = ", ".join(f"'{state}'" for state in (State.SETTLED, State.SERVED, UNSERVED))
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS credits (
 CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
-_KNOWN = f"""
+_CLAIM_CONTEXT = f"""
 SELECT 'earlier', entry, NULL FROM payments WHERE key = ?
 UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ? AND state IN ({_OPEN})
 UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?
@@ -63,9 +63,9 @@ def quote_key(db: sqlite3.Connection, proposed: bytes) -> bytes:
 
 
 def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
-    """Enters ``entry``; raises ClaimRefusedError."""
+    """Insert ``entry`` if ``policy`` admits it; raises ClaimRefusedError."""
     earlier, unfinished, standing = None, [], Standing()
-    for kind, value, debt in db.execute(_KNOWN, (entry.key, entry.payer, entry.payer)):
+    for kind, value, debt in db.execute(_CLAIM_CONTEXT, (entry.key, entry.payer, entry.payer)):
         match kind:
             case "earlier":
                 earlier = decode_entry(value).state
@@ -89,11 +89,11 @@ def find_all(db: sqlite3.Connection, keys: Collection[bytes]) -> list[Entry]:
 
 
 def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry:
-    """The entry after its moves; its payer's standing follows. Raises IllegalTransitionError, LookupError.
+    """Move an entry and update its payer's standing; return the new entry. Raises IllegalTransitionError, LookupError.
 
-    ``known`` spares reading the entry when it is still in that state and that owner's, who alone changes it.
+    The stored entry is not read if its state and owner are still those of ``known``: only the owner changes it.
     """
-    if (entry := _advanced(db, known, to, changes)) is None:
+    if (entry := _compare_and_move(db, known, to, changes)) is None:
         before = find(db, known.key)
         if before is None:
             raise LookupError(f"no payment {known.key.hex()}")
@@ -109,15 +109,17 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
 
 
 def reconcile(db: sqlite3.Connection, known: Entry, matches: int, changes: dict[str, Any]) -> Entry:
-    """``move`` to SETTLED; raises TransferAlreadyMatchedError too."""
+    """``move`` to SETTLED; also raises TransferAlreadyMatchedError."""
     query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID})"  # noqa: S608
     rows = db.execute(query, (known.payer,))
     require_unmatched_transfer(known, (decode_entry(row[0]) for row in rows), matches, changes)
     return move(db, known, (State.SETTLED,), changes)
 
 
-def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]) -> Entry | None:
-    """None, and nothing written, when ``known`` is not what the ledger has."""
+def _compare_and_move(
+    db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dict[str, Any]
+) -> Entry | None:
+    """Compare and swap: None, with nothing written, if state or owner differ from those of ``known``."""
     try:
         entry = known.transition_through(to, changes)
     except IllegalTransitionError:
@@ -128,7 +130,7 @@ def _advanced(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes
 
 
 def owners(db: sqlite3.Connection) -> list[str]:
-    """Every worker that has something unfinished or unserved."""
+    """Every worker with unfinished or unserved payments."""
     rows = db.execute(
         f"SELECT owner FROM payments WHERE state IN ({_OPEN})"  # noqa: S608
         f" UNION SELECT owner FROM payments WHERE state = '{UNSERVED}'"
@@ -137,25 +139,25 @@ def owners(db: sqlite3.Connection) -> list[str]:
 
 
 def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
-    """The unfinished and unserved payments of ``orphaned`` workers, now ``owner``'s."""
+    """Reassign the unfinished and unserved payments of ``orphaned`` workers to ``owner``; return them."""
     query = (
         f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
         f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{UNSERVED}'"
     )
-    adopted = [_owned(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
+    adopted = [_with_owner(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
     for entry in adopted:
         _write(db, entry)
     return adopted
 
 
 def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
-    """What ``owner`` claimed and neither settled nor released before the payer's deadline."""
-    query = f"SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ({_NOT_BEGUN})"  # noqa: S608
+    """Claims of ``owner`` that were neither settled nor released before the payer's deadline."""
+    query = f"SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ({_BEFORE_SETTLING})"  # noqa: S608
     return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
 
 
 def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> None:
-    entered = [_owned(entry, owner) for entry in entries if find(db, entry.key) is None]
+    entered = [_with_owner(entry, owner) for entry in entries if find(db, entry.key) is None]
     for entry in entered:
         _write(db, entry)
     for (payer, asset), amount in remaining_credit(entered).items():
@@ -189,7 +191,7 @@ def _add_credit(db: sqlite3.Connection, payer: bytes, asset: str, amount: int) -
     db.execute("REPLACE INTO credits VALUES (?, ?, ?)", (payer, asset, str(_credit(db, payer, asset) + amount)))
 
 
-def _owned(entry: Entry, owner: str) -> Entry:
+def _with_owner(entry: Entry, owner: str) -> Entry:
     return msgspec.structs.replace(entry, owner=owner)
 
 

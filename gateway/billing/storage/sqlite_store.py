@@ -1,12 +1,12 @@
 """The embedded store: one SQLite file for all workers of a host.
 
-One thread per process owns the connection and commits whatever has queued up in a single transaction, so that the
-price of a disk flush is shared by all requests of that moment and none is paid on the event loop. WAL lets the other
-processes read and queue meanwhile. Notes wake nobody: they are written with the next step of anyone or a moment later,
-and that an answer has begun with the payment's own next step, if that comes soon.
+One thread per process owns the connection and commits all queued operations in a single transaction (group commit), so
+that concurrent requests share one fsync and none blocks the event loop. In WAL mode other processes can read and queue
+meanwhile. Deferred moves do not wake the thread: they are written with the next batch or a moment later, and a move to
+SERVING is coalesced with the payment's next move if that follows soon.
 
-A worker holds a lock on a file of its own for as long as it lives; the kernel lets go of it however the worker ends,
-which is how the others know that its payments are orphaned.
+Each worker holds a flock on a file of its own. The kernel releases it however the worker ends, which tells the others
+that its payments are orphaned.
 """
 
 import asyncio
@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 _BATCH = 256
 _BUSY_SECONDS = 15.0
-_LOST = "lost"
-_NOTED_SECONDS = 0.01
-"""How long a note waits for others to be written with."""
-_BEGUN_SECONDS = 0.1
-"""And one of a payment whose answer has begun, for the payment's own next move."""
-_AGAIN_SECONDS = 1.0
-_OWNERS_ONLY = 0o600
-"""The files hold authorizations that anybody may hand in, and who paid for what."""
+_NO_OWNER = "lost"
+_DEFER_SECONDS = 0.01
+"""Longest delay of a deferred move."""
+_DEFER_SERVING_SECONDS = 0.1
+"""Longest delay of a deferred move to SERVING."""
+_RETRY_SECONDS = 1.0
+_FILE_MODE = 0o600
+"""The files hold signed authorizations, which anybody could submit, and payers' histories."""
 
 
-class _Step:
-    """One operation and its commit, which somebody waits for unless ``future`` is None."""
+class _Operation:
+    """One operation of a batch. ``future`` gets its outcome after the commit; None for a deferred move."""
 
     __slots__ = ("future", "outcome", "work")
 
@@ -55,7 +55,7 @@ class _Step:
         self.outcome: Any = None
 
     def run(self, db: sqlite3.Connection) -> None:
-        """Does the work. What it refuses is its outcome; an error after its first write is the whole transaction's."""
+        """Run the operation. An error before its first write is its outcome; a later one fails the transaction."""
         before = db.total_changes
         try:
             self.outcome = self.work(db)
@@ -68,38 +68,38 @@ class _Step:
 
 
 _Move = tuple[Entry, tuple[State, ...], dict[str, Any]]
-"""What is known of a payment, where it goes, and what changes on the way."""
+"""The caller's copy of an entry, the states to move it through, and changes to its fields."""
 
 
-def _moving(move: _Move) -> Callable[[sqlite3.Connection], Entry]:
+def _bind(move: _Move) -> Callable[[sqlite3.Connection], Entry]:
     payment, to, changes = move
     return partial(sqlite_ledger.move, known=payment, to=to, changes=changes)
 
 
 class SqliteStore:
-    """A Store in the file ``path``. Made on a running event loop; raises StoreUnavailableError."""
+    """A Store in the SQLite file ``path``. Create it with ``open`` on a running event loop."""
 
     def __init__(self, path: Path) -> None:
         self.owner = secrets.token_hex(8)
         self._loop = asyncio.get_running_loop()
-        self._batches: queue.SimpleQueue[list[_Step] | None] = queue.SimpleQueue()
-        self._batch: list[_Step] = []
-        self._due: asyncio.TimerHandle | None = None
-        self._handing_over = False
-        self._begun: dict[bytes, _Move] = {}
-        self._begun_due: asyncio.TimerHandle | None = None
+        self._batches: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
+        self._batch: list[_Operation] = []
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self._serving: dict[bytes, _Move] = {}
+        self._serving_timer: asyncio.TimerHandle | None = None
         self._path = path
-        self._locks = path.with_name(f"{path.name}-workers")
-        self._lock: Path = self._locks / self.owner
+        self._lock_folder = path.with_name(f"{path.name}-workers")
+        self._lock_path: Path = self._lock_folder / self.owner
         self._thread: threading.Thread
         self._closed = False
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
-        """Creates the file when there is none."""
+        """Open the store, creating the file if needed. Raises StoreUnavailableError."""
         store = cls(path)
-        db, lock = await asyncio.to_thread(store._prepare)
-        store._thread = threading.Thread(target=store._work, args=(db, lock), name="journal", daemon=True)
+        db, lock = await asyncio.to_thread(store._open_database)
+        store._thread = threading.Thread(target=store._run_writer, args=(db, lock), name="journal", daemon=True)
         store._thread.start()
         return store
 
@@ -116,7 +116,7 @@ class SqliteStore:
         return await self._run(partial(sqlite_ledger.find_all, keys=keys))
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        return await self._run(self._going_on((payment, to, changes)))
+        return await self._run(self._coalesce((payment, to, changes)))
 
     async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
         return await self._run(partial(sqlite_ledger.reconcile, known=payment, matches=matches, changes=changes))
@@ -128,18 +128,18 @@ class SqliteStore:
         """
         entry = payment.transition_through(to, changes)
         if entry.state is State.SERVING and not self._closed:
-            self._begun[payment.key] = payment, to, changes
-            if self._begun_due is None:
-                self._begun_due = self._loop.call_later(_BEGUN_SECONDS, self._write_begun)
+            self._serving[payment.key] = payment, to, changes
+            if self._serving_timer is None:
+                self._serving_timer = self._loop.call_later(_DEFER_SERVING_SECONDS, self._flush_serving)
         else:
-            self._note(_Step(self._going_on((payment, to, changes))))
+            self._defer(_Operation(self._coalesce((payment, to, changes))))
         return entry
 
     async def adopt(self, now: float) -> list[Entry]:
         return await self._run(partial(self._adopt, now=now))
 
     async def restore(self, entries: list[Entry]) -> None:
-        await self._run(partial(sqlite_ledger.restore, entries=entries, owner=_LOST))
+        await self._run(partial(sqlite_ledger.restore, entries=entries, owner=_NO_OWNER))
 
     async def take_credit(self, payment: Entry) -> Entry | None:
         return await self._run(partial(sqlite_ledger.take_credit, entry=payment))
@@ -148,10 +148,10 @@ class SqliteStore:
         return await self._run(partial(sqlite_ledger.prune, before=before))
 
     async def close(self) -> None:
-        """Commits what is queued and lets go of the worker's lock."""
+        """Commit what is queued, then release the worker's lock."""
         if not self._closed:
             self._closed = True
-            self._write_begun()
+            self._flush_serving()
             self._batches.put(None)
             await asyncio.to_thread(self._thread.join)
 
@@ -159,57 +159,56 @@ class SqliteStore:
         if self._closed:
             raise StoreUnavailableError("the journal is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._batch.append(_Step(work, future))
-        if not self._handing_over:
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over)
+        self._batch.append(_Operation(work, future))
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
         return await future
 
-    def _going_on(self, move: _Move) -> Callable[[sqlite3.Connection], Entry]:
-        """``move`` behind the one that has begun its payment, as one if that is a way to go."""
+    def _coalesce(self, move: _Move) -> Callable[[sqlite3.Connection], Entry]:
+        """``move``, merged with the payment's deferred move to SERVING, or queued behind it if they do not chain."""
         payment, to, changes = move
-        begun = self._begun.pop(payment.key, None)
-        if begun is None:
-            return _moving(move)
-        known, before, noted = begun
+        deferred = self._serving.pop(payment.key, None)
+        if deferred is None:
+            return _bind(move)
+        known, before, earlier_changes = deferred
         if to[0] in TRANSITIONS[before[-1]]:
-            return _moving((known, before + to, noted | changes))
-        self._batch.append(_Step(_moving(begun)))
-        return _moving(move)
+            return _bind((known, before + to, earlier_changes | changes))
+        self._batch.append(_Operation(_bind(deferred)))
+        return _bind(move)
 
-    def _note(self, step: _Step, seconds: float = _NOTED_SECONDS) -> None:
+    def _defer(self, operation: _Operation, seconds: float = _DEFER_SECONDS) -> None:
         if self._closed:
             log.error("a note came after the journal was closed")
             return
-        self._batch.append(step)
-        if self._due is None:
-            self._due = self._loop.call_later(seconds, self._hand_over)
+        self._batch.append(operation)
+        if self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(seconds, self._flush)
 
-    def _write_begun(self) -> None:
-        if self._begun_due is not None:
-            self._begun_due.cancel()
-            self._begun_due = None
-        self._batch += [_Step(_moving(move)) for move in self._begun.values()]
-        self._begun.clear()
-        self._hand_over()
+    def _flush_serving(self) -> None:
+        if self._serving_timer is not None:
+            self._serving_timer.cancel()
+            self._serving_timer = None
+        self._batch += [_Operation(_bind(move)) for move in self._serving.values()]
+        self._serving.clear()
+        self._flush()
 
-    def _hand_over(self) -> None:
-        """Give the thread what has gathered: all that one turn of the loop brought, since waking it costs more than
-        most steps."""
-        self._handing_over = False
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+    def _flush(self) -> None:
+        """Hand the batch to the thread, once per event loop iteration: a wake-up costs more than most operations."""
+        self._flush_scheduled = False
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
         if self._batch:
             self._batches.put(self._batch)
             self._batch = []
 
-    def _tell(self, steps: list[_Step]) -> None:
-        for step in steps:
-            outcome, future = step.outcome, step.future
+    def _deliver(self, operations: list[_Operation]) -> None:
+        for operation in operations:
+            outcome, future = operation.outcome, operation.future
             if future is None:
                 if isinstance(outcome, Exception):
-                    self._not_noted(step, outcome)
+                    self._on_deferred_error(operation, outcome)
             elif future.cancelled():
                 continue
             elif isinstance(outcome, Exception):
@@ -217,22 +216,22 @@ class SqliteStore:
             else:
                 future.set_result(outcome)
 
-    def _not_noted(self, step: _Step, error: Exception) -> None:
+    def _on_deferred_error(self, operation: _Operation, error: Exception) -> None:
         if isinstance(error, StoreUnavailableError) and not self._closed:
             log.warning("journal not written at once", extra={"reason": str(error)})
-            self._note(step, _AGAIN_SECONDS)
+            self._defer(operation, _RETRY_SECONDS)
         else:
             log.error("a note cannot be written", exc_info=error)
 
-    # In threads of its own -------------------------------------------------------------------------------------
+    # Outside the event loop ------------------------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[sqlite3.Connection, IO[bytes]]:
+    def _open_database(self) -> tuple[sqlite3.Connection, IO[bytes]]:
         try:
-            self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock.open("xb")
+            self._lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = self._lock_path.open("xb")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with _alone_in(self._locks):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _OWNERS_ONLY))
+            with _locked(self._lock_folder):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
                 db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
@@ -241,47 +240,47 @@ class SqliteStore:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
         return db, lock
 
-    def _work(self, db: sqlite3.Connection, lock: IO[bytes]) -> None:
-        last = False
-        while not last and (steps := self._batches.get()) is not None:
-            last = self._gather(steps)
-            self._commit(db, steps)
-            with suppress(RuntimeError):  # a loop that is closed has nobody waiting
-                self._loop.call_soon_threadsafe(self._tell, steps)
+    def _run_writer(self, db: sqlite3.Connection, lock: IO[bytes]) -> None:
+        closing = False
+        while not closing and (operations := self._batches.get()) is not None:
+            closing = self._fill_batch(operations)
+            self._commit(db, operations)
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._deliver, operations)
         db.close()
-        self._lock.unlink(missing_ok=True)
+        self._lock_path.unlink(missing_ok=True)
         lock.close()
 
-    def _gather(self, steps: list[_Step]) -> bool:
-        """Adds what is queued besides ``steps``; whether the store is to close after it."""
-        while len(steps) < _BATCH:
+    def _fill_batch(self, operations: list[_Operation]) -> bool:
+        """Extend the batch with what is queued; return True if the store closes after it."""
+        while len(operations) < _BATCH:
             try:
-                more = self._batches.get_nowait()
+                queued = self._batches.get_nowait()
             except queue.Empty:
                 break
-            if more is None:
+            if queued is None:
                 return True
-            steps += more
+            operations += queued
         return False
 
-    def _commit(self, db: sqlite3.Connection, steps: list[_Step]) -> None:
+    def _commit(self, db: sqlite3.Connection, operations: list[_Operation]) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
-            for step in steps:
-                step.run(db)
+            for operation in operations:
+                operation.run(db)
             db.execute("COMMIT")
         except Exception as error:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-            for step in steps:
-                step.outcome = StoreUnavailableError(f"journal: {error}")
+            for operation in operations:
+                operation.outcome = StoreUnavailableError(f"journal: {error}")
 
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
         gone = [owner for owner in sqlite_ledger.owners(db) if owner != self.owner and not self._is_alive(owner)]
         return sqlite_ledger.adopt(db, gone, self.owner) + sqlite_ledger.abandoned(db, self.owner, now)
 
     def _is_alive(self, owner: str) -> bool:
-        path = self._locks / owner
+        path = self._lock_folder / owner
         try:
             with path.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -294,8 +293,8 @@ class SqliteStore:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """One worker at a time: of two that switch a new file to WAL at once, SQLite lets one fail without waiting."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Serialize workers: of two that switch a new file to WAL at once, SQLite fails one without waiting."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

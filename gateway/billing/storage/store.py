@@ -1,4 +1,4 @@
-"""Where claims and the journal are kept: what a store promises, whatever it is made of."""
+"""The interface of the stores that keep claims, the payment journal and payers' credit."""
 
 from collections.abc import Collection
 from typing import Any, Protocol
@@ -8,37 +8,36 @@ from gateway.billing.journal import Entry, State
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be written; nothing of what was asked for has happened."""
+    """The store cannot be used; the operation had no effect."""
 
 
 class CommitUnknownError(StoreUnavailableError):
-    """The store was lost while it committed: what was asked for has happened, or it has not."""
+    """The store failed during the commit; the operation may or may not have taken effect."""
 
 
 class Store(Protocol):
-    """Shared by all workers that take payments for one payee. Every method is one atomic transaction, durable but for
-    ``defer_move``'s.
+    """Shared by all workers with the same payee. Every method is one transaction, durable except for ``defer_move``.
 
-    Each may raise StoreUnavailableError. ``owner`` names this worker in the entries that it claims.
+    Every method may raise StoreUnavailableError. ``owner`` identifies this worker in the entries that it claims.
     """
 
     @property
     def owner(self) -> str: ...
 
     async def quote_key(self, proposed: bytes) -> bytes:
-        """What all gateways on this store authenticate their quotes with, now and later: what the first proposed."""
+        """The MAC key of quotes, shared by all gateways on this store: the first key that was proposed."""
         ...
 
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
-        """Enter a RESERVED payment; raises ClaimRefusedError."""
+        """Insert a RESERVED payment. Raises ClaimRefusedError."""
         ...
 
     async def find(self, key: bytes) -> Entry | None:
-        """The payment that was claimed with ``key``; None for one that never was."""
+        """The payment claimed under ``key``, or None."""
         ...
 
     async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
-        """The payments that were claimed with ``keys``."""
+        """The payments claimed under ``keys``."""
         ...
 
     async def move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
@@ -58,31 +57,31 @@ class Store(Protocol):
         ...
 
     async def defer_move(self, payment: Entry, *to: State, **changes: Any) -> Entry:
-        """Like ``move``, for what the process may take with it when it dies: it can be written a moment later.
+        """Like ``move``, but not durable when it returns: the write follows a moment later, or is lost in a crash.
 
-        Two moves are only noted, since whoever finds the payment without them ends it alike (``X402Payments._sweep``).
-        SERVING: whatever is found before SETTLING is waived. SETTLED, unless upfront: what is found SETTLING with its
-        amount is looked up on the chain, and settled by the identical message, of which the chain takes one.
+        Used for two moves whose loss ``OrphanRecovery`` repairs. SERVING: an entry found before SETTLING is waived
+        anyway. SETTLED, unless upfront: an entry found SETTLING is looked up on the chain and settled by the identical
+        message, which the chain accepts only once.
         """
         ...
 
     async def adopt(self, now: float) -> list[Entry]:
-        """Unfinished and unserved payments that nobody looks after any more; this worker owns them from now on.
+        """Take over the unfinished and unserved payments of workers that are gone, and return them.
 
-        Their worker is gone, or it let the deadline pass without settling or releasing them.
+        Includes this worker's own claims whose deadline passed without settlement or release.
         """
         ...
 
     async def restore(self, entries: list[Entry]) -> None:
-        """Enter payments known from elsewhere, owned by nobody, and what they left of credit, unless they are here."""
+        """Insert payments of another journal, unowned, and their remaining credit; skip those already present."""
         ...
 
     async def take_credit(self, payment: Entry) -> Entry | None:
-        """Pay a RESERVED payment's cap by its payer's credit; None, and nothing changed, when there is less."""
+        """Cover a RESERVED payment's cap from the payer's credit; None, with nothing changed, if it is insufficient."""
         ...
 
     async def prune(self, before: float) -> int:
-        """Forget finished payments whose deadline passed before then; how many."""
+        """Delete finished payments whose deadline was before ``before``; return their number."""
         ...
 
     async def close(self) -> None: ...
