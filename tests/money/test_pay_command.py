@@ -124,10 +124,12 @@ async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path:
     status, out, err = await pay(await shop.wallet(), chat(), "--yes", "--output", str(tmp_path / "none" / "answer"))
     assert (status, out, await shop.paid()) == (2, "", [])
     assert "cannot write" in err
-    (tmp_path / "bad").write_text("not a key", encoding="ascii")
     url, good = shop.url + CHAT_PATH, str(tmp_path / "request.json")
-    assert await asyncio.to_thread(main, [url, "--body", good, "--key", str(tmp_path / "bad")]) == 2
+    for no_key in ("not a key", "0" * 64, "f" * 64):
+        (tmp_path / "bad").write_text(no_key, encoding="ascii")
+        assert await asyncio.to_thread(main, [url, "--body", good, "--key", str(tmp_path / "bad")]) == 2
     key = str(tmp_path / "payer.key")
+    (tmp_path / "bad").write_text("no request", encoding="ascii")
     assert await asyncio.to_thread(main, [url, "--body", str(tmp_path / "bad"), "--key", key]) == 2
 
 

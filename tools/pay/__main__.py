@@ -155,7 +155,10 @@ def read_account(path: Path) -> LocalAccount:
     text = read_file(path, what="key", limit=1024).decode("ascii", "replace").strip()
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
         raise UsageError(f"{path} holds no private key: 64 hexadecimal digits are expected")
-    account: LocalAccount = Account.from_key(text)
+    try:
+        account: LocalAccount = Account.from_key(text)
+    except ValueError:
+        raise UsageError(f"{path} holds no private key: its number is not one of the curve's") from None
     return account
 
 

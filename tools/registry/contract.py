@@ -152,5 +152,8 @@ def read_account(path: Path) -> LocalAccount:
     text = read_file(path, what="key file", limit=1024).decode("ascii", "replace").strip()
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
         raise UsageError(f"the key file {path} holds no private key of 64 hexadecimal digits")
-    account: LocalAccount = Account.from_key(text)
+    try:
+        account: LocalAccount = Account.from_key(text)
+    except ValueError:
+        raise UsageError(f"the key file {path} holds no private key: its number is not one of the curve's") from None
     return account
