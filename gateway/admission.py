@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from gateway.fair_queue import Turns
-from gateway.openai_api.errors import GatewayError, gateway_unavailable
+from gateway.openai_api.errors import DEFAULT_RETRY_AFTER, GatewayError, gateway_unavailable
 
 MAX_WAIT_SECONDS = 30.0
 UPSTREAM_SHARE = 0.75
@@ -35,6 +35,7 @@ class Admission:
         self._most = max(1, math.ceil(share * places))
         self._held: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
+        self._last_waits: dict[str, float] = {}
         self._queue: Turns[Place] = Turns()
         self._emptied = asyncio.Event()
 
@@ -71,8 +72,10 @@ class Admission:
     async def wait(self, place: "Place") -> None:
         """Take a place when it is this one's turn. Raises 503, and ConnectionResetError for a client that left."""
         path = (place.upstream, *place.caller())
+        if place.upstream not in self._queue:
+            self._last_waits.pop(place.upstream, None)
         self._make_room(path)
-        self._wanted_at[place.upstream] = time.monotonic()
+        self._wanted_at[place.upstream] = joined = time.monotonic()
         place.turn = asyncio.get_running_loop().create_future()
         place.path = path
         self._queue.add(path, place)
@@ -81,10 +84,12 @@ class Admission:
                 await place.turn
         except TimeoutError:
             self._withdraw(place)
-            raise overloaded() from None
+            self._last_waits[place.upstream] = MAX_WAIT_SECONDS
+            raise self._overloaded(place.upstream) from None
         except BaseException:
             self._withdraw(place)
             raise
+        self._last_waits[place.upstream] = time.monotonic() - joined
 
     def remove(self, place: "Place", error: Exception) -> None:
         """Let one who waits know that he waits in vain."""
@@ -129,8 +134,13 @@ class Admission:
         if self._queue.size >= self._queue_limit:
             last = self._queue.crowded_out(path)
             if last is None:
-                raise overloaded()
-            self.remove(last, overloaded())
+                raise self._overloaded(path[0])
+            self.remove(last, self._overloaded(last.upstream))
+
+    def _overloaded(self, upstream: str) -> GatewayError:
+        """With the wait of the upstream's last one that got a place, or gave up, since somebody has always waited."""
+        wait = max(DEFAULT_RETRY_AFTER, self._last_waits.get(upstream, 0.0))
+        return gateway_unavailable("overloaded", "The gateway is busy", retry_after=wait)
 
     def _withdraw(self, place: "Place") -> None:
         """Stop waiting; a place that was handed over in the same moment goes to the next one."""
@@ -166,7 +176,3 @@ class Place:
     def leave(self) -> None:
         """The client is gone: whoever still waits for this place gets ConnectionResetError."""
         self._admission.remove(self, ConnectionResetError("the client left the queue"))
-
-
-def overloaded() -> GatewayError:
-    return gateway_unavailable("overloaded", "The gateway is busy")

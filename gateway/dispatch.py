@@ -153,7 +153,7 @@ class Dispatch:
     def _discard_call(self) -> None:
         """Drop what was metered of a call of which nothing was forwarded: nobody pays for it."""
         self._unmetered = None
-        self._assembler.usage, self._assembler.produced = None, 0
+        self._assembler.usage, self._assembler.output_bytes = None, 0
 
     def _add_upstream_time(self, started: float, own: float) -> None:
         """Add the time since ``started``, less what the consumer has recorded as its own since then."""
@@ -218,7 +218,7 @@ class Dispatch:
         if usage is None or usage.estimated or not complete:
             assembler = self._assembler
             usage = usage or Usage(tier=assembler.served.service_tier or "")
-            usage = estimate(chat.body, assembler.produced, usage, len(assembler.pictures))
+            usage = estimate(chat.body, assembler.output_bytes, usage, len(assembler.images))
         self._usages.append(usage)
         self._discard_call()
 
@@ -258,7 +258,7 @@ def _with_prelude(prelude: list[Delta], consume: Consume, assembler: Assembler) 
         if prelude and any(not isinstance(delta, Served | Usage) for delta in batch):
             consume(prelude[:])
             prelude.clear()
-            assembler.produced = 0
+            assembler.output_bytes = 0
         consume(batch)
 
     return prepend

@@ -327,8 +327,8 @@ class Exchange:
         if failure is not None:
             raise failure
         extra = {**self._format.extras(choices), **metadata.fields()}
-        if pictures := self._assembler.pictures:
-            extra["images"] = pictures
+        if images := self._assembler.images:
+            extra["images"] = images
         return self._encoder.last(
             self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
         )

@@ -1,6 +1,7 @@
 """Places and queue: bounded, one caller's in order of arrival, and nothing leaks when waiters leave."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,36 @@ async def test_a_full_queue_refuses(arrivals: list[int]) -> None:
     assert (error.status, error.type, error.code) == (503, "server_error", "overloaded")
     assert (error.fault, error.http_headers()["Retry-After"]) == (Fault.GATEWAY, "1")
     assert (admission.active, admission.waiting) == (1, 1)
+    for guest in guests:
+        guest.leave()
+    await asyncio.gather(*(guest.task for guest in guests))
+
+
+async def test_who_is_refused_is_told_how_long_the_last_one_has_waited(
+    arrivals: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that nobody waited in any more begins anew."""
+    now = 100.0
+    monkeypatch.setattr(gateway.admission, "time", SimpleNamespace(monotonic=lambda: now))
+    admission = Admission(1, 2)
+
+    async def refused() -> str:
+        with pytest.raises(GatewayError) as caught:
+            await place(admission).__aenter__()
+        return caught.value.http_headers()["Retry-After"]
+
+    guests = [await visit(admission, arrivals, number) for number in range(3)]
+    assert await refused() == "1"
+    now += 12.5
+    guests[0].leave()
+    await settle()
+    guests.append(await visit(admission, arrivals, 3))
+    assert await refused() == "13"
+    for guest in guests:
+        guest.leave()
+    await asyncio.gather(*(guest.task for guest in guests))
+    guests = [await visit(admission, arrivals, number) for number in range(3)]
+    assert await refused() == "1"
     for guest in guests:
         guest.leave()
     await asyncio.gather(*(guest.task for guest in guests))

@@ -1,1 +1,1 @@
-"""What clients speak: the OpenAI request, answer, stream and error shapes."""
+"""The client-facing protocol: OpenAI's requests, answers, stream chunks and errors."""

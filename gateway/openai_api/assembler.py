@@ -1,4 +1,4 @@
-"""Deltas in, finished choices out: the one place where an answer is put together, streamed or not."""
+"""Assembles deltas into finished choices, for streamed and complete answers alike."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,11 +19,11 @@ from gateway.openai_api.deltas import (
 )
 from gateway.openai_api.usage import Usage
 
-_NOTHING_SAID = Served()
+_UNKNOWN = Served()
 
 
 class _Choice:
-    """What has arrived of one choice."""
+    """The parts of one choice received so far."""
 
     __slots__ = (
         "arguments",
@@ -52,26 +52,25 @@ class _Choice:
 
 
 class Assembler:
-    """Puts one answer together.
+    """Assembles one answer.
 
-    ``usage`` is the last plausible one that arrived, no longer the final count once one that is not followed it;
-    ``served`` is what the upstream said of itself. ``produced`` counts the bytes of text, thought and arguments, for
-    estimates.
+    ``usage`` is the last plausible one received, marked as estimated if an implausible one followed. ``served`` merges
+    what the upstream reported of the call. ``output_bytes`` counts text, reasoning and arguments, for estimates.
     """
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
         self.usage: Usage | None = None
-        self.served = _NOTHING_SAID
-        self.produced = 0
+        self.served = _UNKNOWN
+        self.output_bytes = 0
 
     def add(self, delta: Delta) -> None:
-        """Take one delta; its place in the order of its kind is its place in the answer."""
+        """Add one delta; deltas of a kind are joined in the order of arrival."""
         if type(delta) is Text:
             text = delta.text
             choice = self._choices.get(delta.choice) or self._choice(delta.choice)
             choice.text.append(text)
-            self.produced += len(text) if text.isascii() else len(text.encode())
+            self.output_bytes += len(text) if text.isascii() else len(text.encode())
             if delta.logprobs is not None:
                 choice.logprobs.append(delta.logprobs)
             return
@@ -81,20 +80,20 @@ class Assembler:
             elif self.usage is not None:
                 self.usage = replace(self.usage, estimated=True)
         elif isinstance(delta, Served):
-            self.served = _newer(self.served, delta)
+            self.served = _merged(self.served, delta)
         elif isinstance(delta, Finish):
             self._choice(delta.choice).finish = delta.reason
         else:
             self._add_to_choice(self._choice(delta.choice), delta)
 
     def meter(self, delta: Delta) -> None:
-        """Take only what a delta says of cost: for output that nobody receives any more."""
+        """Count a delta for usage only, without its content: for output that is no longer delivered."""
         if isinstance(delta, Usage | Served):
             self.add(delta)
         elif isinstance(delta, Text | Refusal | Reasoning):
-            self.produced += _size(delta.text)
+            self.output_bytes += _size(delta.text)
         elif isinstance(delta, ToolCallArguments):
-            self.produced += _size(delta.arguments)
+            self.output_bytes += _size(delta.arguments)
 
     def extend(self, deltas: Iterable[Delta]) -> None:
         for delta in deltas:
@@ -102,16 +101,16 @@ class Assembler:
 
     @property
     def started(self) -> bool:
-        """Something of an answer has arrived."""
+        """Whether any choice has been received."""
         return bool(self._choices)
 
     @property
-    def pictures(self) -> list[str]:
-        """All pictures, in the order of choices."""
+    def images(self) -> list[str]:
+        """All images, in the order of choices."""
         return [url for _, choice in sorted(self._choices.items()) for url in choice.images]
 
     def finish_reasons(self) -> dict[int, str | None]:
-        """Why each choice ended, by index; None for one that was broken off."""
+        """The finish reason of each choice by index; None for one that was cut off."""
         return {index: self._choices[index].finish for index in sorted(self._choices)}
 
     def choices(self) -> list[dict[str, Any]]:
@@ -143,18 +142,18 @@ class Assembler:
         match delta:
             case ToolCallArguments(index=index, arguments=arguments):
                 choice.arguments[index].append(arguments)
-                self.produced += _size(arguments)
+                self.output_bytes += _size(arguments)
             case ToolCallStart(index=index):
                 choice.calls[index] = delta
                 choice.arguments[index] = []
             case Reasoning(text=text):
                 choice.reasoning.append(text)
-                self.produced += _size(text)
+                self.output_bytes += _size(text)
                 if delta.format is not None:
                     merge_detail(choice.details, reasoning_detail(delta))
             case Refusal(text=text):
                 choice.refusal.append(text)
-                self.produced += _size(text)
+                self.output_bytes += _size(text)
             case Image(url=url):
                 choice.images.append(url)
             case MessageField(name=name, value=value):
@@ -167,7 +166,7 @@ def _size(text: str) -> int:
 
 
 def tool_call(start: ToolCallStart, arguments: str) -> dict[str, Any]:
-    """OpenAI's object for one finished tool call."""
+    """A complete tool call as OpenAI's object."""
     body = {"name": start.name, "arguments" if start.type == "function" else "input": arguments}
     call: dict[str, Any] = {"id": start.id, "type": start.type, start.type: body}
     if start.extra_content is not None:
@@ -176,7 +175,7 @@ def tool_call(start: ToolCallStart, arguments: str) -> dict[str, Any]:
 
 
 def reasoning_detail(delta: Reasoning) -> dict[str, Any]:
-    """The ``reasoning_details`` item of one piece of thought (facts/providers.md 1.5)."""
+    """The ``reasoning_details`` item of one fragment (facts/providers.md 1.5)."""
     detail: dict[str, Any] = {"type": "reasoning.text" if delta.data is None else "reasoning.encrypted"}
     if delta.data is not None:
         detail["data"] = delta.data
@@ -190,7 +189,7 @@ def reasoning_detail(delta: Reasoning) -> dict[str, Any]:
 
 
 def merge_detail(details: list[dict[str, Any]], detail: dict[str, Any]) -> None:
-    """Append ``detail``, or grow the last item when both are text of the same block."""
+    """Append ``detail``, or merge it into the last item if both are text of the same block."""
     last = details[-1] if details else None
     if last and last["type"] == detail["type"] == "reasoning.text" and last["index"] == detail["index"]:
         text = last.get("text", "") + detail.get("text", "")
@@ -227,7 +226,7 @@ def _logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def _newer(old: Served, new: Served) -> Served:
+def _merged(old: Served, new: Served) -> Served:
     return Served(
         model=new.model or old.model,
         service_tier=new.service_tier or old.service_tier,

@@ -1,4 +1,4 @@
-"""What can be wrong with a well-typed chat request, whatever the model."""
+"""Consistency checks of a well-typed chat request that do not depend on the model."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _CHOICES = ("auto", "none", "required")
 
 
 def check(request: ChatRequest) -> None:
-    """Raise a 400 that names the first parameter that contradicts another."""
+    """Raise a 400 naming the first parameter that is inconsistent with another."""
     if request.stream_options is not None and not request.stream:
         raise invalid_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
     if request.top_logprobs and not request.logprobs:
@@ -55,9 +55,9 @@ def _check_named_choice(choice: dict[str, Any], names: Sequence[str | None]) -> 
 
 
 def _check_tool_results(messages: Sequence[Message]) -> None:
-    """Every tool call is answered by tool messages right behind it, and nothing else is (facts/providers.md 2.3)."""
+    """Tool calls must be followed directly by their tool messages, and by no others (facts/providers.md 2.3)."""
     open_calls: dict[str, None] = {}
-    asked = 0
+    call_position = 0
     for position, message in enumerate(messages):
         if isinstance(message, ToolMessage):
             if message.tool_call_id not in open_calls:
@@ -68,20 +68,20 @@ def _check_tool_results(messages: Sequence[Message]) -> None:
             del open_calls[message.tool_call_id]
             continue
         if open_calls:
-            raise _unanswered(open_calls, asked)
+            raise _unanswered(open_calls, call_position)
         if isinstance(message, AssistantMessage) and message.tool_calls:
-            asked = position
+            call_position = position
             open_calls = {call.id: None for call in message.tool_calls}
             if len(open_calls) < len(message.tool_calls):
                 raise invalid_request("Two tool calls share an id.", f"messages[{position}].tool_calls")
     if open_calls:
-        raise _unanswered(open_calls, asked)
+        raise _unanswered(open_calls, call_position)
 
 
-def _unanswered(calls: Iterable[str], asked: int) -> GatewayError:
+def _unanswered(calls: Iterable[str], call_position: int) -> GatewayError:
     missing = ", ".join(f"'{call[:64]}'" for call in calls)
     return invalid_request(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
         f"'tool_call_id'. No result was found for: {missing}.",
-        f"messages[{asked}].tool_calls",
+        f"messages[{call_position}].tool_calls",
     )

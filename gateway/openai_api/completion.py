@@ -1,6 +1,6 @@
-"""The legacy completion request, and the chats that answer it (facts/providers.md 1.7).
+"""The legacy completion request, translated to chat requests (facts/providers.md 1.7).
 
-No model of ours has a legacy endpoint of its own, so every prompt becomes one user message.
+No model of the catalogue has a native legacy endpoint, so every prompt becomes one user message.
 """
 
 from typing import Annotated, Any
@@ -59,7 +59,7 @@ class CompletionRequest(msgspec.Struct, kw_only=True):
 
 
 def parse_completion(body: dict[str, Any]) -> CompletionRequest:
-    """``body`` typed and checked; what chat models cannot do is a 400 that names its parameter."""
+    """Validate ``body``; raises 400 naming a parameter that is invalid or that chat models do not support."""
     request = convert(body, CompletionRequest)
     if isinstance(request.prompt, list):
         _check_prompts(request.prompt)

@@ -1,6 +1,6 @@
-"""What an answer is made of: small typed pieces that every adapter produces, streamed or not.
+"""The deltas that every adapter produces, from streamed and complete upstream answers alike.
 
-Streamed and non-streamed answers cannot disagree, because both are the same deltas put together by one assembler.
+Streamed and non-streamed answers cannot disagree, because one assembler builds both from the same deltas.
 ``choice`` is the index of the choice (OpenAI's ``n``).
 """
 
@@ -27,11 +27,11 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of thought.
+    """A fragment of reasoning.
 
-    ``text`` is what ``reasoning_content`` shows. With a ``format`` (``anthropic-claude-v1``, ``google-gemini-v1``)
-    the piece also appears in ``reasoning_details``, with ``signature`` or, for a sealed one, ``data``; clients send
-    those back verbatim. Pieces with the same ``index`` belong to one block. ``id`` is the tool call it belongs to.
+    ``text`` goes to ``reasoning_content``. With a ``format`` (``anthropic-claude-v1``, ``google-gemini-v1``) the
+    fragment also appears in ``reasoning_details``, with ``signature`` or, if encrypted, ``data``; clients send those
+    back verbatim. Fragments with the same ``index`` belong to one block. ``id`` is the tool call it belongs to.
     """
 
     text: str = ""
@@ -44,7 +44,7 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCallStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of a tool call. ``index`` counts the calls of the choice and is never shared by two calls.
+    """The start of a tool call. ``index`` numbers the calls of the choice and is unique among them.
 
     ``type`` is ``function`` or OpenAI's ``custom``. ``extra_content`` is opaque provider data that the client
     returns with the call (a Gemini signature).
@@ -68,14 +68,14 @@ class ToolCallArguments(msgspec.Struct, frozen=True, gc=False):
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
-    """One complete picture: a ``data:`` URI or an https URL."""
+    """One complete image: a ``data:`` URI or an https URL."""
 
     url: str
     choice: int = 0
 
 
 class MessageField(msgspec.Struct, frozen=True):
-    """A vendor's or OpenAI's further message key (``annotations``, ``audio``, ``encrypted_content``)."""
+    """Another key of the message, OpenAI's or a vendor's (``annotations``, ``audio``, ``encrypted_content``)."""
 
     name: str
     value: Any
@@ -83,16 +83,16 @@ class MessageField(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """Why a choice ended: stop, length, tool_calls or content_filter."""
+    """The finish reason of a choice: stop, length, tool_calls or content_filter."""
 
     reason: str
     choice: int = 0
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What the upstream says of itself: the model that answered, and what else travels to the client.
+    """What the upstream reports of the call: the model that answered, and fields passed on to the client.
 
-    ``moderation`` is OpenAI's verdict on prompt and answer, for a caller that asked for one.
+    ``moderation`` is OpenAI's moderation result for prompt and answer, if the caller requested it.
     """
 
     model: str | None = None
@@ -103,10 +103,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
-    """In place of ``Finish``: the vendor has interrupted its answer, and goes on when it is asked again with it.
+    """In place of ``Finish``: the vendor has paused its answer, and resumes it when the answer so far is sent back.
 
-    ``content`` is the answer so far in the vendor's own form, ``state`` what its decoder has to know to go on.
-    ``spent`` is the number of output tokens so far.
+    ``content`` is the answer so far in the vendor's format, ``state`` the decoder state needed to resume, ``spent`` the
+    number of output tokens so far.
     """
 
     content: list[dict[str, Any]]

@@ -1,7 +1,7 @@
-"""The closed vocabulary of failures that metrics and alarms speak (practice.md 4).
+"""The closed set of error classes for metrics and alerts (practice.md 4).
 
-A class is ``domain_what``: ``caller_*`` and ``policy_*`` are nothing to wake up for, ``upstream_*`` is a vendor's,
-``gateway_*`` ours. What no row foresees is ``domain_other``, which should stay at zero.
+A class is named ``domain_what``: ``caller_*`` and ``policy_*`` need no alert, ``upstream_*`` are a vendor's failures,
+``gateway_*`` the gateway's. Errors without an entry are ``domain_other``, which should stay at zero.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ _TYPES: dict[Fault, dict[str, str]] = {
     Fault.UPSTREAM: {"permission_error": "region"},
     Fault.GATEWAY: {"payment_error": "settlement_failed"},
 }
-"""For errors whose code is missing or somebody else's word: a vendor's, a facilitator's."""
+"""For errors without a code, or with one that a vendor or facilitator has chosen."""
 
 BY_CODE: Mapping[tuple[Fault, str], str] = {
     (fault, code): f"{fault}_{name}"
@@ -81,6 +81,6 @@ CLASSES: tuple[str, ...] = tuple(
 
 
 def error_class(error: GatewayError) -> str:
-    """The one of CLASSES that ``error`` is of."""
+    """The class of ``error``, one of ``CLASSES``."""
     known = BY_CODE.get((error.fault, error.code)) if error.code is not None else None
     return known or BY_TYPE.get((error.fault, error.type)) or f"{error.fault}_{OTHER}"

@@ -1,7 +1,7 @@
-"""Errors as OpenAI clients know them.
+"""Errors in OpenAI's format.
 
-Raised anywhere, translated to the wire in one place. The status says whose fault it is: 4xx the caller's, 502 and 504
-an upstream's, 500 ours; 429 and 503 may be anybody's, which ``fault`` tells (facts/providers.md 1.3).
+The status tells whose fault an error is: 4xx the caller's, 502 and 504 an upstream's, 500 the gateway's; for 429 and
+503 only ``fault`` tells (facts/providers.md 1.3).
 """
 
 from enum import StrEnum
@@ -11,16 +11,16 @@ import msgspec
 
 MAX_MESSAGE = 2048
 MAX_PARAM = 256
-# What is told when nobody knows better how long to wait, in seconds.
-USUAL_WAIT = 1.0
+DEFAULT_RETRY_AFTER = 1.0
+"""Seconds, for errors without a ``retry_after`` of their own."""
 
-_MAY_PASS = frozenset({408, 429, 500, 502, 503, 504})
-_WAITING_HELPS = frozenset({429, 503})
-_ACCOUNT_FAULTS = frozenset({"upstream_auth_failed", "upstream_billing"})
+_RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_RETRY_AFTER_STATUSES = frozenset({429, 503})
+_ACCOUNT_CODES = frozenset({"upstream_auth_failed", "upstream_billing"})
 
 
 class Fault(StrEnum):
-    """Whose fault an error is; the closed vocabulary of the error metric."""
+    """Whose fault an error is; a label of the error metric."""
 
     CALLER = "caller"
     POLICY = "policy"
@@ -29,11 +29,11 @@ class Fault(StrEnum):
 
 
 class GatewayError(Exception):
-    """One failed request.
+    """An error response.
 
     ``retryable`` tells the transport that the same upstream call may be sent again, before any byte was forwarded.
-    ``retry_after`` is in seconds and travels to the client. ``should_retry`` becomes ``x-should-retry``, which
-    OpenAI's SDKs obey; None goes by the status.
+    ``retry_after`` is in seconds and sent to the client. ``should_retry`` becomes ``x-should-retry``, which OpenAI's
+    SDKs obey; if None it depends on the status.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class GatewayError(Exception):
         self.headers = headers or {}
 
     def envelope(self) -> dict[str, Any]:
-        """``{"error": {message, type, param, code}}``; what it quotes of a request may be large, it is not."""
-        message, param = _shortened(self.message, MAX_MESSAGE), self.param and _shortened(self.param, MAX_PARAM)
+        """``{"error": {message, type, param, code}}``, with long messages and params truncated."""
+        message, param = _truncated(self.message, MAX_MESSAGE), self.param and _truncated(self.param, MAX_PARAM)
         return {"error": {"message": message, "type": self.type, "param": param, "code": self.code}}
 
     def body(self) -> bytes:
@@ -73,28 +73,28 @@ class GatewayError(Exception):
 
     def http_headers(self) -> dict[str, str]:
         """``x-should-retry``, ``Retry-After`` in whole seconds rounded up, ``retry-after-ms``, and the error's own."""
-        again = self.status in _MAY_PASS if self.should_retry is None else self.should_retry
+        again = self.status in _RETRYABLE_STATUSES if self.should_retry is None else self.should_retry
         headers = {**self.headers, "x-should-retry": "true" if again else "false"}
         wait = self.retry_after
-        if wait is None and again and self.status in _WAITING_HELPS:
-            wait = USUAL_WAIT
+        if wait is None and again and self.status in _RETRY_AFTER_STATUSES:
+            wait = DEFAULT_RETRY_AFTER
         if wait is not None:
             headers["Retry-After"] = str(-int(-wait // 1))
             headers["retry-after-ms"] = str(round(wait * 1000))
         return headers
 
 
-def _shortened(text: str, size: int) -> str:
+def _truncated(text: str, size: int) -> str:
     return text if len(text) <= size else f"{text[:size]}…"
 
 
 def invalid_request(message: str, param: str | None = None, code: str | None = None) -> GatewayError:
-    """400: the caller's request is wrong; ``param`` is the JSON path of what is wrong."""
+    """400: the request is invalid; ``param`` is the JSON path of the offending value."""
     return GatewayError(message, param=param, code=code)
 
 
 def unsupported_parameter(param: str, model: str) -> GatewayError:
-    """400: leaving the parameter out would change what the caller asked for, and the model cannot honour it."""
+    """400: the model does not support the parameter, and dropping it would change the meaning of the request."""
     return GatewayError(
         f"Unsupported parameter: '{param}' is not supported with model '{model}'.",
         param=param,
@@ -103,29 +103,29 @@ def unsupported_parameter(param: str, model: str) -> GatewayError:
 
 
 def unsupported_value(message: str, param: str) -> GatewayError:
-    """400: the parameter is known to the model, this value is not."""
+    """400: the model supports the parameter, but not this value."""
     return GatewayError(message, param=param, code="unsupported_value")
 
 
 def context_length_exceeded(message: str) -> GatewayError:
-    """400: prompt and output do not fit the model's context."""
+    """400: prompt and output exceed the model's context."""
     return GatewayError(message, param="messages", code="context_length_exceeded")
 
 
 def content_policy_violation(message: str) -> GatewayError:
-    """400: the vendor refuses the content of the request."""
+    """400: the vendor rejects the content of the request."""
     return GatewayError(message, code="content_policy_violation")
 
 
 def model_not_found(message: str) -> GatewayError:
-    """404: unknown here, or retired upstream."""
+    """404: unknown to the catalogue, or retired upstream."""
     return GatewayError(message, status=404, param="model", code="model_not_found")
 
 
 def gateway_unavailable(
     code: str, message: str, *, retry_after: float | None = None, should_retry: bool | None = None
 ) -> GatewayError:
-    """503: what is missing is the gateway's own to have."""
+    """503: the gateway lacks something that the request needs."""
     return GatewayError(
         message,
         status=503,
@@ -138,7 +138,7 @@ def gateway_unavailable(
 
 
 def internal_error() -> GatewayError:
-    """500: a fault of our own that nothing foresaw."""
+    """500: an unexpected failure of the gateway."""
     return GatewayError(
         "The gateway failed to serve this request",
         status=500,
@@ -149,12 +149,12 @@ def internal_error() -> GatewayError:
 
 
 def shutting_down() -> GatewayError:
-    """503: another gateway may serve what this one no longer takes, or no longer finishes."""
+    """503: the gateway is draining; another one may serve the request."""
     return gateway_unavailable("draining", "The gateway is shutting down", retry_after=1.0)
 
 
 def rate_limited(retry_after: float | None = None, message: str = "Upstream rate limit reached") -> GatewayError:
-    """429 of an upstream, handed on."""
+    """429 of an upstream, passed on."""
     return GatewayError(
         message,
         status=429,
@@ -167,7 +167,7 @@ def rate_limited(retry_after: float | None = None, message: str = "Upstream rate
 
 
 def upstream_overloaded(retry_after: float | None = None) -> GatewayError:
-    """503: the vendor has no capacity now."""
+    """503: the vendor is out of capacity."""
     return GatewayError(
         "Upstream overloaded",
         status=503,
@@ -180,14 +180,14 @@ def upstream_overloaded(retry_after: float | None = None) -> GatewayError:
 
 
 def upstream_timeout(message: str = "The upstream did not answer in time") -> GatewayError:
-    """504: no first byte, or silence in the middle."""
+    """504: no first byte in time, or a read timeout within the answer."""
     return GatewayError(message, status=504, type="server_error", code="upstream_timeout", fault=Fault.UPSTREAM)
 
 
 def upstream_error(
     code: str, message: str = "The upstream answered with an error", *, retryable: bool = False
 ) -> GatewayError:
-    """502: the upstream's fault, or the fault of our own account there.
+    """502: a failure of the upstream, or of the gateway's account there.
 
     ``code`` is one of upstream_bad_response, upstream_auth_failed, upstream_billing, upstream_truncated,
     upstream_unreachable, upstream_error.
@@ -199,5 +199,5 @@ def upstream_error(
         code=code,
         fault=Fault.UPSTREAM,
         retryable=retryable,
-        should_retry=False if code in _ACCOUNT_FAULTS else None,
+        should_retry=False if code in _ACCOUNT_CODES else None,
     )

@@ -1,7 +1,7 @@
 """The messages of a chat request, typed.
 
-Fields beyond OpenAI's own are what other vendors' answers carry and need back (facts/providers.md 1.5) and
-Anthropic's ``cache_control``. Unknown keys are ignored here; they never travel upstream.
+Fields beyond OpenAI's own are those that other vendors' answers carry and expect back (facts/providers.md 1.5), and
+Anthropic's ``cache_control``. Unknown keys are ignored and never sent upstream.
 """
 
 from typing import Any
@@ -112,7 +112,7 @@ class ReasoningDetail(msgspec.Struct):
     index: int | None = None
 
     def has_format(self, name: str) -> bool:
-        """``openai``'s stream helper joins what all pieces of a thought say alike, their format among it."""
+        """Whether ``format`` is ``name`` or repeats it: ``openai``'s stream helper concatenates fragments' formats."""
         return self.format is not None and self.format != "" and not self.format.replace(name, "")
 
 
@@ -168,7 +168,7 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 
 
 def text_of(content: str | list[Any] | None) -> str:
-    """The text of a message's content, parts joined without separator; other kinds of part count as nothing."""
+    """The text parts of a message's content, concatenated."""
     if content is None:
         return ""
     if isinstance(content, str):

@@ -1,7 +1,7 @@
 """A chat request: OpenAI's parameters, their types and limits.
 
-The body is decoded once; the typed form is made from the decoded one, so that the signature can cover what the
-caller really sent. Everything refused names the JSON path of what is wrong in ``param``.
+The body is decoded once and the typed request converted from that, so that the signature can cover exactly what the
+caller sent. Errors name the JSON path of the offending value in ``param``.
 """
 
 import re
@@ -16,11 +16,12 @@ from gateway.openai_api.messages import CacheControl, Message
 
 Json = Any
 
-# What is accepted is decoded, translated and hashed at several depths of the stack; all of it has to succeed.
 MAX_DEPTH = 128
+"""Low enough for everything accepted to be decoded, translated and hashed within the recursion limit."""
 MAX_PARTS = 2**19
-"""Objects and arrays in one body, counted by their opening brackets, those in texts too. Each takes 30 times the memory
-of its two bytes, and looking through 32 MiB of them holds everybody up for seconds; no model has room for as many."""
+"""Limit on the objects and arrays in one body, counted by opening brackets, including those in strings. Each takes 30
+times the memory of its two bytes, and traversing 32 MiB of them blocks the event loop for seconds; no model's context
+has room for as many."""
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
@@ -126,7 +127,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     @property
     def include_usage(self) -> bool:
-        """The client asked for OpenAI's usage chunk at the end of the stream."""
+        """The client wants OpenAI's usage chunk at the end of the stream."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
@@ -135,7 +136,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     @property
     def output_tokens(self) -> int | None:
-        """The caller's own output limit, whichever name it used."""
+        """The caller's output limit, under either name."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
@@ -146,7 +147,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 
 def decode(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``, of at most MAX_PARTS parts nested at most MAX_DEPTH deep, or 400."""
+    """Decode a JSON object; raises 400 for anything else, more than MAX_PARTS parts or nesting beyond MAX_DEPTH."""
     parts = body.count(b"{") + body.count(b"[")
     if parts > MAX_PARTS:
         raise invalid_request("The JSON body of your request has too many objects and arrays")
@@ -158,13 +159,13 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request is nested too deeply") from None
     if not isinstance(decoded, dict):
         raise invalid_request("The body of your request must be a JSON object")
-    if parts > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+    if parts > MAX_DEPTH and _exceeds_depth(decoded, MAX_DEPTH):
         raise invalid_request("The JSON body of your request is nested too deeply")
     return decoded
 
 
-def _deeper(value: Json, limit: int) -> bool:
-    """``value`` has more than ``limit`` objects and arrays inside one another."""
+def _exceeds_depth(value: Json, limit: int) -> bool:
+    """Whether objects and arrays are nested more than ``limit`` deep in ``value``."""
     level = [value]
     for _ in range(limit):
         parts = [outer.values() if isinstance(outer, dict) else outer for outer in level]
@@ -175,32 +176,32 @@ def _deeper(value: Json, limit: int) -> bool:
 
 
 def parse_chat(body: dict[str, Json]) -> ChatRequest:
-    """``body`` typed and checked as far as that needs no knowledge of the model."""
+    """Validate types and ranges, as far as they do not depend on the model. Raises 400."""
     return convert(body, ChatRequest)
 
 
-Form = TypeVar("Form", bound=msgspec.Struct)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-def convert(body: dict[str, Json], form: type[Form]) -> Form:
-    """``body`` as ``form``; an unknown key, a wrong type or a value out of range is a 400 that names its path."""
-    known = _known_keys(form)
+def convert(body: dict[str, Json], type_: type[T]) -> T:
+    """Convert ``body`` to ``type_``; raises 400 naming the path of an unknown key, wrong type or value out of range."""
+    known = _known_keys(type_)
     if not body.keys() <= known:
         key = next(key for key in body if key not in known)
         raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
     try:
-        return msgspec.convert(body, form)
+        return msgspec.convert(body, type_)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from None
+        raise _invalid(str(error)) from None
 
 
 @cache
-def _known_keys(form: type[msgspec.Struct]) -> frozenset[str]:
-    return frozenset(form.__struct_fields__)
+def _known_keys(type_: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(type_.__struct_fields__)
 
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_SOME_KEY = "[...]"  # msgspec's word for a key of metadata or logit_bias, which it does not name
+_ANY_KEY = "[...]"  # stands for any key of metadata or logit_bias in msgspec's paths
 _CODES = (
     (", got `", "invalid_type"),
     ("`array` of length >= 1", "empty_array"),
@@ -213,10 +214,10 @@ _CODES = (
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 
 
-def _refusal(message: str) -> GatewayError:
-    """msgspec's account of what is wrong, as OpenAI tells it."""
+def _invalid(message: str) -> GatewayError:
+    """Translate a msgspec validation message to OpenAI's error for it."""
     match = _PATH.search(message)
-    what, path = (message[: match.start()], match["path"].replace(_SOME_KEY, "")) if match else (message, "")
+    what, path = (message[: match.start()], match["path"].replace(_ANY_KEY, "")) if match else (message, "")
     if missing := _MISSING.match(what):
         param = f"{path}.{missing['field']}" if path else missing["field"]
         return invalid_request(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")

@@ -1,7 +1,7 @@
-"""Deltas as OpenAI stream chunks, written as ready event-stream bytes.
+"""Encodes deltas as OpenAI stream chunks, in server-sent event framing.
 
-What is the same in all chunks of a stream is encoded once. ``usage`` is never null, and finish reason, usage and
-signature leave together in one last event (design 4.3).
+What all chunks of a stream share is encoded once. ``usage`` is never null, and finish reason, usage and signature are
+sent together in one last event (design 4.3).
 """
 
 from abc import ABC, abstractmethod
@@ -26,44 +26,44 @@ DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
 _encode = msgspec.json.Encoder().encode
-_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
+_LINE_SEPARATORS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON on one line also for clients, the OpenGradient SDK's among them, that split at Unicode's line ends."""
+    """JSON without Unicode line separators, at which some clients split lines, the OpenGradient SDK among them."""
     data = _encode(value)
-    return data if data.isascii() else _in_one_line(data)
+    return data if data.isascii() else _escape_separators(data)
 
 
-def _in_one_line(data: bytes) -> bytes:
-    for character, escape in _LINE_ENDS:
+def _escape_separators(data: bytes) -> bytes:
+    for character, escape in _LINE_SEPARATORS:
         data = data.replace(character, escape)
     return data
 
 
 class ChunkEncoder(Protocol):
-    """How one endpoint writes its stream."""
+    """Encodes the stream of one endpoint."""
 
     def encode(self, delta: Delta) -> bytes:
-        """The events of one delta; empty for one that this endpoint does not show."""
+        """The events of one delta; empty for a kind that the endpoint does not send."""
         ...
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
         """The end of the stream: finish reasons, then ``extra`` (usage, tee_*, payment), and ``[DONE]``.
 
-        With ``separate_usage`` (the client set ``stream_options.include_usage``) the finish reasons have a chunk of
-        their own and ``extra`` follows in one with empty ``choices``.
+        As OpenAI has it, a chunk is of one choice. With ``separate_usage`` (the client set
+        ``stream_options.include_usage``) ``extra`` follows in another with empty ``choices``, else it is in the last.
         """
         ...
 
 
 def error_event(envelope: Mapping[str, Any]) -> bytes:
-    """The event that tells a client that the stream broke; no ``[DONE]`` may follow."""
+    """The event of a failed stream; no ``[DONE]`` may follow."""
     return b"data: " + encode_json(envelope) + b"\n\n"
 
 
 class _Encoder(ABC):
-    """What both kinds of stream share."""
+    """What the encoders of both endpoints share."""
 
     object: str
 
@@ -73,23 +73,23 @@ class _Encoder(ABC):
         self._open = self._head + b',"choices":[{"index":'
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
-        endings = b',"choices":' + encode_json([self._ending(index, reason) for index, reason in finish.items()])
+        endings = [encode_json([self._final_choice(index, reason)]) for index, reason in finish.items()]
         details = b"," + encode_json(extra)[1:-1] if extra else b""
-        if separate_usage:
-            frames = self._head + endings + b"}\n\n" + self._head + b',"choices":[]' + details + b"}\n\n"
-        else:
-            frames = self._head + endings + details + b"}\n\n"
-        return frames + DONE
+        last = b"[]" if separate_usage or not endings else endings.pop()
+        frames = b""
+        for ending in endings:
+            frames += self._head + b',"choices":' + ending + b"}\n\n"
+        return frames + self._head + b',"choices":' + last + details + b"}\n\n" + DONE
 
     @abstractmethod
-    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
-        """The choice that tells why it ended."""
+    def _final_choice(self, index: int, reason: str | None) -> dict[str, Any]:
+        """The entry of ``choices`` that carries the finish reason."""
 
 
 class ChatChunkEncoder(_Encoder):
     """``chat.completion.chunk`` (facts/providers.md 1.2).
 
-    A list (``annotations``) comes whole, before the end: ``openai``'s stream helpers cannot put one together whose
+    A list (``annotations``) is sent whole before the last chunk: ``openai``'s stream helpers cannot merge lists whose
     items have no index.
     """
 
@@ -97,14 +97,14 @@ class ChatChunkEncoder(_Encoder):
 
     def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
         super().__init__(id, created, model)
-        self._greeted: set[int] = set()
+        self._role_sent: set[int] = set()
         self._lists: dict[tuple[int, str], list[Any]] = {}
         self._text_open = self._open + b'0,"delta":{"content":'
 
     def encode(self, delta: Delta) -> bytes:
-        if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and 0 in self._greeted:
+        if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and 0 in self._role_sent:
             text = _encode(delta.text)
-            return self._text_open + (text if text.isascii() else _in_one_line(text)) + _CLOSE
+            return self._text_open + (text if text.isascii() else _escape_separators(text)) + _CLOSE
         shape = _CHAT_DELTAS.get(type(delta))
         if shape is None:
             return b""
@@ -114,13 +114,13 @@ class ChatChunkEncoder(_Encoder):
         choice: int = delta.choice  # type: ignore[union-attr] # every kind in the table has one
         logprobs = delta.logprobs if isinstance(delta, Text) else None
         frame = self._chunk(choice, shape(delta), logprobs)
-        if choice in self._greeted:
+        if choice in self._role_sent:
             return frame
-        self._greeted.add(choice)
+        self._role_sent.add(choice)
         return self._chunk(choice, _ROLE, None) + frame
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
-        before = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._greeted)
+        before = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._role_sent)
         if self._lists:
             before += b"".join(
                 self._chunk(choice, {name: found}, None) for (choice, name), found in self._lists.items()
@@ -139,7 +139,7 @@ class ChatChunkEncoder(_Encoder):
             + b',"finish_reason":null}]}\n\n'
         )
 
-    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
+    def _final_choice(self, index: int, reason: str | None) -> dict[str, Any]:
         return {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
 
 
@@ -158,7 +158,7 @@ class TextChunkEncoder(_Encoder):
             + b',"index":%d,"logprobs":null,"finish_reason":null}]}\n\n' % delta.choice
         )
 
-    def _ending(self, index: int, reason: str | None) -> dict[str, Any]:
+    def _final_choice(self, index: int, reason: str | None) -> dict[str, Any]:
         return {"text": "", "index": index, "logprobs": None, "finish_reason": reason}
 
 

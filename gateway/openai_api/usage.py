@@ -1,4 +1,4 @@
-"""Tokens of one answer, in one convention for all upstreams."""
+"""Token usage of one answer, in one convention for all upstreams."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -8,12 +8,12 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an answer used.
+    """The usage of one answer.
 
     ``prompt_tokens`` includes cached, cache-written, audio and tool-use tokens; ``completion_tokens`` includes
-    reasoning and image tokens; their sum is the total. Each adapter turns its vendor's count into this one
-    (facts/providers.md 1.4). ``tool_prompt_tokens`` came from a tool of the vendor's: charged like the rest of the
-    prompt, they do not make it a long one. ``images`` counts pictures really delivered by models with a flat price.
+    reasoning and image tokens; their sum is the total. Each adapter converts its vendor's counts to this
+    convention (facts/providers.md 1.4). ``tool_prompt_tokens`` come from a vendor's own tool: they are charged like the
+    rest of the prompt, but do not count for long context rates. ``images`` counts those delivered at a flat price.
     ``tier`` is the service tier that the answer reports (``""`` = standard), ``region`` the inference region.
     ``estimated`` marks counts that the vendor did not give.
     """
@@ -43,7 +43,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def plausible(self) -> bool:
-        """No count is below zero or beyond all answers, whatever the upstream wrote."""
+        """Whether all counts are between zero and ``_MOST``: upstreams may report anything."""
         counts = _counts(self)
         return min(counts) >= 0 and max(counts) <= _MOST
 
@@ -58,7 +58,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def as_openai(self) -> dict[str, Any]:
-        """OpenAI's ``usage`` object; details that are zero and rare are left out."""
+        """OpenAI's ``usage`` object; rare details are left out when zero."""
         prompt: dict[str, int] = {"cached_tokens": self.cached_tokens, "audio_tokens": self.audio_tokens}
         writes = self.cache_write_tokens + self.cache_write_1h_tokens
         if writes:
@@ -81,6 +81,6 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _MOST = 10**9
-"""Far more than any model reads or writes for one request."""
+"""Far more tokens than any model reads or writes for one request."""
 _COUNTS = tuple(field.name for field in msgspec.structs.fields(Usage) if field.type is int)
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*_COUNTS)

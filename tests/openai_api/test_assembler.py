@@ -41,7 +41,7 @@ CALL = ToolCallStart(index=0, id="call_1", name="weather")
 def test_nothing_has_arrived() -> None:
     nothing = Assembler()
     assert (nothing.started, nothing.choices(), nothing.texts(), nothing.finish_reasons()) == (False, [], [], {})
-    assert (nothing.usage, nothing.served, nothing.produced, nothing.pictures) == (None, Served(), 0, [])
+    assert (nothing.usage, nothing.served, nothing.output_bytes, nothing.images) == (None, Served(), 0, [])
 
 
 def test_usage_and_served_alone_start_no_answer() -> None:
@@ -150,7 +150,7 @@ def test_a_list_replaces_what_was_no_list() -> None:
 
 def test_pictures_of_all_choices() -> None:
     assembler = put_together(Image("b", 1), Image("a", 0), Image("c", 1))
-    assert assembler.pictures == ["a", "b", "c"]
+    assert assembler.images == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_bytes_produced(delta: Delta, size: int) -> None:
     assembler = put_together(CALL)
     assembler.add(delta)
     assembler.add(delta)
-    assert assembler.produced == 2 * size
+    assert assembler.output_bytes == 2 * size
     metered = Assembler()
     metered.meter(delta)
     metered.meter(delta)
-    assert metered.produced == 2 * size
+    assert metered.output_bytes == 2 * size
 
 
 def test_the_meter_keeps_no_content() -> None:

@@ -1,6 +1,7 @@
 """Stream chunks to the byte (facts/providers.md 1.2, design 4.3), and back again through the verifier's reader."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from gateway.openai_api.deltas import (
     ToolCallStart,
 )
 from gateway.openai_api.errors import upstream_error
-from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, TextChunkEncoder, error_event
+from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, ChunkEncoder, TextChunkEncoder, error_event
 from gateway.openai_api.usage import Usage
 from tests.openai_api.answers import answers, events
 from tools.verify.stream import reassemble
@@ -159,10 +160,10 @@ def test_a_list_comes_whole_before_the_end() -> None:
     encoder = greeted(0, 1)
     cited = [MessageField("annotations", [n], n // 2) for n in range(4)]
     assert b"".join(encoder.encode(delta) for delta in cited) == b""
-    first, second, end = events(encoder.last({0: "stop", 1: "stop"}, {}, separate_usage=False))
+    first, second, *ends = events(encoder.last({0: "stop", 1: "stop"}, {}, separate_usage=False))
     assert first["choices"][0]["delta"] == {"annotations": [0, 1]}
     assert (second["choices"][0]["index"], second["choices"][0]["delta"]) == (1, {"annotations": [2, 3]})
-    assert [choice["finish_reason"] for choice in end["choices"]] == ["stop", "stop"]
+    assert [end["choices"][0]["finish_reason"] for end in ends] == ["stop", "stop"]
 
 
 def test_a_client_that_asked_for_usage_gets_openais_usage_chunk() -> None:
@@ -174,10 +175,26 @@ def test_a_client_that_asked_for_usage_gets_openais_usage_chunk() -> None:
     )
 
 
-def test_all_choices_end_in_one_event() -> None:
-    [event] = events(greeted(0, 1).last({0: "stop", 1: None}, {}, separate_usage=False))
-    assert [(end["index"], end["finish_reason"]) for end in event["choices"]] == [(0, "stop"), (1, None)]
-    assert event.keys() == {"id", "object", "created", "model", "choices"}
+@pytest.mark.parametrize("make", [lambda: greeted(0, 1, 2), legacy], ids=["chat", "legacy"])
+@pytest.mark.parametrize("separate_usage", [False, True])
+def test_each_choice_ends_in_a_chunk_of_its_own(make: Callable[[], ChunkEncoder], separate_usage: bool) -> None:
+    """Clients of OpenAI's read the first choice of a chunk."""
+    encoder = make()
+    finish = {0: "stop", 1: None, 2: "length"}
+    *before, last = events(encoder.last(finish, {"tee_id": "0x1"}, separate_usage=separate_usage))
+    ends = before if separate_usage else [*before, last]
+    assert [[(each["index"], each["finish_reason"]) for each in end["choices"]] for end in ends] == [
+        [(0, "stop")],
+        [(1, None)],
+        [(2, "length")],
+    ]
+    assert all(end.keys() == {"id", "object", "created", "model", "choices"} for end in before)
+    assert last["tee_id"] == "0x1"
+
+
+def test_an_answer_without_choices_has_a_last_chunk() -> None:
+    [last] = events(greeted().last({}, {"tee_id": "0x1"}, separate_usage=False))
+    assert (last["choices"], last["tee_id"]) == ([], "0x1")
 
 
 def test_an_empty_answer_still_has_its_role() -> None:

@@ -228,13 +228,13 @@ def test_a_picture_goes_by_its_real_type(head: bytes, media_type: str, prefix: s
 
 def test_the_claimed_type_counts_when_the_bytes_say_nothing() -> None:
     answer = answered(GROK, {"data": [{"b64_json": b64(b"????"), "mime_type": "image/avif"}]})
-    assert answer.pictures == [f"data:image/avif;base64,{b64(b'????')}"]
+    assert answer.images == [f"data:image/avif;base64,{b64(b'????')}"]
 
 
 def test_an_answer_of_seedream() -> None:
     usage = {"generated_images": 1, "output_tokens": 16_384, "total_tokens": 16_384}
     answer = answered(SEEDREAM, {"model": "seedream-4-0-250828", "created": 1, "data": [{"url": URL}], "usage": usage})
-    assert answer.pictures == [URL]
+    assert answer.images == [URL]
     assert answer.served == Served(model="seedream-4-0-250828")
     assert answer.usage == Usage(images=1)
 
