@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
-from gateway import __version__
-from gateway import garbage_collection as garbage
+from gateway import __version__, garbage_collection
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
@@ -83,7 +82,7 @@ async def serve(settings: Settings) -> None:
         try:
             addresses = await start(services, server)
             stopped = _stop_signals()
-            garbage.settle()
+            garbage_collection.freeze()
             announce(settings, addresses)
             await stopped.wait()
             log.info("draining for up to %g s", settings.drain_seconds)
@@ -122,7 +121,7 @@ def serve_with_workers(settings: Settings) -> None:
     from gateway.workers.process import bind, supervisor
 
     where = listeners(settings)
-    identity = Identity.born()
+    identity = Identity.generate()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.wait))
     sockets = bind(where)

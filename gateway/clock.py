@@ -1,9 +1,9 @@
-"""The time that is signed and that payments expire by.
+"""The trusted time, by which answers are signed and payments expire.
 
-Inside an enclave nobody disciplines the system clock and the host may not be believed, so the time comes from the
-hypervisor: now and then the NSM is asked for an attestation document, whose timestamp is the hypervisor's, and in
-between the monotonic clock counts on (facts/enclave.md 2.3, 11). How far that can be off is known at every moment:
-half of the call's duration, plus the drift since. Outside an enclave it is the system clock.
+Inside an enclave nothing disciplines the system clock and the host is not trusted, so the time comes from the
+hypervisor: the clock is synchronized every few minutes to the timestamp of an attestation document from the NSM, and
+runs on the monotonic clock in between (facts/enclave.md 2.3, 11). Its uncertainty is known at any time: half the
+duration of the call, plus the drift since. Outside an enclave it is the system clock.
 """
 
 import asyncio
@@ -19,19 +19,20 @@ from prometheus_client import CollectorRegistry, Gauge
 from gateway.nsm import NsmError
 
 TOLERANCE_SECONDS = 30.0
-"""What deadlines and signatures can bear. Past it paid routes stop."""
-ASK_SECONDS = 240.0
-ASK_AGAIN_SECONDS = 10.0
-START_SECONDS = 10.0
+"""The uncertainty that deadlines and signatures tolerate. Beyond it paid routes stop."""
+SYNC_SECONDS = 240.0
+RETRY_SECONDS = 10.0
+SYNC_TIMEOUT_SECONDS = 10.0
 MAX_DRIFT = 500e-6
-"""Seconds per second: an order of magnitude more than an enclave's clock has been seen to drift."""
+"""In seconds per second: ten times the drift that has been observed in enclaves."""
 log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Whole seconds since the epoch when called. They never go backwards, so neither do the times in signatures.
+    """Calling it gives the time in whole seconds since the epoch. It never goes backwards.
 
-    ``source`` is the hypervisor's time in seconds; it blocks and raises NsmError. Without it the clock is ``system``.
+    ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Without it the clock is
+    ``system``.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Clock:
         self._monotonic = monotonic
         self._offset: float | None = None
         self._error = math.inf
-        self._asked_at = 0.0
+        self._synced_at = 0.0
         self._latest = 0
 
     def __call__(self) -> int:
@@ -60,55 +61,56 @@ class Clock:
 
     @property
     def uncertainty(self) -> float:
-        """How far the clock may be off, in seconds; infinite until the source has answered. 0 without a source."""
+        """The greatest possible error in seconds: infinite until the first synchronization, 0 without a source."""
         if self._source is None:
             return 0.0
         held_back = max(0.0, self._latest - self._now())
-        return self._error + MAX_DRIFT * (self._monotonic() - self._asked_at) + held_back
+        return self._error + MAX_DRIFT * (self._monotonic() - self._synced_at) + held_back
 
     @property
     def skew(self) -> float:
-        """How far the system clock is ahead of this one, in seconds."""
+        """Seconds by which the system clock is ahead of this one."""
         return self._system() - self._now()
 
     def reasons(self) -> list[str]:
-        """Why nothing may be signed or paid by this clock now; empty when it can."""
+        """Why this clock cannot be trusted for signatures and payments now; empty if it can."""
         if self.uncertainty <= TOLERANCE_SECONDS:
             return []
         if self._offset is None:
             return ["the clock has no source: the NSM has not told the time yet"]
         return [f"the clock may be off by more than {TOLERANCE_SECONDS:g} s"]
 
-    async def ask(self) -> None:
-        """Ask the source once. An answer is taken unless it came too slowly to be an improvement. Raises NsmError.
+    async def sync(self) -> None:
+        """Query the source once, and adopt its time unless the call took too long to reduce the uncertainty.
 
-        It is asked from a thread of its own: one that hangs keeps nobody else waiting, and is not asked twice at once.
+        The source has a thread of its own: one that hangs blocks nothing else and is not called concurrently. Raises
+        NsmError.
         """
         if self._source is None:
             return
         before = self._monotonic()
-        told = await asyncio.get_running_loop().run_in_executor(self._thread, self._source)
+        source_time = await asyncio.get_running_loop().run_in_executor(self._thread, self._source)
         after = self._monotonic()
         if (after - before) / 2 <= self.uncertainty:
-            self._offset = told - (before + after) / 2
+            self._offset = source_time - (before + after) / 2
             self._error = (after - before) / 2
-            self._asked_at = after
+            self._synced_at = after
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator["Clock"]:
-        """Ask before entering, and every few minutes inside. A source that does not answer is for ``reasons``."""
+    async def synchronized(self) -> AsyncIterator["Clock"]:
+        """Synchronize before entering and every few minutes while inside; failures show in ``reasons``."""
         if self._source is None:
             yield self
             return
-        pause = await self._try_to_ask()
-        keeping = asyncio.create_task(self._keep(pause))
+        delay = await self._try_sync()
+        task = asyncio.create_task(self._sync_forever(delay))
         try:
             yield self
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
-            keeping.cancel()
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await keeping
+                await task
 
     def register(self, registry: CollectorRegistry) -> None:
         """Add the clock's gauges to the metrics."""
@@ -121,17 +123,17 @@ class Clock:
     def _now(self) -> float:
         return self._system() if self._offset is None else self._monotonic() + self._offset
 
-    async def _keep(self, pause: float) -> None:
+    async def _sync_forever(self, delay: float) -> None:
         while True:
-            await asyncio.sleep(pause)
-            pause = await self._try_to_ask()
+            await asyncio.sleep(delay)
+            delay = await self._try_sync()
 
-    async def _try_to_ask(self) -> float:
-        """How long to wait until the next time."""
+    async def _try_sync(self) -> float:
+        """Synchronize once; return the seconds until the next time."""
         try:
-            async with asyncio.timeout(START_SECONDS):
-                await self.ask()
+            async with asyncio.timeout(SYNC_TIMEOUT_SECONDS):
+                await self.sync()
         except (NsmError, TimeoutError) as error:
             log.warning("the NSM does not tell the time: %s", str(error) or "no answer")
-            return ASK_AGAIN_SECONDS
-        return ASK_SECONDS
+            return RETRY_SECONDS
+        return SYNC_SECONDS

@@ -37,7 +37,7 @@ async def compose(
 ) -> AsyncIterator[Services]:
     """Everything that requests share, open inside the context. ``limits`` are those of every upstream."""
     catalog = catalog or catalog_module.bundled()
-    identity = identity or Identity.born()
+    identity = identity or Identity.generate()
     signer = identity.signer
     keyring = Keyring(catalog.providers, settings)
     async with AsyncExitStack() as stack:
@@ -48,7 +48,7 @@ async def compose(
             upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
         metrics = Metrics()
         metrics.initialize(upstreams)
-        clock = await stack.enter_async_context((clock or _clock(settings)).kept())
+        clock = await stack.enter_async_context((clock or _clock(settings)).synchronized())
         clock.register(metrics.registry)
         heartbeat = Heartbeat(signer, clock, metrics.registry, doubts=clock.reasons)
         stack.push_async_callback(heartbeat.stop)

@@ -1,8 +1,7 @@
-"""What a signature covers: the canonical request, the output text and the digest over both.
+"""The signed bytes: canonical request, output text, and the digest over both.
 
-The wire contract is the one that the OpenGradient SDK's verifier recomputes from the caller's own request
-(facts/x402.md 2.4). It must not drift: a client that knows only its request and the answer has to arrive at
-the same bytes.
+They are those that the OpenGradient SDK's verifier recomputes from the caller's own request (facts/x402.md 2.4), and
+must not change: a client that has only its request and the answer must compute the same bytes.
 """
 
 import json
@@ -13,12 +12,12 @@ from gateway.keccak import keccak256
 
 Json = Any
 _canonical_json = json.JSONEncoder(sort_keys=True, check_circular=False).encode
-"""What comes in is decoded JSON, which has no circles."""
+"""Decoded JSON has no circular references."""
 _quoted = json.encoder.encode_basestring_ascii
 
 
 def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
-    """The bytes that stand for a chat request.
+    """The canonical bytes of a chat request.
 
     ``body`` is the decoded request exactly as the caller sent it. Covered are ``model``, ``messages``,
     ``temperature`` (0.0 when absent) and, when truthy, ``max_tokens``, ``stop``, ``tools``, ``response_format``
@@ -42,7 +41,7 @@ def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
 
 
 def canonical_completion_request(body: Mapping[str, Json]) -> bytes:
-    """The bytes that stand for a legacy completion request: model, prompt, temperature, max_tokens, stop."""
+    """The canonical bytes of a legacy completion request: model, prompt, temperature, max_tokens, stop."""
     canonical = {**_settings(body), "prompt": body["prompt"]}
     if body.get("max_tokens") is not None:
         canonical["max_tokens"] = body["max_tokens"]
@@ -50,10 +49,10 @@ def canonical_completion_request(body: Mapping[str, Json]) -> bytes:
 
 
 def signed_output(choices: Sequence[Mapping[str, Json]]) -> str:
-    """The text that stands for an answer.
+    """The text of an answer that is signed.
 
-    ``choices`` are OpenAI choices, of a chat answer (``message``) or a legacy one (``text``). One choice is its own
-    output; several are ``json.dumps`` of the list of their outputs in index order.
+    ``choices`` are OpenAI choices, of a chat answer (``message``) or a legacy one (``text``). For one choice it is that
+    choice's output; for several, ``json.dumps`` of the list of their outputs in index order.
     """
     if len(choices) == 1:
         return choice_output(choices[0])
@@ -71,12 +70,12 @@ def choice_output(choice: Mapping[str, Json]) -> str:
 
 
 def signing_digest(request_hash: bytes, output_hash: bytes, timestamp: int) -> bytes:
-    """keccak256(request_hash ‖ output_hash ‖ uint256 timestamp): 32 bytes, the message that RSA-PSS signs."""
+    """keccak256(request_hash ‖ output_hash ‖ uint256 timestamp): the 32-byte message signed with RSA-PSS."""
     return keccak256(request_hash + output_hash + timestamp.to_bytes(32, "big"))
 
 
 def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
-    """What both kinds of request have, less ``max_tokens``; all of it sorts behind ``messages``."""
+    """The keys that both kinds of request share, except ``max_tokens``; all sort after ``messages``."""
     temperature = body.get("temperature")
     settings = {"model": body["model"], "temperature": 0.0 if temperature is None else float(temperature)}
     if body.get("stop"):
@@ -85,8 +84,8 @@ def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 _PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""The roles whose messages, when they hold nothing but a text, stand for themselves, and under which name. They are
-nearly all messages there are, so their canonical JSON is written without the detour over an object."""
+"""Canonical role by role, for messages that may consist of a text only. Nearly all do, so their canonical JSON is
+written without building an object first."""
 
 
 def _canonical_message(message: Mapping[str, Json]) -> dict[str, Json]:
@@ -109,7 +108,7 @@ def _canonical_message(message: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _canonical_user_content(content: Json) -> Json:
-    """Text stays; every attachment is reduced to its type and file name."""
+    """Text parts are kept; every attachment is reduced to its type and file name."""
     if not isinstance(content, list):
         return content
     return [_canonical_part(part) for part in content]

@@ -1,17 +1,17 @@
-"""Python's search for garbage in circles, held back while serving.
+"""Python's cyclic garbage collector, made rare while serving.
 
-Answers free themselves by counting references. The search would look through everything young several times for each
-of them, and through all that was made at the start for nothing.
+Requests leave no reference cycles behind. By default the collector would scan the young objects several times per
+request, and everything created at the start in vain.
 """
 
 import gc
 
 YOUNG = 50_000
-"""Objects to be made, beyond those that were freed, before the young ones are searched."""
+"""Threshold of the young generation: allocations minus deallocations before it is collected."""
 
 
-def settle() -> None:
-    """To be called once everything that stays has been made."""
+def freeze() -> None:
+    """Exempt all present objects from collection; call it when everything long-lived has been created."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 10, 10)

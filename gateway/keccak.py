@@ -1,8 +1,8 @@
 """Keccak-256, the hash that Ethereum uses (not NIST SHA3-256).
 
-pycryptodome's sponge, called without its Python classes and conversions: they cost several times the hash of a short
-message, and every answer has three. The library lets go of the GIL while it works, so each thread has a sponge of its
-own.
+Calls pycryptodome's C implementation directly: its Python classes and conversions cost several times the hash of a
+short message, and every answer takes three. The library releases the GIL while it works, so each thread has a state of
+its own.
 """
 
 import threading
@@ -12,7 +12,7 @@ from Crypto.Hash.keccak import _raw_keccak_lib as _library  # type: ignore[attr-
 from Crypto.Util import _raw_api
 
 _raw: Any = _raw_api
-if _raw.backend != "cffi":  # the one to which bytes and numbers can be given as they are
+if _raw.backend != "cffi":  # the only backend that takes bytes and integers as they are
     raise ImportError("pycryptodome does not use cffi")
 _DIGEST_BYTES = 32
 _CAPACITY_BYTES = 2 * _DIGEST_BYTES
@@ -21,7 +21,7 @@ _PADDING = 1
 
 
 class _Sponge(threading.local):
-    """One state and one place for its digests, used over and over."""
+    """A reusable state and digest buffer."""
 
     def __init__(self) -> None:
         state = _raw.VoidPointer()

@@ -1,9 +1,9 @@
-"""Keys that only the enclave can read: HPKE (RFC 9180, base mode) to a key that the attested RSA key vouches for.
+"""Sealed injections: HPKE (RFC 9180, base mode) to a key that is signed by the attested RSA key.
 
-The way from AWS to the sealing key is: attestation document → hash of the RSA key → RSA key → signature of the sealing
-key. Each enclave makes its own at its start, so a bundle kept by the host opens nowhere else and never again. A host
-could still be first with keys of its own, so the taking of a bundle is signed as well. The RSA key otherwise signs
-32-byte digests only; these longer statements cannot be taken for one of those.
+The chain of trust is: attestation document → hash of the RSA key → RSA key → signature of the sealing key. Each enclave
+generates its own sealing key at its start, so a bundle that the host keeps opens nowhere else and never again. A host
+could still inject keys of its own first, so the acceptance of a bundle is signed as well. Otherwise the RSA key signs
+32-byte digests only; these statements are longer and cannot be confused with them.
 """
 
 import base64
@@ -20,54 +20,54 @@ from gateway.signing import Signer
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 SUITE_IDS = {"kem_id": 0x0020, "kdf_id": 0x0001, "aead_id": 0x0002}
-"""The suite by its registered numbers (RFC 9180, 7)."""
+"""The suite's registered identifiers (RFC 9180, 7)."""
 MAX_SEALED_BYTES = 64 * 1024
-_OFFERED = b"tee-gateway sealing key v1\0"
-_TAKEN = b"tee-gateway injection taken v1\0"
+_SEALING_KEY = b"tee-gateway sealing key v1\0"
+_INJECTION = b"tee-gateway injection taken v1\0"
 _CONTEXT = b"tee-gateway sealed keys v1\0"
 
 
-def offered(tee_id: str, public_key: bytes) -> bytes:
-    """What the RSA key signs at the start: the 32 bytes of ``public_key`` are the sealing key of ``tee_id`` (0x…)."""
-    return _OFFERED + bytes.fromhex(tee_id[2:]) + public_key
+def sealing_key_statement(tee_id: str, public_key: bytes) -> bytes:
+    """The bytes signed at the start: the 32 bytes of ``public_key`` are the sealing key of ``tee_id`` (0x…)."""
+    return _SEALING_KEY + bytes.fromhex(tee_id[2:]) + public_key
 
 
-def taken(tee_id: str, sealed: str) -> bytes:
-    """What the RSA key signs in the end: this bundle was the one injection of ``tee_id``."""
-    return _TAKEN + bytes.fromhex(tee_id[2:]) + hashlib.sha256(sealed.encode()).digest()
+def injection_statement(tee_id: str, sealed: str) -> bytes:
+    """The bytes signed on acceptance: this bundle was the one injection of ``tee_id``."""
+    return _INJECTION + bytes.fromhex(tee_id[2:]) + hashlib.sha256(sealed.encode()).digest()
 
 
 def seal(keys: bytes, tee_id: str, public_key: bytes) -> str:
-    """The bundle for ``POST /v1/keys``: base64 of HPKE's encapsulated key and ciphertext, bound to ``tee_id``."""
+    """A bundle for ``POST /v1/keys``: base64 of HPKE's encapsulated key and ciphertext, bound to ``tee_id``."""
     sealed = SUITE.encrypt(keys, X25519PublicKey.from_public_bytes(public_key), _context(tee_id))
     return base64.b64encode(sealed).decode()
 
 
 class SealingKey:
-    """The private side: born with the process, kept in memory only."""
+    """The private key, generated with the process and kept in memory only. ``public_info`` is what is published."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
         self._private = X25519PrivateKey.generate()
         public = self._private.public_key().public_bytes_raw()
-        self.offer: dict[str, str | int] = {
+        self.public_info: dict[str, str | int] = {
             **SUITE_IDS,
             "public_key": base64.b64encode(public).decode(),
-            "signature": self._signature(offered(signer.tee_id, public)),
+            "signature": self._sign(sealing_key_statement(signer.tee_id, public)),
             "tee_id": signer.tee_id,
         }
 
-    def keys(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The fields in ``body``, plain or as ``{"sealed": …}``; raises 400 for a bundle that cannot be opened."""
+    def unseal(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The fields of ``body``, opened if it is ``{"sealed": …}``; raises 400 for a bundle that cannot be opened."""
         if body.keys() != {"sealed"}:
             return body
         return self._open(body["sealed"])
 
     def receipt(self, sealed: str) -> str:
-        """The signature, in base64, under the fact that ``sealed`` was taken."""
-        return self._signature(taken(self._signer.tee_id, sealed))
+        """The base64 signature of the statement that ``sealed`` was accepted."""
+        return self._sign(injection_statement(self._signer.tee_id, sealed))
 
-    def _signature(self, message: bytes) -> str:
+    def _sign(self, message: bytes) -> str:
         return base64.b64encode(self._signer.sign_bytes(message)).decode()
 
     def _open(self, sealed: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The upstream keys and run-time facts, from the environment or the one-time injection.
+"""Upstream keys and run-time settings, from the environment or the one-time injection.
 
-They live in memory only. What is set can be told, what it is cannot (design 4.6).
+They live in memory only. Which are set is public, their values are not (design 4.6).
 """
 
 import base64
@@ -42,8 +42,8 @@ class Injection(msgspec.Struct, kw_only=True):
         return f"<Injection of {', '.join(given) or 'nothing'}>"
 
 
-def injection_form(providers: Mapping[str, Provider]) -> type[Injection]:
-    """``Injection``, with a field for the key of every provider that it does not know by name."""
+def injection_type(providers: Mapping[str, Provider]) -> type[Injection]:
+    """``Injection``, or a subclass with key fields for providers that it has none for."""
     names = dict.fromkeys(provider.injected_key for provider in providers.values())
     unknown = [name for name in names if name not in Injection.__struct_fields__]
     if not unknown:
@@ -59,10 +59,10 @@ JOURNAL_KEY_BYTES = 32
 
 
 class Keyring:
-    """Keys by provider, and the facts that the injection may set once. ``form`` is what an injection looks like."""
+    """Keys by provider, and the one-time injection, whose type is ``injection_type``."""
 
     def __init__(self, providers: Mapping[str, Provider], settings: Settings) -> None:
-        self.form = injection_form(providers)
+        self.injection_type = injection_type(providers)
         self._providers = providers
         self._keys = dict(settings.keys)
         self._injected: Injection | None = None
@@ -74,19 +74,19 @@ class Keyring:
         return self._keys.get(provider)
 
     def configured(self) -> list[str]:
-        """The providers that have a key, in the catalogue's order."""
+        """The providers with a key, in catalogue order."""
         return [provider for provider in self._providers if provider in self._keys]
 
     @property
     def injected(self) -> Injection | None:
-        """What was injected, once it was."""
+        """The injection, or None before it."""
         return self._injected
 
     def check(self, body: dict[str, Any]) -> Injection:
-        """The injection in ``body``, not yet taken; raises 400 for a malformed one and 409 for a second one."""
+        """Validate ``body`` as an injection without storing it; raises 400 if malformed, 409 after the first one."""
         if self._injected is not None:
             raise already_injected()
-        injection = convert(body, self.form)
+        injection = convert(body, self.injection_type)
         for provider in self._providers.values():
             _checked(checked_key, injection, provider.injected_key)
         for name in _SECRETS:
@@ -99,14 +99,14 @@ class Keyring:
         _checked(checked_private_key, injection, "upto_trial_key")
         return injection
 
-    def take(self, injection: Injection) -> None:
-        """Take a checked injection, the only one."""
+    def store(self, injection: Injection) -> None:
+        """Store a checked injection. Only the first is checked successfully, so there is no second."""
         self._injected = injection
-        for provider in self.given(injection):
+        for provider in self.providers_in(injection):
             self._keys[provider] = getattr(injection, self._providers[provider].injected_key)
 
-    def given(self, injection: Injection) -> list[str]:
-        """The providers that an injection has a key for, in the catalogue's order."""
+    def providers_in(self, injection: Injection) -> list[str]:
+        """The providers that ``injection`` has a key for, in catalogue order."""
         return [name for name, provider in self._providers.items() if getattr(injection, provider.injected_key)]
 
 

@@ -1,7 +1,7 @@
-"""The life of one request, as a table.
+"""The states of a request and the transitions between them, as a table.
 
-Nothing else decides in which order money, work and signature happen: a move that is not in the table is a bug, and
-there is one error for it. The diagram in docs/lifecycle.md is made from this table.
+The table alone decides the order of payment, upstream call and signature: a transition that is not in it is a bug. The
+diagram in docs/lifecycle.md is generated from it.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class State(StrEnum):
-    """Where a request is."""
+    """The state of a request."""
 
     RECEIVED = "received"
     ADMITTED = "admitted"
@@ -21,7 +21,7 @@ class State(StrEnum):
     RELEASED = "released"
     REFUSED = "refused"
 
-    __hash__ = str.__hash__  # Enum's own is a Python function, and every move looks two states up
+    __hash__ = str.__hash__  # Enum's own is a Python function, and every transition looks two states up
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
@@ -54,13 +54,13 @@ class IllegalTransitionError(Exception):
 
 
 class Record(Protocol):
-    """Where a request's state is written down for its log line."""
+    """Keeps the state of a request for its log line."""
 
     state: str | None
 
 
 class Lifecycle:
-    """One request's place in the table; ``record`` is told of it."""
+    """The state machine of one request; every new state is also written to ``record``."""
 
     __slots__ = ("_record", "state")
 
@@ -69,7 +69,7 @@ class Lifecycle:
         self.state = State.RECEIVED
 
     def move(self, to: State) -> None:
-        """Go on to ``to``; raises IllegalTransitionError when the table does not allow it."""
+        """Change to state ``to``; raises IllegalTransitionError if the table does not allow it."""
         if to not in TRANSITIONS[self.state]:
             raise IllegalTransitionError(f"{self.state} → {to}")
         self.state = self._record.state = to
@@ -80,7 +80,7 @@ class Lifecycle:
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram."""
+    """The transitions as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.RECEIVED}"]
     for state, targets in TRANSITIONS.items():
         lines += [f"    {state} --> {target}" for target in sorted(targets)] or [f"    {state} --> [*]"]

@@ -1,7 +1,7 @@
 """The Nitro Secure Module: CBOR messages over one ioctl of ``/dev/nsm`` (Linux's ``uapi/linux/nsm.h``).
 
-The hypervisor answers, not the host. What comes back is read, not verified: whoever listens to it from outside the
-enclave has to check the document's signature, from inside there is nobody in between.
+The hypervisor answers, not the host. Documents are parsed, not verified: outside the enclave their signature has to be
+checked, inside there is no one in between.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _NONCE_BYTES = 20
 
 
 class NsmError(Exception):
-    """The module cannot be asked, or its answer is not what was asked for."""
+    """The module cannot be called, or its response is not the requested one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Services:
         """Take a checked injection; one that is refused changes nothing."""
         for prepare in self.on_injection:
             await prepare(injection)
-        self.keyring.take(injection)
+        self.keyring.store(injection)
 
     def lead(self) -> None:
         """Do from now on what only one process may do: send heartbeats."""

@@ -1,4 +1,4 @@
-"""The keys born with the process, and the signature under every answer (design 4.3)."""
+"""The process's signing keys, and the signature of every answer (design 4.3)."""
 
 from binascii import b2a_base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _SHA256 = hashes.SHA256()
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """The proof that travels with an answer. Hashes are lower-case hex, the signature base64, the time in seconds."""
+    """The signature of an answer. Hashes are lower-case hex, the signature is base64, the time in seconds."""
 
     request_hash: str
     output_hash: str
@@ -25,7 +25,7 @@ class Envelope(msgspec.Struct, frozen=True):
     tee_id: str
 
     def fields(self) -> dict[str, str | int]:
-        """The ``tee_*`` keys of an answer's top level."""
+        """The ``tee_*`` keys at the top level of an answer."""
         return {
             "tee_signature": self.signature,
             "tee_request_hash": self.request_hash,
@@ -35,7 +35,7 @@ class Envelope(msgspec.Struct, frozen=True):
         }
 
     def headers(self) -> Mapping[str, str]:
-        """The same as headers of a non-streamed answer."""
+        """The same as headers, for non-streamed answers."""
         return {
             "X-TEE-Signature": self.signature,
             "X-TEE-ID": self.tee_id,

@@ -62,7 +62,9 @@ async def start_gateway(signer: Signer, catalog: Catalog) -> AsyncIterator[Start
         ) -> RunningGateway:
             variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **(environment or {})}
             settings = Settings.from_environment(variables, catalog.providers, enclave=False)
-            services = await stack.enter_async_context(compose(settings, identity=Identity.born(signer), limits=limits))
+            services = await stack.enter_async_context(
+                compose(settings, identity=Identity.generate(signer), limits=limits)
+            )
             if adjust is not None:
                 adjust(services)
             server = GatewayServer(services)

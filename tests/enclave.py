@@ -43,7 +43,7 @@ async def enclave(
     *,
     environment: dict[str, str] | None = None,
     payments: bool = False,
-    patience: float = 5.0,
+    timeout: float = 5.0,
 ) -> AsyncIterator[Enclave[D]]:
     """Started as ``python -m gateway`` starts in an enclave; without ``payments`` answers are free, for once.
 
@@ -55,7 +55,7 @@ async def enclave(
     settings = replace(Settings.from_environment(variables, catalog.providers, enclave=False), enclave=True)
     async with (
         aiohttp.ClientSession() as session,
-        compose(settings, catalog=catalog, identity=Identity.born(signer), clock=Clock(time.time)) as services,
+        compose(settings, catalog=catalog, identity=Identity.generate(signer), clock=Clock(time.time)) as services,
     ):
         server, port = GatewayServer(services), urlsplit(daemon.application).port or 0
         try:
@@ -63,7 +63,7 @@ async def enclave(
                 services,
                 server,
                 where=[Listener(PUBLIC_SIDE, port, Audience.PUBLIC), Listener(HOST_SIDE, 0, Audience.HOST)],
-                nitriding=Nitriding(session, daemon.internal_url, patience=patience),
+                nitriding=Nitriding(session, daemon.internal_url, timeout=timeout),
             )
             daemon.application = f"http://{public[0]}:{public[1]}"
             yield Enclave(services, daemon, f"http://{host[0]}:{host[1]}", daemon.application)

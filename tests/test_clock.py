@@ -55,7 +55,7 @@ class Hypervisor:
 async def test_without_a_source_it_is_the_system_clock() -> None:
     now = 1_700_000_000.9
     clock = Clock(system=lambda: now)
-    async with clock.kept():
+    async with clock.synchronized():
         assert clock() == 1_700_000_000
         assert (clock.uncertainty, clock.skew, clock.reasons()) == (0.0, 0.0, [])
 
@@ -63,7 +63,7 @@ async def test_without_a_source_it_is_the_system_clock() -> None:
 async def test_a_wrong_system_clock_does_not_matter() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
-    await clock.ask()
+    await clock.sync()
     hypervisor.pass_time(60)
     assert clock() == TRUE_TIME + 60
     assert clock.skew == pytest.approx(3540)
@@ -75,11 +75,11 @@ async def test_half_the_duration_of_the_call_is_uncertain() -> None:
     hypervisor = Hypervisor()
     hypervisor.call_seconds = 4.0
     clock = hypervisor.clock()
-    await clock.ask()
+    await clock.sync()
     assert clock.uncertainty == pytest.approx(2.0)
     assert clock() == int(hypervisor.true)
     hypervisor.call_seconds = 40.0
-    await clock.ask()
+    await clock.sync()
     assert clock.uncertainty < 2.1, "a slow answer must not replace a better one"
 
 
@@ -88,35 +88,35 @@ async def test_before_the_source_has_answered_nothing_may_be_paid() -> None:
     hypervisor.fails = True
     clock = hypervisor.clock()
     with pytest.raises(NsmError):
-        await clock.ask()
+        await clock.sync()
     [reason] = clock.reasons()
     assert "NSM" in reason
     hypervisor.fails = False
-    await clock.ask()
+    await clock.sync()
     assert clock.reasons() == []
 
 
 async def test_a_lost_source_is_borne_until_the_drift_may_matter() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
-    await clock.ask()
+    await clock.sync()
     hypervisor.pass_time(12 * 3600, drift=100e-6)
     assert abs(clock() - hypervisor.true) < TOLERANCE_SECONDS
     assert clock.reasons() == []
     hypervisor.pass_time(12 * 3600)
     assert clock.reasons() == ["the clock may be off by more than 30 s"]
-    await clock.ask()
+    await clock.sync()
     assert clock.reasons() == []
 
 
 async def test_it_stands_still_rather_than_going_backwards() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
-    await clock.ask()
+    await clock.sync()
     hypervisor.monotonic += 20
     ahead = clock()
     assert ahead == TRUE_TIME + 20
-    await clock.ask()
+    await clock.sync()
     assert clock() == ahead
     assert clock.uncertainty == pytest.approx(20)
     hypervisor.pass_time(25)
@@ -127,10 +127,10 @@ async def test_it_stands_still_rather_than_going_backwards() -> None:
 async def test_standing_still_for_too_long_is_a_reason() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
-    await clock.ask()
+    await clock.sync()
     hypervisor.monotonic += 31
     clock()
-    await clock.ask()
+    await clock.sync()
     assert clock.reasons() == ["the clock may be off by more than 30 s"]
 
 
@@ -138,7 +138,7 @@ async def test_a_wrong_system_clock_is_no_floor_for_the_right_time() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
     assert clock() == hypervisor.system
-    await clock.ask()
+    await clock.sync()
     assert clock() == TRUE_TIME
 
 
@@ -148,10 +148,10 @@ async def test_it_is_asked_again_and_sooner_after_a_failure(
     hypervisor = Hypervisor()
     hypervisor.fails = True
     clock = hypervisor.clock()
-    monkeypatch.setattr(clock_module, "ASK_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(clock_module, "ASK_SECONDS", 0.02)
+    monkeypatch.setattr(clock_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(clock_module, "SYNC_SECONDS", 0.02)
     with caplog.at_level(logging.WARNING):
-        async with asyncio.timeout(5), clock.kept():
+        async with asyncio.timeout(5), clock.synchronized():
             assert clock.reasons()
             hypervisor.fails = False
             while clock.reasons():
@@ -172,7 +172,7 @@ async def served(
     variables = {"API_SERVER_HOST": "127.0.0.1", **environment}
     settings = Settings.from_environment(variables, catalog.providers, enclave=False)
     async with (
-        compose(settings, catalog=catalog, identity=Identity.born(signer), clock=clock) as services,
+        compose(settings, catalog=catalog, identity=Identity.generate(signer), clock=clock) as services,
         aiohttp.ClientSession() as session,
     ):
         server = GatewayServer(services)
@@ -191,8 +191,8 @@ async def test_no_heartbeat_is_signed_by_a_clock_without_its_source(signer: Sign
 
 
 async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "START_SECONDS", 0.02)
-    monkeypatch.setattr(clock_module, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(clock_module, "SYNC_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(clock_module, "RETRY_SECONDS", 0.01)
     answered = threading.Event()
     asked: list[float] = []
 
@@ -202,7 +202,7 @@ async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytes
         return TRUE_TIME
 
     clock = Clock(hang, monotonic=lambda: 0.0)
-    async with asyncio.timeout(5), clock.kept():
+    async with asyncio.timeout(5), clock.synchronized():
         await asyncio.sleep(0.2)
         assert len(asked) == 1
         assert clock.reasons()
@@ -224,7 +224,7 @@ async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog)
         assert reason in (await refused.json())["error"]["message"]
         async with gateway.session.get(gateway.url + "/metrics") as response:
             assert "gateway_clock_uncertainty_seconds 43.2" in await response.text()
-        await gateway.services.clock.ask()
+        await gateway.services.clock.sync()
         async with gateway.session.get(gateway.url + "/health/ready") as response:
             assert reason not in (await response.json())["reasons"]
 

@@ -82,7 +82,7 @@ async def test_a_daemon_that_does_not_vouch_ends_the_start(
     for name, value in fault.items():
         setattr(daemon, name, value)
     with pytest.raises(error):
-        async with enclave(daemon, signer, catalog, patience=0.05):
+        async with enclave(daemon, signer, catalog, timeout=0.05):
             raise AssertionError("served without being vouched for")
     assert sorted({*daemon.calls}) == calls
     assert daemon.public_url == ""
@@ -91,7 +91,7 @@ async def test_a_daemon_that_does_not_vouch_ends_the_start(
 async def test_nothing_is_bound_before_the_daemon_is_there(tmp_path: Path, signer: Signer, catalog: Catalog) -> None:
     daemon = NitridingDouble(tmp_path, internal_url=f"http://127.0.0.1:{unused_port()}")
     with pytest.raises(DaemonUnreachableError, match="/enclave/hash"):
-        async with enclave(daemon, signer, catalog, patience=0.05):
+        async with enclave(daemon, signer, catalog, timeout=0.05):
             raise AssertionError("served without a daemon")
 
 
@@ -101,7 +101,7 @@ async def test_nothing_is_bound_before_the_daemon_is_there(tmp_path: Path, signe
 async def test_a_stranger_in_the_daemons_place_is_described_in_one_line(answer: bytes) -> None:
     async with answering(answer) as url, aiohttp.ClientSession() as session:
         with pytest.raises(DaemonUnreachableError) as raised:
-            await Nitriding(session, url, patience=0.05).wait()
+            await Nitriding(session, url, timeout=0.05).wait()
     assert "\n" not in str(raised.value)
 
 
@@ -122,7 +122,7 @@ import gateway.settings
 gateway.settings.NSM_DEVICE = Path(sys.argv[1])
 import gateway.nitriding
 gateway.nitriding.Nitriding.__init__.__defaults__ = (sys.argv[2],)
-gateway.nitriding.Nitriding.__init__.__kwdefaults__["patience"] = 0.3
+gateway.nitriding.Nitriding.__init__.__kwdefaults__["timeout"] = 0.3
 import gateway.__main__
 gateway.__main__.ENCLAVE_ADDRESS = "127.0.0.2"
 sys.exit(gateway.__main__.main())

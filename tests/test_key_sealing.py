@@ -36,13 +36,13 @@ def signed_by(signer: Signer, signature: str, message: bytes) -> None:
 
 
 def sealed_for(key: SealingKey, fields: Any) -> str:
-    public = base64.b64decode(str(key.offer["public_key"]))
+    public = base64.b64decode(str(key.public_info["public_key"]))
     content = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    return seal(content, str(key.offer["tee_id"]), public)
+    return seal(content, str(key.public_info["tee_id"]), public)
 
 
 def test_the_offer_is_signed_and_names_its_suite(signer: Signer) -> None:
-    offer = SealingKey(signer).offer
+    offer = SealingKey(signer).public_info
     public = base64.b64decode(str(offer["public_key"]))
     assert len(public) == 32
     message = b"tee-gateway sealing key v1\0" + bytes.fromhex(signer.tee_id[2:]) + public
@@ -67,9 +67,9 @@ def test_a_bundle_is_plain_hpke_bound_to_the_enclave(signer: Signer, other_signe
 def test_only_its_own_bundles_open(signer: Signer) -> None:
     key, restarted = SealingKey(signer), SealingKey(signer)
     sealed = sealed_for(key, KEYS)
-    assert key.keys({"sealed": sealed}) == KEYS
+    assert key.unseal({"sealed": sealed}) == KEYS
     with pytest.raises(GatewayError, match="not sealed for this gateway"):
-        restarted.keys({"sealed": sealed})
+        restarted.unseal({"sealed": sealed})
 
 
 def test_the_receipt_is_for_one_bundle(signer: Signer) -> None:
@@ -85,14 +85,14 @@ def test_every_flipped_byte_is_noticed(signer: Signer) -> None:
         changed = bytearray(sealed)
         changed[index] ^= 1
         with pytest.raises(GatewayError) as raised:
-            key.keys({"sealed": base64.b64encode(changed).decode()})
+            key.unseal({"sealed": base64.b64encode(changed).decode()})
         assert raised.value.status == 400
 
 
 def test_plain_fields_are_left_alone(signer: Signer) -> None:
     key = SealingKey(signer)
     for body in (KEYS, {}, {"sealed": "x", **KEYS}):
-        assert key.keys(body) is body
+        assert key.unseal(body) is body
 
 
 async def offer_of(gateway: RunningGateway) -> dict[str, Any]:

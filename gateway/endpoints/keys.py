@@ -14,11 +14,11 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
     A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
     """
     async with BodyReader(services, request) as body:
-        injection = services.keyring.check(services.sealing_key.keys(body.json))
+        injection = services.keyring.check(services.sealing_key.unseal(body.json))
         await services.collective.inject(injection)
         answer = {
             "status": "ok",
-            "providers_initialized": services.keyring.given(injection),
+            "providers_initialized": services.keyring.providers_in(injection),
             "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
         }
         if "sealed" in body.json:
@@ -29,4 +29,4 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
 async def sealing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """The key to seal an injection to, with the signing key's word for it. Nothing of it is secret, so it is told to
     the public too: who verifies an enclave need not be on its host."""
-    return json_response(services.sealing_key.offer)
+    return json_response(services.sealing_key.public_info)

@@ -61,7 +61,7 @@ class Member:
 async def take(services: Services, body: Any) -> None:
     """Take an injection that another worker checked; a worker that cannot is of no use and must end."""
     try:
-        await services.take(msgspec.convert(body, services.keyring.form))
+        await services.take(msgspec.convert(body, services.keyring.injection_type))
     except Exception as error:
         raise SystemExit("the injection could not be taken") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway import garbage_collection as garbage
+from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.server import GatewayServer, Listener
@@ -70,7 +70,7 @@ async def _work(
         services.collective = Member(services, link)
         if injected is not None:
             await take(services, injected)
-        garbage.settle()
+        garbage_collection.freeze()
         link.ready()
         await _first(stopped.wait(), link.gone.wait())
         link.leave()

@@ -146,7 +146,7 @@ async def open_stage(signer: Signer, catalog: Catalog, limits: Limits = FAST) ->
     async with Fleet(serve_retired=True) as fleet, aiohttp.ClientSession() as session:
         variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **fleet.environment()}
         settings = Settings.from_environment(variables, catalog.providers, enclave=False)
-        async with compose(settings, catalog=catalog, identity=Identity.born(signer), limits=limits) as services:
+        async with compose(settings, catalog=catalog, identity=Identity.generate(signer), limits=limits) as services:
             services.fetcher = OnePicture(enabled=True)
             server = GatewayServer(services)
             [(host, port)] = await server.start([Listener("127.0.0.1", 0, Audience.LOCAL)])

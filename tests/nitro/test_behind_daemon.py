@@ -69,7 +69,7 @@ async def behind(
     daemon: Any = NitridingDouble(tmp_path)
     if request.param != "double":
         daemon = NitridingDaemon(request.getfixturevalue(request.param))
-    async with daemon, enclave(daemon, signer, catalog, environment=fleet.environment(), patience=20.0) as inside:
+    async with daemon, enclave(daemon, signer, catalog, environment=fleet.environment(), timeout=20.0) as inside:
         pinned = pinning(await served_certificate(daemon.public_url))
         connector = aiohttp.TCPConnector(ssl=pinned, limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:

@@ -95,7 +95,7 @@ async def test_the_whole_start(
 
 async def test_a_daemon_that_comes_up_late_is_waited_for(session: aiohttp.ClientSession) -> None:
     api, port = InternalApi(), unused_port()
-    waiting = asyncio.create_task(Nitriding(session, f"http://127.0.0.1:{port}", patience=20).wait())
+    waiting = asyncio.create_task(Nitriding(session, f"http://127.0.0.1:{port}", timeout=20).wait())
     await asyncio.sleep(0.2)
     assert not waiting.done()
     async with TestServer(api.app, port=port):
@@ -104,7 +104,7 @@ async def test_a_daemon_that_comes_up_late_is_waited_for(session: aiohttp.Client
 
 
 async def test_a_daemon_that_never_comes_is_an_error(session: aiohttp.ClientSession) -> None:
-    nitriding = Nitriding(session, f"http://127.0.0.1:{unused_port()}", patience=0.1)
+    nitriding = Nitriding(session, f"http://127.0.0.1:{unused_port()}", timeout=0.1)
     with pytest.raises(DaemonUnreachableError, match=r"/enclave/hash after 0\.1 s: ClientConnector"):
         await nitriding.wait()
 
@@ -136,7 +136,7 @@ async def test_registration_that_fails_is_an_error(
     api, url = daemon
     api.failures = failures
     with pytest.raises(error):
-        await Nitriding(session, url, patience=0.2).register_key(spki_der)
+        await Nitriding(session, url, timeout=0.2).register_key(spki_der)
     assert api.key_hash == bytes(32)
 
 

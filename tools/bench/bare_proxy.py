@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from yarl import URL
 
-from gateway import garbage_collection as garbage
+from gateway import garbage_collection
 
 Answer = Callable[[bytes, aiohttp.ClientResponse], Awaitable[web.Response]]
 
@@ -63,7 +63,7 @@ async def serve(answer: Answer) -> None:
         proxy = BareProxy(session, msgspec.json.decode(os.environ["UPSTREAMS"]), answer)
         server = web.Server(proxy.handle, access_log=None, request_factory=_request)
         await asyncio.get_running_loop().create_server(server, "127.0.0.1", int(sys.argv[1]), backlog=1024)
-        garbage.settle()
+        garbage_collection.freeze()
         await asyncio.Event().wait()
 
 

@@ -76,7 +76,7 @@ def _sent(bundle: Bundle) -> tuple[bytes, bool]:
     """The request's body, and whether a sealed one was changed on its way."""
     if not bundle.sealed:
         return bundle.content, False
-    offer = _sealing_key().offer
+    offer = _sealing_key().public_info
     sealed = seal(bundle.content, str(offer["tee_id"]), base64.b64decode(str(offer["public_key"])))
     sent = sealed
     if bundle.damage is not None:
@@ -92,7 +92,7 @@ def _check(bundle: Bundle) -> None:
     keyring = Keyring(bundled().providers, Settings())
     body, damaged = _sent(bundle)
     try:
-        injection = keyring.check(_sealing_key().keys(decode(body)))
+        injection = keyring.check(_sealing_key().unseal(decode(body)))
     except GatewayError as error:
         told = error.body()
         if error.status != 400 or not isinstance(json.loads(told), dict) or _SECRET.encode() in told:
@@ -104,7 +104,7 @@ def _check(bundle: Bundle) -> None:
 
 
 def _check_usable(keyring: Keyring, injection: Injection) -> None:
-    keyring.take(injection)
+    keyring.store(injection)
     if _SECRET in f"{keyring!r} {injection!r}":
         raise BrokenPropertyError("a secret is shown")
     values = [keyring.key(provider) for provider in keyring.configured()]

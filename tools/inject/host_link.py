@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from gateway.key_sealing import SUITE_IDS, offered, taken
+from gateway.key_sealing import SUITE_IDS, injection_statement, sealing_key_statement
 from tools.inject.attested import RefusedError
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError
@@ -53,7 +53,7 @@ def _vouched_for(offer: dict[str, Any], key: SigningKey) -> bytes:
     public = base64.b64decode(offer["public_key"], validate=True)
     if len(public) != 32:
         raise MalformedError("of another length")
-    _verify(key, offer["signature"], offered(key.tee_id, public))
+    _verify(key, offer["signature"], sealing_key_statement(key.tee_id, public))
     return public
 
 
@@ -83,7 +83,7 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
         raise RejectedError(f"{url}{PATH} answered {response.status}{_reason(body)}{_ADVICE.get(response.status, '')}")
     try:
         answer = strict_json.loads_object(body)
-        _verify(key, answer["receipt"], taken(key.tee_id, sealed))
+        _verify(key, answer["receipt"], injection_statement(key.tee_id, sealed))
     except (*_NOT_AS_AGREED, InvalidSignature):
         raise RefusedError(
             "the bundle was sent, but its receipt is not signed by the attested key: somebody is in between, "

@@ -75,7 +75,7 @@ async def staged(random: Random, catalog: Catalog, signer: Signer | None = None)
             enclave=False,
         )
         services = await stack.enter_async_context(
-            compose(settings, catalog=catalog, identity=Identity.born(signer), limits=LIMITS)
+            compose(settings, catalog=catalog, identity=Identity.generate(signer), limits=LIMITS)
         )
         services.payments = till = Till(Random(random.random()))
         server = GatewayServer(services)
