@@ -9,19 +9,19 @@ from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.anthropic import errors, replay, request
-from gateway.upstreams.anthropic.answer import AnthropicDecoder
 from gateway.upstreams.anthropic.blocks import Output
+from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.anthropic.fences import FenceStripper
-from gateway.upstreams.anthropic.turn import Turn
+from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
 from gateway.upstreams.signature_cache import SignatureCache
 
 VERSION = "2023-06-01"
 
 
 class AnthropicAdapter:
-    """Speaks to Claude. ``signatures`` keeps the thoughts that belong to tool calls, for clients that drop them.
+    """The Messages API. ``signatures`` caches the thinking blocks of tool calls for clients that do not return them.
 
-    Anthropic fetches https files itself, so there is never a file to fetch first. Calls without a stream stay so
+    Anthropic fetches https files itself, so ``remote_files`` is always empty. Requests are not switched to streaming
     however large max_tokens is: the API takes them, and the transport has no total timeout.
     """
 
@@ -54,13 +54,14 @@ class AnthropicAdapter:
             output = Output(chat.request.tools, FenceStripper() if request.wants_json_object(chat) else None)
         else:
             output = paused.state
-        turn = Turn() if chat.may_pause else None
-        return AnthropicDecoder(chat.model, output, partial(self._keep, chat), turn=turn, paused=paused)
+        recorder = TurnRecorder() if chat.may_pause else None
+        cache_thinking = partial(self._cache_thinking, chat)
+        return AnthropicDecoder(chat.model, output, cache_thinking, recorder=recorder, paused=paused)
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return errors.from_answer(chat.model, status, headers, body)
+        return errors.from_response(chat.model, status, headers, body)
 
-    def _keep(self, chat: Chat, output: Output) -> None:
-        """Remember the thoughts of an answer with tool calls; that there were none counts only while thinking."""
-        if output.thoughts or request.draft(chat, self._signatures).thinking.active:
-            replay.remember(chat, self._signatures, output.calls, output.thoughts)
+    def _cache_thinking(self, chat: Chat, output: Output) -> None:
+        """Cache the thinking blocks of an answer with tool calls; an empty list only while thinking is active."""
+        if output.thinking_blocks or request.draft(chat, self._signatures).thinking.active:
+            replay.cache_thinking(chat, self._signatures, output.calls, output.thinking_blocks)

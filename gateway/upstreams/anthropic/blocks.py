@@ -1,4 +1,4 @@
-"""The content blocks of an answer, each turned into deltas as it grows (facts/providers.md 3.11, 12.2)."""
+"""Decoders of content blocks (facts/providers.md 3.11, 12.2)."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -26,40 +26,40 @@ def string(fields: Fields, key: str) -> str:
 
 
 class Output:
-    """What the blocks of one answer share.
+    """State that the blocks of one answer share.
 
-    ``tools`` are the caller's. ``calls`` are the finished tool calls as (id, name, arguments); ``thoughts`` the blocks
-    to be sent back with them. ``message_id`` is the vendor's id of the message in which the answer was paused, if it
-    was.
+    ``tools`` are the caller's. ``calls`` are the finished tool calls as (id, name, arguments), ``thinking_blocks`` the
+    blocks to send back with them. ``message_id`` is the id of the message in which the answer was paused, if it was.
+    ``length`` counts the characters of text.
     """
 
     def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None) -> None:
         self.calls: list[tuple[str, str, str]] = []
-        self.thoughts: list[Fields] = []
+        self.thinking_blocks: list[Fields] = []
         self.message_id: str | None = None
         self.length = 0
         self._tools = tools
         self._fences = fences
         self._call_count = 0
-        self._thought_count = 0
+        self._thinking_count = 0
 
     @cached_property
     def names(self) -> NameMap:
-        """What the caller calls its tools; wanted only when one is called."""
+        """The map of the caller's tool names, built when a tool is called."""
         return name_map(self._tools)
 
     @property
     def called(self) -> bool:
-        """A tool of the caller's was called."""
+        """One of the caller's tools was called."""
         return self._call_count > 0
 
-    def next_call(self) -> int:
+    def next_call_index(self) -> int:
         self._call_count += 1
         return self._call_count - 1
 
-    def next_thought(self) -> int:
-        self._thought_count += 1
-        return self._thought_count - 1
+    def next_thinking_index(self) -> int:
+        self._thinking_count += 1
+        return self._thinking_count - 1
 
     def text(self, text: str) -> Iterable[Delta]:
         if self._fences is not None:
@@ -70,74 +70,74 @@ class Output:
         return (Text(text),)
 
     def finish(self) -> Iterable[Delta]:
-        """Text held back until the answer's end."""
+        """Text that was held back until the end of the answer."""
         text = "" if self._fences is None else self._fences.finish()
         return (Text(text),) if text else ()
 
-    def forget(self) -> None:
-        """The answer starts again: what came before belongs to another one."""
+    def reset(self) -> None:
+        """Forget the calls and thinking blocks of a message that the stream has replaced by another."""
         self.calls.clear()
-        self.thoughts.clear()
+        self.thinking_blocks.clear()
 
 
-class BlockReader(Protocol):
-    """One content block. ``start`` gets the block as it begins, which in a complete answer is all of it."""
+class BlockDecoder(Protocol):
+    """Decodes one content block. ``start`` gets the initial block, which in a complete message is all of it."""
 
     def start(self, block: Fields) -> Iterable[Delta]: ...
 
-    def grow(self, delta: Fields) -> Iterable[Delta]: ...
+    def feed(self, delta: Fields) -> Iterable[Delta]: ...
 
     def stop(self) -> Iterable[Delta]: ...
 
 
-def whole(output: Output, block: Fields) -> Iterable[Delta]:
-    """The deltas of a block that came in one piece."""
+def decode_block(output: Output, block: Fields) -> Iterable[Delta]:
+    """The deltas of a complete block."""
     if block.get("type") == "text" and not block.get("citations"):
         return output.text(string(block, "text"))
-    opened = reader(output, block)
-    return (*opened.start(block), *opened.stop())
+    decoder = block_decoder(output, block)
+    return (*decoder.start(block), *decoder.stop())
 
 
-def reader(output: Output, block: Fields) -> BlockReader:
-    """The reader for a block that begins; kinds that the client has no use for are swallowed."""
+def block_decoder(output: Output, block: Fields) -> BlockDecoder:
+    """The decoder for ``block``; types without a counterpart in chat completions have no deltas."""
     match block.get("type"):
         case "text":
-            return _Text(output)
+            return _TextBlock(output)
         case "thinking":
-            return _Thinking(output)
+            return _ThinkingBlock(output)
         case "redacted_thinking":
-            return _RedactedThinking(output)
+            return _RedactedThinkingBlock(output)
         case "tool_use":
-            return _JsonAnswer(output) if block.get("name") == JSON_TOOL else _ToolUse(output)
-    return _Hidden()
+            return _JsonToolBlock(output) if block.get("name") == JSON_TOOL else _ToolUseBlock(output)
+    return _IgnoredBlock()
 
 
-class _Hidden:
-    """Server-side tools, their results, and what is not known yet."""
+class _IgnoredBlock:
+    """Server-side tools, their results, and unknown types."""
 
     def start(self, block: Fields) -> Iterable[Delta]:
         return ()
 
-    def grow(self, delta: Fields) -> Iterable[Delta]:
+    def feed(self, delta: Fields) -> Iterable[Delta]:
         return ()
 
     def stop(self) -> Iterable[Delta]:
         return ()
 
 
-class _Text:
-    """Visible text; citations of web pages become OpenAI's ``annotations`` over the whole block."""
+class _TextBlock:
+    """Text; its web citations become OpenAI's ``annotations`` over the whole block."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._from = output.length
+        self._start = output.length
         self._citations: list[Fields] = []
 
     def start(self, block: Fields) -> Iterable[Delta]:
         self._citations += block.get("citations") or []
         return self._output.text(string(block, "text"))
 
-    def grow(self, delta: Fields) -> Iterable[Delta]:
+    def feed(self, delta: Fields) -> Iterable[Delta]:
         kind = delta.get("type")
         if kind == "text_delta":
             return self._output.text(string(delta, "text"))
@@ -154,7 +154,7 @@ class _Text:
                 "url_citation": {
                     "url": string(citation, "url"),
                     "title": string(citation, "title"),
-                    "start_index": self._from,
+                    "start_index": self._start,
                     "end_index": self._output.length,
                 },
             }
@@ -164,31 +164,31 @@ class _Text:
         return (MessageField("annotations", annotations),) if annotations else ()
 
 
-class _Thinking:
-    """A thought and its signature; a thought kept from sight comes empty, with a signature."""
+class _ThinkingBlock:
+    """Thinking and its signature; omitted thinking is empty with a signature."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._index = output.next_thought()
+        self._index = output.next_thinking_index()
         self._block = {"type": "thinking", "thinking": "", "signature": ""}
 
     def start(self, block: Fields) -> Iterable[Delta]:
-        return self._piece(string(block, "thinking"), string(block, "signature"))
+        return self._delta(string(block, "thinking"), string(block, "signature"))
 
-    def grow(self, delta: Fields) -> Iterable[Delta]:
+    def feed(self, delta: Fields) -> Iterable[Delta]:
         kind = delta.get("type")
         if kind == "thinking_delta":
-            return self._piece(string(delta, "thinking"), "")
+            return self._delta(string(delta, "thinking"), "")
         if kind == "signature_delta":
-            return self._piece("", string(delta, "signature"))
+            return self._delta("", string(delta, "signature"))
         return ()
 
     def stop(self) -> Iterable[Delta]:
         if self._block["signature"]:
-            self._output.thoughts.append(self._block)
+            self._output.thinking_blocks.append(self._block)
         return ()
 
-    def _piece(self, text: str, signature: str) -> Iterable[Delta]:
+    def _delta(self, text: str, signature: str) -> Iterable[Delta]:
         if not text and not signature:
             return ()
         self._block["thinking"] += text
@@ -196,88 +196,88 @@ class _Thinking:
         return (Reasoning(text=text, signature=signature or None, format=FORMAT, index=self._index),)
 
 
-class _RedactedThinking(_Hidden):
-    """A sealed thought, complete when it begins."""
+class _RedactedThinkingBlock(_IgnoredBlock):
+    """Encrypted thinking, complete in the initial block."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._index = output.next_thought()
+        self._index = output.next_thinking_index()
 
     def start(self, block: Fields) -> Iterable[Delta]:
         data = string(block, "data")
-        self._output.thoughts.append({"type": "redacted_thinking", "data": data})
+        self._output.thinking_blocks.append({"type": "redacted_thinking", "data": data})
         return (Reasoning(data=data, format=FORMAT, index=self._index),)
 
 
-class _Json:
-    """JSON that arrives in fragments, the first of which is often empty, and is whole JSON at the end."""
+class _JsonBuffer:
+    """Collects fragments of JSON; the first is often empty."""
 
     def __init__(self) -> None:
         self._fragments: list[str] = []
 
-    def take(self, block: Fields) -> str:
-        """The text in a block that begins; the ``{}`` of a stream's block is a placeholder."""
-        return self.more(msgspec.json.encode(block["input"]).decode()) if block.get("input") else ""
+    def start(self, block: Fields) -> str:
+        """The JSON of the initial block's input; the ``{}`` of a streamed block is a placeholder."""
+        return self.append(msgspec.json.encode(block["input"]).decode()) if block.get("input") else ""
 
-    def more(self, fragment: str) -> str:
+    def append(self, fragment: str) -> str:
         self._fragments.append(fragment)
         return fragment
 
-    def rest(self) -> str:
-        """What is missing at the end: ``{}`` where there was nothing, the other half of what broke off."""
+    def finish(self) -> str:
+        """What completes the JSON: ``{}`` if there was nothing, the missing end if it was truncated."""
         text = "".join(self._fragments)
         try:
             msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            return self.more(completion(text))
+            return self.append(completion(text))
         return ""
 
     def __str__(self) -> str:
         return "".join(self._fragments)
 
 
-class _ToolUse:
+class _ToolUseBlock:
     """A call of one of the caller's tools."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._index = output.next_call()
-        self._arguments = _Json()
+        self._index = output.next_call_index()
+        self._arguments = _JsonBuffer()
         self._id = self._name = ""
 
     def start(self, block: Fields) -> Iterable[Delta]:
         self._id, self._name = string(block, "id"), self._output.names.inbound(string(block, "name"))
         start = ToolCallStart(index=self._index, id=self._id, name=self._name)
-        return (start, *self._more(self._arguments.take(block)))
+        return (start, *self._delta(self._arguments.start(block)))
 
-    def grow(self, delta: Fields) -> Iterable[Delta]:
+    def feed(self, delta: Fields) -> Iterable[Delta]:
         if delta.get("type") == "input_json_delta":
-            return self._more(self._arguments.more(string(delta, "partial_json")))
+            return self._delta(self._arguments.append(string(delta, "partial_json")))
         return ()
 
     def stop(self) -> Iterable[Delta]:
-        rest = self._more(self._arguments.rest())
+        rest = self._delta(self._arguments.finish())
         self._output.calls.append((self._id, self._name, str(self._arguments)))
         return rest
 
-    def _more(self, fragment: str) -> Iterable[Delta]:
+    def _delta(self, fragment: str) -> Iterable[Delta]:
         return (ToolCallArguments(self._index, fragment),) if fragment else ()
 
 
-class _JsonAnswer:
-    """The call of the tool that stands in for structured output: its input is the answer's text."""
+class _JsonToolBlock:
+    """The call of the tool that emulates structured output: its input is the answer's text."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._input = _Json()
+        self._input = _JsonBuffer()
 
     def start(self, block: Fields) -> Iterable[Delta]:
-        return self._output.text(self._input.take(block))
+        return self._output.text(self._input.start(block))
 
-    def grow(self, delta: Fields) -> Iterable[Delta]:
+    def feed(self, delta: Fields) -> Iterable[Delta]:
         if delta.get("type") == "input_json_delta":
-            return self._output.text(self._input.more(string(delta, "partial_json")))
+            return self._output.text(self._input.append(string(delta, "partial_json")))
         return ()
 
     def stop(self) -> Iterable[Delta]:
-        return self._output.text(self._input.rest())
+        return self._output.text(self._input.finish())

@@ -1,4 +1,4 @@
-"""Parts of messages as Anthropic's content blocks (facts/providers.md 3.4)."""
+"""Translates content parts into Anthropic's content blocks (facts/providers.md 3.4)."""
 
 from typing import Any
 
@@ -16,38 +16,38 @@ from gateway.upstreams import data_uri
 
 Block = dict[str, Any]
 
-_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 def text_block(text: str, cache_control: CacheControl = None) -> Block | None:
     """A text block; None for blank text, which Anthropic refuses."""
-    return marked({"type": "text", "text": text}, cache_control) if text.strip() else None
+    return with_cache_control({"type": "text", "text": text}, cache_control) if text.strip() else None
 
 
-def marked(block: Block, cache_control: CacheControl) -> Block:
-    """``block`` with the caller's cache breakpoint, passed on as it is (facts/providers.md 3.9)."""
+def with_cache_control(block: Block, cache_control: CacheControl) -> Block:
+    """``block`` with the caller's cache breakpoint, passed on unchanged (facts/providers.md 3.9)."""
     return block if cache_control is None else block | {"cache_control": cache_control}
 
 
-def blocks(content: str | list[Any] | None, model: Model, where: str) -> list[Block]:
-    """The blocks of a message's ``content``, which stands at the JSON path ``where``; blank text is left out."""
+def content_blocks(content: str | list[Any] | None, model: Model, where: str) -> list[Block]:
+    """The blocks of a message's ``content``, whose JSON path is ``where``; blank text is left out."""
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content and not content.isspace() else []
-    found = [part_block(part, model, f"{where}[{index}]") for index, part in enumerate(content)]
-    return [block for block in found if block is not None]
+    translated = [part_block(part, model, f"{where}[{index}]") for index, part in enumerate(content)]
+    return [block for block in translated if block is not None]
 
 
 def part_block(part: Any, model: Model, where: str) -> Block | None:
-    """One part of a user, assistant or tool message; raises 400 for a kind that the model cannot read."""
+    """The block of one part; None for blank text. Raises 400 for a type that the model does not support."""
     match part:
         case TextPart(text=text, cache_control=cache_control):
             return text_block(text, cache_control)
         case RefusalPart(refusal=refusal):
             return text_block(refusal)
         case ImagePart(image_url=image, cache_control=cache_control) if "image" in model.inputs:
-            return marked(_image(image.url, f"{where}.image_url.url"), cache_control)
+            return with_cache_control(_image(image.url, f"{where}.image_url.url"), cache_control)
         case FilePart(file=file, cache_control=cache_control) if "pdf" in model.inputs:
-            return marked(_file(file, f"{where}.file"), cache_control)
+            return with_cache_control(_file(file, f"{where}.file"), cache_control)
     kind = part.__struct_config__.tag
     raise unsupported_value(f"The model '{model.id}' cannot read '{kind}' parts.", where)
 
@@ -56,7 +56,7 @@ def _image(url: str, where: str) -> Block:
     if not data_uri.is_data_uri(url):
         return {"type": "image", "source": _remote(url, where)}
     image = data_uri.parse(url, where)
-    if image.media_type not in _PICTURES:
+    if image.media_type not in _IMAGE_TYPES:
         raise invalid_request(
             f"Invalid '{where}': pictures must be JPEG, PNG, GIF or WebP, not '{image.media_type}'.",
             where,
@@ -69,7 +69,7 @@ def _file(file: File, where: str) -> Block:
     if file.file_data is None:
         raise unsupported_value(f"Invalid '{where}': send the file itself as 'file_data'.", f"{where}.file_id")
     source = _document(file.file_data, f"{where}.file_data")
-    if source.get("media_type") in _PICTURES:
+    if source.get("media_type") in _IMAGE_TYPES:
         return {"type": "image", "source": source}
     document: Block = {"type": "document", "source": source}
     return document | {"title": file.filename} if file.filename else document
@@ -79,7 +79,7 @@ def _document(url: str, where: str) -> Block:
     if not data_uri.is_data_uri(url):
         return _remote(url, where)
     file = data_uri.parse(url, where)
-    if file.media_type == "application/pdf" or file.media_type in _PICTURES:
+    if file.media_type == "application/pdf" or file.media_type in _IMAGE_TYPES:
         return {"type": "base64", "media_type": file.media_type, "data": file.base64}
     if file.media_type == "text/plain":
         return {"type": "text", "media_type": "text/plain", "data": _plain_text(file, where)}
@@ -94,7 +94,7 @@ def _plain_text(file: data_uri.DataURI, where: str) -> str:
 
 
 def _remote(url: str, where: str) -> Block:
-    """A file that Anthropic fetches itself, which it does over https only."""
+    """A URL that Anthropic fetches itself; https only."""
     if not url.lower().startswith("https://"):
         raise invalid_request(f"Invalid '{where}': expected an https URL or a data: URI.", where)
     return {"type": "url", "url": url}

@@ -1,4 +1,4 @@
-"""OpenAI's messages as Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
+"""Translates messages into Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -18,27 +18,27 @@ from gateway.openai_api.messages import (
     UserMessage,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import Block, blocks, marked, text_block
-from gateway.upstreams.anthropic.tools import REFUSED, name_map
+from gateway.upstreams.anthropic.content import Block, content_blocks, text_block, with_cache_control
+from gateway.upstreams.anthropic.tools import INVALID_CHARACTER, name_map
 from gateway.upstreams.name_map import NameMap
 
 _PLAIN = frozenset({"role", "content"})
-_SPEAKERS = frozenset({"user", "assistant"})
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
-# What ``is_error`` says, in words: Anthropic refuses it beside an empty result.
+_TURN_ROLES = frozenset({"user", "assistant"})
+_THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
+# Content of an empty result with ``is_error``, which Anthropic refuses.
 _FAILED = "The tool failed."
 
 
 class Conversation:
-    """Takes the messages of a chat in order; ``system`` and ``turns`` are what goes into the body.
+    """The translated messages of a chat: ``system`` and ``turns`` go into the body.
 
-    Every tool call must be answered in the turn that follows it, and every result must have its call: what is missing
-    is a 400 that names it, nothing is made up. ``thoughts`` are thinking blocks by position of their message.
-    ``called`` are the tools that were called, as Anthropic knows them, in order. ``prefilled`` says that the last turn
-    is the assistant's: the answer is to go on from there.
+    Every tool call must be answered in the turn that follows it, and every result must have its call; otherwise raises
+    400 naming what is missing. ``thinking_blocks`` are given by position of their message. ``called`` are the tools
+    that were called, by Anthropic's names and in order. ``prefilled``: the last turn is the assistant's, which the
+    answer continues.
     """
 
-    def __init__(self, chat: Chat, thoughts: Mapping[int, list[Block]]) -> None:
+    def __init__(self, chat: Chat, thinking_blocks: Mapping[int, list[Block]]) -> None:
         self.system: list[Block] = []
         self.turns: list[dict[str, Any]] = []
         self.called: dict[str, None] = {}
@@ -46,25 +46,25 @@ class Conversation:
         self._tools = chat.request.tools
         self._results: dict[int, list[Block]] = {}
         self._unanswered: dict[str, str] = {}
-        self._take(chat, thoughts)
+        self._add_all(chat, thinking_blocks)
         if self._unanswered:
             self._check_answered()
         for turn, results in self._results.items():
             self.turns[turn]["content"] = results + self.turns[turn]["content"]
-        self._end(chat.request.messages)
+        self._check_last_turn(chat.request.messages)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
-    def _take(self, chat: Chat, thoughts: Mapping[int, list[Block]]) -> None:
-        """Most messages are a text and nothing else: those, which have no thoughts, are put in their place here."""
+    def _add_all(self, chat: Chat, thinking_blocks: Mapping[int, list[Block]]) -> None:
+        """Add the messages in order; plain text messages, the most common, are added right here."""
         turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             role, text = sent["role"], sent["content"] if sent.keys() == _PLAIN else None
-            if type(text) is not str or self._unanswered or (turns and role not in _SPEAKERS):
+            if type(text) is not str or self._unanswered or (turns and role not in _TURN_ROLES):
                 message = chat.request.messages[position]
-                self._add(message, f"messages[{position}]", thoughts.get(position, []))
+                self._add(message, f"messages[{position}]", thinking_blocks.get(position, []))
             elif text and not text.isspace():
                 block = {"type": "text", "text": text}
-                if role not in _SPEAKERS:
+                if role not in _TURN_ROLES:
                     self.system.append(block)
                 elif turns and turns[-1]["role"] == role:
                     turns[-1]["content"].append(block)
@@ -77,31 +77,31 @@ class Conversation:
 
     @cached_property
     def _ids(self) -> NameMap:
-        """Tool-call ids, which other vendors write in other alphabets and begin anew in every turn; never shortened.
+        """The map of tool-call ids, never shortened: other vendors use other alphabets and repeat ids in every turn.
 
-        Anthropic wants every call of a conversation to have an id of its own.
+        Anthropic requires the ids of all calls of a conversation to be unique.
         """
-        return NameMap(REFUSED)
+        return NameMap(INVALID_CHARACTER)
 
-    def _add(self, message: Message, where: str, thoughts: list[Block]) -> None:
+    def _add(self, message: Message, where: str, thinking_blocks: list[Block]) -> None:
         match message:
             case SystemMessage() | DeveloperMessage():
                 self._add_system(message, where)
             case UserMessage():
-                self._extend("user", _marked_last(self._blocks(message.content, where), message.cache_control))
+                self._extend("user", _cache_last_block(self._blocks(message.content, where), message.cache_control))
             case AssistantMessage():
-                self._add_assistant(message, where, thoughts)
+                self._add_assistant(message, where, thinking_blocks)
             case ToolMessage():
                 self._add_result(message, where)
             case _:
                 raise unsupported_value("Messages of role 'function' are not supported.", f"{where}.role")
 
     def _blocks(self, content: Any, where: str) -> list[Block]:
-        return blocks(content, self._model, f"{where}.content")
+        return content_blocks(content, self._model, f"{where}.content")
 
     def _add_system(self, message: SystemMessage | DeveloperMessage, where: str) -> None:
-        """Before the first turn: the system prompt. Later: a turn of its own, or marked text in the user's turn."""
-        found = _marked_last(self._blocks(message.content, where), message.cache_control)
+        """Before the first turn: the system prompt. Later: a system turn, or tagged text in the user's turn."""
+        found = _cache_last_block(self._blocks(message.content, where), message.cache_control)
         if not self.turns:
             self.system += found
         elif self._model.traits.system_turns and not self._unanswered:
@@ -109,7 +109,7 @@ class Conversation:
         else:
             self._extend("user", [block | {"text": f"<system>{block['text']}</system>"} for block in found])
 
-    def _add_assistant(self, message: AssistantMessage, where: str, thoughts: list[Block]) -> None:
+    def _add_assistant(self, message: AssistantMessage, where: str, thinking_blocks: list[Block]) -> None:
         if message.function_call is not None:
             raise unsupported_value("'function_call' is not supported; use 'tool_calls'.", f"{where}.function_call")
         found = self._blocks(message.content, where)
@@ -118,9 +118,9 @@ class Conversation:
         calls = message.tool_calls or ()
         for index, call in enumerate(calls):
             found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
-        self._extend("assistant", [*thoughts, *_marked_last(found, message.cache_control)])
-        if thoughts:
-            _think_first(self.turns[-1]["content"])
+        self._extend("assistant", [*thinking_blocks, *_cache_last_block(found, message.cache_control)])
+        if thinking_blocks:
+            _move_thinking_first(self.turns[-1]["content"])
         for index, call in enumerate(calls):
             self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
 
@@ -149,14 +149,14 @@ class Conversation:
         if message.is_error is not None:
             result["is_error"] = message.is_error
         self._turn("user")
-        self._results.setdefault(len(self.turns) - 1, []).append(marked(result, message.cache_control))
+        self._results.setdefault(len(self.turns) - 1, []).append(with_cache_control(result, message.cache_control))
 
     def _extend(self, role: str, found: list[Block]) -> None:
         if found:
             self._turn(role).extend(found)
 
     def _turn(self, role: str) -> list[Block]:
-        """The blocks of the last turn, or of a new one if that is not ``role``'s; ``_results`` go before its own."""
+        """The blocks of the last turn if it is ``role``'s, else of a new one; its ``_results`` are prepended later."""
         if not self.turns or self.turns[-1]["role"] != role:
             if role == "assistant":
                 self._check_answered()
@@ -170,10 +170,10 @@ class Conversation:
                 f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
             )
 
-    def _end(self, messages: Sequence[Message]) -> None:
-        """What Anthropic asks of the last turn: there is one, and an assistant's ends without blanks.
+    def _check_last_turn(self, messages: Sequence[Message]) -> None:
+        """Require a last turn, and strip trailing blanks from an assistant's, as Anthropic demands.
 
-        It is the assistant's only where the caller ends with it, not where nothing is left of what the user said.
+        An assistant turn is last only where the caller ends with one, not where a user message has no content.
         """
         if not self.turns:
             raise invalid_request("At least one message besides the system prompt must have content.", "messages")
@@ -195,19 +195,19 @@ class Conversation:
             last["text"] = last["text"].rstrip()
 
 
-def _think_first(content: list[Block]) -> None:
-    """Begin a turn with its thoughts, as it has to, also where an assistant message without any came before them."""
-    if content[0]["type"] not in _THOUGHTS:
-        content.sort(key=lambda block: block["type"] not in _THOUGHTS)
+def _move_thinking_first(content: list[Block]) -> None:
+    """Sort thinking blocks to the start of a turn, where Anthropic requires them."""
+    if content[0]["type"] not in _THINKING_TYPES:
+        content.sort(key=lambda block: block["type"] not in _THINKING_TYPES)
 
 
-def _marked_last(found: list[Block], cache_control: dict[str, Any] | None) -> list[Block]:
-    """``found`` with a message's own cache breakpoint on its last block."""
-    return found if cache_control is None or not found else [*found[:-1], marked(found[-1], cache_control)]
+def _cache_last_block(found: list[Block], cache_control: dict[str, Any] | None) -> list[Block]:
+    """``found`` with the message's cache breakpoint on its last block."""
+    return found if cache_control is None or not found else [*found[:-1], with_cache_control(found[-1], cache_control)]
 
 
 def _arguments(text: str, where: str) -> dict[str, Any]:
-    """A call's arguments as the object that Anthropic wants; no text at all is no arguments."""
+    """A call's arguments as an object; blank text means no arguments. Raises 400."""
     try:
         arguments = msgspec.json.decode(text) if text.strip() else {}
     except (msgspec.DecodeError, RecursionError):

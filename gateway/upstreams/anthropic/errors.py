@@ -1,6 +1,6 @@
-"""What Anthropic's errors mean to the caller (facts/providers.md 3.13, 12.7).
+"""Maps Anthropic's errors to the caller's (facts/providers.md 3.13, 12.7).
 
-The vendor's words travel only where they are about the request: never about keys, money or accounts.
+The vendor's messages are passed on only where they are about the request: never about keys, money or accounts.
 """
 
 from collections.abc import Mapping
@@ -28,17 +28,17 @@ _STATUSES = {
 }
 
 
-def from_answer(model: Model, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-    """An answer with an error status; its body may be anything, a proxy's HTML page too."""
-    return _explain(model, error_rules.parse(status, headers, body))
+def from_response(model: Model, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    """The error of a response with an error status; its body may be anything, a proxy's HTML page too."""
+    return _map(model, error_rules.parse(status, headers, body))
 
 
-def from_message(model: Model, message: dict[str, Any]) -> GatewayError:
-    """``{"type": "error", "error": {...}}`` inside an answer that began with status 200."""
-    return _explain(model, error_rules.parse_decoded(500, message))
+def from_event(model: Model, message: dict[str, Any]) -> GatewayError:
+    """The error of ``{"type": "error", "error": {...}}`` in a response with status 200."""
+    return _map(model, error_rules.parse_decoded(500, message))
 
 
-def _explain(model: Model, error: VendorError) -> GatewayError:
+def _map(model: Model, error: VendorError) -> GatewayError:
     error = replace(error, status=_STATUSES.get(error.type, error.status))
     if error.status in (404, 410):
         return _model_not_found(model)

@@ -1,4 +1,4 @@
-"""Markdown fences around JSON, taken off while the text streams by (facts/providers.md 3.6, json_object)."""
+"""Strips Markdown fences around JSON from streamed text (facts/providers.md 3.6, json_object)."""
 
 import re
 from typing import Literal
@@ -11,45 +11,45 @@ State = Literal["start", "plain", "fenced", "closed"]
 
 
 class FenceStripper:
-    """The text of one answer, without a fence that opens it and what follows the fence that closes it.
+    """Removes an opening fence from the text of one answer, and everything from the closing fence on.
 
-    JSON holds no raw line break inside a string, so a fence at the start of a line cannot be part of a value; nor
-    does JSON end with blanks or backticks, so those are held back until more text follows.
+    JSON strings contain no raw line breaks, so a fence at the start of a line cannot be part of a value; nor does JSON
+    end with blanks or backticks, so those are buffered until more text follows.
     """
 
     def __init__(self) -> None:
-        self._held = ""
+        self._buffer = ""
         self._state: State = "start"
 
     def feed(self, text: str) -> str:
-        """What can be shown after ``text``."""
+        """The text to pass on after ``text``."""
         if self._state == "plain":
             return text
-        self._held += text
+        self._buffer += text
         if self._state == "start":
             self._state = self._opening()
         if self._state == "fenced":
             return self._inside()
-        return self._release() if self._state == "plain" else ""
+        return self._flush() if self._state == "plain" else ""
 
     def finish(self) -> str:
-        """What is still to be shown at the end of the answer."""
-        return self._release() if self._state == "start" else ""
+        """The remaining text at the end of the answer."""
+        return self._flush() if self._state == "start" else ""
 
     def _opening(self) -> State:
-        if opening := _OPENING.match(self._held):
-            self._held = self._held[opening.end() :]
+        if opening := _OPENING.match(self._buffer):
+            self._buffer = self._buffer[opening.end() :]
             return "fenced"
-        return "start" if _MAY_OPEN.fullmatch(self._held) else "plain"
+        return "start" if _MAY_OPEN.fullmatch(self._buffer) else "plain"
 
     def _inside(self) -> str:
-        if closing := _CLOSING.search(self._held):
+        if closing := _CLOSING.search(self._buffer):
             self._state = "closed"
-            return self._held[: closing.start()].rstrip()
-        cut = len(self._held.rstrip(" \t\r\n`"))
-        shown, self._held = self._held[:cut], self._held[cut:]
-        return shown
+            return self._buffer[: closing.start()].rstrip()
+        cut = len(self._buffer.rstrip(" \t\r\n`"))
+        inside, self._buffer = self._buffer[:cut], self._buffer[cut:]
+        return inside
 
-    def _release(self) -> str:
-        held, self._held = self._held, ""
-        return held
+    def _flush(self) -> str:
+        rest, self._buffer = self._buffer, ""
+        return rest

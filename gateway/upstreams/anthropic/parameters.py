@@ -1,7 +1,7 @@
-"""OpenAI's parameters that Anthropic has under another name, refuses, or does not know (facts/providers.md 1.8, 3.7,
-3.10).
+"""Translates OpenAI's parameters, those of tools and thinking excepted (facts/providers.md 1.8, 3.7, 3.10).
 
-What would change the meaning of the request when left out is refused; hints are dropped and listed.
+An unsupported parameter is refused if dropping it would change the meaning of the request; hints are dropped and
+listed.
 """
 
 import re
@@ -14,8 +14,8 @@ from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai.dialects import HINTS
 
-# A value that the parameter may have because it says nothing.
-_REFUSED: Mapping[str, Callable[[Any], bool]] = {
+# Unsupported parameters, with a test for the values that mean the same as leaving them out.
+_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
     "n": lambda n: n == 1,
     "logprobs": lambda wanted: wanted is False,
     "top_logprobs": lambda count: count == 0,
@@ -28,7 +28,7 @@ _REFUSED: Mapping[str, Callable[[Any], bool]] = {
 _HINTS = (HINTS - {"cache_control", "parallel_tool_calls", "safety_identifier", "service_tier", "top_k", "user"}) | {
     "safety_settings"
 }
-"""What is a hint everywhere, less what Anthropic has a place for, and one of Gemini's."""
+"""The common hints without those that Anthropic supports, and one of Gemini's."""
 _NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "store": False}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
@@ -37,16 +37,16 @@ _USER_ID_LIMIT = 256
 
 
 def check(chat: Chat) -> None:
-    """Raises 400 for the first parameter that Anthropic cannot honour."""
+    """Raise 400 for the first parameter that Anthropic does not support."""
     for name in chat.body:
-        if (says_nothing := _REFUSED.get(name)) is not None:
+        if (is_neutral := _UNSUPPORTED.get(name)) is not None:
             value = getattr(chat.request, name)
-            if value is not None and not says_nothing(value):
+            if value is not None and not is_neutral(value):
                 raise unsupported_parameter(name, chat.request.model)
 
 
-def put(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
-    """Add to ``body`` what Anthropic takes of the caller's parameters; the names of those that were dropped."""
+def apply(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
+    """Write the supported parameters into ``body``; returns the names of those that were dropped."""
     request = chat.request
     dropped = [*message_hints.find(chat.body["messages"])]
     if not _HINTS.isdisjoint(chat.body):
@@ -62,7 +62,7 @@ def put(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
 
 
 def _hints(chat: Chat) -> list[str]:
-    """The hints that the caller gave and Anthropic has no place for."""
+    """The caller's hints that Anthropic does not support."""
     given = [name for name in chat.body if name in _HINTS]
     return [name for name in given if getattr(chat.request, name) not in (None, _NEUTRAL.get(name))]
 
@@ -70,32 +70,32 @@ def _hints(chat: Chat) -> list[str]:
 def _sampling(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """temperature, top_p and top_k as the model takes them.
 
-    Anthropic's temperature ends at 1, so a higher one is sent as 1 and listed too. A model that thinks takes neither
-    temperature nor top_k, and a top_p from 0.95 on.
+    Anthropic's highest temperature is 1: a higher one is sent as 1 and listed. While thinking, a model takes neither
+    temperature nor top_k, and top_p only from 0.95 on.
     """
     request = chat.request
     match chat.model.traits.sampling:
         case "refused":
-            taken: tuple[str, ...] = ()
+            supported: tuple[str, ...] = ()
         case _ if thinking:
-            taken = ("top_p",) if (request.top_p or 0) >= 0.95 else ()
+            supported = ("top_p",) if (request.top_p or 0) >= 0.95 else ()
         case "single" if request.temperature is not None:
-            taken = ("temperature", "top_k")
+            supported = ("temperature", "top_k")
         case _:
-            taken = _SAMPLING
+            supported = _SAMPLING
     dropped = []
     for name in _SAMPLING:
         if (value := getattr(request, name)) is not None:
-            most = 1 if name == "temperature" else value
-            if name in taken:
-                body[name] = min(value, most)
-            if value > most or (value != 1 and name not in taken):
+            highest = 1 if name == "temperature" else value
+            if name in supported:
+                body[name] = min(value, highest)
+            if value > highest or (value != 1 and name not in supported):
                 dropped.append(name)
     return dropped
 
 
 def _stop_sequences(request: ChatRequest, body: dict[str, Any]) -> list[str]:
-    """The stop sequences; those of blanks alone Anthropic refuses."""
+    """The stop sequences without blank ones, which Anthropic refuses."""
     kept = [stop for stop in request.stops if stop.strip()]
     if kept:
         body["stop_sequences"] = kept
@@ -103,7 +103,7 @@ def _stop_sequences(request: ChatRequest, body: dict[str, Any]) -> list[str]:
 
 
 def _user_id(request: ChatRequest, body: dict[str, Any]) -> list[str]:
-    """Who the end user is, unless the name is too long or looks like an e-mail address or a telephone number."""
+    """The end user's id, unless it is too long or looks like an e-mail address or a telephone number."""
     name = "safety_identifier" if request.safety_identifier else "user"
     value = getattr(request, name)
     if len(value) > _USER_ID_LIMIT or _PERSONAL.search(value):
@@ -113,7 +113,7 @@ def _user_id(request: ChatRequest, body: dict[str, Any]) -> list[str]:
 
 
 def _service_tier(tier: str, body: dict[str, Any]) -> list[str]:
-    """Anthropic knows to use priority capacity if there is some, or not to."""
+    """Anthropic's tiers are only to use priority capacity where available, or never."""
     known = _SERVICE_TIERS.get(tier)
     if known is None and tier not in ("flex", "priority", "scale", "fast"):
         raise unsupported_value(f"Unsupported value: '{tier[:64]}'.", "service_tier")

@@ -1,7 +1,7 @@
-"""What is missing from a JSON text that broke off.
+"""Completes truncated JSON.
 
 Claude's tool arguments arrive in fragments, and an answer that reaches max_tokens stops in the middle of one. The
-fragments are with the client already, so the text can only be completed, not taken back.
+fragments have been sent to the client already, so the text can only be completed.
 """
 
 import re
@@ -9,47 +9,54 @@ import re
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<string>"(?:[^"\\]|\\.)*+")
-    | (?P<half>".*)
+    | (?P<partial>".*)
     | (?P<scalar>[^\s"{}\[\],:]+)
     | (?P<mark>[{}\[\],:])""",
     re.DOTALL | re.VERBOSE,
 )
-_HALF_STRING = re.compile(
+_PARTIAL_STRING = re.compile(
     r"""(?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*?
     (?P<high>\\u[dD][89abAB][0-9a-fA-F]{2})?
     (?P<escape>\\(?:u[0-9a-fA-F]{0,3})?)?""",
     re.DOTALL | re.VERBOSE,
 )
 _LITERALS = ("true", "false", "null")
-_OWED = {"nothing": "", "first name": "", "first value": "", "name": '"":null', "colon": ":null", "value": "null"}
+_COMPLETIONS = {
+    "nothing": "",
+    "first name": "",
+    "first value": "",
+    "name": '"":null',
+    "colon": ":null",
+    "value": "null",
+}
 _CLOSERS = {"{": "}", "[": "]"}
 
 
 def completion(text: str) -> str:
     """What to append to ``text``, the start of a JSON value, to make it whole; ``{}`` when it has not begun.
 
-    A name without a value gets ``null``. Of a text that is no start of JSON nothing is promised.
+    A name without a value gets ``null``. For text that is not the start of JSON the result is undefined.
     """
     if not text.strip():
         return "{}"
     closers: list[str] = []
-    awaited, tail = "value", ""
+    expected, tail = "value", ""
     for token in _TOKEN.finditer(text):
         tail = ""
         match token.lastgroup:
-            case "string" | "half":
-                awaited = "colon" if awaited in ("name", "first name") else "nothing"
-                tail = _string_tail(token[0]) if token.lastgroup == "half" else ""
+            case "string" | "partial":
+                expected = "colon" if expected in ("name", "first name") else "nothing"
+                tail = _string_tail(token[0]) if token.lastgroup == "partial" else ""
             case "scalar":
-                awaited = "nothing"
+                expected = "nothing"
                 tail = _scalar_tail(token[0]) if token.end() == len(text) else ""
             case "mark":
-                awaited = _after(token[0], closers)
-    return tail + _OWED[awaited] + "".join(reversed(closers))
+                expected = _next_expected(token[0], closers)
+    return tail + _COMPLETIONS[expected] + "".join(reversed(closers))
 
 
-def _after(mark: str, closers: list[str]) -> str:
-    """What is awaited after a structural character; keeps the stack of brackets to close."""
+def _next_expected(mark: str, closers: list[str]) -> str:
+    """What is expected after a structural character; updates the stack of brackets to close."""
     if mark in _CLOSERS:
         closers.append(_CLOSERS[mark])
         return "first name" if mark == "{" else "first value"
@@ -62,8 +69,8 @@ def _after(mark: str, closers: list[str]) -> str:
     return "nothing"
 
 
-def _string_tail(half: str) -> str:
-    match = _HALF_STRING.fullmatch(half)
+def _string_tail(partial: str) -> str:
+    match = _PARTIAL_STRING.fullmatch(partial)
     high, escape = (match["high"], match["escape"]) if match else (None, None)
     if high:
         return "\\udc00"[len(escape or "") :] + '"'

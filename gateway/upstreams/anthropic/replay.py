@@ -1,8 +1,8 @@
-"""Thinking blocks that go back to the model that thought them (facts/providers.md 3.8, 4).
+"""Replays thinking blocks to the model that produced them (facts/providers.md 3.8, 4).
 
-While tool calls are answered, the turn that made them has to begin with its thoughts, unchanged. They come from this
-gateway's own cache, or from the client: ``reasoning_details`` of Anthropic's format, or litellm's
-``thinking_blocks``. Thoughts of other vendors, of other models, and of turns that are over are left out.
+While its tool calls are being answered, an assistant turn must begin with its thinking blocks, unchanged. They come
+from the gateway's cache, or from the client: ``reasoning_details`` in Anthropic's format, or litellm's
+``thinking_blocks``. Thinking of other vendors, of other models and of finished turns is left out.
 """
 
 from collections.abc import Mapping
@@ -20,44 +20,47 @@ from gateway.openai_api.messages import (
     UserMessage,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import Block, blocks, text_block
+from gateway.upstreams.anthropic.content import Block, content_blocks, text_block
 from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
 
-# Tells our entries in the cache from those of other vendors' adapters, which share it.
-_OURS = "anthropic:"
+# Separates this adapter's entries in the shared cache from those of other vendors.
+_CACHE_PREFIX = "anthropic:"
 
-# What may follow the results of tool calls before the answer to them.
-_OPENING = (UserMessage, SystemMessage, DeveloperMessage)
+# Messages that may follow the results of tool calls before the answer to them.
+_PROMPTS = (UserMessage, SystemMessage, DeveloperMessage)
 
 
-def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
-    """Thinking blocks by position of the assistant message in the current round of tool calls.
+def thinking_blocks(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
+    """Thinking blocks of the current tool-use loop, by position of the assistant message.
 
-    Empty when no tool call is being answered. None when the thoughts of the calls being answered are lost.
+    Empty when no tool call is being answered. None when the thinking of the calls being answered is lost.
     """
-    turns = _round(chat)
+    turns = _current_loop(chat)
     if not turns:
         return {}
-    known = {position: blocks for position, turn in turns if (blocks := _known(chat, cache, turn)) is not None}
+    known = {position: blocks for position, turn in turns if (blocks := _blocks_of(chat, cache, turn)) is not None}
     if turns[0][0] not in known:
         return None
     return {position: blocks for position, blocks in known.items() if blocks}
 
 
-def remember(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], blocks: list[Block]) -> None:
-    """Keep an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
+def cache_thinking(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], blocks: list[Block]) -> None:
+    """Cache an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
     for call_id, name, arguments in calls:
         value = {"model": chat.model.upstream_id, "blocks": blocks}
-        cache.put(chat.caller, _OURS + call_id, name, arguments, value)
+        cache.put(chat.caller, _CACHE_PREFIX + call_id, name, arguments, value)
 
 
-def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
-    """The assistant messages since the user last spoke, latest first, if the latest one's tool calls are answered."""
+def _current_loop(chat: Chat) -> list[tuple[int, AssistantMessage]]:
+    """``(position, message)`` of the assistant messages since the last user message, latest first.
+
+    Empty unless the tool calls of the latest one are being answered.
+    """
     messages = chat.request.messages
     end = len(messages)
-    while end and (isinstance(messages[end - 1], _OPENING) or _silent(messages[end - 1], chat.model)):
+    while end and (isinstance(messages[end - 1], _PROMPTS) or _is_empty(messages[end - 1], chat.model)):
         end -= 1
     if not end or not isinstance(messages[end - 1], ToolMessage):
         return []
@@ -71,30 +74,30 @@ def _round(chat: Chat) -> list[tuple[int, AssistantMessage]]:
     return turns
 
 
-def _silent(message: Message, model: Model) -> bool:
-    """An assistant's message that says nothing, of which nothing is sent: what was asked before it is still open."""
+def _is_empty(message: Message, model: Model) -> bool:
+    """An assistant message without content, which is not sent: the tool results before it are still unanswered."""
     return isinstance(message, AssistantMessage) and not (
-        message.tool_calls or blocks(message.content, model, "") or text_block(message.refusal or "")
+        message.tool_calls or content_blocks(message.content, model, "") or text_block(message.refusal or "")
     )
 
 
-def _known(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
-    """The thoughts before a message's tool calls, or None: the cache's word on whose they are is final."""
+def _blocks_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
+    """The thinking blocks of a message with tool calls, or None; an entry in the cache takes precedence."""
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
-            kept = cache.get(chat.caller, _OURS + call.id, call.function.name, call.function.arguments)
-            if kept is not None:
-                blocks: list[Block] = kept["blocks"]
-                return blocks if kept["model"] == chat.model.upstream_id else None
+            cached = cache.get(chat.caller, _CACHE_PREFIX + call.id, call.function.name, call.function.arguments)
+            if cached is not None:
+                blocks: list[Block] = cached["blocks"]
+                return blocks if cached["model"] == chat.model.upstream_id else None
     found = _from_details(message.reasoning_details or [], message.reasoning_content or "")
     return found or _from_blocks(message.thinking_blocks or []) or None
 
 
-def _from_details(details: list[ReasoningDetail], told: str = "") -> list[Block]:
-    """Blocks from ``reasoning_details``; the pieces of a stream, kept one by one, are joined by their index.
+def _from_details(details: list[ReasoningDetail], reasoning: str = "") -> list[Block]:
+    """Blocks from ``reasoning_details``; the entries of a stream's chunks are joined by their index.
 
-    The npm package ``openai`` keeps only a stream's last piece, which is a signature: without text there are none where
-    ``told``, the message's readable thought, has some.
+    The npm package ``openai`` keeps only the last chunk's entry, a signature: blocks without text are discarded when
+    ``reasoning``, the message's reasoning_content, has some.
     """
     blocks: list[Block] = []
     index: int | None = None
@@ -112,15 +115,15 @@ def _from_details(details: list[ReasoningDetail], told: str = "") -> list[Block]
     for block in blocks:
         if block["type"] == "thinking":
             block["thinking"] = "".join(block["thinking"])
-    if told and not any(block.get("thinking") for block in blocks):
+    if reasoning and not any(block.get("thinking") for block in blocks):
         return []
-    return _whole(blocks)
+    return _if_complete(blocks)
 
 
 def _from_blocks(blocks: list[dict[str, Any]]) -> list[Block]:
-    """Blocks from litellm's key, with nothing in them but what Anthropic gave."""
+    """Blocks from litellm's key, reduced to Anthropic's own members."""
     keys = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
-    return _whole(
+    return _if_complete(
         [
             {"type": kind} | {key: block.get(key) for key in keys[kind]}
             for block in blocks
@@ -129,6 +132,6 @@ def _from_blocks(blocks: list[dict[str, Any]]) -> list[Block]:
     )
 
 
-def _whole(blocks: list[Block]) -> list[Block]:
-    """All of ``blocks``, or none when one lacks its signature: parts of a thought are refused."""
+def _if_complete(blocks: list[Block]) -> list[Block]:
+    """``blocks``, or none when one lacks a member such as its signature: Anthropic refuses incomplete thinking."""
     return blocks if all(isinstance(value, str) for block in blocks for value in block.values()) else []

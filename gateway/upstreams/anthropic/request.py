@@ -9,13 +9,13 @@ from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import parameters, replay
 from gateway.upstreams.anthropic.conversation import Conversation
-from gateway.upstreams.anthropic.thinking import Circumstances, Thinking, decide
+from gateway.upstreams.anthropic.thinking import Constraints, Thinking, resolve
 from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, toolset
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.signature_cache import SignatureCache
 
-# Of models that refuse a request whose prompt and max_tokens together exceed their context.
-CAUTIOUS_MAX_TOKENS = 4096
+# Default for models that refuse a request whose prompt and max_tokens together exceed their context.
+DEFAULT_MAX_TOKENS = 4096
 
 _JSON_ONLY = [
     {"type": "text", "text": "Answer with one valid JSON object and nothing else: no explanation, no Markdown."}
@@ -23,7 +23,7 @@ _JSON_ONLY = [
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """The translated parts of a request, before they are put into one body."""
+    """The translated parts of a request that depend on each other."""
 
     max_tokens: int
     tools: Toolset
@@ -32,34 +32,34 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
-    """Translate messages, tools and thinking, which depend on each other."""
-    thoughts = replay.thoughts(chat, cache)
-    conversation = Conversation(chat, thoughts or {})
+    """Translate messages, tools and thinking. Raises 400."""
+    thinking_blocks = replay.thinking_blocks(chat, cache)
+    conversation = Conversation(chat, thinking_blocks or {})
     tools = toolset(chat, conversation.called)
     max_tokens = _max_tokens(chat)
-    circumstances = Circumstances(
+    constraints = Constraints(
         max_tokens=max_tokens,
         forced=tools.choice is not None and tools.choice["type"] in ("any", "tool"),
         prefilled=conversation.prefilled,
-        lost=thoughts is None,
+        lost=thinking_blocks is None,
     )
-    thinking = decide(chat, circumstances)
-    if thoughts and not thinking.active:
+    thinking = resolve(chat, constraints)
+    if thinking_blocks and not thinking.active:
         conversation = Conversation(chat, {})
     return Draft(max_tokens, tools, thinking, conversation)
 
 
 def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body to send, and the names of the parameters that were dropped; raises 400."""
+    """The request body, and the names of the dropped parameters. Raises 400."""
     parameters.check(chat)
     parts = draft(chat, cache)
     tools, thinking, conversation = parts.tools, parts.thinking, parts.conversation
     body = {
         "model": chat.model.upstream_id,
         "max_tokens": parts.max_tokens,
-        "messages": [*conversation.turns, *_answer_so_far(chat)] if chat.paused else conversation.turns,
+        "messages": [*conversation.turns, *_paused_turn(chat)] if chat.paused else conversation.turns,
     }
-    dropped = parameters.put(chat, body, thinking=thinking.active)
+    dropped = parameters.apply(chat, body, thinking=thinking.active)
     optional = {
         "system": conversation.system + _JSON_ONLY if wants_json_object(chat) else conversation.system,
         "tools": tools.tools,
@@ -74,7 +74,7 @@ def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str,
 
 
 def wants_json_object(chat: Chat) -> bool:
-    """JSON of no particular form is asked for by instruction, as Anthropic has no mode for it."""
+    """JSON without a schema is requested, which takes an instruction: Anthropic has no mode for it."""
     match chat.request.response_format:
         case JsonObjectFormat():
             return True
@@ -86,16 +86,16 @@ def wants_json_object(chat: Chat) -> bool:
 def _max_tokens(chat: Chat) -> int:
     limit = chat.output_tokens
     if limit is None:
-        limit = chat.model.max_output_tokens or CAUTIOUS_MAX_TOKENS
-        limit = min(limit, CAUTIOUS_MAX_TOKENS) if chat.model.traits.output_within_context else limit
+        limit = chat.model.max_output_tokens or DEFAULT_MAX_TOKENS
+        limit = min(limit, DEFAULT_MAX_TOKENS) if chat.model.traits.output_within_context else limit
     left = limit - chat.paused.spent if chat.paused else limit
     if left < 1:
         raise invalid_request("The answer was paused at its output limit", "max_tokens")
     return left
 
 
-def _answer_so_far(chat: Chat) -> list[dict[str, Any]]:
-    """The turn that was paused, at the end of which Anthropic goes on."""
+def _paused_turn(chat: Chat) -> list[dict[str, Any]]:
+    """The paused turn, which Anthropic continues."""
     return [{"role": "assistant", "content": chat.paused.content}] if chat.paused else []
 
 

@@ -1,4 +1,4 @@
-"""Extended thinking: how it is switched on, and when it must stay off (facts/providers.md 3.8)."""
+"""Extended thinking: how it is enabled, and when it has to stay off (facts/providers.md 3.8)."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ _BUDGETS = {
     "xhigh": 8192,
     "max": 16384,
 }
-# What stands in for an effort that the model does not have, best first.
-_NEAREST = {"none": ("low",), "minimal": ("low",), "xhigh": ("max", "high"), "max": ("high",)}
+# Substitutes for an effort that the model does not have, best first.
+_FALLBACKS = {"none": ("low",), "minimal": ("low",), "xhigh": ("max", "high"), "max": ("high",)}
 _MODES = ("enabled", "adaptive", "disabled")
 
 
 class Thinking(msgspec.Struct, frozen=True):
     """``config`` is the body's ``thinking``, ``effort`` goes into ``output_config``.
 
-    ``active`` says that the model may think. ``dropped`` names a wish that this request cannot honour.
+    ``active``: the model may think. ``dropped``: parameters that this request cannot honour.
     """
 
     config: dict[str, Any] | None = None
@@ -37,11 +37,11 @@ class Thinking(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
 
 
-class Circumstances(msgspec.Struct, frozen=True):
-    """What in a request stands against thinking.
+class Constraints(msgspec.Struct, frozen=True):
+    """What in a request rules thinking out.
 
-    ``forced``: tool_choice compels a tool. ``prefilled``: the answer's beginning is given. ``lost``: the thoughts of
-    the turn whose tool calls are answered here are gone.
+    ``forced``: tool_choice forces a tool. ``prefilled``: the last message is the assistant's. ``lost``: the thinking
+    blocks of the turn whose tool calls are being answered are missing.
     """
 
     max_tokens: int
@@ -50,17 +50,17 @@ class Circumstances(msgspec.Struct, frozen=True):
     lost: bool = False
 
 
-def decide(chat: Chat, circumstances: Circumstances) -> Thinking:
-    """How the model is to think; raises 400 for a wish that it can never honour."""
+def resolve(chat: Chat, constraints: Constraints) -> Thinking:
+    """The thinking parameters of ``chat``. Raises 400 for those that the model never supports."""
     traits = chat.model.traits
     if chat.request.thinking is None and chat.request.reasoning_effort is None:
         return Thinking(active=traits.thinking == "always")
-    thinking = _decide(chat, traits, circumstances)
-    return msgspec.structs.replace(thinking, dropped=(*thinking.dropped, *_unheeded(chat, thinking)))
+    thinking = _resolve(chat, traits, constraints)
+    return msgspec.structs.replace(thinking, dropped=(*thinking.dropped, *_ignored(chat, thinking)))
 
 
-def _decide(chat: Chat, traits: Traits, circumstances: Circumstances) -> Thinking:
-    name, wanted = _wish(chat)
+def _resolve(chat: Chat, traits: Traits, constraints: Constraints) -> Thinking:
+    name, wanted = _requested(chat)
     if traits.thinking == "none":
         if wanted:
             raise unsupported_parameter(name, chat.request.model)
@@ -71,32 +71,31 @@ def _decide(chat: Chat, traits: Traits, circumstances: Circumstances) -> Thinkin
     if not wanted:
         return Thinking()
     if traits.thinking == "adaptive":
-        if circumstances.lost:
+        if constraints.lost:
             return Thinking(effort=effort, dropped=(name,))
         return Thinking(_adaptive(chat), effort, active=True)
-    if circumstances.lost or circumstances.forced or circumstances.prefilled or circumstances.max_tokens <= MIN_BUDGET:
+    if constraints.lost or constraints.forced or constraints.prefilled or constraints.max_tokens <= MIN_BUDGET:
         return Thinking(effort=effort, dropped=(name,))
-    config = {"type": "enabled", "budget_tokens": min(_budget(chat), circumstances.max_tokens - 1)}
+    config = {"type": "enabled", "budget_tokens": min(_budget(chat), constraints.max_tokens - 1)}
     return Thinking(config, effort, active=True)
 
 
-def _unheeded(chat: Chat, thinking: Thinking) -> list[str]:
-    """What was said beside the ``thinking`` that is done: a budget where the model sets its own, an effort where the
-    caller's own ``thinking`` says it all."""
-    asked = chat.request.thinking
-    if asked is None:
+def _ignored(chat: Chat, thinking: Thinking) -> list[str]:
+    """Parameters without effect: a budget where the model sets its own, an effort beside a complete ``thinking``."""
+    requested = chat.request.thinking
+    if requested is None:
         return []
-    unheeded = []
-    budgeted = asked.get("budget_tokens") is not None
+    ignored = []
+    budgeted = requested.get("budget_tokens") is not None
     if budgeted and "budget_tokens" not in (thinking.config or {}) and not thinking.dropped:
-        unheeded.append("thinking.budget_tokens")
+        ignored.append("thinking.budget_tokens")
     if chat.request.reasoning_effort is not None and thinking.effort is None and (budgeted or thinking.config is None):
-        unheeded.append("reasoning_effort")
-    return unheeded
+        ignored.append("reasoning_effort")
+    return ignored
 
 
-def _wish(chat: Chat) -> tuple[str, bool]:
-    """The parameter that speaks of thinking, and whether it wants any. Anthropic's own ``thinking`` comes first."""
+def _requested(chat: Chat) -> tuple[str, bool]:
+    """The parameter that controls thinking, and whether it enables it. ``thinking`` overrides reasoning_effort."""
     request = chat.request
     if request.thinking is not None:
         mode = request.thinking.get("type")
@@ -107,14 +106,14 @@ def _wish(chat: Chat) -> tuple[str, bool]:
 
 
 def _effort(chat: Chat, traits: Traits) -> str | None:
-    """The word for ``output_config.effort``, or None where nothing was asked or the model knows no effort."""
-    word = chat.request.reasoning_effort
-    if word is None:
+    """The value of ``output_config.effort``, or None if none was requested or the model takes none."""
+    effort = chat.request.reasoning_effort
+    if effort is None:
         return None
-    if word not in _BUDGETS:
-        known = ", ".join(f"'{effort}'" for effort in _BUDGETS)
-        raise unsupported_value(f"Unsupported value: '{word}'. Supported values: {known}.", "reasoning_effort")
-    return next((effort for effort in (word, *_NEAREST.get(word, ())) if effort in traits.efforts), None)
+    if effort not in _BUDGETS:
+        known = ", ".join(f"'{name}'" for name in _BUDGETS)
+        raise unsupported_value(f"Unsupported value: '{effort}'. Supported values: {known}.", "reasoning_effort")
+    return next((name for name in (effort, *_FALLBACKS.get(effort, ())) if name in traits.efforts), None)
 
 
 def _adaptive(chat: Chat) -> dict[str, Any]:
@@ -125,9 +124,9 @@ def _adaptive(chat: Chat) -> dict[str, Any]:
 
 
 def _budget(chat: Chat) -> int:
-    asked = (chat.request.thinking or {}).get("budget_tokens")
-    if asked is None:
+    budget = (chat.request.thinking or {}).get("budget_tokens")
+    if budget is None:
         return _BUDGETS[chat.request.reasoning_effort or "medium"]
-    if not isinstance(asked, int) or asked < MIN_BUDGET:
+    if not isinstance(budget, int) or budget < MIN_BUDGET:
         raise unsupported_value(f"'thinking.budget_tokens' must be at least {MIN_BUDGET}.", "thinking.budget_tokens")
-    return asked
+    return budget

@@ -1,4 +1,4 @@
-"""Tools and tool choice in Anthropic's form (facts/providers.md 3.5, 3.6, 3.10)."""
+"""Translates tools and tool_choice (facts/providers.md 3.5, 3.6, 3.10)."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -9,7 +9,7 @@ import msgspec
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, Tool
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import marked
+from gateway.upstreams.anthropic.content import with_cache_control
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
 
@@ -18,12 +18,12 @@ JSON_TOOL = "json_tool_call"
 MAX_STRICT = 20
 MAX_SEARCHES = 5
 
-REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
+INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LIMIT = 128
 
 
 class Toolset(msgspec.Struct):
-    """``choice`` is the body's ``tool_choice``; ``dropped`` names what of the tools could not be honoured."""
+    """``tools`` and ``tool_choice`` of the body; ``dropped`` names the unsupported parameters."""
 
     tools: list[dict[str, Any]]
     choice: dict[str, Any] | None = None
@@ -31,8 +31,8 @@ class Toolset(msgspec.Struct):
 
 
 def name_map(tools: list[Tool] | None) -> NameMap:
-    """The names of a request's tools as Anthropic takes them; our own tools' names are taken first."""
-    names = NameMap(REFUSED, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
+    """The map of a request's tool names; the names of the gateway's own tools are reserved."""
+    names = NameMap(INVALID_CHARACTER, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
     for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
@@ -40,7 +40,7 @@ def name_map(tools: list[Tool] | None) -> NameMap:
 
 
 def emulated_schema(chat: Chat) -> JsonSchema | None:
-    """What the answer has to look like, if a tool must see to it because the model has no structured output."""
+    """The schema that a forced tool has to emulate, because the model has no structured output; None otherwise."""
     match chat.request.response_format:
         case JsonSchemaFormat(json_schema=wanted) if wanted.schema is not None and not chat.model.traits.json_schema:
             return wanted
@@ -48,10 +48,7 @@ def emulated_schema(chat: Chat) -> JsonSchema | None:
 
 
 def toolset(chat: Chat, called: Collection[str]) -> Toolset:
-    """Everything about tools in the request; raises 400 for what Anthropic has no counterpart for.
-
-    ``called`` are those that earlier turns called.
-    """
+    """The tools of the request; ``called`` are those of earlier turns. Raises 400 for unsupported ones."""
     request = chat.request
     if request.tools:
         chosen = _declared(chat, name_map(request.tools))
@@ -106,11 +103,11 @@ def _tool(tool: FunctionTool, names: NameMap, where: str) -> dict[str, Any]:
     shape = {"name": names.outbound(function.name), "input_schema": schema}
     if function.description:
         shape["description"] = function.description
-    return marked(shape, tool.cache_control)
+    return with_cache_control(shape, tool.cache_control)
 
 
 def _enforceable(chat: Chat, schema: dict[str, Any]) -> dict[str, Any] | None:
-    """The schema for ``strict``, or None where this model or this schema does not allow it."""
+    """The schema for ``strict``, or None if the model or the schema does not support it."""
     if not chat.model.traits.json_schema:
         return None
     try:
@@ -120,7 +117,7 @@ def _enforceable(chat: Chat, schema: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _choice(choice: str | dict[str, Any] | None, names: NameMap) -> tuple[set[str] | None, dict[str, Any]]:
-    """OpenAI's ``tool_choice`` as the names it leaves to choose from (None: all) and Anthropic's object."""
+    """The allowed names of OpenAI's ``tool_choice`` (None: all), and Anthropic's object."""
     match choice:
         case None | "auto":
             return None, {"type": "auto"}
@@ -151,13 +148,13 @@ def _check_choice(choice: dict[str, Any], tools: list[dict[str, Any]]) -> None:
 
 
 def _from_history(called: Iterable[str]) -> Toolset:
-    """The tools that earlier turns called: Anthropic wants them declared, though none may be called now."""
+    """Declarations of the tools that earlier turns called, as Anthropic requires, with a choice of none."""
     tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in called]
     return Toolset(tools, {"type": "none"})
 
 
 def _search(chat: Chat) -> dict[str, Any]:
-    """Anthropic's own web search, as often as one answer may cost; ``search_context_size`` has no counterpart."""
+    """Anthropic's web search, limited to ``MAX_SEARCHES`` per answer; ``search_context_size`` has no counterpart."""
     done = [block for block in chat.paused.content if block.get("type") == "server_tool_use"] if chat.paused else []
     left = max(1, MAX_SEARCHES - len(done))
     tool: dict[str, Any] = {"type": "web_search_20250305", "name": SEARCH_TOOL, "max_uses": left}
@@ -169,7 +166,7 @@ def _search(chat: Chat) -> dict[str, Any]:
 
 
 def _force_json(chat: Chat, wanted: JsonSchema, chosen: Toolset) -> None:
-    """One tool that has to be called and whose input becomes the answer's text."""
+    """Add a forced tool whose input becomes the answer's text."""
     schema = {"type": "object", **(wanted.schema or {})}
     if schema["type"] != "object":
         where = "response_format.json_schema.schema.type"

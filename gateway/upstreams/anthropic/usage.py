@@ -11,45 +11,45 @@ _TIERS = {"priority": "priority", "batch": "batch"}
 
 
 class UsageCounter:
-    """The counts of one message: those of its start, overridden by what later events give.
+    """The counts of one message: those of its start, updated by later events.
 
-    Anthropic's ``input_tokens`` leave out both cache counts; ``output_tokens`` are cumulative and include thinking.
+    Anthropic's ``input_tokens`` exclude both cache counts; ``output_tokens`` are cumulative and include thinking.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
-        self._told = False
+        self._reported = False
         self._final = False
 
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
-        """A message begins; a restarted one forgets what came before. Its output count is provisional."""
+        """Start a message, discarding the counts of one before. Its output count is provisional."""
         self._counts = {}
         usage = self.update(counts)
         self._final = False
         return usage
 
     def update(self, counts: Mapping[str, Any] | None) -> Usage:
-        """Newer counts; a null, or what should be a number and is none, leaves the older one standing."""
+        """Update the counts; a null, or a count that is not a number, leaves the older one unchanged."""
         for name, value in (counts or {}).items():
-            self._told = True
+            self._reported = True
             if type(value) is int or (value is not None and name not in _NUMBERS):
                 self._counts[name] = value
                 self._final |= name == "output_tokens"
         return self._usage()
 
     def provisional(self) -> Usage | None:
-        """What an answer told if that leaves its prompt or the end of its output for others to estimate."""
-        if not self._told or (self._final and "input_tokens" in self._counts):
+        """The reported counts, marked as estimated, if input or final output tokens are missing; None otherwise."""
+        if not self._reported or (self._final and "input_tokens" in self._counts):
             return None
         return msgspec.structs.replace(self._usage(), estimated=True)
 
     def _usage(self) -> Usage:
         counts = self._counts
-        fresh, output, read, written, written_5m, written_1h, thinking, searches = _numbers(counts)
+        uncached, output, read, written, written_5m, written_1h, thinking, searches = _numbers(counts)
         if written_5m + written_1h != written:
             written_5m = max(written - written_1h, written_5m)
         return Usage(
-            prompt_tokens=fresh + read + written_5m + written_1h,
+            prompt_tokens=uncached + read + written_5m + written_1h,
             completion_tokens=output,
             cached_tokens=read,
             cache_write_tokens=written_5m,
@@ -76,7 +76,7 @@ _NUMBERS = frozenset(path[0] for path in _PATHS if len(path) == 1)
 
 
 def _numbers(counts: dict[str, Any]) -> list[int]:
-    """The count under each of ``_PATHS``, 0 for what is missing or is no number."""
+    """The count at each of ``_PATHS``, 0 where it is missing or not a number."""
     numbers = []
     for path in _PATHS:
         value: Any = counts
