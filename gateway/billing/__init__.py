@@ -1,1 +1,1 @@
-"""Prices, quotes, authorizations and settlement: everything that touches money."""
+"""Prices, quotes, authorizations and settlement of paid requests."""

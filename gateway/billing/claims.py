@@ -1,6 +1,6 @@
-"""Who may claim a payment: nobody a second time, and no payer for more than it is trusted with (facts/x402.md 1.10.6).
+"""Rules of claims: no authorization is claimed twice, and exposure per payer is limited (facts/x402.md 1.10.6).
 
-The rules are pure; a store applies them inside one transaction.
+The rules are pure functions; a store applies them inside one transaction.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from gateway.billing.journal import UNFINISHED, Entry, Standing, State
 
 
 class ClaimRefusedError(Exception):
-    """A claim that must not be made."""
+    """Base class of the reasons to refuse a claim."""
 
 
 class AlreadyClaimedError(ClaimRefusedError):
-    """The authorization was presented before; ``state`` is what became of it, ``in_use`` as in ``is_in_use``."""
+    """The authorization was claimed before. ``state`` is its current state; ``in_use`` is that of ``is_in_use``."""
 
     def __init__(self, state: State, *, upfront: bool) -> None:
         super().__init__(f"this payment is {state.value}")
@@ -25,38 +25,37 @@ class AlreadyClaimedError(ClaimRefusedError):
 
 
 def is_in_use(state: State, *, upfront: bool) -> bool:
-    """Whether the request of a payment may still be going on: an upfront payment is settled before the work begins,
-    and served when that is over."""
+    """Whether the payment's request may be running. An upfront payment is SETTLED before the work, SERVED after it."""
     return state in UNFINISHED or (upfront and state is State.SETTLED)
 
 
 class PayerOwesError(ClaimRefusedError):
-    """The payer has had answers that it did not pay, and this payment is not upfront."""
+    """The payer owes for earlier answers, and this payment is not upfront."""
 
 
 class ExposureExceededError(ClaimRefusedError):
-    """Too much of this payer's is unsettled already."""
+    """The payer's unsettled payments would exceed its exposure limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim that was made. ``outstanding`` is what the payer's earlier claims may still take of the same asset."""
+    """A successful claim. ``outstanding`` is the sum of the caps of the payer's other open claims in the same asset."""
 
     outstanding: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPolicy:
-    """``funds_known``: the payer's balance is checked besides, so that a newcomer needs no limit of its own."""
+    """``funds_known`` if balances are checked on the chain, which makes the lower limit for newcomers unnecessary."""
 
     exposure: Exposure
     funds_known: bool
 
     def admit(self, entry: Entry, earlier: State | None, open_claims: Sequence[Entry], standing: Standing) -> Claim:
-        """Decides on ``entry``, of which ``earlier`` is known; raises ClaimRefusedError.
+        """Admit a claim of ``entry`` or raise ClaimRefusedError. ``earlier`` is the state of a previous claim, if any.
 
-        ``open_claims`` are the payer's other unfinished payments. A payer with nothing open is let in whatever the
-        limit, because one request has a maximum of its own.
+        ``open_claims`` are the payer's other unfinished payments. Without any, no limit applies: a single request has a
+        maximum of its own.
         """
         if earlier is not None and earlier is not State.RELEASED:
             raise AlreadyClaimedError(earlier, upfront=entry.upfront)
@@ -70,5 +69,5 @@ class ClaimPolicy:
     def _limit(self, standing: Standing) -> Decimal:
         if self.funds_known:
             return self.exposure.ceiling_usd
-        trusted = self.exposure.newcomer_usd + self.exposure.growth * standing.settled
-        return min(self.exposure.ceiling_usd, trusted)
+        limit = self.exposure.newcomer_usd + self.exposure.growth * standing.settled
+        return min(self.exposure.ceiling_usd, limit)

@@ -1,15 +1,15 @@
-"""The life of one payment, as a table, and the record of it that outlives the process.
+"""The state machine of a payment, and its journal entry, which outlives the process.
 
-    RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED ──► SERVED (upfront: its work is over)
+    RESERVED ──► VERIFIED ──► SERVING ──► SETTLING ──► SETTLED ──► SERVED (upfront: work done)
        │  │          │           │            ├──────► PENDING ──► SETTLED | FAILED
        │  ├──────────┼───────────┴► WAIVED    └──────► FAILED
        │  └──────────┴──► RELEASED ──► RESERVED
        └► SETTLING (upfront: settled before the work)
 
-A payment is *consumed* once work was done for it, however that ended: its nonce may be unused on the chain, so it
-must be remembered until the payer's deadline (facts/x402.md 1.10.9). Only a released one may come again, and only the
-worker that claimed it can know that nothing was done for it: what a lost worker leaves before SETTLING is waived. What
-it was paid upfront for and did not finish, or took credit for, is credited in the move that ends it.
+A payment is *consumed* once work was done for it, whatever the outcome: its nonce may be unused on the chain, so it is
+kept until the payer's deadline (facts/x402.md 1.10.9). Only a released payment may be presented again, and only the
+worker that claimed it can know that no work was done: an entry that a lost worker leaves before SETTLING is waived. An
+unfinished upfront payment, or one covered by credit, is credited in the transition that ends it.
 """
 
 import time
@@ -49,20 +49,20 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 BEFORE_SETTLING = frozenset({State.RESERVED, State.VERIFIED, State.SERVING})
-"""Nothing can have been charged yet."""
+"""States in which nothing can have been charged."""
 
 UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
-"""Somebody still has to bring these to an end; their caps are what a payer has outstanding."""
+"""Non-final states; the caps of these entries are the payer's exposure."""
 
 UNSERVED = "unserved"
-"""In stores' rows: paid upfront, and its work is not over."""
+"""The row state of an entry that was paid upfront and is still being served."""
 
 CHANGES_STANDING = frozenset({State.SETTLED, State.FAILED})
-"""Only these change a payer's standing."""
+"""States that change the payer's standing."""
 
 
 class IllegalTransitionError(Exception):
-    """A payment was to be moved where its state does not lead."""
+    """The state machine has no such transition."""
 
     def __init__(self, origin: State, to: State) -> None:
         super().__init__(f"a payment cannot move from {origin.value} to {to.value}")
@@ -71,17 +71,18 @@ class IllegalTransitionError(Exception):
 
 
 class TransferAlreadyMatchedError(Exception):
-    """Other payments stand by every transfer of a transaction that could be this one's."""
+    """Every transfer that could be this payment's is already matched to another payment."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One payment. Amounts are atomic units of ``asset``, times Unix seconds.
+    """One payment. Amounts are in atomic units of ``asset``, times in Unix seconds.
 
-    ``key`` is the claim's (authorization.claim_key); ``owner`` the worker that has to finish it. ``cap`` is what the
-    payer signed, ``amount`` what is asked of it, frozen when SETTLING begins; ``settled_amount`` what was paid.
-    ``payment`` and ``requirements`` are what a facilitator is sent, so that anyone can settle it; ``job`` is its
-    queue's name for the settlement. ``note`` explains an end without money, ``payers_fault`` whose fault that was.
-    ``by_credit`` when earlier credit pays it, ``credited`` what its end gave back to the payer's credit.
+    ``key`` is the claim key (authorization.claim_key), ``owner`` the worker responsible for the payment. ``cap`` is the
+    signed amount, ``amount`` the amount to settle, frozen at SETTLING, ``settled_amount`` the amount transferred.
+    ``payment`` and ``requirements`` are the facilitator's request, so that any worker can settle it; ``job`` is the
+    facilitator's id of a queued settlement. ``note`` is the reason of an end without settlement, ``payers_fault``
+    whether the payer caused it. ``by_credit`` if earlier credit covers the payment, ``credited`` the amount that its
+    end added to the payer's credit.
     """
 
     key: bytes
@@ -111,22 +112,22 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def id(self) -> str:
-        """Short name in logs; tells nothing that the chain does not."""
+        """Short id for logs; reveals nothing that is not on the chain."""
         return self.key[-32:].hex()[:16]
 
     @property
     def unserved(self) -> bool:
-        """Paid upfront, and its work is not over: credited when the worker that does it is lost."""
+        """Paid upfront and still being served; credited if its worker is lost."""
         return self.upfront and self.state is State.SETTLED
 
     @property
     def row_state(self) -> str:
-        """What stores look it up by: its state, or UNSERVED."""
+        """The state that stores index: that of the entry, or UNSERVED."""
         return UNSERVED if self.unserved else self.state.value
 
     @property
     def amount_usd(self) -> Decimal:
-        """USD value of what was asked for, at the frozen rate."""
+        """USD value of ``amount`` at the frozen rate."""
         return self.cap_usd * (self.amount or 0) / self.cap if self.cap else Decimal(0)
 
     def transition(self, to: State, **changes: Any) -> "Entry":
@@ -136,7 +137,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, state=to, updated=time.time(), **changes)
 
     def transition_through(self, states: Iterable[State], changes: dict[str, Any]) -> "Entry":
-        """The entry after several moves in order; raises IllegalTransitionError."""
+        """The entry after several transitions in order; raises IllegalTransitionError."""
         entry = self
         for state in states:
             entry = entry.transition(state, **changes)
@@ -144,13 +145,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What is known of a payer, in USD: all that it has settled, and what it owes for answers it did not pay."""
+    """A payer's history in USD: the total it has settled, and its debt for answers that it did not pay."""
 
     settled: Decimal = Decimal(0)
     debt: Decimal = Decimal(0)
 
     def after(self, entry: Entry) -> "Standing":
-        """The standing once ``entry`` has ended. Paying upfront works a debt off."""
+        """The standing after ``entry`` has ended. Upfront payments reduce the debt."""
         if entry.state is State.SETTLED:
             debt = max(Decimal(0), self.debt - entry.amount_usd) if entry.upfront else self.debt
             return Standing(self.settled + entry.amount_usd, debt)
@@ -159,7 +160,7 @@ class Standing(msgspec.Struct, frozen=True):
         return self
 
     def after_all(self, entries: Iterable[Entry]) -> "Standing":
-        """The standing once ``entries`` have ended, one after the other."""
+        """The standing after ``entries`` have ended, in order."""
         return reduce(Standing.after, entries, self)
 
 
@@ -184,9 +185,9 @@ def require_unmatched_transfer(
 
 
 def standing_changes(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
-    """What of ``entries`` counts in its payer's standing, by payer, in the order in which it came to its end.
+    """The entries that change their payer's standing, by payer, in the order in which they ended.
 
-    What was served after it had been paid counts as what it was by then.
+    A SERVED entry is returned as SETTLED.
     """
     ended: dict[bytes, list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.updated):
@@ -197,9 +198,9 @@ def standing_changes(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
 
 
 def remaining_credit(entries: Iterable[Entry]) -> dict[tuple[bytes, str], int]:
-    """What the payments of ``entries`` left of credit, by payer and asset, in atomic units.
+    """The credit that remains after ``entries``, by payer and asset, in atomic units.
 
-    The payment that a credit came from may be forgotten sooner than the one that used it up.
+    Never negative: the payment that a credit came from can be pruned before the one that used it.
     """
     left: dict[tuple[bytes, str], int] = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""A signed payment as it enters the journal, with everything that it takes to settle it."""
+"""Creation of a payment's journal entry, with everything needed to settle it."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def new_entry(
     resource_url: str | None = None,
     permit: dict[str, Any] | None = None,
 ) -> Entry:
-    """RESERVED. ``resource_url`` is what is paid for, ``permit`` the EIP-2612 permit that came along."""
+    """A RESERVED entry. ``resource_url`` is what is paid for, ``permit`` the payment's EIP-2612 permit, if any."""
     requirements = msgspec.to_builtins(terms.requirements)
     payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload(), "accepted": requirements}
     if resource_url is not None:

@@ -1,4 +1,4 @@
-"""How a settlement ended, as far as one can tell; each of the three is answered differently (facts/x402.md 1.11)."""
+"""Outcomes of a settlement. Each of the three leads to a different response (facts/x402.md 1.11)."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not settled and not going to be; ``reason`` in x402's words."""
+    """Not settled, finally. ``reason`` is an x402 reason code."""
 
     reason: str
     message: str = ""
@@ -27,7 +27,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Perhaps settled. ``transaction`` was broadcast, ``job`` queued, if either is known."""
+    """Possibly settled. ``transaction`` was broadcast, ``job`` queued, if known."""
 
     reason: str
     transaction: str = ""

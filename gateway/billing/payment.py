@@ -1,7 +1,7 @@
-"""The contract between an exchange and its payment.
+"""The interface between an exchange and its payment.
 
-The exchange says what a request may cost, what it did cost and when; everything about quotes, signatures,
-facilitators and journals stays behind these protocols.
+The exchange provides what a request may cost and what it did cost; quotes, signatures, facilitators and journals are
+behind these protocols.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from gateway.openai_api.usage import Usage
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, before any work.
+    """A request to be paid for, before any work.
 
-    ``prompt_tokens`` is an upper bound made from the body. ``output_tokens`` is the caller's own limit per choice.
-    ``headers`` are the request's, found by names in lower case. ``price_terms`` say what of the price list can apply.
+    ``prompt_tokens`` is an upper bound estimated from the body. ``output_tokens`` is the caller's limit per choice.
+    ``headers`` are the request's, by lower-case name. ``price_terms`` restrict which prices can apply.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a broken-off answer."""
+    """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a truncated answer."""
 
     model: Model
     usage: Usage
@@ -50,50 +50,50 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """How a payment ended: the ``payment`` object of the answer and the headers of a non-streamed one."""
+    """The outcome of a payment: the answer's ``payment`` object, and headers for an answer that is not streamed."""
 
     payment: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Payment(Protocol):
-    """One admitted request's payment, from claim to settlement."""
+    """The payment of one admitted request."""
 
     @property
     def output_limit(self) -> int | None:
-        """Output tokens per choice that the payment covers, thinking included; None without a cap."""
+        """Output tokens per choice that the payment covers, reasoning included; None without a cap."""
         ...
 
     @property
     def seconds(self) -> float | None:
-        """How long the answer may take before the authorization runs out; None without a deadline."""
+        """Seconds left for the answer before the authorization expires; None without a deadline."""
         ...
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What is known before the answer and belongs to its headers: the receipt of an upfront payment."""
+        """Response headers known before the answer, such as the receipt of an upfront payment."""
         ...
 
     async def settle(self, bill: Bill) -> Receipt:
-        """Charge for an answer; survives the caller's cancellation. Raises GatewayError when it must be withheld."""
+        """Charge for an answer, even if the caller is cancelled. Raises GatewayError if the answer must be withheld."""
         ...
 
     async def release(self, reason: str) -> None:
-        """Give the claim back: nothing was produced that could be charged."""
+        """End the payment without a charge: nothing chargeable was delivered."""
         ...
 
 
 class Payments(Protocol):
-    """Who lets requests in."""
+    """Admits requests to paid routes."""
 
     async def admit(self, order: Order) -> Payment:
-        """Claim and verify the payment for ``order``; raises GatewayError (402, 400, 409, 503) otherwise."""
+        """Claim and verify the payment for ``order``. Raises GatewayError (402, 400, 409, 429, 503)."""
         ...
 
     def challenge(self, resource_url: str) -> GatewayError | None:
-        """The 402 for an unpaid body too large to parse, quoting the maximum; None when nobody has to pay."""
+        """The 402, quoting the maximum, for an unpaid body too large to parse; None if payments are off."""
         ...
 
     def reasons(self) -> list[str]:
-        """Why no paid request can be served now; empty when it can."""
+        """Why paid requests cannot be served now; empty if they can."""
         ...

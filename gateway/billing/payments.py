@@ -19,8 +19,9 @@ from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.estimate import Estimator
 from gateway.billing.evm import values as evm
-from gateway.billing.evm.chain import Chain, ChainUnavailableError
+from gateway.billing.evm.chain import Chain
 from gateway.billing.evm.chain_clock import ChainClock
+from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.gate import Gate
 from gateway.billing.orphans import OrphanRecovery

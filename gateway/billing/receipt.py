@@ -1,4 +1,4 @@
-"""How a payment ended, told to its payer: the answer's ``payment`` object and the PAYMENT-RESPONSE header."""
+"""What a payer receives about its payment: the answer's ``payment`` object and the PAYMENT-RESPONSE header."""
 
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ _STATUS = {State.SETTLED: "settled", State.PENDING: "pending", State.WAIVED: "wa
 
 
 def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
-    """Of a payment that is SETTLED, PENDING or WAIVED; ``cost_usd`` is what the answer cost."""
+    """The receipt of a SETTLED, PENDING or WAIVED payment. ``cost_usd`` is the cost of the answer."""
     status = _STATUS[entry.state]
     payment: dict[str, Any] = {
         "scheme": entry.scheme,
@@ -33,7 +33,7 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
 
 
 def payment_response(entry: Entry) -> str:
-    """The PAYMENT-RESPONSE value; ``settlement_pending`` is what x402 calls an outcome that is not known yet."""
+    """The PAYMENT-RESPONSE value. ``settlement_pending`` is x402's code for an outcome that is not known yet."""
     if entry.state in {State.SETTLED, State.WAIVED}:
         return write_header(
             SettleResponse(
@@ -56,7 +56,7 @@ def payment_response(entry: Entry) -> str:
 
 
 def settlement_failed(entry: Entry) -> GatewayError:
-    """402 for an answer whose payment failed in the end. No new offer: this request is over, not to be paid again."""
+    """402 for an answer withheld because its settlement failed; without an offer, so that it is not paid again."""
     return GatewayError(
         f"The payment could not be settled ({_reason(entry)}); the answer is withheld and nothing was charged.",
         status=402,

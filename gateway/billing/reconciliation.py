@@ -8,7 +8,8 @@ import asyncio
 import logging
 
 from gateway.billing.definitions import Definitions
-from gateway.billing.evm.chain import Chain, ChainUnavailableError
+from gateway.billing.evm.chain import Chain
+from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.terms import asset_id
@@ -99,7 +100,7 @@ class Reconciler:
     async def _look_up(self, chain: Chain, entry: Entry) -> Outcome | None:
         if (used := await chain.nonce_used(entry)) is None:
             return None
-        found = await chain.transfer(entry, entry.transaction) or await chain.find(entry, used)
+        found = await chain.transfer(entry, entry.transaction) or await chain.find_transfer(entry, used)
         return (
             Refused(NONCE_SPENT, "used or cancelled by its payer")
             if found is None

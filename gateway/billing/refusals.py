@@ -1,6 +1,6 @@
-"""The answers to a request that is not let in, by status (facts/x402.md 1.11).
+"""Error responses of refused payments, by status (facts/x402.md 1.11).
 
-Only a 402 from here carries an offer. Whatever might make a client sign a second payment for one request does not.
+Only ``payment_required`` carries an offer: any other could make a client sign a second payment for one request.
 """
 
 from gateway.billing.journal import Entry, State
@@ -12,7 +12,7 @@ _RETRY_SECONDS = 5.0
 
 
 def payment_required(required: PaymentRequired, code: str) -> GatewayError:
-    """402 with an offer: nothing was paid, or what came is not acceptable."""
+    """402 with offers: nothing was paid, or the payment is not acceptable."""
     return GatewayError(
         required.error,
         status=402,
@@ -23,12 +23,12 @@ def payment_required(required: PaymentRequired, code: str) -> GatewayError:
 
 
 def invalid_payment(message: str) -> GatewayError:
-    """400 without an offer, so that no client signs again what it would spoil again."""
+    """400 without an offer: the client would repeat the same mistake."""
     return GatewayError(message, code="invalid_payment", should_retry=False, headers=dict(NO_STORE))
 
 
 def payment_in_flight(state: State) -> GatewayError:
-    """409: the same authorization is being worked for, or its settlement is not known yet."""
+    """409: the same authorization is being served, or the outcome of its settlement is not known yet."""
     return GatewayError(
         f"This payment is already in use ({state.value}); wait for the answer to the request that it came with.",
         status=409,
@@ -41,7 +41,7 @@ def payment_in_flight(state: State) -> GatewayError:
 
 
 def too_much_unsettled(message: str) -> GatewayError:
-    """429: as soon as the payer's earlier requests are settled, this one is welcome."""
+    """429 until the payer's earlier requests are settled."""
     return GatewayError(
         message,
         status=429,
@@ -54,14 +54,14 @@ def too_much_unsettled(message: str) -> GatewayError:
 
 
 def unavailable(message: str, retry_after: float | None = None) -> GatewayError:
-    """503 before any work, without an offer: the payment that came stays good."""
+    """503 before any work, without an offer: the payment can be presented again."""
     error = gateway_unavailable("payments_unavailable", message, retry_after=retry_after or _RETRY_SECONDS)
     error.headers.update(NO_STORE)
     return error
 
 
 def payment_closed(state: State) -> GatewayError:
-    """402 without an offer, for an answer that outlived its payment's deadline: withheld, and not charged."""
+    """402 without an offer, for an answer withheld because it was completed after the deadline; not charged."""
     return GatewayError(
         f"The payment was closed before the answer was complete ({state.value}); the answer is withheld.",
         status=402,
@@ -73,9 +73,9 @@ def payment_closed(state: State) -> GatewayError:
 
 
 def settlement_pending(entry: Entry) -> GatewayError:
-    """503 before any work, the payment perhaps made: it must not be made again, and is credited if it was.
+    """503 before any work, for an upfront payment of unknown outcome: not to be paid again, credited if it settles.
 
-    ``entry`` is PENDING; its payer is told of the transaction, if one is known.
+    ``entry`` is PENDING; the response names its transaction, if one is known.
     """
     return GatewayError(
         "The payment was sent for settlement and its outcome is not known yet. Nothing was served; what turns out to "

@@ -1,4 +1,4 @@
-"""What one payment was offered for: an offer of the definitions with an amount, a payee and a facilitator."""
+"""The terms of one payment: an offer of the definitions with an amount, a payee and a facilitator."""
 
 from decimal import Decimal
 
@@ -9,11 +9,11 @@ from gateway.billing.x402 import Requirements
 
 
 class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer that we made, in parsed form.
+    """An offer that this gateway made, parsed.
 
     ``amount`` is the cap (upto) or the price (exact) in atomic units, ``rate`` the USD price of one whole token,
     frozen when the offer was made. ``facilitator`` is the only address that may settle an upto payment.
-    ``requirements`` is the same on the wire.
+    ``requirements`` is the wire form.
     """
 
     scheme: Scheme
@@ -38,5 +38,5 @@ class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def asset_id(token: Token) -> str:
-    """Network and contract, the way balances and exposures are told apart."""
+    """CAIP-2 network and contract address, the key of balances and exposure."""
     return f"{token.network}/{token.address.lower()}"

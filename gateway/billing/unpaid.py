@@ -1,4 +1,4 @@
-"""The two ways of not being paid: serving for free on purpose, and refusing to serve."""
+"""Payments when x402 is not in use: disabled on purpose, or not configured yet."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ _NO_RECEIPT = Receipt()
 
 
 class FreePayment:
-    """The payment of a request that nobody pays for."""
+    """The payment of a request that is free of charge."""
 
     output_limit: int | None = None
     seconds: float | None = None
@@ -24,7 +24,7 @@ class FreePayment:
 
 
 class PaymentsDisabled:
-    """``GATEWAY_PAYMENTS=off``: everybody is let in."""
+    """``GATEWAY_PAYMENTS=off``: every request is admitted."""
 
     async def admit(self, order: Order) -> Payment:
         return FreePayment()
@@ -37,7 +37,7 @@ class PaymentsDisabled:
 
 
 class PaymentsUnconfigured:
-    """Payments are required but cannot be taken yet: paid routes fail closed, with the reasons."""
+    """Payments are required but not available: paid routes fail closed with ``reasons``."""
 
     def __init__(self, reasons: list[str]) -> None:
         self._reasons = reasons
@@ -53,6 +53,6 @@ class PaymentsUnconfigured:
 
 
 def payments_unavailable(reasons: list[str], retry_after: float = 30.0) -> GatewayError:
-    """503: nothing can be offered or checked now, so nothing is served."""
+    """503: payments can neither be offered nor verified now."""
     message = f"This gateway cannot take payments now: {'; '.join(reasons)}"
     return gateway_unavailable("payments_unavailable", message, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""Whether a claimed payment is good: the facilitator's verdict, and where the chain can be read, the payer's funds."""
+"""Verification of a claimed payment: by the facilitator, and the payer's funds on the chain if there is an endpoint."""
 
 import asyncio
 import logging
@@ -6,7 +6,8 @@ import logging
 from gateway.billing.authorization import Authorization, RefusedPaymentError
 from gateway.billing.claims import Claim
 from gateway.billing.evm import values as evm
-from gateway.billing.evm.chain import Chain, ChainUnavailableError, Funds
+from gateway.billing.evm.chain import Chain, Funds
+from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.refusals import too_much_unsettled, unavailable
@@ -23,9 +24,9 @@ class Verifier:
         self._chain = chain
 
     async def check_contract_account(self, signed: Authorization, terms: PaymentTerms) -> None:
-        """For a signature that is not the payer's own key's: only a contract may sign otherwise (facts/x402.md 1.3).
+        """Require a contract account, for a signature that the payer's own key did not make (facts/x402.md 1.3).
 
-        Left to the facilitator where the chain cannot be read. Raises RefusedPaymentError.
+        Left to the facilitator if the chain cannot be read. Raises RefusedPaymentError.
         """
         try:
             if self._chain is None or not await self._chain.serves(terms.network):
@@ -36,26 +37,26 @@ class Verifier:
             log.warning("payer not looked up", extra={"reason": str(error)})
 
     async def verify(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
-        """Raises RefusedPaymentError, FacilitatorUnavailableError, 429 for a payer who has to wait, 503.
+        """Raises RefusedPaymentError, FacilitatorUnavailableError, or GatewayError (429, 503).
 
-        ``sponsored`` when an EIP-2612 permit gives the allowance.
+        ``sponsored`` if an EIP-2612 permit provides the allowance.
         """
         if self._chain is None:
             await self._check_funds(entry, terms, claim, sponsored=sponsored)
-            verdict = await self._facilitator.verify(entry.payment, entry.requirements)
+            response = await self._facilitator.verify(entry.payment, entry.requirements)
         else:
-            verdict, _ = await asyncio.gather(
+            response, _ = await asyncio.gather(
                 self._facilitator.verify(entry.payment, entry.requirements),
                 self._check_funds(entry, terms, claim, sponsored=sponsored),
             )
-        if not verdict.is_valid:
-            reason = verdict.invalid_reason or "verification_failed"
-            raise RefusedPaymentError(reason, f"The payment was refused: {verdict.invalid_message or reason}")
-        if verdict.payer is not None and verdict.payer.lower() != evm.as_hex(entry.payer):
+        if not response.is_valid:
+            reason = response.invalid_reason or "verification_failed"
+            raise RefusedPaymentError(reason, f"The payment was refused: {response.invalid_message or reason}")
+        if response.payer is not None and response.payer.lower() != evm.as_hex(entry.payer):
             raise FacilitatorUnavailableError("the facilitator verified another payer")
 
     async def _check_funds(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:
-        """All open payments of the payer together must be covered, this one as the last (facts/x402.md 4 row 10)."""
+        """Require funds for all open payments of the payer, including this one (facts/x402.md 4 row 10)."""
         needed = claim.outstanding + entry.cap
         funds = await self._funds(entry, terms)
         if sponsored and claim.outstanding and (funds is None or funds.allowance < needed):
@@ -70,7 +71,7 @@ class Verifier:
             )
 
     async def _funds(self, entry: Entry, terms: PaymentTerms) -> Funds | None:
-        """None without an RPC endpoint for the network; one that is away closes the gate (facts/x402.md 1.11)."""
+        """None without an RPC endpoint for the network; raises 503 if it is unavailable (facts/x402.md 1.11)."""
         try:
             if self._chain is None or not await self._chain.serves(terms.network):
                 return None

@@ -1,4 +1,4 @@
-"""x402 v2 on the wire: its objects, and the headers that carry them as base64 of JSON (facts/x402.md 1.1, 1.2)."""
+"""x402 v2 wire format: its objects, and the headers that carry them as base64 of JSON (facts/x402.md 1.1, 1.2)."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MalformedPaymentError(Exception):
-    """A header that no x402 v2 client sends; the message is for the caller."""
+    """The header is not valid x402 v2; the message is for the caller."""
 
 
 class _Object(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -45,7 +45,7 @@ class Requirements(_Object, frozen=True):
 
 
 class PaymentRequired(_Object, frozen=True):
-    """What a 402 offers."""
+    """The offers of a 402."""
 
     x402_version: int = msgspec.field(name="x402Version")
     error: str
@@ -75,7 +75,7 @@ class TokenPermissions(_Signed, frozen=True):
 
 
 class Witness(_Signed, frozen=True):
-    """``facilitator`` is there in upto and only there."""
+    """``facilitator`` is present in upto only."""
 
     to: str
     valid_after: str
@@ -94,7 +94,7 @@ class Permit2Authorization(_Signed, frozen=True):
 
 
 class SchemePayload(_Signed, frozen=True):
-    """The scheme's data: a signature over exactly one of the two authorizations."""
+    """The scheme's payload: a signature and exactly one of the two authorizations."""
 
     signature: str
     authorization: Eip3009Authorization | msgspec.UnsetType = msgspec.UNSET
@@ -102,7 +102,7 @@ class SchemePayload(_Signed, frozen=True):
 
 
 class PaymentPayload(_Object, frozen=True):
-    """What a client pays with. ``accepted`` stays as it came: its quote's MAC covers every key of it."""
+    """A client's payment. ``accepted`` is kept as it was sent: the quote's MAC covers all of its keys."""
 
     x402_version: int = msgspec.field(name="x402Version")
     payload: SchemePayload
@@ -112,9 +112,9 @@ class PaymentPayload(_Object, frozen=True):
 
 
 class SettleResponse(_Object, frozen=True):
-    """How a settlement ended; ``transaction`` is empty or the hash, also of a reverted or pending one.
+    """The result of a settlement. ``transaction`` is the hash, also of a reverted or pending one, or empty.
 
-    Clients read no response without it (facts/x402.md 1.2), so that unlike other defaults it is written when empty.
+    Clients reject a response without it (facts/x402.md 1.2), so unlike other defaults it is encoded when empty.
     """
 
     success: bool
@@ -141,7 +141,7 @@ class SupportedKind(_Object, frozen=True):
 
 
 class Supported(_Object, frozen=True):
-    """What a facilitator can do; ``signers`` by CAIP-2 family (``eip155:*``) or network."""
+    """What a facilitator supports; ``signers`` by CAIP-2 family (``eip155:*``) or network."""
 
     kinds: list[SupportedKind]
     extensions: list[str] = []
@@ -164,7 +164,7 @@ def read_payment(header: str, *, max_bytes: int, max_depth: int) -> PaymentPaylo
 
 
 def write_header(value: PaymentRequired | SettleResponse) -> str:
-    """The header value of an object that we send."""
+    """The header value of ``value``."""
     return base64.b64encode(msgspec.json.encode(value)).decode()
 
 
@@ -201,7 +201,7 @@ def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
 
 
 def _deeper_than(value: object, levels: int) -> bool:
-    """Whether objects and arrays lie in one another more than ``levels`` times; looked at one level at a time."""
+    """Whether objects and arrays are nested more than ``levels`` deep. Iterative, breadth first."""
     items = [value]
     for _ in range(levels):
         below: list[object] = []

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.billing.definitions import bundled
 from gateway.billing.evm import values as evm
-from gateway.billing.evm.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
+from gateway.billing.evm.chain import Block, Chain, Funds, Transfer
+from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
@@ -67,7 +68,7 @@ async def test_what_is_no_number(word: Any) -> None:
         chain({"number": "0x1", "timestamp": word}).time(),
         chain(word, BLOCK).nonce_used(ENTRY),
         chain("0x1", {"number": word, "timestamp": "0x1"}).nonce_used(ENTRY),
-        chain(word, []).find(ENTRY, USED),
+        chain(word, []).find_transfer(ENTRY, USED),
     )
     for call in calls:
         with pytest.raises(ChainUnavailableError):
@@ -274,7 +275,7 @@ async def test_a_facilitator_may_settle_through_a_contract_of_its_own() -> None:
 )
 async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, until: str) -> None:
     node = Node(eth_blockNumber=hex(5_000_000), eth_getLogs=[])
-    assert await node.chain().find(ENTRY, Block(5_000_000, now)) is None
+    assert await node.chain().find_transfer(ENTRY, Block(5_000_000, now)) is None
     [criteria] = node.asked["eth_getLogs"]
     assert (int(criteria["fromBlock"], 16), criteria["toBlock"]) == (since, until)
 

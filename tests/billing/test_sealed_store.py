@@ -18,16 +18,9 @@ from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.payments import X402Payments
+from gateway.billing.storage.records import RecordCipher, encode_frame
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import (
-    FileSink,
-    FrameDecoder,
-    HttpSink,
-    RecordCipher,
-    Sink,
-    SinkUnavailableError,
-    encode_frame,
-)
+from gateway.billing.storage.sink import FileSink, FrameDecoder, HttpSink, Sink, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.till import CATALOG, bill, order, quick, refusal, till
@@ -270,7 +263,7 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
 async def test_a_sink_that_refuses_is_asked_for_the_next_entry_all_the_same(
     host: Host, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_WAIT", 3600.0)
+    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_BACKOFF", 3600.0)
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
         payment = entry()

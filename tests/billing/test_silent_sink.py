@@ -13,7 +13,7 @@ from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import FileSink, HttpSink, Sink, SinkSilentError, SinkUnavailableError
+from gateway.billing.storage.sink import FileSink, HttpSink, Sink, SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 
@@ -33,7 +33,7 @@ class SilentSink(FileSink):
     async def append(self, record: bytes) -> None:
         self.asked += 1
         if self.silent:
-            raise SinkSilentError("the journal sink cannot be reached: TimeoutError")
+            raise SinkTimeoutError("the journal sink cannot be reached: TimeoutError")
         await super().append(record)
 
 
@@ -41,7 +41,7 @@ async def test_a_silent_sink_is_waited_for_once_and_is_sent_everything_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answers that it would hold up are all that wait for it."""
-    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_WAIT", 3600.0)
+    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_BACKOFF", 3600.0)
     sink, failed = SilentSink(tmp_path / "sink"), []
     store = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY, lambda: failed.append(1))
     settling, waived, served = entry(), entry(), entry()
@@ -52,7 +52,7 @@ async def test_a_silent_sink_is_waited_for_once_and_is_sent_everything_later(
     await store.move(waived, State.WAIVED)
     assert (sink.asked, len(failed), await records(sink)) == (1, 5, [])
     sink.silent = False
-    await store._backlog._send()
+    await store._backlog._drain()
     assert len(await records(sink)) == 3
     await store.move(served, State.WAIVED)
     assert (sink.asked, len(failed)) == (5, 5)
@@ -66,7 +66,7 @@ async def test_a_silent_sink_is_waited_for_once_and_is_sent_everything_later(
 async def test_what_a_sink_did_not_take_is_sent_again_by_and_by_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("gateway.billing.storage.sink_backlog._FIRST_BACKOFF", 0.01)
     sink = SilentSink(tmp_path / "sink")
     store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), sink, KEY)
     for kept in (1, 2):
@@ -87,7 +87,7 @@ async def test_what_a_sink_did_not_take_is_sent_again_by_and_by_and_at_the_end(
 
 
 async def test_only_a_time_out_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.billing.storage.sink._SECONDS", 0.05)
+    monkeypatch.setattr("gateway.billing.storage.sink._TIMEOUT", 0.05)
 
     async def hang(_request: web.Request) -> web.Response:
         await asyncio.sleep(1)
@@ -96,11 +96,11 @@ async def test_only_a_time_out_is_silence(monkeypatch: pytest.MonkeyPatch) -> No
     app = web.Application()
     app.router.add_post("/", hang)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        with pytest.raises(SinkSilentError):
+        with pytest.raises(SinkTimeoutError):
             await HttpSink(session, str(server.make_url("/"))).append(b"record")
         with pytest.raises(SinkUnavailableError) as refused:
             await HttpSink(session, str(server.make_url("/nowhere"))).append(b"record")
-    assert not isinstance(refused.value, SinkSilentError)
+    assert not isinstance(refused.value, SinkTimeoutError)
 
 
 async def test_what_waits_for_a_sink_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

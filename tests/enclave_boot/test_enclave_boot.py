@@ -30,7 +30,8 @@ import pytest_asyncio
 from x402.http.clients.httpx import x402_httpx_transport
 
 from gateway.billing.journal import State, decode_entry
-from gateway.billing.storage.sink import FrameDecoder, RecordCipher
+from gateway.billing.storage.records import RecordCipher
+from gateway.billing.storage.sink import FrameDecoder
 from gateway.key_sealing import seal
 from nitro.command import run
 from tests.enclave_boot.machine import Machine, MachineError

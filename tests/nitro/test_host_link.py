@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 
-from gateway.billing.storage.sink import encode_frame
+from gateway.billing.storage.records import encode_frame
 from tests.enclave_boot.emulator import extract_gvproxy
 from tests.enclave_boot.machine import expose, gvproxy_command
 from tests.enclave_boot.places import ROOT

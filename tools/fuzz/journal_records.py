@@ -10,8 +10,9 @@ from random import Random
 from typing import Any, cast
 
 from gateway.billing.journal import Entry, State, encode_entry
+from gateway.billing.storage.records import MAX_RECORD_BYTES, RecordCipher, encode_frame
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import MAX_RECORD_BYTES, HttpSink, RecordCipher, SinkUnavailableError, encode_frame
+from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from gateway.billing.storage.store import Store
 from tools.fuzz.canned import Reply, run, session
 from tools.fuzz.disorder import mangled_bytes, pieces

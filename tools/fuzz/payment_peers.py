@@ -13,7 +13,8 @@ import msgspec
 
 from gateway.billing.definitions import Definitions, bundled
 from gateway.billing.evm import values as evm
-from gateway.billing.evm.chain import Block, Chain, ChainUnavailableError, Funds, Transfer
+from gateway.billing.evm.chain import Block, Chain, Funds, Transfer
+from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown
@@ -97,7 +98,7 @@ def _check_facilitator(asked: Asked) -> None:
 # -------------------------------------------------------------------------------------------------------------- chain
 
 
-_QUESTIONS = ("serves", "time", "has_code", "funds", "supports_permits", "nonce_used", "transfer", "find")
+_QUESTIONS = ("serves", "time", "has_code", "funds", "supports_permits", "nonce_used", "transfer", "find_transfer")
 _LATEST = {"number": "0x1e8480", "timestamp": "0x6a1b2c3d"}
 _ODD_WORDS = ("0x", "0x0", "0x1", "1", "0xzz", "0x_1", "0x" + "f" * 64, "0x1" + "0" * 64, _HASH, "latest", -1)
 
@@ -122,7 +123,7 @@ def _entry(contract: str) -> Entry:
 
 def _make_chain(random: Random) -> Asked:
     question = random.choice(_QUESTIONS)
-    if question == "find":
+    if question == "find_transfer":
         found = [{"transactionHash": _HASH}]
         replies = [_rpc(random, "0x1e8480", found), _rpc(random, *_transaction(random))]
         return Asked(question, replies)
@@ -169,7 +170,7 @@ def _check_chain(asked: Asked) -> None:
         "supports_permits": lambda: chain.supports_permits(token),
         "nonce_used": lambda: chain.nonce_used(entry),
         "transfer": lambda: chain.transfer(entry, _HASH),
-        "find": lambda: chain.find(entry, Block(2_000_000, 9)),
+        "find_transfer": lambda: chain.find_transfer(entry, Block(2_000_000, 9)),
     }
     try:
         answer = run(questions[asked.question]())

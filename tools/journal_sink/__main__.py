@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.billing.storage.sink import MAX_RECORD_BYTES
+from gateway.billing.storage.records import MAX_RECORD_BYTES
 from tools.command_line import exit_with
 from tools.journal_sink.hours import Hours
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from gateway.billing.storage.sink import RecordFile, encode_frame
+from gateway.billing.storage.records import RecordFile, encode_frame
 
 _HOUR = 3600
 _CHUNK = 1 << 20
@@ -36,7 +36,7 @@ class Hours:
 
     def snapshot(self) -> tuple[int, AsyncIterator[bytes]]:
         """How many bytes all records have that are there now, each behind its length, and these bytes."""
-        sizes = [(file, RecordFile(file).whole()) for file in self._files()]
+        sizes = [(file, RecordFile(file).complete_length()) for file in self._files()]
         return sum(size for _, size in sizes), _pieces(sizes)
 
     async def _write(self) -> None:

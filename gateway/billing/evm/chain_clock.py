@@ -1,7 +1,7 @@
-"""The time that a payer's deadline is held against: the gateway's, or the chain's where that is later.
+"""The clock that signed deadlines are checked against: the gateway's, or the chain's where that is later.
 
-The chain judges the deadline in the end. A block is never from the future, so a clock behind the latest block is wrong
-by at least that much; one that is ahead may only have seen no block for a while (facts/x402.md 4 row 4).
+The chain enforces the deadline. No block is from the future, so a clock behind the latest block is slow by at least the
+difference; a clock ahead of it may be right, since blocks can be old (facts/x402.md 4 row 4).
 """
 
 import logging
@@ -13,7 +13,7 @@ TOLERANCE_SECONDS = 30
 
 
 class ChainClock:
-    """Unix time when called. ``clock`` is the gateway's own."""
+    """Returns Unix time when called. ``clock`` is the gateway's own."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -23,10 +23,7 @@ class ChainClock:
         return self._clock() + self.lag
 
     def observe(self, block_time: int) -> None:
-        """Take the latest block's timestamp, just read.
-
-        ``lag`` is how far the gateway's clock is behind it, in seconds.
-        """
+        """Set ``lag``, in seconds, to how far the gateway's clock is behind the latest block's timestamp."""
         self.lag = max(0.0, block_time - self._clock())
         if self.lag > TOLERANCE_SECONDS:
             log.error("the clock is behind the chain's", extra={"seconds": round(self.lag)})

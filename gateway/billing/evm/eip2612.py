@@ -1,5 +1,7 @@
-"""The EIP-2612 permit that may ride along with a Permit2 payment, so that a first-time payer needs no approval
-transaction (facts/x402.md 1.7): declared to clients, read back, handed to the facilitator."""
+"""The EIP-2612 permit of a Permit2 payment, in place of a first-time payer's approval transaction (facts/x402.md 1.7).
+
+Declared in the 402, parsed from the payment, and forwarded to the facilitator.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,10 +51,9 @@ class _Info(msgspec.Struct, frozen=True):
 def read_permit(
     extensions: Mapping[str, Any] | None, authorization: Authorization, terms: PaymentTerms, contracts: Contracts
 ) -> dict[str, Any] | None:
-    """The EIP-2612 permit that rides along with a Permit2 payment, as a facilitator gets it (facts/x402.md 1.7).
+    """The EIP-2612 permit in ``extensions``, in the facilitator's form; None without one (facts/x402.md 1.7).
 
-    None when there is none. Raises MalformedPaymentError for one that cannot be read, RefusedPaymentError for one
-    that would not cover this payment.
+    Raises MalformedPaymentError, and RefusedPaymentError for a permit that does not cover this payment.
     """
     extension = (extensions or {}).get(x402.EIP2612_EXTENSION)
     info = extension.get("info") if isinstance(extension, dict) else None
@@ -60,7 +61,12 @@ def read_permit(
         return None
     try:
         wire = msgspec.convert(info, _Info)
-        facts = (evm.address(wire.from_), evm.address(wire.asset), evm.address(wire.spender), evm.uint256(wire.amount))
+        signed_fields = (
+            evm.address(wire.from_),
+            evm.address(wire.asset),
+            evm.address(wire.spender),
+            evm.uint256(wire.amount),
+        )
         nonce, deadline, signature = (
             evm.uint256(wire.nonce),
             evm.uint256(wire.deadline),
@@ -69,7 +75,7 @@ def read_permit(
     except (msgspec.ValidationError, ValueError) as error:
         raise x402.MalformedPaymentError(f"extension {x402.EIP2612_EXTENSION}: {error}") from None
     permit2 = evm.address(contracts.permit2)
-    if facts != (authorization.payer, evm.address(terms.token.address), permit2, authorization.amount):
+    if signed_fields != (authorization.payer, evm.address(terms.token.address), permit2, authorization.amount):
         raise RefusedPaymentError("eip2612_mismatch", "The EIP-2612 permit is not for this payment.")
     if deadline < authorization.deadline:
         raise RefusedPaymentError("eip2612_deadline_expired", "The EIP-2612 permit expires before the payment.")

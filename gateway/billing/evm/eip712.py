@@ -1,6 +1,6 @@
-"""EIP-712 digests of the three messages that x402 payers sign, and who signed them (facts/x402.md 1.3).
+"""EIP-712 digests of the three messages that x402 payers sign, and recovery of their signers (facts/x402.md 1.3).
 
-Encoded here by hand because the types never change; a general encoder costs more to import than all of this to run.
+Encoded by hand: the types are fixed, and a general encoder costs more to import than this to run.
 """
 
 from functools import lru_cache
@@ -50,7 +50,7 @@ def token_domain(name: str, version: str, chain_id: int, token: bytes) -> bytes:
 def transfer_digest(
     domain: bytes, *, payer: bytes, payee: bytes, value: int, valid_after: int, valid_before: int, nonce: int
 ) -> bytes:
-    """What the payer of an EIP-3009 transfer signs."""
+    """The digest that the payer of an EIP-3009 transfer signs."""
     return _digest(domain, _struct(_TRANSFER_HASH, (payer, payee, value, valid_after, valid_before, nonce)))
 
 
@@ -66,7 +66,7 @@ def permit2_digest(
     facilitator: bytes | None,
     valid_after: int,
 ) -> bytes:
-    """What the payer of a Permit2 transfer signs: for the upto proxy with ``facilitator``, else for the exact one."""
+    """The digest that the payer of a Permit2 transfer signs; with ``facilitator`` for the upto proxy, else exact."""
     permitted = _struct(_PERMISSIONS_HASH, (token, amount))
     if facilitator is None:
         permit, witness = _EXACT_PERMIT_HASH, _struct(_EXACT_WITNESS_HASH, (payee, valid_after))
@@ -76,10 +76,10 @@ def permit2_digest(
 
 
 def normalise_signature(signature: bytes) -> bytes:
-    """One form for all that mean the same ECDSA signature: r, low s, v of 27 or 28.
+    """The canonical form of an ECDSA signature: r, low s, v of 27 or 28.
 
-    Taken are 65 bytes with v as 0, 1, 27 or 28 and the 64 bytes of EIP-2098, s high or low. Anything else, such as
-    a contract account's signature, is returned as it is.
+    Accepts 65 bytes with v of 0, 1, 27 or 28 and the 64 bytes of EIP-2098, with high or low s. Anything else, such as a
+    contract account's signature, is returned unchanged.
     """
     if len(signature) == 64:
         y_and_s = int.from_bytes(signature[32:], "big")
@@ -94,7 +94,7 @@ def normalise_signature(signature: bytes) -> bytes:
 
 
 def recover(digest: bytes, signature: bytes) -> bytes | None:
-    """The address whose key made a normalised signature; None when no key did."""
+    """The address that made a normalised signature; None if it is not a valid signature."""
     if len(signature) != 65:
         return None
     try:

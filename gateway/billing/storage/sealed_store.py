@@ -12,7 +12,8 @@ import msgspec
 
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import Entry, State, decode_entry, encode_entry
-from gateway.billing.storage.sink import RecordCipher, Sink, SinkSilentError, SinkUnavailableError
+from gateway.billing.storage.records import RecordCipher
+from gateway.billing.storage.sink import Sink, SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sink_backlog import SinkBacklog
 from gateway.billing.storage.store import Store
 
@@ -80,18 +81,18 @@ class SealedStore:
     async def _copied(self, entry: Entry) -> Entry:
         if entry.state not in _PROGRESS:
             return entry
-        why = "the sink has not answered yet"
-        if not self._backlog.silent:
+        reason = "the sink has not answered yet"
+        if not self._backlog.timed_out:
             try:
                 await self._append(entry)
             except SinkUnavailableError as error:
-                self._backlog.silent = isinstance(error, SinkSilentError)
-                why = str(error)
+                self._backlog.timed_out = isinstance(error, SinkTimeoutError)
+                reason = str(error)
             else:
                 return entry
         self._backlog.add(entry)
         self._on_append_failed()
-        log.error("journal entry not kept outside", extra={"payment": entry.id, "reason": why})
+        log.error("journal entry not kept outside", extra={"payment": entry.id, "reason": reason})
         return entry
 
     async def _append(self, entry: Entry) -> None:

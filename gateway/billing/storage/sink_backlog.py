@@ -1,4 +1,4 @@
-"""Journal entries that the sink has not taken yet, sent again until it does."""
+"""Journal entries that could not be appended to the sink, retried until they are."""
 
 import asyncio
 import logging
@@ -6,64 +6,64 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from gateway.billing.journal import Entry
-from gateway.billing.storage.sink import SinkSilentError, SinkUnavailableError
+from gateway.billing.storage.sink import SinkTimeoutError, SinkUnavailableError
 
 log = logging.getLogger(__name__)
 
-_FIRST_WAIT = 1.0
-_LONGEST_WAIT = 15.0
-_CLOSING_SECONDS = 5.0
+_FIRST_BACKOFF = 1.0
+_MAX_BACKOFF = 15.0
+_CLOSE_TIMEOUT = 5.0
 _MAX_ENTRIES = 10_000
 
 
 class SinkBacklog:
-    """Of each payment the last entry that ``append`` did not take. ``append`` raises SinkUnavailableError.
+    """The latest entry of each payment that ``append`` failed for. ``append`` raises SinkUnavailableError.
 
-    ``silent`` from a time-out of the sink's to the next entry that it takes: until then nobody else needs to wait for
-    another time-out.
+    ``timed_out`` is True from a timeout of the sink until its next response, so that other callers need not wait for
+    another timeout.
     """
 
     def __init__(self, append: Callable[[Entry], Awaitable[None]]) -> None:
         self._append = append
         self._entries: dict[bytes, Entry] = {}
-        self._sending: asyncio.Task[None] | None = None
-        self.silent = False
+        self._task: asyncio.Task[None] | None = None
+        self.timed_out = False
 
     def add(self, entry: Entry) -> None:
-        """The oldest has to go for one that is too many."""
+        """Queue an entry; beyond the maximum the oldest is dropped."""
         self._entries.pop(entry.key, None)
         self._entries[entry.key] = entry
         if len(self._entries) > _MAX_ENTRIES:
-            lost = self._entries.pop(next(iter(self._entries)))
-            log.error("journal entry given up", extra={"payment": lost.id})
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._send_later())
+            dropped = self._entries.pop(next(iter(self._entries)))
+            log.error("journal entry given up", extra={"payment": dropped.id})
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Tries once more, and not for long."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        """Try once more, for a few seconds."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                await self._send()
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._drain()
 
-    async def _send_later(self) -> None:
-        wait = _FIRST_WAIT
+    async def _run(self) -> None:
+        backoff = _FIRST_BACKOFF
         while self._entries:
-            await asyncio.sleep(wait)
-            await self._send()
-            wait = min(2 * wait, _LONGEST_WAIT)
+            await asyncio.sleep(backoff)
+            await self._drain()
+            backoff = min(2 * backoff, _MAX_BACKOFF)
 
-    async def _send(self) -> None:
+    async def _drain(self) -> None:
         try:
             while self._entries:
                 entry = next(iter(self._entries.values()))
                 await self._append(entry)
-                self.silent = False
+                self.timed_out = False
                 if self._entries.get(entry.key) is entry:
                     del self._entries[entry.key]
-        except SinkSilentError:
-            self.silent = True
+        except SinkTimeoutError:
+            self.timed_out = True
         except SinkUnavailableError:
-            self.silent = False
+            self.timed_out = False

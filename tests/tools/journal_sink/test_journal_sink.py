@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from gateway.billing.definitions import bundled
-from gateway.billing.storage.sink import HttpSink, SinkUnavailableError, encode_frame
+from gateway.billing.storage.records import encode_frame
+from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from tools.journal_sink.__main__ import KEPT_HOURS
 from tools.journal_sink.hours import Hours
 

@@ -1,0 +1,86 @@
+"""Batched JSON-RPC calls to an Ethereum node, and decoding of their results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from gateway.billing.evm import values as evm
+
+_TIMEOUT = 8.0
+_MAX_RESPONSE_BYTES = 16 << 20
+"""More than the receipt of a transaction that fills a block."""
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError)
+
+Call = tuple[str, list[Any]]
+"""Method and parameters."""
+
+
+class ChainUnavailableError(Exception):
+    """The RPC endpoint gave no usable response."""
+
+
+class CallRevertedError(ChainUnavailableError):
+    """A contract call reverted."""
+
+
+class JsonRpc:
+    """The endpoint at ``url``. The caller closes ``session``."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any]:
+        """The results of ``calls``, in order. Raises ChainUnavailableError."""
+        requests = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+            for number, (method, parameters) in enumerate(calls)
+        ]
+        try:
+            async with self._session.post(
+                self._url,
+                data=msgspec.json.encode(requests),
+                headers={"Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
+                allow_redirects=False,
+            ) as response:
+                responses = msgspec.json.decode(await _read_body(response))
+            if any(_is_revert(each) for each in responses):
+                raise CallRevertedError(f"{calls[0][0]}: reverted")
+            results = {each["id"]: each["result"] for each in responses}
+            return [results[number] for number in range(len(calls))]
+        except (TimeoutError, aiohttp.ClientError, *_MALFORMED) as error:
+            raise ChainUnavailableError(f"{calls[0][0]}: {type(error).__name__}") from None
+
+
+def _is_revert(response: Any) -> bool:
+    """Recognized by geth's messages, which other nodes use too; their error codes differ."""
+    error = response.get("error") if isinstance(response, dict) else None
+    message = str(error.get("message")).lower() if isinstance(error, dict) else ""
+    return "revert" in message or "invalid opcode" in message
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > _MAX_RESPONSE_BYTES:
+            raise ChainUnavailableError("an answer is too long")
+    return bytes(body)
+
+
+def as_integer(value: Any) -> int:
+    """A 256-bit quantity in hexadecimal. Raises ChainUnavailableError."""
+    try:
+        return evm.uint256(as_hex_text(value), hexadecimal=True)
+    except ValueError:
+        raise ChainUnavailableError("an answer is no number of 256 bits") from None
+
+
+def as_hex_text(value: Any) -> str:
+    """The text of hexadecimal data, ``0x0`` for empty data. Raises ChainUnavailableError."""
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ChainUnavailableError("an answer is not hexadecimal")
+    return value if len(value) > 2 else "0x0"
