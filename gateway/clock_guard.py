@@ -1,4 +1,4 @@
-"""Payments that are only taken while the clock can be believed: their deadlines are moments."""
+"""Refuses payments while the clock is not trustworthy: their deadlines depend on it."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -10,7 +10,7 @@ from gateway.openai_api.errors import GatewayError
 
 
 class ClockGuard:
-    """Implements Payments by others, and refuses with 503 while the clock has reasons to."""
+    """Implements Payments by delegation to ``payments``; 503 while ``clock`` has reasons against it."""
 
     def __init__(self, payments: Payments, clock: Clock) -> None:
         self._payments = payments

@@ -1,4 +1,4 @@
-"""Payments that begin when they are configured: from the environment at the start, or by the one-time injection.
+"""Payments that open once they are configured: from the environment at the start, or by the one-time injection.
 
 Until then paid routes fail closed. What an operator chooses (payee, facilitator, RPC) is a run-time fact, so that two
 operators' images measure the same (design 4.6).
@@ -28,15 +28,15 @@ from gateway.settings import Settings
 
 JOURNAL = "gateway-journal.sqlite3"
 HOST_SINK = "http://192.168.127.254:8010/"
-"""``tools.journal_sink`` on the host's loopback, as gvproxy shows that to the enclave. A constant of the image, which
-comes to life when the operator injects a journal key."""
-_START_SECONDS = 10.0
-_AGAIN_SECONDS = 5.0
+"""``tools.journal_sink`` on the host's loopback, at the address that gvproxy gives it in the enclave. A constant of the
+image, used once the operator injects a journal key."""
+_START_TIMEOUT = 10.0
+_RETRY_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
 class DeferredPayments:
-    """Implements Payments by whatever is configured now."""
+    """Implements Payments by delegation to the current configuration."""
 
     def __init__(
         self,
@@ -55,115 +55,117 @@ class DeferredPayments:
         self._metrics = metrics
         self._opened: list[X402Payments] = []
         self._latest: PaymentSettings | None = None
-        self._beginning: asyncio.Task[None] | None = None
-        self._now: Payments = PaymentsUnconfigured(["payments are not configured"])
+        self._opening: asyncio.Task[None] | None = None
+        self._current: Payments = PaymentsUnconfigured(["payments are not configured"])
 
     async def configure(self, injection: Injection | None = None) -> None:
-        """Begin to take payments when payee and facilitator are known; an injected fact wins.
+        """Open payments if payee and facilitator are known; injected values override the environment.
 
-        Raises 400 for facts that no payment could ever be taken with, and leaves everything as it was. With a sink,
-        payments begin once it has been read, which goes on in the background.
+        Raises 400, changing nothing, for values that no payment could ever be taken with. With a sink, payments open
+        once it has been replayed, in the background if that takes long.
         """
-        facts = injection or Injection()
-        payee = facts.evm_payment_address or self._settings.pay_to
-        facilitator = facts.facilitator_url or self._settings.facilitator_url
-        if payee is None or facilitator is None or self._awaits_journal_key(facts):
+        injected = injection or Injection()
+        payee = injected.evm_payment_address or self._settings.pay_to
+        facilitator = injected.facilitator_url or self._settings.facilitator_url
+        if payee is None or facilitator is None or self._lacks_journal_key(injected):
             known = {
                 "EVM_PAYMENT_ADDRESS is not set": payee is not None,
                 "FACILITATOR_URL is not set": facilitator is not None,
-                "no journal_key was injected for GATEWAY_JOURNAL_SINK": not self._awaits_journal_key(facts),
+                "no journal_key was injected for GATEWAY_JOURNAL_SINK": not self._lacks_journal_key(injected),
             }
-            self._now = PaymentsUnconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
+            self._current = PaymentsUnconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
             return
-        sink = self._sink(facts)
-        settings = PaymentSettings(
+        settings = self._payment_settings(injected, payee, facilitator)
+        if problems := settings.problems():
+            raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
+        await self._cancel_opening()
+        if self._latest == settings:
+            self._current = self._opened[-1]
+        elif settings.sink is not None:
+            await self._open_after_replay(settings)
+        else:
+            if self._settings.enclave:
+                log.warning("no journal_key was injected: what is unsettled is lost with this enclave")
+            await self._open(settings)
+
+    def _payment_settings(self, injected: Injection, payee: str, facilitator: str) -> PaymentSettings:
+        return PaymentSettings(
             payee=payee,
             facilitator_url=facilitator,
             journal=self._journal(),
             mac_key=self._mac_key,
             max_usd=self._settings.max_usd,
-            rpc_url=facts.evm_rpc_url or self._settings.rpc_url,
+            rpc_url=injected.evm_rpc_url or self._settings.rpc_url,
             price_url=self._settings.price_url or COINGECKO,
-            price_key=facts.coingecko_api_key,
+            price_key=injected.coingecko_api_key,
             tee_id=self._tee_id,
             store_url=self._settings.store,
-            sink=sink,
-            journal_key=journal_key(facts.journal_key) if facts.journal_key else None,
-            trial_payer=_trial_payer(facts.upto_trial_key or self._settings.upto_trial_key),
+            sink=self._sink(injected),
+            journal_key=journal_key(injected.journal_key) if injected.journal_key else None,
+            trial_payer=_trial_payer(injected.upto_trial_key or self._settings.upto_trial_key),
             clock=self._clock,
         )
-        if problems := settings.problems():
-            raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
-        await self._stop_beginning()
-        if self._latest == settings:
-            self._now = self._opened[-1]
-        elif sink is not None:
-            await self._begin_once_read(settings)
-        else:
-            if self._settings.enclave:
-                log.warning("no journal_key was injected: what is unsettled is lost with this enclave")
-            await self._begin(settings)
 
     async def close(self) -> None:
-        """Settle what is under way."""
-        await self._stop_beginning()
+        """Finish the settlements of all configurations."""
+        await self._cancel_opening()
         await asyncio.gather(*(payments.close(self._settings.drain_seconds) for payments in self._opened))
 
-    async def _begin(self, settings: PaymentSettings) -> None:
-        """Those that were opened before stay open: what they have admitted ends as it was agreed."""
+    async def _open(self, settings: PaymentSettings) -> None:
+        """Earlier configurations stay open to settle the payments that they admitted."""
         opened = await X402Payments.open(settings, self._catalog, metrics=self._metrics)
         for earlier in self._opened:
             earlier.retire()
         self._opened.append(opened)
-        self._latest, self._now = settings, opened
+        self._latest, self._current = settings, opened
 
-    async def _begin_once_read(self, settings: PaymentSettings) -> None:
-        """Take no payment before it is known what an earlier enclave was paid with: its answers would be had twice."""
-        self._now = PaymentsUnconfigured(["the journal is being read back from its sink"])
-        tried = asyncio.Event()
-        self._beginning = asyncio.create_task(self._try_to_begin(settings, tried))
+    async def _open_after_replay(self, settings: PaymentSettings) -> None:
+        """Take no payment before the sink is replayed: authorizations that are already used would be accepted."""
+        self._current = PaymentsUnconfigured(["the journal is being read back from its sink"])
+        attempted = asyncio.Event()
+        self._opening = asyncio.create_task(self._open_with_retries(settings, attempted))
         with suppress(TimeoutError):
-            await asyncio.wait_for(tried.wait(), _START_SECONDS)
-        if self._beginning.done():
-            await self._beginning
+            await asyncio.wait_for(attempted.wait(), _START_TIMEOUT)
+        if self._opening.done():
+            await self._opening
 
-    async def _try_to_begin(self, settings: PaymentSettings, tried: asyncio.Event) -> None:
-        """Until it succeeds; ``tried`` is set after the first time."""
+    async def _open_with_retries(self, settings: PaymentSettings, attempted: asyncio.Event) -> None:
+        """Retry until it succeeds; ``attempted`` is set after the first attempt."""
         while True:
             try:
-                return await self._begin(settings)
+                return await self._open(settings)
             except (SinkUnavailableError, StoreUnavailableError) as error:
-                self._now = PaymentsUnconfigured([f"the journal cannot be read back: {error}"])
+                self._current = PaymentsUnconfigured([f"the journal cannot be read back: {error}"])
                 log.warning("journal not read back", extra={"reason": str(error)})
             finally:
-                tried.set()
-            await asyncio.sleep(_AGAIN_SECONDS)
+                attempted.set()
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _stop_beginning(self) -> None:
-        if self._beginning is not None:
-            self._beginning.cancel()
-            await asyncio.gather(self._beginning, return_exceptions=True)
-            self._beginning = None
+    async def _cancel_opening(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+            self._opening = None
 
     def admit(self, order: Order) -> Coroutine[Any, Any, Payment]:
-        return self._now.admit(order)
+        return self._current.admit(order)
 
     def challenge(self, resource_url: str) -> GatewayError | None:
-        return self._now.challenge(resource_url)
+        return self._current.challenge(resource_url)
 
     def reasons(self) -> list[str]:
-        return self._now.reasons()
+        return self._current.reasons()
 
-    def _awaits_journal_key(self, facts: Injection) -> bool:
-        return self._settings.journal_sink is not None and not facts.journal_key
+    def _lacks_journal_key(self, injected: Injection) -> bool:
+        return self._settings.journal_sink is not None and not injected.journal_key
 
-    def _sink(self, facts: Injection) -> str | None:
-        """Where the journal is copied to: as the environment says, or from an enclave to its host."""
-        at_hand = HOST_SINK if self._settings.enclave and facts.journal_key else None
-        return self._settings.journal_sink or at_hand
+    def _sink(self, injected: Injection) -> str | None:
+        """The URL that the journal is copied to: from the environment, or the host of an enclave."""
+        default = HOST_SINK if self._settings.enclave and injected.journal_key else None
+        return self._settings.journal_sink or default
 
     def _journal(self) -> Path:
-        """Inside an enclave there is no disk, only memory under the temporary folder."""
+        """The journal's path; an enclave has no disk, only a temporary folder in memory."""
         if self._settings.journal is not None:
             return Path(self._settings.journal)
         return Path(tempfile.gettempdir() if self._settings.enclave else ".") / JOURNAL

@@ -1,7 +1,7 @@
-"""What a payer signed: read strictly, checked field by field against our own terms, its signature recovered.
+"""Signed payment authorizations: strict parsing, comparison with the offered terms, signature recovery.
 
-Nothing is taken from the echo that the client sends beside it: a facilitator checks none of that (facts/x402.md
-1.10). All encodings of one authorization have one key, and what is forwarded is written anew from the parsed values.
+Only signed fields are used, not the client's echo of the offer, which facilitators do not check (facts/x402.md 1.10).
+All encodings of one authorization have the same key, and what is forwarded is re-encoded from the parsed values.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from gateway.billing.terms import PaymentTerms
 
 
 class RefusedPaymentError(Exception):
-    """A payment that is well formed and not acceptable; ``reason`` is x402's code for why."""
+    """A well-formed payment that is not acceptable. ``reason`` is an x402 reason code."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -27,8 +27,8 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     """One signed transfer, EIP-3009 or Permit2.
 
     ``spender`` and ``facilitator`` are None where the message has no such field; ``token`` is None for EIP-3009,
-    whose token is the verifying contract. Times are Unix seconds; ``signature`` is in its normal form,
-    ``raw_signature`` as it came.
+    whose token is the verifying contract. Times are Unix seconds; ``signature`` is normalised, ``raw_signature`` is
+    not.
     """
 
     payer: bytes
@@ -48,11 +48,11 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
         return self.spender is not None
 
     def with_raw_signature(self) -> "Authorization":
-        """With the signature byte for byte: what a contract account makes of it nobody else knows."""
+        """With the unnormalised signature: only a contract account can interpret its own format."""
         return msgspec.structs.replace(self, signature=self.raw_signature)
 
     def payload(self) -> dict[str, Any]:
-        """The x402 payload that a facilitator gets."""
+        """The x402 payload for the facilitator."""
         signature = evm.as_hex(self.signature)
         if self.spender is None:
             return {"signature": signature, "authorization": self._transfer()}
@@ -86,18 +86,18 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
 def read(payload: x402.SchemePayload) -> Authorization:
     """The authorization in a payload; raises MalformedPaymentError."""
     try:
-        sent = evm.hex_bytes(payload.signature)
-        signature = eip712.normalise_signature(sent)
+        raw = evm.hex_bytes(payload.signature)
+        signature = eip712.normalise_signature(raw)
         if isinstance(payload.authorization, x402.Eip3009Authorization):
-            return _read_transfer(payload.authorization, signature, sent)
+            return _read_transfer(payload.authorization, signature, raw)
         if isinstance(payload.permit2_authorization, x402.Permit2Authorization):
-            return _read_permit(payload.permit2_authorization, signature, sent)
+            return _read_permit(payload.permit2_authorization, signature, raw)
     except ValueError as error:
         raise x402.MalformedPaymentError(f"payment authorization: {error}") from None
     raise x402.MalformedPaymentError("payment payload holds no authorization")
 
 
-def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, sent: bytes) -> Authorization:
+def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, raw: bytes) -> Authorization:
     return Authorization(
         payer=evm.address(wire.from_),
         payee=evm.address(wire.to),
@@ -106,11 +106,11 @@ def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, sent: byte
         valid_after=evm.uint256(wire.valid_after),
         deadline=evm.uint256(wire.valid_before),
         signature=signature,
-        raw_signature=sent,
+        raw_signature=raw,
     )
 
 
-def _read_permit(wire: x402.Permit2Authorization, signature: bytes, sent: bytes) -> Authorization:
+def _read_permit(wire: x402.Permit2Authorization, signature: bytes, raw: bytes) -> Authorization:
     facilitator = wire.witness.facilitator
     return Authorization(
         payer=evm.address(wire.from_),
@@ -120,7 +120,7 @@ def _read_permit(wire: x402.Permit2Authorization, signature: bytes, sent: bytes)
         valid_after=evm.uint256(wire.witness.valid_after),
         deadline=evm.uint256(wire.deadline),
         signature=signature,
-        raw_signature=sent,
+        raw_signature=raw,
         token=evm.address(wire.permitted.token),
         spender=evm.address(wire.spender),
         facilitator=None if facilitator is msgspec.UNSET else evm.address(facilitator),
@@ -130,10 +130,10 @@ def _read_permit(wire: x402.Permit2Authorization, signature: bytes, sent: bytes)
 def check(
     authorization: Authorization, terms: PaymentTerms, contracts: Contracts, deadlines: Deadlines, now: float
 ) -> None:
-    """Compares every signed field with ``terms``; raises RefusedPaymentError on the first that differs.
+    """Compare every signed field with ``terms``; raises RefusedPaymentError on the first that differs.
 
-    ``now`` is Unix time. The deadline must leave time to answer and to settle, and lie so near that the nonce can
-    be remembered until then.
+    ``now`` is Unix time. The deadline must leave time to answer and to settle, and be near enough for the nonce to be
+    kept until then.
     """
     permit2 = authorization.is_permit2
     if permit2 != (terms.method == "permit2"):
@@ -175,7 +175,7 @@ def _permit2_checks(
 
 
 def signed_by_payer(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bool:
-    """Whether the payer's own key signed; False says nothing about a payer that is a contract."""
+    """Whether the payer's own key signed. False is inconclusive for a contract account."""
     return eip712.recover(digest(authorization, terms, contracts), authorization.signature) == authorization.payer
 
 
@@ -207,7 +207,7 @@ def digest(authorization: Authorization, terms: PaymentTerms, contracts: Contrac
 
 
 def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bytes:
-    """The 80 bytes that one payment is known by: chain id, contract that burns the nonce, payer, nonce."""
+    """The unique key of a payment, 80 bytes: chain id, contract that tracks the nonce, payer, nonce."""
     contract = contracts.permit2 if authorization.is_permit2 else terms.token.address
     return (
         terms.network.chain_id.to_bytes(8, "big")
@@ -218,7 +218,7 @@ def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Cont
 
 
 def possible_keys(authorization: Authorization, definitions: Definitions) -> set[bytes]:
-    """Every claim key that the authorization can have, whichever network and token its payer meant."""
+    """Every claim key that the authorization can have, over all networks and tokens."""
     contracts = definitions.contracts
     return {
         definitions.network(token).chain_id.to_bytes(8, "big")

@@ -1,4 +1,4 @@
-"""What a facilitator says it can do, checked against what we could offer (facts/x402.md 1.5)."""
+"""The facilitator's /supported, reduced to the schemes and networks that can be offered (facts/x402.md 1.5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from gateway.billing.x402 import VERSION, Supported, SupportedKind
 
 
 class UnusableFacilitatorError(Exception):
-    """An answer of ``/supported`` that nothing can be offered from; says why."""
+    """Nothing can be offered from this ``/supported``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Schemes by network id, and who settles there.
+    """Pairs of scheme and network id, and the facilitator's addresses by network id.
 
-    ``facilitators`` holds for each network the address to name in upto offers; ``signers`` every address that may have
-    been named, because a facilitator with several gives another one at each call.
+    ``facilitators`` has the address to name in upto offers; ``signers`` every address that may have been named before,
+    because a facilitator with several signers returns a different one each time.
     """
 
     kinds: frozenset[tuple[str, str]]
@@ -27,7 +27,7 @@ class Capabilities:
 
 
 def read(supported: Supported, definitions: Definitions) -> Capabilities:
-    """The part of ``supported`` that concerns our networks; raises UnusableFacilitatorError when there is none."""
+    """The capabilities on the defined networks; raises UnusableFacilitatorError if there are none."""
     kinds: set[tuple[str, str]] = set()
     facilitators: dict[str, bytes] = {}
     signers: dict[str, frozenset[bytes]] = {}
@@ -37,7 +37,7 @@ def read(supported: Supported, definitions: Definitions) -> Capabilities:
             if kind.x402_version != VERSION or kind.network != network.id:
                 continue
             if kind.scheme == "upto":
-                named = _settler(kind)
+                named = _facilitator(kind)
                 if named is None and not listed:
                     continue
                 facilitators[network.id] = named or min(listed)
@@ -55,7 +55,7 @@ def _listed_signers(supported: Supported, network: Network) -> set[bytes]:
     return {signer for text in texts if (signer := _address(text)) is not None}
 
 
-def _settler(kind: SupportedKind) -> bytes | None:
+def _facilitator(kind: SupportedKind) -> bytes | None:
     text = (kind.extra or {}).get("facilitatorAddress")
     return _address(text) if isinstance(text, str) else None
 

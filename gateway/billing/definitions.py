@@ -1,4 +1,4 @@
-"""The measured constants of payment: ``definitions.toml``, validated completely when it is loaded."""
+"""The constants of payment in ``definitions.toml``, part of the measured image, validated on load."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class DefinitionsError(Exception):
-    """The definitions contradict themselves; says where."""
+    """The definitions are invalid or inconsistent."""
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +42,7 @@ class Network(_Record, frozen=True):
 
 
 class Feed(_Record, frozen=True):
-    """Where a token's price comes from and what of it is believed.
+    """A token's price source and the limits of accepted readings.
 
     ``platform`` is CoinGecko's name of the chain. ``largest_step`` is the factor by which one reading may differ
     from the last.
@@ -55,7 +55,7 @@ class Feed(_Record, frozen=True):
 
 
 class Token(_Record, frozen=True):
-    """An asset we take. ``name`` and ``version`` are its EIP-712 domain's; the price is either ``usd`` or a feed's."""
+    """An accepted asset. ``name`` and ``version`` are its EIP-712 domain's; its price is either ``usd`` or a feed's."""
 
     id: str
     symbol: str
@@ -234,7 +234,7 @@ def _offer_problems(offer: Offer, definitions: Definitions) -> list[str]:
 
 
 def _number_problems(definitions: Definitions) -> list[str]:
-    """Every limit is above zero, and those that bound one another do."""
+    """Limits must be above zero and consistent with one another."""
     sections: dict[str, Any] = {
         name: msgspec.structs.asdict(getattr(definitions, name))
         for name in ("wire", "quotes", "deadlines", "exposure", "facilitator", "settlement", "prices")

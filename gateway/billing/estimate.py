@@ -1,4 +1,4 @@
-"""What a request can cost at most, and the output limit that keeps it there."""
+"""The maximum cost of a request, and the output limit that enforces it."""
 
 from decimal import Decimal
 
@@ -11,23 +11,23 @@ from gateway.openai_api.errors import context_length_exceeded
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """The most that a request can cost. ``output_limit`` is per choice; None leaves the model's own."""
+    """The maximum cost of a request. ``output_limit`` is per choice; None is the model's own."""
 
     usd: Decimal
     output_limit: int | None
 
 
 class Estimator:
-    """Estimates by the dearer of the model that is asked for and the one that its vendor may answer with instead."""
+    """Estimates by the more expensive of the requested model and those that may answer in its place."""
 
     def __init__(self, catalog: Catalog, max_usd: Decimal) -> None:
         self._catalog = catalog
         self._max_usd = max_usd
 
     def estimate(self, order: Order) -> Estimate:
-        """The worst case, its output clamped to fit the maximum; raises 400 when the prompt alone does not fit."""
+        """The worst case, with output clamped to the maximum cost; raises 400 if the prompt alone exceeds it."""
         models = list(self._catalog.may_answer(order.model))
-        usd = _worst(order, models, order.output_tokens)
+        usd = _worst_case(order, models, order.output_tokens)
         if usd <= self._max_usd:
             return Estimate(usd, order.output_tokens)
         affordable = [self._affordable(order, model) for model in models]
@@ -37,7 +37,7 @@ class Estimator:
                 f"This request can cost up to {usd.normalize():f} USD; its prompt and pictures alone are more than the "
                 f"{self._max_usd} USD that one request may cost here."
             )
-        return Estimate(_worst(order, models, limit), limit)
+        return Estimate(_worst_case(order, models, limit), limit)
 
     def _affordable(self, order: Order, model: Model) -> int | None:
         return affordable_output(
@@ -45,7 +45,7 @@ class Estimator:
         )
 
 
-def _worst(order: Order, models: list[Model], output_tokens: int | None) -> Decimal:
+def _worst_case(order: Order, models: list[Model], output_tokens: int | None) -> Decimal:
     return max(
         [
             worst_case(model, order.prompt_tokens, output_tokens, order.choices, order.images, order.price_terms)

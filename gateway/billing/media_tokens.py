@@ -1,8 +1,8 @@
-"""About how many tokens a picture, document, recording or film puts before a model, told before any vendor has seen it.
+"""Estimates of the prompt tokens of pictures, documents, audio and video.
 
-Vendors count pages and seconds. Those are looked for in the file, and else told from its size. Figures: pictures
-facts/providers.md 10.3; pages Anthropic, "PDF support" (1,500 to 3,000 each, the most of all vendors); seconds Google,
-"Audio understanding" and "Video understanding".
+Vendors charge by page and second. Both are read from the file if possible, and otherwise estimated from its size.
+Sources: pictures facts/providers.md 10.3; pages Anthropic, "PDF support" (1,500 to 3,000 each, the most of all
+vendors); seconds Google, "Audio understanding" and "Video understanding".
 """
 
 import binascii
@@ -15,38 +15,40 @@ from typing import Any
 
 _PICTURE_TOKENS = 1120
 _PAGE_TOKENS = 1500
-_SOUND_TOKENS = 32
-"""A second, and so are the other figures of sound and film."""
-_FILM_TOKENS = 300
-"""Its sound track included; a frame a second."""
+_AUDIO_TOKENS = 32
+"""Per second, like the other figures of audio and video."""
+_VIDEO_TOKENS = 300
+"""With the sound track, at one frame per second."""
 
 _PAGE_BYTES = 20_000
-_SOUND_BYTES = 4_000
-"""32 kbit/s: speech is packed to that, music hardly ever."""
-_FILM_BYTES = 60_000
-_UNSEEN_PAGES = 10
-_UNSEEN_SECONDS = 300
-_WAV_RATES = range(_SOUND_BYTES, 400_000)
+_AUDIO_BYTES = 4_000
+"""32 kbit/s: common for speech, below the usual rates of music."""
+_VIDEO_BYTES = 60_000
+_DEFAULT_PAGES = 10
+_DEFAULT_SECONDS = 300
+_WAV_RATES = range(_AUDIO_BYTES, 400_000)
 
 _CONTENT = {"image_url": "url", "video_url": "url", "input_audio": "data", "file": "file_data"}
-_DATA = re.compile(r"data:\s*([^;,\s]*)[^,]*,", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:\s*([^;,\s]*)[^,]*,", re.IGNORECASE)
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
-_MOST_PAGES = 10_000
-_MOST_PACKED = 4096
-_LONGEST_HEAD = 400
-_PACKED_BYTES = 128 * 1024
-_UNPACKED_BYTES = 16 * 1024 * 1024
+_MAX_PAGES = 10_000
+_MAX_STREAMS = 4096
+_MAX_DICTIONARY_BYTES = 400
+_MAX_COMPRESSED_BYTES = 128 * 1024
+_MAX_DECOMPRESSED_BYTES = 16 * 1024 * 1024
 
 
 def tokens(name: str, medium: Any) -> int:
-    """Of what stands in a request under ``name``: an ``image_url``, ``input_audio``, ``video_url`` or ``file``, or one
-    of ``images``."""
+    """The prompt tokens of ``medium``, the value of a field ``name`` of a request.
+
+    ``name`` is ``image_url``, ``input_audio``, ``video_url`` or ``file``, or ``images`` for an item of that list.
+    """
     content, frames = _content(name, medium), _frames(medium)
     if name == "input_audio":
         return _recording(content)
-    uri = _DATA.match(content)
+    uri = _DATA_URI.match(content)
     if uri is None:
-        return _unseen(name, frames)
+        return _unfetched(name, frames)
     return _file(uri[1].lower(), content[uri.end() :], frames)
 
 
@@ -59,18 +61,18 @@ def _file(media_type: str, data: str, frames: int) -> int:
         case "audio":
             return _recording(data)
         case "video":
-            return _seconds(data, _FILM_BYTES) * _FILM_TOKENS * frames
+            return _seconds(data, _VIDEO_BYTES) * _VIDEO_TOKENS * frames
         case _:
             return _PICTURE_TOKENS
 
 
-def _unseen(name: str, frames: int) -> int:
-    """Of a file that only its vendor will fetch."""
+def _unfetched(name: str, frames: int) -> int:
+    """The estimate for a URL that only the vendor fetches."""
     match name:
         case "file":
-            return _UNSEEN_PAGES * _PAGE_TOKENS
+            return _DEFAULT_PAGES * _PAGE_TOKENS
         case "video_url":
-            return _UNSEEN_SECONDS * _FILM_TOKENS * frames
+            return _DEFAULT_SECONDS * _VIDEO_TOKENS * frames
         case _:
             return _PICTURE_TOKENS
 
@@ -81,7 +83,7 @@ def _content(name: str, medium: Any) -> str:
 
 
 def _frames(medium: Any) -> int:
-    """How many frames of a film's second are looked at."""
+    """Frames per second that the model samples a video at."""
     asked = medium.get("fps") if isinstance(medium, dict) else None
     return ceil(min(max(asked, 1), 24)) if isinstance(asked, int | float) else 1
 
@@ -90,50 +92,52 @@ def _size(data: str) -> int:
     return len(data) * 3 // 4
 
 
-def _seconds(data: str, bytes_a_second: int) -> int:
-    return 1 + _size(data) // bytes_a_second
+def _seconds(data: str, bytes_per_second: int) -> int:
+    return 1 + _size(data) // bytes_per_second
 
 
 def _recording(data: str) -> int:
-    """Those in WAV say how many bytes make a second."""
-    head = _decoded(data[:64])
+    """Tokens of a recording; the header of WAV files has the byte rate."""
+    head = _base64_decode(data[:64])
     rate = int.from_bytes(head[28:32], "little") if head[:4] == b"RIFF" and head[8:16] == b"WAVEfmt " else 0
-    return _seconds(data, rate if rate in _WAV_RATES else _SOUND_BYTES) * _SOUND_TOKENS
+    return _seconds(data, rate if rate in _WAV_RATES else _AUDIO_BYTES) * _AUDIO_TOKENS
 
 
 def _document(data: str) -> int:
-    pages = _pages(_decoded(data)) or 1 + _size(data) // _PAGE_BYTES
+    pages = _pages(_base64_decode(data)) or 1 + _size(data) // _PAGE_BYTES
     return pages * _PAGE_TOKENS
 
 
 def _pages(pdf: bytes) -> int:
-    """How many pages a PDF has; 0 when none can be found in it."""
-    found = (page for objects in (pdf, *_unpacked(pdf)) for page in _PAGE.finditer(objects))
-    return sum(1 for _ in islice(found, _MOST_PAGES))
+    """The number of pages of a PDF; 0 if none are found."""
+    found = (page for objects in (pdf, *_object_streams(pdf)) for page in _PAGE.finditer(objects))
+    return sum(1 for _ in islice(found, _MAX_PAGES))
 
 
-def _unpacked(pdf: bytes) -> Iterator[bytes]:
-    """What is in a PDF's object streams, where pages are since version 1.5 (ISO 32000-1, 7.5.7). Bounded in work, not
-    only in what comes of it."""
-    left, at = _UNPACKED_BYTES, 0
-    for _ in range(_MOST_PACKED):
+def _object_streams(pdf: bytes) -> Iterator[bytes]:
+    """The decompressed object streams of a PDF, which hold its pages since version 1.5 (ISO 32000-1, 7.5.7).
+
+    Bounded in work, not only in output.
+    """
+    budget, at = _MAX_DECOMPRESSED_BYTES, 0
+    for _ in range(_MAX_STREAMS):
         at = pdf.find(b"/ObjStm", at + 1)
-        start = pdf.find(b"stream", at, at + _LONGEST_HEAD) + len(b"stream")
-        if at < 0 or left <= 0:
+        start = pdf.find(b"stream", at, at + _MAX_DICTIONARY_BYTES) + len(b"stream")
+        if at < 0 or budget <= 0:
             return
         if start < at:
             continue
-        packed = pdf[start : start + _PACKED_BYTES].lstrip(b"\r\n")
+        compressed = pdf[start : start + _MAX_COMPRESSED_BYTES].lstrip(b"\r\n")
         try:
-            objects = zlib.decompressobj().decompress(packed, left)
+            objects = zlib.decompressobj().decompress(compressed, budget)
         except zlib.error:
-            left -= len(packed)
+            budget -= len(compressed)
         else:
-            left -= len(packed) // 8 + len(objects)
+            budget -= len(compressed) // 8 + len(objects)
             yield objects
 
 
-def _decoded(data: str) -> bytes:
+def _base64_decode(data: str) -> bytes:
     try:
         return binascii.a2b_base64(data)
     except ValueError:

@@ -1,5 +1,4 @@
-"""What payments count: refusals, settlements, how long they take. Reasons come from a closed list, never as they are
-worded by facilitators."""
+"""Prometheus metrics of payments. Reason labels come from a closed list, never from a facilitator's text."""
 
 import re
 from collections.abc import Callable
@@ -24,17 +23,17 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("signature", r"signature|signer"),
     ("terms", r"mismatch|requirements|quote_too_small|scheme|network|asset|facilitator|spender|recipient|amount"),
 )
-"""Names, and what the code of an error has in it; the first that fits. A payment without a row is ``other``."""
+"""Label and pattern of error codes; the first match counts, ``other`` without one."""
 UNPAID = "payment_required"
 
 
 def refusal_reason(code: str) -> str:
-    """The name under which a refusal with ``code`` is counted."""
-    return next((name for name, sign in REASONS if re.search(sign, code)), "other")
+    """The ``reason`` label of an error code."""
+    return next((name for name, pattern in REASONS if re.search(pattern, code)), "other")
 
 
 class PaymentMetrics:
-    """Counters and clocks of one process's payments."""
+    """The payment metrics of one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._refused = Counter(
@@ -55,7 +54,7 @@ class PaymentMetrics:
         self._pending_lag = Histogram(
             "gateway_settlement_pending_seconds", "How long outcomes stayed unknown", _LAG_SECONDS, registry
         )
-        self._unkept = Counter(
+        self._append_failures = Counter(
             "gateway_journal_entries_unkept", "Journal entries that the sink did not take at once", registry=registry
         )
         self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
@@ -81,19 +80,19 @@ class PaymentMetrics:
         self._price_age.labels(token).set_function(age)
 
     def refused(self, error: GatewayError) -> None:
-        """A request was not let in; one that brought no payment is no refusal."""
+        """Count a refused payment; a request without one is not counted."""
         if error.code != UNPAID:
             self._refused.labels(refusal_reason(error.code or "")).inc()
 
     def journal_append_failed(self) -> None:
-        """An entry of the journal is in this process's store only."""
-        self._unkept.inc()
+        """Count an entry that is not in the sink."""
+        self._append_failures.inc()
 
     def became_pending(self) -> None:
         self._pending.inc()
 
     def ended(self, before: Entry, after: Entry, seconds: float | None) -> None:
-        """A settlement ended, ``seconds`` after it began; None when another worker began it."""
+        """Count a settlement that ended ``seconds`` after its start; None if another worker started it."""
         self._settlements.add((_outcome(after),))
         if seconds is not None:
             self._lag.observe(seconds)

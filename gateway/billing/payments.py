@@ -208,7 +208,7 @@ class X402Payments:
             return [self._unavailable_reason]
         if self._quoter.ready:
             return []
-        if self._capabilities is not None and self._trial.waiting(self._capabilities):
+        if self._capabilities is not None and self._trial.is_pending(self._capabilities):
             return ["upto has not passed its trial, and nothing else can be offered"]
         return ["no token that the facilitator settles has a price"]
 
@@ -216,7 +216,7 @@ class X402Payments:
         age = time.monotonic() - self._refreshed_at
         if self._capabilities is None or age > self._definitions.facilitator.supported_stale_seconds:
             return None
-        return self._trial.trusted(self._capabilities)
+        return self._trial.restrict(self._capabilities)
 
     async def _refresh_capabilities(self) -> None:
         self._attempted_at = time.monotonic()

@@ -1,8 +1,8 @@
 """USD prices of tokens that have a market, from CoinGecko (facts/x402.md 5; 4 row 13).
 
-One number for a thinly traded token can be moved by anybody. A reading is believed inside the token's band and within
-one step of the last one; further away only when several readings in a row agree. Without a fresh believed reading
-there is no price, never an old constant: the token is then not offered.
+The price of a thinly traded token is easily manipulated. A reading is accepted within the token's band and within one
+step of the last one; beyond that only when several consecutive readings agree. Without a fresh accepted reading there
+is no price, and the token is not offered; there is no fallback constant.
 """
 
 import logging
@@ -24,25 +24,25 @@ log = logging.getLogger(__name__)
 COINGECKO = "https://api.coingecko.com/api/v3"
 
 _ATTEMPTS = 3
-_SECONDS = 10.0
-_LONGEST_WAIT = 60.0
+_TIMEOUT = 10.0
+_MAX_BACKOFF = 60.0
 
 
 class PriceUnavailableError(Exception):
-    """A reading that could not be had or is not believed; ``retry_after`` in seconds where the source said so."""
+    """No reading, or one that is not accepted. ``retry_after`` is the source's Retry-After in seconds, if any."""
 
-    def __init__(self, why: str, retry_after: float | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
-class _ThrottledError(PriceUnavailableError):
-    """Worth asking again after a while."""
+class _RetryableError(PriceUnavailableError):
+    """The source is unreachable, throttles or fails: worth a retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceReading:
-    """A believed price: USD per whole token, when it was read and when the source last saw it change."""
+    """USD per whole token, when it was read and when the source last updated it."""
 
     usd: Decimal
     read_at: float
@@ -50,7 +50,7 @@ class PriceReading:
 
 
 class PriceFilter:
-    """Decides which readings of one token are believed."""
+    """Accepts or rejects the readings of one token."""
 
     def __init__(self, feed: Feed, times: PriceTimes) -> None:
         self._feed = feed
@@ -58,8 +58,8 @@ class PriceFilter:
         self._last: PriceReading | None = None
         self._outliers: list[Decimal] = []
 
-    def take(self, reading: PriceReading) -> None:
-        """Raises PriceUnavailableError when ``reading`` is not believed, which leaves the last one standing."""
+    def update(self, reading: PriceReading) -> None:
+        """Accept ``reading``, or raise PriceUnavailableError and keep the last one."""
         feed = self._feed
         if not feed.lowest_usd <= reading.usd <= feed.highest_usd:
             raise PriceUnavailableError(f"{reading.usd} is outside {feed.lowest_usd}..{feed.highest_usd} USD")
@@ -74,14 +74,14 @@ class PriceFilter:
         self._last, self._outliers = reading, []
 
     def current(self, now: float) -> PriceReading | None:
-        """The last believed reading, as long as it is fresh."""
+        """The last accepted reading, if it is fresh."""
         if self._last is None or now - self._last.read_at > self._times.stale_seconds:
             return None
         return self._last
 
     @property
     def read_at(self) -> float | None:
-        """When the last believed reading was made, fresh or not."""
+        """When the last accepted reading was made, fresh or not."""
         return None if self._last is None else self._last.read_at
 
     def _near(self, usd: Decimal, other: Decimal) -> bool:
@@ -89,7 +89,7 @@ class PriceFilter:
 
 
 class PriceFeed:
-    """Prices of all tokens of the definitions; ``refresh`` reads those with a feed. ``clock`` is Unix time."""
+    """USD prices of the definitions' tokens; ``refresh`` reads those with a feed. ``clock`` is Unix time."""
 
     def __init__(
         self,
@@ -106,47 +106,47 @@ class PriceFeed:
         self._feeds: dict[str, tuple[Token, Feed]] = {
             token.id: (token, token.feed) for token in definitions.tokens.values() if token.feed is not None
         }
-        self._believed = {name: PriceFilter(feed, definitions.prices) for name, (_, feed) in self._feeds.items()}
+        self._filters = {name: PriceFilter(feed, definitions.prices) for name, (_, feed) in self._feeds.items()}
         self._headers = {"Accept": "application/json"}
         if api_key:
             professional = "pro-api.coingecko.com" in self._url
             self._headers["x-cg-pro-api-key" if professional else "x-cg-demo-api-key"] = api_key
 
     def usd(self, token: Token) -> Decimal | None:
-        """USD per whole token; None while no price can be believed."""
+        """USD per whole token; None without a fresh accepted reading."""
         if token.usd is not None:
             return token.usd
-        reading = self._believed[token.id].current(self._clock())
+        reading = self._filters[token.id].current(self._clock())
         return None if reading is None else reading.usd
 
     def tokens(self) -> list[str]:
-        """The ids of the tokens that have a feed."""
+        """The ids of the tokens with a feed."""
         return list(self._feeds)
 
     def age(self, token: str) -> float:
-        """Seconds since the last believed reading; infinite before the first."""
-        read_at = self._believed[token].read_at
+        """Seconds since the last accepted reading; infinite before the first."""
+        read_at = self._filters[token].read_at
         return math.inf if read_at is None else self._clock() - read_at
 
     async def refresh(self) -> None:
-        """One reading of each token; what goes wrong is logged and leaves the last one standing."""
+        """Read each token once; a failure is logged and keeps the last reading."""
         for token, feed in self._feeds.values():
             try:
-                self._believed[token.id].take(await self._read_patiently(token, feed))
+                self._filters[token.id].update(await self._read_with_retries(token, feed))
             except PriceUnavailableError as error:
                 log.warning("no price", extra={"token": token.id, "reason": str(error)})
 
-    async def _read_patiently(self, token: Token, feed: Feed) -> PriceReading:
+    async def _read_with_retries(self, token: Token, feed: Feed) -> PriceReading:
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(_ThrottledError),
+            retry=retry_if_exception_type(_RetryableError),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=_wait,
+            wait=_backoff,
             reraise=True,
         )
         return await attempts(self.read, token, feed)
 
     async def read(self, token: Token, feed: Feed) -> PriceReading:
-        """What the source says now. Raises PriceUnavailableError."""
+        """Fetch a token's current price. Raises PriceUnavailableError."""
         parameters = {
             "contract_addresses": token.address.lower(),
             "vs_currencies": "usd",
@@ -158,22 +158,22 @@ class PriceFeed:
                 f"{self._url}/simple/token_price/{feed.platform}",
                 params=parameters,
                 headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise _ThrottledError(f"the source cannot be reached: {type(error).__name__}") from None
+            raise _RetryableError(f"the source cannot be reached: {type(error).__name__}") from None
         if response.status == 429 or response.status >= 500:
-            retry_after = _seconds(response.headers.get("Retry-After"), self._clock())
-            raise _ThrottledError(f"the source answered {response.status}", retry_after)
+            retry_after = _parse_retry_after(response.headers.get("Retry-After"), self._clock())
+            raise _RetryableError(f"the source answered {response.status}", retry_after)
         if response.status != 200:
             raise PriceUnavailableError(f"the source answered {response.status}")
         return _parse(body, token.address.lower(), self._clock())
 
 
 class _Quote(msgspec.Struct):
-    """``usd`` stays the digits that were sent, so that it becomes a Decimal without passing through a float."""
+    """``usd`` is kept as raw digits, to become a Decimal without a float in between."""
 
     usd: msgspec.Raw
     last_updated_at: float | None = None
@@ -190,8 +190,8 @@ def _parse(body: bytes, address: str, now: float) -> PriceReading:
     return PriceReading(usd, now, quote.last_updated_at)
 
 
-def _seconds(value: str | None, now: float) -> float | None:
-    """``Retry-After``: seconds or a date."""
+def _parse_retry_after(value: str | None, now: float) -> float | None:
+    """``Retry-After`` in seconds, from seconds or a date."""
     if value is None:
         return None
     try:
@@ -200,8 +200,8 @@ def _seconds(value: str | None, now: float) -> float | None:
         return None
 
 
-def _wait(state: RetryCallState) -> float:
-    """As long as the source asks for, else two seconds, then four."""
+def _backoff(state: RetryCallState) -> float:
+    """The source's Retry-After, else two seconds, then four."""
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after if isinstance(error, PriceUnavailableError) else None
-    return min(_LONGEST_WAIT, 2.0**state.attempt_number if asked is None else asked)
+    retry_after = error.retry_after if isinstance(error, PriceUnavailableError) else None
+    return min(_MAX_BACKOFF, 2.0**state.attempt_number if retry_after is None else retry_after)

@@ -1,7 +1,7 @@
-"""What an answer costs and what a request may cost, in USD.
+"""The cost of an answer and the maximum cost of a request, in USD.
 
-Everything is exact: token counts times decimal rates, with no rounding before the one in ``atomic``
-(facts/providers.md 1.4). A kind of token without a rate of its own is charged as plain input or output.
+All arithmetic is exact decimal; the only rounding is that in ``atomic`` (facts/providers.md 1.4). A kind of token
+without a rate of its own is charged at the plain input or output rate.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,17 +19,17 @@ _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero, Over
 _PER_MILLION = -6
 _ONE = Decimal(1)
 _PICTURE_TOKENS = 2520
-"""The largest picture that is charged by tokens, at 4K (facts/providers.md 10.3)."""
+"""Tokens of the largest generated picture, at 4K (facts/providers.md 10.3)."""
 
 Priced = TypeVar("Priced")
 
 
 class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request can bring about that changes its price; the defaults are the dearest for the payer.
+    """Properties of a request that affect its price; the defaults give the highest price.
 
-    ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False when the
-    request marks nothing for caching, ``audio`` when it carries none. ``web_searches`` is the most that one of its
-    upstream ``calls`` may make.
+    ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False if the
+    request marks nothing for caching, ``audio`` if it contains none. ``web_searches`` is the maximum of each of its
+    upstream ``calls``.
     """
 
     tiers: Collection[str] | None = None
@@ -44,20 +44,20 @@ ANY_TERMS = PriceTerms()
 
 
 def cost(model: Model, usage: Usage, on: date) -> Decimal:
-    """What ``usage`` of ``model`` costs on the day ``on``: at the tier, region and prompt length that were answered.
+    """The cost of ``usage`` of ``model`` on the day ``on``, at the reported tier, region and prompt length.
 
-    A tier or region without a price of its own is charged as the standard one. Several upstream calls are priced one
-    by one: long context rates go by the prompt of a call.
+    A tier or region without a price of its own is charged as the standard one. Upstream calls are priced one by one,
+    because long context rates depend on the prompt of a call.
     """
     prices = model.prices
     with localcontext(_EXACT):
-        usd = _flat(prices, usage.images, usage.web_searches)
+        usd = _flat_cost(prices, usage.images, usage.web_searches)
         if prices.rates is not None:
-            standard = _standard(prices, prices.rates, usage.prompt_tokens - usage.tool_prompt_tokens, on)
+            standard = _standard_rates(prices, prices.rates, usage.prompt_tokens - usage.tool_prompt_tokens, on)
             tier = prices.tiers.get(usage.tier, standard)
             rates, factor = (standard, tier) if isinstance(tier, Decimal) else (tier, Decimal(1))
             factor *= prices.regions.get(usage.region, 1)
-            usd += (_prompt(rates, usage) + _completion(rates, usage)).scaleb(_PER_MILLION) * factor
+            usd += (_prompt_cost(rates, usage) + _completion_cost(rates, usage)).scaleb(_PER_MILLION) * factor
         return usd
 
 
@@ -69,13 +69,13 @@ def worst_case(
     images: int,
     terms: PriceTerms = ANY_TERMS,
 ) -> Decimal:
-    """The most that a request can cost, whatever is cached, announced or answered.
+    """The maximum cost of a request, whatever is cached or answered, before and after announced price changes.
 
     ``prompt_tokens`` is an upper bound, ``output_tokens`` the limit per choice (None: the model's), ``images`` the
-    most pictures that can be delivered.
+    maximum number of pictures.
     """
     with localcontext(_EXACT):
-        fixed, per_token = _dearest(model, prompt_tokens, images, terms)
+        fixed, per_token = _highest_rates(model, prompt_tokens, images, terms)
         return fixed + per_token * choices * _output_bound(model, output_tokens)
 
 
@@ -87,32 +87,32 @@ def affordable_output(
     images: int,
     terms: PriceTerms = ANY_TERMS,
 ) -> int | None:
-    """The largest output limit per choice whose worst case is within ``usd``; None when the model's own limit fits.
+    """The largest output limit per choice whose worst case is within ``usd``; None if the model's own limit fits.
 
-    Negative when ``usd`` is not even enough for the prompt and the pictures.
+    Negative if ``usd`` does not cover the prompt and the pictures.
     """
     with localcontext(_EXACT):
-        fixed, per_token = _dearest(model, prompt_tokens, images, terms)
+        fixed, per_token = _highest_rates(model, prompt_tokens, images, terms)
         if fixed > usd:
             return -1
-        dearest = per_token * choices * _output_bound(model, None)
-        if fixed + dearest <= usd:
+        maximum = per_token * choices * _output_bound(model, None)
+        if fixed + maximum <= usd:
             return None
         affordable = int((usd - fixed) // (per_token * choices))
         return affordable if affordable >= _output_floor(model) else -1
 
 
 def atomic(cost_usd: Decimal, usd_per_token: Decimal, decimals: int) -> int:
-    """``cost_usd`` in the smallest units of a payment token worth ``usd_per_token``, rounded up once."""
+    """``cost_usd`` in atomic units of a token worth ``usd_per_token``, rounded up once."""
     if cost_usd < 0 or usd_per_token <= 0:
         raise ValueError(f"no amount for {cost_usd} USD at {usd_per_token} USD per token")
-    cost_over, cost_under = cost_usd.as_integer_ratio()
-    rate_over, rate_under = usd_per_token.as_integer_ratio()
+    cost_numerator, cost_denominator = cost_usd.as_integer_ratio()
+    rate_numerator, rate_denominator = usd_per_token.as_integer_ratio()
     units: int = 10**decimals
-    return -(-cost_over * rate_under * units // (cost_under * rate_over))
+    return -(-cost_numerator * rate_denominator * units // (cost_denominator * rate_numerator))
 
 
-def _flat(prices: Prices, images: int, web_searches: int) -> Decimal:
+def _flat_cost(prices: Prices, images: int, web_searches: int) -> Decimal:
     usd = Decimal(0)
     if prices.per_image is not None:
         usd += prices.per_image * images
@@ -123,7 +123,7 @@ def _flat(prices: Prices, images: int, web_searches: int) -> Decimal:
     return usd
 
 
-def _standard(prices: Prices, rates: Rates, prompt_tokens: int, on: date) -> Rates:
+def _standard_rates(prices: Prices, rates: Rates, prompt_tokens: int, on: date) -> Rates:
     """The rates of the standard tier for a call with a prompt of this length."""
     if prices.long_context is not None and prompt_tokens > prices.long_context.over_tokens:
         return prices.long_context
@@ -132,10 +132,10 @@ def _standard(prices: Prices, rates: Rates, prompt_tokens: int, on: date) -> Rat
     return rates
 
 
-def _prompt(rates: Rates, usage: Usage) -> Decimal:
-    """Prompt tokens by kind, USD per million; details that add up to more than the prompt count only up to it."""
+def _prompt_cost(rates: Rates, usage: Usage) -> Decimal:
+    """Millionths of a USD for the prompt, by kind of token; the kinds together count up to the prompt's total."""
     left = usage.prompt_tokens
-    if not any(_dearer_or_cheaper(usage)):
+    if not any(_specially_priced(usage)):
         return left * rates.input
     usd = Decimal(0)
     for rate, count in (
@@ -152,45 +152,45 @@ def _prompt(rates: Rates, usage: Usage) -> Decimal:
     return usd + left * rates.input
 
 
-_dearer_or_cheaper = attrgetter(
+_specially_priced = attrgetter(
     "cached_audio_tokens", "audio_tokens", "cached_tokens", "cache_write_1h_tokens", "cache_write_tokens"
 )
 
 
 def _cached_audio(rates: Rates) -> Decimal | None:
-    """Audio without a rate of its own is text, cached or not; with one, a cached price must be its own too."""
+    """Without an audio rate, cached audio is cached text; with one, only a cached audio rate makes it cheaper."""
     if rates.cached_audio_input is not None:
         return rates.cached_audio_input
     return rates.cached_input if rates.audio_input is None else rates.audio_input
 
 
-def _completion(rates: Rates, usage: Usage) -> Decimal:
+def _completion_cost(rates: Rates, usage: Usage) -> Decimal:
     pictures = min(usage.image_tokens, usage.completion_tokens)
     image_rate = rates.output if rates.image_output is None else rates.image_output
     return pictures * image_rate + (usage.completion_tokens - pictures) * rates.output
 
 
-def _dearest(model: Model, prompt_tokens: int, images: int, terms: PriceTerms) -> tuple[Decimal, Decimal]:
-    """USD of everything but the output, and USD per output token, each at the dearest rates that can apply."""
+def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTerms) -> tuple[Decimal, Decimal]:
+    """USD of everything but the output, and USD per output token, at the highest rates that can apply."""
     prices = model.prices
-    fixed = _flat(prices, images, 0) + _flat(prices, 0, terms.web_searches) * terms.calls
+    fixed = _flat_cost(prices, images, 0) + _flat_cost(prices, 0, terms.web_searches) * terms.calls
     if prices.rates is None:
         return fixed, Decimal(0)
-    factor = max([_ONE, *_known(prices.regions, terms.regions)]).scaleb(_PER_MILLION)
+    factor = max([_ONE, *_select(prices.regions, terms.regions)]).scaleb(_PER_MILLION)
     prompt_rate = output_rate = Decimal(0)
     for rates, tier in _candidates(prices, prices.rates, prompt_tokens, terms):
-        prompt_rate = max(prompt_rate, _dearest_input(rates, terms) * tier)
-        output_rate = max(output_rate, _dearest_output(rates) * tier)
+        prompt_rate = max(prompt_rate, _highest_input_rate(rates, terms) * tier)
+        output_rate = max(output_rate, _highest_output_rate(rates) * tier)
     return fixed + prompt_rate * factor * prompt_tokens, output_rate * factor
 
 
 def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: PriceTerms) -> list[tuple[Rates, Decimal]]:
-    """Every pair of rates and factor that the answer may be charged at, before and after an announced change."""
-    standards = [_standard(prices, rates, prompt_tokens, date.min)]
+    """Every pair of rates and factor that can apply, before and after an announced change."""
+    standards = [_standard_rates(prices, rates, prompt_tokens, date.min)]
     if prices.announced is not None:
-        standards.append(_standard(prices, rates, prompt_tokens, date.max))
+        standards.append(_standard_rates(prices, rates, prompt_tokens, date.max))
     candidates: list[tuple[Rates, Decimal]] = []
-    for tier in (_ONE, *_known(prices.tiers, terms.tiers)):
+    for tier in (_ONE, *_select(prices.tiers, terms.tiers)):
         if isinstance(tier, Decimal):
             candidates += [(standard, tier) for standard in standards]
         else:
@@ -198,14 +198,14 @@ def _candidates(prices: Prices, rates: Rates, prompt_tokens: int, terms: PriceTe
     return candidates
 
 
-def _known(priced: Mapping[str, Priced], wanted: Collection[str] | None) -> list[Priced]:
-    """The prices of those that are wanted, None for all."""
+def _select(priced: Mapping[str, Priced], wanted: Collection[str] | None) -> list[Priced]:
+    """The prices of ``wanted``, None for all."""
     if wanted is None:
         return list(priced.values())
     return [priced[name] for name in wanted if name in priced]
 
 
-def _dearest_input(rates: Rates, terms: PriceTerms) -> Decimal:
+def _highest_input_rate(rates: Rates, terms: PriceTerms) -> Decimal:
     if not (terms.audio or terms.cache_writes):
         return rates.input
     kinds = [rates.input]
@@ -216,16 +216,16 @@ def _dearest_input(rates: Rates, terms: PriceTerms) -> Decimal:
     return max(kinds)
 
 
-def _dearest_output(rates: Rates) -> Decimal:
+def _highest_output_rate(rates: Rates) -> Decimal:
     return rates.output if rates.image_output is None else max(rates.output, rates.image_output)
 
 
 def _output_bound(model: Model, output_tokens: int | None) -> int:
-    """Output tokens per choice: the request's limit within the model's, which is its context if it has no other."""
+    """Output tokens per choice: the request's limit, up to the model's, which defaults to its context length."""
     limit = model.max_output_tokens or model.context_length or 0
     return limit if output_tokens is None else max(_output_floor(model), min(limit, output_tokens))
 
 
 def _output_floor(model: Model) -> int:
-    """A picture comes whole, whatever output limit was asked for."""
+    """A picture is generated whole, whatever the output limit."""
     return _PICTURE_TOKENS if "image" in model.outputs else 0

@@ -1,7 +1,7 @@
-"""What a request is offered for, and whether an offer that comes back is one that we made.
+"""Creation of offers, and validation of the offer that a client accepted.
 
-An offer holds everything that is needed to honour it: its rate is frozen in ``extra.quote`` and a MAC covers every
-key of it, so that any worker accepts it until it expires and none has to remember it.
+Quotes are stateless: the rate is frozen in ``extra.quote``, and a MAC covers every key of the offer, so any worker can
+validate it until it expires.
 """
 
 import hmac
@@ -29,23 +29,23 @@ from gateway.billing.x402 import (
     write_header,
 )
 
-_URL_LENGTH = 512
+_MAX_URL_LENGTH = 512
 
 
 class PriceSource(Protocol):
-    """Where the USD price of a token comes from."""
+    """The source of tokens' USD prices."""
 
     def usd(self, token: Token) -> Decimal | None:
-        """USD per whole token; None while no price can be believed."""
+        """USD per whole token; None without a trusted price."""
         ...
 
 
 class Quoter:
-    """Makes offers and recognises them.
+    """Makes and validates offers.
 
-    ``payee`` is an address, ``mac_key`` a secret that all workers share, ``max_usd`` the most that one request may
-    cost. ``capabilities`` gives the facilitator's, None while unknown. With ``testnets`` only networks without value
-    are offered, otherwise only the others. ``supports_permits`` says which tokens have EIP-2612.
+    ``payee`` is an address, ``mac_key`` a secret shared by all workers, ``max_usd`` the maximum cost of one request.
+    ``capabilities`` returns those of the facilitator, None while unknown. With ``testnets`` only testnets are offered,
+    otherwise only the other networks. ``supports_permits`` says which tokens implement EIP-2612.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Quoter:
         self._supports_permits = supports_permits
 
     def available(self) -> list[Offer]:
-        """The offers that can be made now: the facilitator settles them and their token has a price."""
+        """The offers whose scheme the facilitator settles and whose token has a price."""
         capabilities = self._capabilities()
         if capabilities is None:
             return []
@@ -79,7 +79,7 @@ class Quoter:
 
     @property
     def ready(self) -> bool:
-        """Whether any offer can be made now."""
+        """Whether any offer is available."""
         capabilities = self._capabilities()
         return capabilities is not None and any(
             self._is_available(offer, capabilities) for offer in self._definitions.offers
@@ -103,10 +103,10 @@ class Quoter:
         stream: bool,
         upfront_only: bool = False,
     ) -> PaymentRequired:
-        """What a 402 says: every way to pay ``usd``, or the maximum for None, in the order of preference.
+        """The 402 body: every way to pay ``usd``, or the maximum for None, in the order of preference.
 
-        An exact payment of a stream is upfront, because the answer cannot be withheld (facts/x402.md 1.10);
-        ``upfront_only`` leaves nothing else, for payers who owe.
+        An exact payment for a stream is upfront, because a stream cannot be withheld (facts/x402.md 1.10).
+        ``upfront_only`` restricts the offers to upfront payment, for payers in debt.
         """
         capabilities = self._capabilities()
         offers = [offer for offer in self.available() if not upfront_only or offer.scheme == "exact"]
@@ -126,15 +126,15 @@ class Quoter:
             x402_version=VERSION,
             error=error,
             resource=Resource(
-                url=resource_url[:_URL_LENGTH], description="Chat completion", mime_type="application/json"
+                url=resource_url[:_MAX_URL_LENGTH], description="Chat completion", mime_type="application/json"
             ),
             accepts=accepts,
             extensions={EIP2612_EXTENSION: eip2612.DECLARATION} if sponsored and permits else {},
         )
-        return self._fitted(required)
+        return self._fit_header(required)
 
-    def _fitted(self, required: PaymentRequired) -> PaymentRequired:
-        """Without its last offers when the header would not pass through clients (facts/x402.md 1.9)."""
+    def _fit_header(self, required: PaymentRequired) -> PaymentRequired:
+        """Drop the last offers until the header fits the limits of clients (facts/x402.md 1.9)."""
         while len(required.accepts) > 1 and len(write_header(required)) > self._definitions.wire.required_header_bytes:
             required = msgspec.structs.replace(required, accepts=required.accepts[:-1])
         return required
@@ -144,7 +144,7 @@ class Quoter:
     ) -> Requirements:
         token = self._definitions.tokens[offer.token]
         rate = self._rates.usd(token)
-        assert rate is not None  # noqa: S101 - available() asked
+        assert rate is not None  # noqa: S101 - checked by available()
         extra: dict[str, Any] = {"name": token.name, "version": token.version, "assetTransferMethod": offer.method}
         if offer.scheme == "upto":
             extra["facilitatorAddress"] = evm.checksummed(capabilities.facilitators[token.network])
@@ -166,7 +166,7 @@ class Quoter:
         return requirements
 
     def _mac(self, wire: Mapping[str, Any]) -> str:
-        """Covers every key of an offer except the MAC's own."""
+        """The MAC over every key of an offer except its own."""
         extra = wire["extra"]
         quote = {key: value for key, value in extra["quote"].items() if key != "mac"}
         message = msgspec.json.encode({**wire, "extra": {**extra, "quote": quote}}, order="sorted")
@@ -175,7 +175,7 @@ class Quoter:
     def accept(
         self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float
     ) -> PaymentTerms:
-        """The terms of an offer that comes back; raises RefusedPaymentError when it is not ours or holds no longer."""
+        """The terms of an accepted offer; raises RefusedPaymentError if it is not authentic or no longer valid."""
         try:
             requirements = msgspec.convert(accepted, Requirements)
             quote = requirements.extra["quote"]
@@ -192,9 +192,11 @@ class Quoter:
         return self._terms(requirements, Decimal(quote["rate"]), quote["id"])
 
     def _terms(self, requirements: Requirements, rate: Decimal, quote_id: str) -> PaymentTerms:
-        """An authentic offer, compared with what is true now: its payee and facilitator may have changed since."""
+        """Check an authentic offer against the current payee and facilitator, which may have changed since."""
         extra = requirements.extra
-        offer = self._find(requirements.scheme, requirements.network, requirements.asset, extra["assetTransferMethod"])
+        offer = self._find_offer(
+            requirements.scheme, requirements.network, requirements.asset, extra["assetTransferMethod"]
+        )
         capabilities = self._capabilities()
         if offer is None or capabilities is None or evm.address(requirements.pay_to) != self._payee:
             raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are no longer offered.")
@@ -218,7 +220,7 @@ class Quoter:
             requirements=requirements,
         )
 
-    def _find(self, scheme: str, network: str, asset: str, method: str) -> Offer | None:
+    def _find_offer(self, scheme: str, network: str, asset: str, method: str) -> Offer | None:
         for offer in self._definitions.offers:
             token = self._definitions.tokens[offer.token]
             if (offer.scheme, token.network, token.address, offer.method) == (scheme, network, asset, method):
@@ -226,7 +228,7 @@ class Quoter:
         return None
 
     def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:
-        """Whether the amount is enough for ``usd`` at the rate that the quote froze."""
+        """Whether the amount covers ``usd`` at the quoted rate."""
         return terms.amount >= max(1, atomic(usd, terms.rate, terms.token.decimals))
 
 

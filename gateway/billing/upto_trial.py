@@ -1,8 +1,8 @@
-"""Whether the facilitator settles less than a payer signed, which all of ``upto`` rests on (facts/x402.md 4 row 21).
+"""Trial of partial settlement, which ``upto`` depends on (facts/x402.md 4 row 21).
 
-With a payer of the operator's own, this is tried at the start: it signs two units, one is settled to the payee, and
-``upto`` is offered once that has moved. Without one ``upto`` is offered until a facilitator refuses the amount of an
-answer. A payer and a payee of the same owner make the trial free on every network, not only on those without value.
+With a payer account of the operator, it runs at the start: the payer signs two units, one is settled to the payee, and
+``upto`` is offered once the transfer is confirmed. Without one, ``upto`` is offered until the facilitator refuses a
+partial amount. Payer and payee have the same owner, so the trial is free on every network.
 """
 
 import logging
@@ -38,14 +38,16 @@ SIGNED, CHARGED = 2, 1
 
 @dataclass(frozen=True, slots=True)
 class TrialPayer:
-    """An account that has given Permit2 an allowance, and holds some units of a token that ``upto`` is paid in: two for
-    each worker, since what others have signed and not settled must be covered as well."""
+    """An account with a Permit2 allowance and a balance in an ``upto`` token.
+
+    It needs two units per worker: unsettled payments of other workers must be covered as well.
+    """
 
     key: coincurve.PrivateKey = field(repr=False)
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The account of a private key, ``0x`` and 64 hexadecimal digits. Raises ValueError."""
+        """The account of a private key in hexadecimal (``0x`` and 64 digits). Raises ValueError."""
         return cls(coincurve.PrivateKey(evm.bytes32(text)))
 
     @property
@@ -54,7 +56,7 @@ class TrialPayer:
 
 
 class UptoTrial:
-    """What is known of partial settlement, by network. ``payer`` is None without an account for the trial."""
+    """Support of partial settlement by network. ``payer`` is None without an account for the trial."""
 
     def __init__(
         self, context: PaymentContext, verifier: Verifier, policy: ClaimPolicy, payee: bytes, payer: TrialPayer | None
@@ -67,20 +69,20 @@ class UptoTrial:
         self._passed: set[str] = set()
         self._refused: set[str] = set()
 
-    def trusted(self, capabilities: Capabilities) -> Capabilities:
-        """``capabilities`` without ``upto`` where it is not known, or known not, to settle what was used."""
+    def restrict(self, capabilities: Capabilities) -> Capabilities:
+        """``capabilities`` without ``upto`` on networks where partial settlement is unconfirmed or was refused."""
         offered = {network for scheme, network in capabilities.kinds if scheme == "upto"}
         doubtful = offered & self._refused if self._payer is None else offered - self._passed
         if not doubtful:
             return capabilities
         return replace(capabilities, kinds=capabilities.kinds - {("upto", network) for network in doubtful})
 
-    def waiting(self, capabilities: Capabilities) -> bool:
-        """Whether ``upto`` is held back on any network that the facilitator offers it on."""
-        return self.trusted(capabilities) is not capabilities
+    def is_pending(self, capabilities: Capabilities) -> bool:
+        """Whether ``upto`` is withheld on any network that the facilitator supports it on."""
+        return self.restrict(capabilities) is not capabilities
 
     def on_settlement_end(self, entry: Entry) -> None:
-        """A settlement has ended. One that was refused for an amount below its cap ends ``upto`` on its network."""
+        """Withdraw ``upto`` on the network of a settlement that was refused for an amount below its cap."""
         partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
         if entry.state is not State.FAILED or entry.payers_fault or not partial:
             return
@@ -92,26 +94,26 @@ class UptoTrial:
             log.error("the facilitator refuses partial settlement", extra={"network": network, "reason": reason})
 
     async def run(self, capabilities: Capabilities) -> None:
-        """Try every network whose ``upto`` has not passed yet; one token that settles is enough."""
+        """Run the trial on every network that has not passed it; one token is enough."""
         if self._payer is None:
             return
         for network in sorted(network for scheme, network in capabilities.kinds if scheme == "upto"):
-            if network not in self._passed and await self._passes(
+            if network not in self._passed and await self._try_network(
                 self._payer, network, capabilities.facilitators[network]
             ):
                 self._passed.add(network)
                 log.info("upto passed its trial", extra={"network": network})
 
-    async def _passes(self, payer: TrialPayer, network: str, settler: bytes) -> bool:
+    async def _try_network(self, payer: TrialPayer, network: str, settler: bytes) -> bool:
         definitions = self._context.definitions
         offers = [offer for offer in definitions.offers if offer.scheme == "upto"]
         tokens = [definitions.tokens[offer.token] for offer in offers]
         for token in tokens:
-            if token.network == network and await self._settles_part(payer, self._terms(token, settler)):
+            if token.network == network and await self._settle_partially(payer, self._terms(token, settler)):
                 return True
         return False
 
-    async def _settles_part(self, payer: TrialPayer, terms: PaymentTerms) -> bool:
+    async def _settle_partially(self, payer: TrialPayer, terms: PaymentTerms) -> bool:
         store, contracts = self._context.store, self._context.definitions.contracts
         entry = new_entry(self._signed(payer, terms), terms, contracts, store.owner)
         try:

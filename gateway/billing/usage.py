@@ -1,6 +1,6 @@
-"""Usage that an upstream did not report, because the answer broke off or the vendor left it out.
+"""Estimates of usage that an upstream did not report, or not completely.
 
-An estimate goes by size: about four bytes of UTF-8 per token (facts/providers.md 1.4, last paragraph).
+Tokens are estimated from size: about four bytes of UTF-8 per token (facts/providers.md 1.4, last paragraph).
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from gateway.billing import media_tokens as media
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_DRAWN_TOKENS = 1120  # a picture of 1K that was drawn (10.3)
+_PICTURE_TOKENS = 1120  # a generated picture of 1K (10.3)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
@@ -19,27 +19,26 @@ _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
 def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None, pictures: int = 0) -> Usage:
-    """The usage of an answer to ``body`` that produced ``produced_bytes`` of text, reasoning and arguments included,
-    and ``pictures``.
+    """Estimate the usage of an answer to ``body`` of ``produced_bytes`` (text, reasoning, arguments) and ``pictures``.
 
-    What the vendor had reported before it fell silent, ``seen``, is kept: its prompt count is final, its completion
-    count only a lower bound, because some vendors open with a provisional one.
+    ``seen`` is the usage that the vendor reported so far. Its prompt count is final; its completion count is a lower
+    bound, because some vendors start with a provisional one.
     """
     seen = seen or Usage()
-    drawn = pictures * _DRAWN_TOKENS
+    picture_tokens = pictures * _PICTURE_TOKENS
     return msgspec.structs.replace(
         seen,
         prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
-        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + drawn),
-        image_tokens=max(seen.image_tokens, drawn),
+        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + picture_tokens),
+        image_tokens=max(seen.image_tokens, picture_tokens),
         estimated=True,
     )
 
 
 def prompt_tokens(body: dict[str, Any]) -> int:
-    """About how many tokens the decoded request ``body`` puts before a model.
+    """Estimate the prompt tokens of the decoded request ``body``.
 
-    A tool or a schema may call anything of its own by the name of a medium; it is text all the same.
+    In tools and schemas, keys with the names of media fields are text.
     """
     found: list[tuple[str, Any]] = []
     texts = _texts([body.get(name) for name in _CONVERSATION], found)
@@ -54,7 +53,7 @@ def prompt_tokens(body: dict[str, Any]) -> int:
 
 
 def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
-    """Everything in a decoded JSON value, however deep it is nested, but for media, which are put into ``found``."""
+    """All keys and values of decoded JSON as text; media are appended to ``found`` instead, unless it is None."""
     texts: list[str] = []
     pending = [value]
     while pending:

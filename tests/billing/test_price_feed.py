@@ -36,7 +36,7 @@ def current(prices: PriceFilter, after: float = 0.0) -> str | None:
 def test_a_price_is_good_until_it_is_stale() -> None:
     prices = believed()
     assert current(prices) is None
-    prices.take(reading("0.09"))
+    prices.update(reading("0.09"))
     assert current(prices, 1800) == "0.09"
     assert current(prices, 1801) is None
 
@@ -46,49 +46,49 @@ def test_outside_the_band_nothing_is_believed_however_often(usd: str) -> None:
     prices = believed()
     for _ in range(5):
         with pytest.raises(PriceUnavailableError, match="outside"):
-            prices.take(reading(usd))
+            prices.update(reading(usd))
     assert current(prices) is None
 
 
 @pytest.mark.parametrize("usd", ["0.14", "0.065"])
 def test_a_step_is_followed(usd: str) -> None:
     prices = believed()
-    prices.take(reading("0.095"))
-    prices.take(reading(usd))
+    prices.update(reading("0.095"))
+    prices.update(reading(usd))
     assert current(prices) == usd
 
 
 @pytest.mark.parametrize("jumped", ["0.4", "0.01"])
 def test_a_jump_is_believed_only_when_several_readings_agree(jumped: str) -> None:
     prices = believed()
-    prices.take(reading("0.1"))
+    prices.update(reading("0.1"))
     for _ in range(2):
         with pytest.raises(PriceUnavailableError, match="too far"):
-            prices.take(reading(jumped))
+            prices.update(reading(jumped))
     assert current(prices) == "0.1"
-    prices.take(reading(jumped))
+    prices.update(reading(jumped))
     assert current(prices) == jumped
 
 
 def test_a_jump_that_goes_back_or_wanders_is_never_believed() -> None:
     prices = believed()
-    prices.take(reading("0.1"))
+    prices.update(reading("0.1"))
     for usd in ("0.4", "0.4", "0.8", "1.6", "3.2"):
         with pytest.raises(PriceUnavailableError):
-            prices.take(reading(usd))
+            prices.update(reading(usd))
     for _ in range(2):
-        prices.take(reading("0.1"))
+        prices.update(reading("0.1"))
         for usd in ("0.4", "0.4"):
             with pytest.raises(PriceUnavailableError):
-                prices.take(reading(usd))
+                prices.update(reading(usd))
     assert current(prices) == "0.1"
 
 
 def test_a_price_that_the_source_has_not_renewed_is_not_believed() -> None:
     prices = believed()
-    prices.take(reading("0.1", source_age=14_400))
+    prices.update(reading("0.1", source_age=14_400))
     with pytest.raises(PriceUnavailableError, match="too old"):
-        prices.take(reading("0.1", after=1, source_age=14_401))
+        prices.update(reading("0.1", after=1, source_age=14_401))
 
 
 class Source:
@@ -177,7 +177,7 @@ def test_a_source_is_asked_again_when_it_says_so(attempt: int, asked: float | No
     state.attempt_number = attempt
     error = PriceUnavailableError("throttled", asked)
     state.set_exception((type(error), error, None))
-    assert price_feed._wait(state) == seconds
+    assert price_feed._backoff(state) == seconds
 
 
 @pytest.mark.parametrize(("statuses", "requests"), [([429] * 9, 3), ([403] * 9, 1)])
@@ -210,4 +210,4 @@ async def test_the_last_price_outlives_a_failed_reading(source: Source, make_fee
     [("7", 7.0), (None, None), ("soon", None), ("Wed, 18 Nov 2026 12:26:50 GMT", 10.0), ("-1", None)],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert price_feed._seconds(header, 1_795_004_800.0) == seconds
+    assert price_feed._parse_retry_after(header, 1_795_004_800.0) == seconds

@@ -38,7 +38,7 @@ LOST_WITH_IT = "no journal_key was injected: what is unsettled is lost with this
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, define: Define) -> None:
     monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
-    monkeypatch.setattr(deferred_payments, "_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(deferred_payments, "_RETRY_SECONDS", 0.1)
     define(settlement={"hold_seconds": 0.3})
 
 
