@@ -1,21 +1,21 @@
-"""What concerns the whole gateway, however many processes it has: injection, metrics, heartbeat."""
+"""Operations on all processes of a gateway, however many there are: injection, metrics, heartbeat."""
 
 from typing import Any, Protocol
 
 from gateway.keyring import Injection
 
 
-class Collective(Protocol):
-    """The processes that serve together."""
+class Cluster(Protocol):
+    """The worker processes of one gateway."""
 
     async def inject(self, injection: Injection) -> None:
-        """Give a checked injection to all, or to none: raises 409 when there was one before, 400 for a refused one."""
+        """Apply a checked injection to all processes or none; raises 409 after the first one, 400 if it is refused."""
         ...
 
     async def metrics(self) -> bytes:
-        """The metrics of all, added up."""
+        """The metrics of all processes, aggregated, in Prometheus' exposition format."""
         ...
 
     async def heartbeat(self) -> dict[str, Any]:
-        """The status of the one heartbeat."""
+        """The status of the gateway's heartbeat, which one process sends."""
         ...

@@ -1,4 +1,4 @@
-"""How the rooms of one process are put together."""
+"""Creates and connects the services of one process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +17,7 @@ from gateway.keyring import Injection, Keyring
 from gateway.nsm import Nsm
 from gateway.services import Services
 from gateway.settings import NSM_DEVICE, Settings
-from gateway.single_process import Alone
+from gateway.single_process import SingleProcess
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
@@ -35,7 +35,7 @@ async def compose(
     limits: Limits | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Services]:
-    """Everything that requests share, open inside the context. ``limits`` are those of every upstream."""
+    """The services, open inside the context. ``limits`` apply to every upstream."""
     catalog = catalog or catalog_module.bundled()
     identity = identity or Identity.generate()
     signer = identity.signer
@@ -77,8 +77,8 @@ async def compose(
         if settings.otlp_endpoint is not None:
             tracer = Tracer(settings.otlp_endpoint, metrics.registry, settings.otlp_headers)
             services.tracer = await stack.enter_async_context(tracer.running())
-        services.on_injection.append(_starting_heartbeat(services))
-        services.collective = Alone(services)
+        services.on_injection.append(_heartbeat_starter(services))
+        services.cluster = SingleProcess(services)
         yield services
 
 
@@ -86,7 +86,7 @@ def _clock(settings: Settings) -> Clock:
     return Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
 
 
-def _starting_heartbeat(services: Services) -> Callable[[Injection], Awaitable[None]]:
+def _heartbeat_starter(services: Services) -> Callable[[Injection], Awaitable[None]]:
     async def start(injection: Injection) -> None:
         services.start_heartbeat(injection)
 

@@ -1,4 +1,4 @@
-"""What every request shares: one of each for the life of the process."""
+"""The objects that all requests share, one of each per process."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from gateway.admission import Admission
 from gateway.billing.payment import Payments
 from gateway.catalog import Catalog
 from gateway.clock import Clock
-from gateway.cluster import Collective
+from gateway.cluster import Cluster
 from gateway.heartbeat import Heartbeat, Relay
 from gateway.http_server.body import BodyBudget
 from gateway.http_server.stream_reply import StreamReply
@@ -23,11 +23,11 @@ from gateway.upstreams.upstream import Upstream
 
 @dataclass(slots=True)
 class Services:
-    """The rooms that a request passes.
+    """Long-lived collaborators of a request.
 
-    ``tee_enabled`` is True once the daemon of an enclave has taken the signing key. ``on_injection`` are called with a
-    checked injection before it is taken; one that raises GatewayError refuses it. ``leads`` is True in the one process
-    of the gateway that does what only one may do.
+    ``tee_enabled`` is True once an enclave's daemon has accepted the signing key. ``on_injection`` are called with a
+    checked injection before it is stored, and refuse it by raising GatewayError. ``is_leader`` is True in the one
+    process that runs the gateway's singleton tasks.
     """
 
     settings: Settings
@@ -47,28 +47,28 @@ class Services:
     tee_enabled: bool = False
     draining: bool = False
     on_injection: list[Callable[[Injection], Awaitable[None]]] = field(default_factory=list)
-    leads: bool = True
-    collective: Collective = field(init=False)
+    is_leader: bool = True
+    cluster: Cluster = field(init=False)
     streams: set[StreamReply] = field(default_factory=set)
 
-    async def take(self, injection: Injection) -> None:
-        """Take a checked injection; one that is refused changes nothing."""
+    async def inject(self, injection: Injection) -> None:
+        """Apply a checked injection; one that is refused, with GatewayError, changes nothing."""
         for prepare in self.on_injection:
             await prepare(injection)
         self.keyring.store(injection)
 
-    def lead(self) -> None:
-        """Do from now on what only one process may do: send heartbeats."""
-        self.leads = True
+    def become_leader(self) -> None:
+        """Run the singleton tasks in this process from now on: the heartbeat."""
+        self.is_leader = True
         self.start_heartbeat(self.keyring.injected)
 
     def start_heartbeat(self, injection: Injection | None) -> None:
-        """Begin to send heartbeats where this process leads and an injection asks for them."""
-        if self.leads and injection is not None and (relay := Relay.of(injection, self.settings)):
+        """Start the heartbeat if this process is the leader and ``injection`` configures one."""
+        if self.is_leader and injection is not None and (relay := Relay.of(injection, self.settings)):
             self.heartbeat.start(relay)
 
-    def measure(self) -> None:
-        """Set the gauges to what is true now."""
+    def update_gauges(self) -> None:
+        """Set the gauges to the present values."""
         gauges = self.metrics
         gauges.update_process()
         gauges.ready.set(not self.not_ready())
@@ -80,7 +80,7 @@ class Services:
             gauges.breakers.labels(name).set(any(breaker.active for breaker in upstream.breakers.values()))
 
     def not_ready(self) -> list[str]:
-        """Why new work should go elsewhere; empty when this gateway can serve."""
+        """The reasons why new work should go elsewhere; empty if this gateway is ready."""
         reasons = ["draining"] if self.draining else []
         if not self.keyring.configured():
             reasons.append("no upstream key is configured")

@@ -9,4 +9,4 @@ from gateway.telemetry.request_record import RequestRecord
 
 async def heartbeat_status(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Always answers, also when no heartbeat is configured."""
-    return json_response(await services.collective.heartbeat())
+    return json_response(await services.cluster.heartbeat())

@@ -15,11 +15,11 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
     """
     async with BodyReader(services, request) as body:
         injection = services.keyring.check(services.sealing_key.unseal(body.json))
-        await services.collective.inject(injection)
+        await services.cluster.inject(injection)
         answer = {
             "status": "ok",
             "providers_initialized": services.keyring.providers_in(injection),
-            "heartbeat_enabled": (await services.collective.heartbeat())["enabled"],
+            "heartbeat_enabled": (await services.cluster.heartbeat())["enabled"],
         }
         if "sealed" in body.json:
             answer["receipt"] = services.sealing_key.receipt(body.json["sealed"])

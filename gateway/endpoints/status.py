@@ -46,5 +46,5 @@ async def signing_key(services: Services, request: web.BaseRequest, record: Requ
 
 async def metrics(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Prometheus metrics."""
-    body = await services.collective.metrics()
+    body = await services.cluster.metrics()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,6 +1,6 @@
-"""Several processes that are one gateway: one identity, one injection, one set of metrics.
+"""Several worker processes that form one gateway: one identity, one injection, one set of metrics.
 
-A supervisor without an event loop accepts connections and hands them out in turn, because the kernel's own spreading
-(SO_REUSEPORT) goes by a hash of addresses and leaves a few busy connections on one worker. It makes the keys before it
-forks, so that a worker that is lost comes back with the same identity.
+A supervisor without an event loop accepts connections and passes them to the workers round-robin, because the kernel's
+distribution (SO_REUSEPORT) hashes addresses and may leave a few busy connections on one worker. The keys are generated
+before forking, so that a replaced worker has the same identity.
 """

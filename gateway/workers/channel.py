@@ -9,14 +9,14 @@ MAX_PACKET_BYTES = 512 * 1024
 
 
 class Packet(msgspec.Struct, omit_defaults=True):
-    """One message. ``op`` says what for; a call and its answer share a ``number``."""
+    """One message. ``op`` is its kind; a call and its answer share a ``number``."""
 
     op: str
     number: int = 0
     body: Any = None
 
     def __repr__(self) -> str:
-        """Without the body, which may be an injection: asyncio's debug mode tells what a slow callback was given."""
+        """Omits the body, which may be an injection: asyncio's debug mode logs the arguments of slow callbacks."""
         return f"<Packet {self.op} {self.number}>"
 
 
@@ -25,11 +25,11 @@ _decode = msgspec.json.Decoder(Packet).decode
 
 
 class ChannelClosedError(Exception):
-    """The other end is gone."""
+    """The other end of the channel is closed."""
 
 
 def channel_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends that keep message boundaries and do not block."""
+    """A connected pair of non-blocking sockets that preserve message boundaries."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)
@@ -38,7 +38,7 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(end: socket.socket, packet: Packet, connection: socket.socket | None = None) -> bool:
-    """False when the other end is too far behind to take it now. Raises ChannelClosedError."""
+    """Send a packet; False if the socket buffer is full. Raises ChannelClosedError."""
     try:
         if connection is None:
             end.send(_encode(packet))
@@ -52,7 +52,10 @@ def send(end: socket.socket, packet: Packet, connection: socket.socket | None = 
 
 
 def receive(end: socket.socket) -> tuple[Packet, socket.socket | None] | None:
-    """The next packet and the connection that came with it; None when there is none. Raises ChannelClosedError."""
+    """The next packet, and the connection passed with it if any; None if no packet is there.
+
+    Raises ChannelClosedError.
+    """
     try:
         data, descriptors, _, _ = socket.recv_fds(end, MAX_PACKET_BYTES, 1)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""A worker's end of its channel to the supervisor."""
+"""The worker's side of the channel to the supervisor."""
 
 import asyncio
 import logging
@@ -9,20 +9,20 @@ from typing import Any
 from gateway.workers.channel import ChannelClosedError, Packet, receive, send
 
 log = logging.getLogger(__name__)
-_SEND_AGAIN = 0.02
+_RESEND_SECONDS = 0.02
 
 Handler = Callable[[Any], Awaitable[Any]]
 
 
 class SupervisorGoneError(Exception):
-    """The supervisor ended while it was asked something."""
+    """The supervisor has ended, before or during a call."""
 
 
-class Link:
-    """Takes connections and questions from the supervisor, and asks it in turn.
+class SupervisorLink:
+    """Receives connections and calls from the supervisor, and calls it in turn.
 
-    ``handlers`` answer its questions by name. ``on_connection`` gets the listener's number and the accepted socket.
-    ``gone`` is set when the supervisor is no more.
+    ``handlers`` handle its calls by ``op``. ``on_connection`` gets the listener's number and the accepted socket.
+    ``gone`` is set when the supervisor has ended.
     """
 
     def __init__(self, channel: socket.socket, on_connection: Callable[[int, socket.socket], None]) -> None:
@@ -30,36 +30,38 @@ class Link:
         self._on_connection = on_connection
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._last = 0
+        self._last_number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.handlers: dict[str, Handler] = {}
         self.gone = asyncio.Event()
         self._loop.add_reader(channel, self._readable)
 
     def ready(self) -> None:
-        """Tell that connections may come."""
+        """Announce that this worker takes connections."""
         self._send(Packet("ready"))
 
-    def leave(self) -> None:
-        """Tell that connections should go to others, as long as those stay; what comes all the same is taken, and
-        questions are answered."""
+    def drain(self) -> None:
+        """Announce that connections should go to other workers while there are any.
+
+        Connections that still arrive are served, and calls are answered.
+        """
         self._send(Packet("leaving"))
 
-    def left(self) -> None:
-        """Tell that connections are served no more."""
+    def drained(self) -> None:
+        """Announce that no more connections are served."""
         self._send(Packet("left"))
 
     async def call(self, op: str, body: Any = None) -> Any:
-        """Ask the supervisor, which may ask all workers. Raises SupervisorGoneError."""
+        """Call the supervisor, which may call all workers to answer. Raises SupervisorGoneError."""
         if self.gone.is_set():
             raise SupervisorGoneError
-        self._last += 1
-        answer = self._calls[self._last] = self._loop.create_future()
-        self._send(Packet(op, self._last, body))
+        self._last_number += 1
+        answer = self._calls[self._last_number] = self._loop.create_future()
+        self._send(Packet(op, self._last_number, body))
         return await answer
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Stop receiving, and cancel calls being handled."""
         self._loop.remove_reader(self._channel)
         for task in self._tasks:
             task.cancel()
@@ -67,7 +69,7 @@ class Link:
     def _readable(self) -> None:
         try:
             while (received := receive(self._channel)) is not None:
-                self._take(*received)
+                self._receive(*received)
         except ChannelClosedError:
             self._loop.remove_reader(self._channel)
             for call in self._calls.values():
@@ -76,7 +78,7 @@ class Link:
             self._calls.clear()
             self.gone.set()
 
-    def _take(self, packet: Packet, connection: socket.socket | None) -> None:
+    def _receive(self, packet: Packet, connection: socket.socket | None) -> None:
         if connection is not None:
             connection.setblocking(False)
             self._on_connection(packet.number, connection)
@@ -101,6 +103,6 @@ class Link:
     def _send(self, packet: Packet) -> None:
         try:
             if not send(self._channel, packet):
-                self._loop.call_later(_SEND_AGAIN, self._send, packet)
+                self._loop.call_later(_RESEND_SECONDS, self._send, packet)
         except ChannelClosedError:
             self.gone.set()

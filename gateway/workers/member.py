@@ -1,4 +1,4 @@
-"""A gateway of several processes, as one of them sees it."""
+"""One worker's implementation of the cluster operations."""
 
 import asyncio
 from typing import Any
@@ -7,31 +7,33 @@ import msgspec
 
 from gateway.keyring import Injection, already_injected
 from gateway.services import Services
-from gateway.workers.link import Link
-from gateway.workers.metrics import dump, render
+from gateway.workers.link import SupervisorLink
+from gateway.workers.metrics import render, snapshot
 
 
-class Member:
-    """Implements Collective by asking the supervisor, and answers for this process when others ask."""
+class ClusterMember:
+    """Implements Cluster by calls to the supervisor, and handles its calls to this worker."""
 
-    def __init__(self, services: Services, link: Link) -> None:
+    def __init__(self, services: Services, link: SupervisorLink) -> None:
         self._services = services
         self._link = link
-        link.handlers["injected"] = self._take
-        link.handlers["metrics"] = self._dump
+        link.handlers["injected"] = self._apply
+        link.handlers["metrics"] = self._snapshot
         link.handlers["lead"] = self._lead
         link.handlers["lead_status"] = self._status
 
     async def inject(self, injection: Injection) -> None:
-        """This worker takes it first; what it accepts the others accept, since all are the same code with the same
-        facts. A client that leaves does not stop it half-way."""
+        """Apply it in this worker first: what it accepts the others accept, since code and settings are the same.
+
+        Shielded, so that a client's disconnect does not interrupt it.
+        """
         await asyncio.shield(self._inject(injection))
 
     async def _inject(self, injection: Injection) -> None:
         if not await self._link.call("may_inject"):
             raise already_injected()
         try:
-            await self._services.take(injection)
+            await self._services.inject(injection)
         except BaseException:
             await self._link.call("refused")
             raise
@@ -44,24 +46,24 @@ class Member:
         status: dict[str, Any] = await self._link.call("leader") or self._services.heartbeat.status()
         return status
 
-    async def _take(self, body: Any) -> None:
-        await take(self._services, body)
+    async def _apply(self, body: Any) -> None:
+        await apply_injection(self._services, body)
 
-    async def _dump(self, body: Any) -> Any:
-        self._services.measure()
-        return dump(self._services.metrics.registry)
+    async def _snapshot(self, body: Any) -> Any:
+        self._services.update_gauges()
+        return snapshot(self._services.metrics.registry)
 
     async def _lead(self, body: Any) -> None:
-        self._services.lead()
+        self._services.become_leader()
 
     async def _status(self, body: Any) -> dict[str, Any]:
         return self._services.heartbeat.status()
 
 
-async def take(services: Services, body: Any) -> None:
-    """Take an injection that another worker checked; a worker that cannot is of no use and must end."""
+async def apply_injection(services: Services, body: Any) -> None:
+    """Apply an injection that another worker has accepted; a worker that fails to must exit."""
     try:
-        await services.take(msgspec.convert(body, services.keyring.injection_type))
+        await services.inject(msgspec.convert(body, services.keyring.injection_type))
     except Exception as error:
         raise SystemExit("the injection could not be taken") from error
 

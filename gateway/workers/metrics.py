@@ -1,6 +1,6 @@
-"""Metrics of several processes as those of one gateway.
+"""Aggregates the metrics of several processes.
 
-Counts add up. A gauge in seconds is an age, a moment or an uncertainty: of those the largest holds.
+Counters and gauges are summed, except gauges in seconds (ages, timestamps, uncertainties): their largest value counts.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -8,15 +8,15 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
-Dump = list[list[Any]]
+Snapshot = list[list[Any]]
 """Families as ``[name, documentation, type, [[sample name, {label: value}, value], ...]]``.
 
-Values are text, because JSON knows no infinity.
+Values are strings, because JSON has no infinity.
 """
 
 
-def dump(registry: CollectorRegistry) -> Dump:
-    """All of one process, fit for JSON."""
+def snapshot(registry: CollectorRegistry) -> Snapshot:
+    """All metrics of this process, JSON-serializable."""
     return [
         [
             family.name,
@@ -28,61 +28,60 @@ def dump(registry: CollectorRegistry) -> Dump:
     ]
 
 
-class Total:
-    """What all workers have counted, those that are gone included, as far as they were last asked.
+class ClusterMetrics:
+    """The latest snapshots of all workers, and the counts of those that have ended.
 
-    A sum that fell when a worker is lost would look like a restart of the gateway, and all that the others had counted
-    like news.
+    A sum that decreased when a worker ended would look like a counter reset, and Prometheus would count the rest again.
     """
 
     def __init__(self) -> None:
-        self._latest: dict[int, Dump] = {}
-        self._lost: Dump = []
+        self._latest: dict[int, Snapshot] = {}
+        self._ended: Snapshot = []
 
-    def take(self, worker: int, dump: Dump) -> None:
-        self._latest[worker] = dump
+    def update(self, worker: int, snapshot: Snapshot) -> None:
+        self._latest[worker] = snapshot
 
-    def lose(self, worker: int) -> None:
-        """The worker is gone: what it counted stays, what it was in the middle of does not."""
-        counted = [family for family in self._latest.pop(worker, []) if family[2] != "gauge"]
-        self._lost = added(self._lost, counted)
+    def remove(self, worker: int) -> None:
+        """Forget an ended worker's gauges, and keep its counts."""
+        counts = [family for family in self._latest.pop(worker, []) if family[2] != "gauge"]
+        self._ended = merged(self._ended, counts)
 
-    def dump(self) -> Dump:
-        total = self._lost
-        for dump in self._latest.values():
-            total = added(total, dump)
+    def total(self) -> Snapshot:
+        total = self._ended
+        for snapshot in self._latest.values():
+            total = merged(total, snapshot)
         return total
 
 
-def added(first: Dump, second: Dump) -> Dump:
-    """Both together, sample by sample."""
+def merged(first: Snapshot, second: Snapshot) -> Snapshot:
+    """Both aggregated, sample by sample."""
     families = {name: [name, text, kind, list(samples)] for name, text, kind, samples in first}
     for name, text, kind, samples in second:
         known = families.setdefault(name, [name, text, kind, []])
         largest = kind == "gauge" and name.endswith("_seconds")
-        known[3] = _joined(known[3], samples, max if largest else float.__add__)
+        known[3] = _merged_samples(known[3], samples, max if largest else float.__add__)
     return list(families.values())
 
 
-def _joined(
-    first: Iterable[list[Any]], second: Iterable[list[Any]], join: Callable[[float, float], float]
+def _merged_samples(
+    first: Iterable[list[Any]], second: Iterable[list[Any]], merge: Callable[[float, float], float]
 ) -> list[list[Any]]:
     values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for name, labels, text in (*first, *second):
         key, value = (name, tuple(labels.items())), float(text)
-        values[key] = join(values[key], value) if key in values else value
+        values[key] = merge(values[key], value) if key in values else value
     return [[name, dict(labels), repr(value)] for (name, labels), value in values.items()]
 
 
-def render(total: Dump) -> bytes:
-    """The exposition format of Prometheus."""
-    return generate_latest(_Collected(total))
+def render(total: Snapshot) -> bytes:
+    """``total`` in Prometheus' exposition format."""
+    return generate_latest(_SnapshotRegistry(total))
 
 
-class _Collected(CollectorRegistry):
-    """A registry that holds what was collected elsewhere."""
+class _SnapshotRegistry(CollectorRegistry):
+    """A registry whose content is a snapshot."""
 
-    def __init__(self, total: Dump) -> None:
+    def __init__(self, total: Snapshot) -> None:
         super().__init__()
         self._total = total
 

@@ -1,4 +1,4 @@
-"""Starting a gateway of several workers, and being one of them."""
+"""Entry points of a gateway with several workers: listening sockets, the supervisor, and a worker's main task."""
 
 import asyncio
 import logging
@@ -13,8 +13,8 @@ from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.server import GatewayServer, Listener
 from gateway.settings import Settings
-from gateway.workers.link import Link
-from gateway.workers.member import Member, take
+from gateway.workers.link import SupervisorLink
+from gateway.workers.member import ClusterMember, apply_injection
 from gateway.workers.supervisor import Supervisor
 
 BACKLOG = 1024
@@ -33,54 +33,53 @@ def bind(listeners: Sequence[Listener]) -> list[socket.socket]:
 def supervisor(
     settings: Settings, identity: Identity, listeners: Sequence[Listener], sockets: Sequence[socket.socket]
 ) -> Supervisor:
-    """The parent of ``settings.workers`` workers; inside an enclave its key must have been registered before."""
-    share = _share(settings)
+    """The supervisor of ``settings.workers`` workers. Inside an enclave, register the key first."""
+    share = _per_worker(settings)
 
     def run_worker(channel: socket.socket, injected: Any) -> int:
         import uvloop
 
-        uvloop.run(_work(share, identity, listeners, channel, injected))
+        uvloop.run(_serve(share, identity, listeners, channel, injected))
         return 0
 
     return Supervisor(sockets, settings.workers, run_worker)
 
 
-def _share(settings: Settings) -> Settings:
-    """What one worker may have at work and waiting, so that all together stay within the operator's limits."""
+def _per_worker(settings: Settings) -> Settings:
+    """The settings of one worker, with its share of the limits on requests in flight and queued."""
     count = settings.workers
     return replace(settings, max_inflight=-(-settings.max_inflight // count), queue=-(-settings.queue // count))
 
 
-async def _work(
+async def _serve(
     settings: Settings,
     identity: Identity,
     listeners: Sequence[Listener],
     channel: socket.socket,
     injected: Any,
 ) -> None:
-    """Serve what the supervisor hands out until it says stop, or is no more."""
+    """Serve the supervisor's connections until a stop signal or the end of the supervisor, then drain."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with compose(settings, identity=identity) as services:
         services.tee_enabled = settings.enclave
-        services.leads = False
+        services.is_leader = False
         server = GatewayServer(services)
-        link = Link(channel, await server.adopt([listener.audience for listener in listeners]))
-        services.collective = Member(services, link)
+        link = SupervisorLink(channel, await server.adopt([listener.audience for listener in listeners]))
+        services.cluster = ClusterMember(services, link)
         if injected is not None:
-            await take(services, injected)
+            await apply_injection(services, injected)
         garbage_collection.freeze()
         link.ready()
-        await _first(stopped.wait(), link.gone.wait())
-        link.leave()
+        await _wait_for_any(stopped.wait(), link.gone.wait())
+        link.drain()
         await services.heartbeat.stop()
-        await server.drain(settings.drain_seconds, link.left)
+        await server.drain(settings.drain_seconds, link.drained)
         link.close()
 
 
-async def _first(*waits: Any) -> None:
-    """Until one of them is over."""
+async def _wait_for_any(*waits: Any) -> None:
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

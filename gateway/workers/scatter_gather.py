@@ -1,4 +1,4 @@
-"""Questions that the supervisor asks workers for one of them: their answers together, or what there is in time."""
+"""Scatter/gather calls of the supervisor: to several workers, for one of them, with a timeout."""
 
 import time
 from collections.abc import Callable
@@ -6,76 +6,75 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.workers.channel import Packet
-from gateway.workers.metrics import Total
+from gateway.workers.metrics import ClusterMetrics
 
-SECONDS = 20.0
-"""How long a question goes round."""
+TIMEOUT_SECONDS = 20.0
+"""After this, a call is answered with the replies received so far."""
 
 
 @dataclass
-class _Round:
-    """``left`` have still to answer before ``until``."""
+class _Call:
+    """``pending`` are the workers that have not replied yet; ``deadline`` is by the monotonic clock."""
 
-    asker: int
+    caller: int
     number: int
     op: str
-    left: set[int]
-    until: float
-    answers: list[Any] = field(default_factory=list)
+    pending: set[int]
+    deadline: float
+    replies: list[Any] = field(default_factory=list)
 
 
-class Rounds:
-    """Workers are known by their process ids. ``send`` tells one something, if it is still there."""
+class ScatterGather:
+    """Workers are identified by process id. ``send`` sends a packet to one, if it is still there."""
 
     def __init__(self, send: Callable[[int, Packet], None]) -> None:
         self._send = send
-        self._open: dict[int, _Round] = {}
-        self._next = 1
-        self._metrics = Total()
+        self._calls: dict[int, _Call] = {}
+        self._next_id = 1
+        self._metrics = ClusterMetrics()
 
-    def open(self, asker: int, number: int, question: Packet, asked: set[int]) -> None:
-        """Ask; ``asker`` is answered under ``number``, at once where nobody is asked."""
-        identity, self._next = self._next, self._next + 1
-        self._open[identity] = _Round(asker, number, question.op, asked, time.monotonic() + SECONDS)
-        for pid in list(asked):
-            self._send(pid, Packet(question.op, identity, question.body))
-        self._end_if_complete(identity)
+    def scatter(self, caller: int, number: int, request: Packet, workers: set[int]) -> None:
+        """Send ``request`` to ``workers``; ``caller`` is answered under ``number``, at once if there are none."""
+        id_, self._next_id = self._next_id, self._next_id + 1
+        self._calls[id_] = _Call(caller, number, request.op, workers, time.monotonic() + TIMEOUT_SECONDS)
+        for pid in list(workers):
+            self._send(pid, Packet(request.op, id_, request.body))
+        self._finish_if_complete(id_)
 
-    def take(self, pid: int, answer: Packet) -> None:
-        """One that comes too late is of no use."""
-        if (current := self._open.get(answer.number)) is not None:
-            current.left.discard(pid)
-            current.answers.append(answer.body)
-            if current.op == "metrics" and answer.body is not None:
-                self._metrics.take(pid, answer.body)
-            self._end_if_complete(answer.number)
+    def gather(self, pid: int, reply: Packet) -> None:
+        """Add a worker's reply to its call; a late one is ignored."""
+        if (call := self._calls.get(reply.number)) is not None:
+            call.pending.discard(pid)
+            call.replies.append(reply.body)
+            if call.op == "metrics" and reply.body is not None:
+                self._metrics.update(pid, reply.body)
+            self._finish_if_complete(reply.number)
 
-    def lose(self, pid: int) -> None:
-        """The worker is gone and will not answer."""
-        self._metrics.lose(pid)
-        for identity in list(self._open):
-            self._open[identity].left.discard(pid)
-            self._end_if_complete(identity)
+    def remove_worker(self, pid: int) -> None:
+        """Expect no more replies from a worker that has ended."""
+        self._metrics.remove(pid)
+        for id_ in list(self._calls):
+            self._calls[id_].pending.discard(pid)
+            self._finish_if_complete(id_)
 
-    def end_overdue(self) -> None:
-        """Who has not answered in time is waited for no longer."""
+    def expire(self) -> None:
+        """Finish the calls whose deadline has passed."""
         now = time.monotonic()
-        for identity, current in list(self._open.items()):
-            if current.until < now:
-                current.left.clear()
-                self._end_if_complete(identity)
+        for id_, call in list(self._calls.items()):
+            if call.deadline < now:
+                call.pending.clear()
+                self._finish_if_complete(id_)
 
-    def _end_if_complete(self, identity: int) -> None:
-        current = self._open[identity]
-        if not current.left:
-            del self._open[identity]
-            self._send(current.asker, Packet("answer", current.number, self._result(current)))
+    def _finish_if_complete(self, id_: int) -> None:
+        call = self._calls[id_]
+        if not call.pending:
+            del self._calls[id_]
+            self._send(call.caller, Packet("answer", call.number, self._result(call)))
 
-    def _result(self, ended: _Round) -> Any:
-        """What the asker is told."""
-        match ended.op:
+    def _result(self, call: _Call) -> Any:
+        match call.op:
             case "injected":
                 return True
             case "metrics":
-                return self._metrics.dump()
-        return ended.answers[0] if ended.answers else None
+                return self._metrics.total()
+        return call.replies[0] if call.replies else None

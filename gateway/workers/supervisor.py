@@ -1,7 +1,7 @@
-"""The parent of the workers: accepts, hands out, relays, replaces.
+"""The parent of the workers: accepts and distributes connections, relays calls, replaces workers that have ended.
 
-It is one thread without an event loop, so that forking is safe at any time. It looks at no request; the workers do
-all the work. See ``gateway.workers.link`` for the other end of its channels.
+A single thread without an event loop, so that forking is safe at any time. It parses no request. The other end of its
+channels is ``gateway.workers.link``.
 """
 
 import logging
@@ -18,13 +18,13 @@ from typing import Any
 
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
-from gateway.workers.scatter_gather import Rounds
+from gateway.workers.scatter_gather import ScatterGather
 
 log = logging.getLogger(__name__)
-_ACCEPT_AT_ONCE = 64
-_RESPAWN_PAUSE = 0.5
-_SEND_AGAIN = 0.02
-_BEHIND_SECONDS = 20.0
+_ACCEPT_BATCH = 64
+_RESPAWN_SECONDS = 0.5
+_RESEND_SECONDS = 0.02
+_STALL_SECONDS = 20.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[socket.socket, Any], int]
@@ -36,46 +36,49 @@ class WorkerLostError(Exception):
 
 @dataclass
 class _Worker:
-    """``ready`` from when it says that it can serve until it says that it has closed, and ``leaving`` once it drains.
-    ``unsent`` is what it was too far behind to be told, which goes before new connections; it is ended when that has
-    lasted until ``patience``."""
+    """``ready`` while it serves connections, ``draining`` once it has been told to stop.
+
+    ``unsent`` are packets that its full channel did not take; new connections go to others meanwhile. If none of them
+    could be sent until ``kill_at`` (monotonic clock), the worker is killed.
+    """
 
     pid: int
     channel: socket.socket
     ready: bool = False
-    leaving: bool = False
+    draining: bool = False
     unsent: deque[Packet] = field(default_factory=deque)
-    patience: float = 0.0
+    kill_at: float = 0.0
 
     @property
-    def welcoming(self) -> bool:
-        """It takes new work."""
-        return self.ready and not self.leaving
+    def takes_work(self) -> bool:
+        return self.ready and not self.draining
 
 
 class Supervisor:
-    """``run_worker`` is called in each child with its channel and what was injected so far; it returns the status."""
+    """``run_worker`` runs in each child with its channel and the injection so far; it returns the exit status."""
 
     def __init__(self, listeners: Sequence[socket.socket], count: int, run_worker: RunWorker) -> None:
         self._listeners = list(listeners)
         self._count = count
         self._run_worker = run_worker
         self._workers: dict[int, _Worker] = {}
-        self._rounds = Rounds(self._send)
-        self._turn = 0
+        self._calls = ScatterGather(self._send)
+        self._round_robin = 0
         self._injected: Any = None
         self._injecting: int | None = None
-        self._to_inject: list[tuple[int, int]] = []
+        self._injection_requests: list[tuple[int, int]] = []
         self._stopping = False
         self._accepting = False
         self._leader: int | None = None
         self._spawn_after = 0.0
-        self._reason = "a worker ended before it could serve"
+        self._failure = "a worker ended before it could serve"
         self._selector = selectors.DefaultSelector()
 
     def start(self) -> None:
-        """Fork the workers and wait until each can serve, or a signal says stop; raises WorkerLostError when one ends
-        instead, OSError when one cannot be forked."""
+        """Fork the workers and wait until all are ready, or until a stop signal.
+
+        Raises WorkerLostError if one ends before that, OSError if one cannot be forked.
+        """
         self._wake_on_signals()
         for listener in self._listeners:
             listener.setblocking(False)
@@ -85,7 +88,7 @@ class Supervisor:
             self._step(1.0, accepting=False)
             if len(self._workers) < self._count and not self._stopping:
                 self.stop()
-                raise WorkerLostError(self._reason)
+                raise WorkerLostError(self._failure)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until all workers have drained."""
@@ -95,44 +98,46 @@ class Supervisor:
         self.stop()
 
     def stop(self) -> None:
-        """Let the workers drain, and wait for them. As long as one of them serves, it tells whoever comes that work has
-        to go elsewhere."""
+        """Stop the workers and wait until they have drained.
+
+        Connections are still accepted as long as a draining worker serves them: it answers new work with 503.
+        """
         self._stopping = True
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGTERM)
         while self._workers:
-            if not self._open_to_connections():
+            if not self._accepting_workers():
                 self._close_listeners()
             self._step(1.0, accepting=True)
         self._close_listeners()
 
     def _close_listeners(self) -> None:
-        self._listen(accepting=False)
+        self._set_accepting(accepting=False)
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
 
-    # What happens.
+    # The event loop.
 
     def _step(self, seconds: float, *, accepting: bool) -> None:
-        self._listen(accepting=accepting and bool(self._open_to_connections()))
-        behind = any(worker.unsent for worker in self._workers.values())
-        for key, _ in self._selector.select(_SEND_AGAIN if behind else seconds):
+        self._set_accepting(accepting=accepting and bool(self._accepting_workers()))
+        stalled = any(worker.unsent for worker in self._workers.values())
+        for key, _ in self._selector.select(_RESEND_SECONDS if stalled else seconds):
             if key.data is None:
                 self._read_signals()
             elif key.fileobj in self._listeners:
                 self._accept(key.data)
             else:
                 self._read(key.data)
-        if behind:
+        if stalled:
             for worker in list(self._workers.values()):
-                self._tell(worker)
+                self._flush(worker)
         self._reap()
-        self._rounds.end_overdue()
+        self._calls.expire()
 
-    def _listen(self, *, accepting: bool) -> None:
-        """While nobody can serve, connections wait in the backlog."""
+    def _set_accepting(self, *, accepting: bool) -> None:
+        """Accept connections or leave them in the backlog."""
         if accepting is self._accepting:
             return
         self._accepting = accepting
@@ -140,93 +145,93 @@ class Supervisor:
             if accepting:
                 self._selector.register(listener, selectors.EVENT_READ, number)
             else:
-                self._forget(listener)
+                self._unregister(listener)
 
     def _accept(self, number: int) -> None:
-        for _ in range(_ACCEPT_AT_ONCE):
+        for _ in range(_ACCEPT_BATCH):
             try:
                 connection, _ = self._listeners[number].accept()
             except OSError:
                 return
             with connection:
-                self._hand_out(Packet("connection", number), connection)
+                self._pass_on(Packet("connection", number), connection)
 
-    def _hand_out(self, packet: Packet, connection: socket.socket) -> None:
-        """To the workers in turn; one that is too far behind to take it is passed over."""
-        ready = [worker for worker in self._open_to_connections() if not worker.unsent]
+    def _pass_on(self, packet: Packet, connection: socket.socket) -> None:
+        """Pass a connection to the next worker, round-robin; those whose channel is full are skipped."""
+        ready = [worker for worker in self._accepting_workers() if not worker.unsent]
         for _ in range(len(ready)):
-            self._turn += 1
+            self._round_robin += 1
             with suppress(ChannelClosedError):
-                if send(ready[self._turn % len(ready)].channel, packet, connection):
+                if send(ready[self._round_robin % len(ready)].channel, packet, connection):
                     return
 
-    def _open_to_connections(self) -> list[_Worker]:
-        """Those that drain are, once all do."""
-        return [worker for worker in self._workers.values() if worker.ready and (self._stopping or not worker.leaving)]
+    def _accepting_workers(self) -> list[_Worker]:
+        """The workers that get connections; draining ones only once the whole gateway drains."""
+        return [worker for worker in self._workers.values() if worker.ready and (self._stopping or not worker.draining)]
 
     def _read(self, pid: int) -> None:
         worker = self._workers.get(pid)
         try:
             while worker is not None and (received := receive(worker.channel)) is not None:
-                self._take(worker, received[0])
+                self._handle(worker, received[0])
         except ChannelClosedError:
             if worker is not None:
-                self._forget(worker.channel)
+                self._unregister(worker.channel)
                 worker.ready = False
 
-    def _take(self, worker: _Worker, packet: Packet) -> None:
+    def _handle(self, worker: _Worker, packet: Packet) -> None:
         match packet.op:
             case "ready":
                 worker.ready = True
                 self._choose_leader()
             case "leaving":
-                worker.leaving = True
-                self._dismiss(worker.pid)
+                worker.draining = True
+                self._unset_leader(worker.pid)
             case "left":
                 worker.ready = False
             case "unusable":
-                self._reason = packet.body
+                self._failure = packet.body
             case "answer":
-                self._rounds.take(worker.pid, packet)
+                self._calls.gather(worker.pid, packet)
             case "may_inject":
-                self._to_inject.append((worker.pid, packet.number))
-                self._let_inject()
+                self._injection_requests.append((worker.pid, packet.number))
+                self._grant_injection()
             case "refused":
                 self._answer(worker, packet.number, None)
                 self._injecting = None
-                self._let_inject()
+                self._grant_injection()
             case "inject":
                 self._inject(worker.pid, packet)
             case "metrics":
-                self._ask_all(worker.pid, packet.number, Packet("metrics"))
+                self._call_ready(worker.pid, packet.number, Packet("metrics"))
             case "leader":
-                self._ask_leader(worker, packet)
+                self._call_leader(worker, packet)
 
-    # The one injection: a worker asks leave, takes it, and then all others do.
+    # The one-time injection: a worker requests permission and applies it, then all others do.
 
-    def _let_inject(self) -> None:
-        """One after another, since what one takes may yet be refused; nobody once there was an injection."""
-        while self._to_inject and (self._injecting is None or self._injected is not None):
-            pid, number = self._to_inject.pop(0)
+    def _grant_injection(self) -> None:
+        """Grant requests one at a time, since an injection may be refused; deny them after the first success."""
+        while self._injection_requests and (self._injecting is None or self._injected is not None):
+            pid, number = self._injection_requests.pop(0)
             if (worker := self._workers.get(pid)) is not None:
                 self._injecting = pid
                 self._answer(worker, number, self._injected is None)
 
     def _inject(self, pid: int, packet: Packet) -> None:
-        """Workers that are not ready yet were forked without it, so they are told as well."""
+        """Send it to all other workers, including those not ready yet, which were forked without it."""
         self._injected = packet.body
-        self._let_inject()
-        self._rounds.open(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
+        self._grant_injection()
+        self._calls.scatter(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
 
-    # Questions that go round.
+    # Calls to workers on behalf of one of them.
 
-    def _ask_all(self, asker: int, number: int, question: Packet) -> None:
-        asked = {worker.pid for worker in self._workers.values() if worker.ready}
-        self._rounds.open(asker, number, question, asked)
+    def _call_ready(self, caller: int, number: int, request: Packet) -> None:
+        ready = {worker.pid for worker in self._workers.values() if worker.ready}
+        self._calls.scatter(caller, number, request, ready)
 
-    def _ask_leader(self, worker: _Worker, packet: Packet) -> None:
-        asked = set() if self._leader is None else {self._leader}
-        self._rounds.open(worker.pid, packet.number, Packet("lead_status", body=packet.body), asked)
+    def _call_leader(self, worker: _Worker, packet: Packet) -> None:
+        leader = set() if self._leader is None else {self._leader}
+        self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
 
     def _answer(self, worker: _Worker, number: int, body: Any) -> None:
         self._send(worker.pid, Packet("answer", number, body))
@@ -234,42 +239,44 @@ class Supervisor:
     def _send(self, pid: int, packet: Packet) -> None:
         if (worker := self._workers.get(pid)) is not None:
             if not worker.unsent:
-                worker.patience = time.monotonic() + _BEHIND_SECONDS
+                worker.kill_at = time.monotonic() + _STALL_SECONDS
             worker.unsent.append(packet)
-            self._tell(worker)
+            self._flush(worker)
 
-    def _tell(self, worker: _Worker) -> None:
-        """All that it has not been told, as far as it takes it."""
+    def _flush(self, worker: _Worker) -> None:
+        """Send the worker's packets as far as its channel takes them; kill it if it has stalled for too long."""
         with suppress(ChannelClosedError):
             while worker.unsent and send(worker.channel, worker.unsent[0]):
                 worker.unsent.popleft()
-                worker.patience = time.monotonic() + _BEHIND_SECONDS
-            if worker.unsent and time.monotonic() > worker.patience:
+                worker.kill_at = time.monotonic() + _STALL_SECONDS
+            if worker.unsent and time.monotonic() > worker.kill_at:
                 log.error("worker %d does not take messages; it is ended", worker.pid)
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.unsent.clear()
 
-    # Workers that come and go.
+    # Starting and replacing workers.
 
     def _spawn(self) -> None:
-        """Signals wait until the child's are its own: until then our handlers, which it has too, would swallow them.
-        Raises OSError."""
-        ours, theirs = channel_pair()
+        """Fork a worker. Raises OSError.
+
+        Signals are blocked until the child has reset its handlers: the inherited ones would swallow them.
+        """
+        parent_end, child_end = channel_pair()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             if (pid := os.fork()) == 0:
-                self._become_worker(ours, theirs)
+                self._run_child(parent_end, child_end)
         except OSError:
-            ours.close()
+            parent_end.close()
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            theirs.close()
-        self._workers[pid] = _Worker(pid, ours)
-        self._selector.register(ours, selectors.EVENT_READ, pid)
+            child_end.close()
+        self._workers[pid] = _Worker(pid, parent_end)
+        self._selector.register(parent_end, selectors.EVENT_READ, pid)
 
-    def _become_worker(self, ours: socket.socket, theirs: socket.socket) -> None:
-        """In the child: drop everything of the supervisor's and never return to it."""
+    def _run_child(self, parent_end: socket.socket, child_end: socket.socket) -> None:
+        """In the child: release what belongs to the supervisor, run the worker and exit."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -277,15 +284,15 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._selector.close()
-            ours.close()
+            parent_end.close()
             for sibling in self._workers.values():
                 sibling.channel.close()
             for listener in self._listeners:
                 listener.close()
-            status = self._run_worker(theirs, self._injected)
+            status = self._run_worker(child_end, self._injected)
         except StoreUnavailableError as error:
             with suppress(ChannelClosedError):
-                send(theirs, Packet("unusable", body=str(error)))
+                send(child_end, Packet("unusable", body=str(error)))
         except BaseException:
             log.exception("worker %d", os.getpid())
         finally:
@@ -295,24 +302,24 @@ class Supervisor:
         for pid in list(self._workers):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                self._lose(pid, os.waitstatus_to_exitcode(status))
+                self._remove(pid, os.waitstatus_to_exitcode(status))
 
-    def _lose(self, pid: int, status: int) -> None:
-        self._read(pid)  # its last words
+    def _remove(self, pid: int, status: int) -> None:
+        self._read(pid)  # packets sent before it ended
         worker = self._workers.pop(pid)
-        self._forget(worker.channel)
+        self._unregister(worker.channel)
         worker.channel.close()
         if not self._stopping:
             log.error("worker %d ended with status %d", pid, status)
-            self._spawn_after = time.monotonic() + _RESPAWN_PAUSE
-        self._rounds.lose(pid)
+            self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
+        self._calls.remove_worker(pid)
         if self._injecting == pid:
             self._injecting = None
-            self._let_inject()
-        self._dismiss(pid)
+            self._grant_injection()
+        self._unset_leader(pid)
 
-    def _forget(self, end: socket.socket) -> None:
-        """Listen to it no longer, if it was listened to."""
+    def _unregister(self, end: socket.socket) -> None:
+        """Remove ``end`` from the selector; idempotent."""
         with suppress(KeyError):
             self._selector.unregister(end)
 
@@ -324,18 +331,18 @@ class Supervisor:
                 self._spawn()
         except OSError:
             log.exception("no worker can be forked")
-            self._spawn_after = time.monotonic() + _RESPAWN_PAUSE
+            self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
 
-    def _dismiss(self, pid: int) -> None:
-        """It leads no longer, if it did."""
+    def _unset_leader(self, pid: int) -> None:
+        """Replace the leader if it is ``pid``."""
         if self._leader == pid:
             self._leader = None
             self._choose_leader()
 
     def _choose_leader(self) -> None:
-        """One worker does what only one may do (the heartbeat)."""
+        """Choose the worker that runs the singleton tasks (the heartbeat), if there is none."""
         if self._leader is None and not self._stopping:
-            self._leader = next((worker.pid for worker in self._workers.values() if worker.welcoming), None)
+            self._leader = next((worker.pid for worker in self._workers.values() if worker.takes_work), None)
             if self._leader is not None:
                 self._send(self._leader, Packet("lead"))
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.workers import scatter_gather as rounds
+from gateway.workers import scatter_gather
 from gateway.workers.channel import Packet
-from gateway.workers.scatter_gather import Rounds
+from gateway.workers.scatter_gather import ScatterGather
 
 ASKER, NUMBER = 10, 7
 
@@ -39,45 +39,45 @@ def counted(value: str) -> list[list[Any]]:
 
 def test_the_asker_is_told_once_all_have_answered() -> None:
     post = Post()
-    asking = Rounds(post)
-    asking.open(ASKER, NUMBER, Packet("metrics"), {1, 2})
+    asking = ScatterGather(post)
+    asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
     first, second = counted("1.0"), counted("2.0")
     answers = post.answer(first), post.answer(second)
     assert sorted(post.asked) == [1, 2]
-    asking.take(1, answers[0])
+    asking.gather(1, answers[0])
     assert post.told == []
-    asking.take(2, answers[1])
+    asking.gather(2, answers[1])
     assert post.told == [(ASKER, NUMBER, counted("3.0"))]
-    asking.take(2, answers[1])
+    asking.gather(2, answers[1])
     assert len(post.told) == 1
 
 
 def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
     post = Post()
-    asking = Rounds(post)
-    asking.open(ASKER, NUMBER, Packet("metrics"), {1, 2})
-    asking.take(1, post.answer(counted("1.0")))
-    asking.lose(2)
-    asking.lose(1)
-    asking.open(ASKER, NUMBER + 1, Packet("metrics"), set())
+    asking = ScatterGather(post)
+    asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
+    asking.gather(1, post.answer(counted("1.0")))
+    asking.remove_worker(2)
+    asking.remove_worker(1)
+    asking.scatter(ASKER, NUMBER + 1, Packet("metrics"), set())
     assert post.told == [(ASKER, NUMBER, counted("1.0")), (ASKER, NUMBER + 1, counted("1.0"))]
 
 
 def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     post, now = Post(), 1000.0
     monkeypatch.setattr("gateway.workers.scatter_gather.time.monotonic", lambda: now)
-    asking = Rounds(post)
-    asking.open(ASKER, NUMBER, Packet("lead_status"), {1, 2})
-    asking.take(1, post.answer({"enabled": True}))
-    now += rounds.SECONDS
-    asking.end_overdue()
+    asking = ScatterGather(post)
+    asking.scatter(ASKER, NUMBER, Packet("lead_status"), {1, 2})
+    asking.gather(1, post.answer({"enabled": True}))
+    now += scatter_gather.TIMEOUT_SECONDS
+    asking.expire()
     assert post.told == []
     now += 0.001
-    asking.end_overdue()
+    asking.expire()
     assert post.told == [(ASKER, NUMBER, {"enabled": True})]
 
 
 def test_nobody_to_ask_is_an_answer() -> None:
     post = Post()
-    Rounds(post).open(ASKER, NUMBER, Packet("lead_status"), set())
+    ScatterGather(post).scatter(ASKER, NUMBER, Packet("lead_status"), set())
     assert post.told == [(ASKER, NUMBER, None)]

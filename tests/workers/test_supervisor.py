@@ -136,7 +136,7 @@ async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> 
 
 
 async def test_a_worker_that_cannot_tell_its_metrics_ends_nobody() -> None:
-    """Its ``Link`` answers None for a question that it failed at."""
+    """Its ``SupervisorLink`` answers None for a question that it failed at."""
     status, output = await run("""
         from gateway.workers.channel import receive
 

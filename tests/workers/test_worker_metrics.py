@@ -7,21 +7,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.histogram import Histogram
-from gateway.workers.metrics import Dump, Total, added, dump, render
+from gateway.workers.metrics import ClusterMetrics, Snapshot, merged, render, snapshot
 
 
-def worker(requests: int, age: float, seconds: float) -> Dump:
+def worker(requests: int, age: float, seconds: float) -> Snapshot:
     """One process's metrics as they arrive over the channel."""
     registry = CollectorRegistry()
     Counter("served", "Requests", ("path",), registry=registry).labels("/v1").inc(requests)
     Gauge("streams", "Open streams", registry=registry).set(requests)
     Gauge("price_age_seconds", "Age", registry=registry).set(age)
     Histogram("lag_seconds", "Lag", (0.1, 1.0), registry, "upstream").labels("openai").observe(seconds)
-    decoded: Dump = msgspec.json.decode(msgspec.json.encode(dump(registry)))
+    decoded: Snapshot = msgspec.json.decode(msgspec.json.encode(snapshot(registry)))
     return decoded
 
 
-def values(total: Dump) -> dict[str, float]:
+def values(total: Snapshot) -> dict[str, float]:
     return {
         sample.name + "".join(f"|{value}" for _, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(render(total).decode())
@@ -30,7 +30,7 @@ def values(total: Dump) -> dict[str, float]:
 
 
 def test_counts_add_up_and_ages_do_not() -> None:
-    seen = values(added(worker(2, 30.0, 0.05), worker(3, 10.0, 5.0)))
+    seen = values(merged(worker(2, 30.0, 0.05), worker(3, 10.0, 5.0)))
     assert seen["served_total|/v1"] == 5
     assert seen["streams"] == 5
     assert seen["price_age_seconds"] == 30
@@ -39,24 +39,24 @@ def test_counts_add_up_and_ages_do_not() -> None:
 
 
 def test_what_never_happened_is_infinitely_old() -> None:
-    assert values(added(worker(1, math.inf, 1.0), worker(1, 1.0, 1.0)))["price_age_seconds"] == math.inf
+    assert values(merged(worker(1, math.inf, 1.0), worker(1, 1.0, 1.0)))["price_age_seconds"] == math.inf
 
 
 def test_what_only_one_worker_has_is_kept() -> None:
     registry = CollectorRegistry()
     Counter("rare", "Seldom", registry=registry).inc()
-    assert values(added(worker(1, 1.0, 1.0), dump(registry)))["rare_total"] == 1
+    assert values(merged(worker(1, 1.0, 1.0), snapshot(registry)))["rare_total"] == 1
 
 
 def test_what_a_lost_worker_counted_stays() -> None:
-    total = Total()
-    total.take(1, worker(2, 30.0, 0.05))
-    total.take(2, worker(3, 10.0, 0.05))
-    total.lose(1)
-    total.lose(3)
-    seen = values(total.dump())
+    metrics = ClusterMetrics()
+    metrics.update(1, worker(2, 30.0, 0.05))
+    metrics.update(2, worker(3, 10.0, 0.05))
+    metrics.remove(1)
+    metrics.remove(3)
+    seen = values(metrics.total())
     assert (seen["served_total|/v1"], seen["lag_seconds_count|openai"]) == (5, 2)
     assert (seen["streams"], seen["price_age_seconds"]) == (3, 10)
-    total.take(4, worker(1, 1.0, 0.05))
-    assert values(total.dump())["served_total|/v1"] == 6
-    assert values(total.dump())["served_total|/v1"] == 6
+    metrics.update(4, worker(1, 1.0, 0.05))
+    assert values(metrics.total())["served_total|/v1"] == 6
+    assert values(metrics.total())["served_total|/v1"] == 6
