@@ -1,8 +1,8 @@
-"""How many requests work at once, and how many may wait for it, in fair order.
+"""Admission control: a limit on concurrent requests, and a bounded fair queue for those that exceed it.
 
-Where places are scarce, turns are taken: by upstreams, among those of one upstream by callers' addresses, and among
-those of one address by callers. One slow vendor holds at most its share of the places while others are in use, and a
-full queue makes room for the newcomer of a short line at the end of the longest.
+Queued requests are served round-robin by upstream, then by client address, then by caller. One slow upstream holds at
+most its share of the slots while others are in use. A full queue evicts the last request of the longest branch for one
+of a shorter branch.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from gateway.fair_queue import Turns
+from gateway.fair_queue import FairQueue
 from gateway.openai_api.errors import DEFAULT_RETRY_AFTER, GatewayError, gateway_unavailable
 
 MAX_WAIT_SECONDS = 30.0
@@ -19,160 +19,161 @@ UPSTREAM_SHARE = 0.75
 RECENT_SECONDS = 60.0
 
 Caller = Callable[[], tuple[str, ...]]
-"""Tells who asks, from the widest to the closest (address, identity); called only when he has to wait."""
+"""The caller's keys in the fair queue (address, identity); called only for a request that has to wait."""
 
 
 class Admission:
-    """A bounded number of places and a bounded queue before them.
+    """A limited number of slots, and a bounded queue for them.
 
-    ``share`` of the places is what one upstream may hold while another one is wanted, or was ``RECENT_SECONDS`` ago;
+    One upstream may hold ``share`` of the slots while another one is in demand, or was in the last ``RECENT_SECONDS``;
     the only upstream in use may hold all.
     """
 
-    def __init__(self, places: int, queue: int, *, share: float = UPSTREAM_SHARE) -> None:
-        self._places = self._free = places
+    def __init__(self, slots: int, queue: int, *, share: float = UPSTREAM_SHARE) -> None:
+        self._slots = self._free = slots
         self._queue_limit = queue
-        self._most = max(1, math.ceil(share * places))
+        self._max_per_upstream = max(1, math.ceil(share * slots))
         self._held: dict[str, int] = {}
-        self._wanted_at: dict[str, float] = {}
+        self._last_demand: dict[str, float] = {}
         self._last_waits: dict[str, float] = {}
-        self._queue: Turns[Place] = Turns()
-        self._emptied = asyncio.Event()
+        self._queue: FairQueue[Slot] = FairQueue()
+        self._idle = asyncio.Event()
 
     @property
     def active(self) -> int:
-        """Places taken."""
-        return self._places - self._free
+        """The number of slots in use."""
+        return self._slots - self._free
 
     @property
     def waiting(self) -> int:
+        """The number of requests in the queue."""
         return self._queue.size
 
-    def place(self, upstream: str, caller: Caller) -> "Place":
-        """A place for one request, taken by ``async with``; that raises 503 with Retry-After when there is none."""
-        return Place(self, upstream, caller)
+    def slot(self, upstream: str, caller: Caller) -> "Slot":
+        """A slot for one request, an async context manager; entering it raises 503 with Retry-After on overload."""
+        return Slot(self, upstream, caller)
 
     async def wait_idle(self) -> None:
-        """Return once nobody has a place."""
+        """Wait until no slot is in use."""
         while self.active:
-            self._emptied.clear()
-            await self._emptied.wait()
+            self._idle.clear()
+            await self._idle.wait()
 
-    def take(self, place: "Place") -> bool:
-        """Take a free place at once, unless others of the upstream wait for theirs."""
-        upstream = place.upstream
+    def try_acquire(self, slot: "Slot") -> bool:
+        """Acquire a free slot at once, unless requests to the same upstream are queued."""
+        upstream = slot.upstream
         held = self._held.get(upstream, 0)
-        plenty = self._free and held < self._most and not self._queue.size
-        if plenty or (upstream not in self._queue and self._has_room(upstream)):
+        plenty = self._free and held < self._max_per_upstream and not self._queue.size
+        if plenty or (upstream not in self._queue and self._may_acquire(upstream)):
             self._free -= 1
             self._held[upstream] = held + 1
             return True
         return False
 
-    async def wait(self, place: "Place") -> None:
-        """Take a place when it is this one's turn. Raises 503, and ConnectionResetError for a client that left."""
-        path = (place.upstream, *place.caller())
-        if place.upstream not in self._queue:
-            self._last_waits.pop(place.upstream, None)
+    async def acquire(self, slot: "Slot") -> None:
+        """Queue for a slot. Raises 503 on overload, ConnectionResetError if the client disconnects."""
+        path = (slot.upstream, *slot.caller())
+        if slot.upstream not in self._queue:
+            self._last_waits.pop(slot.upstream, None)
         self._make_room(path)
-        self._wanted_at[place.upstream] = joined = time.monotonic()
-        place.turn = asyncio.get_running_loop().create_future()
-        place.path = path
-        self._queue.add(path, place)
+        self._last_demand[slot.upstream] = queued_at = time.monotonic()
+        slot.granted = asyncio.get_running_loop().create_future()
+        slot.path = path
+        self._queue.add(path, slot)
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
-                await place.turn
+                await slot.granted
         except TimeoutError:
-            self._withdraw(place)
-            self._last_waits[place.upstream] = MAX_WAIT_SECONDS
-            raise self._overloaded(place.upstream) from None
+            self._withdraw(slot)
+            self._last_waits[slot.upstream] = MAX_WAIT_SECONDS
+            raise self._overloaded(slot.upstream) from None
         except BaseException:
-            self._withdraw(place)
+            self._withdraw(slot)
             raise
-        self._last_waits[place.upstream] = time.monotonic() - joined
+        self._last_waits[slot.upstream] = time.monotonic() - queued_at
 
-    def remove(self, place: "Place", error: Exception) -> None:
-        """Let one who waits know that he waits in vain."""
-        if place.path is not None:
-            self._queue.remove(place.path, place)
-            place.path = None
-            if place.turn is not None and not place.turn.done():
-                place.turn.set_exception(error)
+    def reject(self, slot: "Slot", error: Exception) -> None:
+        """Remove a queued request and raise ``error`` in it; no effect on one that is not queued."""
+        if slot.path is not None:
+            self._queue.remove(slot.path, slot)
+            slot.path = None
+            if slot.granted is not None and not slot.granted.done():
+                slot.granted.set_exception(error)
 
-    def give(self, upstream: str) -> None:
-        """Give a place back; whoever is next and may have it has it from this moment on."""
+    def release(self, upstream: str) -> None:
+        """Return a slot, and grant free slots to the queue."""
         self._free += 1
         self._held[upstream] -= 1
-        self._wanted_at[upstream] = time.monotonic()
+        self._last_demand[upstream] = time.monotonic()
         if self._queue.size:
-            self._hand_out()
-        if self._free == self._places:
-            self._emptied.set()
+            self._grant()
+        if self._free == self._slots:
+            self._idle.set()
 
-    def _has_room(self, upstream: str) -> bool:
+    def _may_acquire(self, upstream: str) -> bool:
         if not self._free:
             return False
-        return self._held.get(upstream, 0) < self._most or not self._others_wanted(upstream)
+        return self._held.get(upstream, 0) < self._max_per_upstream or not self._others_in_demand(upstream)
 
-    def _others_wanted(self, upstream: str) -> bool:
-        """Another upstream is at work, waited for, or was so lately: places must be left for it."""
+    def _others_in_demand(self, upstream: str) -> bool:
+        """Whether another upstream holds slots, or was in demand recently: slots are reserved for it then."""
         if any(count for name, count in self._held.items() if name != upstream):
             return True
-        lately = time.monotonic() - RECENT_SECONDS
-        return any(at > lately for name, at in self._wanted_at.items() if name != upstream)
+        recent = time.monotonic() - RECENT_SECONDS
+        return any(at > recent for name, at in self._last_demand.items() if name != upstream)
 
-    def _hand_out(self) -> None:
-        while (place := self._queue.next(self._has_room)) is not None:
-            place.path = None
-            if place.turn is not None and not place.turn.done():
+    def _grant(self) -> None:
+        while (slot := self._queue.pop(self._may_acquire)) is not None:
+            slot.path = None
+            if slot.granted is not None and not slot.granted.done():
                 self._free -= 1
-                self._held[place.upstream] = self._held.get(place.upstream, 0) + 1
-                place.turn.set_result(None)
+                self._held[slot.upstream] = self._held.get(slot.upstream, 0) + 1
+                slot.granted.set_result(None)
 
     def _make_room(self, path: tuple[str, ...]) -> None:
-        """Raises 503 when the queue is full of others with no better right than the newcomer's."""
+        """Evict a request from a full queue; raises 503 if none may be evicted for a new one under ``path``."""
         if self._queue.size >= self._queue_limit:
-            last = self._queue.crowded_out(path)
-            if last is None:
+            evicted = self._queue.eviction_candidate(path)
+            if evicted is None:
                 raise self._overloaded(path[0])
-            self.remove(last, self._overloaded(last.upstream))
+            self.reject(evicted, self._overloaded(evicted.upstream))
 
     def _overloaded(self, upstream: str) -> GatewayError:
-        """With the wait of the upstream's last one that got a place, or gave up, since somebody has always waited."""
+        """503, with the last wait of a request to the upstream (granted or timed out) as Retry-After."""
         wait = max(DEFAULT_RETRY_AFTER, self._last_waits.get(upstream, 0.0))
         return gateway_unavailable("overloaded", "The gateway is busy", retry_after=wait)
 
-    def _withdraw(self, place: "Place") -> None:
-        """Stop waiting; a place that was handed over in the same moment goes to the next one."""
-        turn = place.turn
-        if place.path is not None:
-            self._queue.remove(place.path, place)
-            place.path = None
-        elif turn is not None and turn.done() and not turn.cancelled() and turn.exception() is None:
-            self.give(place.upstream)
+    def _withdraw(self, slot: "Slot") -> None:
+        """Leave the queue; a slot granted in the meantime is released."""
+        granted = slot.granted
+        if slot.path is not None:
+            self._queue.remove(slot.path, slot)
+            slot.path = None
+        elif granted is not None and granted.done() and not granted.cancelled() and granted.exception() is None:
+            self.release(slot.upstream)
 
 
-class Place:
-    """One request's place: ``turn`` and ``path`` are its wait and where in the queue it stands, if it does."""
+class Slot:
+    """The slot of one request. While it is queued, ``path`` is its place in the queue; ``granted`` ends the wait."""
 
-    __slots__ = ("_admission", "caller", "path", "turn", "upstream")
+    __slots__ = ("_admission", "caller", "granted", "path", "upstream")
 
     def __init__(self, admission: Admission, upstream: str, caller: Caller) -> None:
         self._admission = admission
         self.upstream = upstream
         self.caller = caller
-        self.turn: asyncio.Future[None] | None = None
+        self.granted: asyncio.Future[None] | None = None
         self.path: tuple[str, ...] | None = None
 
     async def __aenter__(self) -> None:
-        if not self._admission.take(self):
-            await self._admission.wait(self)
+        if not self._admission.try_acquire(self):
+            await self._admission.acquire(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.give(self.upstream)
+        self._admission.release(self.upstream)
 
-    def leave(self) -> None:
-        """The client is gone: whoever still waits for this place gets ConnectionResetError."""
-        self._admission.remove(self, ConnectionResetError("the client left the queue"))
+    def cancel(self) -> None:
+        """Reject the request with ConnectionResetError if it is still queued: its client has disconnected."""
+        self._admission.reject(self, ConnectionResetError("the client left the queue"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.admission
-from gateway.admission import Admission, Place
+from gateway.admission import Admission, Slot
 from gateway.openai_api.errors import Fault, GatewayError
 
 
@@ -18,9 +18,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def place(admission: Admission, upstream: str = "openai", *caller: str) -> Place:
+def place(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:
     """One of one address and caller, unless others are named."""
-    return admission.place(upstream, lambda: caller or ("address", "caller"))
+    return admission.slot(upstream, lambda: caller or ("address", "caller"))
 
 
 class Guest:
