@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams.images.answer import Item, decode
+from gateway.upstreams.images.wire import Item, decode
 
 GARBAGE = [
     b"",
@@ -22,7 +22,7 @@ GARBAGE = [
 @pytest.mark.parametrize("data", ["%%%%", "\u00e9" * 40, "iVBO\ufeff" * 9, "A=AA" * 9])
 def test_pictures_that_are_not_base64(data: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        _ = Item(b64_json=data).picture
+        _ = Item(b64_json=data).image
     assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
 
 

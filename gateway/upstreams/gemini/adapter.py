@@ -1,4 +1,4 @@
-"""The adapter of Google's Gemini models."""
+"""The adapter of Google's Gemini API."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ import msgspec
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.gemini import generation, tools
+from gateway.upstreams.gemini import generation_config, tools
 from gateway.upstreams.gemini.contents import Contents
 from gateway.upstreams.gemini.decoder import GeminiDecoder
-from gateway.upstreams.gemini.errors import http_error
+from gateway.upstreams.gemini.errors import from_response
 from gateway.upstreams.gemini.parts import remote_urls
 from gateway.upstreams.signature_cache import SignatureCache
 
@@ -19,7 +19,7 @@ from gateway.upstreams.signature_cache import SignatureCache
 class GeminiAdapter:
     """generateContent of the Developer API; the base URL has no path.
 
-    ``signatures`` keeps the thought signatures for callers whose clients do not return them.
+    ``signatures`` caches the thought signatures for clients that do not return them.
     """
 
     def __init__(self, signatures: SignatureCache) -> None:
@@ -33,24 +33,24 @@ class GeminiAdapter:
 
     def build_request(self, chat: Chat) -> UpstreamCall:
         method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
-        generation.refuse(chat)
+        generation_config.check(chat)
         body = self._body(chat)
         return UpstreamCall(
             path=f"/v1beta/models/{chat.model.upstream_id}:{method}",
             body=msgspec.json.encode(body),
             stream=chat.stream,
-            dropped=generation.dropped_hints(chat),
+            dropped=generation_config.dropped_hints(chat),
         )
 
     def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
         decoder = GeminiDecoder(chat, self._signatures, complete=True)
-        return [*decoder.take(body), *decoder.finish()]
+        return [*decoder.decode(body), *decoder.finish()]
 
     def decoder(self, chat: Chat) -> GeminiDecoder:
         return GeminiDecoder(chat, self._signatures)
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return http_error(status, headers, body)
+        return from_response(status, headers, body)
 
     def _body(self, chat: Chat) -> dict[str, Any]:
         contents = Contents(chat, self._signatures)
@@ -58,10 +58,10 @@ class GeminiAdapter:
         if contents.system:
             body["systemInstruction"] = {"parts": contents.system}
         body |= tools.translate(chat)
-        if config := generation.generation_config(chat):
+        if config := generation_config.generation_config(chat):
             body["generationConfig"] = config
         if chat.request.safety_settings:
             body["safetySettings"] = chat.request.safety_settings
-        if chat.request.service_tier is not None and (tier := generation.service_tier(chat)):
+        if chat.request.service_tier is not None and (tier := generation_config.service_tier(chat)):
             body["serviceTier"] = tier
         return body

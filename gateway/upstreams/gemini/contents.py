@@ -1,7 +1,7 @@
-"""Messages as systemInstruction and contents (facts/providers.md 5.2, 12.3).
+"""Translates messages into systemInstruction and contents (facts/providers.md 5.2, 12.3).
 
-Gemini knows two roles, and the results of all calls of one model turn stand together, in call order, in the user turn
-right after it. Newer models refuse anything else in that turn: what the user says next is a turn of its own.
+Gemini has two roles, and the results of all calls of a model turn belong together, in call order, in the user turn
+right after it. Newer models refuse anything else in that turn: the next user message becomes a turn of its own.
 """
 
 from collections import defaultdict, deque
@@ -26,22 +26,22 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.assistant_images import assistant_image_url
-from gateway.upstreams.gemini.parts import PLAIN, Part, content_parts, media
-from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, Seals, plain_id
-from gateway.upstreams.gemini.tools import mixes, tool_names
+from gateway.upstreams.gemini.parts import TEXT_MESSAGE_KEYS, Part, content_parts, media
+from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, ThoughtSignatures, plain_id
+from gateway.upstreams.gemini.tools import mixes_tools, tool_names
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.signature_cache import SignatureCache
 
 _Results = list[tuple[int, ToolMessage]]
-_Waiting = deque[tuple[int, tuple[dict[str, Any], Message]]]
+_Queue = deque[tuple[int, tuple[dict[str, Any], Message]]]
 """Positions, and messages as they were sent and typed."""
 _ROLES = {"user": "user", "assistant": "model"}
 
 
 class Contents:
-    """The conversation of one chat. ``system`` are the parts of systemInstruction, ``turns`` the contents.
+    """The translated messages of a chat: ``system`` are the parts of systemInstruction, ``turns`` the contents.
 
-    Most messages are a text and nothing else: those bring no signatures back and are put in their place at once.
+    Plain text messages, the most common, carry no signatures and are added right in the constructor.
     """
 
     def __init__(self, chat: Chat, signatures: SignatureCache) -> None:
@@ -49,26 +49,26 @@ class Contents:
         self._signatures = signatures
         self.system: list[Part] = []
         self.turns: list[dict[str, Any]] = []
-        self._answered: dict[str, Any] | None = None
-        """The last turn that brings results."""
+        self._results_turn: dict[str, Any] | None = None
+        """The last turn with tool results."""
         turns = self.turns
-        waiting = deque(enumerate(zip(chat.body["messages"], chat.request.messages, strict=True)))
-        while waiting:
-            position, (sent, message) = waiting.popleft()
-            text = sent["content"] if sent.keys() == PLAIN else None
+        queue = deque(enumerate(zip(chat.body["messages"], chat.request.messages, strict=True)))
+        while queue:
+            position, (sent, message) = queue.popleft()
+            text = sent["content"] if sent.keys() == TEXT_MESSAGE_KEYS else None
             if type(text) is not str:
-                self._add(position, message, waiting)
+                self._add(position, message, queue)
             elif (role := _ROLES.get(sent["role"])) is None:
                 if text:
                     self.system.append({"text": text})
             elif text or role == "user":
-                if turns and turns[-1]["role"] == role and turns[-1] is not self._answered:
+                if turns and turns[-1]["role"] == role and turns[-1] is not self._results_turn:
                     turns[-1]["parts"].append({"text": text})
                 else:
                     turns.append({"role": role, "parts": [{"text": text}]})
-        self._tidy()
+        self._normalize()
 
-    def _add(self, position: int, message: Message, waiting: _Waiting) -> None:
+    def _add(self, position: int, message: Message, queue: _Queue) -> None:
         match message:
             case SystemMessage() | DeveloperMessage():
                 if text := text_of(message.content):
@@ -77,9 +77,9 @@ class Contents:
                 self._turn("user", content_parts(self._chat, message.content, f"messages[{position}].content"))
             case AssistantMessage(function_call=None):
                 self._turn("model", self._model_parts(position, message))
-                self._answer(position, message.tool_calls or [], _results(waiting))
+                self._add_results(position, message.tool_calls or [], _results(queue))
             case ToolMessage():
-                raise _orphan(position, message)
+                raise _unmatched_result(position, message)
             case AssistantMessage() | FunctionMessage():
                 raise unsupported_value("Functions are not supported; use tools.", f"messages[{position}]")
 
@@ -90,13 +90,13 @@ class Contents:
     def _turn(self, role: str, parts: list[Part]) -> None:
         if not parts:
             return
-        if self.turns and self.turns[-1]["role"] == role and self.turns[-1] is not self._answered:
+        if self.turns and self.turns[-1]["role"] == role and self.turns[-1] is not self._results_turn:
             self.turns[-1]["parts"] += parts
         else:
             self.turns.append({"role": role, "parts": parts})
 
-    def _tidy(self) -> None:
-        """No empty text beside other parts; a user turn first, and at least one (5.2)."""
+    def _normalize(self) -> None:
+        """Remove empty texts beside other parts; start with a user turn (5.2)."""
         for turn in self.turns:
             if len(turn["parts"]) > 1:
                 turn["parts"] = [part for part in turn["parts"] if part != {"text": ""}] or [{"text": ""}]
@@ -106,35 +106,35 @@ class Contents:
             self.turns.insert(0, {"role": "user", "parts": [{"text": " "}]})
 
     def _model_parts(self, position: int, message: AssistantMessage) -> list[Part]:
-        seals = Seals(message, self._chat.caller, self._signatures)
+        signatures = ThoughtSignatures(message, self._chat.caller, self._signatures)
         calls = message.tool_calls or []
-        text = _said(message)
+        text = _visible_text(message)
         parts: list[Part] = [{"text": text}] if text else []
-        if seals.text and (text or not calls):
-            parts = [{"text": text, "thoughtSignature": seals.text}]
-        for number, picture in enumerate(message.images or ()):
+        if signatures.text and (text or not calls):
+            parts = [{"text": text, "thoughtSignature": signatures.text}]
+        for number, image in enumerate(message.images or ()):
             where = f"messages[{position}].images[{number}]"
-            parts.append(self._picture(seals, number, assistant_image_url(picture), where))
+            parts.append(self._image(signatures, number, assistant_image_url(image), where))
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
-            if mixes(self._chat.request) and isinstance(call, FunctionToolCall):
-                parts += seals.invocations(call)
-            parts.append(self._call(seals, call, where, first=number == 0))
+            if mixes_tools(self._chat.request) and isinstance(call, FunctionToolCall):
+                parts += signatures.invocations(call)
+            parts.append(self._call(signatures, call, where, first=number == 0))
         return parts
 
-    def _picture(self, seals: Seals, number: int, url: str, where: str) -> Part:
+    def _image(self, signatures: ThoughtSignatures, number: int, url: str, where: str) -> Part:
         part = media(self._chat, url, where)
-        signature = seals.picture(number, url)
-        if signature is None and seals.lost and self._chat.model.traits.signatures:
+        signature = signatures.image(number, url)
+        if signature is None and signatures.lost and self._chat.model.traits.signatures:
             signature = SKIP_VALIDATION
         return part if signature is None else part | {"thoughtSignature": signature}
 
-    def _call(self, seals: Seals, call: ToolCall, where: str, *, first: bool) -> Part:
+    def _call(self, signatures: ThoughtSignatures, call: ToolCall, where: str, *, first: bool) -> Part:
         """A functionCall part; the first of a turn needs a signature on models that validate them (5.6)."""
         arguments: Any
         if isinstance(call, FunctionToolCall):
             arguments = _arguments(call.function.arguments, f"{where}.function.arguments")
-            name, signature = call.function.name, seals.call(call)
+            name, signature = call.function.name, signatures.call(call)
         else:
             arguments = {"input": call.custom.input}
             name, signature = call.custom.name, None
@@ -143,13 +143,13 @@ class Contents:
         part = {"functionCall": {"id": plain_id(call.id), "name": self._names.outbound(name), "args": arguments}}
         return part if signature is None else part | {"thoughtSignature": signature}
 
-    def _answer(self, position: int, calls: list[ToolCall], results: _Results) -> None:
-        """A turn of the results in call order, then one of the files that the model does not take within them."""
+    def _add_results(self, position: int, calls: list[ToolCall], results: _Results) -> None:
+        """Add a turn of the results in call order, and one of the files that the model does not accept within them."""
         by_id: dict[str, deque[tuple[int, ToolMessage]]] = defaultdict(deque)
         for result in results:
             by_id[plain_id(result[1].tool_call_id)].append(result)
         parts: list[Part] = []
-        beside: list[Part] = []
+        files_turn: list[Part] = []
         for number, call in enumerate(calls):
             if not (found := by_id[plain_id(call.id)]):
                 param = f"messages[{position}].tool_calls[{number}].id"
@@ -159,17 +159,17 @@ class Contents:
             if files and self._chat.model.traits.tool_result_images:
                 response["parts"] = files
             else:
-                beside += files
+                files_turn += files
             name = call.function.name if isinstance(call, FunctionToolCall) else call.custom.name
             head = {"id": plain_id(call.id), "name": self._names.outbound(name)}
             parts.append({"functionResponse": head | response})
         for left in by_id.values():
             for answered, message in left:
-                raise _orphan(answered, message)
+                raise _unmatched_result(answered, message)
         if parts:
-            self._answered = {"role": "user", "parts": parts}
-            self.turns.append(self._answered)
-        self._turn("user", beside)
+            self._results_turn = {"role": "user", "parts": parts}
+            self.turns.append(self._results_turn)
+        self._turn("user", files_turn)
 
     def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
         """``{"response": …}`` of one result, and its files."""
@@ -183,15 +183,15 @@ class Contents:
         return {"response": response}, files
 
 
-def _results(waiting: _Waiting) -> _Results:
-    """The tool messages that come next, with their positions."""
+def _results(queue: _Queue) -> _Results:
+    """Pop the leading tool messages, with their positions."""
     results: _Results = []
-    while waiting and isinstance(message := waiting[0][1][1], ToolMessage):
-        results.append((waiting.popleft()[0], message))
+    while queue and isinstance(message := queue[0][1][1], ToolMessage):
+        results.append((queue.popleft()[0], message))
     return results
 
 
-def _said(message: AssistantMessage) -> str:
+def _visible_text(message: AssistantMessage) -> str:
     """The visible text of an assistant message; a refusal is text too."""
     content = message.content
     if isinstance(content, list):
@@ -200,7 +200,7 @@ def _said(message: AssistantMessage) -> str:
 
 
 def _arguments(text: str, param: str) -> msgspec.Raw:
-    """The arguments of a call as the object that Gemini wants; the caller's own bytes."""
+    """A call's arguments, which must be an object, as the caller's own bytes. Raises 400."""
     if not text.strip():
         return msgspec.Raw(b"{}")
     if not _is_object(text):
@@ -215,7 +215,7 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _orphan(position: int, message: ToolMessage) -> Exception:
+def _unmatched_result(position: int, message: ToolMessage) -> Exception:
     return invalid_request(
         f"The tool message answers '{message.tool_call_id}', which is no tool call of the assistant message before it.",
         f"messages[{position}].tool_call_id",

@@ -1,4 +1,4 @@
-"""What Gemini's errors mean (facts/providers.md 5.9, 12.7): as HTTP answers, and inside a stream."""
+"""Maps Gemini's errors to the caller's (facts/providers.md 5.9, 12.7)."""
 
 import re
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ _STATUS = {
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
-def http_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-    """The meaning of an answer with an error status; its body is an object, or an array around it."""
+def from_response(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    """The error of a response with an error status; its body is an object, or an array with one."""
     try:
         found = [response.error for response in decode(body) if response.error is not None]
     except ValueError:
         found = []
-    return meaning(status, found[0] if found else ErrorBody(), read_retry_after(headers))
+    return from_body(status, found[0] if found else ErrorBody(), read_retry_after(headers))
 
 
-def meaning(status: int, body: ErrorBody, retry_after: float | None = None) -> GatewayError:
-    """The meaning of ``body``, which came with HTTP ``status``, or with 200 inside a stream."""
+def from_body(status: int, body: ErrorBody, retry_after: float | None = None) -> GatewayError:
+    """The error of ``body``, which came with HTTP ``status``, or with 200 inside a stream."""
     if status < 400:
         status = body.code or _STATUS.get(body.status or "", 500)
     details = body.details or []
@@ -49,7 +49,7 @@ def meaning(status: int, body: ErrorBody, retry_after: float | None = None) -> G
 
 
 def _reasons(details: list[dict[str, Any]]) -> list[str]:
-    """Machine-readable reasons: ErrorInfo's, and the names of exhausted quotas."""
+    """Machine-readable reasons: ErrorInfo's, and the ids of exhausted quotas."""
     reasons = [detail.get("reason") for detail in details]
     reasons += [
         violation.get("quotaId")
@@ -69,7 +69,7 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
     return None
 
 
-def _model_gone(error: VendorError) -> GatewayError:
+def _model_not_found(error: VendorError) -> GatewayError:
     return errors.model_not_found("The upstream does not serve this model")
 
 
@@ -140,7 +140,7 @@ _RULES = (
     ErrorRule(_context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
     ErrorRule(_one_choice, status=(400,), message="multiple candidates"),
     ErrorRule(_invalid, status=(400,)),
-    ErrorRule(_model_gone, status=(404,)),
+    ErrorRule(_model_not_found, status=(404,)),
     ErrorRule(_too_large, status=(413,)),
     ErrorRule(_billing, status=(429,), message=r"prepayment credits|spending cap"),
     ErrorRule(_daily_quota, status=(429,), code="PerDay"),

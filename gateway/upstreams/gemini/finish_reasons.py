@@ -1,4 +1,4 @@
-"""Why Gemini stopped, in OpenAI's words (facts/providers.md 5.7)."""
+"""Maps Gemini's finish reasons to OpenAI's (facts/providers.md 5.7)."""
 
 _LENGTH = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _FILTERED = frozenset(
@@ -19,8 +19,8 @@ _FILTERED = frozenset(
         "NO_IMAGE",
     }
 )
-# The model failed to write an answer that can be used; another attempt often succeeds.
-BROKEN = frozenset(
+# The model's output is unusable; a retry often succeeds.
+MALFORMED = frozenset(
     {
         "MALFORMED_FUNCTION_CALL",
         "UNEXPECTED_TOOL_CALL",
@@ -32,7 +32,7 @@ BROKEN = frozenset(
 
 
 def finish_reason(reason: str, *, calls: bool, content: bool) -> str:
-    """OpenAI's finish reason for ``reason``, given whether tool calls, or anything at all, were produced."""
+    """OpenAI's finish reason for ``reason``, given whether the answer has tool ``calls``, or any ``content``."""
     if reason in _LENGTH:
         return "length"
     if reason in _FILTERED:

@@ -1,6 +1,6 @@
-"""Arguments of a function call that arrive in pieces, each with the JSON path where it belongs (RFC 9535).
+"""Assembles the arguments of a function call from fragments, each with its JSON path (RFC 9535).
 
-Strings grow: a piece at the path of the piece before it, which announced that it will continue, is appended.
+A string is extended by fragments at the same path.
 """
 
 import re
@@ -13,18 +13,18 @@ _STEP = re.compile(r"""\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<quote>['"]
 
 
 class PartialArguments:
-    """The object that the pieces of one call build. Raises ValueError for a path that fits no JSON value."""
+    """The arguments of one call. Raises ValueError for a path that does not fit the value so far."""
 
     def __init__(self) -> None:
         self.value: dict[str, Any] = {}
 
-    def add(self, piece: PartialArg) -> None:
-        """Put one piece in its place."""
-        steps = _steps(piece.json_path)
+    def add(self, fragment: PartialArg) -> None:
+        """Add one fragment."""
+        steps = _steps(fragment.json_path)
         container: Any = self.value
         for step, following in pairwise(steps):
-            container = _enter(container, step, [] if isinstance(following, int) else {})
-        _place(container, steps[-1], _value(piece))
+            container = _descend(container, step, [] if isinstance(following, int) else {})
+        _assign(container, steps[-1], _value(fragment))
 
 
 def _steps(path: str) -> list[str | int]:
@@ -38,17 +38,17 @@ def _steps(path: str) -> list[str | int]:
     return steps
 
 
-def _value(piece: PartialArg) -> Any:
-    if piece.string_value is not None:
-        return piece.string_value
-    if piece.bool_value is not None:
-        return piece.bool_value
-    if piece.number_value is not None:
-        return int(piece.number_value) if piece.number_value.is_integer() else piece.number_value
+def _value(fragment: PartialArg) -> Any:
+    if fragment.string_value is not None:
+        return fragment.string_value
+    if fragment.bool_value is not None:
+        return fragment.bool_value
+    if fragment.number_value is not None:
+        return int(fragment.number_value) if fragment.number_value.is_integer() else fragment.number_value
     return None
 
 
-def _enter(container: Any, step: str | int, empty: Any) -> Any:
+def _descend(container: Any, step: str | int, empty: Any) -> Any:
     if isinstance(container, dict) and isinstance(step, str):
         return container.setdefault(step, empty)
     if isinstance(container, list) and isinstance(step, int) and step <= len(container):
@@ -58,6 +58,6 @@ def _enter(container: Any, step: str | int, empty: Any) -> Any:
     raise ValueError(f"no place for {step!r}")
 
 
-def _place(container: Any, step: str | int, value: Any) -> None:
-    before = _enter(container, step, None)
-    container[step] = before + value if isinstance(before, str) and isinstance(value, str) else value
+def _assign(container: Any, step: str | int, value: Any) -> None:
+    previous = _descend(container, step, None)
+    container[step] = previous + value if isinstance(previous, str) and isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Text and media of messages as Gemini parts; files travel as inline bytes (facts/providers.md 5.2)."""
+"""Translates content parts into Gemini's parts; files are sent as inline bytes (facts/providers.md 5.2)."""
 
 import base64
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from gateway.upstreams.assistant_images import assistant_image_url
 
 Part = dict[str, Any]
 
-# The keys of a message that, when its content is a text, is a text and nothing else.
-PLAIN = frozenset({"role", "content"})
+# The keys of a message that is plain text if its content is a string.
+TEXT_MESSAGE_KEYS = frozenset({"role", "content"})
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _AUDIO_FORMATS = {
@@ -36,36 +36,36 @@ _AUDIO_FORMATS = {
     "aac": "audio/aac",
     "aiff": "audio/aiff",
 }
-_OWN_FILES = "https://generativelanguage.googleapis.com/v1beta/files/"
+_FILES_API = "https://generativelanguage.googleapis.com/v1beta/files/"
 _YOUTUBE = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtu.be"})
 
 
 def content_parts(chat: Chat, content: str | list[UserPart] | list[ToolPart], where: str) -> list[Part]:
-    """The parts of a user's or a tool's content; raises 400 for one that the model cannot read."""
+    """The parts of a user's or a tool's content. Raises 400 for a type that the model does not support."""
     if isinstance(content, str):
         return [{"text": content}]
     return [_part(chat, part, f"{where}[{place}]") for place, part in enumerate(content)]
 
 
 def media(chat: Chat, url: str, param: str) -> Part:
-    """The file behind ``url``: its bytes inline, or the URL itself where Gemini reads it."""
+    """The file at ``url`` as inline bytes, or the URL itself where Gemini fetches it."""
     if data_uri.is_data_uri(url):
         uri = data_uri.parse(url, param)
         return _inline(chat, uri.media_type, uri.base64, param)
     if (attachment := chat.attachments.get(url)) is not None:
         return _inline(chat, attachment.media_type, base64.b64encode(attachment.data).decode(), param)
-    if _read_by_gemini(url):
+    if _fetched_by_gemini(url):
         return {"fileData": {"fileUri": url}}
     raise invalid_request(f"Invalid '{param}': this model takes files as bytes only. Send a data: URI.", param)
 
 
 def remote_urls(chat: Chat) -> list[str]:
-    """The URLs of the conversation's files that somebody has to fetch, once each, in order."""
+    """The URLs of the conversation's files to fetch, in order and without duplicates."""
     urls: dict[str, None] = {}
     for sent, message in zip(chat.body["messages"], chat.request.messages, strict=True):
-        if not (sent.keys() == PLAIN and type(sent["content"]) is str):
+        if not (sent.keys() == TEXT_MESSAGE_KEYS and type(sent["content"]) is str):
             urls |= dict.fromkeys(_urls(message))
-    return [url for url in urls if not data_uri.is_data_uri(url) and not _read_by_gemini(url)] if urls else []
+    return [url for url in urls if not data_uri.is_data_uri(url) and not _fetched_by_gemini(url)] if urls else []
 
 
 def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
@@ -74,7 +74,7 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
             return {"text": text}
         case ImagePart(image_url=image):
             found = media(chat, image.url, f"{where}.image_url.url")
-            return _require(found, "image/", f"{where}.image_url.url")
+            return _require_media_type(found, "image/", f"{where}.image_url.url")
         case VideoPart(video_url=video):
             found = media(chat, video.url, f"{where}.video_url.url")
             return found if video.fps is None else found | {"videoMetadata": {"fps": video.fps}}
@@ -91,7 +91,7 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
             raise unsupported_value("This model takes files as 'file_data' only.", f"{where}.file.file_id")
 
 
-def _require(part: Part, kind: str, param: str) -> Part:
+def _require_media_type(part: Part, kind: str, param: str) -> Part:
     if "inlineData" in part and not part["inlineData"]["mimeType"].startswith(kind):
         raise unsupported_value(f"Invalid '{param}': not a picture.", param)
     return part
@@ -105,9 +105,9 @@ def _inline(chat: Chat, media_type: str, data: str, param: str) -> Part:
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def _read_by_gemini(url: str) -> bool:
+def _fetched_by_gemini(url: str) -> bool:
     try:
-        return url.startswith(_OWN_FILES) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
+        return url.startswith(_FILES_API) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
     except ValueError:
         return False
 

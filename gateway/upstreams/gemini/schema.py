@@ -1,25 +1,25 @@
-"""JSON Schema as Gemini's ``parametersJsonSchema`` and ``responseJsonSchema`` take it (facts/providers.md 5.2)."""
+"""Translates JSON Schemas for ``parametersJsonSchema`` and ``responseJsonSchema`` (facts/providers.md 5.2)."""
 
 from typing import Any
 
-_ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-_NAMED = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_MAP = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
 
 def translate(schema: dict[str, Any]) -> dict[str, Any]:
-    """``schema`` with every ``const`` as an enum of one; the caller's object is left as it is."""
+    """A copy of ``schema`` with every ``const`` as an enum of one value."""
     result = dict(schema)
     if "const" in result:
         result["enum"] = [result.pop("const")]
-    for key in _ONE:
+    for key in _SINGLE:
         if isinstance(result.get(key), dict):
             result[key] = translate(result[key])
     for key in _LIST:
         if isinstance(result.get(key), list):
             result[key] = [translate(item) if isinstance(item, dict) else item for item in result[key]]
-    for key in _NAMED:
+    for key in _MAP:
         if isinstance(result.get(key), dict):
             result[key] = {
                 name: translate(item) if isinstance(item, dict) else item for name, item in result[key].items()
@@ -28,7 +28,7 @@ def translate(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def takes_arguments(schema: dict[str, Any] | None) -> bool:
-    """False for the schema of a tool without arguments, which Gemini wants left out."""
+    """False for the schema of a tool without arguments, which Gemini requires to be left out."""
     if not schema:
         return False
     return bool(

@@ -1,4 +1,4 @@
-"""``reasoning_effort`` as Gemini's thinkingConfig: a budget of tokens, or a level (facts/providers.md 5.5)."""
+"""``reasoning_effort`` as Gemini's thinkingConfig: a token budget or a level (facts/providers.md 5.5)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _LEVELS = ("minimal", "low", "medium", "high")
 
 
 def thinking_config(chat: Chat) -> dict[str, Any] | None:
-    """The thinkingConfig that the caller asked for; None leaves the model's own default."""
+    """The requested thinkingConfig; None for the model's default. Raises 400."""
     effort, traits = chat.request.reasoning_effort, chat.model.traits
     if effort is None:
         return None
@@ -39,7 +39,7 @@ def _budget(traits: Traits, effort: str) -> int:
 
 
 def _level(traits: Traits, effort: str) -> str:
-    """The model's level nearest to ``effort``; of two as near, the higher one."""
+    """The model's level nearest to ``effort``; the higher one of two equally near."""
     levels = [level for level in _LEVELS if not traits.efforts or level in traits.efforts]
     wanted = {"none": "minimal", "xhigh": "high", "max": "high"}.get(effort, effort)
     rank = _LEVELS.index(wanted)

@@ -1,4 +1,4 @@
-"""Thought signatures on their way back: the carriers that clients return them in (facts/providers.md 1.5, 5.6)."""
+"""Finds the thought signatures that an assistant message carries (facts/providers.md 1.5, 5.6)."""
 
 from typing import Any
 
@@ -6,25 +6,25 @@ from gateway.openai_api.messages import AssistantMessage, FunctionToolCall
 from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "google-gemini-v1"
-PICTURE = "picture"
-# What Google accepts in place of the signature of a call that it did not make, or that was lost.
+IMAGE = "picture"
+# Google accepts this in place of the signature of a call that it did not make, or whose signature was lost.
 SKIP_VALIDATION = "skip_thought_signature_validator"
 # Appended to a tool-call id by clients that keep nothing else.
 _ID_SUFFIX = "__thought__"
 
 
-def picture_id(number: int) -> str:
-    """Under which id the signature of an answer's picture stands in ``reasoning_details``."""
-    return f"{PICTURE}_{number}"
+def image_id(number: int) -> str:
+    """The id in ``reasoning_details`` of the signature of an answer's image ``number``."""
+    return f"{IMAGE}_{number}"
 
 
-def before(call_id: str) -> str:
-    """Under which owner the cache keeps what Google's own tools did before a call."""
+def invocations_id(call_id: str) -> str:
+    """The owner, in the cache, of the server-side tool invocations before a call."""
     return f"before/{call_id}"
 
 
 def cache_id(owner: str) -> str:
-    """Under which id the cache keeps the signature of a call or a picture; other vendors share the cache."""
+    """The id in the cache, which other vendors share, of the signature of a call or an image."""
     return f"{FORMAT}/{owner}"
 
 
@@ -33,8 +33,8 @@ def plain_id(call_id: str) -> str:
     return call_id.partition(_ID_SUFFIX)[0]
 
 
-class Seals:
-    """The signatures that one assistant message brings back, or that were kept for its caller."""
+class ThoughtSignatures:
+    """The signatures of one assistant message: those that the client returned, else those cached for its caller."""
 
     def __init__(self, message: AssistantMessage, caller: str, cache: SignatureCache) -> None:
         self._caller = caller
@@ -55,16 +55,16 @@ class Seals:
         """The signature of the message's text."""
         return self._details.get(None)
 
-    def picture(self, number: int, url: str) -> str | None:
-        """The signature of the message's picture ``number``."""
-        return self._details.get(picture_id(number)) or self._cache.get(self._caller, cache_id(PICTURE), PICTURE, url)
+    def image(self, number: int, url: str) -> str | None:
+        """The signature of the message's image ``number``."""
+        return self._details.get(image_id(number)) or self._cache.get(self._caller, cache_id(IMAGE), IMAGE, url)
 
     def call(self, call: FunctionToolCall) -> str | None:
         """The signature of one tool call."""
         specific = call.provider_specific_fields or {}
         google = (call.extra_content or {}).get("google")
         function = call.function
-        carried = (
+        carriers = (
             google.get("thought_signature") if isinstance(google, dict) else None,
             self._details.get(call.id),
             function.thought_signature,
@@ -72,14 +72,14 @@ class Seals:
             specific.get("thought_signature"),
             call.id.partition(_ID_SUFFIX)[2],
         )
-        for signature in carried:
+        for signature in carriers:
             if isinstance(signature, str) and signature:
                 return signature
         return self._cache.get(self._caller, cache_id(call.id), function.name, function.arguments)
 
     def invocations(self, call: FunctionToolCall) -> list[dict[str, Any]]:
-        """The parts of Google's own tools that came before one tool call; no client can carry them."""
+        """The parts of Google's server-side tools before one tool call, from the cache only: no client keeps them."""
         function = call.function
-        kept = cache_id(before(call.id))
-        found: list[dict[str, Any]] | None = self._cache.get(self._caller, kept, function.name, function.arguments)
+        key = cache_id(invocations_id(call.id))
+        found: list[dict[str, Any]] | None = self._cache.get(self._caller, key, function.name, function.arguments)
         return found or []

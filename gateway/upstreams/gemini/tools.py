@@ -1,4 +1,4 @@
-"""Tools and tool choice, and web search as Gemini's built-in tool (facts/providers.md 5.2)."""
+"""Translates tools and tool_choice, and web search into Gemini's built-in tool (facts/providers.md 5.2)."""
 
 import re
 from typing import Any
@@ -9,35 +9,35 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
 from gateway.upstreams.name_map import NameMap
 
-_REFUSED = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
+_INVALID_CHARACTER = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
 _MAX_NAME = 64
 
 
 def tool_names(tools: list[Tool] | None) -> NameMap:
-    """The map of a request's tool names; the same one wherever it is made, for the request and for its answer."""
-    names = NameMap(_REFUSED, _MAX_NAME)
+    """The map of a request's tool names, deterministic: it is built once for the request and once for its response."""
+    names = NameMap(_INVALID_CHARACTER, _MAX_NAME)
     for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
     return names
 
 
-def searches(request: ChatRequest) -> str | None:
-    """The parameter that asks for a web search, if one does."""
+def search_parameter(request: ChatRequest) -> str | None:
+    """The parameter that requests a web search, or None."""
     if request.web_search_options is not None:
         return "web_search_options"
     return "web_search" if request.web_search else None
 
 
-def mixes(request: ChatRequest) -> bool:
-    """The caller's functions stand beside Google's own search."""
-    return bool(request.tools) and searches(request) is not None
+def mixes_tools(request: ChatRequest) -> bool:
+    """The request combines the caller's functions with Google's web search."""
+    return bool(request.tools) and search_parameter(request) is not None
 
 
 def translate(chat: Chat) -> dict[str, Any]:
-    """``tools`` and ``toolConfig`` of the request, without those that stay empty."""
+    """``tools`` and ``toolConfig`` of the body, without those that are empty. Raises 400."""
     request, traits = chat.request, chat.model.traits
-    search = searches(request)
+    search = search_parameter(request)
     if not search and not request.tools and request.tool_choice is None:
         return {}
     names = tool_names(request.tools)
@@ -55,7 +55,7 @@ def translate(chat: Chat) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if (calling := _calling_config(request, names, functions)) is not None:
         config["functionCallingConfig"] = calling
-    if mixes(request):
+    if mixes_tools(request):
         config["includeServerSideToolInvocations"] = True
     return ({"tools": tools} if tools else {}) | ({"toolConfig": config} if config else {})
 
@@ -76,9 +76,9 @@ def _declaration(function: FunctionDefinition, names: NameMap) -> dict[str, Any]
 
 
 def _calling_config(request: ChatRequest, names: NameMap, functions: list[FunctionDefinition]) -> dict[str, Any] | None:
-    """functionCallingConfig; None where Gemini's default already says it.
+    """functionCallingConfig; None where Gemini's default is the same.
 
-    Beside a search the default is VALIDATED, and AUTO is refused.
+    With web search the default is VALIDATED, and AUTO is refused.
     """
     mode, allowed = _choice(request.tool_choice)
     if not functions:
@@ -91,7 +91,7 @@ def _calling_config(request: ChatRequest, names: NameMap, functions: list[Functi
             raise invalid_request(f"'tool_choice' names '{name}', which is none of the tools.", "tool_choice")
     if mode == "AUTO" and (allowed or any(function.strict for function in functions)):
         mode = "VALIDATED"
-    if mode == "AUTO" and (request.tool_choice is None or mixes(request)):
+    if mode == "AUTO" and (request.tool_choice is None or mixes_tools(request)):
         return None
     return {"mode": mode} | ({"allowedFunctionNames": [names.outbound(name) for name in allowed]} if allowed else {})
 

@@ -5,7 +5,7 @@ from gateway.upstreams.gemini.wire import ModalityCount, UsageMetadata
 
 
 def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
-    """The usage that ``metadata`` states, or None when it counts nothing yet."""
+    """The usage in ``metadata``, or None if it has no counts yet."""
     prompt, candidates, thoughts = metadata.prompt_token_count, candidates_of(metadata), metadata.thoughts_token_count
     if prompt is None and candidates is None and thoughts is None:
         return None
@@ -25,7 +25,7 @@ def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
 
 
 def candidates_of(metadata: UsageMetadata) -> int | None:
-    """The tokens of the answer itself; where they have no count, what the total leaves for them beside a prompt."""
+    """The tokens of the answer itself; without a count, the total less the prompt, tool use and thoughts."""
     counted, total, prompt = metadata.candidates_token_count, metadata.total_token_count, metadata.prompt_token_count
     if counted is not None or total is None or prompt is None:
         return counted
@@ -34,7 +34,7 @@ def candidates_of(metadata: UsageMetadata) -> int | None:
 
 
 def tier_of(metadata: UsageMetadata) -> str:
-    """The service tier that answered; empty for the standard one."""
+    """The service tier that served the request; empty for the standard one."""
     tier = (metadata.service_tier or "").lower().removeprefix("service_tier_")
     return "" if tier in ("standard", "unspecified") else tier
 

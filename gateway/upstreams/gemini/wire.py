@@ -1,4 +1,4 @@
-"""What Gemini answers with, as far as it is read (facts/providers.md 5.7); unknown keys are ignored."""
+"""Gemini's response objects, as far as they are read (facts/providers.md 5.7); unknown keys are ignored."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ class Blob(msgspec.Struct, rename="camel", gc=False):
 
 
 class PartialArg(msgspec.Struct, rename="camel"):
-    """One piece of an argument, at the JSON path where it belongs; without a value it is null."""
+    """A fragment of an argument and its JSON path; without a value it is null."""
 
     json_path: str
     string_value: str | None = None
@@ -24,7 +24,7 @@ class PartialArg(msgspec.Struct, rename="camel"):
 
 
 class FunctionCall(msgspec.Struct, rename="camel"):
-    """A call that ``will_continue`` goes on in the next parts, which have no name."""
+    """A call that ``will_continue`` is continued by the next parts, which have no name."""
 
     name: str | None = None
     id: str | None = None

@@ -1,6 +1,6 @@
-"""A picture endpoint as an upstream of chats.
+"""The adapter of ``POST /images/generations``, for image models that are used as chat models.
 
-The call is never streamed: a streaming caller gets the same deltas once they are there.
+The upstream request is never streamed; a streaming caller gets the deltas of the complete response.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,12 +22,12 @@ from gateway.openai_api.usage import Usage
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.error_rules import VendorError, map_error, parse, parse_embedded
-from gateway.upstreams.images.answer import Answer, decode
 from gateway.upstreams.images.dialects import ImagesDialect
 from gateway.upstreams.images.prompt import prompt, references
+from gateway.upstreams.images.wire import ImagesResponse, decode
 from gateway.upstreams.sse import Event
 
-_REFUSED = (
+_UNSUPPORTED = (
     "tools",
     "functions",
     "logprobs",
@@ -37,7 +37,7 @@ _REFUSED = (
     "thinking",
     "web_search",
 )
-# They steer text; a picture has none.
+# Hints that apply to text only.
 _DROPPED = (
     "cache_control",
     "frequency_penalty",
@@ -69,7 +69,7 @@ _DROPPED = (
 
 
 class ImagesAdapter:
-    """``POST /images/generations``; every picture is a choice of its own."""
+    """Image generation; every image is a choice of its own."""
 
     def __init__(self, dialect: ImagesDialect) -> None:
         self._dialect = dialect
@@ -90,8 +90,8 @@ class ImagesAdapter:
             **self._size(chat.request),
             **self._count(chat),
         }
-        if pictures := references(chat.request.messages, self._dialect.references):
-            body["image"] = pictures[0] if len(pictures) == 1 else pictures
+        if images := references(chat.request.messages, self._dialect.references):
+            body["image"] = images[0] if len(images) == 1 else images
         dropped = [name for name in _DROPPED if getattr(chat.request, name) is not None]
         dropped += message_hints.find(chat.body["messages"])
         return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=tuple(dropped))
@@ -100,15 +100,15 @@ class ImagesAdapter:
         answer = decode(body)
         if answer.error:
             raise map_error(self._dialect.errors, parse_embedded(msgspec.structs.asdict(answer)))
-        pictures = [item.picture for item in answer.data or ()]
-        if not any(pictures):
-            raise self._nothing_delivered(answer)
+        images = [item.image for item in answer.data or ()]
+        if not any(images):
+            raise self._no_image_error(answer)
         yield Served(model=answer.model)
-        for choice, url in enumerate(pictures):
+        for choice, url in enumerate(images):
             if url:
                 yield Image(url, choice)
             yield Finish("stop" if url else "content_filter", choice)
-        yield Usage(images=sum(map(bool, pictures)))
+        yield Usage(images=sum(map(bool, images)))
 
     def decoder(self, chat: Chat) -> "NoStreamDecoder":
         return NoStreamDecoder()
@@ -116,8 +116,8 @@ class ImagesAdapter:
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return map_error(self._dialect.errors, parse(status, headers, body))
 
-    def _nothing_delivered(self, answer: Answer) -> GatewayError:
-        """Failures stand inside an answer with status 200; their code tells whose fault they are (7.4)."""
+    def _no_image_error(self, answer: ImagesResponse) -> GatewayError:
+        """The error of a response with status 200 but no image; the failure's code tells whose fault it is (7.4)."""
         failure = answer.failure
         if failure is None and answer.moderated:
             return content_policy_violation("The upstream withholds the picture, which did not pass its moderation")
@@ -139,14 +139,14 @@ class ImagesAdapter:
         return sizes
 
     def _count(self, chat: Chat) -> dict[str, int]:
-        count, most = chat.request.choices, chat.model.traits.max_choices if self._dialect.counts else 1
-        if count > most:
-            raise unsupported_value(f"'n' must be at most {most} with this model.", "n")
+        count, limit = chat.request.choices, chat.model.traits.max_choices if self._dialect.counts else 1
+        if count > limit:
+            raise unsupported_value(f"'n' must be at most {limit} with this model.", "n")
         return {"n": count} if count > 1 else {}
 
 
 class NoStreamDecoder:
-    """The decoder of an endpoint that is never asked to stream."""
+    """The decoder of an endpoint that is never requested to stream."""
 
     def feed(self, event: Event) -> Iterable[Delta]:
         raise upstream_error("upstream_bad_response", "The upstream streamed an answer that was not asked for")
@@ -156,8 +156,8 @@ class NoStreamDecoder:
 
 
 def _check(request: ChatRequest) -> None:
-    """Raise 400 for what a picture endpoint cannot do."""
-    for name in _REFUSED:
+    """Raise 400 for what an image endpoint does not support."""
+    for name in _UNSUPPORTED:
         if getattr(request, name):
             raise unsupported_parameter(name, request.model)
     if request.web_search_options is not None:

@@ -1,4 +1,4 @@
-"""How the vendors' picture endpoints differ, as data (facts/providers.md 6.6, 7.4)."""
+"""How the vendors' image endpoints differ, as data (facts/providers.md 6.6, 7.4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from gateway.upstreams.error_rules import MODELARK_ERRORS, XAI_ERRORS, ErrorRule
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesDialect:
-    """One vendor's picture endpoint.
+    """One vendor's image endpoint.
 
-    ``fixed`` are fields sent with every request. ``references`` is how many pictures a request may build on,
-    ``size`` the field that ``image_config.image_size`` goes to, empty for none. ``counts``: the vendor takes ``n``.
-    ``errors``: first matching rule decides.
+    ``fixed`` are fields sent with every request. ``references`` is the highest number of input images, ``size`` the
+    field for ``image_config.image_size``, empty for none. ``counts``: the vendor supports ``n``. ``errors``: the first
+    matching rule applies.
     """
 
     errors: tuple[ErrorRule, ...]
@@ -24,12 +24,12 @@ class ImagesDialect:
     counts: bool = False
 
 
-def _moved(error: VendorError) -> GatewayError:
+def _model_moved(error: VendorError) -> GatewayError:
     return model_not_found("The upstream does not serve this model")
 
 
 XAI_IMAGES = ImagesDialect(
-    errors=(ErrorRule(_moved, status=(400, 500), message="grok-imagine-image"), *XAI_ERRORS),
+    errors=(ErrorRule(_model_moved, status=(400, 500), message="grok-imagine-image"), *XAI_ERRORS),
     counts=True,
 )
 

@@ -1,4 +1,4 @@
-"""The parts of one candidate as deltas (facts/providers.md 5.6, 5.7, 12.4)."""
+"""Decodes the parts of one candidate into deltas (facts/providers.md 5.6, 5.7, 12.4)."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -10,7 +10,7 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.partial_args import PartialArguments
-from gateway.upstreams.gemini.thought_signatures import FORMAT, PICTURE, before, cache_id, picture_id
+from gateway.upstreams.gemini.thought_signatures import FORMAT, IMAGE, cache_id, image_id, invocations_id
 from gateway.upstreams.gemini.tools import tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
 from gateway.upstreams.name_map import NameMap
@@ -18,8 +18,9 @@ from gateway.upstreams.signature_cache import SignatureCache
 
 
 class _OpenCall:
-    """A function call whose arguments are still arriving. ``invocations`` are the parts of Google's own tools before
-    it.
+    """A function call whose arguments are still arriving.
+
+    ``invocations`` are the parts of Google's server-side tools that precede it.
     """
 
     def __init__(
@@ -33,10 +34,10 @@ class _OpenCall:
         self.arguments = PartialArguments()
 
 
-class Output:
-    """One candidate. ``calls`` and ``pictures`` count its own, ``produced`` says that it has something to show.
+class CandidateDecoder:
+    """Decodes one candidate. ``calls`` and ``images`` are counts; ``produced``: it has any content.
 
-    Signatures go out where clients may keep them, and into the cache for clients that do not.
+    Signatures are sent where clients may keep them, and cached for clients that do not.
     """
 
     def __init__(self, choice: int, chat: Chat, signatures: SignatureCache) -> None:
@@ -45,7 +46,7 @@ class Output:
         self._tools = chat.request.tools
         self._signatures = signatures
         self._texts: list[str] = []
-        self.pictures = 0
+        self.images = 0
         self._block = -1
         self._thinking = False
         self._open: _OpenCall | None = None
@@ -55,7 +56,7 @@ class Output:
 
     @cached_property
     def _names(self) -> NameMap:
-        """What the caller calls its tools; wanted only when one is called."""
+        """The map of the caller's tool names, built when a tool is called."""
         return tool_names(self._tools)
 
     @property
@@ -64,18 +65,18 @@ class Output:
 
     @property
     def produced(self) -> bool:
-        return bool(self._texts or self.pictures or self.calls)
+        return bool(self._texts or self.images or self.calls)
 
-    def take(self, part: Part, scope: str) -> Iterable[Delta]:
-        """The deltas of one part. ``scope`` tells this answer from others, for the ids of calls that have none."""
+    def feed(self, part: Part, scope: str) -> Iterable[Delta]:
+        """The deltas of one part. ``scope`` identifies the response, for the ids of calls that come without one."""
         if part.function_call is not None:
             return self._call(part.function_call, part.thought_signature, scope)
         if part.inline_data is not None:
             if not part.thought and part.inline_data.mime_type.startswith("image/"):
-                return self._picture(part.inline_data, part.thought_signature)
+                return self._image(part.inline_data, part.thought_signature)
             return ()
         if part.thought:
-            return self._thought(part)
+            return self._reasoning(part)
         deltas: list[Delta] = []
         if part.text:
             self._texts.append(part.text)
@@ -83,14 +84,14 @@ class Output:
         if part.text is None:
             self._keep_invocation(part)
         elif part.thought_signature:
-            deltas.append(self._seal(part.thought_signature))
+            deltas.append(self._signature(part.thought_signature))
         return deltas
 
     def finish(self) -> Iterable[Delta]:
-        """The end of a call whose last part never came."""
+        """Close a call whose last part is missing."""
         return () if self._open is None else (self._close(self._open),)
 
-    def _thought(self, part: Part) -> Iterable[Delta]:
+    def _reasoning(self, part: Part) -> Iterable[Delta]:
         deltas: list[Delta] = []
         if part.text:
             if not self._thinking:
@@ -98,32 +99,32 @@ class Output:
                 self._block += 1
             deltas.append(Reasoning(text=part.text, choice=self._choice, format=FORMAT, index=self._block))
         if part.thought_signature:
-            deltas.append(self._seal(part.thought_signature))
+            deltas.append(self._signature(part.thought_signature))
         return deltas
 
-    def _picture(self, picture: Blob, signature: str | None) -> Iterable[Delta]:
-        url = f"data:{picture.mime_type};base64,{picture.data}"
+    def _image(self, image: Blob, signature: str | None) -> Iterable[Delta]:
+        url = f"data:{image.mime_type};base64,{image.data}"
         deltas: list[Delta] = [Image(url, self._choice)]
         if signature:
-            self._signatures.put(self._caller, cache_id(PICTURE), PICTURE, url, signature)
-            deltas.append(self._seal(signature, picture_id(self.pictures)))
-        self.pictures += 1
+            self._signatures.put(self._caller, cache_id(IMAGE), IMAGE, url, signature)
+            deltas.append(self._signature(signature, image_id(self.images)))
+        self.images += 1
         return deltas
 
     def _keep_invocation(self, part: Part) -> None:
-        """Keep what Google's own tool was asked or answered, as it came, for the function call that follows it."""
+        """Keep the call or response of a server-side tool, unchanged, for the function call that follows it."""
         for name, value in (("toolCall", part.tool_call), ("toolResponse", part.tool_response)):
             if value is not None:
-                seal = {"thoughtSignature": part.thought_signature} if part.thought_signature else {}
-                self._invocations.append({name: value} | seal)
+                signature = {"thoughtSignature": part.thought_signature} if part.thought_signature else {}
+                self._invocations.append({name: value} | signature)
 
     def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
         deltas: list[Delta] = []
         if call.name:
             deltas += self.finish()
             name = self._names.inbound(call.name)
-            own_id = self._own_id(call.id, scope)
-            opened = self._open = _OpenCall(self.calls, own_id, name, signature, self._invocations)
+            call_id = self._unique_id(call.id, scope)
+            opened = self._open = _OpenCall(self.calls, call_id, name, signature, self._invocations)
             self._invocations = []
             self.calls += 1
             opened.arguments.value.update(call.args or {})
@@ -132,7 +133,7 @@ class Output:
                 ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
             )
             if signature:
-                deltas.append(self._seal(signature, opened.id))
+                deltas.append(self._signature(signature, opened.id))
         if self._open is None:
             raise ValueError("arguments without a function call")
         for piece in call.partial_args or ():
@@ -141,26 +142,28 @@ class Output:
             deltas.append(self._close(self._open))
         return deltas
 
-    def _own_id(self, given: str | None, scope: str) -> str:
-        """The vendor's id, unless it gave none or gave it to an earlier call: then one that is the same for the same
-        answer to the same conversation, streamed or not."""
-        if not given or given in self._ids:
-            given = f"call_{uuid5(NAMESPACE_URL, f'{scope}/{self._choice}/{self.calls}').hex}"
-        self._ids.add(given)
-        return given
+    def _unique_id(self, vendor_id: str | None, scope: str) -> str:
+        """The vendor's id, or a new one where it gave none or one that an earlier call has.
+
+        A new id is derived from ``scope``, so that the same response has the same ids, streamed or not.
+        """
+        if not vendor_id or vendor_id in self._ids:
+            vendor_id = f"call_{uuid5(NAMESPACE_URL, f'{scope}/{self._choice}/{self.calls}').hex}"
+        self._ids.add(vendor_id)
+        return vendor_id
 
     def _close(self, call: _OpenCall) -> Delta:
         arguments = msgspec.json.encode(call.arguments.value).decode()
         if call.signature:
             self._signatures.put(self._caller, cache_id(call.id), call.name, arguments, call.signature)
         if call.invocations:
-            kept = cache_id(before(call.id))
-            self._signatures.put(self._caller, kept, call.name, arguments, call.invocations)
+            key = cache_id(invocations_id(call.id))
+            self._signatures.put(self._caller, key, call.name, arguments, call.invocations)
         self._open = None
         return ToolCallArguments(call.index, arguments, self._choice)
 
-    def _seal(self, signature: str, belongs_to: str | None = None) -> Reasoning:
-        """A signature as a block of its own in ``reasoning_details``."""
+    def _signature(self, signature: str, owner: str | None = None) -> Reasoning:
+        """A signature as an entry of its own in ``reasoning_details``."""
         self._thinking = False
         self._block += 1
-        return Reasoning(data=signature, id=belongs_to, format=FORMAT, index=self._block, choice=self._choice)
+        return Reasoning(data=signature, id=owner, format=FORMAT, index=self._block, choice=self._choice)

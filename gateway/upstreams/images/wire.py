@@ -1,4 +1,4 @@
-"""The answer of a picture endpoint: pictures, and failures among them (facts/providers.md 6.6, 7.4)."""
+"""The response of an image endpoint: images, and failures among them (facts/providers.md 6.6, 7.4)."""
 
 import binascii
 from typing import Any
@@ -15,7 +15,7 @@ class Failure(msgspec.Struct):
 
 
 class Item(msgspec.Struct):
-    """One picture, or why there is none: an ``error``, or that it did not ``respect_moderation``."""
+    """An image, or the reason why it is missing: ``error``, or ``respect_moderation`` false."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -24,8 +24,8 @@ class Item(msgspec.Struct):
     respect_moderation: bool | None = None
 
     @property
-    def picture(self) -> str | None:
-        """The picture as a ``data:`` URI of its real type, or the URL that the vendor gave instead."""
+    def image(self) -> str | None:
+        """The image as a ``data:`` URI of its sniffed type, or the vendor's URL of it."""
         if not self.b64_json:
             return self.url
         data = self.b64_json.partition(",")[2] if self.b64_json.startswith("data:") else self.b64_json
@@ -36,7 +36,7 @@ class Item(msgspec.Struct):
         return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
 
 
-class Answer(msgspec.Struct):
+class ImagesResponse(msgspec.Struct):
     model: str | None = None
     data: list[Item] | None = None
     error: Any = None
@@ -45,20 +45,20 @@ class Answer(msgspec.Struct):
 
     @property
     def failure(self) -> Failure | None:
-        """Why the first of the missing pictures is missing."""
+        """The error of the first missing image that has one."""
         return next((item.error for item in self.data or () if item.error is not None), None)
 
     @property
     def moderated(self) -> bool:
-        """A picture was drawn and is withheld."""
+        """An image was withheld by moderation."""
         return any(item.respect_moderation is False for item in self.data or ())
 
 
-_decode = msgspec.json.Decoder(Answer).decode
+_decode = msgspec.json.Decoder(ImagesResponse).decode
 
 
-def decode(body: bytes) -> Answer:
-    """The answer in ``body``; raises 502 for anything else."""
+def decode(body: bytes) -> ImagesResponse:
+    """Decode ``body``. Raises 502."""
     try:
         return _decode(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""generationConfig, and what becomes of the parameters that Gemini does not have (facts/providers.md 1.8, 5.2, 5.3)."""
+"""generationConfig, and the parameters that Gemini does not support (facts/providers.md 1.8, 5.2, 5.3)."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
 from gateway.upstreams.gemini.thinking import thinking_config
-from gateway.upstreams.gemini.tools import searches
+from gateway.upstreams.gemini.tools import search_parameter
 
 _MAX_STOPS = 5
 _MIN_SEED, _MAX_SEED = -(2**31), 2**31 - 1
-_REFUSED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call"})
-# Hints, with the values at which leaving them out changes nothing.
+_UNSUPPORTED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call"})
+# Unsupported hints, with the values that mean the same as leaving them out.
 _HINTS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -41,18 +41,18 @@ _TIERS = {
     "priority": "priority",
     "fast": "priority",
 }
-"""OpenAI's tiers; it made ``fast`` another name of ``priority``, and of ``scale`` Gemini has nothing."""
+"""OpenAI's tiers; ``fast`` is its alias of ``priority``, ``scale`` has no counterpart."""
 
 
-def refuse(chat: Chat) -> None:
-    """Raise 400 for a parameter whose loss would change the meaning of the request."""
+def check(chat: Chat) -> None:
+    """Raise 400 for an unsupported parameter that changes the meaning of the request."""
     for name in chat.body:
-        if name in _REFUSED and getattr(chat.request, name):
+        if name in _UNSUPPORTED and getattr(chat.request, name):
             raise unsupported_parameter(name, chat.request.model)
 
 
 def dropped_hints(chat: Chat) -> tuple[str, ...]:
-    """The hints of the request that have no counterpart."""
+    """The names of the request's hints that are dropped."""
     request = chat.request
     dropped = [*message_hints.find(chat.body["messages"])]
     if not _HINTS.keys().isdisjoint(chat.body):
@@ -62,21 +62,21 @@ def dropped_hints(chat: Chat) -> tuple[str, ...]:
         dropped.append("seed")
     if request.service_tier == "scale":
         dropped.append("service_tier")
-    if request.image_config and not draws(chat):
+    if request.image_config and not generates_images(chat):
         dropped.append("image_config")
     if request.web_search_options:
-        asked = request.web_search_options
-        dropped += [f"web_search_options.{name}" for name in _SEARCH_HINTS if asked.get(name) is not None]
+        options = request.web_search_options
+        dropped += [f"web_search_options.{name}" for name in _SEARCH_HINTS if options.get(name) is not None]
     return tuple(dropped)
 
 
-def draws(chat: Chat) -> bool:
-    """The model produces pictures."""
+def generates_images(chat: Chat) -> bool:
+    """The model generates images."""
     return "image" in chat.model.outputs
 
 
 def service_tier(chat: Chat) -> str | None:
-    """Gemini's word for the service tier asked for; None when none is."""
+    """Gemini's name of the requested service tier, or None. Raises 400 for an unknown one."""
     tier = chat.request.service_tier
     if tier is None:
         return None
@@ -86,7 +86,7 @@ def service_tier(chat: Chat) -> str | None:
 
 
 def generation_config(chat: Chat) -> dict[str, Any]:
-    """generationConfig, without the fields that stay unset."""
+    """generationConfig without unset fields. Raises 400."""
     request = chat.request
     seed = request.seed if request.seed is not None and _MIN_SEED <= request.seed <= _MAX_SEED else None
     config: dict[str, Any] = {
@@ -99,7 +99,7 @@ def generation_config(chat: Chat) -> dict[str, Any]:
         "seed": seed,
         "thinkingConfig": None if request.reasoning_effort is None else thinking_config(chat),
         "responseModalities": _modalities(chat),
-        "imageConfig": _image_config(chat) if draws(chat) else None,
+        "imageConfig": _image_config(chat) if generates_images(chat) else None,
     }
     if request.response_format is not None:
         config |= _response_format(chat)
@@ -127,14 +127,14 @@ def _candidates(chat: Chat) -> int | None:
 
 
 def _modalities(chat: Chat) -> list[str] | None:
-    """responseModalities of a picture model: text and pictures unless the caller asked for one of them."""
-    asked = chat.request.modalities
-    for modality in asked or ():
+    """responseModalities of an image model: text and images unless the caller requested one of them."""
+    requested = chat.request.modalities
+    for modality in requested or ():
         if modality not in chat.model.outputs:
             raise unsupported_value(f"This model does not produce '{modality}'.", "modalities")
-    if not draws(chat):
+    if not generates_images(chat):
         return None
-    wanted = set(asked or ("text", "image"))
+    wanted = set(requested or ("text", "image"))
     return [modality.upper() for modality in ("text", "image") if modality in wanted]
 
 
@@ -157,9 +157,9 @@ def _response_format(chat: Chat) -> dict[str, Any]:
     if wanted is None or isinstance(wanted, TextFormat):
         return {}
     known = traits.json_schema if isinstance(wanted, JsonSchemaFormat) else traits.json_object
-    if draws(chat) or not known:
+    if generates_images(chat) or not known:
         raise unsupported_parameter("response_format", chat.request.model)
-    if (chat.request.tools or searches(chat.request)) and not traits.json_with_tools:
+    if (chat.request.tools or search_parameter(chat.request)) and not traits.json_with_tools:
         raise unsupported_value("This model cannot combine 'response_format' with tools.", "response_format")
     if isinstance(wanted, JsonObjectFormat) or wanted.json_schema.schema is None:
         return {"responseMimeType": "application/json"}
