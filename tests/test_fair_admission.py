@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.admission
-from gateway.admission import Admission, Place
-from gateway.fair_queue import Turns
+from gateway.admission import Admission, Slot
+from gateway.fair_queue import FairQueue
 from gateway.openai_api.errors import GatewayError
 
 
@@ -27,7 +27,7 @@ class Guests:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._stays: dict[str, asyncio.Event] = {}
-        self.places: dict[str, Place] = {}
+        self.slots: dict[str, Slot] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.served: list[str] = []
 
@@ -36,7 +36,7 @@ class Guests:
         for name in names:
             upstream, address, caller, *_ = name.split()
             self._stays[name] = asyncio.Event()
-            self.places[name] = self._admission.place(upstream, partial(_caller, address, caller))
+            self.slots[name] = self._admission.slot(upstream, partial(_caller, address, caller))
             self.tasks[name] = asyncio.create_task(self._visit(name))
             await settle()
 
@@ -52,7 +52,7 @@ class Guests:
         return self.served
 
     async def _visit(self, name: str) -> None:
-        async with self.places[name]:
+        async with self.slots[name]:
             self.served.append(name)
             await self._stays[name].wait()
 
@@ -159,8 +159,8 @@ async def test_a_full_queue_makes_room_for_the_newcomer_of_a_short_line() -> Non
 async def test_who_leaves_the_queue_is_told_so_at_once() -> None:
     async with guests_of(Admission(1, 3)) as guests:
         await guests.come("v a x 0", "v a x 1", "v a x 2")
-        guests.places["v a x 1"].leave()
-        guests.places["v a x 0"].leave()
+        guests.slots["v a x 1"].cancel()
+        guests.slots["v a x 0"].cancel()
         with pytest.raises(ConnectionResetError):
             await guests.tasks["v a x 1"]
         assert await guests.serve_all() == ["v a x 0", "v a x 2"]
@@ -168,12 +168,12 @@ async def test_who_leaves_the_queue_is_told_so_at_once() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40))
 def test_everybody_is_served_once_and_in_his_own_order(paths: list[tuple[str, str, str]]) -> None:
-    queue: Turns[int] = Turns()
+    queue: FairQueue[int] = FairQueue()
     for item, path in enumerate(paths):
         queue.add(path, item)
-    taken = [queue.next() for _ in paths]
+    taken = [queue.pop() for _ in paths]
     assert sorted(item for item in taken if item is not None) == list(range(len(paths)))
-    assert (queue.size, queue.next()) == (0, None)
+    assert (queue.size, queue.pop()) == (0, None)
     for path in set(paths):
         own = [item for item in taken if item is not None and paths[item] == path]
         assert own == sorted(own)
@@ -181,12 +181,12 @@ def test_everybody_is_served_once_and_in_his_own_order(paths: list[tuple[str, st
 
 @given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("ab")), min_size=1, max_size=40))
 def test_no_line_is_two_ahead_of_another_that_still_waits(paths: list[tuple[str, str]]) -> None:
-    queue: Turns[int] = Turns()
+    queue: FairQueue[int] = FairQueue()
     for item, path in enumerate(paths):
         queue.add(path, item)
     left = {key: sum(path[0] == key for path in paths) for key in "vw"}
     served = dict.fromkeys("vw", 0)
-    while (taken := queue.next()) is not None:
+    while (taken := queue.pop()) is not None:
         key = paths[taken][0]
         served[key] += 1
         left[key] -= 1
@@ -196,11 +196,11 @@ def test_no_line_is_two_ahead_of_another_that_still_waits(paths: list[tuple[str,
 
 @given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("xyz")), min_size=1, max_size=30), st.data())
 def test_making_room_never_harms_a_shorter_line(paths: list[tuple[str, str]], data: st.DataObject) -> None:
-    queue: Turns[int] = Turns()
+    queue: FairQueue[int] = FairQueue()
     for item, path in enumerate(paths):
         queue.add(path, item)
     newcomer = data.draw(st.tuples(st.sampled_from("vw"), st.sampled_from("xyz")))
-    out = queue.crowded_out(newcomer)
+    out = queue.eviction_candidate(newcomer)
     if out is None:
         return
     level = 0 if paths[out][0] != newcomer[0] else 1

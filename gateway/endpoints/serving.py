@@ -150,12 +150,12 @@ async def serve(
 
     Raises GatewayError, and ConnectionError if the client has left.
     """
-    place = services.admission.place(exchange.upstream, lambda: queue_key(request))
+    slot = services.admission.slot(exchange.upstream, lambda: queue_key(request))
     connection = request.protocol
     if isinstance(connection, ServerConnection):
-        connection.on_disconnect = place.leave
+        connection.on_disconnect = slot.cancel
     try:
-        async with place:
+        async with slot:
             _require_connected(request)
             try:
                 await exchange.admit()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from gateway.admission import Place
+from gateway.admission import Slot
 from gateway.dispatch import Dispatch
 from gateway.exchange import Exchange
 from gateway.http_server.stream_reply import StreamReply
@@ -19,7 +19,7 @@ from tools.soak.recorder import Recorder
 from tools.soak.stage import Stage
 
 REST_SECONDS = 15.0
-_OF_ONE_REQUEST = (Exchange, Dispatch, UpstreamResponse, StreamReply, Place, RequestRecord)
+_OF_ONE_REQUEST = (Exchange, Dispatch, UpstreamResponse, StreamReply, Slot, RequestRecord)
 RSS_SLOPE_BYTES = 64 * 2**20
 """How much larger the last quarter of a run may be than its second quarter."""
 
