@@ -1,7 +1,7 @@
 """An incremental parser of server-sent events (facts/providers.md 1.6).
 
-Accepts chunks split anywhere, LF or CRLF, comments, several data lines, and the bare JSON error without ``data:`` with
-which Google may end a stream.
+Accepts chunks split anywhere, LF or CRLF, comments, several data lines, events without a blank line between them, and
+the bare JSON error without ``data:`` with which Google may end a stream.
 """
 
 import msgspec
@@ -33,6 +33,7 @@ class SSEReader:
         self._partial_line: list[bytes] = []
         self._partial_size = 0
         self._name = ""
+        self._names: list[str] = []
         self._data: list[bytes] = []
         self._data_size = 0
         self._bare: list[bytes] = []
@@ -68,14 +69,14 @@ class SSEReader:
             elif line:
                 self._parse_line(line)
             elif self._data:
-                events.append(self._end_event())
+                events += self._end_event()
             else:
                 self._name = ""
         self._buffer(chunk[newline + 1 :])
         return events
 
     def close(self) -> list[Event]:
-        """The event that the end of the stream completes: one without its blank line, or bare JSON."""
+        """What the end of the stream completes: an event without its blank line, or bare JSON."""
         rest = b"".join(self._partial_line).removesuffix(b"\r")
         self._partial_line.clear()
         if rest:
@@ -85,7 +86,7 @@ class SSEReader:
                 self._parse_line(rest)
         if self._bare:
             return [Event("", b"\n".join(self._bare), bare=True)]
-        return [self._end_event()] if self._data else []
+        return self._end_event() if self._data else []
 
     def _buffer(self, rest: bytes) -> None:
         if rest:
@@ -101,6 +102,7 @@ class SSEReader:
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
             self._data.append(value)
+            self._names.append(self._name)
             self._data_size += len(value)
             if self._data_size > self._limit:
                 raise EventTooLargeError
@@ -115,9 +117,25 @@ class SSEReader:
         if self._data_size > self._limit:
             raise EventTooLargeError
 
-    def _end_event(self) -> Event:
-        event = Event(self._name, self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+    def _end_event(self) -> list[Event]:
+        """The buffered event. Several lines that are each a complete JSON object are as many events."""
+        name, names, data = self._name, self._names, self._data
         self._name = ""
+        self._names = []
         self._data = []
         self._data_size = 0
-        return event
+        if len(data) == 1:
+            return [Event(name, data[0])]
+        if all(map(_is_complete, data)):
+            return [Event(*event) for event in zip(names, data, strict=True)]
+        return [Event(name, b"\n".join(data))]
+
+
+def _is_complete(line: bytes) -> bool:
+    if not line.startswith(b"{"):
+        return line == b"[DONE]"
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True

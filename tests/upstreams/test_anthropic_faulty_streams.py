@@ -51,6 +51,12 @@ def test_a_beginning_that_is_merely_repeated_changes_nothing() -> None:
     assert answer(start(), *events[:2], start(), *events[2:], *end())["message"]["content"] == "Hello"
 
 
+def test_events_may_lack_the_blank_line_between_them() -> None:
+    body = as_stream([start(), *text(0, "Hel", "lo"), *end()])
+    assembled = put_together(read_stream(adapter().decoder(chat()), body.replace(b"\n\n", b"\n")))
+    assert assembled.choices()[0]["message"]["content"] == "Hello"
+
+
 def test_what_says_nothing_of_the_message_may_stand_before_it() -> None:
     before: list[dict[str, Any]] = [
         {"type": "future_event", "usage": {"output_tokens": 99}},
