@@ -10,7 +10,7 @@ from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
 from tests.billing import postgres
-from tests.billing.till import Till, till
+from tests.billing.harness import BillingHarness, open_harness
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -35,9 +35,9 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def shop(chain: LocalChain, facilitator: LocalFacilitator, journal: Path) -> AsyncIterator[Till]:
+async def billing(chain: LocalChain, facilitator: LocalFacilitator, journal: Path) -> AsyncIterator[BillingHarness]:
     """A gateway that can read the chain."""
-    async with till(chain, facilitator, journal) as opened:
+    async with open_harness(chain, facilitator, journal) as opened:
         yield opened
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.payments import X402Payments
-from tests.billing.till import CATALOG, bill, order, quick
+from tests.billing.harness import CATALOG, bill, order, quick
 
 
 async def main() -> None:

@@ -15,7 +15,17 @@ from gateway.billing.journal import State
 from gateway.billing.payment import Order
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, payload_of, refusal, required, response, till, with_payment
+from tests.billing.harness import (
+    BillingHarness,
+    bill,
+    open_harness,
+    order,
+    payload_of,
+    refusal,
+    required,
+    response,
+    with_payment,
+)
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Denied, Verdict
@@ -28,7 +38,7 @@ DOLLAR = 10**6
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
-async def rush(tills: list[Till], orders: list[Order]) -> tuple[list[X402Payment], list[GatewayError]]:
+async def rush(tills: list[BillingHarness], orders: list[Order]) -> tuple[list[X402Payment], list[GatewayError]]:
     """All requests at once, spread over the gateways."""
     outcomes = await asyncio.gather(
         *(tills[number % len(tills)].payments.admit(each) for number, each in enumerate(orders)), return_exceptions=True
@@ -40,36 +50,38 @@ async def rush(tills: list[Till], orders: list[Order]) -> tuple[list[X402Payment
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
-async def test_one_payload_on_50_connections_is_served_once(shop: Till, chain: LocalChain, scheme: str) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(), scheme=scheme)
-    admitted, refused = await rush([shop], [paid] * 50)
+async def test_one_payload_on_50_connections_is_served_once(
+    billing: BillingHarness, chain: LocalChain, scheme: str
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(), scheme=scheme)
+    admitted, refused = await rush([billing], [paid] * 50)
     assert len(admitted) == 1
     assert {error.status for error in refused} == {409}
     assert all("PAYMENT-REQUIRED" not in error.headers and error.retry_after for error in refused)
-    assert len(shop.facilitator.called("verify")) == 1
+    assert len(billing.facilitator.called("verify")) == 1
     await admitted[0].settle(bill())
-    assert await shop.balance() > 0
-    assert len(shop.facilitator.called("settle")) == 1
-    again = await refusal(shop.payments, paid)
+    assert await billing.balance() > 0
+    assert len(billing.facilitator.called("settle")) == 1
+    again = await refusal(billing.payments, paid)
     assert (again.status, again.code) == (402, "payment_already_used")
     assert required(again)["accepts"]
 
 
 async def test_two_workers_on_one_journal_serve_a_payload_once(
-    shop: Till, chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+    billing: BillingHarness, chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal, payee=shop.payee) as other:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        admitted, _ = await rush([shop, other], [paid] * 50)
+    async with open_harness(chain, facilitator, journal, payee=billing.payee) as other:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        admitted, _ = await rush([billing, other], [paid] * 50)
         assert len(admitted) == 1
         await admitted[0].settle(bill())
 
 
 async def test_a_payload_for_one_payee_is_worth_nothing_at_another_gateway(
-    shop: Till, chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path
+    billing: BillingHarness, chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path
 ) -> None:
-    async with till(chain, facilitator, tmp_path / "other.db") as other:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with open_harness(chain, facilitator, tmp_path / "other.db") as other:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         assert (await refusal(other.payments, paid)).code == "invalid_payment_requirements"
         offer = await other.offer(order())
         forged = payload_of(paid) | {"accepted": offer["accepts"][1]}
@@ -123,13 +135,15 @@ VARIANTS: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("first", range(len(VARIANTS)))
-async def test_all_encodings_of_one_payload_are_one_payment(shop: Till, chain: LocalChain, first: int) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+async def test_all_encodings_of_one_payload_are_one_payment(
+    billing: BillingHarness, chain: LocalChain, first: int
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     ordered = VARIANTS[first:] + VARIANTS[:first]
     orders = [with_payment(order(), variant(copy.deepcopy(payload_of(paid)))) for variant in ordered]
     spaced = b64encode(json.dumps(payload_of(paid), indent=2).encode()).decode()
     orders.append(replace(order(), headers={"payment-signature": spaced}))
-    admitted, refused = await rush([shop], orders)
+    admitted, refused = await rush([billing], orders)
     assert len(admitted) == 1
     assert {error.status for error in refused} == {409}
     receipt = await admitted[0].settle(bill())
@@ -141,173 +155,183 @@ async def test_five_permits_over_one_balance(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool
 ) -> None:
     """With the chain in sight one of five is served. Without, a newcomer can open two dollars' worth at most."""
-    async with till(chain, facilitator, journal, rpc=rpc) as shop:
+    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
         dear = order(output_tokens=30_000, prompt_tokens=100_000)
-        cap = int((await shop.offer(dear))["accepts"][1]["amount"])
+        cap = int((await billing.offer(dear))["accepts"][1]["amount"])
         assert 700_000 < cap <= DOLLAR
         wallet = await chain.wallet(usdc=cap, approve=True)
-        orders = [await shop.pay(wallet, dear) for _ in range(5)]
-        admitted, refused = await rush([shop], orders)
+        orders = [await billing.pay(wallet, dear) for _ in range(5)]
+        admitted, refused = await rush([billing], orders)
         assert len(admitted) == (1 if rpc else 2)
         expected = {"insufficient_funds", "too_much_unsettled"} if rpc else {"too_much_unsettled"}
         assert {error.code for error in refused} <= expected
         outcomes = await asyncio.gather(*(each.settle(bill("0.7")) for each in admitted), return_exceptions=True)
         settled = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
         assert len(settled) == 1
-        assert await shop.balance() == 700_000
+        assert await billing.balance() == 700_000
 
 
-async def test_covered_payments_of_one_payer_run_in_parallel(shop: Till, chain: LocalChain) -> None:
+async def test_covered_payments_of_one_payer_run_in_parallel(billing: BillingHarness, chain: LocalChain) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    orders = [await shop.pay(wallet, order()) for _ in range(8)]
-    admitted, refused = await rush([shop], orders)
+    orders = [await billing.pay(wallet, order()) for _ in range(8)]
+    admitted, refused = await rush([billing], orders)
     assert (len(admitted), refused) == (8, [])
     await asyncio.gather(*(each.settle(bill("0.001")) for each in admitted))
-    assert await shop.balance() == 8000
+    assert await billing.balance() == 8000
 
 
-async def test_first_time_payers_are_served_one_at_a_time(shop: Till, chain: LocalChain) -> None:
+async def test_first_time_payers_are_served_one_at_a_time(billing: BillingHarness, chain: LocalChain) -> None:
     wallet = await chain.wallet(usdc=DOLLAR)
-    orders = [await shop.pay(wallet, order(), sponsored=True) for _ in range(3)]
-    admitted, refused = await rush([shop], orders)
+    orders = [await billing.pay(wallet, order(), sponsored=True) for _ in range(3)]
+    admitted, refused = await rush([billing], orders)
     assert len(admitted) == 1
     assert {(error.status, error.code) for error in refused} == {(429, "too_much_unsettled")}
     await admitted[0].settle(bill())
-    assert await shop.balance() == 1230
-    waited = await shop.admit(wallet, order(), sponsored=True)
+    assert await billing.balance() == 1230
+    waited = await billing.admit(wallet, order(), sponsored=True)
     assert response(await waited.settle(bill()))["success"]
 
 
 async def test_an_allowance_or_balance_that_is_missing_is_refused_before_the_work(
-    shop: Till, chain: LocalChain
+    billing: BillingHarness, chain: LocalChain
 ) -> None:
-    unapproved = await shop.pay(await chain.wallet(usdc=DOLLAR), order())
-    assert (await refusal(shop.payments, unapproved)).code == "permit2_allowance_required"
-    broke = await shop.pay(await chain.wallet(usdc=1, approve=True), order())
-    error = await refusal(shop.payments, broke)
+    unapproved = await billing.pay(await chain.wallet(usdc=DOLLAR), order())
+    assert (await refusal(billing.payments, unapproved)).code == "permit2_allowance_required"
+    broke = await billing.pay(await chain.wallet(usdc=1, approve=True), order())
+    error = await refusal(billing.payments, broke)
     assert (error.status, error.code) == (402, "insufficient_funds")
     assert required(error)["accepts"]
-    assert (await refusal(shop.payments, broke)).code == "insufficient_funds", "a released claim may come again"
+    assert (await refusal(billing.payments, broke)).code == "insufficient_funds", "a released claim may come again"
 
 
 @pytest.mark.parametrize("rpc", [True, False])
 async def test_a_forged_signature_is_refused(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool
 ) -> None:
-    async with till(chain, facilitator, journal, rpc=rpc) as shop:
+    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
         victim = await chain.wallet(usdc=DOLLAR, approve=True)
-        payload = payload_of(await shop.pay(Wallet(), order()))
+        payload = payload_of(await billing.pay(Wallet(), order()))
         payload["payload"]["permit2Authorization"]["from"] = victim.address
-        error = await refusal(shop.payments, with_payment(order(), payload))
+        error = await refusal(billing.payments, with_payment(order(), payload))
         assert error.status == 402
         assert error.code == ("invalid_signature" if rpc else "invalid_permit2_signature")
         assert len(facilitator.called("verify")) == (0 if rpc else 1)
 
 
-async def test_a_contract_account_pays_with_its_owners_signature(shop: Till, chain: LocalChain) -> None:
+async def test_a_contract_account_pays_with_its_owners_signature(billing: BillingHarness, chain: LocalChain) -> None:
     contract: ContractWallet = await chain.contract_wallet(usdc=DOLLAR, approve=True)
-    payment = await shop.admit(contract, order())
+    payment = await billing.admit(contract, order())
     assert response(await payment.settle(bill()))["payer"] == contract.address
-    assert await shop.balance() == 1230
+    assert await billing.balance() == 1230
 
 
-async def test_a_payment_for_a_cheap_request_does_not_buy_a_dear_one(shop: Till, chain: LocalChain) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(output_tokens=10))
+async def test_a_payment_for_a_cheap_request_does_not_buy_a_dear_one(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(output_tokens=10))
     dear = replace(paid, output_tokens=30_000)
-    error = await refusal(shop.payments, dear)
+    error = await refusal(billing.payments, dear)
     assert error.code == "quote_too_small"
     offered = int(required(error)["accepts"][1]["amount"])
     assert offered > int(payload_of(paid)["accepted"]["amount"])
-    assert (await refusal(shop.payments, replace(paid, path="/v1/completions"))).code == "resource_mismatch"
+    assert (await refusal(billing.payments, replace(paid, path="/v1/completions"))).code == "resource_mismatch"
 
 
-async def test_a_cap_below_the_quote_is_refused(shop: Till, chain: LocalChain) -> None:
+async def test_a_cap_below_the_quote_is_refused(billing: BillingHarness, chain: LocalChain) -> None:
     """Zero or one unit signed, the offer echoed unchanged or changed alike."""
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    offer = (await shop.offer(order()))["accepts"][1]
+    offer = (await billing.offer(order()))["accepts"][1]
     for amount in (0, 1):
-        cheap = upto_offer(USDC, amount, shop.facilitator.address, payee=shop.payee)
+        cheap = upto_offer(USDC, amount, billing.facilitator.address, payee=billing.payee)
         signed = (await SignedPayment.sign(wallet, cheap)).payload.model_dump(by_alias=True, exclude_none=True)
-        assert (await refusal(shop.payments, with_payment(order(), signed))).code == "invalid_payment_requirements"
+        assert (await refusal(billing.payments, with_payment(order(), signed))).code == "invalid_payment_requirements"
         echo = with_payment(order(), signed | {"accepted": offer, "resource": None})
-        assert (await refusal(shop.payments, echo)).code == "permit2_amount_mismatch"
+        assert (await refusal(billing.payments, echo)).code == "permit2_amount_mismatch"
 
 
-async def test_an_answer_that_outlives_its_deadline_is_withheld(shop: Till, chain: LocalChain, journal: Path) -> None:
+async def test_an_answer_that_outlives_its_deadline_is_withheld(
+    billing: BillingHarness, chain: LocalChain, journal: Path
+) -> None:
     """The sweep has closed a payment that nobody settled in time; its late answer finds that out."""
-    payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
     await payment._context.store.move(payment._entry, State.WAIVED, note="abandoned")
     with pytest.raises(GatewayError) as closed:
         await payment.settle(bill())
     assert (closed.value.status, closed.value.code) == (402, "payment_closed")
     assert "PAYMENT-REQUIRED" not in closed.value.headers
-    assert shop.facilitator.called("settle") == []
+    assert billing.facilitator.called("settle") == []
 
 
-async def test_both_kinds_of_authorization_in_one_payload_are_malformed(shop: Till, chain: LocalChain) -> None:
+async def test_both_kinds_of_authorization_in_one_payload_are_malformed(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    upto = payload_of(await shop.pay(wallet, order()))
-    exact = payload_of(await shop.pay(wallet, order(), scheme="exact"))
+    upto = payload_of(await billing.pay(wallet, order()))
+    exact = payload_of(await billing.pay(wallet, order(), scheme="exact"))
     upto["payload"]["authorization"] = exact["payload"]["authorization"]
-    assert (await refusal(shop.payments, with_payment(order(), upto))).status == 400
+    assert (await refusal(billing.payments, with_payment(order(), upto))).status == 400
     swapped = exact | {"accepted": upto["accepted"]}
-    assert (await refusal(shop.payments, with_payment(order(), swapped))).code == "unsupported_payload_type"
+    assert (await refusal(billing.payments, with_payment(order(), swapped))).code == "unsupported_payload_type"
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
 async def test_a_balance_drained_after_verification_withholds_the_answer(
-    shop: Till, chain: LocalChain, scheme: str
+    billing: BillingHarness, chain: LocalChain, scheme: str
 ) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    payment = await shop.admit(wallet, order(), scheme=scheme)
+    payment = await billing.admit(wallet, order(), scheme=scheme)
     await chain.transfer(wallet, USDC, Wallet().address, DOLLAR)
     with pytest.raises(GatewayError, match="withheld") as withheld:
         await payment.settle(bill())
     assert withheld.value.code == "insufficient_funds"
-    assert await shop.balance() == 0
+    assert await billing.balance() == 0
     await chain.mint(wallet, USDC, DOLLAR)
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
 
 
 async def test_a_payment_released_before_work_may_come_again_and_after_work_may_not(
-    shop: Till, chain: LocalChain
+    billing: BillingHarness, chain: LocalChain
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    shop.facilitator.faults.set("verify", Verdict(valid=False), times=1)
-    assert (await refusal(shop.payments, paid)).code == "invalid_payload"
-    payment = await shop.payments.admit(paid)
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    billing.facilitator.faults.set("verify", Verdict(valid=False), times=1)
+    assert (await refusal(billing.payments, paid)).code == "invalid_payload"
+    payment = await billing.payments.admit(paid)
     await payment.release("upstream_failed")
-    await shop.payments.settlements.drain(5)
-    assert (await refusal(shop.payments, paid)).code == "payment_already_used"
-    assert await shop.balance() == 0
+    await billing.payments.settlements.drain(5)
+    assert (await refusal(billing.payments, paid)).code == "payment_already_used"
+    assert await billing.balance() == 0
 
 
-async def test_a_client_that_leaves_during_verification_releases_its_payment(shop: Till, chain: LocalChain) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    admission = asyncio.create_task(shop.payments.admit(paid))
+async def test_a_client_that_leaves_during_verification_releases_its_payment(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    admission = asyncio.create_task(billing.payments.admit(paid))
     await asyncio.sleep(0.01)
     admission.cancel()
     with pytest.raises(asyncio.CancelledError):
         await admission
-    await shop.payments.settlements.drain(5)
-    assert (await refusal(shop.payments, paid)).code == "payment_already_used"
+    await billing.payments.settlements.drain(5)
+    assert (await refusal(billing.payments, paid)).code == "payment_already_used"
 
 
-async def test_a_wrong_opg_token_is_not_taken(shop: Till, chain: LocalChain) -> None:
+async def test_a_wrong_opg_token_is_not_taken(billing: BillingHarness, chain: LocalChain) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, opg=10**19, approve=True)
-    opg_offer = (await shop.offer(order()))["accepts"][0]
-    usdc = payload_of(await shop.pay(wallet, order(), token=USDC))
+    opg_offer = (await billing.offer(order()))["accepts"][0]
+    usdc = payload_of(await billing.pay(wallet, order(), token=USDC))
     assert opg_offer["asset"] == OPG.address
-    error = await refusal(shop.payments, with_payment(order(), usdc | {"accepted": opg_offer}))
+    error = await refusal(billing.payments, with_payment(order(), usdc | {"accepted": opg_offer}))
     assert error.code == "permit2_token_mismatch"
 
 
-async def test_a_refusal_that_is_a_lie_charges_the_client_who_was_served(shop: Till, chain: LocalChain) -> None:
+async def test_a_refusal_that_is_a_lie_charges_the_client_who_was_served(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
     """The facilitator settles and says that it failed: the chain knows better, the paid answer is delivered."""
-    payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    shop.facilitator.faults.set("settle", Denied())
+    payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    billing.facilitator.faults.set("settle", Denied())
     receipt = await payment.settle(bill())
     assert response(receipt)["success"]
     assert receipt.payment is not None
     assert receipt.payment["status"] == State.SETTLED.value
-    assert await shop.balance() == 1230
+    assert await billing.balance() == 1230

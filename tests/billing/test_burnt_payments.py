@@ -6,7 +6,7 @@ import pytest
 
 from gateway.billing.evm import values as evm
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, payload_of, refusal, required, response
+from tests.billing.harness import BillingHarness, bill, order, payload_of, refusal, required, response
 from tools.chain.contract import Contract
 from tools.chain.deployment import USDC
 from tools.chain.local_chain import LocalChain
@@ -15,10 +15,12 @@ from tools.chain.wallet import Wallet
 DOLLAR = 10**6
 
 
-async def test_a_payment_burnt_after_verification_leads_to_upfront_only(shop: Till, chain: LocalChain) -> None:
+async def test_a_payment_burnt_after_verification_leads_to_upfront_only(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    paid = await shop.pay(wallet, order())
-    payment = await shop.payments.admit(paid)
+    paid = await billing.pay(wallet, order())
+    payment = await billing.payments.admit(paid)
     nonce = int(payload_of(paid)["payload"]["permit2Authorization"]["nonce"])
     await chain.invalidate_permit2_nonce(wallet, nonce)
     with pytest.raises(GatewayError) as withheld:
@@ -27,28 +29,28 @@ async def test_a_payment_burnt_after_verification_leads_to_upfront_only(shop: Ti
     assert withheld.value.should_retry is False
     assert "PAYMENT-REQUIRED" not in withheld.value.headers
     assert response(withheld.value)["success"] is False
-    debtor = await refusal(shop.payments, await shop.pay(wallet, order()))
+    debtor = await refusal(billing.payments, await billing.pay(wallet, order()))
     assert debtor.code == "upfront_required"
     offers = required(debtor)["accepts"]
     assert {offer["extra"]["paymentFlow"] for offer in offers} == {"upfront"}
-    upfront = await shop.admit(wallet, order(), scheme="exact", offer=required(debtor))
+    upfront = await billing.admit(wallet, order(), scheme="exact", offer=required(debtor))
     await upfront.settle(bill())
-    trusted = await shop.admit(wallet, order())
+    trusted = await billing.admit(wallet, order())
     await trusted.settle(bill())
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
 async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, scheme: str
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     """Its nonce is a word that the earlier settlement's call has for another reason: the payer's own address."""
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-    await (await shop.admit(wallet, order(), scheme=scheme)).settle(bill())
-    charged = await shop.balance()
+    await (await billing.admit(wallet, order(), scheme=scheme)).settle(bill())
+    charged = await billing.balance()
     nonce = bytes(12) + bytes.fromhex(wallet.address[2:])
     monkeypatch.setattr("x402.mechanisms.evm.upto.client.create_permit2_nonce", lambda: str(int.from_bytes(nonce)))
     monkeypatch.setattr("x402.mechanisms.evm.exact.client.create_nonce", lambda: f"0x{nonce.hex()}")
-    payment = await shop.admit(wallet, order(), scheme=scheme)
+    payment = await billing.admit(wallet, order(), scheme=scheme)
     if scheme == "upto":
         await chain.invalidate_permit2_nonce(wallet, int.from_bytes(nonce))
     else:
@@ -56,9 +58,9 @@ async def test_an_earlier_payment_does_not_stand_for_a_burnt_one(
     with pytest.raises(GatewayError) as withheld:
         await payment.settle(bill())
     assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
-    assert await shop.balance() == charged
+    assert await billing.balance() == charged
     monkeypatch.undo()
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
 
 
 async def puppet(chain: LocalChain, wallet: Wallet) -> str:
@@ -70,35 +72,35 @@ async def puppet(chain: LocalChain, wallet: Wallet) -> str:
 
 
 async def test_a_unit_in_a_call_that_repeats_what_was_signed_does_not_stand_for_a_burnt_payment(
-    shop: Till, chain: LocalChain
+    billing: BillingHarness, chain: LocalChain
 ) -> None:
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
     caller = await puppet(chain, wallet)
-    paid = await shop.pay(wallet, order())
-    payment = await shop.payments.admit(paid)
+    paid = await billing.pay(wallet, order())
+    payment = await billing.payments.admit(paid)
     signed = payload_of(paid)["payload"]["permit2Authorization"]
     amount, nonce, deadline = int(signed["permitted"]["amount"]), int(signed["nonce"]), int(signed["deadline"])
-    unit = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, 1)
+    unit = Contract.load("Token").encode("transferFrom", wallet.address, billing.payee, 1)
     repeated = unit + evm.words((evm.address(USDC.address), amount, nonce, deadline))
     await chain.send(wallet, "Token", USDC.address, "approve", caller, 1)
     await chain.send(wallet, "ContractAccount", caller, "execute", USDC.address, repeated)
     await chain.invalidate_permit2_nonce(wallet, nonce)
-    assert await shop.balance() == 1
+    assert await billing.balance() == 1
     with pytest.raises(GatewayError) as withheld:
         await payment.settle(bill())
     assert (withheld.value.status, withheld.value.code) == (402, "nonce_spent_elsewhere")
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
 
 
-async def test_one_transfer_does_not_stand_for_two_burnt_payments(shop: Till, chain: LocalChain) -> None:
+async def test_one_transfer_does_not_stand_for_two_burnt_payments(billing: BillingHarness, chain: LocalChain) -> None:
     """Its call repeats what was signed for both."""
     wallet = await chain.wallet(usdc=DOLLAR)
     caller = await puppet(chain, wallet)
-    orders = [await shop.pay(wallet, order(), scheme="exact") for _ in range(2)]
-    payments = [await shop.payments.admit(paid) for paid in orders]
+    orders = [await billing.pay(wallet, order(), scheme="exact") for _ in range(2)]
+    payments = [await billing.payments.admit(paid) for paid in orders]
     signed = [payload_of(paid)["payload"]["authorization"] for paid in orders]
     price = int(signed[0]["value"])
-    call = Contract.load("Token").encode("transferFrom", wallet.address, shop.payee, price)
+    call = Contract.load("Token").encode("transferFrom", wallet.address, billing.payee, price)
     for each in signed:
         times = int(each["validAfter"]), int(each["validBefore"])
         call += evm.words(
@@ -110,5 +112,5 @@ async def test_one_transfer_does_not_stand_for_two_burnt_payments(shop: Till, ch
         await chain.cancel_authorization(wallet, USDC, bytes.fromhex(each["nonce"][2:]))
     ended = await asyncio.gather(*(payment.settle(bill()) for payment in payments), return_exceptions=True)
     assert sorted(getattr(outcome, "code", "served") for outcome in ended) == ["nonce_spent_elsewhere", "served"]
-    assert await shop.balance() == price
-    assert (await refusal(shop.payments, await shop.pay(wallet, order()))).code == "upfront_required"
+    assert await billing.balance() == price
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
-from tests.billing.till import CATALOG, Till, bill, order, price_source
+from tests.billing.harness import CATALOG, BillingHarness, bill, order, price_source
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
@@ -30,7 +30,7 @@ def payee() -> str:
 
 
 @pytest.fixture
-async def late(
+async def deferred(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, payee: str
 ) -> AsyncIterator[DeferredPayments]:
     """Configured from the environment."""
@@ -53,8 +53,8 @@ async def late(
 
 
 @pytest.fixture
-def shop(chain: LocalChain, facilitator: LocalFacilitator, late: DeferredPayments, payee: str) -> Till:
-    return Till(chain, facilitator, cast("X402Payments", late), payee, cast("PaymentSettings", None))
+def billing(chain: LocalChain, facilitator: LocalFacilitator, deferred: DeferredPayments, payee: str) -> BillingHarness:
+    return BillingHarness(chain, facilitator, cast("X402Payments", deferred), payee, cast("PaymentSettings", None))
 
 
 @pytest.mark.parametrize(
@@ -63,36 +63,38 @@ def shop(chain: LocalChain, facilitator: LocalFacilitator, late: DeferredPayment
     ids=["same payments", "other payments"],
 )
 async def test_a_payment_that_is_under_way_while_keys_are_injected_is_settled(
-    late: DeferredPayments, shop: Till, chain: LocalChain, facts: dict[str, Any]
+    deferred: DeferredPayments, billing: BillingHarness, chain: LocalChain, facts: dict[str, Any]
 ) -> None:
-    payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    await late.configure(Injection(**facts))
+    payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    await deferred.configure(Injection(**facts))
     await payment.settle(bill())
-    assert await shop.balance() == 1230
+    assert await billing.balance() == 1230
 
 
-async def test_an_injection_decides_who_is_paid_from_now_on(late: DeferredPayments, shop: Till) -> None:
-    assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {shop.payee}
-    await late.configure(Injection(evm_payment_address=OTHER))
-    assert {offer["payTo"] for offer in (await shop.offer(order()))["accepts"]} == {OTHER}
+async def test_an_injection_decides_who_is_paid_from_now_on(
+    deferred: DeferredPayments, billing: BillingHarness
+) -> None:
+    assert {offer["payTo"] for offer in (await billing.offer(order()))["accepts"]} == {billing.payee}
+    await deferred.configure(Injection(evm_payment_address=OTHER))
+    assert {offer["payTo"] for offer in (await billing.offer(order()))["accepts"]} == {OTHER}
 
 
 async def test_facts_that_stay_as_they_are_open_nothing_again(
-    late: DeferredPayments, shop: Till, facilitator: LocalFacilitator
+    deferred: DeferredPayments, billing: BillingHarness, facilitator: LocalFacilitator
 ) -> None:
     asked = len(facilitator.called("supported"))
-    await late.configure(Injection(openai_api_key="sk-injected"))
+    await deferred.configure(Injection(openai_api_key="sk-injected"))
     assert len(facilitator.called("supported")) == asked
-    await late.configure(Injection(evm_payment_address=OTHER))
+    await deferred.configure(Injection(evm_payment_address=OTHER))
     assert len(facilitator.called("supported")) > asked
 
 
 async def test_what_others_have_taken_over_polls_nobody_any_more(
-    late: DeferredPayments, facilitator: LocalFacilitator
+    deferred: DeferredPayments, facilitator: LocalFacilitator
 ) -> None:
     """An operator's earlier facilitator, node and price source would be asked until the process ends."""
-    await late.configure(Injection(evm_payment_address=OTHER))
-    earlier, latest = late._opened
+    await deferred.configure(Injection(evm_payment_address=OTHER))
+    earlier, latest = deferred._opened
 
     async def asked_by(payments: X402Payments) -> int:
         before = len(facilitator.called("supported"))

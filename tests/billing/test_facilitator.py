@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connection_pool
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.http_client.pool import ConnectionPool
-from tests.billing.till import quick
+from tests.billing.harness import quick
 
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
 SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "payer": "0x1", "amount": "7"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.billing.till import Till, bill, order, refusal, required, till
+from tests.billing.harness import BillingHarness, bill, open_harness, order, refusal, required
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Status
 from tools.chain.local_chain import LocalChain
@@ -31,10 +31,10 @@ def supports(facilitator: LocalFacilitator, *schemes: str, signer: str) -> None:
     facilitator.faults.set("supported", Body(json.dumps({"kinds": kinds, "signers": {"eip155:*": [signer]}})))
 
 
-async def offered(shop: Till, condition: Callable[[Offers], bool]) -> None:
+async def offered(billing: BillingHarness, condition: Callable[[Offers], bool]) -> None:
     """Waits for such offers, long before the facilitator would be asked again anyway."""
     async with asyncio.timeout(10):
-        while not condition((await shop.offer(order()))["accepts"]):
+        while not condition((await billing.offer(order()))["accepts"]):
             await asyncio.sleep(0.05)
 
 
@@ -43,54 +43,54 @@ async def test_other_keys_are_offered_once_a_payment_for_the_old_ones_was_refuse
 ) -> None:
     old = Wallet().address
     supports(facilitator, "upto", "exact", signer=old)
-    async with till(chain, facilitator, journal) as shop:
+    async with open_harness(chain, facilitator, journal) as billing:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         supports(facilitator, "upto", "exact", signer=facilitator.address)
-        shop.payments._attempted_at = LONG_AGO
-        error = await refusal(shop.payments, await shop.pay(wallet, order()))
+        billing.payments._attempted_at = LONG_AGO
+        error = await refusal(billing.payments, await billing.pay(wallet, order()))
         assert (error.status, error.code) == (402, "upto_facilitator_mismatch")
         assert required(error)["accepts"]
-        await offered(shop, lambda offers: offers[0]["extra"]["facilitatorAddress"] == facilitator.address)
-        await (await shop.admit(wallet, order())).settle(bill())
-        assert await shop.balance() == 1230
+        await offered(billing, lambda offers: offers[0]["extra"]["facilitatorAddress"] == facilitator.address)
+        await (await billing.admit(wallet, order())).settle(bill())
+        assert await billing.balance() == 1230
 
 
 async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payments_fail(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal) as shop:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with open_harness(chain, facilitator, journal) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         supports(facilitator, "exact", signer=facilitator.address)
         facilitator.faults.set("verify", Status(500))
-        shop.payments._attempted_at = LONG_AGO
-        assert (await refusal(shop.payments, paid)).status == 503
-        await offered(shop, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
-        withdrawn = await refusal(shop.payments, paid)
+        billing.payments._attempted_at = LONG_AGO
+        assert (await refusal(billing.payments, paid)).status == 503
+        await offered(billing, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
+        withdrawn = await refusal(billing.payments, paid)
         assert (withdrawn.status, withdrawn.code) == (402, "unsupported_scheme")
 
 
 async def test_one_that_stays_away_is_told_of_once_for_each_reason(
-    shop: Till, caplog: pytest.LogCaptureFixture
+    billing: BillingHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is asked every second then."""
-    faults = shop.facilitator.faults
+    faults = billing.facilitator.faults
     for status in (500, 500, 502, 502, None, 502):
         faults.clear()
         if status is not None:
             faults.set("supported", Status(status))
-        await shop.payments._refresh_capabilities()
+        await billing.payments._refresh_capabilities()
     reasons = [record.__dict__["reason"] for record in caplog.records if record.message == "facilitator not usable"]
     assert reasons == [f"/supported answered {status}" for status in (500, 502, 502)]
 
 
 async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_fails(
-    shop: Till, chain: LocalChain
+    billing: BillingHarness, chain: LocalChain
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    shop.facilitator.faults.set("verify", Status(500))
-    shop.payments._attempted_at = math.inf
-    asked = len(shop.facilitator.called("supported"))
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    billing.facilitator.faults.set("verify", Status(500))
+    billing.payments._attempted_at = math.inf
+    asked = len(billing.facilitator.called("supported"))
     for _ in range(3):
-        assert (await refusal(shop.payments, paid)).status == 503
+        assert (await refusal(billing.payments, paid)).status == 503
     await asyncio.sleep(0.2)
-    assert len(shop.facilitator.called("supported")) == asked
+    assert len(billing.facilitator.called("supported")) == asked

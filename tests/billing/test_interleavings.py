@@ -17,7 +17,7 @@ from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import PAID
-from tests.billing.till import Till, bill, order, quick, till
+from tests.billing.harness import BillingHarness, bill, open_harness, order, quick
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Denied, Drop, Fault, Pending, Slow, Status
@@ -41,8 +41,8 @@ ENDS = ["settle"] * 6 + ["leave", "free", "release", "abandon"]
 class Round:
     """One gateway's life among several on one journal."""
 
-    def __init__(self, shop: Till, dice: random.Random, wallets: list[Wallet]) -> None:
-        self.shop = shop
+    def __init__(self, billing: BillingHarness, dice: random.Random, wallets: list[Wallet]) -> None:
+        self.billing = billing
         self.dice = dice
         self.wallets = wallets
         self.told: dict[str, int] = {}
@@ -55,10 +55,10 @@ class Round:
         cost = f"0.00{dice.randrange(1, 9999):04d}"
         patience = dice.random() * 0.1
         if dice.random() < 0.3:
-            self.shop.facilitator.faults.set(dice.choice(["verify", "settle"]), dice.choice(FAULTS), times=1)
+            self.billing.facilitator.faults.set(dice.choice(["verify", "settle"]), dice.choice(FAULTS), times=1)
         asked = order(stream=way.pop("stream", False))
         try:
-            payment = await self.shop.admit(wallet, asked, **way)
+            payment = await self.billing.admit(wallet, asked, **way)
             await self._end(payment, end, cost, patience)
         except GatewayError as error:
             self.refused[error.status] += 1
@@ -98,8 +98,10 @@ async def play(chain: LocalChain, journal: Path, seed: int, requests: int) -> No
     refused: Counter[int] = Counter()
     async with LocalFacilitator(chain.rpc_url, confirmation_timeout=0.5) as facilitator:
         for _ in range(3):
-            async with till(chain, facilitator, journal, payee=payee, definitions=definitions, drain=0.05) as shop:
-                life = Round(shop, dice, wallets)
+            async with open_harness(
+                chain, facilitator, journal, payee=payee, definitions=definitions, drain=0.05
+            ) as billing:
+                life = Round(billing, dice, wallets)
                 left = requests // 3
                 while left > 0:
                     await asyncio.gather(*(life.request() for _ in range(min(AT_ONCE, left))))
@@ -107,7 +109,7 @@ async def play(chain: LocalChain, journal: Path, seed: int, requests: int) -> No
                 told |= life.told
                 refused += life.refused
         facilitator.faults.clear()
-        async with till(chain, facilitator, journal, payee=payee, definitions=definitions, drain=30.0):
+        async with open_harness(chain, facilitator, journal, payee=payee, definitions=definitions, drain=30.0):
             await asyncio.sleep(0.5)
         transfers = await chain.transfers(USDC, payee=payee)
     journalled = await asyncio.to_thread(entries, journal)

@@ -10,7 +10,7 @@ import pytest
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, refusal
+from tests.billing.harness import BillingHarness, bill, order, refusal
 from tools.chain.faults import Status
 from tools.chain.local_chain import LocalChain
 
@@ -51,75 +51,77 @@ def begins_with(outage: Outage, monkeypatch: pytest.MonkeyPatch, owner: object, 
     monkeypatch.setattr(owner, name, begin)
 
 
-async def credited(shop: Till, chain: LocalChain) -> Any:
+async def credited(billing: BillingHarness, chain: LocalChain) -> Any:
     """A payer that has credit for one more answer."""
     wallet = await chain.wallet(usdc=DOLLAR)
-    first = await shop.admit(wallet, order(stream=True), scheme="exact")
+    first = await billing.admit(wallet, order(stream=True), scheme="exact")
     await first.release("upstream_failed")
-    await shop.payments.settlements.drain(5)
+    await billing.payments.settlements.drain(5)
     return wallet
 
 
 async def test_a_refusal_of_the_facilitator_s_gives_the_payment_back_once_it_can(
-    shop: Till, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch
+    billing: BillingHarness, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    begins_with(outage, monkeypatch, shop.payments._facilitator, "verify")
-    shop.facilitator.faults.set("verify", Status(500))
-    assert (await refusal(shop.payments, paid)).status == 503
-    shop.facilitator.faults.clear()
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    begins_with(outage, monkeypatch, billing.payments._facilitator, "verify")
+    billing.facilitator.faults.set("verify", Status(500))
+    assert (await refusal(billing.payments, paid)).status == 503
+    billing.facilitator.faults.clear()
     monkeypatch.undo()
-    assert shop.payments.settlements.task_count == 1
-    await shop.payments.settlements.drain(10)
-    await (await shop.payments.admit(paid)).settle(bill())
-    assert await shop.balance() == 1230
+    assert billing.payments.settlements.task_count == 1
+    await billing.payments.settlements.drain(10)
+    await (await billing.payments.admit(paid)).settle(bill())
+    assert await billing.balance() == 1230
 
 
 @pytest.mark.parametrize(("credit", "step"), [(False, "take_credit"), (True, "take_credit"), (True, "move")])
 async def test_an_upfront_payment_stays_good_where_its_credit_could_not_be_looked_up_or_taken(
-    shop: Till, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch, credit: bool, step: str
+    billing: BillingHarness, chain: LocalChain, outage: Outage, monkeypatch: pytest.MonkeyPatch, credit: bool, step: str
 ) -> None:
-    wallet = await credited(shop, chain) if credit else await chain.wallet(usdc=DOLLAR)
-    before = await shop.balance()
-    paid = await shop.pay(wallet, order(stream=True), scheme="exact")
-    begins_with(outage, monkeypatch, shop.payments._store, step)
-    assert (await refusal(shop.payments, paid)).status == 503
+    wallet = await credited(billing, chain) if credit else await chain.wallet(usdc=DOLLAR)
+    before = await billing.balance()
+    paid = await billing.pay(wallet, order(stream=True), scheme="exact")
+    begins_with(outage, monkeypatch, billing.payments._store, step)
+    assert (await refusal(billing.payments, paid)).status == 503
     monkeypatch.undo()
-    await shop.payments.settlements.drain(10)
-    receipt = await (await shop.payments.admit(paid)).settle(bill())
+    await billing.payments.settlements.drain(10)
+    receipt = await (await billing.payments.admit(paid)).settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == ("waived" if credit else "settled")
-    assert (await shop.balance() == before) is credit
+    assert (await billing.balance() == before) is credit
 
 
-async def test_credit_is_given_back_when_its_answer_is_withheld(shop: Till, chain: LocalChain, outage: Outage) -> None:
-    wallet = await credited(shop, chain)
-    price = await shop.balance()
-    payment = await shop.admit(wallet, order(stream=True), scheme="exact")
+async def test_credit_is_given_back_when_its_answer_is_withheld(
+    billing: BillingHarness, chain: LocalChain, outage: Outage
+) -> None:
+    wallet = await credited(billing, chain)
+    price = await billing.balance()
+    payment = await billing.admit(wallet, order(stream=True), scheme="exact")
     outage.on = True
     with pytest.raises(GatewayError) as raised:
         await payment.settle(bill())
     assert (raised.value.status, raised.value.code) == (503, "payments_unavailable")
     outage.on = False
-    await shop.payments.settlements.drain(10)
-    receipt = await (await shop.admit(wallet, order(stream=True), scheme="exact")).settle(bill())
+    await billing.payments.settlements.drain(10)
+    receipt = await (await billing.admit(wallet, order(stream=True), scheme="exact")).settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == "waived"
-    assert await shop.balance() == price
+    assert await billing.balance() == price
 
 
 async def test_an_answer_that_costs_nothing_holds_its_payer_to_nothing_when_it_is_withheld(
-    shop: Till, chain: LocalChain, outage: Outage
+    billing: BillingHarness, chain: LocalChain, outage: Outage
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    payment = await shop.payments.admit(paid)
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    payment = await billing.payments.admit(paid)
     outage.on = True
     with pytest.raises(GatewayError):
         await payment.settle(bill("0"))
     outage.on = False
-    await shop.payments.settlements.drain(10)
-    assert (await refusal(shop.payments, paid)).code == "payment_already_used"
-    assert await shop.balance() == 0
+    await billing.payments.settlements.drain(10)
+    assert (await refusal(billing.payments, paid)).code == "payment_already_used"
+    assert await billing.balance() == 0
 
 
 def is_lost_while_it_commits(monkeypatch: pytest.MonkeyPatch, name: str, step: str) -> None:
@@ -134,21 +136,21 @@ def is_lost_while_it_commits(monkeypatch: pytest.MonkeyPatch, name: str, step: s
 
 
 async def test_a_claim_that_was_made_unheard_is_undone(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its payer would be told until the deadline that the payment is in use."""
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     is_lost_while_it_commits(monkeypatch, "claim", "claim")
-    assert (await refusal(shop.payments, paid)).status == 503
-    await shop.payments.settlements.drain(10)
-    await (await shop.payments.admit(paid)).settle(bill())
-    assert await shop.balance() == 1230
+    assert (await refusal(billing.payments, paid)).status == 503
+    await billing.payments.settlements.drain(10)
+    await (await billing.payments.admit(paid)).settle(bill())
+    assert await billing.balance() == 1230
 
 
 async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
 
     async def unmade(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
@@ -162,33 +164,33 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
         await undone.wait()
         return await find(store, key)
 
-    assert (await refusal(shop.payments, paid)).status == 503
+    assert (await refusal(billing.payments, paid)).status == 503
     with monkeypatch.context() as context:
         context.setattr(SqliteStore, "find", late)
-        payment = await shop.payments.admit(paid)
+        payment = await billing.payments.admit(paid)
         undone.set()
-        await shop.payments.settlements.drain(10)
-    assert (await refusal(shop.payments, paid)).code == "payment_in_flight"
+        await billing.payments.settlements.drain(10)
+    assert (await refusal(billing.payments, paid)).code == "payment_in_flight"
     await payment.settle(bill())
-    assert await shop.balance() == 1230
+    assert await billing.balance() == 1230
 
 
 @pytest.mark.parametrize("credit", [False, True])
 async def test_a_payment_that_was_marked_served_unheard_is_not_in_use_for_ever(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, credit: bool
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, credit: bool
 ) -> None:
-    wallet = await credited(shop, chain) if credit else await chain.wallet(usdc=DOLLAR, approve=True)
+    wallet = await credited(billing, chain) if credit else await chain.wallet(usdc=DOLLAR, approve=True)
     asked = order(stream=credit)
-    paid = await shop.pay(wallet, asked, scheme="exact" if credit else "upto")
-    before = await shop.balance()
+    paid = await billing.pay(wallet, asked, scheme="exact" if credit else "upto")
+    before = await billing.balance()
     with monkeypatch.context() as context:
         is_lost_while_it_commits(context, "move" if credit else "defer_move", "move")
-        assert (await refusal(shop.payments, paid)).status == 503
-    await shop.payments.settlements.drain(10)
-    again = await refusal(shop.payments, paid)
+        assert (await refusal(billing.payments, paid)).status == 503
+    await billing.payments.settlements.drain(10)
+    again = await refusal(billing.payments, paid)
     assert (again.status, again.code) == (402, "payment_already_used")
     assert again.headers["PAYMENT-REQUIRED"]
-    receipt = await (await shop.admit(wallet, asked, scheme="exact" if credit else "upto")).settle(bill())
+    receipt = await (await billing.admit(wallet, asked, scheme="exact" if credit else "upto")).settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == ("waived" if credit else "settled")
-    assert (await shop.balance() == before) is credit
+    assert (await billing.balance() == before) is credit

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, payload_of, quick, refusal, till, with_payment
+from tests.billing.harness import BillingHarness, bill, open_harness, order, payload_of, quick, refusal, with_payment
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Slow, Verdict
 from tools.chain.local_chain import LocalChain
@@ -20,20 +20,22 @@ DOLLAR = 10**6
 
 
 @asynccontextmanager
-async def being_verified(shop: Till, victim: str, scheme: str, *, stream: bool) -> AsyncIterator[list[GatewayError]]:
+async def being_verified(
+    billing: BillingHarness, victim: str, scheme: str, *, stream: bool
+) -> AsyncIterator[list[GatewayError]]:
     """Three forged payments, which the facilitator takes its time over; how they were refused, in the end."""
-    shop.facilitator.faults.set("verify", Slow(1.0), times=3)
+    billing.facilitator.faults.set("verify", Slow(1.0), times=3)
     forgeries = []
     for _ in range(3):
-        payload = payload_of(await shop.pay(Wallet(), order(stream=stream), scheme=scheme))
+        payload = payload_of(await billing.pay(Wallet(), order(stream=stream), scheme=scheme))
         signed = payload["payload"].get("permit2Authorization") or payload["payload"]["authorization"]
         signed["from"] = victim
         forgeries.append(with_payment(order(stream=stream), payload))
-    asking = [asyncio.create_task(refusal(shop.payments, forgery)) for forgery in forgeries]
+    asking = [asyncio.create_task(refusal(billing.payments, forgery)) for forgery in forgeries]
     refused: list[GatewayError] = []
     try:
         async with asyncio.timeout(10):
-            while len(shop.facilitator.called("verify")) < 3:
+            while len(billing.facilitator.called("verify")) < 3:
                 await asyncio.sleep(0.01)
         yield refused
     finally:
@@ -45,24 +47,26 @@ async def test_a_key_s_account_is_not_kept_waiting_where_the_chain_cannot_be_rea
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, scheme: str, stream: bool
 ) -> None:
     definitions = quick(exposure={"newcomer_usd": Decimal("0.001")}, facilitator={"verify_seconds": 5.0})
-    async with till(chain, facilitator, journal, definitions=definitions, rpc=False) as shop:
+    async with open_harness(chain, facilitator, journal, definitions=definitions, rpc=False) as billing:
         victim = await chain.wallet(usdc=DOLLAR, approve=True)
-        async with being_verified(shop, victim.address, scheme, stream=stream) as refused:
-            await (await shop.admit(victim, order())).settle(bill())
+        async with being_verified(billing, victim.address, scheme, stream=stream) as refused:
+            await (await billing.admit(victim, order())).settle(bill())
         assert {error.status for error in refused} == {402}
-        assert await shop.balance() == 1230
+        assert await billing.balance() == 1230
 
 
 async def test_a_contract_account_is_not_told_that_its_funds_do_not_suffice(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal, definitions=quick(facilitator={"verify_seconds": 5.0})) as shop:
-        cap = int((await shop.offer(order()))["accepts"][1]["amount"])
+    async with open_harness(
+        chain, facilitator, journal, definitions=quick(facilitator={"verify_seconds": 5.0})
+    ) as billing:
+        cap = int((await billing.offer(order()))["accepts"][1]["amount"])
         victim = await chain.contract_wallet(usdc=cap, approve=True)
-        async with being_verified(shop, victim.address, "upto", stream=False) as refused:
-            await (await shop.admit(victim, order())).settle(bill())
+        async with being_verified(billing, victim.address, "upto", stream=False) as refused:
+            await (await billing.admit(victim, order())).settle(bill())
         assert {error.status for error in refused} == {402}
-        assert await shop.balance() == 1230
+        assert await billing.balance() == 1230
 
 
 @pytest.mark.parametrize(
@@ -72,14 +76,14 @@ async def test_a_contract_account_is_not_told_that_its_funds_do_not_suffice(
 )
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
 async def test_a_contract_account_is_asked_about_the_very_bytes_it_signed_with(
-    shop: Till, chain: LocalChain, scheme: str, signature: str
+    billing: BillingHarness, chain: LocalChain, scheme: str, signature: str
 ) -> None:
     """Other curves' signatures have 64 bytes as well, and a Safe's for an approved hash 65, of which the last is 1."""
     contract = await chain.contract_wallet(usdc=DOLLAR, approve=True)
-    payload = payload_of(await shop.pay(contract, order(), scheme=scheme))
+    payload = payload_of(await billing.pay(contract, order(), scheme=scheme))
     payload["payload"]["signature"] = signature
-    shop.facilitator.faults.set("verify", Verdict(valid=True))
-    await shop.payments.admit(with_payment(order(), payload))
-    for call in shop.facilitator.called("verify"):
+    billing.facilitator.faults.set("verify", Verdict(valid=True))
+    await billing.payments.admit(with_payment(order(), payload))
+    for call in billing.facilitator.called("verify"):
         assert call.body["paymentPayload"]["payload"]["signature"] == signature
-    assert shop.facilitator.called("verify")
+    assert billing.facilitator.called("verify")

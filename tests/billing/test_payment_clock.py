@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing.till import DEFINITIONS, Till, bill, order, quick, refusal, till
+from tests.billing.harness import DEFINITIONS, BillingHarness, bill, open_harness, order, quick, refusal
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -28,12 +28,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def timed(chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock) -> AsyncIterator[Till]:
-    async with till(chain, facilitator, journal, clock=clock) as opened:
+async def timed(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock
+) -> AsyncIterator[BillingHarness]:
+    async with open_harness(chain, facilitator, journal, clock=clock) as opened:
         yield opened
 
 
-async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: Till, clock: Clock) -> None:
+async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHarness, clock: Clock) -> None:
     payment = await timed.admit(await chain.wallet(usdc=CAP, approve=True), order())
     before = payment.seconds
     clock.ahead = 200
@@ -51,9 +53,9 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
 ) -> None:
     """A clock that lags would take what the chain does not take any more; one that is ahead of a block may be right."""
     clock.ahead = -behind
-    async with till(chain, facilitator, journal, clock=clock) as shop:
+    async with open_harness(chain, facilitator, journal, clock=clock) as billing:
         wallet = await chain.wallet(usdc=CAP, approve=True)
-        payment = await shop.admit(wallet, order())
+        payment = await billing.admit(wallet, order())
         left = payment.seconds
         assert left is not None
         margin = DEFINITIONS.deadlines.settle_margin_seconds
@@ -62,7 +64,9 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
         await payment.release("tested")
 
 
-async def test_a_quote_that_is_past_by_the_clock_is_refused(chain: LocalChain, timed: Till, clock: Clock) -> None:
+async def test_a_quote_that_is_past_by_the_clock_is_refused(
+    chain: LocalChain, timed: BillingHarness, clock: Clock
+) -> None:
     paid = await timed.pay(await chain.wallet(usdc=CAP, approve=True), order())
     clock.ahead = 700
     error = await refusal(timed.payments, paid)
@@ -75,16 +79,16 @@ async def test_a_quote_that_is_past_by_the_clock_is_refused(chain: LocalChain, t
 async def test_a_deadline_that_leaves_no_time_is_refused(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock
 ) -> None:
-    async with till(
+    async with open_harness(
         chain, facilitator, journal, clock=clock, definitions=quick(quotes={"max_timeout_seconds": 120})
-    ) as shop:
+    ) as billing:
         wallet = await chain.wallet(usdc=CAP, approve=True)
-        in_time, late = await shop.pay(wallet, order()), await shop.pay(wallet, order())
-        payment = await shop.payments.admit(in_time)
+        in_time, late = await billing.pay(wallet, order()), await billing.pay(wallet, order())
+        payment = await billing.payments.admit(in_time)
         assert payment.seconds is not None
         assert payment.seconds <= 60, "the answer ends while it can still be settled"
         clock.ahead = 60
-        error = await refusal(shop.payments, late)
+        error = await refusal(billing.payments, late)
         assert (error.status, error.code) == (402, "permit2_deadline_expired")
         clock.ahead = 0
         await payment.settle(bill())

@@ -17,7 +17,7 @@ from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
-from tests.billing.till import quick
+from tests.billing.harness import quick
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
@@ -124,11 +124,11 @@ async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: Collec
     await store.move(payment, State.VERIFIED, State.SERVING)
     script: Any = UnknownAtFirst()
     definitions = quick(settlement={"hold_seconds": 5.0, "retry_seconds": 0.01})
-    till = Settlements(store, script, script, definitions, metrics=metrics)
-    metrics.watch_tasks(lambda: till.task_count)
-    await till.settle(payment, amount=7)
+    service = Settlements(store, script, script, definitions, metrics=metrics)
+    metrics.watch_tasks(lambda: service.task_count)
+    await service.settle(payment, amount=7)
     assert registry.get_sample_value("gateway_payment_tasks") == 1
-    await till.drain(10)
+    await service.drain(10)
     await store.close()
     assert registry.get_sample_value("gateway_payment_tasks") == 0
     assert registry.get_sample_value("gateway_settlements_total", {"outcome": "settled"}) == 1

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import Till, bill, order, quick, refusal, till
+from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Status
@@ -48,18 +48,18 @@ async def test_while_its_answer_is_awaited(
 ) -> None:
     """Answers take longer than quotes hold, and than what a payer signed leaves time for another one."""
     clock, definitions = Clock(), quick()
-    async with till(chain, facilitator, journal, clock=clock) as shop:
+    async with open_harness(chain, facilitator, journal, clock=clock) as billing:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-        paid = await shop.pay(wallet, order(stream=stream), scheme=scheme, method=method)
-        payment = await shop.payments.admit(paid)
-        assert_in_flight(await refusal(shop.payments, replace(paid, output_tokens=30_000)))
-        assert_in_flight(await refusal(shop.payments, replace(paid, path="/v1/completions")))
+        paid = await billing.pay(wallet, order(stream=stream), scheme=scheme, method=method)
+        payment = await billing.payments.admit(paid)
+        assert_in_flight(await refusal(billing.payments, replace(paid, output_tokens=30_000)))
+        assert_in_flight(await refusal(billing.payments, replace(paid, path="/v1/completions")))
         clock.ahead = definitions.quotes.seconds + 10
-        assert_in_flight(await refusal(shop.payments, paid))
+        assert_in_flight(await refusal(billing.payments, paid))
         clock.ahead = definitions.quotes.max_timeout_seconds - 50
-        assert_in_flight(await refusal(shop.payments, paid))
+        assert_in_flight(await refusal(billing.payments, paid))
         await payment.settle(bill())
-        again = await refusal(shop.payments, paid)
+        again = await refusal(billing.payments, paid)
         assert (again.status, again.code, "PAYMENT-REQUIRED" in again.headers) == (402, "quote_expired", True)
 
 
@@ -68,14 +68,14 @@ async def test_by_the_next_process_that_knows_no_offer_of_the_last(
 ) -> None:
     wallet = await chain.wallet(opg=10**20, approve=True)
     facilitator.faults.set("settle", Status(500))
-    async with till(chain, facilitator, journal) as first:
+    async with open_harness(chain, facilitator, journal) as first:
         paid: Order = await first.pay(wallet, order(), token=OPG)
         receipt = await (await first.payments.admit(paid)).settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "pending"
     with closing(sqlite3.connect(journal)) as db, db:
         db.execute("DELETE FROM keys")
-    async with till(chain, facilitator, journal, payee=first.payee, mac_key=b"n" * 32) as second:
+    async with open_harness(chain, facilitator, journal, payee=first.payee, mac_key=b"n" * 32) as second:
         assert_in_flight(await refusal(second.payments, paid))
         facilitator.faults.clear()
         await second.payments.settlements.drain(10)
@@ -84,11 +84,11 @@ async def test_by_the_next_process_that_knows_no_offer_of_the_last(
         assert await second.balance(OPG) > 0
 
 
-async def test_one_that_was_used_up_gets_a_new_offer(shop: Till, chain: LocalChain) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    await (await shop.payments.admit(paid)).release("upstream_failed")
-    await shop.payments.settlements.drain(5)
-    dearer = await refusal(shop.payments, replace(paid, output_tokens=30_000))
+async def test_one_that_was_used_up_gets_a_new_offer(billing: BillingHarness, chain: LocalChain) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    await (await billing.payments.admit(paid)).release("upstream_failed")
+    await billing.payments.settlements.drain(5)
+    dearer = await refusal(billing.payments, replace(paid, output_tokens=30_000))
     assert (dearer.status, dearer.code) == (402, "quote_too_small")
 
 
@@ -96,9 +96,9 @@ async def test_a_refusal_takes_one_look_into_the_journal(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is a transaction, and whoever names a payer can cause it."""
-    async with till(chain, facilitator, journal) as shop:
+    async with open_harness(chain, facilitator, journal) as billing:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-        paid = await shop.pay(wallet, order(), scheme="exact")
+        paid = await billing.pay(wallet, order(), scheme="exact")
         looks = []
         run = SqliteStore._run
 
@@ -107,5 +107,5 @@ async def test_a_refusal_takes_one_look_into_the_journal(
             return await run(store, work)
 
         monkeypatch.setattr(SqliteStore, "_run", counted)
-        error = await refusal(shop.payments, replace(paid, path="/v1/completions"))
+        error = await refusal(billing.payments, replace(paid, path="/v1/completions"))
         assert (error.status, len(looks)) == (402, 1)

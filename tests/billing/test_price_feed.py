@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState
 from gateway.billing import price_feed
 from gateway.billing.definitions import bundled
 from gateway.billing.price_feed import PriceFeed, PriceFilter, PriceReading, PriceUnavailableError
-from tests.billing.till import price_source
+from tests.billing.harness import price_source
 
 DEFINITIONS = bundled()
 OPG, USDC = DEFINITIONS.tokens["opg"], DEFINITIONS.tokens["usdc"]

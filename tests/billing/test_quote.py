@@ -57,7 +57,7 @@ def supported(*networks: str, extensions: tuple[str, ...] = ("eip2612GasSponsori
     )
 
 
-class Desk:
+class QuoterHarness:
     """A quoter with everything around it that a test may change."""
 
     def __init__(self) -> None:
@@ -84,12 +84,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> QuoterHarness:
+    return QuoterHarness()
 
 
-def test_offers_come_in_the_order_of_preference_and_round_up(desk: Desk) -> None:
-    offers = desk.accepts()
+def test_offers_come_in_the_order_of_preference_and_round_up(harness: QuoterHarness) -> None:
+    offers = harness.accepts()
     assert [(offer["scheme"], offer["extra"]["assetTransferMethod"], offer["amount"]) for offer in offers] == [
         ("upto", "permit2", "2685284640171858217"),
         ("upto", "permit2", "250000"),
@@ -102,26 +102,26 @@ def test_offers_come_in_the_order_of_preference_and_round_up(desk: Desk) -> None
     assert offers[0]["extra"]["name"] == "OpenGradient"
 
 
-def test_exact_is_upfront_on_a_stream_and_alone_for_debtors(desk: Desk) -> None:
-    flows = [offer["extra"].get("paymentFlow") for offer in desk.accepts(stream=True)]
+def test_exact_is_upfront_on_a_stream_and_alone_for_debtors(harness: QuoterHarness) -> None:
+    flows = [offer["extra"].get("paymentFlow") for offer in harness.accepts(stream=True)]
     assert flows == [None, None, "upfront", "upfront"]
-    offers = desk.accepts(upfront_only=True)
+    offers = harness.accepts(upfront_only=True)
     assert [(offer["scheme"], offer["extra"].get("paymentFlow")) for offer in offers] == [("exact", "upfront")] * 2
 
 
-def test_without_a_price_opg_is_not_offered(desk: Desk) -> None:
-    desk.rates.opg = None
-    assert {offer["asset"] for offer in desk.accepts()} == {DEFINITIONS.tokens["usdc"].address}
+def test_without_a_price_opg_is_not_offered(harness: QuoterHarness) -> None:
+    harness.rates.opg = None
+    assert {offer["asset"] for offer in harness.accepts()} == {DEFINITIONS.tokens["usdc"].address}
 
 
-def test_testnets_and_networks_of_value_are_never_offered_together(desk: Desk) -> None:
-    assert {offer["network"] for offer in desk.accepts()} == {"eip155:8453"}
-    desk.quoter = desk.make(testnets=True)
-    assert {offer["network"] for offer in desk.accepts()} == {"eip155:84532"}
+def test_testnets_and_networks_of_value_are_never_offered_together(harness: QuoterHarness) -> None:
+    assert {offer["network"] for offer in harness.accepts()} == {"eip155:8453"}
+    harness.quoter = harness.make(testnets=True)
+    assert {offer["network"] for offer in harness.accepts()} == {"eip155:84532"}
 
 
-def test_the_header_is_small_and_stays_within_a_dollar(desk: Desk) -> None:
-    required = desk.quoter.required("https://gw.example/" + "a" * 5000, None, "pay", NOW, stream=True)
+def test_the_header_is_small_and_stays_within_a_dollar(harness: QuoterHarness) -> None:
+    required = harness.quoter.required("https://gw.example/" + "a" * 5000, None, "pay", NOW, stream=True)
     assert len(write_header(required)) < 8000
     usdc = [offer for offer in required.accepts if offer.asset == DEFINITIONS.tokens["usdc"].address]
     assert {offer.amount for offer in usdc} == {"1000000"}
@@ -129,21 +129,23 @@ def test_the_header_is_small_and_stays_within_a_dollar(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("extensions", "declared"), [((), False), (("eip2612GasSponsoring",), True)])
 def test_eip2612_is_declared_only_when_the_facilitator_takes_it(
-    desk: Desk, extensions: tuple[str, ...], declared: bool
+    harness: QuoterHarness, extensions: tuple[str, ...], declared: bool
 ) -> None:
-    desk.capabilities = capabilities.read(supported("eip155:8453", extensions=extensions), DEFINITIONS)
-    assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
+    harness.capabilities = capabilities.read(supported("eip155:8453", extensions=extensions), DEFINITIONS)
+    assert ("eip2612GasSponsoring" in harness.required().extensions) == declared
 
 
 @pytest.mark.parametrize(("token", "declared"), [("opg", True), ("usdc", True), (None, False)])
-def test_eip2612_is_declared_only_for_tokens_that_have_it(desk: Desk, token: str | None, declared: bool) -> None:
-    desk.quoter = desk.make(supports_permits=lambda each: each.id == token)
-    assert ("eip2612GasSponsoring" in desk.required().extensions) == declared
+def test_eip2612_is_declared_only_for_tokens_that_have_it(
+    harness: QuoterHarness, token: str | None, declared: bool
+) -> None:
+    harness.quoter = harness.make(supports_permits=lambda each: each.id == token)
+    assert ("eip2612GasSponsoring" in harness.required().extensions) == declared
 
 
-def test_every_offer_comes_back_from_any_worker_until_it_expires(desk: Desk) -> None:
-    worker = desk.make()
-    for offer in desk.accepts(stream=True):
+def test_every_offer_comes_back_from_any_worker_until_it_expires(harness: QuoterHarness) -> None:
+    worker = harness.make()
+    for offer in harness.accepts(stream=True):
         echoed = json.loads(json.dumps(dict(reversed(offer.items()))))
         terms = worker.accept(echoed, {"url": URL}, PATH, NOW + 300)
         assert (terms.scheme, str(terms.amount)) == (offer["scheme"], offer["amount"])
@@ -154,14 +156,14 @@ def test_every_offer_comes_back_from_any_worker_until_it_expires(desk: Desk) -> 
             worker.accept(echoed, None, PATH, NOW + 301)
 
 
-def test_the_rate_is_the_quotes_not_todays(desk: Desk) -> None:
-    offer = desk.accepts()[0]
-    desk.rates.opg = Decimal("0.04")
-    terms = desk.quoter.accept(offer, None, PATH, NOW + 10)
+def test_the_rate_is_the_quotes_not_todays(harness: QuoterHarness) -> None:
+    offer = harness.accepts()[0]
+    harness.rates.opg = Decimal("0.04")
+    terms = harness.quoter.accept(offer, None, PATH, NOW + 10)
     assert terms.rate == Decimal("0.0931")
-    assert desk.quoter.covers(terms, USD)
-    desk.rates.opg = None
-    assert desk.quoter.accept(offer, None, PATH, NOW + 10) == terms
+    assert harness.quoter.covers(terms, USD)
+    harness.rates.opg = None
+    assert harness.quoter.accept(offer, None, PATH, NOW + 10) == terms
 
 
 def change(path: list[str], value: Any) -> Callable[[dict[str, Any]], None]:
@@ -199,27 +201,27 @@ def change(path: list[str], value: Any) -> Callable[[dict[str, Any]], None]:
         change(["extra", "more"], 1),
     ],
 )
-def test_a_changed_offer_is_not_ours(desk: Desk, tamper: Callable[[dict[str, Any]], None]) -> None:
-    offer = copy.deepcopy(desk.accepts()[0])
+def test_a_changed_offer_is_not_ours(harness: QuoterHarness, tamper: Callable[[dict[str, Any]], None]) -> None:
+    offer = copy.deepcopy(harness.accepts()[0])
     tamper(offer)
     with pytest.raises(RefusedPaymentError) as refused:
-        desk.quoter.accept(offer, None, PATH, NOW)
+        harness.quoter.accept(offer, None, PATH, NOW)
     assert refused.value.reason == "invalid_payment_requirements"
 
 
-def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(desk: Desk) -> None:
-    offer = desk.accepts()[0]
+def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(harness: QuoterHarness) -> None:
+    offer = harness.accepts()[0]
     with pytest.raises(RefusedPaymentError, match="not an offer of ours"):
-        desk.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
+        harness.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
-        desk.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
+        harness.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
-        desk.make(testnets=True).accept(offer, None, PATH, NOW)
+        harness.make(testnets=True).accept(offer, None, PATH, NOW)
     for url in ("https://gw.example/v1/completions", "http://["):
         with pytest.raises(RefusedPaymentError, match="another resource"):
-            desk.quoter.accept(offer, {"url": url}, PATH, NOW)
+            harness.quoter.accept(offer, {"url": url}, PATH, NOW)
     moved = supported("eip155:8453")
-    desk.capabilities = capabilities.read(
+    harness.capabilities = capabilities.read(
         msgspec.structs.replace(
             moved,
             kinds=[
@@ -230,18 +232,18 @@ def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(des
         DEFINITIONS,
     )
     with pytest.raises(RefusedPaymentError, match="other keys"):
-        desk.quoter.accept(offer, None, PATH, NOW)
-    assert desk.quoter.accept(desk.accepts()[0], None, PATH, NOW).facilitator == bytes.fromhex("44" * 20)
+        harness.quoter.accept(offer, None, PATH, NOW)
+    assert harness.quoter.accept(harness.accepts()[0], None, PATH, NOW).facilitator == bytes.fromhex("44" * 20)
 
 
-def test_any_signer_of_the_facilitator_may_be_named(desk: Desk) -> None:
-    offer = desk.accepts()[0]
+def test_any_signer_of_the_facilitator_may_be_named(harness: QuoterHarness) -> None:
+    offer = harness.accepts()[0]
     rotated = supported("eip155:8453")
     for kind in rotated.kinds:
         if kind.extra is not None:
             kind.extra["facilitatorAddress"] = "0x" + "33" * 20
-    desk.capabilities = capabilities.read(rotated, DEFINITIONS)
-    assert desk.quoter.accept(offer, None, PATH, NOW).facilitator == bytes.fromhex("22" * 20)
+    harness.capabilities = capabilities.read(rotated, DEFINITIONS)
+    assert harness.quoter.accept(offer, None, PATH, NOW).facilitator == bytes.fromhex("22" * 20)
 
 
 @pytest.mark.parametrize(
@@ -265,17 +267,17 @@ def test_a_facilitator_without_anything_for_us_is_unusable(answer: Supported) ->
         capabilities.read(answer, DEFINITIONS)
 
 
-def test_the_stock_client_signs_what_it_can_and_its_echo_is_recognised(desk: Desk) -> None:
+def test_the_stock_client_signs_what_it_can_and_its_echo_is_recognised(harness: QuoterHarness) -> None:
     client = x402Client()
     payer: Any = payers.account()
     register_exact_evm_client(client, payer)
     client.register("eip155:*", UptoEvmScheme(payer))
-    required = StockRequired.model_validate(msgspec.to_builtins(desk.required()))
+    required = StockRequired.model_validate(msgspec.to_builtins(harness.required()))
     import asyncio
 
     payload = asyncio.run(client.create_payment_payload(required))
     echo = payload.model_dump(by_alias=True, exclude_none=True)
-    terms = desk.quoter.accept(echo["accepted"], echo["resource"], PATH, NOW)
+    terms = harness.quoter.accept(echo["accepted"], echo["resource"], PATH, NOW)
     assert terms.token.symbol == "USDC"
     assert terms.scheme == "upto"
 

@@ -20,7 +20,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
-from tests.billing.till import Till, bill, order, quick, refusal, till
+from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow
@@ -31,21 +31,21 @@ DOLLAR = 10**6
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
-async def until_paid(shop: Till, amount: int, seconds: float = 10.0) -> None:
+async def until_paid(billing: BillingHarness, amount: int, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while await shop.balance() != amount:
+        while await billing.balance() != amount:
             await asyncio.sleep(0.05)
 
 
-def told(shop: Till, journal: Path, paid: Order, *, until: str) -> dict[str, Any]:
-    """What a gateway like ``shop`` is told that serves ``paid`` and waits ``until`` it is killed."""
+def told(billing: BillingHarness, journal: Path, paid: Order, *, until: str) -> dict[str, Any]:
+    """What a gateway like ``billing`` is told that serves ``paid`` and waits ``until`` it is killed."""
     return {
-        "payee": shop.payee,
-        "facilitator_url": shop.settings.facilitator_url,
+        "payee": billing.payee,
+        "facilitator_url": billing.settings.facilitator_url,
         "journal": str(journal),
-        "mac_key": shop.settings.mac_key.hex(),
-        "rpc_url": shop.settings.rpc_url,
-        "price_url": shop.settings.price_url,
+        "mac_key": billing.settings.mac_key.hex(),
+        "rpc_url": billing.settings.rpc_url,
+        "price_url": billing.settings.price_url,
         "header": paid.headers["payment-signature"],
         "until": until,
     }
@@ -74,9 +74,9 @@ def run_and_kill(told: dict[str, Any]) -> str:
 async def test_a_quote_outlives_the_gateway_that_gave_it(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal, mac_key=b"1" * 32) as first:
+    async with open_harness(chain, facilitator, journal, mac_key=b"1" * 32) as first:
         paid = await first.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    async with till(chain, facilitator, journal, payee=first.payee, mac_key=b"2" * 32) as second:
+    async with open_harness(chain, facilitator, journal, payee=first.payee, mac_key=b"2" * 32) as second:
         receipt = await (await second.payments.admit(paid)).settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "settled"
@@ -91,28 +91,28 @@ async def test_killed_between_answer_and_settlement(
 
     Without an RPC endpoint it cannot prove what was settled before; the payer is not charged again either way.
     """
-    async with till(chain, facilitator, journal, rpc=rpc) as shop:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         facilitator.faults.set("settle", Drop("before") if lost == "before" else Drop("after"))
-        line = await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="settling"))
+        line = await asyncio.to_thread(run_and_kill, told(billing, journal, paid, until="settling"))
         assert json.loads(line)["status"] in ("pending", "settled")
         facilitator.faults.clear()
-        assert (await refusal(shop.payments, paid)).status in (402, 409), "never served again"
-        await until_paid(shop, 1230)
+        assert (await refusal(billing.payments, paid)).status in (402, 409), "never served again"
+        await until_paid(billing, 1230)
         await asyncio.sleep(0.7)
-        assert await shop.balance() == 1230
-        assert len(await chain.transfers(USDC, payee=shop.payee)) == 1
+        assert await billing.balance() == 1230
+        assert len(await chain.transfers(USDC, payee=billing.payee)) == 1
 
 
 async def test_killed_while_answering_charges_nothing_and_stays_used(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal) as shop:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        assert await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="serving")) == "serving"
-        assert (await refusal(shop.payments, paid)).status == 409
+    async with open_harness(chain, facilitator, journal) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        assert await asyncio.to_thread(run_and_kill, told(billing, journal, paid, until="serving")) == "serving"
+        assert (await refusal(billing.payments, paid)).status == 409
         async with asyncio.timeout(5):
-            while (await refusal(shop.payments, paid)).code != "payment_already_used":
+            while (await refusal(billing.payments, paid)).code != "payment_already_used":
                 await asyncio.sleep(0.1)
         assert facilitator.called("settle") == []
 
@@ -120,29 +120,29 @@ async def test_killed_while_answering_charges_nothing_and_stays_used(
 async def test_killed_while_answering_credits_what_was_paid_upfront(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal) as shop:
+    async with open_harness(chain, facilitator, journal) as billing:
         wallet = await chain.wallet(usdc=DOLLAR)
-        paid = await shop.pay(wallet, order(stream=True), scheme="exact")
-        assert await asyncio.to_thread(run_and_kill, told(shop, journal, paid, until="serving")) == "serving"
-        price = await shop.balance()
+        paid = await billing.pay(wallet, order(stream=True), scheme="exact")
+        assert await asyncio.to_thread(run_and_kill, told(billing, journal, paid, until="serving")) == "serving"
+        price = await billing.balance()
         assert price > 0
         async with asyncio.timeout(5):
-            while (await refusal(shop.payments, paid)).code != "payment_already_used":
+            while (await refusal(billing.payments, paid)).code != "payment_already_used":
                 await asyncio.sleep(0.1)
-        covered = await shop.admit(wallet, order(stream=True), scheme="exact")
+        covered = await billing.admit(wallet, order(stream=True), scheme="exact")
         receipt = await covered.settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "waived"
-        assert await shop.balance() == price
+        assert await billing.balance() == price
 
 
 @pytest.mark.parametrize("when", ["taken", "released"])
 async def test_credit_outlives_a_journal_that_fails_between_two_steps(
-    shop: Till, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, when: str
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Once after the credit was taken, before the work; once at the work's end without an answer."""
     wallet = await chain.wallet(usdc=DOLLAR)
-    store = shop.payments._store
+    store = billing.payments._store
     move, refusals = store.move, [StoreUnavailableError("away")]
 
     async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
@@ -151,27 +151,27 @@ async def test_credit_outlives_a_journal_that_fails_between_two_steps(
         return await move(known, *to, **changes)
 
     monkeypatch.setattr(store, "move", refuse)
-    first = await shop.admit(wallet, order(stream=True), scheme="exact")
+    first = await billing.admit(wallet, order(stream=True), scheme="exact")
     await first.release("upstream_failed")
-    await shop.payments.settlements.drain(5)
-    price = await shop.balance()
-    again = await shop.pay(wallet, order(stream=True), scheme="exact")
+    await billing.payments.settlements.drain(5)
+    price = await billing.balance()
+    again = await billing.pay(wallet, order(stream=True), scheme="exact")
     if when == "taken":
-        assert (await refusal(shop.payments, again)).status == 503
-    second = await shop.payments.admit(again)
+        assert (await refusal(billing.payments, again)).status == 503
+    second = await billing.payments.admit(again)
     receipt = await second.settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == "waived"
-    assert await shop.balance() == price
+    assert await billing.balance() == price
     assert refusals == []
 
 
 async def test_an_upfront_payment_that_another_worker_has_credited_buys_no_answer_besides(
-    shop: Till, chain: LocalChain
+    billing: BillingHarness, chain: LocalChain
 ) -> None:
     """As one that took this worker for lost."""
-    payment = await shop.admit(await chain.wallet(usdc=DOLLAR), order(stream=True), scheme="exact")
-    await shop.payments._store.move(payment._entry, State.SERVED, credited=payment._entry.cap)
+    payment = await billing.admit(await chain.wallet(usdc=DOLLAR), order(stream=True), scheme="exact")
+    await billing.payments._store.move(payment._entry, State.SERVED, credited=payment._entry.cap)
     with pytest.raises(GatewayError) as raised:
         await payment.settle(bill())
     assert raised.value.code == "payment_closed"
@@ -182,36 +182,36 @@ async def test_closing_settles_what_is_under_way(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     definitions = quick(settlement={"hold_seconds": 0.1}, facilitator={"settle_seconds": 5.0})
-    async with till(chain, facilitator, journal, definitions=definitions, drain=10.0) as shop:
-        payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with open_harness(chain, facilitator, journal, definitions=definitions, drain=10.0) as billing:
+        payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         facilitator.faults.set("settle", Slow(1.0))
         receipt = await payment.settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "pending"
-        assert await shop.balance() == 0
-    assert await shop.balance() == 1230
+        assert await billing.balance() == 0
+    assert await billing.balance() == 1230
 
 
 async def test_a_caller_that_is_cancelled_still_pays(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal, drain=10.0) as shop:
-        payment = await shop.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    async with open_harness(chain, facilitator, journal, drain=10.0) as billing:
+        payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         facilitator.faults.set("settle", Slow(0.3))
         settling = asyncio.create_task(payment.settle(bill()))
         await asyncio.sleep(0.1)
         settling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await settling
-    assert await shop.balance() == 1230
+    assert await billing.balance() == 1230
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), IllegalTransitionError(State.SETTLING, State.WAIVED)])
 async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
-    shop: Till, journal: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    billing: BillingHarness, journal: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """The journal is away for a moment, or the answer came to its end while its payment was taken for an orphan."""
-    store = shop.payments._store
+    store = billing.payments._store
     move = store.move
     refused: list[bytes] = []
 
@@ -223,7 +223,7 @@ async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
 
     monkeypatch.setattr(store, "move", refuse)
     resumed: list[bytes] = []
-    monkeypatch.setattr(shop.payments.settlements, "resume", lambda orphan: resumed.append(orphan.key))
+    monkeypatch.setattr(billing.payments.settlements, "resume", lambda orphan: resumed.append(orphan.key))
     lost = await SqliteStore.open(journal)
     serving, settling = (entry(owner=lost.owner) for _ in range(2))
     for payment in (serving, settling):

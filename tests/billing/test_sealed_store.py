@@ -23,7 +23,7 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, FrameDecoder, HttpSink, Sink, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
-from tests.billing.till import CATALOG, bill, order, quick, refusal, till
+from tests.billing.harness import CATALOG, bill, open_harness, order, quick, refusal
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop
@@ -280,14 +280,14 @@ async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(
 ) -> None:
     definitions = quick(settlement={"hold_seconds": 0.3})
     sealed: dict[str, Any] = {"sink": url, "journal_key": KEY, "definitions": definitions}
-    async with till(chain, facilitator, tmp_path / "first.db", **sealed) as shop:
-        paid = await shop.pay(await chain.wallet(usdc=10**6, approve=True), order())
-        payment = await shop.payments.admit(paid)
+    async with open_harness(chain, facilitator, tmp_path / "first.db", **sealed) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=10**6, approve=True), order())
+        payment = await billing.payments.admit(paid)
         facilitator.faults.set("settle", Drop())
         await payment.settle(bill())
-    assert await shop.balance() == 0
+    assert await billing.balance() == 0
     facilitator.faults.clear()
-    async with till(chain, facilitator, tmp_path / "second.db", payee=shop.payee, **sealed) as successor:
+    async with open_harness(chain, facilitator, tmp_path / "second.db", payee=billing.payee, **sealed) as successor:
         async with asyncio.timeout(10):
             while await successor.balance(USDC) != 1230:
                 await asyncio.sleep(0.05)
@@ -302,8 +302,10 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
     left, older = [entry(state=State.WAIVED, deadline=int(then) + days * 86_400) for days in (-1, -8)]
     for each in (left, older):
         host.records.append(RecordCipher(KEY).encrypt(encode_entry(each)))
-    async with till(chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then) as shop:
-        store = shop.payments._store
+    async with open_harness(
+        chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then
+    ) as billing:
+        store = billing.payments._store
         assert [await store.find(each.key) is not None for each in (left, older)] == [True, False]
 
 

@@ -17,7 +17,7 @@ from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
-from tests.billing.till import quick
+from tests.billing.harness import quick
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
@@ -97,9 +97,9 @@ async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(store: Sq
 async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
     payment = await serving(store)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     outcomes = await asyncio.gather(
-        till.settle(payment, amount=7), till.settle(payment, amount=8), return_exceptions=True
+        service.settle(payment, amount=7), service.settle(payment, amount=8), return_exceptions=True
     )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Entry", "IllegalTransitionError"]
     assert len(script.asked) == 1
@@ -108,9 +108,9 @@ async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock:
 async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("no answer"))
     payment = await serving(store)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     clock.now = 990.0
-    assert (await till.settle(payment, amount=7)).state is State.PENDING
+    assert (await service.settle(payment, amount=7)).state is State.PENDING
     clock.now = 994.0
     await asyncio.sleep(0.1)
     sent = len(script.asked)
@@ -118,7 +118,7 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     await asyncio.sleep(0.1)
     assert len(script.asked) <= sent + 1, "nothing is sent when the facilitator would refuse it for its deadline"
     clock.now = 1031.0
-    await till.drain(5)
+    await service.drain(5)
     assert (await final(store, payment)).state is State.FAILED
     await store.claim(entry(owner=store.owner), POLICY)
 
@@ -126,11 +126,11 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
 async def test_what_the_chain_shows_after_the_deadline_still_counts(store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("no answer"))
     payment = await serving(store)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     clock.now = 1005.0
-    assert (await till.settle(payment, amount=7)).state is State.PENDING
+    assert (await service.settle(payment, amount=7)).state is State.PENDING
     script.seen = Settled("0xcd", 7)
-    await till.drain(5)
+    await service.drain(5)
     assert (await final(store, payment)).state is State.SETTLED
 
 
@@ -139,11 +139,11 @@ async def test_a_payment_that_is_resumed_long_after_its_deadline_is_looked_for_o
 ) -> None:
     script = Script(Unknown("no answer"))
     payment = await store.move(await serving(store), State.SETTLING, amount=7)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     clock.now = 90_000.0
     script.seen = Settled("0xcd", 7)
-    till.resume(payment)
-    await till.drain(5)
+    service.resume(payment)
+    await service.drain(5)
     assert (await final(store, payment)).state is State.SETTLED
     assert script.asked == []
 
@@ -155,18 +155,18 @@ async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: Sql
             return await super().settle(*arguments)
 
     payment = await serving(store)
-    till = settlements(store, Slow(Settled("0xab")), clock, hold=0.05)
-    assert (await till.settle(payment, amount=7)).state is State.PENDING
-    await till.drain(5)
+    service = settlements(store, Slow(Settled("0xab")), clock, hold=0.05)
+    assert (await service.settle(payment, amount=7)).state is State.PENDING
+    await service.drain(5)
     assert (await final(store, payment)).state is State.SETTLED
 
 
 async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("queued", job="payment-1"), Unknown("queued", job="payment-1"), Settled("0xab"))
     payment = await serving(store)
-    till = settlements(store, script, clock)
-    await till.settle(payment, amount=7)
-    await till.drain(5)
+    service = settlements(store, script, clock)
+    await service.settle(payment, amount=7)
+    await service.drain(5)
     assert (len(script.asked), script.followed) == (1, ["payment-1", "payment-1"])
     assert (await final(store, payment)).state is State.SETTLED
 
@@ -200,17 +200,17 @@ async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(store:
             return Settled("0xab")
 
     payment = await serving(store)
-    till = settlements(store, Broken(Settled("")), clock)
-    assert (await till.settle(payment, amount=7)).state is State.SETTLED
+    service = settlements(store, Broken(Settled("")), clock)
+    assert (await service.settle(payment, amount=7)).state is State.SETTLED
 
 
 async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
     payment = await serving(store)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     await store.close()
     with pytest.raises(StoreUnavailableError):
-        await till.settle(payment, amount=7)
+        await service.settle(payment, amount=7)
     assert script.asked == []
 
 
@@ -252,9 +252,9 @@ async def test_an_end_is_written_however_long_the_journal_is_away(
 
     monkeypatch.setattr(store, "move", refuse)
     monkeypatch.setattr("gateway.billing.settlement.wait_exponential", lambda *_, **__: wait_none())
-    till = settlements(store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
-    await till.settle(payment, amount=7)
-    await till.drain(5)
+    service = settlements(store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
+    await service.settle(payment, amount=7)
+    await service.drain(5)
     assert refusals == []
     assert (await final(store, payment)).state is State.SETTLED
 
@@ -295,10 +295,10 @@ async def test_nothing_is_charged_where_the_journal_was_lost_as_it_was_to_begin(
         return await move(known, *to, **changes)
 
     monkeypatch.setattr(store, "move", lose)
-    till = settlements(store, script, clock)
+    service = settlements(store, script, clock)
     with pytest.raises(StoreUnavailableError):
-        await till.settle(payment, amount=7)
-    await till.drain(5)
+        await service.settle(payment, amount=7)
+    await service.drain(5)
     assert script.asked == []
     ended = await final(store, payment)
     assert (ended.state, ended.payers_fault) == (State.FAILED, False)
@@ -318,11 +318,11 @@ async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
         return await move(known, *to, **changes)
 
     monkeypatch.setattr(store, "move", wait)
-    till = settlements(store, script, clock, hold=0.05)
+    service = settlements(store, script, clock, hold=0.05)
     with pytest.raises(StoreUnavailableError):
-        await till.settle(payment, amount=7)
+        await service.settle(payment, amount=7)
     slow.set()
-    await till.drain(5)
+    await service.drain(5)
     assert script.asked == []
     ended = await final(store, payment)
     assert (ended.state, ended.payers_fault) == (State.FAILED, False)
@@ -333,9 +333,9 @@ async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
     store: SqliteStore, clock: Clock, tmp_path: Path
 ) -> None:
     payment = await serving(store)
-    till = settlements(store, Script(Unknown("no answer")), clock)
-    assert (await till.settle(payment, amount=7)).state is State.PENDING
-    assert await till.drain(0.05) == 1
+    service = settlements(store, Script(Unknown("no answer")), clock)
+    assert (await service.settle(payment, amount=7)).state is State.PENDING
+    assert await service.drain(0.05) == 1
     await store.close()
     successor = await SqliteStore.open(tmp_path / "journal.db")
     adopted = await successor.adopt(0.0)

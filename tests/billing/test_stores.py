@@ -20,7 +20,7 @@ from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.x402_payment import X402Payment
 from tests.billing import postgres
 from tests.billing.entries import entry, mine
-from tests.billing.till import bill, order, refusal, till
+from tests.billing.harness import bill, open_harness, order, refusal
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -344,8 +344,8 @@ async def test_two_gateways_with_one_payee_serve_a_payload_once(
 ) -> None:
     await postgres.empty(database)
     async with (
-        till(chain, facilitator, tmp_path / "unused", store_url=database) as first,
-        till(chain, facilitator, tmp_path / "unused", store_url=database, payee=first.payee) as second,
+        open_harness(chain, facilitator, tmp_path / "unused", store_url=database) as first,
+        open_harness(chain, facilitator, tmp_path / "unused", store_url=database, payee=first.payee) as second,
     ):
         paid = await first.pay(await chain.wallet(usdc=10**6, approve=True), order())
         outcomes = await asyncio.gather(

@@ -12,7 +12,7 @@ from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.payments import X402Payments
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
-from tests.billing.till import CATALOG, Till, bill, order, quick, refusal, required, response, till
+from tests.billing.harness import CATALOG, BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -34,38 +34,38 @@ from tools.chain.wallet import Wallet
 DOLLAR = 10**6
 
 
-async def paid_once(shop: Till, amount: int = 1230, seconds: float = 10.0) -> None:
+async def paid_once(billing: BillingHarness, amount: int = 1230, seconds: float = 10.0) -> None:
     """Waits for the balance and makes sure that nothing else moves."""
     async with asyncio.timeout(seconds):
-        while await shop.balance() != amount:
+        while await billing.balance() != amount:
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
-    assert [transfer.amount for transfer in await shop.chain.transfers(USDC, payee=shop.payee)] == [amount]
+    assert [transfer.amount for transfer in await billing.chain.transfers(USDC, payee=billing.payee)] == [amount]
 
 
-async def admitted(shop: Till, **how: Any) -> X402Payment:
-    return await shop.admit(await shop.chain.wallet(usdc=DOLLAR, approve=True), order(), **how)
+async def admitted(billing: BillingHarness, **how: Any) -> X402Payment:
+    return await billing.admit(await billing.chain.wallet(usdc=DOLLAR, approve=True), order(), **how)
 
 
 @pytest.mark.parametrize("fault", [Status(500), Status(429), Drop(), Slow(5), Body("<html>"), Body('{"isValid": 1}')])
 async def test_verification_that_breaks_is_503_without_an_offer_and_the_payment_stays_good(
-    shop: Till, chain: LocalChain, fault: Fault
+    billing: BillingHarness, chain: LocalChain, fault: Fault
 ) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    shop.facilitator.faults.set("verify", fault)
-    error = await refusal(shop.payments, paid)
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    billing.facilitator.faults.set("verify", fault)
+    error = await refusal(billing.payments, paid)
     assert error.status == 503
     assert error.retry_after
     assert "PAYMENT-REQUIRED" not in error.headers
-    shop.facilitator.faults.clear()
-    await (await shop.payments.admit(paid)).settle(bill())
-    assert await shop.balance() == 1230
+    billing.facilitator.faults.clear()
+    await (await billing.payments.admit(paid)).settle(bill())
+    assert await billing.balance() == 1230
 
 
-async def test_one_broken_verification_is_asked_again(shop: Till) -> None:
-    shop.facilitator.faults.set("verify", Status(500), times=1)
-    await (await admitted(shop)).settle(bill())
-    assert len(shop.facilitator.called("verify")) == 2
+async def test_one_broken_verification_is_asked_again(billing: BillingHarness) -> None:
+    billing.facilitator.faults.set("verify", Status(500), times=1)
+    await (await admitted(billing)).settle(bill())
+    assert len(billing.facilitator.called("verify")) == 2
 
 
 @pytest.mark.parametrize("rpc", [True, False])
@@ -75,13 +75,13 @@ async def test_one_broken_verification_is_asked_again(shop: Till) -> None:
 async def test_a_settlement_lost_before_it_was_made_is_sent_again(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
 ) -> None:
-    async with till(chain, facilitator, journal, rpc=rpc) as shop:
-        payment = await admitted(shop)
+    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
+        payment = await admitted(billing)
         facilitator.faults.set("settle", fault, times=2)
         receipt = await payment.settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] in ("pending", "settled")
-        await paid_once(shop)
+        await paid_once(billing)
 
 
 @pytest.mark.parametrize("rpc", [True, False])
@@ -89,11 +89,11 @@ async def test_a_settlement_lost_before_it_was_made_is_sent_again(
 async def test_a_settlement_whose_answer_was_lost_is_not_made_twice(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
 ) -> None:
-    async with till(chain, facilitator, journal, rpc=rpc) as shop:
-        payment = await admitted(shop)
+    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
+        payment = await admitted(billing)
         facilitator.faults.set("settle", fault, times=1)
         receipt = await payment.settle(bill())
-        await paid_once(shop)
+        await paid_once(billing)
         assert receipt.payment is not None
         if rpc:
             assert response(receipt)["success"]
@@ -106,49 +106,51 @@ async def test_a_settlement_whose_answer_was_lost_is_not_made_twice(
 async def test_a_facilitator_that_is_gone_leaves_the_answer_delivered_and_pending(
     chain: LocalChain, journal: Path
 ) -> None:
-    async with LocalFacilitator(chain.rpc_url) as facilitator, till(chain, facilitator, journal) as shop:
-        payment = await admitted(shop)
+    async with LocalFacilitator(chain.rpc_url) as facilitator, open_harness(chain, facilitator, journal) as billing:
+        payment = await admitted(billing)
         facilitator.faults.set("settle", Drop())
         receipt = await payment.settle(bill())
         assert receipt.payment is not None
         assert receipt.payment["status"] == "pending"
         assert response(receipt)["errorReason"] == "settlement_pending"
         facilitator.faults.clear()
-        await paid_once(shop)
+        await paid_once(billing)
 
 
-async def test_a_broadcast_settlement_is_followed_on_the_chain(shop: Till) -> None:
-    payment = await admitted(shop)
-    shop.facilitator.faults.set("settle", Pending(), times=1)
+async def test_a_broadcast_settlement_is_followed_on_the_chain(billing: BillingHarness) -> None:
+    payment = await admitted(billing)
+    billing.facilitator.faults.set("settle", Pending(), times=1)
     receipt = await payment.settle(bill())
     assert response(receipt)["success"]
-    await paid_once(shop)
-    assert len(shop.facilitator.called("settle")) == 1
+    await paid_once(billing)
+    assert len(billing.facilitator.called("settle")) == 1
 
 
-async def test_a_payment_in_an_unknown_state_is_in_use_and_never_priced_anew(shop: Till, chain: LocalChain) -> None:
-    paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    payment = await shop.payments.admit(paid)
-    shop.facilitator.faults.set("settle", Drop())
+async def test_a_payment_in_an_unknown_state_is_in_use_and_never_priced_anew(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    payment = await billing.payments.admit(paid)
+    billing.facilitator.faults.set("settle", Drop())
     await payment.settle(bill())
-    error = await refusal(shop.payments, paid)
+    error = await refusal(billing.payments, paid)
     assert error.status == 409
     assert "PAYMENT-REQUIRED" not in error.headers
-    shop.facilitator.faults.clear()
-    await paid_once(shop)
+    billing.facilitator.faults.clear()
+    await paid_once(billing)
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_queued_settlements_are_followed(shop: Till, wrapped: bool) -> None:
-    shop.facilitator.jobs = JobMode(seconds=0.1, wrapped=wrapped)
-    receipt = await (await admitted(shop)).settle(bill())
+async def test_queued_settlements_are_followed(billing: BillingHarness, wrapped: bool) -> None:
+    billing.facilitator.jobs = JobMode(seconds=0.1, wrapped=wrapped)
+    receipt = await (await admitted(billing)).settle(bill())
     assert response(receipt)["success"]
     assert not str(response(receipt)["transaction"]).startswith("payment-")
-    await paid_once(shop)
-    assert len(shop.facilitator.called("settle")) == 1
-    second = await admitted(shop)
+    await paid_once(billing)
+    assert len(billing.facilitator.called("settle")) == 1
+    second = await admitted(billing)
     await second.settle(bill())
-    sent = shop.facilitator.called("settle")[1].body
+    sent = billing.facilitator.called("settle")[1].body
     assert sent["usageMetadata"] == {
         "request_count": 1,
         "cost_usd": "0.00123",
@@ -169,8 +171,10 @@ async def test_queued_settlements_are_followed(shop: Till, wrapped: bool) -> Non
 async def test_a_queued_settlement_that_goes_astray_is_reconciled(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, outcome: Any
 ) -> None:
-    async with till(chain, facilitator, journal, definitions=quick(facilitator={"job_seconds": 0.3})) as shop:
-        payment = await admitted(shop)
+    async with open_harness(
+        chain, facilitator, journal, definitions=quick(facilitator={"job_seconds": 0.3})
+    ) as billing:
+        payment = await admitted(billing)
         facilitator.jobs = JobMode(seconds=0.05, outcome=outcome)
         settling = asyncio.create_task(payment.settle(bill()))
         await asyncio.sleep(0.4)
@@ -179,97 +183,99 @@ async def test_a_queued_settlement_that_goes_astray_is_reconciled(
         assert receipt.payment is not None
         assert receipt.payment["status"] in ("settled", "pending")
         if outcome != "stalled":
-            await paid_once(shop)
+            await paid_once(billing)
 
 
 @pytest.mark.parametrize("fault", [NothingSettled(), OtherPayee(Wallet().address)])
-async def test_a_success_that_the_chain_does_not_show_is_not_believed(shop: Till, fault: Fault) -> None:
-    payment = await admitted(shop)
-    await shop.chain.mint(await shop.chain.wallet(), USDC, DOLLAR, to=shop.facilitator.address)
-    shop.facilitator.faults.set("settle", fault, times=1)
+async def test_a_success_that_the_chain_does_not_show_is_not_believed(billing: BillingHarness, fault: Fault) -> None:
+    payment = await admitted(billing)
+    await billing.chain.mint(await billing.chain.wallet(), USDC, DOLLAR, to=billing.facilitator.address)
+    billing.facilitator.faults.set("settle", fault, times=1)
     receipt = await payment.settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] in ("pending", "settled")
-    await paid_once(shop)
+    await paid_once(billing)
 
 
-async def test_another_amount_is_told_by_the_chains_figure(shop: Till) -> None:
-    payment = await admitted(shop)
-    shop.facilitator.faults.set("settle", OtherAmount(7))
+async def test_another_amount_is_told_by_the_chains_figure(billing: BillingHarness) -> None:
+    payment = await admitted(billing)
+    billing.facilitator.faults.set("settle", OtherAmount(7))
     receipt = await payment.settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["amount"] == "7"
-    assert await shop.balance() == 7
+    assert await billing.balance() == 7
 
 
-async def test_a_lie_about_failing_is_seen_on_the_chain(shop: Till) -> None:
-    payment = await admitted(shop)
-    shop.facilitator.faults.set("settle", Denied())
+async def test_a_lie_about_failing_is_seen_on_the_chain(billing: BillingHarness) -> None:
+    payment = await admitted(billing)
+    billing.facilitator.faults.set("settle", Denied())
     assert response(await payment.settle(bill()))["success"]
-    await paid_once(shop)
+    await paid_once(billing)
 
 
-async def upfront(shop: Till) -> tuple[Wallet, Any]:
-    wallet = await shop.chain.wallet(usdc=DOLLAR)
-    return wallet, await shop.pay(wallet, order(stream=True), scheme="exact")
+async def upfront(billing: BillingHarness) -> tuple[Wallet, Any]:
+    wallet = await billing.chain.wallet(usdc=DOLLAR)
+    return wallet, await billing.pay(wallet, order(stream=True), scheme="exact")
 
 
-async def test_an_upfront_payment_without_answer_buys_the_next_one(shop: Till) -> None:
-    wallet, paid = await upfront(shop)
-    payment = await shop.payments.admit(paid)
-    price = await shop.balance()
+async def test_an_upfront_payment_without_answer_buys_the_next_one(billing: BillingHarness) -> None:
+    wallet, paid = await upfront(billing)
+    payment = await billing.payments.admit(paid)
+    price = await billing.balance()
     await payment.release("upstream_failed")
-    await shop.payments.settlements.drain(5)
-    second = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    await billing.payments.settlements.drain(5)
+    second = await billing.payments.admit(await billing.pay(wallet, order(stream=True), scheme="exact"))
     receipt = await second.settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == "waived"
-    assert await shop.balance() == price
-    third = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    assert await billing.balance() == price
+    third = await billing.payments.admit(await billing.pay(wallet, order(stream=True), scheme="exact"))
     await third.settle(bill())
-    assert await shop.balance() == 2 * price
+    assert await billing.balance() == 2 * price
 
 
 async def test_an_upfront_payment_with_unknown_outcome_is_not_served_and_credited_when_it_was_paid(
-    shop: Till,
+    billing: BillingHarness,
 ) -> None:
-    wallet, paid = await upfront(shop)
-    shop.facilitator.faults.set("settle", Drop("before"), times=2)
-    error = await refusal(shop.payments, paid)
+    wallet, paid = await upfront(billing)
+    billing.facilitator.faults.set("settle", Drop("before"), times=2)
+    error = await refusal(billing.payments, paid)
     assert (error.status, error.code, error.should_retry) == (503, "settlement_pending", False)
     assert "PAYMENT-REQUIRED" not in error.headers
     told = response(error)
     assert (told["success"], told["errorReason"], told["payer"]) == (False, "settlement_pending", wallet.address)
     async with asyncio.timeout(10):
-        while not (price := await shop.balance()):
+        while not (price := await billing.balance()):
             await asyncio.sleep(0.05)
-    await shop.payments.settlements.drain(5)
-    second = await shop.payments.admit(await shop.pay(wallet, order(stream=True), scheme="exact"))
+    await billing.payments.settlements.drain(5)
+    second = await billing.payments.admit(await billing.pay(wallet, order(stream=True), scheme="exact"))
     await second.settle(bill())
-    assert await shop.balance() == price
+    assert await billing.balance() == price
 
 
-async def test_an_upfront_payment_that_is_refused_is_not_served(shop: Till) -> None:
-    wallet, paid = await upfront(shop)
-    await shop.chain.transfer(wallet, USDC, Wallet().address, DOLLAR)
-    error = await refusal(shop.payments, paid)
+async def test_an_upfront_payment_that_is_refused_is_not_served(billing: BillingHarness) -> None:
+    wallet, paid = await upfront(billing)
+    await billing.chain.transfer(wallet, USDC, Wallet().address, DOLLAR)
+    error = await refusal(billing.payments, paid)
     assert error.status == 402
     assert response(error)["success"] is False
 
 
 @pytest.mark.parametrize("answered", [True, False])
-async def test_an_upfront_payment_is_in_use_while_it_is_served_and_used_afterwards(shop: Till, answered: bool) -> None:
-    _, paid = await upfront(shop)
-    payment = await shop.payments.admit(paid)
-    error = await refusal(shop.payments, paid)
+async def test_an_upfront_payment_is_in_use_while_it_is_served_and_used_afterwards(
+    billing: BillingHarness, answered: bool
+) -> None:
+    _, paid = await upfront(billing)
+    payment = await billing.payments.admit(paid)
+    error = await refusal(billing.payments, paid)
     assert error.status == 409
     assert "PAYMENT-REQUIRED" not in error.headers
     if answered:
         await payment.settle(bill())
     else:
         await payment.release("upstream_failed")
-        await shop.payments.settlements.drain(5)
-    error = await refusal(shop.payments, paid)
+        await billing.payments.settlements.drain(5)
+    error = await refusal(billing.payments, paid)
     assert (error.status, error.code) == (402, "payment_already_used")
     assert required(error)["accepts"]
 
@@ -278,21 +284,23 @@ async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     rpc_url = "http://127.0.0.1:9"
-    async with till(chain, facilitator, journal, rpc_url=rpc_url) as shop:
-        paid = await shop.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        error = await refusal(shop.payments, paid)
+    async with open_harness(chain, facilitator, journal, rpc_url=rpc_url) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        error = await refusal(billing.payments, paid)
         assert (error.status, error.retry_after is not None) == (503, True)
         assert "PAYMENT-REQUIRED" not in error.headers
 
 
-async def test_settlement_data_is_hashes_only_and_only_when_asked_for(shop: Till, chain: LocalChain) -> None:
+async def test_settlement_data_is_hashes_only_and_only_when_asked_for(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
     for kind in ("batch", "Private", "whatever"):
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
-        payment = await shop.admit(wallet, order(headers={"x-settlement-type": kind}))
+        payment = await billing.admit(wallet, order(headers={"x-settlement-type": kind}))
         await payment.settle(bill())
-    await (await admitted(shop)).settle(bill())
-    await shop.payments.settlements.drain(5)
-    calls = shop.facilitator.called("settle_data")
+    await (await admitted(billing)).settle(bill())
+    await billing.payments.settlements.drain(5)
+    calls = billing.facilitator.called("settle_data")
     assert [call.headers["x-settlement-type"] for call in calls] == ["batch", "batch"]
     assert [call.status for call in calls] == [202, 202]
     assert calls[0].body == {}
@@ -302,19 +310,19 @@ async def test_nothing_is_served_until_the_facilitator_says_what_it_supports(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     facilitator.faults.set("supported", Status(500))
-    async with till(chain, facilitator, journal) as shop:
-        error = await refusal(shop.payments, order())
+    async with open_harness(chain, facilitator, journal) as billing:
+        error = await refusal(billing.payments, order())
         assert error.status == 503
         assert "facilitator is not usable" in error.message
-        assert shop.payments.reasons()
-        challenge = shop.payments.challenge("https://gw.example/")
+        assert billing.payments.reasons()
+        challenge = billing.payments.challenge("https://gw.example/")
         assert challenge is not None
         assert challenge.status == 503
         facilitator.faults.clear()
         async with asyncio.timeout(5):
-            while shop.payments.reasons():
+            while billing.payments.reasons():
                 await asyncio.sleep(0.05)
-        assert required(await refusal(shop.payments, order()))["accepts"]
+        assert required(await refusal(billing.payments, order()))["accepts"]
 
 
 @pytest.mark.parametrize("answer", ["redirect", "empty", "list", "unknown"])
@@ -352,13 +360,13 @@ async def test_a_facilitator_that_supports_nothing_usable_closes_the_paid_routes
 async def test_opg_without_a_price_is_not_offered_and_an_older_quote_still_holds(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with till(chain, facilitator, journal) as shop:
-        paid = await shop.pay(await chain.wallet(opg=10**19, approve=True), order(), token=OPG)
+    async with open_harness(chain, facilitator, journal) as billing:
+        paid = await billing.pay(await chain.wallet(opg=10**19, approve=True), order(), token=OPG)
         nowhere = "http://127.0.0.1:9"
         definitions = quick()
-        async with till(
-            chain, facilitator, journal, payee=shop.payee, definitions=definitions, price_url=nowhere
+        async with open_harness(
+            chain, facilitator, journal, payee=billing.payee, definitions=definitions, price_url=nowhere
         ) as other:
             assert {offer["asset"] for offer in (await other.offer(order()))["accepts"]} == {USDC.address}
             await (await other.payments.admit(paid)).settle(bill("0.001"))
-        assert await shop.balance(OPG) == 10**16
+        assert await billing.balance(OPG) == 10**16

@@ -8,7 +8,7 @@ import pytest
 
 import gateway.billing.definitions
 from gateway.upstreams.transport import Limits
-from tests.billing.till import quick
+from tests.billing.harness import quick
 from tests.money.paid_gateway import PaidGateway, environment
 from tests.running import FAST, StartGateway
 from tools.chain.facilitator import LocalFacilitator

@@ -101,7 +101,7 @@ def bill(cost_usd: str = "0.00123", **changes: Any) -> Bill:
 
 
 @dataclass
-class Till:
+class BillingHarness:
     """One gateway's payments, and what a client does with them."""
 
     chain: LocalChain
@@ -182,7 +182,7 @@ def response(receipt: Receipt | GatewayError) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def till(
+async def open_harness(
     chain: LocalChain,
     facilitator: LocalFacilitator,
     journal: Path,
@@ -192,7 +192,7 @@ async def till(
     rpc: bool = True,
     drain: float = 1.0,
     **settings: Any,
-) -> AsyncIterator[Till]:
+) -> AsyncIterator[BillingHarness]:
     """Open for as long as the context lasts, and ``drain`` seconds to settle what is under way then.
 
     ``rpc`` says whether the gateway may read the chain.
@@ -211,6 +211,6 @@ async def till(
         made = PaymentSettings(**fields | settings)
         payments = await X402Payments.open(made, CATALOG, definitions or quick())
         try:
-            yield Till(chain, facilitator, payments, payee, made)
+            yield BillingHarness(chain, facilitator, payments, payee, made)
         finally:
             await payments.close(drain)
