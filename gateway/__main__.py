@@ -37,9 +37,9 @@ log = logging.getLogger("gateway")
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """The exit status, as USAGE tells it."""
+    """Run the gateway; return the exit status, see USAGE."""
     if arguments:
-        return explain(arguments)
+        return usage(arguments)
     configure_logging()
     try:
         settings = Settings.from_environment(os.environ, bundled().providers)
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0
 
 
-def explain(arguments: Sequence[str]) -> int:
-    """Nothing is served to who asks for help, or for what there is not."""
+def usage(arguments: Sequence[str]) -> int:
+    """Print help or reject unknown arguments; return the exit status."""
     if list(arguments) in (["--help"], ["-h"]):
         sys.stdout.write(USAGE)
         return 0
@@ -98,9 +98,9 @@ async def start(
     where: Sequence[Listener] | None = None,
     nitriding: Nitriding | None = None,
 ) -> list[tuple[str, int]]:
-    """Bind, and inside an enclave only then let the daemon in front open its port, once it vouches for our key.
+    """Bind the listeners; inside an enclave then register the signing key and have the daemon open the public port.
 
-    ``where`` and ``nitriding`` are those of the settings. Returns the addresses bound.
+    ``where`` and ``nitriding`` default to those of the settings. Returns the bound addresses.
     """
     where = listeners(services.settings) if where is None else where
     if not services.settings.enclave:
@@ -141,7 +141,7 @@ async def _with_daemon(work: Callable[[Nitriding], Awaitable[object]]) -> None:
 
 
 def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
-    """Say where we are, and loudly when nobody has to pay."""
+    """Log the bound addresses, and a warning if payments are off."""
     for host, port in addresses:
         log.info("gateway %s listens on %s:%d", __version__, host, port)
     if settings.payments == "off":
@@ -149,7 +149,7 @@ def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
 
 
 def listeners(settings: Settings) -> list[Listener]:
-    """Where to listen, and who is behind it: inside an enclave loopback is the public proxy's (design 4.6)."""
+    """The listeners and their audiences: inside an enclave loopback belongs to the public proxy (design 4.6)."""
     if settings.enclave:
         return [
             Listener("127.0.0.1", settings.port, Audience.PUBLIC),
@@ -159,7 +159,7 @@ def listeners(settings: Settings) -> list[Listener]:
 
 
 def _stop_signals() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT, which until now ended the process at once: there was nothing to drain."""
+    """Install handlers for SIGTERM and SIGINT that set the event. Before, they end the process at once."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

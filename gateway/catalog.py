@@ -1,7 +1,7 @@
-"""The model catalogue: which models there are, what they are called upstream, what they can do and cost.
+"""The model catalogue: models with their upstream ids, traits, limits and prices.
 
-The data is ``catalog.toml``, validated completely when it is loaded: a catalogue that loads is a catalogue that can
-be served and billed from.
+The data is ``catalog.toml``. It is fully validated on loading: every model of a loaded catalogue can be served and
+billed.
 """
 
 import difflib
@@ -23,7 +23,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class CatalogError(Exception):
-    """The catalogue contradicts itself; every complaint begins with the path of what is wrong."""
+    """The catalogue is invalid; every complaint begins with the path of the offending entry."""
 
     def __init__(self, *complaints: str) -> None:
         super().__init__("\n".join(complaints))
@@ -31,7 +31,7 @@ class CatalogError(Exception):
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """USD per million tokens. A kind without a rate of its own is charged as ``input`` or ``output``."""
+    """USD per million tokens. Kinds without a rate of their own are charged as ``input`` or ``output``."""
 
     input: Decimal
     output: Decimal
@@ -44,13 +44,13 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class LongContext(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rates of the whole request once its prompt is longer than ``over_tokens``."""
+    """Rates for all tokens of a request whose prompt is longer than ``over_tokens``."""
 
     over_tokens: int
 
 
 class AnnouncedRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rates that take the place of ``Prices.rates`` on a day that the vendor has named."""
+    """Rates that replace ``Prices.rates`` on an announced day."""
 
     starts_on: date
 
@@ -58,9 +58,9 @@ class AnnouncedRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a model costs, with the source of every figure.
 
-    ``tiers`` are other service tiers, as the answer names them: rates of their own, or the factor on the standard
-    ones. ``regions`` are factors on every token price. The flat prices are USD: ``per_image`` for one delivered
-    picture, ``per_web_search`` for one search, ``per_grounded_prompt`` for a request that searched at all.
+    ``tiers`` are other service tiers, by their names in answers: rates of their own, or a factor on the standard ones.
+    ``regions`` are factors on every token price. Flat prices are in USD: ``per_image`` for a delivered image,
+    ``per_web_search`` for one search, ``per_grounded_prompt`` for a request that searched at all.
     """
 
     source: str
@@ -75,14 +75,14 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What translation has to know of a model; the defaults are those of a plain OpenAI-shaped text model.
+    """What translation needs to know of a model; the defaults describe a plain OpenAI-shaped text model.
 
     ``sampling``: ``free``; ``single`` (temperature or top_p, not both); ``default`` (only temperature 1 and top_p 1);
     ``without_effort`` (free while reasoning is off); ``refused``. ``thinking``: how thinking is controlled:
     ``effort`` (OpenAI's word list), ``switch`` (ModelArk's thinking.type), ``prompt`` (Nous), ``budget`` (tokens),
-    ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. ``efforts`` are the words the model
-    takes, ``default_effort`` the one it uses when told nothing. ``thinking_budget`` is the smallest and the largest.
-    ``thinking_hidden``: thoughts come back empty unless a summary is asked for.
+    ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. ``efforts`` are the accepted
+    values, ``default_effort`` the one used without a value. ``thinking_budget`` is the smallest and the largest.
+    ``thinking_hidden``: reasoning is returned empty unless a summary is requested.
     """
 
     max_completion_tokens: bool = False
@@ -114,8 +114,8 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model. Dates are the vendor's.
 
-    ``replacement`` is what to use instead: the vendor's word, or the nearest current model where it gives none.
-    ``rerouted`` says that the vendor answers, or may answer, with the replacement under this model's name.
+    ``replacement`` is what to use instead: the vendor's choice, or the nearest current model where it names none.
+    ``rerouted``: the vendor answers, or may answer, with the replacement under this model's name.
     ``max_output_tokens`` is None where the vendor limits only prompt and output together.
     """
 
@@ -142,10 +142,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One vendor: the base URL in its SDK's convention, and the names under which operators give its key and URL.
+    """One vendor: the base URL in its SDK's convention, and the names of the settings for its key and URL.
 
-    ``prefixes`` are the names that may stand before a model's, beside ``id``: ``x-ai/grok-4``.
-    ``stops_billing_on_close``: closing the connection ends the generation and its bill (practice.md 2).
+    ``prefixes``, beside ``id``, may precede a model's name: ``x-ai/grok-4``. ``stops_billing_on_close``: closing the
+    connection ends generation and billing (practice.md 2).
     """
 
     id: str
@@ -159,7 +159,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Catalog:
-    """All providers and models, looked up by any name they go by, in any case."""
+    """All providers and models; models are looked up by any of their names, case-insensitively."""
 
     def __init__(self, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
         self.providers = providers
@@ -172,25 +172,25 @@ class Catalog:
             raise CatalogError(*complaints)
 
     def find(self, name: str) -> Model:
-        """The model called ``name``, retired or not; raises 404 model_not_found with near matches."""
+        """The model called ``name``, retired or not; raises 404 model_not_found with close matches."""
         if model := self.get(name):
             return model
         hint = f" Did you mean {', '.join(near)}?" if (near := self._near(name)) else ""
-        raise model_not_found(f"The model '{name[:_LONGEST_NAME]}' does not exist.{hint}")
+        raise model_not_found(f"The model '{name[:_MAX_NAME_CHARS]}' does not exist.{hint}")
 
     def get(self, name: str) -> Model | None:
-        """The model called ``name``, or None; for the names that upstreams answer with."""
+        """The model called ``name``, or None; for names in upstream answers."""
         return self._names.get(name.strip().lower())
 
     def may_answer(self, model: Model) -> tuple[Model, ...]:
-        """``model``, and its replacement where the vendor may answer with that one: whom a quote has to cover."""
+        """``model``, and its replacement if the vendor may answer with that: the models that a quote must cover."""
         if model.rerouted and model.replacement is not None:
             return model, self.models[model.replacement]
         return (model,)
 
     def _near(self, name: str) -> list[str]:
-        """Ids of the models whose name, without its provider, looks like ``name``."""
-        word = name[-_LONGEST_NAME:].strip().lower().rpartition("/")[2]
+        """Ids of models whose name, without its prefix, is similar to ``name``."""
+        word = name[-_MAX_NAME_CHARS:].strip().lower().rpartition("/")[2]
         names = [name for name in self._names if "/" not in name]
         near = difflib.get_close_matches(word, names, n=len(names)) if names else []
         return list(dict.fromkeys(self._names[name].id for name in near))[:3]
@@ -206,7 +206,7 @@ class Catalog:
                 return
 
 
-_LONGEST_NAME = 128
+_MAX_NAME_CHARS = 128
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -215,9 +215,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def load(text: str) -> Catalog:
-    """The catalogue in a TOML text; raises CatalogError.
+    """Parse and validate a TOML text; raises CatalogError.
 
-    A ``traits`` table of a provider holds the defaults of its models' traits.
+    The ``traits`` table of a provider holds defaults for its models.
     """
     try:
         file = msgspec.convert(tomllib.loads(text), _File)
@@ -234,23 +234,23 @@ def load(text: str) -> Catalog:
 
 
 def _traits(table: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The ``traits`` table, taken out of ``fields``."""
+    """Remove the ``traits`` table from ``fields`` and return it."""
     traits: dict[str, Any] = _converted(f"{table}.{name}.traits", fields.pop("traits", {}), dict[str, Any])
     return traits
 
 
-def _entry(form: Any, table: str, name: str, fields: dict[str, Any]) -> Any:
-    return _converted(f"{table}.{name}", fields | {"id": name}, form)
+def _entry(type_: Any, table: str, name: str, fields: dict[str, Any]) -> Any:
+    return _converted(f"{table}.{name}", fields | {"id": name}, type_)
 
 
-def _converted(path: str, value: Any, form: Any) -> Any:
+def _converted(path: str, value: Any, type_: Any) -> Any:
     try:
-        return msgspec.convert(value, form)
+        return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         raise CatalogError(f"{path}: {error}") from None
 
 
 @cache
 def bundled() -> Catalog:
-    """The catalogue that ships with the gateway, read once."""
+    """The catalogue in the package, loaded once."""
     return load(resources.files("gateway").joinpath("catalog.toml").read_bytes().decode())

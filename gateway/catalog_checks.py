@@ -1,7 +1,7 @@
-"""What a catalogue has to fulfil before anything is served or billed from it.
+"""Consistency checks of the catalogue.
 
-Every check yields complaints, each beginning with the path of what is wrong; none raises, so that one start shows
-all of them.
+Checks yield complaints, each beginning with the path of the offending entry, instead of raising, so that one start
+reports all of them.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _KINDS = (
     "cached_audio_input",
     "image_output",
 )
-_DEAREST, _SMALLEST = Decimal(1_000_000), Decimal("1e-12")
+_MAX_PRICE, _PRICE_UNIT = Decimal(1_000_000), Decimal("1e-12")
 _FLAT = ("per_image", "per_web_search", "per_grounded_prompt")
 
-# Never dearer than: a kind of token, and the kind it is a discount on or the base of.
-_NOT_DEARER = (
+_PRICE_ORDER = (
     ("cached_input", "input"),
     ("input", "cache_write_5m"),
     ("cache_write_5m", "cache_write_1h"),
     ("cached_audio_input", "audio_input"),
     ("output", "image_output"),
 )
+"""Pairs of token kinds of which the first must not cost more than the second."""
 
 
 def check(providers: Mapping[str, Provider], models: Mapping[str, Model]) -> Iterator[str]:
-    """Everything that is wrong with the entries, names aside."""
+    """All complaints about the entries, except about names."""
     for provider in providers.values():
         yield from _under(f"providers.{provider.id}", _provider(provider))
     yield from _shared_names(providers)
@@ -54,7 +54,7 @@ def check(providers: Mapping[str, Provider], models: Mapping[str, Model]) -> Ite
         yield from _under(path, _identity(model))
         yield from _under(path, _limits(model))
         yield from _under(path, _modalities(model))
-        yield from _under(path, _end(model, models))
+        yield from _under(path, _retirement(model, models))
         yield from _under(f"{path}.prices", _prices(model))
         yield from _under(f"{path}.traits", _thinking(model))
         yield from _under(f"{path}.traits", _parameters(model))
@@ -121,8 +121,8 @@ def _modalities(model: Model) -> Iterator[str]:
         yield "outputs: no text"
 
 
-def _end(model: Model, models: Mapping[str, Model]) -> Iterator[str]:
-    """The end of a model's life: its dates, and the replacement, which must outlive it."""
+def _retirement(model: Model, models: Mapping[str, Model]) -> Iterator[str]:
+    """Dates and replacement, which must outlive the model."""
     if model.retires_on and model.released and model.retires_on <= model.released:
         yield "retires_on: not after released"
     if model.replacement is None:
@@ -190,7 +190,7 @@ def _rates(rates: Rates) -> Iterator[str]:
     if wrong:
         return
     priced = _priced(rates)
-    for cheaper, dearer in _NOT_DEARER:
+    for cheaper, dearer in _PRICE_ORDER:
         if cheaper in priced and dearer in priced and priced[cheaper] > priced[dearer]:
             yield f"{cheaper}: {priced[cheaper]} is more than {dearer}"
     if "cached_audio_input" in priced and "audio_input" not in priced:
@@ -200,7 +200,7 @@ def _rates(rates: Rates) -> Iterator[str]:
 
 
 def _variants(model: Model, rates: Rates) -> Iterator[str]:
-    """Long context, announced and tier rates price what the standard rates price."""
+    """Long context, announced and tier rates must price the same kinds of token as the standard rates."""
     prices = model.prices
     own_tiers = {name: tier for name, tier in prices.tiers.items() if not isinstance(tier, Decimal)}
     if long := prices.long_context:
@@ -246,8 +246,8 @@ def _priced(rates: Rates) -> dict[str, Decimal]:
 
 
 def _is_price(price: Decimal) -> bool:
-    """Above zero, and within the digits that ``billing.pricing`` multiplies without rounding."""
-    return price.is_finite() and 0 < price <= _DEAREST and price % _SMALLEST == 0
+    """Whether it is positive and has no more digits than ``billing.pricing`` multiplies without rounding."""
+    return price.is_finite() and 0 < price <= _MAX_PRICE and price % _PRICE_UNIT == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- traits

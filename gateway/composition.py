@@ -50,7 +50,7 @@ async def compose(
         metrics.initialize(upstreams)
         clock = await stack.enter_async_context((clock or _clock(settings)).synchronized())
         clock.register(metrics.registry)
-        heartbeat = Heartbeat(signer, clock, metrics.registry, doubts=clock.reasons)
+        heartbeat = Heartbeat(signer, clock, metrics.registry, clock_reasons=clock.reasons)
         stack.push_async_callback(heartbeat.stop)
         services = Services(
             settings=settings,

@@ -108,20 +108,20 @@ class Dispatch:
         Raises GatewayError if the upstream does not answer, _AnswerFailedError if its answer fails.
         """
         if reply is None and self._deadline is None:
-            answering: UpstreamResponse | None = await self._upstream.open(chat, call)
+            response: UpstreamResponse | None = await self._upstream.open(chat, call)
         else:
-            answering = await self._open_before_deadline(chat, call, reply)
-        if answering is None:
+            response = await self._open_before_deadline(chat, call, reply)
+        if response is None:
             return False
         self._unmetered = chat
-        self._record.upstream_request_id = request_id = answering.request_id
+        self._record.upstream_request_id = request_id = response.request_id
         if reply is not None:
             if request_id is not None and not reply.committed:
                 reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
-            self._watch_client(reply, answering)
-        deadline_timer = None if self._deadline is None else self._close_at(self._deadline, answering.close)
+            self._watch_client(reply, response)
+        deadline_timer = None if self._deadline is None else self._close_at(self._deadline, response.close)
         try:
-            await answering.run(_capturing_pause(chat, emit) if chat.may_pause else emit)
+            await response.run(_capturing_pause(chat, emit) if chat.may_pause else emit)
         except GatewayError as error:
             raise _AnswerFailedError(error) from None
         finally:
@@ -132,7 +132,7 @@ class Dispatch:
                     timer.cancel()
         if self._expired:
             raise _deadline_exceeded()
-        self._add_usage(chat, complete=answering.complete)
+        self._add_usage(chat, complete=response.complete)
         return True
 
     async def _resume_paused(self, chat: Chat, emit: Consume, reply: StreamReply | None) -> None:
@@ -189,7 +189,7 @@ class Dispatch:
 
         return asyncio.get_running_loop().call_at(deadline, expire)
 
-    def _watch_client(self, reply: StreamReply, answering: UpstreamResponse) -> None:
+    def _watch_client(self, reply: StreamReply, response: UpstreamResponse) -> None:
         """Pass the client's backpressure and disconnect on to the upstream.
 
         After a disconnect the answer is read on for a while, since it may still report its exact usage, hidden
@@ -199,17 +199,17 @@ class Dispatch:
         stops_billing = self._upstream.provider.stops_billing_on_close
 
         def on_disconnect() -> None:
-            if stops_billing and answering.paused:
-                answering.close()
+            if stops_billing and response.paused:
+                response.close()
                 return
-            answering.resume_reading()
+            response.resume_reading()
             delay = USAGE_GRACE_SECONDS if stops_billing else DRAIN_SECONDS
-            self._drain_timer = asyncio.get_running_loop().call_later(delay, answering.close)
+            self._drain_timer = asyncio.get_running_loop().call_later(delay, response.close)
 
         reply.watch(
             on_disconnect=on_disconnect,
-            on_pause_writing=answering.pause_reading,
-            on_resume_writing=answering.resume_reading,
+            on_pause_writing=response.pause_reading,
+            on_resume_writing=response.resume_reading,
         )
 
     def _add_usage(self, chat: Chat, *, complete: bool) -> None:

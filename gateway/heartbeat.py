@@ -1,7 +1,7 @@
-"""Signs of life for the TEE registry, relayed by the facilitator, who pays the gas (facts/x402.md 2.3).
+"""Signed heartbeats to the TEE registry, relayed by the facilitator, who pays the gas (facts/x402.md 2.3).
 
-Signed is keccak256(teeId ‖ uint256 timestamp) with the key of the answers. The registry takes no timestamp from its
-future and none older than half an hour (facts/enclave.md 6b), hence the buffer: a block may be dated before our now.
+Each signs keccak256(teeId ‖ uint256 timestamp) with the key of the answers. The registry accepts no timestamp in its
+future and none older than half an hour (facts/enclave.md 6b). Block time may lag, so ``buffer`` is subtracted.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Relay:
 
     @classmethod
     def of(cls, injection: Injection, settings: Settings) -> "Relay | None":
-        """The relay that an injection asks for; None without a registry, or without a facilitator from either."""
+        """The relay that ``injection`` configures; None without a registry contract or a facilitator."""
         facilitator_url = injection.facilitator_url or settings.facilitator_url
         if not injection.heartbeat_contract_address or not facilitator_url:
             return None
@@ -56,17 +56,18 @@ class Relay:
 
 
 class RelayError(Exception):
-    """A heartbeat did not reach the registry; the text may be shown to everybody."""
+    """A heartbeat did not reach the registry; the message is public. ``transient`` errors are retried."""
 
-    def __init__(self, reason: str, *, passing: bool) -> None:
+    def __init__(self, reason: str, *, transient: bool) -> None:
         super().__init__("".join(char if char.isprintable() else " " for char in reason[:_MAX_REASON]))
-        self.passing = passing
+        self.transient = transient
 
 
 class Heartbeat:
-    """Beats from ``start`` to ``stop``; ``pause`` is the first wait in seconds before a beat is tried again.
+    """Sends heartbeats from ``start`` to ``stop``.
 
-    ``doubts`` are why ``clock`` cannot be believed now: a beat waits until there are none.
+    ``retry_wait`` is the first wait in seconds before a retry. ``clock_reasons`` gives the reasons why ``clock`` cannot
+    be trusted now; heartbeats wait until there are none.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Heartbeat:
         clock: Callable[[], int],
         registry: CollectorRegistry,
         *,
-        pause: float = 1.0,
-        doubts: Callable[[], list[str]] = list,
+        retry_wait: float = 1.0,
+        clock_reasons: Callable[[], list[str]] = list,
     ) -> None:
         self._signer = signer
         self._clock = clock
-        self._pause = pause
-        self._doubts = doubts
+        self._retry_wait = retry_wait
+        self._clock_reasons = clock_reasons
         self._task: asyncio.Task[None] | None = None
         self._relay: Relay | None = None
         self._last_success: int | None = None
@@ -103,7 +104,7 @@ class Heartbeat:
         return self._task is not None and not self._task.done()
 
     def status(self) -> dict[str, Any]:
-        """``GET /heartbeat/status``. ``last_success`` in seconds since the epoch; null for what has not happened."""
+        """The body of ``GET /heartbeat/status``. ``last_success`` is in seconds since the epoch; null if never."""
         return {
             "enabled": self.running,
             "last_success": self._last_success,
@@ -115,14 +116,14 @@ class Heartbeat:
         }
 
     def start(self, relay: Relay) -> None:
-        """Beat now and every ``relay.interval`` seconds from now on."""
+        """Send a heartbeat now and then every ``relay.interval`` seconds."""
         if self._task is not None:
             raise RuntimeError("the heartbeat was started before")
         self._relay = relay
         self._task = asyncio.create_task(self._run(relay))
 
     async def stop(self) -> None:
-        """No beat after this. Harmless when it does not run."""
+        """Stop; idempotent."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -131,22 +132,22 @@ class Heartbeat:
     async def _run(self, relay: Relay) -> None:
         async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session:
             while True:
-                await self._trusted_time()
+                await self._wait_for_clock()
                 next_beat = asyncio.get_running_loop().time() + relay.interval
                 await self._beat(session, relay)
                 await asyncio.sleep(max(0.0, next_beat - asyncio.get_running_loop().time()))
 
-    async def _trusted_time(self) -> None:
-        """Nothing is signed by a clock that the host may have set."""
-        while doubts := self._doubts():
-            self._last_error = "; ".join(doubts)
-            await asyncio.sleep(self._pause)
+    async def _wait_for_clock(self) -> None:
+        """Wait until the clock is trusted: the host may have set an unsynchronized one."""
+        while reasons := self._clock_reasons():
+            self._last_error = "; ".join(reasons)
+            await asyncio.sleep(self._retry_wait)
 
     async def _beat(self, session: aiohttp.ClientSession, relay: Relay) -> None:
-        """One beat with its retries, which end before the next one is due."""
+        """Send one heartbeat, with retries that end before the next is due."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, RelayError) and error.passing),
-            wait=wait_exponential(multiplier=self._pause, max=relay.interval / ATTEMPTS),
+            retry=retry_if_exception(lambda error: isinstance(error, RelayError) and error.transient),
+            wait=wait_exponential(multiplier=self._retry_wait, max=relay.interval / ATTEMPTS),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
@@ -165,19 +166,19 @@ class Heartbeat:
             self._beats.labels("sent").inc()
 
     async def _send(self, session: aiohttp.ClientSession, relay: Relay) -> str | None:
-        """Sign this moment and have it relayed; the transaction's hash, where the facilitator tells it."""
+        """Sign a timestamp and have it relayed; the transaction hash, if the facilitator reports one."""
         try:
             async with session.post(
                 f"{relay.facilitator_url}/heartbeat", json=self.message(relay), allow_redirects=False
             ) as response:
                 answer = _decoded(await _body(response))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise RelayError(f"the facilitator did not answer: {type(error).__name__}", passing=True) from error
+            raise RelayError(f"the facilitator did not answer: {type(error).__name__}", transient=True) from error
         if response.status != 200 or answer.get("success") is not True:
             reason = answer.get("error") or answer.get("errorReason") or "no success"
             raise RelayError(
                 f"the facilitator answered {response.status}: {reason}",
-                passing=response.status >= 500 or response.status == 429,
+                transient=response.status >= 500 or response.status == 429,
             )
         transaction = answer.get("txHash")
         return transaction if isinstance(transaction, str) else None
@@ -196,7 +197,7 @@ class Heartbeat:
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """All of it, which may come in pieces; of one that is too long the beginning."""
+    """The body, truncated to ``_MAX_ANSWER_BYTES``."""
     body = b""
     while len(body) < _MAX_ANSWER_BYTES and (piece := await response.content.read(_MAX_ANSWER_BYTES - len(body))):
         body += piece

@@ -1,4 +1,4 @@
-"""The route table: every path, its methods, and who may use it."""
+"""The route table: paths, methods and access."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ Endpoint = Callable[[Services, web.BaseRequest, RequestRecord], Awaitable[web.St
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. ``local`` routes are for this machine and the host link only (design 4.6)."""
+    """One path. ``local`` routes are restricted to this machine and the host link (design 4.6)."""
 
     path: str
     method: str
     endpoint: Endpoint
     local: bool = False
     methods: tuple[str, ...] = field(init=False)
-    """What is answered here: GET comes with HEAD."""
+    """The methods served: GET includes HEAD."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "methods", ("GET", "HEAD") if self.method == "GET" else (self.method,))
@@ -48,7 +48,7 @@ _PREFIXES = tuple((route.path.partition("{")[0], route) for route in ROUTES if "
 
 
 def find(path: str) -> Route | None:
-    """The route of ``path``, whatever the method."""
+    """The route of ``path``, for any method."""
     route = _EXACT.get(path)
     if route is not None:
         return route

@@ -1,4 +1,4 @@
-"""The HTTP server: routes requests, answers every mistake in OpenAI's envelope, logs, drains."""
+"""The gateway's HTTP server: routes requests, sends all errors in OpenAI's envelope, logs, drains."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from gateway.telemetry.logs import log_request
 from gateway.telemetry.request_record import RequestRecord
 
 HOST_LINK_PEER = "192.168.127.1"
-FAREWELL_SECONDS = 10.0
+DRAIN_GRACE_SECONDS = 10.0
 _FOREIGN_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "Origin")
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class Audience(Enum):
-    """Who can reach a listener: inside an enclave the loopback one belongs to the public proxy."""
+    """Who can reach a listener. Inside an enclave the loopback listener belongs to the public proxy."""
 
     PUBLIC = "public"
     HOST = "host"
@@ -65,14 +65,14 @@ class Listener:
 
 
 class GatewayServer:
-    """Serves requests on one or more listeners until it is drained."""
+    """Serves requests on one or more listeners until drained."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runners: list[web.ServerRunner] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
-        """Bind; the addresses really bound (port 0 lets the system choose)."""
+        """Bind the listeners; return the bound addresses (port 0 lets the system choose)."""
         bound: list[tuple[str, int]] = []
         for listener in listeners:
             runner = await self._runner(listener.audience)
@@ -81,14 +81,14 @@ class GatewayServer:
         return bound
 
     async def adopt(self, audiences: Sequence[Audience]) -> Callable[[int, socket.socket], None]:
-        """Serve connections that somebody else accepts: the function takes one, for the n-th audience."""
+        """Serve connections accepted elsewhere; the returned function takes the index of an audience and a socket."""
         loop = asyncio.get_running_loop()
         runners = [await self._runner(audience) for audience in audiences]
         connecting: set[asyncio.Task[Any]] = set()
 
         def connect(number: int, connection: socket.socket) -> None:
             server = runners[number].server
-            task = loop.create_task(loop.connect_accepted_socket(lambda: _protocol(server), connection))
+            task = loop.create_task(loop.connect_accepted_socket(lambda: _new_protocol(server), connection))
             connecting.add(task)
             task.add_done_callback(connecting.discard)
 
@@ -96,28 +96,30 @@ class GatewayServer:
 
     async def _runner(self, audience: Audience) -> web.ServerRunner:
         dispatcher = _Dispatcher(self._services, audience)
-        http = HttpServer(dispatcher.handle, dispatcher.unroutable, file_descriptors.max_client_connections())
+        http = HttpServer(
+            dispatcher.handle, dispatcher.record_protocol_error, file_descriptors.max_client_connections()
+        )
         runner = web.ServerRunner(http, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
         return runner
 
     async def drain(self, seconds: float, on_closing: Callable[[], None] = lambda: None) -> None:
-        """Take no more work, let what runs finish for up to ``seconds``, tell the streams that remain, close.
+        """Refuse new work, wait up to ``seconds`` for requests in flight, end the remaining streams, close.
 
-        Until then connections are still accepted: whoever asks is told, with a 503, that work has to go elsewhere.
-        ``on_closing`` is called once no more may come. Of a stream whose vendor goes on even then, what was delivered
-        is settled all the same.
+        Meanwhile connections are still accepted and new work is answered with 503. Requests still in flight then lose
+        their upstream connections; what was delivered of their answers is settled. ``on_closing`` is called before the
+        clients' connections are closed.
         """
         self._services.draining = True
         await self._wait_idle(seconds)
         for reply in list(self._services.streams):
             reply.expire(error_event(shutting_down().envelope()))
-        await self._wait_idle(FAREWELL_SECONDS)
+        await self._wait_idle(DRAIN_GRACE_SECONDS)
         if self._services.admission.active:
             for upstream in self._services.upstreams.values():
                 await upstream.transport.close()
-            await self._wait_idle(FAREWELL_SECONDS)
+            await self._wait_idle(DRAIN_GRACE_SECONDS)
         on_closing()
         for runner in self._runners:
             await runner.cleanup()
@@ -130,16 +132,16 @@ class GatewayServer:
 
 
 class _Dispatcher:
-    """Finds the endpoint of each request of one listener."""
+    """Dispatches the requests of one listener to their endpoints."""
 
     def __init__(self, services: Services, audience: Audience) -> None:
         self._services = services
         self._audience = audience
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp's handler: one request, answered and logged whatever happens.
+        """The aiohttp handler: answers, counts and logs one request, whatever happens.
 
-        While more requests of its connection wait behind it, other connections have their turn first.
+        While its connection has pipelined requests, it yields to other connections first.
         """
         if request._protocol._messages:
             await asyncio.sleep(0)
@@ -153,13 +155,13 @@ class _Dispatcher:
             try:
                 response = await self._route(request, record)
             except GatewayError as error:
-                response = self._refusal(error, record)
+                response = self._error_response(error, record)
             except (ConnectionError, asyncio.CancelledError):
                 record.client_left = True
                 raise
             except Exception:
                 log.exception("unhandled error in request %s", record.id)
-                response = self._refusal(internal_error(), record)
+                response = self._error_response(internal_error(), record)
             record.status = response.status
             if not response.prepared:
                 response.headers.update(headers)
@@ -167,7 +169,7 @@ class _Dispatcher:
                     response.force_close()
             return response
         finally:
-            self._account(record)
+            self._finish(record)
 
     async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
         if request.version.major != 1:
@@ -186,8 +188,11 @@ class _Dispatcher:
         return await route.endpoint(self._services, request, record)
 
     def _check_local(self, request: web.BaseRequest) -> None:
-        """Only this machine, or inside an enclave only the host link; never through a proxy, nor for a web page that
-        the operator's browser has open (``Origin``, or a name of its own that resolves to this machine)."""
+        """Allow only this machine, or inside an enclave only the host link. Raises 403.
+
+        Proxied requests are refused, and those of web pages in the operator's browser (an ``Origin``, or a domain name
+        that resolves to this machine).
+        """
         peer = request.remote or ""
         allowed = {
             Audience.PUBLIC: False,
@@ -204,34 +209,34 @@ class _Dispatcher:
                 fault=Fault.POLICY,
             )
 
-    def _refusal(self, error: GatewayError, record: RequestRecord) -> web.Response:
+    def _error_response(self, error: GatewayError, record: RequestRecord) -> web.Response:
         self._services.metrics.count_failure(record, error)
         return web.Response(
             status=error.status, body=error.body(), headers=error.http_headers(), content_type="application/json"
         )
 
-    def unroutable(self, error: GatewayError) -> str:
-        """Account for a request that cannot be handled, not being HTTP for example; its id."""
+    def record_protocol_error(self, error: GatewayError) -> str:
+        """Count and log a request that reaches no handler, such as invalid HTTP; return its id."""
         record = RequestRecord(f"req_{new_id()}", "unknown", "unknown", error.status)
         self._services.metrics.count_failure(record, error)
-        self._account(record)
+        self._finish(record)
         return record.id
 
-    def _account(self, record: RequestRecord) -> None:
+    def _finish(self, record: RequestRecord) -> None:
         self._services.metrics.count_request(record)
         if self._services.tracer is not None:
             self._services.tracer.record(record)
         log_request(record)
 
 
-def _protocol(server: web.Server | None) -> ServerConnection:
+def _new_protocol(server: web.Server | None) -> ServerConnection:
     if not isinstance(server, HttpServer):
         raise ConnectionResetError("the server has been closed")
     return server()
 
 
 def _is_domain(host: str) -> bool:
-    """``host`` is a name on the internet: neither an address nor a name without dots, such as localhost."""
+    """Whether ``host`` is a domain name: neither an address nor a name without dots, such as localhost."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     try:
         ip_address(name.strip("[]"))

@@ -1,4 +1,4 @@
-"""What the process is told at its start: the environment, read once and checked completely."""
+"""The settings of the process: environment variables, read once and fully validated."""
 
 import ipaddress
 import os
@@ -15,13 +15,13 @@ from gateway.catalog import Provider
 NSM_DEVICE = Path("/dev/nsm")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""Of secp256k1: private keys are below it."""
-_LONGEST_URL = 2048
-"""So that an injection fits into one packet between processes, whatever is in it."""
+"""The order of secp256k1: private keys are below it."""
+_MAX_URL_CHARS = 2048
+"""Keeps any injection within one packet between worker processes."""
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; the text is the one line that the operator sees."""
+    """An invalid setting; the message is one line for the operator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class Settings:
     def from_environment(
         cls, environment: Mapping[str, str], providers: Mapping[str, Provider], *, enclave: bool | None = None
     ) -> "Settings":
-        """Read the variables of interfaces.md; raises SettingsError with one clear line."""
-        read = _Reader(environment)
+        """Read the variables of interfaces.md. Raises SettingsError."""
+        read = _EnvironmentReader(environment)
         settings = cls(
             host=read.host("API_SERVER_HOST") or cls.host,
-            port=read.integer("API_SERVER_PORT", cls.port, most=65535),
+            port=read.integer("API_SERVER_PORT", cls.port, maximum=65535),
             keys={id_: key for id_, provider in providers.items() if (key := read.key(provider.key_variable))},
             base_urls={
                 id_: read.url(provider.base_url_variable) or provider.base_url for id_, provider in providers.items()
@@ -72,10 +72,10 @@ class Settings:
             journal=read.text("GATEWAY_JOURNAL"),
             store=read.store("GATEWAY_STORE"),
             journal_sink=read.sink("GATEWAY_JOURNAL_SINK"),
-            workers=read.integer("GATEWAY_WORKERS", os.cpu_count() or 1, least=1, most=256),
-            max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, least=1),
+            workers=read.integer("GATEWAY_WORKERS", os.cpu_count() or 1, minimum=1, maximum=256),
+            max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, minimum=1),
             queue=read.integer("GATEWAY_QUEUE", cls.queue),
-            drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), most=86_400)),
+            drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), maximum=86_400)),
             max_usd=read.money("GATEWAY_MAX_USD", cls.max_usd),
             enclave=NSM_DEVICE.exists() if enclave is None else enclave,
             otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
@@ -112,8 +112,8 @@ def checked_url(name: str, url: str) -> str:
     """``url`` without a trailing slash; it must be https, or http to loopback. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]+", url):
         raise SettingsError(f"{name} holds characters that no URL has")
-    if len(url) > _LONGEST_URL:
-        raise SettingsError(f"{name} is longer than {_LONGEST_URL} characters")
+    if len(url) > _MAX_URL_CHARS:
+        raise SettingsError(f"{name} is longer than {_MAX_URL_CHARS} characters")
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -137,7 +137,7 @@ def checked_private_key(name: str, key: str) -> str:
 
 
 def checked_address(name: str, address: str) -> str:
-    """An Ethereum address that somebody can have. Raises SettingsError."""
+    """A non-zero Ethereum address. Raises SettingsError."""
     if not ADDRESS.fullmatch(address):
         raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
     if not int(address, 16):
@@ -146,7 +146,7 @@ def checked_address(name: str, address: str) -> str:
 
 
 def checked_key(name: str, key: str) -> str:
-    """An API key as it may stand in a header: printable ASCII without blanks. Raises SettingsError."""
+    """An API key that is valid in a header: printable ASCII without spaces. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
         raise SettingsError(f"{name} holds characters that no API key has")
     return key
@@ -164,8 +164,8 @@ def _is_readable(url: str) -> bool:
     return True
 
 
-class _Reader:
-    """Variables by name; an empty one counts as absent."""
+class _EnvironmentReader:
+    """Parses environment variables; an empty one counts as absent. Methods raise SettingsError."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -174,7 +174,7 @@ class _Reader:
         return self._environment.get(name, "").strip() or None
 
     def host(self, name: str) -> str | None:
-        """An address, or a name that a resolver can be asked for."""
+        """An address or a resolvable host name."""
         text = self.text(name)
         try:
             _ = (text or "localhost").encode("idna")
@@ -182,12 +182,12 @@ class _Reader:
             raise SettingsError(f"{name} must be an address or a host's name") from None
         return text
 
-    def integer(self, name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
+    def integer(self, name: str, default: int, *, minimum: int = 0, maximum: int = 10**9) -> int:
         text = self.text(name)
         if text is None:
             return default
-        if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
-            raise SettingsError(f"{name} must be a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not minimum <= int(text) <= maximum:
+            raise SettingsError(f"{name} must be a whole number from {minimum} to {maximum}")
         return int(text)
 
     def money(self, name: str, default: Decimal) -> Decimal:
@@ -205,7 +205,7 @@ class _Reader:
         return checked_url(name, text) if text is not None else None
 
     def store(self, name: str) -> str | None:
-        """A PostgreSQL URL, with credentials and options as libpq takes them."""
+        """A PostgreSQL URL, with credentials and options as in libpq."""
         text = self.text(name)
         if text is not None and not (_POSTGRES.match(text) and _is_readable(text)):
             raise SettingsError(
@@ -214,7 +214,7 @@ class _Reader:
         return text
 
     def sink(self, name: str) -> str | None:
-        """A file on this machine, or a URL on the host link, where http is as good as https: records are sealed."""
+        """A file on this machine, or an http or https URL; plain http is safe because records are encrypted."""
         text = self.text(name)
         if text is not None and not (re.match(r"file:(//)?/[^/]|https?://[^/]", text) and _is_readable(text)):
             raise SettingsError(f"{name} must be an http, https or file URL (file:///...)")

@@ -187,7 +187,7 @@ async def test_no_heartbeat_is_signed_by_a_clock_without_its_source(signer: Sign
 
     async with served(Clock(no_answer), signer, catalog, {"GATEWAY_PAYMENTS": "off"}) as gateway:
         assert gateway.services.clock.reasons()
-        assert gateway.services.heartbeat._doubts() == gateway.services.clock.reasons()
+        assert gateway.services.heartbeat._clock_reasons() == gateway.services.clock.reasons()
 
 
 async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

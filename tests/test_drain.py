@@ -74,7 +74,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     """Also where the vendor bills on when it is left, and its usage would have been waited for."""
-    monkeypatch.setattr("gateway.server.FAREWELL_SECONDS", 1.0)
+    monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 1.0)
     ledger = Ledger()
 
     def adjust(services: Services) -> None:

@@ -54,7 +54,7 @@ class Beating:
 
     def __init__(self, signer: Signer) -> None:
         self.registry = CollectorRegistry()
-        self.heartbeat = Heartbeat(signer, lambda: int(time.time()), self.registry, pause=0.01)
+        self.heartbeat = Heartbeat(signer, lambda: int(time.time()), self.registry, retry_wait=0.01)
 
     async def until(self, **expected: Any) -> dict[str, Any]:
         async with asyncio.timeout(20):
@@ -139,7 +139,9 @@ async def test_nothing_is_signed_by_a_clock_that_cannot_be_believed(
     facilitator: LocalFacilitator, registered: bytes, signer: Signer
 ) -> None:
     doubts = ["the clock has no source", "it drifts"]
-    heartbeat = Heartbeat(signer, lambda: int(time.time()), CollectorRegistry(), pause=0.01, doubts=lambda: doubts)
+    heartbeat = Heartbeat(
+        signer, lambda: int(time.time()), CollectorRegistry(), retry_wait=0.01, clock_reasons=lambda: doubts
+    )
     heartbeat.start(relay(facilitator, interval=1))
     async with asyncio.timeout(10):
         while heartbeat.status()["last_error"] is None:

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone (RFC 9110 section 10.2.3)."""
+"""Parses ``Retry-After`` (RFC 9110 section 10.2.3) and OpenAI's ``retry-after-ms``."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``Retry-After``, which is a number or an HTTP date; header case is free."""
+    """The delay in seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or an HTTP date); None without one."""
     lower = {name.lower(): value for name, value in headers.items() if name.lower().startswith("retry-after")}
     milliseconds = _number(lower.get("retry-after-ms"))
     if milliseconds is not None:
@@ -19,7 +19,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    moment = moment.replace(tzinfo=moment.tzinfo or UTC)  # "-0000" says UTC and gives no zone
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)  # a date with "-0000" is UTC but parsed as naive
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
