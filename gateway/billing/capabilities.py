@@ -46,12 +46,13 @@ def read(supported: Supported, definitions: Definitions) -> Capabilities:
         signers[network.id] = frozenset(listed)
     if not any((offer.scheme, definitions.tokens[offer.token].network) in kinds for offer in definitions.offers):
         raise UnusableFacilitatorError("the facilitator supports none of our schemes and networks")
-    return Capabilities(frozenset(kinds), facilitators, signers, frozenset(supported.extensions))
+    return Capabilities(frozenset(kinds), facilitators, signers, frozenset(supported.extensions or ()))
 
 
 def _listed_signers(supported: Supported, network: Network) -> set[bytes]:
     family = f"{network.id.partition(':')[0]}:*"
-    texts = [*supported.signers.get(network.id, ()), *supported.signers.get(family, ())]
+    signers = supported.signers or {}
+    texts = [*(signers.get(network.id) or ()), *(signers.get(family) or ())]
     return {signer for text in texts if (signer := _address(text)) is not None}
 
 

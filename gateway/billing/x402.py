@@ -141,11 +141,11 @@ class SupportedKind(_Object, frozen=True):
 
 
 class Supported(_Object, frozen=True):
-    """What a facilitator supports; ``signers`` by CAIP-2 family (``eip155:*``) or network."""
+    """What it supports; ``signers`` by CAIP-2 family (``eip155:*``) or network. Go writes an empty list as null."""
 
     kinds: list[SupportedKind]
-    extensions: list[str] = []
-    signers: dict[str, list[str]] = {}
+    extensions: list[str] | None = None
+    signers: dict[str, list[str] | None] | None = None
 
 
 def read_payment(header: str, *, max_bytes: int, max_depth: int) -> PaymentPayload:

@@ -208,6 +208,15 @@ async def test_an_answer_that_is_no_list_of_kinds_supports_nothing(
         await facilitator.supported()
 
 
+@pytest.mark.parametrize("signers", [None, {"eip155:*": None}])
+async def test_a_list_that_is_null_is_empty(facilitator: Facilitator, double: Double, signers: object) -> None:
+    kinds = [{"x402Version": 2, "scheme": "exact", "network": "eip155:8453"}]
+    double.answer("/supported", (200, {"kinds": kinds, "extensions": None, "signers": signers}))
+    supported = await facilitator.supported()
+    assert supported.kinds == {("exact", "eip155:8453")}
+    assert supported.extensions == frozenset()
+
+
 async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: ConnectionPool, double: Double) -> None:
     async def headers(method: str, path: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {method} {path}"}
