@@ -71,7 +71,7 @@ def _declaration(function: FunctionDefinition, names: NameMap) -> dict[str, Any]
     if function.description:
         declaration["description"] = function.description
     if function.parameters is not None and schema.takes_arguments(function.parameters):
-        declaration["parametersJsonSchema"] = schema.translate(function.parameters)
+        declaration["parametersJsonSchema"] = schema.translate(function.parameters, titles=False)
     return declaration
 
 
