@@ -127,13 +127,13 @@ class Exchange:
         self._dispatch = self._dispatcher()
 
     def _dispatcher(self) -> Dispatch:
-        seconds = self._payment.seconds
+        timeout = self._payment.timeout
         return Dispatch(
             self._upstream,
             list(zip(self._chats, self._calls, strict=True)),
             self._assembler,
             self._record,
-            deadline=None if seconds is None else asyncio.get_running_loop().time() + seconds,
+            deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
             prelude=self._prelude,
         )
 

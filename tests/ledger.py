@@ -12,7 +12,7 @@ class Ledger:
     """Lets everybody in, and takes every bill unless it is told to refuse."""
 
     output_limit: int | None = None
-    seconds: float | None = None
+    timeout: float | None = None
     refuse: GatewayError | None = None
     headers: dict[str, str] = field(default_factory=lambda: {"x-receipt": "upfront"})
     orders: list[Order] = field(default_factory=list)

@@ -281,7 +281,7 @@ async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> N
 
 
 async def test_payment_deadline_cuts_the_stream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
-    ledger.seconds = 0.2
+    ledger.timeout = 0.2
     fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
     async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -292,7 +292,7 @@ async def test_payment_deadline_cuts_the_stream(paid: RunningGateway, ledger: Le
 
 
 async def test_payment_deadline_cuts_a_silent_upstream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
-    ledger.seconds = 0.2
+    ledger.timeout = 0.2
     fleet.openai.enqueue(Scenario(first_byte_delay=3))
     started = asyncio.get_running_loop().time()
     response = await paid.post("/v1/chat/completions", CHAT)

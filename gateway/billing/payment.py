@@ -65,7 +65,7 @@ class Payment(Protocol):
         ...
 
     @property
-    def seconds(self) -> float | None:
+    def timeout(self) -> float | None:
         """Seconds left for the answer before the authorization expires; None without a deadline."""
         ...
 

@@ -13,7 +13,7 @@ class FreePayment:
     """The payment of a request that is free of charge."""
 
     output_limit: int | None = None
-    seconds: float | None = None
+    timeout: float | None = None
     headers: Mapping[str, str] = MappingProxyType({})
 
     async def settle(self, bill: Bill) -> Receipt:

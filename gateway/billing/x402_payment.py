@@ -54,7 +54,7 @@ class X402Payment:
         self.output_limit = output_limit
 
     @property
-    def seconds(self) -> float | None:
+    def timeout(self) -> float | None:
         """None once settled: the signed deadline no longer matters."""
         if self._entry.state is State.SETTLED:
             return None

@@ -20,8 +20,8 @@ async def test_it_implements_the_contract(billing: BillingHarness, chain: LocalC
     assert payments.reasons() == []
     payment: Payment = await payments.admit(await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order()))
     assert payment.output_limit == 1000
-    assert payment.seconds is not None
-    assert 530 < payment.seconds < 541
+    assert payment.timeout is not None
+    assert 530 < payment.timeout < 541
     await payment.settle(bill())
 
 
@@ -85,7 +85,7 @@ async def test_exact_of_a_stream_is_settled_before_the_work(billing: BillingHarn
     paid = await billing.balance()
     assert paid > 0
     assert response_of(payment.headers)["amount"] == str(paid)
-    assert payment.seconds is None
+    assert payment.timeout is None
     assert billing.facilitator.called("verify") == []
     receipt = await payment.settle(bill("0.001"))
     assert receipt.payment is not None

@@ -37,9 +37,9 @@ async def timed(
 
 async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHarness, clock: Clock) -> None:
     payment = await timed.admit(await chain.wallet(usdc=CAP, approve=True), order())
-    before = payment.seconds
+    before = payment.timeout
     clock.ahead = 200
-    after = payment.seconds
+    after = payment.timeout
     assert before is not None
     assert after is not None
     assert before - after == pytest.approx(200, abs=5)
@@ -56,7 +56,7 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
     async with open_harness(chain, facilitator, journal, clock=clock) as billing:
         wallet = await chain.wallet(usdc=CAP, approve=True)
         payment = await billing.admit(wallet, order())
-        left = payment.seconds
+        left = payment.timeout
         assert left is not None
         margin = DEFINITIONS.deadlines.settle_margin_seconds
         own_time_left = DEFINITIONS.quotes.max_timeout_seconds + behind - margin
@@ -85,8 +85,8 @@ async def test_a_deadline_that_leaves_no_time_is_refused(
         wallet = await chain.wallet(usdc=CAP, approve=True)
         in_time, late = await billing.pay(wallet, order()), await billing.pay(wallet, order())
         payment = await billing.payments.admit(in_time)
-        assert payment.seconds is not None
-        assert payment.seconds <= 60, "the answer ends while it can still be settled"
+        assert payment.timeout is not None
+        assert payment.timeout <= 60, "the answer ends while it can still be settled"
         clock.ahead = 60
         error = await refusal(billing.payments, late)
         assert (error.status, error.code) == (402, "permit2_deadline_expired")

@@ -34,7 +34,7 @@ class Generous(Till):
 
     async def admit(self, order: Order) -> Claim:
         claim = await super().admit(order)
-        claim.seconds = None
+        claim.timeout = None
         return claim
 
     async def facilitator(self) -> None:

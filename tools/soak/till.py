@@ -22,7 +22,7 @@ class Claim:
 
     till: "Till"
     output_limit: int | None = None
-    seconds: float | None = None
+    timeout: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     fate: Fate = "open"
 
@@ -65,7 +65,7 @@ class Till:
             raise GatewayError("the facilitator is away", status=503, code="payments_unavailable", fault=Fault.GATEWAY)
         self.account -= CAP
         self.claims += 1
-        return Claim(self, seconds=self._random.choice((None, None, None, 0.5)))
+        return Claim(self, timeout=self._random.choice((None, None, None, 0.5)))
 
     def challenge(self, resource_url: str) -> GatewayError | None:
         return None
