@@ -38,24 +38,19 @@ async def compose(
     """The services, open inside the context. ``limits`` apply to every upstream."""
     catalog = catalog or catalog_module.bundled()
     identity = identity or Identity.generate()
-    signer = identity.signer
     keyring = Keyring(catalog.providers, settings)
     async with AsyncExitStack() as stack:
-        upstreams = {}
-        for name, endpoints in adapters().items():
-            transport = Transport(settings.base_urls[name], limits)
-            stack.push_async_callback(transport.close)
-            upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
+        upstreams = _open_upstreams(stack, settings, catalog, keyring, limits)
         metrics = Metrics()
         metrics.initialize(upstreams)
         clock = await stack.enter_async_context((clock or _clock(settings)).synchronized())
         clock.register(metrics.registry)
-        heartbeat = Heartbeat(signer, clock, metrics.registry, clock_reasons=clock.reasons)
+        heartbeat = Heartbeat(identity.signer, clock, metrics.registry, clock_reasons=clock.reasons)
         stack.push_async_callback(heartbeat.stop)
         services = Services(
             settings=settings,
             catalog=catalog,
-            signer=signer,
+            signer=identity.signer,
             sealing_key=identity.sealing_key,
             heartbeat=heartbeat,
             clock=clock,
@@ -67,19 +62,40 @@ async def compose(
             admission=Admission(settings.max_inflight, settings.queue),
         )
         if settings.payments == "required":
-            payments = DeferredPayments(
-                settings, catalog, signer.tee_id, identity.quote_key, clock, PaymentMetrics(metrics.registry)
-            )
-            stack.push_async_callback(payments.close)
-            await payments.configure()
-            services.payments = ClockGuard(payments, clock)
-            services.on_injection.append(payments.configure)
+            await _open_payments(stack, services, identity.quote_key)
         if settings.otlp_endpoint is not None:
             tracer = Tracer(settings.otlp_endpoint, metrics.registry, settings.otlp_headers)
             services.tracer = await stack.enter_async_context(tracer.running())
         services.on_injection.append(_heartbeat_starter(services))
         services.cluster = SingleProcess(services)
         yield services
+
+
+def _open_upstreams(
+    stack: AsyncExitStack, settings: Settings, catalog: Catalog, keyring: Keyring, limits: Limits | None
+) -> dict[str, Upstream]:
+    upstreams = {}
+    for name, endpoints in adapters().items():
+        transport = Transport(settings.base_urls[name], limits)
+        stack.push_async_callback(transport.close)
+        upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)
+    return upstreams
+
+
+async def _open_payments(stack: AsyncExitStack, services: Services, quote_key: bytes) -> None:
+    """Require payments, configured now from the settings and again by the injection."""
+    payments = DeferredPayments(
+        services.settings,
+        services.catalog,
+        services.signer.tee_id,
+        quote_key,
+        services.clock,
+        PaymentMetrics(services.metrics.registry),
+    )
+    stack.push_async_callback(payments.close)
+    await payments.configure()
+    services.payments = ClockGuard(payments, services.clock)
+    services.on_injection.append(payments.configure)
 
 
 def _clock(settings: Settings) -> Clock:

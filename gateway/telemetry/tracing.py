@@ -127,42 +127,48 @@ def payload(batch: list[tuple[RequestRecord, int]]) -> bytes:
 
 def spans_of(record: RequestRecord, ended: int) -> list[dict[str, Any]]:
     """The request's server span and, if the upstream was called, the client span of that call."""
+    server = _server_span(record, ended)
+    return [server] if record.dispatched is None else [server, _client_span(record, ended, server)]
+
+
+def _server_span(record: RequestRecord, ended: int) -> dict[str, Any]:
     parent = _parent(record)
-    trace = parent[1] if parent else secrets.token_hex(16)
-    finished = record.started + (record.seconds or 0.0)
-
-    def nanoseconds(moment: float) -> str:
-        return str(ended - max(0, round((finished - moment) * 1e9)))
-
-    own = {
-        "traceId": trace,
+    span = {
+        "traceId": parent[1] if parent else secrets.token_hex(16),
         "spanId": secrets.token_hex(8),
         "name": f"{record.method} {record.path}",
         "kind": _SERVER,
-        "startTimeUnixNano": nanoseconds(record.started),
+        "startTimeUnixNano": _unix_nano(record, ended, record.started),
         "endTimeUnixNano": str(ended),
         "attributes": _attributes(_server_attributes(record)),
     }
     if parent:
-        own["parentSpanId"] = parent[2]
-    failed = record.fault in ("upstream", "gateway")
-    if failed:
-        own["status"] = _ERROR
-    if record.dispatched is None:
-        return [own]
-    call = {
-        "traceId": trace,
+        span["parentSpanId"] = parent[2]
+    if record.fault in ("upstream", "gateway"):
+        span["status"] = _ERROR
+    return span
+
+
+def _client_span(record: RequestRecord, ended: int, server: dict[str, Any]) -> dict[str, Any]:
+    span = {
+        "traceId": server["traceId"],
         "spanId": secrets.token_hex(8),
-        "parentSpanId": own["spanId"],
+        "parentSpanId": server["spanId"],
         "name": f"{TRACED[record.path]} {record.model}",
         "kind": _CLIENT,
-        "startTimeUnixNano": nanoseconds(record.dispatched),
-        "endTimeUnixNano": nanoseconds(record.answered or finished),
+        "startTimeUnixNano": _unix_nano(record, ended, record.dispatched),
+        "endTimeUnixNano": _unix_nano(record, ended, record.answered),
         "attributes": _attributes(_client_attributes(record)),
     }
-    if failed and record.fault == "upstream":
-        call["status"] = _ERROR
-    return [own, call]
+    if record.fault == "upstream":
+        span["status"] = _ERROR
+    return span
+
+
+def _unix_nano(record: RequestRecord, ended: int, at: float | None) -> str:
+    """``at``, a reading of ``time.perf_counter``, as Unix time; the end of the request if it is None."""
+    seconds_before_end = 0.0 if at is None else record.started + (record.seconds or 0.0) - at
+    return str(ended - max(0, round(seconds_before_end * 1e9)))
 
 
 def _parent(record: RequestRecord) -> re.Match[str] | None:
