@@ -31,8 +31,8 @@ def test_the_deltas_of_a_stream_one_by_one() -> None:
     )
     assert [delta for delta in deltas if isinstance(delta, Reasoning)] == [
         Reasoning(text="Hm.", format="anthropic-claude-v1", index=0),
-        Reasoning(signature="sig", format="anthropic-claude-v1", index=0),
-        Reasoning(data="c2Vh", format="anthropic-claude-v1", index=1),
+        Reasoning(signature="sig", id="claude-haiku-4-5-20251001", format="anthropic-claude-v1", index=0),
+        Reasoning(data="c2Vh", id="claude-haiku-4-5-20251001", format="anthropic-claude-v1", index=1),
     ]
     assert [delta for delta in deltas if isinstance(delta, Text)] == [Text("Hel"), Text("lo")]
     assert [delta for delta in deltas if isinstance(delta, ToolCallStart | ToolCallArguments)] == [

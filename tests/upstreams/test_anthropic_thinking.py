@@ -6,8 +6,11 @@ import msgspec
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
+from gateway.openai_api.assembler import reasoning_detail
+from gateway.openai_api.deltas import Reasoning
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.anthropic.blocks import Output, block_decoder
 from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, put_together, sent
 
@@ -200,10 +203,35 @@ def test_thoughts_belong_to_the_caller_that_got_them() -> None:
     assert replayed(through, forgetful(message), "claude-haiku-4-5", caller="a") == [THOUGHT]
 
 
-def test_thoughts_of_another_model_stay_away() -> None:
+@pytest.mark.parametrize("thoughts", [[THOUGHT], [SEALED], [THOUGHT, SEALED, SILENT]])
+@pytest.mark.parametrize("gateway", ["same", "another"])
+def test_thoughts_of_another_model_stay_away(thoughts: list[Any], gateway: str) -> None:
+    """Their signatures are refused; a gateway that has not made them itself knows them by what it marks them with."""
     through = adapter()
-    message = answered(through, chat("claude-haiku-4-5", **BOUND), THOUGHT, CALL)
-    assert replayed(through, message, "claude-sonnet-4-6") == []
+    message = answered(through, chat("claude-haiku-4-5", **BOUND), *thoughts, CALL)
+    assert replayed(through if gateway == "same" else adapter(), message, "claude-sonnet-4-6") == []
+
+
+@pytest.mark.parametrize(("model", "sent_back"), [("claude-haiku-4-5", [THOUGHT]), ("claude-sonnet-4-6", [])])
+@pytest.mark.parametrize("fragments", [["sig-1"], ["sig", "-1"]])
+def test_a_streams_thoughts_name_their_model_as_well(model: str, sent_back: list[Any], fragments: list[str]) -> None:
+    output = Output([], None, chat("claude-haiku-4-5").model.upstream_id)
+    block = block_decoder(output, {"type": "thinking"})
+    pieces = [{"type": "thinking_delta", "thinking": "H"}, {"type": "thinking_delta", "thinking": "m."}]
+    pieces += [{"type": "signature_delta", "signature": fragment} for fragment in fragments]
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message: dict[Any, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for delta in (delta for piece in pieces for delta in block.feed(piece)):
+        assert isinstance(delta, Reasoning)
+        accumulate_delta(message, {"reasoning_details": [reasoning_detail(delta)]})
+    assert replayed(adapter(), message, model) == sent_back
+
+
+def test_a_mark_that_is_no_models_says_nothing() -> None:
+    """OpenRouter's, for one."""
+    message = answered(adapter(), chat(**BOUND), THOUGHT, CALL)
+    message["reasoning_details"][0]["id"] = "rs_1"
+    assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT]
 
 
 @pytest.mark.parametrize("kept", ["CpE=", ["CpE="], {"signature": "CpE="}])

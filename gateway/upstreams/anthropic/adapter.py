@@ -51,7 +51,8 @@ class AnthropicAdapter:
     def decoder(self, chat: Chat) -> AnthropicDecoder:
         paused = chat.paused
         if paused is None:
-            output = Output(chat.request.tools, FenceStripper() if request.wants_json_object(chat) else None)
+            fences = FenceStripper() if request.wants_json_object(chat) else None
+            output = Output(chat.request.tools, fences, chat.model.upstream_id)
         else:
             output = paused.state
         recorder = TurnRecorder() if chat.may_pause else None

@@ -28,12 +28,13 @@ def string(fields: Fields, key: str) -> str:
 class Output:
     """State that the blocks of one answer share.
 
-    ``tools`` are the caller's. ``calls`` are the finished tool calls as (id, name, arguments), ``thinking_blocks`` the
-    blocks to send back with them. ``message_id`` is the id of the message in which the answer was paused, if it was.
-    ``length`` counts the characters of text.
+    ``tools`` are the caller's, ``model`` is the upstream id of the model that answers. ``calls`` are the finished tool
+    calls as (id, name, arguments), ``thinking_blocks`` the blocks to send back with them. ``message_id`` is the id of
+    the message in which the answer was paused, if it was. ``length`` counts the characters of text.
     """
 
-    def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None) -> None:
+    def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None, model: str) -> None:
+        self.model = model
         self.calls: list[tuple[str, str, str]] = []
         self.thinking_blocks: list[Fields] = []
         self.message_id: str | None = None
@@ -165,7 +166,7 @@ class _TextBlock:
 
 
 class _ThinkingBlock:
-    """Thinking and its signature; omitted thinking is empty with a signature."""
+    """Thinking and its signature, with which the model is named; omitted thinking is empty with a signature."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -193,7 +194,8 @@ class _ThinkingBlock:
             return ()
         self._block["thinking"] += text
         self._block["signature"] += signature
-        return (Reasoning(text=text, signature=signature or None, format=FORMAT, index=self._index),)
+        model = self._output.model if signature else None
+        return (Reasoning(text=text, signature=signature or None, id=model, format=FORMAT, index=self._index),)
 
 
 class _RedactedThinkingBlock(_IgnoredBlock):
@@ -206,7 +208,7 @@ class _RedactedThinkingBlock(_IgnoredBlock):
     def start(self, block: Fields) -> Iterable[Delta]:
         data = string(block, "data")
         self._output.thinking_blocks.append({"type": "redacted_thinking", "data": data})
-        return (Reasoning(data=data, format=FORMAT, index=self._index),)
+        return (Reasoning(data=data, id=self._output.model, format=FORMAT, index=self._index),)
 
 
 class _JsonBuffer:

@@ -25,6 +25,8 @@ from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
 
+_MODEL_PREFIX = "claude-"
+
 # Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
 
@@ -89,8 +91,20 @@ def _blocks_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> 
             if cached is not None:
                 blocks: list[Block] = cached["blocks"]
                 return blocks if cached["model"] == chat.model.upstream_id else None
-    found = _from_details(message.reasoning_details or [], message.reasoning_content or "")
+    details = [detail for detail in message.reasoning_details or () if detail.has_format(FORMAT)]
+    if any(_is_of_another_model(detail, chat.model) for detail in details):
+        return None
+    found = _from_details(details, message.reasoning_content or "")
     return found or _from_blocks(message.thinking_blocks or []) or None
+
+
+def _is_of_another_model(detail: ReasoningDetail, model: Model) -> bool:
+    """Whether the gateway has marked a detail with the id of another model; other ids say nothing of that.
+
+    ``openai``'s stream helper concatenates fragments' ids.
+    """
+    mark = detail.id or ""
+    return mark.startswith(_MODEL_PREFIX) and mark.replace(model.upstream_id, "") != ""
 
 
 def _from_details(details: list[ReasoningDetail], reasoning: str = "") -> list[Block]:
@@ -102,8 +116,6 @@ def _from_details(details: list[ReasoningDetail], reasoning: str = "") -> list[B
     blocks: list[Block] = []
     index: int | None = None
     for detail in details:
-        if not detail.has_format(FORMAT):
-            continue
         if detail.data is not None:
             blocks.append({"type": "redacted_thinking", "data": detail.data})
         elif blocks and blocks[-1]["type"] == "thinking" and detail.index == index is not None:
