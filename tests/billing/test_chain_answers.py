@@ -16,7 +16,7 @@ from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
 from tests.billing.entries import PAYER, entry
-from tools.fuzz.canned import Reply, session
+from tools.fuzz.stub_peers import Reply, session
 
 TOKEN = bundled().tokens["usdc"]
 NONCE = b"\x33" * 32

@@ -25,7 +25,7 @@ from openai.types.image_generate_params import ImageGenerateParamsNonStreaming
 from pydantic import TypeAdapter
 
 from tests.upstreams import anthropic_chats, gemini_chats
-from tools.simulators import Received
+from tools.simulators import ReceivedRequest
 
 Json = dict[str, Any]
 
@@ -46,7 +46,7 @@ _MESSAGES: dict[str, Any] = {
 _MESSAGE_EXTRAS = frozenset({"reasoning_content", "encrypted_content"})
 
 
-def check(vendor: str, received: Received) -> None:
+def check(vendor: str, received: ReceivedRequest) -> None:
     """Raise where ``received`` is not a request that the vendor's SDK could have made."""
     body: Json = received.json
     if vendor == "anthropic":

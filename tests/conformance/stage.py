@@ -24,8 +24,8 @@ from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.transport import Limits
 from tests.conformance.folding import folded
 from tests.running import FAST
-from tools.simulators import Fleet, Received, Simulator
-from tools.simulators.pictures import png
+from tools.simulators import Fleet, ReceivedRequest, Simulator
+from tools.simulators.sample_images import png
 from tools.verify.claims import Claim
 from tools.verify.response import verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
@@ -107,7 +107,7 @@ class Stage:
         """Who plays the vendor of ``model``."""
         return self.fleet.simulators[self.services.catalog.find(model).provider]
 
-    def received(self, model: str) -> Received:
+    def received(self, model: str) -> ReceivedRequest:
         """The last request that the vendor of ``model`` got."""
         return self.simulator(model).requests[-1]
 

@@ -24,10 +24,10 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.request import parse_chat
 from gateway.openai_api.stream import ChatChunkEncoder
@@ -37,7 +37,7 @@ from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import SSEReader
 from tests.conformance.cases.tools import TOOLS
 from tests.conformance.folding import folded
-from tools.simulators import Fleet, Received, Scenario, ToolCall
+from tools.simulators import Fleet, ReceivedRequest, Scenario, ToolCall
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.vendor import Exchange
 from tools.verify.stream import reassemble
@@ -94,7 +94,7 @@ def written(chat: Chat, scenario: Scenario) -> bytes:
     call = adapter.build_request(chat)
     headers = {"content-type": "application/json", **adapter.auth_headers("key"), **call.headers}
     lower = {name.lower(): value for name, value in headers.items()}
-    received = Received("POST", vendor.base_path + call.path, lower, call.body, monotonic())
+    received = ReceivedRequest("POST", vendor.base_path + call.path, lower, call.body, monotonic())
     endpoint = vendor.endpoint(received)
     assert endpoint is not None
     exchange = Exchange(
@@ -163,7 +163,7 @@ def test_a_stream_adds_up_to_the_whole_answer(
 def pieces(draw: st.DrawFn) -> list[Delta]:
     """The deltas of one to three choices, shuffled together with each choice's order kept."""
     lines = [draw(one_choice(choice)) for choice in range(draw(st.integers(1, 3)))]
-    merged: list[Delta] = [Served(model="model")]
+    merged: list[Delta] = [UpstreamMetadata(model="model")]
     while any(lines):
         merged.append(draw(st.sampled_from([line for line in lines if line])).pop(0))
     return [*merged, Usage(prompt_tokens=1, completion_tokens=2)]

@@ -12,7 +12,7 @@ from gateway.http_client.response import ReadTimeoutError, RemoteProtocolError, 
 from gateway.upstreams.transport import Limits, read_body
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 from tests.upstreams.transport_calls import opened, send
-from tools.fuzz.http_answers import Outcome, arrive
+from tools.fuzz.http_answers import Outcome, receive
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 LENGTH = HEAD + b"Content-Length: 2\r\n\r\n{}"
@@ -26,8 +26,8 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     [(b"", True), (b"\r\n", True), (b"x", False), (b"0\r\n\r\n", False), (LENGTH, False), (CHUNKED[:20], False)],
 )
 async def test_what_follows_a_complete_answer_takes_nothing_from_it(answer: bytes, more: bytes, reusable: bool) -> None:
-    assert await arrive([answer + more], "kept") == Outcome("complete", 200, b"{}", reusable)
-    late = await arrive([answer, more] if more else [answer], "kept")
+    assert await receive([answer + more], "kept") == Outcome("complete", 200, b"{}", reusable)
+    late = await receive([answer, more] if more else [answer], "kept")
     assert (late.state, late.status, late.body) == ("complete", 200, b"{}")
     assert late.reusable is (not more)
 
@@ -66,19 +66,19 @@ async def test_trailers_are_no_headers_of_the_next_answer() -> None:
 @pytest.mark.parametrize("end", ["closed", "reset"])
 @pytest.mark.parametrize("answer", [LENGTH[:-1], CHUNKED[:-1], HEAD, b""])
 async def test_an_answer_that_is_cut_has_failed(answer: bytes, end: str) -> None:
-    assert (await arrive([answer] if answer else [], end)).state == "failed"
+    assert (await receive([answer] if answer else [], end)).state == "failed"
 
 
 async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     answer = HEAD + b"\r\n{}"
-    assert (await arrive([answer], "kept")).state == "waiting"
-    assert await arrive([answer], "closed") == Outcome("complete", 200, b"{}", reusable=False)
-    assert (await arrive([answer], "reset")).state == "failed"
+    assert (await receive([answer], "kept")).state == "waiting"
+    assert await receive([answer], "closed") == Outcome("complete", 200, b"{}", reusable=False)
+    assert (await receive([answer], "reset")).state == "failed"
 
 
 async def test_a_trailer_may_end_the_connection() -> None:
     answer = CHUNKED[:-2] + b"Connection: close\r\n\r\n"
-    assert await arrive([answer], "kept") == Outcome("complete", 200, b"{}", reusable=False)
+    assert await receive([answer], "kept") == Outcome("complete", 200, b"{}", reusable=False)
 
 
 @pytest.mark.parametrize("start", [b"2\r\n{}\r\n0\r\n", b"2\r\n{}\r\n0\r\nT: ", b"2;"])
@@ -86,14 +86,14 @@ async def test_what_is_no_body_has_a_limit(start: bytes) -> None:
     """Many trailers, one that never ends, a chunk whose extension never does."""
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + start
     more = [b"T%d: %s\r\n" % (number, b"x" * 1000) if start.endswith(b"\n") else b"x" * 1000 for number in range(70)]
-    assert (await arrive([head, *more[:60]], "kept")).state == "waiting"
-    assert (await arrive([head, *more], "kept")).state == "failed"
+    assert (await receive([head, *more[:60]], "kept")).state == "waiting"
+    assert (await receive([head, *more], "kept")).state == "failed"
 
 
 async def test_framing_that_comes_apart_from_its_chunks_does_not_add_up() -> None:
     chunks = [part for _ in range(70) for part in (b"2;" + b"x" * 1000 + b"\r\n", b"{}\r\n")]
     answer = [HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n"]
-    assert await arrive(answer, "kept") == Outcome("complete", 200, b"{}" * 70, reusable=True)
+    assert await receive(answer, "kept") == Outcome("complete", 200, b"{}" * 70, reusable=True)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ async def test_framing_that_comes_apart_from_its_chunks_does_not_add_up() -> Non
 )
 async def test_what_was_packed_ends_where_the_answer_does(packed: bytes, state: str) -> None:
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    assert (await arrive([head, packed], "kept")).state == state
-    assert (await arrive([head, *(packed[place : place + 1] for place in range(len(packed)))], "kept")).state == state
+    assert (await receive([head, packed], "kept")).state == state
+    assert (await receive([head, *(packed[place : place + 1] for place in range(len(packed)))], "kept")).state == state
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.upstreams import sse
 from tools.fuzz import __main__ as fuzz
-from tools.fuzz.disorder import mangled_bytes, mangled_json, pieces
 from tools.fuzz.event_streams import reference
+from tools.fuzz.mutations import mutate_bytes, mutate_json, split
 from tools.fuzz.target import Target
 from tools.fuzz.targets import TARGETS
 
@@ -118,15 +118,15 @@ def test_the_same_seed_makes_the_same_inputs() -> None:
 def test_mangling_changes_something_and_spares_the_original() -> None:
     value = {"a": [1, {"b": "c"}], "d": None}
     before = json.dumps(value)
-    changed = [mangled_json(Random(seed), value) for seed in range(50)]
+    changed = [mutate_json(Random(seed), value) for seed in range(50)]
     assert json.dumps(value) == before
     assert sum(other != value for other in changed) > 40
-    assert len({mangled_bytes(Random(seed), b"data: abc\n\n") for seed in range(50)}) > 20
+    assert len({mutate_bytes(Random(seed), b"data: abc\n\n") for seed in range(50)}) > 20
 
 
 def test_pieces_are_the_whole() -> None:
     for seed in range(50):
-        assert b"".join(pieces(Random(seed), b"data: abc\n\n")) == b"data: abc\n\n"
+        assert b"".join(split(Random(seed), b"data: abc\n\n")) == b"data: abc\n\n"
 
 
 def test_the_reference_reads_the_plain_cases() -> None:

@@ -25,14 +25,14 @@ from tools.fuzz.targets import TARGETS
 
 _FINDINGS = Path(__file__).parent.parent.parent / "build" / "fuzz"
 _BATCH = 50
-_PATIENCE = 10
-_BATCH_PATIENCE = 120
-"""Seconds for a batch; only what no signal interrupts takes more. The process then shows where it is and ends."""
-_MOST_MEMORY = 4 << 30
+_TIMEOUT = 10
+_BATCH_TIMEOUT = 120
+"""Seconds for a batch, for hangs that no signal interrupts; the process then dumps its traceback and exits."""
+_MAX_MEMORY = 4 << 30
 
 
 class TooSlowError(Exception):
-    """One input took longer than any may."""
+    """An input exceeded the time limit."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _finding(path: str) -> tuple[AnyTarget, int, int]:
-    """Target, seed and number of the input that the file is about."""
+    """Target, seed and number of the input in a finding's file."""
     try:
         finding = json.loads(Path(path).read_text(encoding="utf-8"))
         return TARGETS[finding["target"]], finding["seed"], finding["number"]
@@ -62,15 +62,15 @@ def _finding(path: str) -> tuple[AnyTarget, int, int]:
 
 
 def _run(targets: list[AnyTarget], seed: int, seconds: float) -> int:
-    """A batch of one target after the other, each with the same share of the time, until that is up or one finds."""
+    """Run batches of all targets with equal shares of time, until it is up or an input fails."""
     end = monotonic() + seconds
     spent = dict.fromkeys((target.name for target in targets), 0.0)
     tried = dict.fromkeys(spent, 0)
-    with _tried_now(seed) as note:
+    with _record_current(seed) as note:
         while monotonic() < end or not all(tried.values()):
             target = min(targets, key=lambda target: (tried[target.name] > 0, spent[target.name]))
             started = monotonic()
-            faulthandler.dump_traceback_later(_BATCH_PATIENCE, exit=True, file=2)
+            faulthandler.dump_traceback_later(_BATCH_TIMEOUT, exit=True, file=2)
             for number in range(tried[target.name], tried[target.name] + _BATCH):
                 note(target.name, number)
                 if not _try(target, seed, number):
@@ -85,8 +85,8 @@ def _run(targets: list[AnyTarget], seed: int, seconds: float) -> int:
 
 
 @contextmanager
-def _tried_now(seed: int) -> Iterator[Callable[[str, int], None]]:
-    """Notes which input is being tried; what is left of it after a crash can be replayed."""
+def _record_current(seed: int) -> Iterator[Callable[[str, int], None]]:
+    """Record the current input in a file that can be replayed after a crash of the interpreter."""
     path = _FINDINGS / f"running-{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb", buffering=0) as file:
@@ -102,14 +102,14 @@ def _tried_now(seed: int) -> Iterator[Callable[[str, int], None]]:
 
 
 def _try(target: AnyTarget, seed: int, number: int) -> bool:
-    """Whether input ``number`` passes; one that does not is written to a file."""
+    """Whether input ``number`` passes; a failing one is written to a file."""
     case = target.make(random.Random(f"{seed}/{target.name}/{number}"))
-    signal.alarm(_PATIENCE)
+    signal.alarm(_TIMEOUT)
     try:
         target.check(case)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # a panic of Rust code is no Exception
+    except BaseException:  # Rust panics are not Exceptions
         problem = traceback.format_exc()
     else:
         return True
@@ -131,5 +131,5 @@ if __name__ == "__main__":
     logging.disable()
     faulthandler.enable()
     warnings.simplefilter("error")
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     exit_with(main)

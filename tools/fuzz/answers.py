@@ -13,10 +13,10 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.stream import ChatChunkEncoder, TextChunkEncoder
 from gateway.openai_api.usage import Usage
@@ -42,7 +42,7 @@ _TEXTS = (
 
 def make_deltas(random: Random) -> list[Delta]:
     queues = [_choice(random, index) for index in range(random.choice((1, 1, 2, 4)))]
-    deltas: list[Delta] = [Served(model="m")]
+    deltas: list[Delta] = [UpstreamMetadata(model="m")]
     while queues := [queue for queue in queues if queue]:
         deltas.append(random.choice(queues).pop(0))
     return [*deltas, Usage(prompt_tokens=1)]
@@ -81,7 +81,7 @@ def _piece(random: Random, choice: int) -> Delta:
 
 
 def check_deltas(deltas: list[Delta]) -> None:
-    """The same deltas, streamed and not, are the same signed output; raises BrokenPropertyError."""
+    """The same deltas must give the same signed output, streamed or not. Raises BrokenPropertyError."""
     assembler = Assembler()
     encoder, legacy = ChatChunkEncoder("chatcmpl-1", 1, "m"), TextChunkEncoder("cmpl-1", 1, "m")
     stream = texts = b""

@@ -14,8 +14,8 @@ from typing import Any
 import cbor2
 
 from gateway.nsm import Nsm, NsmError
-from tools.fuzz.cbor import cbor_value, mangled_cbor
-from tools.fuzz.disorder import mangled, mangled_bytes
+from tools.fuzz.cbor import cbor_value, mutate_cbor
+from tools.fuzz.mutations import mutate_bytes, mutate_tree
 from tools.fuzz.target import BrokenPropertyError, Target
 from tools.verify.attestation.measurements import Measurements
 from tools.verify.attestation.policy import CLAIMS, Expectations, verify_attestation
@@ -57,14 +57,14 @@ class Evidence:
 
 def _make_document(random: Random) -> Evidence:
     if random.random() < 0.15:
-        return Evidence(_written_otherwise(random), valid=False)
+        return Evidence(_noncanonical(random), valid=False)
     document = _signed(random)
     if random.random() < 0.3:
-        document = mangled_bytes(random, document, random.randint(1, 3))
+        document = mutate_bytes(random, document, random.randint(1, 3))
     if random.random() < 0.2:
         document = base64.b64encode(document)
         if random.random() < 0.5:
-            document = mangled_bytes(random, document, 1)
+            document = mutate_bytes(random, document, 1)
     return Evidence(document, True if _raw(document) == _enclave().sign(_fields()) else None)
 
 
@@ -80,7 +80,7 @@ _UNPROTECTED: tuple[Any, ...] = ({4: b"key"}, {1: -35}, None, [])
 _ENDS = (b"\x00", b"\xff", b"\xf6")
 
 
-def _written_otherwise(random: Random) -> bytes:
+def _noncanonical(random: Random) -> bytes:
     """What an honest document says, signed, but not written in the one way that is accepted."""
     payload, end = encode_payload(_fields()), b""
     protected: Any = PROTECTED_ES384
@@ -112,17 +112,17 @@ def _signed(random: Random) -> bytes:
         case 0:
             return enclave.sign(fields)
         case 1:
-            return enclave.sign_payload(mangled_cbor(random, fields, random.randint(1, 3)))
+            return enclave.sign_payload(mutate_cbor(random, fields, random.randint(1, 3)))
         case 2:
-            payload = encode_payload(mangled(random, fields, random.randint(1, 2), cbor_value), definite=False)
-            return enclave.sign_payload(mangled_bytes(random, payload) if random.random() < 0.2 else payload)
+            payload = encode_payload(mutate_tree(random, fields, random.randint(1, 2), cbor_value), definite=False)
+            return enclave.sign_payload(mutate_bytes(random, payload) if random.random() < 0.2 else payload)
         case 3:
-            fields["certificate"] = mangled_bytes(random, fields["certificate"], random.randint(1, 2))
+            fields["certificate"] = mutate_bytes(random, fields["certificate"], random.randint(1, 2))
         case 4:
             place = random.randrange(len(fields["cabundle"]))
-            fields["cabundle"][place] = mangled_bytes(random, fields["cabundle"][place], random.randint(1, 2))
+            fields["cabundle"][place] = mutate_bytes(random, fields["cabundle"][place], random.randint(1, 2))
         case 5:
-            return mangled_cbor(random, cbor2.loads(enclave.sign(fields)), random.randint(1, 2))
+            return mutate_cbor(random, cbor2.loads(enclave.sign(fields)), random.randint(1, 2))
     return enclave.sign(fields)
 
 
@@ -155,7 +155,7 @@ def _check_signed(document: bytes) -> None:
         raise BrokenPropertyError("a signature passed that the enclave's key did not make")
 
 
-class _Canned(Nsm):
+class _StubNsm(Nsm):
     """A module that always answers the same."""
 
     def __init__(self, answer: bytes) -> None:
@@ -169,15 +169,15 @@ class _Canned(Nsm):
 def _make_answer(random: Random) -> bytes:
     document = cbor2.loads(_enclave().sign(_fields()))
     if random.random() < 0.5:
-        document[2] = mangled_cbor(random, _fields(), random.randrange(3))
-    document = cbor2.dumps(document) if random.random() < 0.5 else mangled_cbor(random, document, 1)
-    answer = mangled_cbor(random, {"Attestation": {"document": document}}, random.choice((0, 0, 1, 2)))
-    return mangled_bytes(random, answer, random.randint(1, 3)) if random.random() < 0.2 else answer
+        document[2] = mutate_cbor(random, _fields(), random.randrange(3))
+    document = cbor2.dumps(document) if random.random() < 0.5 else mutate_cbor(random, document, 1)
+    answer = mutate_cbor(random, {"Attestation": {"document": document}}, random.choice((0, 0, 1, 2)))
+    return mutate_bytes(random, answer, random.randint(1, 3)) if random.random() < 0.2 else answer
 
 
 def _check_answer(answer: bytes) -> None:
     try:
-        attestation = _Canned(answer).attest(nonce=_NONCE)
+        attestation = _StubNsm(answer).attest(nonce=_NONCE)
     except NsmError:
         return
     if attestation.document not in answer:

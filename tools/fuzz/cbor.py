@@ -1,11 +1,11 @@
-"""CBOR out of order: values that JSON has no word for, and trees of them with places changed."""
+"""Generates and mutates CBOR, with values that JSON does not have."""
 
 from random import Random
 from typing import Any
 
 import cbor2
 
-from tools.fuzz.disorder import json_value, mangled
+from tools.fuzz.mutations import json_value, mutate_tree
 
 _ODD_ITEMS = (
     b"",
@@ -39,13 +39,13 @@ _ODD_CODES = (
 
 
 def cbor_value(random: Random) -> Any:
-    """A small value of any kind."""
+    """A random small value."""
     return random.choice(_ODD_ITEMS) if random.random() < 0.4 else json_value(random, 2)
 
 
-def mangled_cbor(random: Random, value: Any, changes: int) -> bytes:
-    """The encoding of a copy of ``value`` with some places changed; now and then with an odd code put in."""
-    encoded = cbor2.dumps(mangled(random, value, changes, cbor_value))
+def mutate_cbor(random: Random, value: Any, changes: int) -> bytes:
+    """The encoding of a mutated copy of ``value``; sometimes with an odd byte inserted."""
+    encoded = cbor2.dumps(mutate_tree(random, value, changes, cbor_value))
     if random.random() < 0.1:
         place = random.randint(0, len(encoded))
         encoded = encoded[:place] + random.choice(_ODD_CODES) + encoded[place:]

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tools.eif.layout import EifError
 from tools.eif.reader import read_image
 from tools.eif.signature import sign_pcr0
-from tools.fuzz.cbor import cbor_value, mangled_cbor
-from tools.fuzz.disorder import mangled, mangled_bytes
+from tools.fuzz.cbor import cbor_value, mutate_cbor
+from tools.fuzz.mutations import mutate_bytes, mutate_tree
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _KERNEL, _CMDLINE, _RAMDISK, _SIGNATURE, _METADATA = 1, 2, 3, 4, 5
@@ -66,18 +66,18 @@ def _make(random: Random) -> Image:
         case 0:
             return Image(_file(sections), pcrs)
         case 1:
-            return Image(_file(_mangled_sections(random, sections)), None)
+            return Image(_file(_mutate_sections(random, sections)), None)
         case 2:
-            data = bytearray(mangled_bytes(random, _file(sections), random.randint(1, 3)))
+            data = bytearray(mutate_bytes(random, _file(sections), random.randint(1, 3)))
             data[_CRC_AT:_HEADER_BYTES] = _crc(bytes(data))
             return Image(bytes(data), None)
         case 3:
-            return Image(mangled_bytes(random, _file(sections), random.randint(1, 3)), None)
-    changed = [(kind, _mangled_signature(random, body) if kind == _SIGNATURE else body) for kind, body in sections]
+            return Image(mutate_bytes(random, _file(sections), random.randint(1, 3)), None)
+    changed = [(kind, _mutate_signature(random, body) if kind == _SIGNATURE else body) for kind, body in sections]
     return Image(_file(changed), None)
 
 
-def _mangled_sections(random: Random, sections: list[Section]) -> list[Section]:
+def _mutate_sections(random: Random, sections: list[Section]) -> list[Section]:
     """A section lost, repeated, moved, or with another type or content."""
     sections = list(sections)
     place, other = random.randrange(len(sections)), random.randrange(len(sections))
@@ -96,20 +96,20 @@ def _mangled_sections(random: Random, sections: list[Section]) -> list[Section]:
     return sections
 
 
-def _mangled_signature(random: Random, section: bytes) -> bytes:
+def _mutate_signature(random: Random, section: bytes) -> bytes:
     """Something changed in the section's list, in its certificate, or in its COSE_Sign1 and the payload in that."""
     [entry] = cbor2.loads(section)
     certificate, cose = bytes(entry["signing_certificate"]), cbor2.loads(bytes(entry["signature"]))
     match random.randrange(4):
         case 0:
-            return mangled_cbor(random, [entry], random.randint(1, 2))
+            return mutate_cbor(random, [entry], random.randint(1, 2))
         case 1:
             der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
-            entry["signing_certificate"] = _pem(mangled_bytes(random, der, random.randint(1, 2)))
+            entry["signing_certificate"] = _pem(mutate_bytes(random, der, random.randint(1, 2)))
         case 2:
-            entry["signature"] = mangled_cbor(random, cose, random.randint(1, 2))
+            entry["signature"] = mutate_cbor(random, cose, random.randint(1, 2))
         case 3:
-            payload = mangled(random, cbor2.loads(cose[2]), 1, cbor_value)
+            payload = mutate_tree(random, cbor2.loads(cose[2]), 1, cbor_value)
             entry["signature"] = _signed(cbor2.dumps(payload))
     return cbor2.dumps([entry])
 

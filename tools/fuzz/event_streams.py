@@ -1,10 +1,10 @@
-"""The SSE reader against a splitter that is too simple to be wrong."""
+"""The SSE reader against a trivially correct reference."""
 
 from dataclasses import dataclass
 from random import Random
 
 from gateway.upstreams.sse import Event, EventTooLargeError, SSEReader
-from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.mutations import mutate_bytes, split
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _LINES = (
@@ -41,7 +41,7 @@ _EVENTS = (
 
 @dataclass(frozen=True)
 class Stream:
-    """Bytes in pieces, and the reader's limit."""
+    """A stream in pieces, and the reader's limit."""
 
     pieces: list[bytes]
     limit: int
@@ -54,13 +54,13 @@ def _make(random: Random) -> Stream:
     parts = [line + random.choice((b"\n", b"\n", b"\r\n")) for line in lines]
     data = b"".join(parts)
     if random.random() < 0.3:
-        data = mangled_bytes(random, data, random.randint(1, 4))
-    cut = _whole_lines(random, data) if random.random() < 0.4 else pieces(random, data)
+        data = mutate_bytes(random, data, random.randint(1, 4))
+    cut = _whole_lines(random, data) if random.random() < 0.4 else split(random, data)
     return Stream(cut, random.choice((2**25, 2**25, 2**25, 120, 40)))
 
 
 def _whole_lines(random: Random, data: bytes) -> list[bytes]:
-    """``data`` cut behind line ends only, as vendors send it; now and then behind a stray one."""
+    """``data`` split after line breaks only, as vendors send it; sometimes after a stray one."""
     cut = [b""]
     for line in data.splitlines(keepends=True):
         if random.random() < 0.5:
@@ -85,7 +85,7 @@ def _check(stream: Stream) -> None:
 
 
 def reference(data: bytes) -> list[Event]:
-    """The events of a whole stream, one line after the other."""
+    """The events of a complete stream, parsed line by line."""
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
     named = [place for place, line in enumerate(lines) if line]
     if named:

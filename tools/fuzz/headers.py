@@ -16,7 +16,7 @@ from gateway.billing.x402 import (
 )
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import data_uri
-from tools.fuzz.disorder import json_value, mangled_bytes, mangled_json
+from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _ADDRESS = "0x" + "11" * 20
@@ -41,17 +41,17 @@ _FORMS = (PaymentRequired, SettleResponse, VerifyResponse, Supported)
 
 
 def _make_header(random: Random) -> str:
-    value = mangled_json(random, random.choice((_PAYMENT, _SETTLED)), random.randrange(3))
+    value = mutate_json(random, random.choice((_PAYMENT, _SETTLED)), random.randrange(3))
     if random.random() < 0.1:
         value = json_value(random)
     raw = json.dumps(value).encode("utf-8", "surrogatepass")
     if random.random() < 0.1:
         raw = b"[" * 2000 + raw
     if random.random() < 0.2:
-        raw = mangled_bytes(random, raw, 2)
+        raw = mutate_bytes(random, raw, 2)
     header = base64.b64encode(raw)
     if random.random() < 0.2:
-        header = mangled_bytes(random, header, 2)
+        header = mutate_bytes(random, header, 2)
     return header.decode("utf-8", "surrogateescape")
 
 
@@ -76,7 +76,7 @@ def _make_uri(random: Random) -> str:
     head = random.choice(("data:", "DATA:", "data", "http:", ""))
     kind = random.choice(("image/png", "image/jpg", "application/pdf;charset=x", "", " text/plain ", "x"))
     mark = random.choice((";base64,", ";BASE64 ,", ",", ";base64"))
-    payload = mangled_bytes(random, base64.b64encode(random.randbytes(random.randrange(40))), random.randrange(3))
+    payload = mutate_bytes(random, base64.b64encode(random.randbytes(random.randrange(40))), random.randrange(3))
     return head + kind + mark + payload.decode("utf-8", "surrogateescape")
 
 

@@ -11,8 +11,8 @@ from aiohttp.connector import Connection
 
 from gateway.http_client.connection import ClientConnection
 from gateway.http_client.response import Response, TransportError
-from tools.fuzz.canned import run
-from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.mutations import mutate_bytes, split
+from tools.fuzz.stub_peers import run
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _LIMIT = 5000
@@ -49,10 +49,10 @@ _JUNK = (b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"x", b"0\r\n
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """What comes in which pieces, and how the connection goes on: ``kept``, ``closed`` or ``reset``.
+class ResponseCase:
+    """The pieces that arrive, and the state of the connection after them: ``kept``, ``closed`` or ``reset``.
 
-    ``expected`` is the status and body of an honest answer; ``junk`` says that more than a line end follows it.
+    ``expected`` is the status and body of a valid response; ``junk``: more than a line break follows it.
     """
 
     pieces: list[bytes]
@@ -61,7 +61,7 @@ class Arrival:
     junk: bool
 
 
-def _make(random: Random) -> Arrival:
+def _make(random: Random) -> ResponseCase:
     status, body = random.choice((200, 200, 400, 529)), random.choice(_BODIES)
     framing = random.choice(("length", "chunked", "end"))
     coding = random.choice((b"", b"", b"gzip", b"deflate"))
@@ -75,23 +75,23 @@ def _make(random: Random) -> Arrival:
     answer += junk
     expected: tuple[int, bytes] | None = (status, body) if len(body) <= _LIMIT and not odd else None
     if random.random() < 0.3:
-        answer, expected = mangled_bytes(random, answer, random.randint(1, 3)), None
-    return Arrival(pieces(random, answer), end, expected, expected is not None and bool(junk.strip()))
+        answer, expected = mutate_bytes(random, answer, random.randint(1, 3)), None
+    return ResponseCase(split(random, answer), end, expected, expected is not None and bool(junk.strip()))
 
 
 def _framed(random: Random, framing: str, body: bytes) -> bytes:
-    """The line that tells the framing, the blank line and the body."""
+    """The framing header, the blank line and the body."""
     if framing == "length":
         return b"Content-Length: %d\r\n\r\n" % len(body) + body
     if framing == "end":
         return b"\r\n" + body
     extension = random.choice((b"", b"", b";a=b"))
-    chunks = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces(random, body) if piece)
+    chunks = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in split(random, body) if piece)
     return b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + random.choice((b"", b"T: x\r\n")) + b"\r\n"
 
 
 class _Transport(asyncio.Transport):
-    """The other end of no socket."""
+    """A transport without a socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _Transport(asyncio.Transport):
 
 
 class _Connection:
-    """A connection that is in no pool."""
+    """A connection without a pool."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -131,7 +131,7 @@ class _Connection:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``state`` is complete, failed or waiting; ``reusable`` whether the next answer may come on the connection."""
+    """``state`` is complete, failed or waiting; ``reusable``: the connection may serve the next request."""
 
     state: str
     status: int
@@ -139,8 +139,8 @@ class Outcome:
     reusable: bool
 
 
-async def arrive(data: list[bytes], end: str) -> Outcome:
-    """What becomes of the answer to a request when this arrives."""
+async def receive(data: list[bytes], end: str) -> Outcome:
+    """The outcome of a request whose response is ``data``."""
     connection, transport = ClientConnection(loop=asyncio.get_running_loop()), _Transport()
     connection.connection_made(transport)
     response = Response(connection, cast("Connection", _Connection(connection)), 60.0, _LIMIT)
@@ -169,16 +169,16 @@ async def _read(response: Response) -> tuple[str, bytes]:
         return "failed", b""
 
 
-def _check(arrival: Arrival) -> None:
-    outcome = run(arrive(arrival.pieces, arrival.end))
-    whole = run(arrive([b"".join(arrival.pieces)], arrival.end))
+def _check(case: ResponseCase) -> None:
+    outcome = run(receive(case.pieces, case.end))
+    whole = run(receive([b"".join(case.pieces)], case.end))
     if (outcome.state, outcome.status, outcome.body) != (whole.state, whole.status, whole.body):
         raise BrokenPropertyError(f"{outcome} in pieces, {whole} at once")
-    if arrival.expected is not None and ("complete", *arrival.expected) != (whole.state, whole.status, whole.body):
-        raise BrokenPropertyError(f"{whole} instead of {arrival.expected}")
+    if case.expected is not None and ("complete", *case.expected) != (whole.state, whole.status, whole.body):
+        raise BrokenPropertyError(f"{whole} instead of {case.expected}")
     if len(whole.body) > _LIMIT:
         raise BrokenPropertyError("a body beyond the limit")
-    if arrival.junk and (outcome.reusable or whole.reusable):
+    if case.junk and (outcome.reusable or whole.reusable):
         raise BrokenPropertyError("a connection on which something arrived unasked is used again")
 
 

@@ -13,7 +13,7 @@ from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import decode
 from gateway.settings import Settings
 from gateway.signing import Signer
-from tools.fuzz.disorder import json_value, mangled_bytes, mangled_json
+from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _SECRET = "sk-secret"  # noqa: S105 - nobody's
@@ -58,7 +58,7 @@ def _make(random: Random) -> Bundle:
     body = {name: _BODY[name] for name in random.sample(sorted(_BODY), random.randint(1, len(_BODY)))}
     if random.random() < 0.2:
         body[random.choice(("facilitator_url", "evm_rpc_url"))] = random.choice(_URLS)
-    content = json.dumps(mangled_json(random, body, random.choice((0, 0, 1, 2)))).encode()
+    content = json.dumps(mutate_json(random, body, random.choice((0, 0, 1, 2)))).encode()
     sealed = random.random() < 0.5
     if not sealed and random.random() < 0.2:
         content = json.dumps({"sealed": json_value(random)}).encode()
@@ -81,10 +81,10 @@ def _sent(bundle: Bundle) -> tuple[bytes, bool]:
     sent = sealed
     if bundle.damage is not None:
         damage = Random(bundle.damage)
-        raw = mangled_bytes(damage, base64.b64decode(sealed), damage.randint(1, 2))
+        raw = mutate_bytes(damage, base64.b64decode(sealed), damage.randint(1, 2))
         sent = base64.b64encode(raw).decode()
         if damage.random() < 0.3:
-            sent = mangled_bytes(damage, sent.encode(), 1).decode("latin-1")
+            sent = mutate_bytes(damage, sent.encode(), 1).decode("latin-1")
     return json.dumps({"sealed": sent}).encode(), sent != sealed
 
 

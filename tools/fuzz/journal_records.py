@@ -14,8 +14,8 @@ from gateway.billing.storage.records import MAX_RECORD_BYTES, RecordCipher, enco
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from gateway.billing.storage.store import Store
-from tools.fuzz.canned import Reply, run, session
-from tools.fuzz.disorder import mangled_bytes, pieces
+from tools.fuzz.mutations import mutate_bytes, split
+from tools.fuzz.stub_peers import Reply, run, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _KEY = b"j" * 32
@@ -82,7 +82,7 @@ def _sent(journal: Journal) -> tuple[bytes, dict[bytes, Entry]]:
             place = random.randint(0, len(frames))
             frames.insert(place, random.choice((b"\xff\xff\xff\xff", b"\x00\x04\x00\x01", b"<html>", b"\x00")))
         case 3:
-            return mangled_bytes(random, b"".join(frames), random.randint(1, 3)), records
+            return mutate_bytes(random, b"".join(frames), random.randint(1, 3)), records
     return b"".join(frames), records
 
 
@@ -110,7 +110,7 @@ class _Inner:
 
 def _check(journal: Journal) -> None:
     answer, records = _sent(journal)
-    cut = pieces(Random(journal.damage), answer)
+    cut = split(Random(journal.damage), answer)
     inner: Any = _Inner()
     sink = HttpSink(session(Reply(journal.status, cut)), "http://127.0.0.1:1")
     try:

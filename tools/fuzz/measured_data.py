@@ -13,7 +13,7 @@ from gateway import catalog
 from gateway.billing import definitions
 from gateway.billing.pricing import cost, worst_case
 from gateway.openai_api.usage import Usage
-from tools.fuzz.disorder import json_value, mangled
+from tools.fuzz.mutations import json_value, mutate_tree
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _DAY = date(2026, 11, 22)
@@ -41,11 +41,11 @@ def _make_catalogue(random: Random) -> str:
     chosen = random.sample(sorted(file["models"]), 2)
     chosen += [name for model in chosen if (name := file["models"][model].get("replacement"))]
     models = {name: file["models"][name] for name in chosen}
-    return _toml(mangled(random, {**file, "models": models}, random.randrange(3), _figure))
+    return _toml(mutate_tree(random, {**file, "models": models}, random.randrange(3), _figure))
 
 
 def _make_definitions(random: Random) -> str:
-    return _toml(mangled(random, _file("gateway.billing", "definitions.toml"), random.randrange(3), _figure))
+    return _toml(mutate_tree(random, _file("gateway.billing", "definitions.toml"), random.randrange(3), _figure))
 
 
 def _figure(random: Random) -> Any:

@@ -19,7 +19,7 @@ from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.billing.price_feed import PriceFeed, PriceUnavailableError
-from tools.fuzz.canned import Reply, pool, reply, run, session
+from tools.fuzz.stub_peers import Reply, pool, reply, run, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _NETWORK = "eip155:8453"
@@ -30,7 +30,7 @@ _ODD_AMOUNTS = ("9" * 5000, "\u0663", "-7", "0x7", "1e3", "", "07")
 
 
 def _definitions() -> Definitions:
-    """The gateway's, without waiting between one question and the next."""
+    """The gateway's definitions, without delays between requests."""
     definitions = bundled()
     times = msgspec.structs.replace(definitions.facilitator, poll_seconds=0.0, job_seconds=0.001)
     return msgspec.structs.replace(definitions, facilitator=times)
@@ -40,16 +40,16 @@ def _definitions() -> Definitions:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a peer is asked, and its replies."""
+class PeerCase:
+    """A request to a peer, and its replies."""
 
     question: str
     replies: list[Reply]
 
 
-def _make_facilitator(random: Random) -> Asked:
+def _make_facilitator(random: Random) -> PeerCase:
     question = random.choice(("supported", "verify", "settle", "settle", "poll_job"))
-    return Asked(question, [_facilitator_reply(random, question) for _ in range(2)])
+    return PeerCase(question, [_facilitator_reply(random, question) for _ in range(2)])
 
 
 def _facilitator_reply(random: Random, question: str) -> Reply:
@@ -73,7 +73,7 @@ def _facilitator_reply(random: Random, question: str) -> Reply:
     return reply(random, random.choice(answers[question]), (200, 200, 200, 202, 400, 404, 500))
 
 
-def _check_facilitator(asked: Asked) -> None:
+def _check_facilitator(asked: PeerCase) -> None:
     facilitator = Facilitator(pool(*asked.replies), _definitions())
     requirements = {"network": _NETWORK, "amount": "7"}
     questions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
@@ -121,12 +121,12 @@ def _entry(contract: str) -> Entry:
     )
 
 
-def _make_chain(random: Random) -> Asked:
+def _make_chain(random: Random) -> PeerCase:
     question = random.choice(_QUESTIONS)
     if question == "find_transfer":
         found = [{"transactionHash": _HASH}]
         replies = [_rpc(random, "0x1e8480", found), _rpc(random, *_transaction(random))]
-        return Asked(question, replies)
+        return PeerCase(question, replies)
     results = {
         "serves": ("0x2105",),
         "time": (_LATEST,),
@@ -135,7 +135,7 @@ def _make_chain(random: Random) -> Asked:
         "funds": ("0x" + "0" * 63 + "a", "0x" + "f" * 64),
         "supports_permits": (_HASH, "0x0"),
     }
-    return Asked(question, [_rpc(random, *results.get(question, ("0x" + "0" * 63 + "1",)))])
+    return PeerCase(question, [_rpc(random, *results.get(question, ("0x" + "0" * 63 + "1",)))])
 
 
 def _transaction(random: Random) -> tuple[Any, Any]:
@@ -158,7 +158,7 @@ def _rpc(random: Random, *results: Any) -> Reply:
     return reply(random, answers, (200,))
 
 
-def _check_chain(asked: Asked) -> None:
+def _check_chain(asked: PeerCase) -> None:
     definitions = _definitions()
     token, entry = definitions.tokens["usdc"], _entry(definitions.tokens["usdc"].address)
     chain = Chain(session(*asked.replies), "https://rpc.example", definitions)
@@ -197,20 +197,20 @@ _TIMES = (
 )
 
 
-def _make_price(random: Random) -> Asked:
+def _make_price(random: Random) -> PeerCase:
     feed = bundled().tokens["opg"]
     usd = random.choice((0.0931, 1e-9, 10**400, 0, "0.1")) if random.random() < 0.3 else 0.0931
     answer = reply(random, {feed.address.lower(): {"usd": usd, "last_updated_at": _NOW - 9}}, (200, 200, 429, 500))
     if random.random() < 0.1:
         answer = Reply(200, [f'{{"{feed.address.lower()}":{{"usd":{random.choice(_FIGURES)}}}}}'.encode()])
     asked_to_wait = {"Retry-After": random.choice(_TIMES)} if random.random() < 0.8 else {}
-    return Asked("price", [Reply(answer.status, answer.pieces, asked_to_wait)])
+    return PeerCase("price", [Reply(answer.status, answer.pieces, asked_to_wait)])
 
 
 _FIGURES = ("1e999999999999999999999", "0.1" + "0" * 5000, "-0", "NaN", "1" * 400, "0.0931e0", "00.1", "{}", "[0.1]")
 
 
-def _check_price(asked: Asked) -> None:
+def _check_price(asked: PeerCase) -> None:
     feed = PriceFeed(session(*asked.replies), bundled(), clock=lambda: _NOW)
     token = bundled().tokens["opg"]
     assert token.feed is not None  # noqa: S101 (the file has one)

@@ -1,4 +1,4 @@
-"""Vendors' answers to mangle: short ones written here, and the recorded ones where ../shared is."""
+"""Vendor responses to mutate: short ones defined here, and the recordings in ../shared if present."""
 
 import json
 from dataclasses import dataclass
@@ -159,7 +159,7 @@ _ERRORS = {
 
 
 def any_recording(random: Random) -> Recording:
-    """One of any provider, endpoint and form, however many there are of each."""
+    """A recording drawn evenly over providers, endpoints and forms."""
     return random.choice(random.choice(_grouped()))
 
 
@@ -173,7 +173,7 @@ def _grouped() -> list[list[Recording]]:
 
 @cache
 def recordings() -> tuple[Recording, ...]:
-    """All there are; the same ones in the same order wherever ../shared is the same."""
+    """All recordings, in an order that depends on ../shared only."""
     shapes = dict.fromkeys(("openai", "xai", "bytedance", "nous"), _OPENAI)
     shapes |= {"anthropic": _ANTHROPIC, "google": _GEMINI}
     written = [Recording(provider, 200, True, body) for provider, body in shapes.items()]

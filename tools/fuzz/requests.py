@@ -1,4 +1,4 @@
-"""Request bodies: typed, hashed and translated for any model, or refused with a 4xx; nothing else."""
+"""Request bodies: decoded, hashed and translated for any model, or refused with a 4xx."""
 
 import json
 from random import Random
@@ -14,9 +14,9 @@ from gateway.openai_api.legacy_functions import functions_to_tools
 from gateway.openai_api.request import decode, parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.registry import adapters
-from tools.fuzz.disorder import json_value, mangled_bytes, mangled_json
+from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json
 from tools.fuzz.target import BrokenPropertyError, Target
-from tools.fuzz.well_formed import chat_body
+from tools.fuzz.valid_requests import chat_body
 
 _ADAPTERS = adapters()
 _PIXEL = Attachment("image/png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 16)
@@ -25,7 +25,7 @@ _MODELS = sorted(bundled().models)
 
 def _make_chat(random: Random) -> bytes:
     body = chat_body(random, random.choice(_MODELS))
-    return _encoded(random, mangled_json(random, body, random.randrange(4)))
+    return _encoded(random, mutate_json(random, body, random.randrange(4)))
 
 
 def _make_completion(random: Random) -> bytes:
@@ -40,12 +40,12 @@ def _make_completion(random: Random) -> bytes:
     }
     for name in random.sample(sorted(body), random.randrange(3)):
         del body[name]
-    return _encoded(random, mangled_json(random, body, random.randrange(4)))
+    return _encoded(random, mutate_json(random, body, random.randrange(4)))
 
 
 def _encoded(random: Random, value: Any) -> bytes:
     data = json.dumps(value, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
-    return mangled_bytes(random, data, random.randint(1, 3)) if random.random() < 0.2 else data
+    return mutate_bytes(random, data, random.randint(1, 3)) if random.random() < 0.2 else data
 
 
 def _check_chat(raw: bytes) -> None:
@@ -109,7 +109,7 @@ def _make_garbage(random: Random) -> bytes:
         return b'{"model":"gpt-5","messages":' + random.choice(_DEEP) + b"}"
     if random.random() < 0.5:
         return json.dumps(json_value(random)).encode()
-    return mangled_bytes(random, b'{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}', random.randint(1, 9))
+    return mutate_bytes(random, b'{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}]}', random.randint(1, 9))
 
 
 CHAT_REQUESTS = Target("chat-requests", _make_chat, _check_chat)

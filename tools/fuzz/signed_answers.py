@@ -18,10 +18,10 @@ from gateway.openai_api.stream import ChatChunkEncoder, ChunkEncoder, TextChunkE
 from gateway.openai_api.usage import Usage
 from gateway.signing import Signer
 from tools.fuzz.answers import make_deltas
-from tools.fuzz.disorder import mangled_bytes, mangled_json
+from tools.fuzz.mutations import mutate_bytes, mutate_json
 from tools.fuzz.target import BrokenPropertyError, Target
-from tools.fuzz.vendors import mangled_events
-from tools.fuzz.well_formed import chat_body
+from tools.fuzz.valid_requests import chat_body
+from tools.fuzz.vendors import mutate_events
 from tools.verify.claims import Verdict
 from tools.verify.errors import UsageError
 from tools.verify.response import CLAIMS, verify_response
@@ -43,7 +43,7 @@ def _make(random: Random) -> Signed:
     if random.random() < 0.3:
         request = {"model": "gpt-5", "prompt": random.choice(("Once", ["a", "b"], [1, 2])), "stop": ["x"]}
     if random.random() < 0.2:
-        request = {**mangled_json(random, request), "model": "gpt-5"}
+        request = {**mutate_json(random, request), "model": "gpt-5"}
     damage = random.getrandbits(32) if random.random() < 0.8 else None
     return Signed(request, make_deltas(random), random.random() < 0.5, damage)
 
@@ -111,7 +111,7 @@ _TRICKS = (
 
 def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
     if random.random() < 0.3:
-        return mangled_bytes(random, answer, random.randint(1, 3))
+        return mutate_bytes(random, answer, random.randint(1, 3))
     if random.random() < 0.3:
         honest, tricky = random.choice(_TRICKS)
         head, *rest = answer.replace(b'": ', b'":').split(honest)
@@ -119,9 +119,9 @@ def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
         return honest.join([head, *rest[:place]]) + tricky + honest.join(rest[place:]) if rest[place:] else answer
     for _ in range(random.randint(1, 2)):
         if stream:
-            answer = mangled_events(random, answer)
+            answer = mutate_events(random, answer)
         else:
-            answer = json.dumps(mangled_json(random, json.loads(answer))).encode()
+            answer = json.dumps(mutate_json(random, json.loads(answer))).encode()
     return answer
 
 

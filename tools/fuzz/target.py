@@ -1,4 +1,4 @@
-"""What a fuzz target is."""
+"""Fuzz targets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Case = TypeVar("Case")
 
 @dataclass(frozen=True)
 class Target(Generic[Case]):
-    """``make`` draws an input from a seeded generator, ``check`` raises whatever must not happen with it."""
+    """``make`` draws an input from a seeded generator; ``check`` raises if the code under test mishandles it."""
 
     name: str
     make: Callable[[Random], Case]
@@ -21,4 +21,4 @@ AnyTarget = Target[Any]
 
 
 class BrokenPropertyError(AssertionError):
-    """The code under test did not fail, and did the wrong thing."""
+    """The code under test returned a wrong result instead of an error."""

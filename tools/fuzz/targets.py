@@ -1,4 +1,4 @@
-"""All targets, by name, in the order in which they take their first turn."""
+"""All targets by name, in the order of their first batches."""
 
 from tools.fuzz.answers import ANSWERS
 from tools.fuzz.attestation import ATTESTATION_DOCUMENTS, NSM_ANSWERS

@@ -1,4 +1,4 @@
-"""Vendors' answers, mangled: deltas that make an answer, or a GatewayError; nothing else."""
+"""Mutated vendor responses: they yield deltas of an answer or a GatewayError."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import EventTooLargeError, SSEReader
 from tools.fuzz.answers import check_deltas
-from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
+from tools.fuzz.mutations import insert_invalid_utf8, mutate_bytes, mutate_json, split
 from tools.fuzz.recordings import Recording, any_recording
 from tools.fuzz.target import BrokenPropertyError, Target
 
@@ -49,7 +49,7 @@ _DAY = date(2026, 11, 22)
 
 @dataclass(frozen=True)
 class Reply:
-    """What a vendor sends, in pieces when it streams."""
+    """A vendor's response, in pieces if it is a stream."""
 
     recording: Recording
     pieces: list[bytes]
@@ -61,23 +61,23 @@ def _make(random: Random) -> Reply:
     recording = any_recording(random)
     body = recording.body
     for _ in range(random.randrange(1, 4)):
-        body = mangled_events(random, body) if recording.stream else _mangled_body(random, body)
+        body = mutate_events(random, body) if recording.stream else _mutate_body(random, body)
     if random.random() < 0.2:
-        body = mangled_bytes(random, body, random.randint(1, 3))
+        body = mutate_bytes(random, body, random.randint(1, 3))
     elif random.random() < 0.1:
-        body = no_text(random, body)
-    return Reply(recording, pieces(random, body), random.random() < 0.3, random.choice(_WAITS))
+        body = insert_invalid_utf8(random, body)
+    return Reply(recording, split(random, body), random.random() < 0.3, random.choice(_WAITS))
 
 
-def _mangled_body(random: Random, body: bytes) -> bytes:
+def _mutate_body(random: Random, body: bytes) -> bytes:
     try:
-        return json.dumps(mangled_json(random, json.loads(body))).encode()
+        return json.dumps(mutate_json(random, json.loads(body))).encode()
     except (ValueError, RecursionError):
         return body
 
 
-def mangled_events(random: Random, body: bytes) -> bytes:
-    """One event changed inside, lost, repeated, or moved to the end."""
+def mutate_events(random: Random, body: bytes) -> bytes:
+    """One event mutated, removed, duplicated, or moved to the end."""
     separator = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
     events = body.split(separator)
     place = random.randrange(len(events))
@@ -90,7 +90,7 @@ def mangled_events(random: Random, body: bytes) -> bytes:
             events.append(events.pop(place))
         case _:
             head, mark, data = events[place].partition(b"data: ")
-            events[place] = head + mark + _mangled_body(random, data)
+            events[place] = head + mark + _mutate_body(random, data)
     return separator.join(events)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tools.fuzz.disorder import json_value, mangled, mangled_bytes
+from tools.fuzz.mutations import json_value, mutate_bytes, mutate_tree
 from tools.fuzz.target import BrokenPropertyError, Target
 from tools.verify.attestation.measurements import load_measurements
 from tools.verify.attestation.root import aws_root, load_certificate
@@ -44,14 +44,14 @@ def _make(random: Random) -> File:
     kind = random.choice(("key", "measurements", "root"))
     changes = random.choice((0, 1, 1, 2))
     if kind == "measurements":
-        data = json.dumps(mangled(random, _MEASUREMENTS, changes, _measurement)).encode()
+        data = json.dumps(mutate_tree(random, _MEASUREMENTS, changes, _measurement)).encode()
         honest = changes == 0
     else:
         der = _key() if kind == "key" else aws_root().public_bytes(Encoding.DER)
-        changed = mangled_bytes(random, der, changes)
+        changed = mutate_bytes(random, der, changes)
         data, honest = _written(random, kind, changed), changed == der
     if random.random() < 0.2:
-        return File(kind, mangled_bytes(random, data, random.randint(1, 2)), honest=False)
+        return File(kind, mutate_bytes(random, data, random.randint(1, 2)), honest=False)
     return File(kind, data, honest)
 
 

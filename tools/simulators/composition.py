@@ -1,10 +1,10 @@
-"""From a prompt and a scenario to one answer, before any vendor's wire format.
+"""Composes an answer from a prompt and a scenario, independent of the vendor's wire format.
 
-Where the scenario is silent, these rules hold; limits and stop sequences cut a scripted text as well:
+Rules for what the scenario leaves open; limits and stop sequences cut a scripted text as well:
 
-- tools: none once results have come back; else every offered tool whose name, or a word of at least four letters
-  of it, occurs in the last user text; the demanded one when the choice demands it. Arguments are an example of
-  the tool's schema whose strings are the last capitalised word of the text ("Oslo").
+- tools: none after tool results; else every tool whose name, or a word of at least four letters of it, occurs in the
+  last user text; the one that tool_choice demands. Arguments are an example of the tool's schema whose strings are
+  the last capitalised word of the text ("Oslo").
 - text: `You said: <last user text>` (at most 400 characters), `The tools answered: <results>`, or an example of the
   response schema; cut at a stop sequence and at the token limit.
 - tokens: four UTF-8 bytes each, rounded up.
@@ -28,7 +28,7 @@ Ending = Literal["stop", "stop_sequence", "length", "tool_calls", "content_filte
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call of the answer; `arguments` is JSON text, or the free text that a custom tool takes."""
+    """A tool call; `arguments` is JSON text, or the free-form input of a custom tool."""
 
     name: str
     arguments: str
@@ -37,7 +37,7 @@ class Call:
 
     @property
     def input(self) -> Any:
-        """The arguments as a JSON value; text that is no JSON stays text."""
+        """The arguments as a JSON value, or as text if they are not JSON."""
         try:
             return json.loads(self.arguments or "{}")
         except ValueError:
@@ -70,7 +70,7 @@ class Answer:
 
 def compose(prompt: Prompt, scenario: Scenario) -> Answer:
     calls = _calls(prompt, scenario)
-    reasoning = scenario.reasoning if scenario.reasoning is not None else REASONING if prompt.thinks else ""
+    reasoning = scenario.reasoning if scenario.reasoning is not None else REASONING if prompt.reasoning_enabled else ""
     text = scenario.text if scenario.text is not None else _text(prompt, calls)
     ending: Ending = "tool_calls" if calls else "stop"
     stop_sequence = None
@@ -96,7 +96,7 @@ def compose(prompt: Prompt, scenario: Scenario) -> Answer:
         ending=ending,
         tokens=_tokens(prompt, scenario, text, reasoning, calls),
         stop_sequence=stop_sequence,
-        pictures=scenario.pictures if scenario.pictures is not None else int(prompt.paints),
+        pictures=scenario.pictures if scenario.pictures is not None else int(prompt.generates_image),
         redacted=scenario.redacted,
     )
 
@@ -105,14 +105,14 @@ def _text(prompt: Prompt, calls: tuple[Call, ...]) -> str:
     if calls:
         return ""
     if prompt.schema is not None:
-        return json.dumps(example(prompt.schema, _word(prompt.asked)), ensure_ascii=False)
+        return json.dumps(example(prompt.schema, _word(prompt.last_user_text)), ensure_ascii=False)
     if prompt.json_mode:
-        return json.dumps({"answer": prompt.asked[:ECHO_LIMIT]}, ensure_ascii=False)
-    if prompt.paints:
+        return json.dumps({"answer": prompt.last_user_text[:ECHO_LIMIT]}, ensure_ascii=False)
+    if prompt.generates_image:
         return "Here is your picture."
     if prompt.results:
         return f"The tools answered: {'; '.join(prompt.results)}"[:ECHO_LIMIT]
-    return f"You said: {prompt.asked[:ECHO_LIMIT]}"
+    return f"You said: {prompt.last_user_text[:ECHO_LIMIT]}"
 
 
 def _calls(prompt: Prompt, scenario: Scenario) -> tuple[Call, ...]:
@@ -139,8 +139,8 @@ def _wanted(prompt: Prompt) -> list[Tool]:
         return []
     if prompt.tool_choice.startswith(":"):
         return [tool for tool in prompt.tools if tool.name == prompt.tool_choice[1:]]
-    asked = prompt.asked.lower()
-    named = [tool for tool in prompt.tools if any(word in asked for word in _words(tool.name))]
+    last_user_text = prompt.last_user_text.lower()
+    named = [tool for tool in prompt.tools if any(word in last_user_text for word in _words(tool.name))]
     return named or (list(prompt.tools[:1]) if prompt.tool_choice == "required" else [])
 
 
@@ -150,8 +150,8 @@ def _words(name: str) -> list[str]:
 
 def _arguments(tool: Tool, prompt: Prompt) -> str:
     if tool.custom:
-        return prompt.asked
-    return _dumps(example(tool.parameters, _word(prompt.asked)) or {}) if tool.parameters else "{}"
+        return prompt.last_user_text
+    return _dumps(example(tool.parameters, _word(prompt.last_user_text)) or {}) if tool.parameters else "{}"
 
 
 def _word(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Putting a reply on the socket, whole or with the faults of its scenario."""
+"""Sends a reply, intact or with the faults of its scenario."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ COMMENT = b": keep-alive\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A complete answer of a vendor; `events` are written one by one, a JSON body is a single event."""
+    """A complete response of a vendor; `events` are written one by one, a JSON body is a single event."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -23,9 +23,9 @@ class Reply:
     scenario: Scenario = DEFAULT
 
     def with_content_faults(self, error: bytes | None, end_marker: bool) -> "Reply":
-        """Apply what the scenario does to the list of events; `error` is an event that ends the stream.
+        """Apply the scenario's faults that change the list of events; `error` is an event that ends the stream.
 
-        `chunk_bytes` splits across event borders unless the scenario counts events.
+        `chunk_bytes` splits across event boundaries unless the scenario counts events.
         """
         scenario, events = self.scenario, list(self.events)
         if scenario.omit_end_marker and end_marker:
@@ -41,19 +41,19 @@ class Reply:
         return replace(self, events=tuple(events))
 
 
-class Cut(Exception):  # noqa: N818
+class _ConnectionCutError(Exception):
     """The scenario closes the connection here."""
 
 
 async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -> web.StreamResponse:
-    """Write the reply; `progress[0]` counts the events written, and stays behind when the client leaves."""
-    if not reply.stream and reply.scenario.at_once:
+    """Write the reply; `progress[0]` counts the events written, also when the client disconnects."""
+    if not reply.stream and reply.scenario.immediate:
         progress[0] = len(reply.events)
         return web.Response(status=reply.status, headers=reply.headers, body=b"".join(reply.events))
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     if not reply.stream:
         response.content_length = sum(map(len, reply.events))
-    if reply.scenario.at_once:
+    if reply.scenario.immediate:
         await response.prepare(request)
         for event in reply.events:
             await response.write(event)
@@ -61,7 +61,7 @@ async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -
     else:
         try:
             await _deliver_with_faults(request, response, reply, progress)
-        except Cut:
+        except _ConnectionCutError:
             if request.transport is not None:
                 request.transport.close()
             return response
@@ -84,15 +84,15 @@ async def _deliver_with_faults(
         if room is not None:
             room -= len(event)
             if room <= 0:
-                raise Cut
+                raise _ConnectionCutError
         progress[0] += 1
     await _before_event(len(reply.events), scenario, last=True)
 
 
 async def _before_event(number: int, scenario: Scenario, *, last: bool = False) -> None:
-    """Cut, stall or wait; a number beyond the last event means: before the end of the body."""
+    """Cut, stall or wait before an event; numbers beyond the last event apply before the end of the body."""
     if scenario.cut_after is not None and (number == scenario.cut_after or (last and scenario.cut_after > number)):
-        raise Cut
+        raise _ConnectionCutError
     if scenario.stall_after is not None and (
         number == scenario.stall_after or (last and scenario.stall_after > number)
     ):

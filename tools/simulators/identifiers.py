@@ -41,11 +41,11 @@ class Identifiers:
         return self._random.randbytes(length)
 
 
-class Signer:
-    """Signs reasoning the way a vendor does: opaque to everybody, checkable by itself.
+class ReasoningSigner:
+    """Signs reasoning with a key that only the vendor has.
 
-    A signature binds the model family and the text, so that altered, foreign or swapped reasoning is noticed
-    when a conversation comes back (facts/providers.md 3.8, 5.6).
+    A signature covers the model family and the text, so that altered, foreign or swapped reasoning is detected when it
+    is sent back (facts/providers.md 3.8, 5.6).
     """
 
     def __init__(self, vendor: str) -> None:

@@ -10,60 +10,60 @@ import msgspec
 from tools.simulators.chat_completions.parameters import keys
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import CREATED
-from tools.simulators.pictures import base64_text, jpeg
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
+from tools.simulators.sample_images import base64_text, jpeg
 from tools.simulators.vendor import Endpoint, Exchange
 
 if TYPE_CHECKING:
     from tools.simulators.chat_completions.vendor import ChatCompletions
 
-PICTURE_TICKS = {"grok-2-image-1212": 700_000_000, "grok-imagine-image": 200_000_000}
-"""Price of a picture in ticks of 1e-10 USD."""
+IMAGE_TICKS = {"grok-2-image-1212": 700_000_000, "grok-imagine-image": 200_000_000}
+"""Price of an image in ticks of 1e-10 USD."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureModel:
+class ImageModel:
     name: str
     keys: frozenset[str]
     retired: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureRules:
-    models: Mapping[str, PictureModel]
+class ImageRules:
+    models: Mapping[str, ImageModel]
     count_key: str | None
-    """Request key that says how many pictures are wanted."""
-    most: int
+    """Request key for the number of images."""
+    max_count: int
     names_model: bool
-    """Answers carry `model` and `created`."""
+    """Responses contain `model` and `created`."""
     revised_prompt: bool = False
     mime_type: bool = False
     size: str | None = None
-    """Size of each picture, reported with it."""
+    """Size of each image, reported with it."""
     references: int = 0
-    """How many reference pictures a request may have."""
+    """Maximum number of reference images in a request."""
 
 
 BASIC = frozenset({"model", "prompt", "n", "response_format", "user"})
-GROK_2_IMAGE = PictureModel(name="grok-2-image-1212", keys=BASIC, retired="shut down 2026-02-24")
+GROK_2_IMAGE = ImageModel(name="grok-2-image-1212", keys=BASIC, retired="shut down 2026-02-24")
 
-XAI_PICTURES = PictureRules(
+XAI_IMAGES = ImageRules(
     models={
         "grok-2-image": GROK_2_IMAGE,
         "grok-2-image-1212": GROK_2_IMAGE,
         "grok-2-image-latest": GROK_2_IMAGE,
-        "grok-imagine-image": PictureModel(name="grok-imagine-image", keys=BASIC | {"aspect_ratio", "resolution"}),
+        "grok-imagine-image": ImageModel(name="grok-imagine-image", keys=BASIC | {"aspect_ratio", "resolution"}),
     },
     count_key="n",
-    most=10,
+    max_count=10,
     names_model=False,
     revised_prompt=True,
     mime_type=True,
 )
 
-ARK_PICTURES = PictureRules(
+ARK_IMAGES = ImageRules(
     models={
-        "seedream-4-0-250828": PictureModel(
+        "seedream-4-0-250828": ImageModel(
             name="seedream-4-0-250828",
             keys=keys(
                 "model prompt image size response_format watermark sequential_image_generation "
@@ -72,7 +72,7 @@ ARK_PICTURES = PictureRules(
         )
     },
     count_key=None,
-    most=15,
+    max_count=15,
     names_model=True,
     size="2048x2048",
     references=10,
@@ -82,11 +82,11 @@ SIZE = re.compile(r"[124]K|\d{3,4}x\d{3,4}")
 
 
 @dataclass(frozen=True, slots=True)
-class PictureEndpoint:
-    """Answers a request for pictures in the way of one vendor."""
+class ImageEndpoint:
+    """One vendor's image endpoint."""
 
     vendor: "ChatCompletions"
-    rules: PictureRules
+    rules: ImageRules
     usage: Callable[[int, str], dict[str, Any]]
     endpoint: Endpoint = field(init=False)
 
@@ -114,12 +114,12 @@ class PictureEndpoint:
         )
         return reply.with_content_faults(None, end_marker=False)
 
-    def _model(self, exchange: Exchange) -> PictureModel:
+    def _model(self, exchange: Exchange) -> ImageModel:
         model = self.rules.models.get(str(exchange.body.get("model")))
         if model is None:
-            raise Refused(kind="model_not_found", param="model")
+            raise RefusedError(kind="model_not_found", param="model")
         if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
-            raise Refused(f"{model.name} is no longer available, use grok-imagine-image.", kind="server_error")
+            raise RefusedError(f"{model.name} is no longer available, use grok-imagine-image.", kind="server_error")
         return model
 
     def _picture(self, exchange: Exchange, number: int) -> dict[str, Any]:
@@ -152,37 +152,37 @@ def _prompt(body: Any) -> str:
     return prompt if isinstance(prompt, str) else ""
 
 
-def _check(body: Mapping[str, Any], model: PictureModel, rules: PictureRules) -> None:
+def _check(body: Mapping[str, Any], model: ImageModel, rules: ImageRules) -> None:
     if unknown := sorted(body.keys() - model.keys):
-        raise Refused(f"Argument not supported on this model: {unknown[0]}", param=unknown[0])
+        raise RefusedError(f"Argument not supported on this model: {unknown[0]}", param=unknown[0])
     if not _prompt(body):
-        raise Refused("prompt is required.", param="prompt", code="MissingParameter")
+        raise RefusedError("prompt is required.", param="prompt", code="MissingParameter")
     if body.get("response_format", "url") not in ("url", "b64_json"):
-        raise Refused("response_format must be url or b64_json.", param="response_format")
+        raise RefusedError("response_format must be url or b64_json.", param="response_format")
     count = body.get("n", 1)
-    if not isinstance(count, int) or not 1 <= count <= rules.most:
-        raise Refused(f"n must be between 1 and {rules.most}.", param="n")
+    if not isinstance(count, int) or not 1 <= count <= rules.max_count:
+        raise RefusedError(f"n must be between 1 and {rules.max_count}.", param="n")
     size = body.get("size")
     if size is not None and not (isinstance(size, str) and SIZE.fullmatch(size)):
-        raise Refused("size must be 1K, 2K, 4K or <width>x<height>.", param="size")
+        raise RefusedError("size must be 1K, 2K, 4K or <width>x<height>.", param="size")
     _check_references(body.get("image"), rules)
 
 
-def _check_references(images: Any, rules: PictureRules) -> None:
+def _check_references(images: Any, rules: ImageRules) -> None:
     references = images if isinstance(images, list) else [] if images is None else [images]
     if len(references) > rules.references:
-        raise Refused(f"at most {rules.references} reference images are supported.", param="image")
+        raise RefusedError(f"at most {rules.references} reference images are supported.", param="image")
     for reference in references:
         if not isinstance(reference, str) or not reference.startswith(("https://", "http://", "data:image/")):
-            raise Refused("image must be a URL or a data URI.", param="image")
+            raise RefusedError("image must be a URL or a data URI.", param="image")
 
 
 def _sequence(body: Mapping[str, Any]) -> int:
-    """ModelArk: several pictures only in sequential mode."""
+    """ModelArk generates several images only in sequential mode."""
     if body.get("sequential_image_generation") != "auto":
         return 1
     options = body.get("sequential_image_generation_options") or {}
     most = options.get("max_images", 15) if isinstance(options, dict) else None
     if not isinstance(most, int) or not 1 <= most <= 15:
-        raise Refused("max_images must be between 1 and 15.", param="sequential_image_generation_options")
+        raise RefusedError("max_images must be between 1 and 15.", param="sequential_image_generation_options")
     return most

@@ -1,4 +1,4 @@
-"""A request as every vendor's answer depends on it, whatever its wire format."""
+"""The parts of a request that an answer depends on, independent of the vendor's wire format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ def token_count(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function on offer; `parameters` is JSON Schema, or None for a function without parameters.
+    """A tool; `parameters` is JSON Schema, or None for a function without parameters.
 
-    A custom tool (OpenAI) takes free text instead of arguments.
+    A custom tool (OpenAI) takes free-form text instead of arguments.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What the composition of an answer needs to know."""
+    """Input of the composition of an answer."""
 
     model: str
-    asked: str = ""
+    last_user_text: str = ""
     """Text of the user turn that ends the conversation; empty when it ends with tool results or an assistant turn."""
     results: tuple[str, ...] = ()
     """Tool results that end the conversation."""
@@ -41,14 +41,14 @@ class Prompt:
     parallel_tools: bool = True
     schema: Mapping[str, Any] | None = None
     json_mode: bool = False
-    thinks: bool = False
+    reasoning_enabled: bool = False
     """The model reasons before this answer."""
     limit: int | None = None
     limit_includes_reasoning: bool = False
     stop: tuple[str, ...] = ()
     choices: int = 1
-    paints: bool = False
-    """The answer carries a picture."""
+    generates_image: bool = False
+    """The answer contains an image."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A request that the vendor would not serve."""
+"""Requests that the vendor refuses, and error tables."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tools.simulators.scenario import ErrorKind
 class VendorError:
     """One row of a vendor's error table.
 
-    `type` and `code` go where the vendor's body has such fields; a message may hold `{model}` and `{detail}`.
+    `type` and `code` are used where the vendor's body has such fields; `message` may contain `{model}` and `{detail}`.
     """
 
     status: int
@@ -19,10 +19,10 @@ class VendorError:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Refused(Exception):  # noqa: N818
+class RefusedError(Exception):
     """Raised by a vendor's checks.
 
-    `kind` picks the row of the vendor's error table, the rest replaces what that row says.
+    `kind` selects the row of the vendor's error table; the other arguments override its values.
     """
 
     def __init__(

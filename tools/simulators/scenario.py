@@ -1,4 +1,4 @@
-"""What a simulator is to answer next: the words, the failure, and how the bytes travel."""
+"""Scripted answers: content, usage, errors and delivery faults."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ ErrorKind = Literal[
     "timeout",
     "proxy_page",
 ]
-"""Failures that every vendor can be told to answer with; each has its own status and body for them.
+"""Errors that every vendor can simulate, each with the vendor's own status and body.
 
 `proxy_page` is an HTML page of a proxy in front of the vendor, `daily_quota` a 429 that no retry helps.
 """
@@ -37,15 +37,15 @@ DIRECTIVE = "@sim "
 
 
 class ScenarioError(ValueError):
-    """A scenario that cannot be played: unknown field, wrong type, impossible combination."""
+    """An invalid scenario: unknown field, wrong type or impossible combination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """One tool call of the answer.
 
-    Without a name the first offered tool is called. Arguments are an object, or text that is sent as it is
-    (vendors that send objects parse it); without them they are made up from the tool's schema.
+    Without a name the first tool is called. Arguments are an object, or text that is sent verbatim (vendors that send
+    objects parse it); by default they are generated from the tool's schema.
     """
 
     name: str | None = None
@@ -55,7 +55,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawReply:
-    """A recorded answer: sent byte for byte, one write per element of `chunks`."""
+    """A recorded response, sent byte for byte with one write per element of `chunks`."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -64,7 +64,7 @@ class RawReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One answer; a field left at its default follows from the request (see `tools.simulators.composition`)."""
+    """One answer; fields left at their defaults are derived from the request (see `tools.simulators.composition`)."""
 
     text: str | None = None
     reasoning: str | None = None
@@ -73,11 +73,11 @@ class Scenario:
     tool_calls: tuple[ToolCall, ...] | None = None
     finish: Finish | None = None
     pictures: int | None = None
-    """How many pictures come back (picture models and endpoints only)."""
+    """Number of images in the answer (image models and endpoints only)."""
     picture_bytes: int = 0
-    """Smallest size of each picture before base64."""
+    """Minimum size of each image before base64."""
     failed_pictures: int = 0
-    """ModelArk: pictures that fail inside a 200."""
+    """ModelArk: number of failed images inside a 200."""
     picture_prefix: bool = False
     """xAI: b64_json already carries a data: prefix."""
     model: str | None = None
@@ -110,21 +110,21 @@ class Scenario:
     event_delay: float = 0.0
     """Seconds before every event."""
     stall_after: int | None = None
-    """Fall silent after this many events (0: after the headers)."""
+    """Stall after this many events (0: after the headers)."""
     stall_seconds: float | None = None
-    """How long a stall lasts; None: until the client leaves."""
+    """Duration of a stall; None: until the client disconnects."""
     cut_after: int | None = None
     """Close the connection after this many events, without the end of the body."""
     cut_after_bytes: int | None = None
     garbage_at: int | None = None
-    """Put bytes that are no valid event before the event of this number; a JSON answer is one event."""
+    """Insert invalid bytes before the event of this number; a JSON response is one event."""
     chunk_bytes: int | None = None
     """Write the body in pieces of this size (1: byte by byte)."""
     comment_at: int | None = None
-    """Put an SSE comment before the event of this number (streams only)."""
+    """Insert an SSE comment before the event of this number (streams only)."""
     omit_end_marker: bool = False
     json_instead_of_stream: bool = False
-    """Answer a stream request with the JSON of the whole answer (or error)."""
+    """Answer a streaming request with the complete JSON response (or error)."""
 
     raw: RawReply | None = None
 
@@ -139,8 +139,8 @@ class Scenario:
             raise ScenarioError("stall_seconds needs stall_after")
 
     @property
-    def at_once(self) -> bool:
-        """Nothing slows, splits or breaks the delivery."""
+    def immediate(self) -> bool:
+        """The delivery is neither delayed, split nor broken."""
         return (
             not (self.first_byte_delay or self.event_delay)
             and self.stall_after is None
@@ -151,7 +151,7 @@ class Scenario:
 
     @property
     def counts_events(self) -> bool:
-        """The delivery depends on where events begin."""
+        """The delivery depends on event boundaries."""
         return bool(self.event_delay) or self.stall_after is not None or self.cut_after is not None
 
 
@@ -176,7 +176,7 @@ def from_json(value: Any) -> Scenario:
 
 
 def from_directive(text: str) -> Scenario | None:
-    """The scenario that a prompt of the form `@sim {…}` asks for; words after the object are ignored."""
+    """The scenario in a prompt of the form `@sim {…}`, or None; text after the object is ignored."""
     if not text.startswith(DIRECTIVE):
         return None
     try:
@@ -187,7 +187,7 @@ def from_directive(text: str) -> Scenario | None:
 
 
 def directive(scenario: Mapping[str, Any]) -> str:
-    """The prompt that makes a simulator play these scenario fields."""
+    """The prompt that selects a scenario with these fields. Raises ScenarioError."""
     from_json(dict(scenario))
     return DIRECTIVE + json.dumps(scenario)
 

@@ -1,4 +1,4 @@
-"""A vendor on a socket: keeps what it received, chooses the scenario, lets the vendor answer."""
+"""Serves a vendor on a socket: records requests, selects the scenario, and sends the vendor's reply."""
 
 import asyncio
 import hashlib
@@ -11,9 +11,9 @@ from aiohttp import web
 
 from tools.simulators.delivery import Reply, deliver
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 from tools.simulators.scenario import DEFAULT, Scenario, ScenarioError, from_directive
-from tools.simulators.vendor import Exchange, Received, Vendor
+from tools.simulators.vendor import Exchange, ReceivedRequest, Vendor
 
 MAX_BODY = 64 * 2**20
 CACHED_REPLIES = 512
@@ -33,15 +33,14 @@ class _Server(web.Server):
 class Simulator:
     """Serves one vendor on 127.0.0.1 at a free port, between `start` and `stop`.
 
-    A request is answered with the next enqueued scenario, else with the one its prompt spells out after `@sim `,
-    else with `default`. The last `keep` requests are remembered. `serve_retired` lets models answer that the real
-    vendor has switched off.
+    A request is answered with the next enqueued scenario, else with the one in its prompt after `@sim `, else with
+    `default`. The last `keep` requests are recorded. `serve_retired` enables models that the vendor has switched off.
     """
 
     def __init__(self, vendor: Vendor, *, keep: int = 1000, serve_retired: bool = False) -> None:
         self.vendor = vendor
         self.serve_retired = serve_retired
-        self.requests: deque[Received] = deque(maxlen=keep)
+        self.requests: deque[ReceivedRequest] = deque(maxlen=keep)
         self.request_count = 0
         self.abort_count = 0
         self._default = DEFAULT
@@ -71,7 +70,7 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """What goes into the vendor SDK's base URL setting."""
+        """The base URL for the vendor's SDK."""
         return self.origin + self.vendor.base_path
 
     @property
@@ -80,12 +79,12 @@ class Simulator:
 
     @property
     def connection_count(self) -> int:
-        """Connections ever accepted."""
+        """Number of connections accepted so far."""
         return self._server.opened if self._server else 0
 
     @property
-    def aborted(self) -> list[Received]:
-        """The remembered requests whose client left before the end of the answer."""
+    def aborted(self) -> list[ReceivedRequest]:
+        """The recorded requests whose client disconnected before the end of the response."""
         return [received for received in self.requests if received.aborted_at is not None]
 
     def enqueue(self, *scenarios: Scenario) -> None:
@@ -93,7 +92,7 @@ class Simulator:
         self._queue.extend(scenarios)
 
     def reset(self) -> None:
-        """Forget requests, scenarios and counts."""
+        """Clear requests, scenarios and counts."""
         self.requests.clear()
         self._queue.clear()
         self.default = DEFAULT
@@ -121,7 +120,7 @@ class Simulator:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        received = Received(request.method, request.path_qs, request.headers, body, time.monotonic())
+        received = ReceivedRequest(request.method, request.path_qs, request.headers, body, time.monotonic())
         self.requests.append(received)
         self.request_count += 1
         reply = self.respond(received)
@@ -139,11 +138,11 @@ class Simulator:
         received.finished_at = time.monotonic()
         return response
 
-    def respond(self, received: Received) -> Reply:
-        """The answer to a request, without any socket."""
+    def respond(self, received: ReceivedRequest) -> Reply:
+        """The reply to a request; no I/O."""
         if self._queue and received.method == "POST":
             return self._compute(received, self._queue.popleft())
-        key = (received.target, received.body, *map(received.headers.get, _DECIDING_HEADERS))
+        key = (received.target, received.body, *map(received.headers.get, _CACHE_KEY_HEADERS))
         if (known := self._replies.get(key)) is not None:
             return known
         reply = self._compute(received, None)
@@ -153,7 +152,7 @@ class Simulator:
             self._replies[key] = reply
         return reply
 
-    def _compute(self, received: Received, scenario: Scenario | None) -> Reply:
+    def _compute(self, received: ReceivedRequest, scenario: Scenario | None) -> Reply:
         salt = b"" if scenario is None else str(self.request_count).encode()
         ids = Identifiers(hashlib.blake2b(received.target.encode() + received.body + salt).digest())
         exchange = Exchange(
@@ -164,11 +163,11 @@ class Simulator:
             if exchange.scenario.raw is not None:
                 return _raw(exchange.scenario)
             return self._answer(exchange)
-        except Refused as refused:
+        except RefusedError as refused:
             return self.vendor.error(refused, exchange)
 
     def _prepare(self, exchange: Exchange, scenario: Scenario | None) -> Exchange:
-        """Find the scenario, and decode the body as far as it can be decoded."""
+        """Decode the body, if it is JSON, and select the scenario."""
         endpoint = self.vendor.endpoint(exchange.received)
         body = None
         if endpoint is not None and endpoint.method == "POST":
@@ -178,9 +177,9 @@ class Simulator:
                 body = None
         if scenario is None and endpoint is not None:
             try:
-                scenario = from_directive(endpoint.asked(body))
+                scenario = from_directive(endpoint.last_user_text(body))
             except ScenarioError as error:
-                raise Refused(f"simulator: {error}") from None
+                raise RefusedError(f"simulator: {error}") from None
         return Exchange(
             received=exchange.received,
             body=body,
@@ -192,21 +191,21 @@ class Simulator:
     def _answer(self, exchange: Exchange) -> Reply:
         endpoint = self.vendor.endpoint(exchange.received)
         if endpoint is None:
-            raise Refused(f"Unknown request URL: {exchange.received.method} {exchange.received.path}", status=404)
+            raise RefusedError(f"Unknown request URL: {exchange.received.method} {exchange.received.path}", status=404)
         if exchange.received.method != endpoint.method:
-            raise Refused(f"Not allowed to {exchange.received.method} on {exchange.received.path}", status=405)
+            raise RefusedError(f"Not allowed to {exchange.received.method} on {exchange.received.path}", status=405)
         if not endpoint.public:
             self.vendor.authenticate(exchange.received)
         if endpoint.method == "POST" and not isinstance(exchange.body, dict):
-            raise Refused("We could not parse the JSON body of your request.")
+            raise RefusedError("We could not parse the JSON body of your request.")
         return endpoint.answer(exchange)
 
 
-_DECIDING_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "anthropic-version", "content-type")
+_CACHE_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "anthropic-version", "content-type")
 
 
 def _raw(scenario: Scenario) -> Reply:
-    """A recorded reply; its transfer headers are this server's business."""
+    """A recorded reply without its hop-by-hop headers, which this server sets itself."""
     raw = scenario.raw
     assert raw is not None  # noqa: S101
     dropped = {"transfer-encoding", "content-length", "connection", "date"}

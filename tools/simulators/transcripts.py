@@ -1,4 +1,4 @@
-"""Recorded exchanges as scenarios: the recorded answer is sent again, byte for byte where bytes were kept."""
+"""Recorded exchanges as scenarios, replayed byte for byte where the bytes were recorded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,8 @@ LINES_ONLY = "one data payload per line"
 def replay(transcript: Mapping[str, Any], *, piece: int | None = None) -> Scenario:
     """The scenario that answers as `transcript` (`{provider, response: {status, headers, json | body | text}}`) did.
 
-    `piece` splits the body into writes of that many bytes. A recording of bare data payloads gets its vendor's frames
-    back; a status that was not kept is taken for 200, or for the code inside Google's error.
+    `piece` splits the body into writes of that many bytes. Bare data payloads are framed as the vendor does; a missing
+    status becomes 200, or the code inside Google's error.
     """
     response = transcript["response"]
     body, content_type = _body(transcript)

@@ -1,4 +1,4 @@
-"""The contract between a simulator and its vendor: requests in, replies out, no sockets."""
+"""The interface of a vendor: requests in, replies out; no I/O."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ import msgspec
 
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.refusal import PROXY_PAGE, Refused
+from tools.simulators.refusal import PROXY_PAGE, RefusedError
 from tools.simulators.scenario import Scenario
 
 
 @dataclass(eq=False)
-class Received:
-    """One request as it came in, and what became of it. Times are `time.monotonic()` seconds."""
+class ReceivedRequest:
+    """A received request and the state of its response. Times are `time.monotonic()` seconds."""
 
     method: str
     target: str
@@ -28,7 +28,7 @@ class Received:
     events_sent: int = 0
     finished_at: float | None = None
     aborted_at: float | None = None
-    """When the simulator noticed that the client had left before the end."""
+    """When the simulator detected that the client had disconnected."""
 
     @property
     def path(self) -> str:
@@ -40,15 +40,15 @@ class Received:
 
     @cached_property
     def json(self) -> Any:
-        """The decoded body; raises `msgspec.DecodeError` when it is no JSON."""
+        """The decoded body. Raises `msgspec.DecodeError`."""
         return msgspec.json.decode(self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What an endpoint answers to."""
+    """A request, decoded, with the scenario to answer it with."""
 
-    received: Received
+    received: ReceivedRequest
     body: Any
     scenario: Scenario
     ids: Identifiers
@@ -59,42 +59,42 @@ class Exchange:
         if self.scenario.error is not None and self.scenario.error_after is None:
             raise self.scripted_error()
 
-    def scripted_error(self) -> Refused:
+    def scripted_error(self) -> RefusedError:
         assert self.scenario.error is not None  # noqa: S101
-        return Refused(self.scenario.message, kind=self.scenario.error, status=self.scenario.status)
+        return RefusedError(self.scenario.message, kind=self.scenario.error, status=self.scenario.status)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One route of a vendor; `asked` finds the text that may hold a directive in a body of any shape."""
+    """One route of a vendor; `last_user_text` extracts the text that may hold a directive from any JSON body."""
 
     answer: Callable[[Exchange], Reply]
-    asked: Callable[[Any], str]
+    last_user_text: Callable[[Any], str]
     method: str = "POST"
     public: bool = False
 
 
 class Vendor(ABC):
-    """The wire format of one vendor; knows no sockets."""
+    """The wire format of one vendor."""
 
     name: ClassVar[str]
     base_path: ClassVar[str] = ""
 
     @abstractmethod
-    def endpoint(self, received: Received) -> Endpoint | None:
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         """The endpoint at this path, or None."""
 
     @abstractmethod
-    def authenticate(self, received: Received) -> None:
-        """Raise `Refused` for a missing key, or a wrong one: one that starts with "wrong"."""
+    def authenticate(self, received: ReceivedRequest) -> None:
+        """Raise `RefusedError` for a missing key, or a wrong one: one that starts with "wrong"."""
 
     @abstractmethod
-    def error(self, refused: Refused, exchange: Exchange) -> Reply:
-        """The vendor's answer to a refused or failed request."""
+    def error(self, refused: RefusedError, exchange: Exchange) -> Reply:
+        """The vendor's reply to a refused or failed request."""
 
 
-def html_page(refused: Refused, exchange: Exchange) -> Reply:
-    """The page of a proxy in front of the vendor."""
+def html_page(refused: RefusedError, exchange: Exchange) -> Reply:
+    """The error page of a proxy in front of the vendor."""
     return Reply(
         status=refused.status or 502,
         headers=(("Content-Type", "text/html"),),

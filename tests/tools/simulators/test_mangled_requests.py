@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tools.simulators import Received, Simulator
+from tools.simulators import ReceivedRequest, Simulator
 from tools.simulators.anthropic.vendor import Anthropic
 from tools.simulators.chat_completions.modelark import ModelArk
 from tools.simulators.chat_completions.nous import Nous
@@ -123,12 +123,12 @@ def test_any_changed_value_is_answered_or_refused(
     for place in places(body):
         for odd in ODD:
             mangled = msgspec.json.encode(replaced(body, place, odd))
-            reply = simulator.respond(Received("POST", path, headers, mangled, 0.0))
+            reply = simulator.respond(ReceivedRequest("POST", path, headers, mangled, 0.0))
             assert reply.status in (200, 400, 404, 422), (place, odd, reply.events)
             assert reply.events
 
 
 def test_the_unchanged_requests_are_good() -> None:
     for vendor, path, body, headers in CASES:
-        reply = Simulator(vendor).respond(Received("POST", path, headers, msgspec.json.encode(body), 0.0))
+        reply = Simulator(vendor).respond(ReceivedRequest("POST", path, headers, msgspec.json.encode(body), 0.0))
         assert reply.status == 200, reply.events

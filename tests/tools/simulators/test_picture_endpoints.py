@@ -9,7 +9,7 @@ import pytest
 
 from tests.tools.simulators.wire import Answered, Wire
 from tools.simulators import Fleet, Scenario
-from tools.simulators.pictures import jpeg, png
+from tools.simulators.sample_images import jpeg, png
 
 SEEDREAM = "seedream-4-0-250828"
 

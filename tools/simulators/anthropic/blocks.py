@@ -1,16 +1,16 @@
-"""Shape of the content blocks that a request may hold."""
+"""Checks on the shape of content blocks."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 
 TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-PICTURE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-MAX_CACHE_MARKS = 4
-MAX_PICTURE = 5 * 2**20 * 4 // 3
+IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+MAX_CACHE_BREAKPOINTS = 4
+MAX_IMAGE = 5 * 2**20 * 4 // 3
 
 REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"type", "text"}),
@@ -46,28 +46,28 @@ SOURCE_KEYS: Mapping[str, frozenset[str]] = {
 def check_extra(value: Mapping[str, Any], allowed: frozenset[str], where: str) -> None:
     if unknown := sorted(value.keys() - allowed):
         place = f"{where}.{unknown[0]}" if where else unknown[0]
-        raise Refused(f"{place}: Extra inputs are not permitted")
+        raise RefusedError(f"{place}: Extra inputs are not permitted")
 
 
 def check_block(block: Any, place: str, where: str) -> None:
     kind = block.get("type") if isinstance(block, dict) else None
     if not isinstance(kind, str) or kind not in BLOCKS_BY_PLACE[place]:
         expected = ", ".join(f"'{name}'" for name in sorted(BLOCKS_BY_PLACE[place]))
-        raise Refused(
+        raise RefusedError(
             f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {expected}"
         )
     for key in sorted(REQUIRED_KEYS[kind] - block.keys()):
-        raise Refused(f"{where}.{kind}.{key}: Field required")
+        raise RefusedError(f"{where}.{kind}.{key}: Field required")
     check_extra(block, REQUIRED_KEYS[kind] | OPTIONAL_KEYS[kind], f"{where}.{kind}")
-    check_cache_mark(block.get("cache_control"), f"{where}.{kind}")
+    check_cache_control(block.get("cache_control"), f"{where}.{kind}")
     _CHECKS.get(kind, _nothing)(block, where)
 
 
-def check_cache_mark(mark: Any, where: str) -> None:
+def check_cache_control(mark: Any, where: str) -> None:
     if mark is None:
         return
     if not isinstance(mark, dict) or mark.get("type") != "ephemeral" or mark.get("ttl", "5m") not in ("5m", "1h"):
-        raise Refused(f"{where}.cache_control: Input should be type ephemeral with a ttl of '5m' or '1h'")
+        raise RefusedError(f"{where}.cache_control: Input should be type ephemeral with a ttl of '5m' or '1h'")
     check_extra(mark, frozenset({"type", "ttl"}), f"{where}.cache_control")
 
 
@@ -78,54 +78,54 @@ def _nothing(block: Mapping[str, Any], where: str) -> None:
 def _check_text(block: Mapping[str, Any], where: str) -> None:
     text = block["text"]
     if not isinstance(text, str):
-        raise Refused(f"{where}.text: Input should be a valid string")
+        raise RefusedError(f"{where}.text: Input should be a valid string")
     if not text:
-        raise Refused("messages: text content blocks must be non-empty")
+        raise RefusedError("messages: text content blocks must be non-empty")
     if not text.strip():
-        raise Refused("messages: text content blocks must contain non-whitespace text")
+        raise RefusedError("messages: text content blocks must contain non-whitespace text")
 
 
 def _check_tool_use(block: Mapping[str, Any], where: str) -> None:
     if not isinstance(block["id"], str) or not TOOL_ID.fullmatch(block["id"]):
-        raise Refused(f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+        raise RefusedError(f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     if not isinstance(block["name"], str) or not TOOL_NAME.fullmatch(block["name"]):
-        raise Refused(f"{where}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        raise RefusedError(f"{where}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
     if not isinstance(block["input"], dict):
-        raise Refused(f"{where}.tool_use.input: Input should be a valid dictionary")
+        raise RefusedError(f"{where}.tool_use.input: Input should be a valid dictionary")
 
 
 def _check_tool_result(block: Mapping[str, Any], where: str) -> None:
     if not isinstance(block["tool_use_id"], str) or not TOOL_ID.fullmatch(block["tool_use_id"]):
-        raise Refused(f"{where}.tool_result.tool_use_id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+        raise RefusedError(f"{where}.tool_result.tool_use_id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     content = block.get("content")
     if isinstance(content, list):
         for number, inner in enumerate(content):
             check_block(inner, "tool_result", f"{where}.tool_result.content.{number}")
     elif content is not None and not isinstance(content, str):
-        raise Refused(f"{where}.tool_result.content: Input should be a valid string or list")
+        raise RefusedError(f"{where}.tool_result.content: Input should be a valid string or list")
     if block.get("is_error") and not content:
-        raise Refused(f"{where}.tool_result: content cannot be empty if `is_error` is true")
+        raise RefusedError(f"{where}.tool_result: content cannot be empty if `is_error` is true")
 
 
 def _check_image(block: Mapping[str, Any], where: str) -> None:
     source = _source(block, where, frozenset({"base64", "url"}))
     if source["type"] == "base64":
-        if source["media_type"] not in PICTURE_TYPES:
-            raise Refused(
+        if source["media_type"] not in IMAGE_TYPES:
+            raise RefusedError(
                 f"{where}.image.source.base64.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' or "
                 "'image/webp'"
             )
-        if len(source["data"]) > MAX_PICTURE:
-            raise Refused(f"{where}.image.source.base64: image exceeds 5 MB maximum")
+        if len(source["data"]) > MAX_IMAGE:
+            raise RefusedError(f"{where}.image.source.base64: image exceeds 5 MB maximum")
     elif not str(source["url"]).startswith("https://"):
-        raise Refused(f"{where}.image.source.url: Only HTTPS URLs are supported.")
+        raise RefusedError(f"{where}.image.source.url: Only HTTPS URLs are supported.")
 
 
 def _check_document(block: Mapping[str, Any], where: str) -> None:
     source = _source(block, where, frozenset({"base64", "url", "text"}))
     wanted = {"base64": "application/pdf", "text": "text/plain"}.get(source["type"])
     if wanted is not None and source["media_type"] != wanted:
-        raise Refused(f"{where}.document.source.{source['type']}.media_type: Input should be '{wanted}'")
+        raise RefusedError(f"{where}.document.source.{source['type']}.media_type: Input should be '{wanted}'")
 
 
 def _source(block: Mapping[str, Any], where: str, kinds: frozenset[str]) -> Mapping[str, Any]:
@@ -133,9 +133,9 @@ def _source(block: Mapping[str, Any], where: str, kinds: frozenset[str]) -> Mapp
     place = f"{where}.{block['type']}.source"
     kind = source.get("type") if isinstance(source, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
-        raise Refused(f"{place}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
+        raise RefusedError(f"{place}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
     for key in sorted(SOURCE_KEYS[kind] - source.keys()):
-        raise Refused(f"{place}.{kind}.{key}: Field required")
+        raise RefusedError(f"{place}.{kind}.{key}: Field required")
     check_extra(source, SOURCE_KEYS[kind], f"{place}.{kind}")
     return dict(source)
 
@@ -149,14 +149,14 @@ _CHECKS = {
 }
 
 
-def cache_marks(body: Any) -> Iterator[Mapping[str, Any]]:
-    """Every cache_control in a request, wherever it is."""
+def cache_breakpoints(body: Any) -> Iterator[Mapping[str, Any]]:
+    """Every cache_control in a request."""
     if isinstance(body, dict):
         for key, value in body.items():
             if key == "cache_control" and value is not None:
                 yield value
             elif key not in ("input", "input_schema", "schema"):
-                yield from cache_marks(value)
+                yield from cache_breakpoints(value)
     elif isinstance(body, list):
         for value in body:
-            yield from cache_marks(value)
+            yield from cache_breakpoints(value)

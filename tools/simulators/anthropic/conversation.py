@@ -5,22 +5,22 @@ from typing import Any
 
 from tools.simulators.anthropic.blocks import check_block, check_extra
 from tools.simulators.anthropic.models import Model
-from tools.simulators.identifiers import Signer
-from tools.simulators.refusal import Refused
+from tools.simulators.identifiers import ReasoningSigner
+from tools.simulators.refusal import RefusedError
 
-SIGNER = Signer("anthropic")
+SIGNER = ReasoningSigner("anthropic")
 REDACTED = "redacted"
 THINKING = frozenset({"thinking", "redacted_thinking"})
 
 Turn = tuple[str, list[tuple[str, Mapping[str, Any]]]]
-"""Role and blocks, each with its place in the request; turns of one role in a row are one turn."""
+"""Role and blocks with their JSON paths; consecutive turns of one role are one turn."""
 
 
 def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
     if not isinstance(messages, list):
-        raise Refused("messages: Field required" if messages is None else "messages: Input should be a valid list")
+        raise RefusedError("messages: Field required" if messages is None else "messages: Input should be a valid list")
     if not messages:
-        raise Refused("messages: at least one message is required")
+        raise RefusedError("messages: at least one message is required")
     for number, message in enumerate(messages):
         _check_message(number, message, model, last=number == len(messages) - 1)
     turns = list(merged(messages))
@@ -33,21 +33,21 @@ def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
 def _check_message(number: int, message: Any, model: Model, *, last: bool) -> None:
     where = f"messages.{number}"
     if not isinstance(message, dict):
-        raise Refused(f"{where}: Input should be a valid dictionary")
+        raise RefusedError(f"{where}: Input should be a valid dictionary")
     role = message.get("role")
     if role == "system":
         if not model.system_turns:
-            raise Refused(f"{where}.role: role 'system' is not supported on this model")
+            raise RefusedError(f"{where}.role: role 'system' is not supported on this model")
     elif role not in ("user", "assistant"):
-        raise Refused(f"{where}.role: Input should be 'user' or 'assistant'")
+        raise RefusedError(f"{where}.role: Input should be 'user' or 'assistant'")
     check_extra(message, frozenset({"role", "content"}), where)
     if "content" not in message:
-        raise Refused(f"{where}.content: Field required")
+        raise RefusedError(f"{where}.content: Field required")
     content = message["content"]
     if not isinstance(content, str | list):
-        raise Refused(f"{where}.content: Input should be a valid string or list")
+        raise RefusedError(f"{where}.content: Input should be a valid string or list")
     if not content and not (last and role == "assistant"):
-        raise Refused(
+        raise RefusedError(
             f"{where}: all messages must have non-empty content except for the optional final assistant message"
         )
     for index, block in enumerate(blocks(content)):
@@ -81,21 +81,21 @@ def _check_end(turn: Turn, model: Model) -> None:
     if role != "assistant":
         return
     if not model.prefill:
-        raise Refused(
+        raise RefusedError(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
     if placed and placed[-1][1]["type"] == "text" and placed[-1][1]["text"] != placed[-1][1]["text"].rstrip():
-        raise Refused("messages: final assistant content cannot end with trailing whitespace")
+        raise RefusedError("messages: final assistant content cannot end with trailing whitespace")
 
 
 def _check_pairs(turns: Sequence[Turn]) -> None:
-    """All results of a turn's calls open the next user turn."""
+    """The next user turn must begin with the results of all of a turn's calls."""
     seen: set[str] = set()
     for number, (role, placed) in enumerate(turns):
         if role == "assistant":
             calls = [block["id"] for _, block in placed if block["type"] == "tool_use"]
             if len(set(calls)) < len(calls) or seen & set(calls):
-                raise Refused("messages: `tool_use` ids must be unique")
+                raise RefusedError("messages: `tool_use` ids must be unique")
             seen |= set(calls)
             _check_answered(calls, turns[number + 1][1] if number + 1 < len(turns) else [], placed)
         else:
@@ -110,7 +110,7 @@ def _check_answered(calls: list[str], following: list[tuple[str, Mapping[str, An
         answered.append(block["tool_use_id"])
     if missing := [call for call in calls if call not in answered]:
         where = placed[0][0].rsplit(".content", 1)[0]
-        raise Refused(
+        raise RefusedError(
             f"{where}: `tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(missing)}. "
             "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
         )
@@ -124,19 +124,19 @@ def _check_expected(placed: list[tuple[str, Mapping[str, Any]]], before: list[tu
             continue
         id_ = block["tool_use_id"]
         if id_ not in calls:
-            raise Refused(
+            raise RefusedError(
                 f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` block "
                 "must have a corresponding `tool_use` block in the previous message."
             )
         if id_ in results:
-            raise Refused(
+            raise RefusedError(
                 f"{where}: each tool_use must have a single result. Found multiple `tool_result` blocks with id: {id_}"
             )
         results.add(id_)
 
 
 def _check_replay(turns: Sequence[Turn], model: Model) -> None:
-    """Thinking blocks come back unaltered; a turn whose calls are answered now must start with them."""
+    """Thinking blocks must be unaltered; a turn whose calls are being answered must start with them."""
     for role, placed in turns:
         for where, block in placed:
             if role == "assistant" and block["type"] in THINKING:
@@ -146,7 +146,7 @@ def _check_replay(turns: Sequence[Turn], model: Model) -> None:
     last = turns[-2][1]
     if any(block["type"] == "tool_use" for _, block in last) and last[0][1]["type"] not in THINKING:
         where, block = last[0]
-        raise Refused(
+        raise RefusedError(
             f"{where}.type: Expected `thinking` or `redacted_thinking`, but found `{block['type']}`. When `thinking` "
             "is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of "
             "`tool_use` and `tool_result` blocks)."
@@ -156,6 +156,6 @@ def _check_replay(turns: Sequence[Turn], model: Model) -> None:
 def _check_signature(where: str, block: Mapping[str, Any], model: Model) -> None:
     if block["type"] == "redacted_thinking":
         if not SIGNER.valid(str(block["data"]), model.name, REDACTED):
-            raise Refused(f"{where}: Invalid `data` in `redacted_thinking` block")
+            raise RefusedError(f"{where}: Invalid `data` in `redacted_thinking` block")
     elif not SIGNER.valid(str(block["signature"]), model.name, str(block["thinking"])):
-        raise Refused(f"{where}: Invalid `signature` in `thinking` block")
+        raise RefusedError(f"{where}: Invalid `signature` in `thinking` block")

@@ -1,4 +1,4 @@
-"""What the Messages API knows of its models: facts/providers.md 0, 3.2, 3.7, 3.8, 10.2."""
+"""Anthropic's models: facts/providers.md 0, 3.2, 3.7, 3.8, 10.2."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     name: str
-    """The id that answers carry."""
+    """The id in responses."""
     context: int
     max_output: int
     retired: str = ""
     sampling: bool = True
-    """Takes temperature, top_p, top_k."""
+    """Supports temperature, top_p and top_k."""
     prefill: bool = True
     """The conversation may end with an assistant turn."""
     thinking: frozenset[str] = frozenset({"enabled", "disabled"})
@@ -21,7 +21,7 @@ class Model:
     hides_thinking: bool = False
     """`display` defaults to omitted."""
     system_turns: bool = False
-    """Takes role system inside messages."""
+    """Supports the role system inside messages."""
     window_includes_output: bool = False
     """Input plus max_tokens must fit the context window."""
 

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tools.simulators.anthropic.blocks import (
-    MAX_CACHE_MARKS,
+    MAX_CACHE_BREAKPOINTS,
     TOOL_NAME,
-    cache_marks,
+    cache_breakpoints,
     check_block,
-    check_cache_mark,
+    check_cache_control,
     check_extra,
 )
 from tools.simulators.anthropic.conversation import blocks, check_messages
 from tools.simulators.anthropic.models import Model
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
 UNSAMPLED_VERSION = BEARER_VERSION = "2026-10-21"
@@ -93,18 +93,18 @@ def check(body: Mapping[str, Any], model: Model, version: str) -> None:
     check_extra(body, REQUEST_KEYS, "")
     for key, wanted in TYPES.items():
         if body.get(key) is not None and not isinstance(body[key], wanted):
-            raise Refused(f"{key}: Input should be a valid {wanted.__name__}")
+            raise RefusedError(f"{key}: Input should be a valid {wanted.__name__}")
     _check_limit(body.get("max_tokens"), model)
     _check_sampling(body, model, version)
     _check_thinking(body, model)
     _check_output(body.get("output_config"), model)
     _check_system(body.get("system"))
-    check_messages(body.get("messages"), model, thinking=thinks(body, model))
+    check_messages(body.get("messages"), model, thinking=reasoning_enabled(body, model))
     _check_tools(body)
     _check_rest(body)
 
 
-def thinks(body: Mapping[str, Any], model: Model) -> bool:
+def reasoning_enabled(body: Mapping[str, Any], model: Model) -> bool:
     return model.always_thinks or thinking_type(body) in ("enabled", "adaptive")
 
 
@@ -115,13 +115,13 @@ def thinking_type(body: Mapping[str, Any]) -> str | None:
 
 def _check_limit(limit: Any, model: Model) -> None:
     if limit is None:
-        raise Refused("max_tokens: Field required")
+        raise RefusedError("max_tokens: Field required")
     if not isinstance(limit, int) or isinstance(limit, bool):
-        raise Refused("max_tokens: Input should be a valid integer")
+        raise RefusedError("max_tokens: Input should be a valid integer")
     if limit < 0:
-        raise Refused("max_tokens: must be greater than or equal to 1")
+        raise RefusedError("max_tokens: must be greater than or equal to 1")
     if limit > model.max_output:
-        raise Refused(
+        raise RefusedError(
             f"max_tokens: {limit} > {model.max_output}, which is the maximum allowed number of output tokens for "
             f"{model.name}"
         )
@@ -132,20 +132,20 @@ def _check_sampling(body: Mapping[str, Any], model: Model, version: str) -> None
     if not given:
         return
     if not model.sampling or version == UNSAMPLED_VERSION:
-        raise Refused(f"{given[0]}: this parameter is not supported on this model")
+        raise RefusedError(f"{given[0]}: this parameter is not supported on this model")
     for key in ("temperature", "top_p"):
         value = body.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
-            raise Refused(f"{key}: range: 0..1")
+            raise RefusedError(f"{key}: range: 0..1")
     if "temperature" in given and "top_p" in given:
-        raise Refused("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+        raise RefusedError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     if thinking_type(body) == "enabled":
         if body.get("temperature") not in (None, 1):
-            raise Refused("`temperature` may only be set to 1 when thinking is enabled.")
+            raise RefusedError("`temperature` may only be set to 1 when thinking is enabled.")
         if "top_k" in given:
-            raise Refused("`top_k` must be unset when thinking is enabled.")
+            raise RefusedError("`top_k` must be unset when thinking is enabled.")
         if body.get("top_p") is not None and body["top_p"] < 0.95:
-            raise Refused("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.")
+            raise RefusedError("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.")
 
 
 def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
@@ -154,18 +154,20 @@ def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
         return
     kind = thinking.get("type") if isinstance(thinking, dict) else None
     if not isinstance(kind, str) or kind not in THINKING_KEYS:
-        raise Refused("thinking: Input tag does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'")
+        raise RefusedError(
+            "thinking: Input tag does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'"
+        )
     check_extra(thinking, THINKING_KEYS[kind], f"thinking.{kind}")
     if kind not in model.thinking:
-        raise Refused(f'thinking.type: "thinking.type.{kind}" is not supported for this model.')
+        raise RefusedError(f'thinking.type: "thinking.type.{kind}" is not supported for this model.')
     if thinking.get("display") not in (None, "summarized", "omitted"):
-        raise Refused(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
+        raise RefusedError(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or budget < 1024:
-            raise Refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+            raise RefusedError("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
         if budget >= body["max_tokens"]:
-            raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
+            raise RefusedError("`max_tokens` must be greater than `thinking.budget_tokens`.")
 
 
 def _check_output(config: Any, model: Model) -> None:
@@ -175,17 +177,17 @@ def _check_output(config: Any, model: Model) -> None:
     effort = config.get("effort")
     if effort is not None and effort not in model.efforts:
         if not model.efforts:
-            raise Refused("This model does not support the effort parameter.")
-        raise Refused(
+            raise RefusedError("This model does not support the effort parameter.")
+        raise RefusedError(
             f"This model does not support effort level '{effort}'. "
             f"Supported levels: {', '.join(sorted(model.efforts))}."
         )
     if (format_ := config.get("format")) is None:
         return
     if not model.native_json:
-        raise Refused("output_config.format: structured outputs are not supported on this model")
+        raise RefusedError("output_config.format: structured outputs are not supported on this model")
     if not isinstance(format_, dict) or format_.get("type") != "json_schema" or format_.keys() != {"type", "schema"}:
-        raise Refused("output_config.format: Input should be a json_schema with a schema")
+        raise RefusedError("output_config.format: Input should be a json_schema with a schema")
     check_schema(format_["schema"], "output_config.format.schema")
 
 
@@ -194,16 +196,16 @@ def check_schema(schema: Any, where: str) -> None:
     try:
         nodes = list(_nodes(schema))
     except (AttributeError, TypeError):
-        raise Refused(f"{where}: JSON schema is invalid") from None
+        raise RefusedError(f"{where}: JSON schema is invalid") from None
     for node in nodes:
         if node.get("type") == "object" and node.get("additionalProperties") is not False:
-            raise Refused(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
+            raise RefusedError(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
         if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):
-            raise Refused(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
+            raise RefusedError(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
         if node.get("minItems", 0) > 1:
-            raise Refused(f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
+            raise RefusedError(f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
         if "format" in node and node["format"] not in FORMATS:
-            raise Refused(f"{where}: String format '{node['format']}' is not supported")
+            raise RefusedError(f"{where}: String format '{node['format']}' is not supported")
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -236,33 +238,35 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     )
     if not tools:
         if uses_tools:
-            raise Refused("Requests which include `tool_use` or `tool_result` blocks must define tools")
+            raise RefusedError("Requests which include `tool_use` or `tool_result` blocks must define tools")
         if body.get("tool_choice") is not None:
-            raise Refused("tool_choice may only be specified while providing tools")
+            raise RefusedError("tool_choice may only be specified while providing tools")
         return
     names = [_tool_name(tool, f"tools.{number}") for number, tool in enumerate(tools)]
     if len(set(names)) < len(names):
-        raise Refused("tools: Tool names must be unique.")
+        raise RefusedError("tools: Tool names must be unique.")
     _check_choice(body, names)
 
 
 def _tool_name(tool: Any, where: str) -> str:
     if not isinstance(tool, dict):
-        raise Refused(f"{where}: Input should be a valid dictionary")
+        raise RefusedError(f"{where}: Input should be a valid dictionary")
     if tool.get("type") in SERVER_TOOLS:
         check_extra(tool, SERVER_TOOL_KEYS, f"{where}.{tool['type']}")
         return str(tool.get("name"))
     if tool.get("type", "custom") not in ("custom", None):
-        raise Refused(f"{where}: Input tag '{tool['type']}' found using 'type' does not match any of the expected tags")
+        raise RefusedError(
+            f"{where}: Input tag '{tool['type']}' found using 'type' does not match any of the expected tags"
+        )
     check_extra(tool, TOOL_KEYS, f"{where}.custom")
-    check_cache_mark(tool.get("cache_control"), f"{where}.custom")
+    check_cache_control(tool.get("cache_control"), f"{where}.custom")
     name, schema = tool.get("name"), tool.get("input_schema")
     if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
-        raise Refused(f"{where}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        raise RefusedError(f"{where}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
     if not isinstance(schema, dict):
-        raise Refused(f"{where}.custom.input_schema: Field required")
+        raise RefusedError(f"{where}.custom.input_schema: Field required")
     if schema.get("type") != "object":
-        raise Refused(f"{where}.custom.input_schema.type: Input should be 'object'")
+        raise RefusedError(f"{where}.custom.input_schema.type: Input should be 'object'")
     if tool.get("strict"):
         check_schema(schema, f"{where}.custom.input_schema")
     return name
@@ -274,27 +278,31 @@ def _check_choice(body: Mapping[str, Any], names: list[str]) -> None:
         return
     kind = choice.get("type") if isinstance(choice, dict) else None
     if not isinstance(kind, str) or kind not in CHOICE_KEYS:
-        raise Refused("tool_choice: Input tag does not match any of the expected tags: 'any', 'auto', 'none', 'tool'")
+        raise RefusedError(
+            "tool_choice: Input tag does not match any of the expected tags: 'any', 'auto', 'none', 'tool'"
+        )
     check_extra(choice, CHOICE_KEYS[kind], f"tool_choice.{kind}")
     if kind == "tool" and choice.get("name") not in names:
-        raise Refused(f"Tool '{choice.get('name')}' not found in provided tools")
+        raise RefusedError(f"Tool '{choice.get('name')}' not found in provided tools")
     if kind in ("any", "tool") and thinking_type(body) == "enabled":
-        raise Refused("Thinking may not be enabled when tool_choice forces tool use.")
+        raise RefusedError("Thinking may not be enabled when tool_choice forces tool use.")
 
 
 def _check_rest(body: Mapping[str, Any]) -> None:
     for number, sequence in enumerate(body.get("stop_sequences") or ()):
         if not isinstance(sequence, str) or not sequence.strip():
-            raise Refused(f"stop_sequences.{number}: each stop sequence must contain non-whitespace")
+            raise RefusedError(f"stop_sequences.{number}: each stop sequence must contain non-whitespace")
     if body.get("service_tier") not in (None, "auto", "standard_only"):
-        raise Refused("service_tier: Input should be 'auto' or 'standard_only'")
+        raise RefusedError("service_tier: Input should be 'auto' or 'standard_only'")
     metadata = body.get("metadata")
     if metadata is not None:
         check_extra(metadata, frozenset({"user_id"}), "metadata")
         user_id = metadata.get("user_id") or ""
         if not isinstance(user_id, str) or len(user_id) > 256:
-            raise Refused("metadata.user_id: Input should be a string of at most 256 characters")
-    check_cache_mark(body.get("cache_control"), "request")
-    marks = [mark.get("ttl", "5m") for mark in cache_marks({**body, "cache_control": None})]
-    if len(marks) > MAX_CACHE_MARKS:
-        raise Refused(f"A maximum of {MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {len(marks)}.")
+            raise RefusedError("metadata.user_id: Input should be a string of at most 256 characters")
+    check_cache_control(body.get("cache_control"), "request")
+    marks = [mark.get("ttl", "5m") for mark in cache_breakpoints({**body, "cache_control": None})]
+    if len(marks) > MAX_CACHE_BREAKPOINTS:
+        raise RefusedError(
+            f"A maximum of {MAX_CACHE_BREAKPOINTS} blocks with cache_control may be provided. Found {len(marks)}."
+        )

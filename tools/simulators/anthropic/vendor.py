@@ -9,13 +9,13 @@ from tools.simulators.anthropic.conversation import REDACTED, SIGNER, blocks, me
 from tools.simulators.anthropic.errors import ERRORS
 from tools.simulators.anthropic.models import MODELS, Model
 from tools.simulators.anthropic.rendering import Render, document, event, events
-from tools.simulators.anthropic.request_checks import BEARER_VERSION, VERSIONS, check, thinking_type, thinks
+from tools.simulators.anthropic.request_checks import BEARER_VERSION, VERSIONS, check, reasoning_enabled, thinking_type
 from tools.simulators.composition import Answer, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
-from tools.simulators.refusal import Refused
-from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.refusal import RefusedError
+from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
 
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 RESET = "2026-11-22T00:00:30Z"
@@ -30,18 +30,18 @@ RATE_HEADERS = tuple(
 class Anthropic(Vendor):
     name = "anthropic"
 
-    def endpoint(self, received: Received) -> Endpoint | None:
-        return Endpoint(self.answer, asked) if received.path == "/v1/messages" else None
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
+        return Endpoint(self.answer, last_user_text) if received.path == "/v1/messages" else None
 
-    def authenticate(self, received: Received) -> None:
+    def authenticate(self, received: ReceivedRequest) -> None:
         """`x-api-key`; the version of 2026-10-21, whose SDK sends the key as a bearer token, takes that too."""
         key = received.headers.get("x-api-key", "")
         if not key and received.headers.get("anthropic-version") == BEARER_VERSION:
             key = received.headers.get("authorization", "").removeprefix("Bearer ")
         if not key:
-            raise Refused(kind="missing_key")
+            raise RefusedError(kind="missing_key")
         if key.startswith("wrong"):
-            raise Refused(kind="bad_key")
+            raise RefusedError(kind="bad_key")
 
     def answer(self, exchange: Exchange) -> Reply:
         body, scenario = exchange.body, exchange.scenario
@@ -51,7 +51,7 @@ class Anthropic(Vendor):
         prompt = _prompt(body, model)
         room = model.context - (body["max_tokens"] if model.window_includes_output else 0)
         if prompt.tokens > room:
-            raise Refused(
+            raise RefusedError(
                 f"prompt is too long: {prompt.tokens} tokens > {room} maximum",
                 kind="context_length",
             )
@@ -71,7 +71,7 @@ class Anthropic(Vendor):
         )
         return reply.with_content_faults(_stream_error(exchange) if stream else None, end_marker=stream)
 
-    def error(self, refused: Refused, exchange: Exchange) -> Reply:
+    def error(self, refused: RefusedError, exchange: Exchange) -> Reply:
         if refused.kind == "proxy_page":
             return html_page(refused, exchange)
         row = ERRORS[refused.kind]
@@ -90,7 +90,7 @@ class Anthropic(Vendor):
         )
 
 
-def _error(refused: Refused, exchange: Exchange, request_id: str) -> dict[str, Any]:
+def _error(refused: RefusedError, exchange: Exchange, request_id: str) -> dict[str, Any]:
     row = ERRORS[refused.kind]
     model = exchange.body.get("model") if isinstance(exchange.body, dict) else None
     message = refused.message or row.message.format(model=model)
@@ -105,26 +105,26 @@ def _stream_error(exchange: Exchange) -> bytes | None:
     return event(value, exchange.ids)
 
 
-def _version(received: Received) -> str:
+def _version(received: ReceivedRequest) -> str:
     version = received.headers.get("anthropic-version")
     if version is None:
-        raise Refused("anthropic-version: header is required")
+        raise RefusedError("anthropic-version: header is required")
     if version not in VERSIONS:
-        raise Refused(f'anthropic-version: "{version}" is not a valid version')
+        raise RefusedError(f'anthropic-version: "{version}" is not a valid version')
     return version
 
 
 def _model(exchange: Exchange) -> Model:
     name = exchange.body.get("model")
     if not isinstance(name, str):
-        raise Refused("model: Field required")
+        raise RefusedError("model: Field required")
     model = MODELS.get(name)
     if model is None or (model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired)):
-        raise Refused(kind="model_not_found")
+        raise RefusedError(kind="model_not_found")
     return model
 
 
-def asked(body: Any) -> str:
+def last_user_text(body: Any) -> str:
     """Text of the user turn that ends the conversation; empty when it brings tool results, or for other shapes."""
     messages = body.get("messages") if isinstance(body, dict) else None
     last = messages[-1] if isinstance(messages, list) and messages else None
@@ -142,7 +142,7 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
     forced = choice["type"] in ("any", "tool")
     return Prompt(
         model=model.name,
-        asked=asked(body),
+        last_user_text=last_user_text(body),
         results=_results(body),
         tokens=_size(body),
         tools=tuple(
@@ -151,7 +151,8 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
         tool_choice=CHOICES.get(choice["type"]) or f":{choice.get('name')}",
         parallel_tools=choice.get("disable_parallel_tool_use") is not True,
         schema=schema,
-        thinks=thinks(body, model) and (model.always_thinks or not (forced and thinking_type(body) == "adaptive")),
+        reasoning_enabled=reasoning_enabled(body, model)
+        and (model.always_thinks or not (forced and thinking_type(body) == "adaptive")),
         limit=body["max_tokens"],
         limit_includes_reasoning=True,
         stop=tuple(body.get("stop_sequences") or ()),
@@ -196,7 +197,7 @@ def _render(answer: Answer, body: Mapping[str, Any], model: Model, ids: Identifi
 
 
 def _thinking(answer: Answer, body: Mapping[str, Any], model: Model, ids: Identifiers) -> Mapping[str, Any] | None:
-    if not answer.reasoning or not thinks(body, model):
+    if not answer.reasoning or not reasoning_enabled(body, model):
         return None
     if answer.redacted:
         return {"type": "redacted_thinking", "data": SIGNER.sign(model.name, REDACTED, ids.octets(16))}

@@ -9,10 +9,10 @@ from tools.simulators.chat_completions.rendering import Style
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model
 from tools.simulators.composition import Answer, Tokens
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.images import ARK_PICTURES, PictureEndpoint
-from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.images import ARK_IMAGES, ImageEndpoint
+from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Received
+from tools.simulators.vendor import Endpoint, ReceivedRequest
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p top_k frequency_penalty presence_penalty "
@@ -101,7 +101,7 @@ ENCRYPTING = "seed-2-0-lite-260428"
 
 
 def _seed(name: str) -> Model:
-    return Model(name=name, context=262_144, thinks=True, efforts=EFFORTS, style=STYLE)
+    return Model(name=name, context=262_144, reasoning_enabled=True, efforts=EFFORTS, style=STYLE)
 
 
 MODELS: Mapping[str, Model] = {
@@ -121,19 +121,19 @@ class ModelArk(ChatCompletions):
     limit_keys: ClassVar[Mapping[str, bool]] = {"max_completion_tokens": True, "max_tokens": False}
     default_limit = 4096
 
-    def endpoint(self, received: Received) -> Endpoint | None:
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/api/v3/images/generations":
-            return PictureEndpoint(self, ARK_PICTURES, self.picture_usage).endpoint
+            return ImageEndpoint(self, ARK_IMAGES, self.image_usage).endpoint
         return super().endpoint(received)
 
-    def picture_usage(self, delivered: int, model: str) -> dict[str, Any]:
+    def image_usage(self, delivered: int, model: str) -> dict[str, Any]:
         tokens = delivered * 16_384
         return {"usage": {"generated_images": delivered, "output_tokens": tokens, "total_tokens": tokens}}
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (("X-Request-Id", ids.hex(44)),)
 
-    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+    def error_body(self, error: VendorError, message: str, refused: RefusedError, ids: Identifiers) -> Any:
         text = f"{message} Request id: {ids.hex(44)}"
         code = refused.code if refused.kind == "bad_request" and refused.code in OWN_CODES else error.code
         return {"error": {"code": code, "message": text, "param": refused.param or "", "type": error.type}}
@@ -144,7 +144,7 @@ class ModelArk(ChatCompletions):
     def call_id(self, model: Model, number: int, ids: Identifiers) -> str:
         return f"call_{ids.lower(24)}"
 
-    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
+    def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
         switched_off = (body.get("thinking") or {}).get("type") == "disabled"
         return not switched_off and body.get("reasoning_effort") != "minimal"
 
@@ -167,33 +167,35 @@ class ModelArk(ChatCompletions):
         _check_thinking(body, model)
         _check_format(body, model)
         if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-            raise Refused("max_tokens and max_completion_tokens can not be set at the same time.", param="max_tokens")
+            raise RefusedError(
+                "max_tokens and max_completion_tokens can not be set at the same time.", param="max_tokens"
+            )
         stop = body.get("stop")
-        if stop is not None and self.thinks(body, model):
-            raise Refused("stop is not supported by a model that is thinking.", param="stop")
+        if stop is not None and self.reasoning_enabled(body, model):
+            raise RefusedError("stop is not supported by a model that is thinking.", param="stop")
         if isinstance(stop, list) and len(stop) > 4:
-            raise Refused("stop takes at most 4 sequences.", param="stop")
+            raise RefusedError("stop takes at most 4 sequences.", param="stop")
         if body.get("service_tier") not in (None, "default", "flex", "auto"):
-            raise Refused("service_tier must be one of default, flex.", param="service_tier")
+            raise RefusedError("service_tier must be one of default, flex.", param="service_tier")
         if unknown := (body.get("stream_options") or {}).keys() - {"include_usage", "chunk_include_usage"}:
-            raise Refused(f"unknown stream option {min(unknown)}.", param="stream_options")
+            raise RefusedError(f"unknown stream option {min(unknown)}.", param="stream_options")
 
 
 def _check_thinking(body: Mapping[str, Any], model: Model) -> None:
     effort, thinking = body.get("reasoning_effort"), body.get("thinking")
     if effort is not None and effort not in model.efforts:
-        raise Refused(f"reasoning_effort {effort} is not supported by this model.", param="reasoning_effort")
+        raise RefusedError(f"reasoning_effort {effort} is not supported by this model.", param="reasoning_effort")
     if thinking is None:
         return
     kind = thinking.get("type") if isinstance(thinking, dict) and thinking.keys() == {"type"} else None
     if kind not in ("enabled", "disabled"):
-        raise Refused("thinking.type must be one of enabled, disabled.", param="thinking.type")
+        raise RefusedError("thinking.type must be one of enabled, disabled.", param="thinking.type")
     if kind == "disabled" and effort is not None:
-        raise Refused("Invalid combination of reasoning_effort and thinking type.", param="reasoning_effort")
+        raise RefusedError("Invalid combination of reasoning_effort and thinking type.", param="reasoning_effort")
 
 
 def _check_format(body: Mapping[str, Any], model: Model) -> None:
     kind = (body.get("response_format") or {}).get("type", "text")
     if kind == "text" or (kind == "json_schema" and model.name != ENCRYPTING):
         return
-    raise Refused(f"response_format.type {kind} is not supported by this model.", param="response_format.type")
+    raise RefusedError(f"response_format.type {kind} is not supported by this model.", param="response_format.type")

@@ -1,4 +1,4 @@
-"""Nous Portal: facts/providers.md 8. Without a key it asks for payment (402, an x402 body)."""
+"""Nous Portal: facts/providers.md 8. A request without a key gets a 402 with an x402 body."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,9 +13,9 @@ from tools.simulators.chat_completions.vendor import ChatCompletions, Model, mes
 from tools.simulators.composition import Tokens
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import CREATED, Identifiers
-from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange, Received
+from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest
 
 SAMPLING_KEYS = keys(
     "frequency_penalty include_reasoning max_tokens presence_penalty reasoning repetition_penalty response_format stop "
@@ -102,7 +102,7 @@ class Nous(ChatCompletions):
     limit_keys: ClassVar[Mapping[str, bool]] = {"max_tokens": True}
     wants_tags: ClassVar[bool] = True
 
-    def endpoint(self, received: Received) -> Endpoint | None:
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/v1/models":
             return Endpoint(self.list_models, lambda body: "", method="GET", public=True)
         return super().endpoint(received)
@@ -128,7 +128,7 @@ class Nous(ChatCompletions):
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (("x-request-id", ids.uuid()),)
 
-    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+    def error_body(self, error: VendorError, message: str, refused: RefusedError, ids: Identifiers) -> Any:
         if error.status == 402:
             return PAYMENT
         code = refused.code if refused.kind == "bad_request" else error.code
@@ -137,10 +137,10 @@ class Nous(ChatCompletions):
     def call_id(self, model: Model, number: int, ids: Identifiers) -> str:
         return f"chatcmpl-tool-{ids.hex(32)}"
 
-    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
+    def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
         """Asked for in the system prompt, or with `reasoning.enabled`."""
-        asked = any("<think>" in message_text(m.get("content")) for m in body["messages"] if m["role"] == "system")
-        return asked or (body.get("reasoning") or {}).get("enabled") is True
+        requested = any("<think>" in message_text(m.get("content")) for m in body["messages"] if m["role"] == "system")
+        return requested or (body.get("reasoning") or {}).get("enabled") is True
 
     def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
         completion = tokens.completion + tokens.reasoning
@@ -155,11 +155,11 @@ class Nous(ChatCompletions):
         tags = body.get("tags")
         tagged = isinstance(tags, list) and any(isinstance(tag, str) and tag.startswith("user=") for tag in tags)
         if self.wants_tags and not tagged:
-            raise Refused(
+            raise RefusedError(
                 "This request is not valid. Check the model name and other parameters. Additional info: missing tags"
             )
         kind = (body.get("response_format") or {}).get("type", "text")
         if kind not in ("text", "json_object", "json_schema"):
-            raise Refused(f"Invalid response_format type {kind!r}.", param="response_format.type")
+            raise RefusedError(f"Invalid response_format type {kind!r}.", param="response_format.type")
         if unknown := (body.get("stream_options") or {}).keys() - {"include_usage"}:
-            raise Refused(f"Unknown stream option {min(unknown)!r}.", param="stream_options")
+            raise RefusedError(f"Unknown stream option {min(unknown)!r}.", param="stream_options")

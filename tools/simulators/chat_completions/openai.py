@@ -11,7 +11,7 @@ from tools.simulators.chat_completions.tools import check_strict_schema
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model, message_text
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.refusal import RefusedError, VendorError
 
 REQUEST_KEYS = keys(
     "messages model audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens "
@@ -82,13 +82,13 @@ class OpenAI(ChatCompletions):
             ("x-request-id", f"req_{ids.hex(32)}"),
         )
 
-    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+    def error_body(self, error: VendorError, message: str, refused: RefusedError, ids: Identifiers) -> Any:
         code = refused.code if refused.kind == "bad_request" else error.code
         return {"error": {"message": message, "type": error.type, "param": refused.param, "code": code}}
 
-    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
+    def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
         effort = body.get("reasoning_effort")
-        return model.thinks if effort is None else effort != "none"
+        return model.reasoning_enabled if effort is None else effort != "none"
 
     def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
         completion = tokens.completion + tokens.reasoning
@@ -112,7 +112,7 @@ class OpenAI(ChatCompletions):
         assert isinstance(model, OpenAIModel)  # noqa: S101
         for key in sorted(model.refuses & body.keys()):
             hint = " Use 'max_completion_tokens' instead." if key == "max_tokens" else ""
-            raise Refused(
+            raise RefusedError(
                 f"Unsupported parameter: '{key}' is not supported with this model.{hint}",
                 param=key,
                 code="unsupported_parameter",
@@ -127,7 +127,7 @@ def _check_effort(body: Mapping[str, Any], model: OpenAIModel) -> None:
     for key, allowed in (("reasoning_effort", model.efforts), ("verbosity", model.verbosities)):
         value = body.get(key)
         if value is not None and value not in allowed:
-            raise Refused(
+            raise RefusedError(
                 f"Unsupported value: '{key}' does not support '{value}' with this model. Supported values are: "
                 f"{', '.join(map(repr, sorted(allowed)))}.",
                 param=key,
@@ -141,7 +141,7 @@ def _check_sampling(body: Mapping[str, Any], model: OpenAIModel) -> None:
         return
     for key in ("temperature", "top_p"):
         if body.get(key) not in (None, 1):
-            raise Refused(
+            raise RefusedError(
                 f"Unsupported value: '{key}' does not support {body[key]} with this model. Only the default (1) value "
                 "is supported.",
                 param=key,
@@ -149,7 +149,7 @@ def _check_sampling(body: Mapping[str, Any], model: OpenAIModel) -> None:
             )
     for key in ("logprobs", "top_logprobs"):
         if body.get(key):
-            raise Refused(
+            raise RefusedError(
                 f"Unsupported parameter: '{key}' is not supported with this model.",
                 param=key,
                 code="unsupported_parameter",
@@ -162,14 +162,14 @@ def _check_format(body: Mapping[str, Any]) -> None:
         return
     kind = format_.get("type") if isinstance(format_, dict) else None
     if kind == "json_object" and not any("json" in message_text(m.get("content")).lower() for m in body["messages"]):
-        raise Refused(
+        raise RefusedError(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
             param="messages",
         )
     if kind == "json_schema":
         described = format_.get("json_schema")
         if not isinstance(described, dict) or not isinstance(described.get("name"), str):
-            raise Refused(
+            raise RefusedError(
                 "Missing required parameter: 'response_format.json_schema.name'.",
                 param="response_format.json_schema.name",
                 code="missing_required_parameter",
@@ -179,7 +179,7 @@ def _check_format(body: Mapping[str, Any]) -> None:
                 described.get("schema") or {}, f"response_format '{described['name']}'", "response_format"
             )
     elif kind not in ("text", "json_object"):
-        raise Refused(
+        raise RefusedError(
             f"Invalid value: '{kind}'. Supported values are: 'json_object', 'json_schema', and 'text'.",
             param="response_format.type",
             code="invalid_value",
@@ -188,24 +188,26 @@ def _check_format(body: Mapping[str, Any]) -> None:
 
 def _check_options(body: Mapping[str, Any]) -> None:
     if "web_search_options" in body:
-        raise Refused("Web search options not supported with this model.", param="web_search_options")
+        raise RefusedError("Web search options not supported with this model.", param="web_search_options")
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-        raise Refused(
+        raise RefusedError(
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
             code="invalid_parameter_combination",
         )
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
-        raise Refused("The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", param="top_logprobs")
+        raise RefusedError(
+            "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", param="top_logprobs"
+        )
     stop = body.get("stop")
     if isinstance(stop, list) and len(stop) > 4:
-        raise Refused(
+        raise RefusedError(
             f"Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length "
             f"{len(stop)} instead.",
             param="stop",
             code="array_above_max_length",
         )
     if unknown := (body.get("stream_options") or {}).keys() - {"include_usage", "include_obfuscation"}:
-        raise Refused(
+        raise RefusedError(
             f"Unknown parameter: 'stream_options.{min(unknown)}'.",
             param=f"stream_options.{min(unknown)}",
             code="unknown_parameter",

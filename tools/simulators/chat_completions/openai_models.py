@@ -1,4 +1,4 @@
-"""What OpenAI knows of its models: facts/providers.md 0, 2.2, 2.4."""
+"""OpenAI's models: facts/providers.md 0, 2.2, 2.4."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def _gpt5(name: str, efforts: frozenset[str], default_effort: str, sampling: str
     return OpenAIModel(
         name=name,
         context=272_000,
-        thinks=default_effort != "none",
+        reasoning_enabled=default_effort != "none",
         efforts=efforts,
         default_effort=default_effort,
         sampling=sampling,
@@ -75,7 +75,7 @@ MODELS = _dated(
         name="o4-mini-2025-04-16",
         context=200_000,
         retired="shut down 2026-10-23",
-        thinks=True,
+        reasoning_enabled=True,
         efforts=EFFORTS,
         default_effort="medium",
         sampling="default",

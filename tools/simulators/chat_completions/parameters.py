@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "logprobs": (bool,),
@@ -36,23 +36,25 @@ def keys(text: str) -> frozenset[str]:
 
 def check_keys(body: Mapping[str, Any], allowed: frozenset[str]) -> None:
     if unknown := [key for key in body if key not in allowed]:
-        raise Refused(f"Unrecognized request argument supplied: {unknown[0]}", param=None)
+        raise RefusedError(f"Unrecognized request argument supplied: {unknown[0]}", param=None)
 
 
 def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
     for key, wanted in types.items():
         value = body.get(key)
         if value is not None and not isinstance(value, wanted):
-            raise Refused(f"Invalid type for '{key}': got {json_type(value)} instead.", param=key, code="invalid_type")
+            raise RefusedError(
+                f"Invalid type for '{key}': got {json_type(value)} instead.", param=key, code="invalid_type"
+            )
     options = body.get("response_format")
     if isinstance(options, dict) and not isinstance(options.get("type"), str):
-        raise Refused(
+        raise RefusedError(
             "Missing required parameter: 'response_format.type'.",
             param="response_format.type",
             code="missing_required_parameter",
         )
     if options and options["type"] == "json_schema" and not isinstance(options.get("json_schema"), dict):
-        raise Refused(
+        raise RefusedError(
             "Missing required parameter: 'response_format.json_schema'.",
             param="response_format.json_schema",
             code="missing_required_parameter",
@@ -67,21 +69,21 @@ def check_ranges(body: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
         wanted = (int,) if allowed.integer else (int, float)
         name = "integer" if allowed.integer else "decimal"
         if isinstance(value, bool) or not isinstance(value, wanted):
-            raise Refused(
+            raise RefusedError(
                 f"Invalid type for '{key}': expected {'an integer' if allowed.integer else 'a decimal'}, "
                 f"but got {json_type(value)} instead.",
                 param=key,
                 code="invalid_type",
             )
         if value < allowed.low:
-            raise Refused(
+            raise RefusedError(
                 f"Invalid '{key}': {name} below minimum value. Expected a value >= {allowed.low:g}, but got {value} "
                 "instead.",
                 param=key,
                 code=f"{name}_below_min_value",
             )
         if value > allowed.high:
-            raise Refused(
+            raise RefusedError(
                 f"Invalid '{key}': {name} above maximum value. Expected a value <= {allowed.high:g}, but got {value} "
                 "instead.",
                 param=key,

@@ -1,4 +1,4 @@
-"""An answer as a chat.completion document and as chat.completion.chunk events."""
+"""Renders an answer as a chat.completion object and as chat.completion.chunk events."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,29 +28,29 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """A vendor's habits on the wire."""
+    """Variations of the wire format between vendors and models."""
 
     role_alone: bool = True
-    """The role has a chunk of its own; otherwise it rides on the first token."""
+    """The role has a chunk of its own; otherwise it is in the first token's chunk."""
     role_always: bool = False
     fragments: bool = True
-    """Tool arguments arrive in pieces; otherwise each call is one delta."""
+    """Tool call arguments are streamed in fragments; otherwise each call is one delta."""
     null_finish_reason: bool = True
     null_usage: bool = False
-    """Chunks carry `usage: null` when usage was asked for."""
+    """Chunks contain `usage: null` when usage was requested."""
     obfuscation: bool = False
     reasoning: Literal["hidden", "reasoning_content", "think_tags"] = "hidden"
     null_content: bool = True
-    """Content is null beside tool calls; otherwise an empty string."""
+    """Content is null with tool calls; otherwise an empty string."""
     annotations: bool = False
     fields: tuple[tuple[str, Any], ...] = ()
-    """Fields on every document and chunk."""
+    """Extra fields of every object and chunk."""
     choice_fields: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Render:
-    """One answer about to be written."""
+    """An answer and the options of its rendering."""
 
     answer: Answer
     style: Style
@@ -159,7 +159,7 @@ def _called(call: Call, arguments: str) -> dict[str, Any]:
 
 
 def _with_role(style: Style, deltas: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Put the role where the vendor has it; a tool call that comes first shares the role's chunk."""
+    """Add the role as the vendor does; a leading tool call shares the role's chunk."""
     first = next(deltas, {})
     if not style.role_alone:
         yield {"role": "assistant", **(first or {"content": ""})}

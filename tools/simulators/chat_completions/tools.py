@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MAX_TOOLS = 128
@@ -15,12 +15,12 @@ def check_tools(body: Mapping[str, Any], function_keys: frozenset[str], *, custo
     if tools is None:
         for key in ("tool_choice", "parallel_tool_calls"):
             if key in body:
-                raise Refused(
+                raise RefusedError(
                     f"Invalid value for '{key}': '{key}' is only allowed when 'tools' are specified.", param=key
                 )
         return
     if not isinstance(tools, list) or not 1 <= len(tools) <= MAX_TOOLS:
-        raise Refused(
+        raise RefusedError(
             f"Invalid 'tools': expected an array of 1 to {MAX_TOOLS} tools.", param="tools", code="invalid_value"
         )
     names = [
@@ -35,24 +35,24 @@ def check_tools(body: Mapping[str, Any], function_keys: frozenset[str], *, custo
 def _tool_name(where: str, tool: Any, function_keys: frozenset[str]) -> str:
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict) or tool.get("type") != "function" or tool.keys() - {"type", "function"}:
-        raise Refused(f"Invalid value for '{where}': expected a function tool.", param=where, code="invalid_value")
+        raise RefusedError(f"Invalid value for '{where}': expected a function tool.", param=where, code="invalid_value")
     name = function.get("name")
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
-        raise Refused(
+        raise RefusedError(
             f"Invalid '{where}.function.name': string does not match pattern. Expected a string that matches the "
             "pattern '^[a-zA-Z0-9_-]+$'.",
             param=f"{where}.function.name",
             code="invalid_value",
         )
     if unknown := sorted(function.keys() - function_keys):
-        raise Refused(
+        raise RefusedError(
             f"Unknown parameter: '{where}.function.{unknown[0]}'.",
             param=f"{where}.function.{unknown[0]}",
             code="unknown_parameter",
         )
     parameters = function.get("parameters")
     if parameters is not None and (not isinstance(parameters, dict) or parameters.get("type", "object") != "object"):
-        raise Refused(
+        raise RefusedError(
             f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"'.",
             param=f"{where}.function.parameters",
             code="invalid_function_parameters",
@@ -66,7 +66,7 @@ def _custom_name(where: str, tool: Mapping[str, Any]) -> str:
     described = tool.get("custom")
     name = described.get("name") if isinstance(described, dict) else None
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
-        raise Refused(f"Invalid '{where}.custom.name'.", param=f"{where}.custom.name", code="invalid_value")
+        raise RefusedError(f"Invalid '{where}.custom.name'.", param=f"{where}.custom.name", code="invalid_value")
     return name
 
 
@@ -79,7 +79,7 @@ def _check_choice(choice: Any, names: Sequence[str], *, listed: bool) -> None:
     function = choice.get("function", choice.get("custom")) if isinstance(choice, dict) else None
     named = function.get("name") if isinstance(function, dict) else None
     if named not in names:
-        raise Refused(
+        raise RefusedError(
             f"Invalid value for 'tool_choice': tool choice {named!r} not found in 'tools' parameter.",
             param="tool_choice",
         )
@@ -89,14 +89,14 @@ def check_strict_schema(schema: Mapping[str, Any], what: str, param: str) -> Non
     """Strict schemas close every object and require all of its properties."""
     for path, node in _objects(schema, ()):
         if node.get("additionalProperties") is not False:
-            raise Refused(
+            raise RefusedError(
                 f"Invalid schema for {what}: In context={path}, 'additionalProperties' is required to be supplied and "
                 "to be false.",
                 param=param,
                 code="invalid_json_schema",
             )
         if set(node.get("properties", {})) != set(node.get("required", ())):
-            raise Refused(
+            raise RefusedError(
                 f"Invalid schema for {what}: In context={path}, 'required' is required to be supplied and to be an "
                 "array including every key in properties.",
                 param=param,

@@ -1,4 +1,4 @@
-"""POST /chat/completions as the OpenAI-shaped vendors have it; subclasses are mostly tables."""
+"""POST /chat/completions of the OpenAI-shaped vendors; subclasses are mostly tables."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,30 +15,30 @@ from tools.simulators.composition import Answer, Tokens, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
-from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What a vendor knows about one of its models."""
+    """One of a vendor's models."""
 
     name: str
-    """The id that answers carry."""
+    """The id in responses."""
     context: int
     retired: str = ""
-    """Why it no longer answers; empty while it does."""
-    thinks: bool = False
-    """Reasons unless told otherwise."""
+    """Why the model is no longer served; empty while it is."""
+    reasoning_enabled: bool = False
+    """Reasons by default."""
     efforts: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
-    """Request keys that this model does not take."""
+    """Request keys that this model does not support."""
     style: Style | None = None
 
 
 class ChatCompletions(Vendor):
-    """Reads, checks and answers; class variables say how this vendor does it."""
+    """Checks and answers requests as configured by the class variables."""
 
     models: ClassVar[Mapping[str, Model]]
     request_keys: ClassVar[frozenset[str]]
@@ -48,42 +48,42 @@ class ChatCompletions(Vendor):
     errors: ClassVar[Mapping[ErrorKind, VendorError]]
     style: ClassVar[Style]
     limit_keys: ClassVar[Mapping[str, bool]]
-    """Token limits in the order they win, and whether reasoning counts against them."""
+    """Token limits by precedence, and whether reasoning counts against them."""
     default_limit: ClassVar[int | None] = None
     json_type: ClassVar[str] = "application/json"
     stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
-    def endpoint(self, received: Received) -> Endpoint | None:
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == f"{self.base_path}/chat/completions":
-            return Endpoint(self.chat, asked)
+            return Endpoint(self.chat, last_user_text)
         return None
 
-    def authenticate(self, received: Received) -> None:
+    def authenticate(self, received: ReceivedRequest) -> None:
         scheme, _, key = received.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise Refused(kind="missing_key")
+            raise RefusedError(kind="missing_key")
         if key.startswith("wrong"):
-            raise Refused(kind="bad_key")
+            raise RefusedError(kind="bad_key")
 
     @abstractmethod
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
-        """Headers of every answer."""
+        """Headers of every response."""
 
     @abstractmethod
-    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
-        """The JSON value of an error answer."""
+    def error_body(self, error: VendorError, message: str, refused: RefusedError, ids: Identifiers) -> Any:
+        """The JSON body of an error response."""
 
     @abstractmethod
     def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
-        """What depends on the model."""
+        """Check what depends on the model. Raises RefusedError."""
 
     @abstractmethod
     def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
         """The usage object."""
 
     @abstractmethod
-    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
-        """Whether this request is answered after reasoning."""
+    def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
+        """Whether the model reasons for this request."""
 
     def answer_id(self, ids: Identifiers) -> str:
         return f"chatcmpl-{ids.alphanumeric(29)}"
@@ -99,7 +99,7 @@ class ChatCompletions(Vendor):
         self.check(exchange.body, model)
         prompt = self.prompt(exchange.body, model)
         if prompt.tokens > model.context:
-            raise Refused(kind="context_length", param="messages")
+            raise RefusedError(kind="context_length", param="messages")
         exchange.fail_if_scripted()
         answer = compose(prompt, exchange.scenario)
         render = self._render(exchange, model, prompt, answer)
@@ -117,16 +117,16 @@ class ChatCompletions(Vendor):
     def model(self, exchange: Exchange) -> Model:
         name = exchange.body.get("model")
         if not isinstance(name, str) or not name:
-            raise Refused("you must provide a model parameter", param="model")
+            raise RefusedError("you must provide a model parameter", param="model")
         model = self.models.get(name)
         if model is None:
-            raise Refused(kind="model_not_found", param="model")
+            raise RefusedError(kind="model_not_found", param="model")
         if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
             raise self.retired(model)
         return model
 
-    def retired(self, model: Model) -> Refused:
-        return Refused(kind="model_not_found", param="model")
+    def retired(self, model: Model) -> RefusedError:
+        return RefusedError(kind="model_not_found", param="model")
 
     def check(self, body: Mapping[str, Any], model: Model) -> None:
         check_keys(body, self.request_keys)
@@ -135,7 +135,7 @@ class ChatCompletions(Vendor):
         check_ranges(body, self.ranges)
         check_tools(body, self.function_keys, custom=self.message_rules.custom_tools)
         if body.get("stream_options") is not None and body.get("stream") is not True:
-            raise Refused(
+            raise RefusedError(
                 "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
             )
         self.check_model_rules(body, model)
@@ -150,7 +150,7 @@ class ChatCompletions(Vendor):
         stop = body.get("stop") or ()
         return Prompt(
             model=self.answer_model(body, model),
-            asked=asked(body),
+            last_user_text=last_user_text(body),
             results=results(body["messages"]),
             tokens=size.tokens,
             tools=tuple(_tool(tool) for tool in body.get("tools") or ()),
@@ -158,7 +158,7 @@ class ChatCompletions(Vendor):
             parallel_tools=body.get("parallel_tool_calls") is not False,
             schema=format_.get("json_schema", {}).get("schema") if format_.get("type") == "json_schema" else None,
             json_mode=format_.get("type") == "json_object",
-            thinks=self.thinks(body, model),
+            reasoning_enabled=self.reasoning_enabled(body, model),
             limit=limit,
             limit_includes_reasoning=inclusive,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
@@ -188,12 +188,12 @@ class ChatCompletions(Vendor):
         return None
 
     def stream_error(self, exchange: Exchange) -> bytes:
-        """The event that reports a failure inside a stream."""
+        """The error event inside a stream."""
         refused = exchange.scripted_error()
         body = self.error_body(*self._row(refused, exchange), refused, exchange.ids)
         return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
-    def error(self, refused: Refused, exchange: Exchange) -> Reply:
+    def error(self, refused: RefusedError, exchange: Exchange) -> Reply:
         if refused.kind == "proxy_page":
             return html_page(refused, exchange)
         row, message = self._row(refused, exchange)
@@ -208,13 +208,13 @@ class ChatCompletions(Vendor):
             scenario=scenario,
         )
 
-    def _row(self, refused: Refused, exchange: Exchange) -> tuple[VendorError, str]:
+    def _row(self, refused: RefusedError, exchange: Exchange) -> tuple[VendorError, str]:
         row = self.errors[refused.kind]
         model = exchange.body.get("model") if isinstance(exchange.body, dict) else None
         return row, refused.message or row.message.format(model=model)
 
 
-def asked(body: Any) -> str:
+def last_user_text(body: Any) -> str:
     """Text of the user message that ends the conversation; empty for a body of any other shape."""
     messages = body.get("messages") if isinstance(body, dict) else None
     last = messages[-1] if isinstance(messages, list) and messages else None

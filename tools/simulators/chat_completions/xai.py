@@ -12,9 +12,9 @@ from tools.simulators.chat_completions.xai_errors import ERRORS
 from tools.simulators.chat_completions.xai_models import HIDDEN, MODELS, XAIModel
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.images import PICTURE_TICKS, XAI_PICTURES, PictureEndpoint
-from tools.simulators.refusal import Refused, VendorError
-from tools.simulators.vendor import Endpoint, Exchange, Received
+from tools.simulators.images import IMAGE_TICKS, XAI_IMAGES, ImageEndpoint
+from tools.simulators.refusal import RefusedError, VendorError
+from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p n seed stream stream_options tools tool_choice "
@@ -63,13 +63,13 @@ class XAI(ChatCompletions):
     limit_keys: ClassVar[Mapping[str, bool]] = {"max_completion_tokens": True, "max_tokens": True}
     stream_type = "text/event-stream"
 
-    def endpoint(self, received: Received) -> Endpoint | None:
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/v1/images/generations":
-            return PictureEndpoint(self, XAI_PICTURES, self.picture_usage).endpoint
+            return ImageEndpoint(self, XAI_IMAGES, self.image_usage).endpoint
         return super().endpoint(received)
 
-    def picture_usage(self, delivered: int, model: str) -> dict[str, Any]:
-        return {"usage": {"cost_in_usd_ticks": delivered * PICTURE_TICKS[model]}}
+    def image_usage(self, delivered: int, model: str) -> dict[str, Any]:
+        return {"usage": {"cost_in_usd_ticks": delivered * IMAGE_TICKS[model]}}
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (
@@ -80,7 +80,7 @@ class XAI(ChatCompletions):
             ("x-request-id", ids.uuid()),
         )
 
-    def error_body(self, error: VendorError, message: str, refused: Refused, ids: Identifiers) -> Any:
+    def error_body(self, error: VendorError, message: str, refused: RefusedError, ids: Identifiers) -> Any:
         return {"code": error.code, "error": message}
 
     def stream_error(self, exchange: Exchange) -> bytes:
@@ -102,8 +102,8 @@ class XAI(ChatCompletions):
             "grok-3-mini-high" if model.name == "grok-3-mini" and body.get("reasoning_effort") == "high" else model.name
         )
 
-    def thinks(self, body: Mapping[str, Any], model: Model) -> bool:
-        return model.thinks and body.get("reasoning_effort") != "none"
+    def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
+        return model.reasoning_enabled and body.get("reasoning_effort") != "none"
 
     def usage(self, tokens: Tokens, model: Model) -> dict[str, Any]:
         """Completion excludes reasoning, the total includes it (facts/providers.md 1.4)."""
@@ -138,17 +138,17 @@ class XAI(ChatCompletions):
     def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
         assert isinstance(model, XAIModel)  # noqa: S101
         for key in sorted(model.refuses & body.keys()):
-            raise Refused(f"Argument not supported on this model: {_camel(key)}")
+            raise RefusedError(f"Argument not supported on this model: {_camel(key)}")
         effort = body.get("reasoning_effort")
         if effort is not None and effort not in model.efforts:
-            raise Refused(f"Invalid reasoning effort: {effort}")
+            raise RefusedError(f"Invalid reasoning effort: {effort}")
         format_ = (body.get("response_format") or {}).get("type", "text")
         if format_ not in ("text", "json_object", "json_schema"):
-            raise Refused(f"Failed to deserialize the JSON body: unknown variant `{format_}`", status=422)
+            raise RefusedError(f"Failed to deserialize the JSON body: unknown variant `{format_}`", status=422)
         if not model.sees and any(_has_picture(message) for message in body["messages"]):
-            raise Refused("Image inputs are not supported by this model.")
-        if model.thinks and (body.get("n") or 1) > 1:
-            raise Refused("Argument not supported on this model: n")
+            raise RefusedError("Image inputs are not supported by this model.")
+        if model.reasoning_enabled and (body.get("n") or 1) > 1:
+            raise RefusedError("Argument not supported on this model: n")
 
 
 def _has_picture(message: Mapping[str, Any]) -> bool:

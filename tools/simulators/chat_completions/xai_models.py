@@ -36,13 +36,13 @@ SHOWN = Style(
 )
 
 
-def _fast(name: str, *, thinks: bool) -> XAIModel:
+def _fast(name: str, *, reasoning_enabled: bool) -> XAIModel:
     return XAIModel(
         name=name,
         context=2_000_000,
         retired=RETIRED,
-        thinks=thinks,
-        refuses=EFFORT | {"stop"} | PENALTIES | (LOGPROBS if thinks else frozenset()),
+        reasoning_enabled=reasoning_enabled,
+        refuses=EFFORT | {"stop"} | PENALTIES | (LOGPROBS if reasoning_enabled else frozenset()),
         ticks=(2_000, 500, 5_000),
         style=HIDDEN,
         doubles_at=128_000,
@@ -53,7 +53,7 @@ GROK_4 = XAIModel(
     name="grok-4-0709",
     context=256_000,
     retired=RETIRED,
-    thinks=True,
+    reasoning_enabled=True,
     refuses=REASONING | EFFORT,
     ticks=(30_000, 7_500, 150_000),
     style=HIDDEN,
@@ -81,7 +81,7 @@ MODELS: Mapping[str, Model] = {
     "grok-4.3": XAIModel(
         name="grok-4.3",
         context=1_000_000,
-        thinks=True,
+        reasoning_enabled=True,
         efforts=frozenset({"none", "low", "medium", "high"}),
         refuses=PENALTIES | LOGPROBS,
         ticks=(12_500, 2_000, 25_000),
@@ -91,19 +91,19 @@ MODELS: Mapping[str, Model] = {
     ),
     "grok-4": GROK_4,
     "grok-4-0709": GROK_4,
-    "grok-4-fast": _fast("grok-4-fast-reasoning", thinks=True),
-    "grok-4-fast-reasoning": _fast("grok-4-fast-reasoning", thinks=True),
-    "grok-4-fast-non-reasoning": _fast("grok-4-fast-non-reasoning", thinks=False),
-    "grok-4-1-fast": _fast("grok-4-1-fast-reasoning", thinks=True),
-    "grok-4-1-fast-reasoning": _fast("grok-4-1-fast-reasoning", thinks=True),
-    "grok-4-1-fast-non-reasoning": _fast("grok-4-1-fast-non-reasoning", thinks=False),
+    "grok-4-fast": _fast("grok-4-fast-reasoning", reasoning_enabled=True),
+    "grok-4-fast-reasoning": _fast("grok-4-fast-reasoning", reasoning_enabled=True),
+    "grok-4-fast-non-reasoning": _fast("grok-4-fast-non-reasoning", reasoning_enabled=False),
+    "grok-4-1-fast": _fast("grok-4-1-fast-reasoning", reasoning_enabled=True),
+    "grok-4-1-fast-reasoning": _fast("grok-4-1-fast-reasoning", reasoning_enabled=True),
+    "grok-4-1-fast-non-reasoning": _fast("grok-4-1-fast-non-reasoning", reasoning_enabled=False),
     "grok-3": GROK_3,
     "grok-3-latest": GROK_3,
     "grok-3-mini": XAIModel(
         name="grok-3-mini",
         context=131_072,
         retired=RETIRED,
-        thinks=True,
+        reasoning_enabled=True,
         efforts=frozenset({"low", "high"}),
         refuses=PENALTIES | {"stop"},
         ticks=(3_000, 750, 5_000),

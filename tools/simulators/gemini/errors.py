@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tools.simulators.refusal import Refused, VendorError
+from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
 from tools.simulators.vendor import Exchange
 
@@ -64,7 +64,7 @@ ERRORS: Mapping[ErrorKind, VendorError] = {
 }
 
 
-def envelope(refused: Refused, exchange: Exchange, model: str) -> tuple[int, dict[str, Any]]:
+def envelope(refused: RefusedError, exchange: Exchange, model: str) -> tuple[int, dict[str, Any]]:
     """HTTP status and body."""
     row = ERRORS[refused.kind]
     message = refused.message or row.message.format(model=model)
@@ -77,7 +77,7 @@ def envelope(refused: Refused, exchange: Exchange, model: str) -> tuple[int, dic
     return status, {"error": error}
 
 
-def _details(refused: Refused, row: VendorError, message: str, exchange: Exchange) -> list[dict[str, Any]]:
+def _details(refused: RefusedError, row: VendorError, message: str, exchange: Exchange) -> list[dict[str, Any]]:
     if refused.kind == "bad_key":
         return [
             {

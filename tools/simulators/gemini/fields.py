@@ -1,4 +1,4 @@
-"""The request messages as a table of their fields; anything else is refused, either spelling is read.
+"""The request messages as a table of their fields, in either spelling; anything else is refused.
 
 Types: `s` string, `n` number, `i` integer, `b` bool, `y` base64 bytes, `o` object, `*` anything, a message name,
 `[X]` a list of X, `{X}` a map to X.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tools.simulators.refusal import Refused
+from tools.simulators.refusal import RefusedError
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "GenerateContentRequest": {
@@ -135,7 +135,7 @@ PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def read(value: Any) -> dict[str, Any]:
-    """The request with camelCase names and without nulls; raises `Refused` for an unknown name or a wrong type."""
+    """The request with camelCase names and without nulls. Raises `RefusedError` for unknown names and wrong types."""
     message = _read(value, "GenerateContentRequest", "")
     assert isinstance(message, dict)  # noqa: S101
     return message
@@ -167,7 +167,7 @@ def _known(name: str, kind: str, where: str) -> str:
     camel = head + "".join(map(str.capitalize, tail))
     if camel not in FIELDS[kind]:
         place = f" at '{where}'" if where else ""
-        raise Refused(
+        raise RefusedError(
             f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.', param=where or name
         )
     return camel
@@ -176,7 +176,7 @@ def _known(name: str, kind: str, where: str) -> str:
 def _check_scalar(value: Any, kind: str, where: str) -> Any:
     wrong = not isinstance(value, PYTHON_TYPES[kind]) or (kind in "ni" and isinstance(value, bool))
     if wrong or (kind == "y" and not _is_base64(value)):
-        raise Refused(f"Invalid value at '{where}' ({TYPE_NAMES[kind]})", param=where)
+        raise RefusedError(f"Invalid value at '{where}' ({TYPE_NAMES[kind]})", param=where)
     return value
 
 

@@ -1,4 +1,4 @@
-"""What the Developer API knows of its models: facts/providers.md 0, 5.5, 5.10, 10.3."""
+"""Models of the Developer API: facts/providers.md 0, 5.5, 5.10, 10.3."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ class Model:
     context: int = 1_048_576
     max_output: int = 65_536
     retired: str = ""
-    """What the 404 says; empty while the model answers."""
+    """Message of the 404; empty while the model is served."""
     budgets: tuple[int, int] | None = None
     """Allowed thinkingBudget besides -1 and 0; None: no thinkingConfig with a budget."""
     can_stop_thinking: bool = True
     levels: frozenset[str] = frozenset()
-    thinks: bool = True
-    """Thinks when the request says nothing."""
+    reasoning_enabled: bool = True
+    """Thinks by default."""
     pictures: bool = False
     ratios: frozenset[str] = frozenset()
     picture_tokens: Mapping[str, int] | None = None
-    """Tokens of a picture by imageSize; the empty size is the default one."""
+    """Tokens of an image by imageSize; the empty size is the default."""
 
 
 FOUR_LEVELS = frozenset({"minimal", "low", "medium", "high"})
@@ -38,7 +38,7 @@ def _gone(name: str, successor: str) -> str:
 
 _MODELS = (
     Model(name="gemini-2.5-flash", generation=2, budgets=(0, 24_576)),
-    Model(name="gemini-2.5-flash-lite", generation=2, budgets=(512, 24_576), thinks=False),
+    Model(name="gemini-2.5-flash-lite", generation=2, budgets=(512, 24_576), reasoning_enabled=False),
     Model(name="gemini-2.5-pro", generation=2, budgets=(128, 32_768), can_stop_thinking=False),
     Model(name="gemini-3-flash-preview", generation=3, budgets=ANY_BUDGET, levels=FOUR_LEVELS),
     Model(
@@ -72,7 +72,7 @@ _MODELS = (
         generation=2,
         context=65_536,
         max_output=32_768,
-        thinks=False,
+        reasoning_enabled=False,
         pictures=True,
         ratios=RATIOS,
         picture_tokens={"": 1290},
@@ -82,7 +82,7 @@ _MODELS = (
         generation=3,
         context=131_072,
         max_output=32_768,
-        thinks=False,
+        reasoning_enabled=False,
         levels=frozenset({"minimal", "high"}),
         pictures=True,
         ratios=RATIOS | {"1:4", "4:1", "1:8", "8:1"},

@@ -1,4 +1,4 @@
-"""An answer as GenerateContentResponse documents: facts/providers.md 5.7, 5.8, 5.10."""
+"""Renders an answer as GenerateContentResponse objects: facts/providers.md 5.7, 5.8, 5.10."""
 
 import json
 import re
@@ -27,11 +27,11 @@ class Render:
     answer: Answer
     response_id: str
     calls: tuple[tuple[str | None, Call], ...]
-    """Calls with the ids that this model's answers carry."""
+    """Calls with their ids, if this model's responses have any."""
     show_thoughts: bool
     signature: str | None
     closing_chunk: bool
-    """A stream ends with an empty text part (Gemini 3), instead of finishing on its last content."""
+    """A stream ends with an empty text part (Gemini 3) instead of with its last content."""
     pictures: tuple[str, ...] = ()
     """Base64 of PNGs."""
     picture_tokens: int = 0
@@ -46,7 +46,7 @@ def document(render: Render) -> bytes:
 
 
 def events(render: Render) -> list[bytes]:
-    """Frames end with CR LF CR LF, and nothing marks the end."""
+    """SSE frames end with CR LF CR LF; there is no end-of-stream marker."""
     return [b"data: " + compact(value) + b"\r\n\r\n" for value in _chunks(render)]
 
 
@@ -60,7 +60,7 @@ def array(render: Render) -> list[bytes]:
 
 
 def compact(value: Any) -> bytes:
-    """JSON spaced as the API spaces it inside a frame."""
+    """JSON with the API's spacing inside a frame."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ": ")).encode()
 
 

@@ -15,10 +15,10 @@ from tools.simulators.gemini.models import MODELS, Model
 from tools.simulators.gemini.rendering import Render, array, compact, document, events
 from tools.simulators.gemini.request_checks import check
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.pictures import base64_text, png
 from tools.simulators.prompt import TOKENS_PER_ATTACHMENT, Prompt, PromptSize, Tool
-from tools.simulators.refusal import Refused
-from tools.simulators.vendor import Endpoint, Exchange, Received, Vendor, html_page
+from tools.simulators.refusal import RefusedError
+from tools.simulators.sample_images import base64_text, png
+from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
 
 PATH = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent)")
 JSON_TYPE = "application/json; charset=UTF-8"
@@ -29,15 +29,15 @@ MODALITIES = {"image": "IMAGE", "audio": "AUDIO", "video": "VIDEO", "application
 class Gemini(Vendor):
     name = "google"
 
-    def endpoint(self, received: Received) -> Endpoint | None:
-        return Endpoint(self.answer, asked) if PATH.fullmatch(received.path) else None
+    def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
+        return Endpoint(self.answer, last_user_text) if PATH.fullmatch(received.path) else None
 
-    def authenticate(self, received: Received) -> None:
+    def authenticate(self, received: ReceivedRequest) -> None:
         key = received.headers.get("x-goog-api-key") or received.query.get("key", "")
         if not key:
-            raise Refused(kind="missing_key")
+            raise RefusedError(kind="missing_key")
         if key.startswith("wrong"):
-            raise Refused(kind="bad_key")
+            raise RefusedError(kind="bad_key")
 
     def answer(self, exchange: Exchange) -> Reply:
         scenario = exchange.scenario
@@ -48,7 +48,7 @@ class Gemini(Vendor):
         size = _size(request)
         prompt = _prompt(request, model, size.tokens)
         if prompt.tokens > model.context:
-            raise Refused(
+            raise RefusedError(
                 f"The input token count ({prompt.tokens}) exceeds the maximum number of tokens allowed "
                 f"({model.context}).",
                 kind="context_length",
@@ -66,7 +66,7 @@ class Gemini(Vendor):
         )
         return reply.with_content_faults(_stream_error(exchange) if stream else None, end_marker=stream)
 
-    def error(self, refused: Refused, exchange: Exchange) -> Reply:
+    def error(self, refused: RefusedError, exchange: Exchange) -> Reply:
         if refused.kind == "proxy_page":
             return html_page(refused, exchange)
         status, body = envelope(refused, exchange, _model_name(exchange.received))
@@ -87,7 +87,7 @@ def _stream_error(exchange: Exchange) -> bytes | None:
     return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
 
 
-def _model_name(received: Received) -> str:
+def _model_name(received: ReceivedRequest) -> str:
     match = PATH.fullmatch(received.path)
     return match[1] if match else ""
 
@@ -95,13 +95,13 @@ def _model_name(received: Received) -> str:
 def _model(exchange: Exchange) -> Model:
     model = MODELS.get(_model_name(exchange.received))
     if model is None:
-        raise Refused(kind="model_not_found")
+        raise RefusedError(kind="model_not_found")
     if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
-        raise Refused(model.retired, kind="model_not_found")
+        raise RefusedError(model.retired, kind="model_not_found")
     return model
 
 
-def asked(body: Any) -> str:
+def last_user_text(body: Any) -> str:
     """Text of the user turn that ends the conversation; empty when it brings results, or for other shapes."""
     contents = body.get("contents") if isinstance(body, dict) else None
     last = contents[-1] if isinstance(contents, list) and contents else contents
@@ -120,7 +120,7 @@ def _prompt(request: Mapping[str, Any], model: Model, tokens: int) -> Prompt:
     last = request["contents"][-1]
     return Prompt(
         model=model.name,
-        asked=asked(request),
+        last_user_text=last_user_text(request),
         results=tuple(_result(response) for response in function_parts(last, "functionResponse")),
         tokens=tokens,
         tools=tuple(
@@ -131,12 +131,12 @@ def _prompt(request: Mapping[str, Any], model: Model, tokens: int) -> Prompt:
         tool_choice=_choice(calling),
         schema=config.get("responseJsonSchema") or config.get("responseSchema"),
         json_mode=config.get("responseMimeType") == "application/json",
-        thinks=_thinks(config.get("thinkingConfig") or {}, model),
+        reasoning_enabled=_reasoning_enabled(config.get("thinkingConfig") or {}, model),
         limit=config.get("maxOutputTokens"),
         limit_includes_reasoning=True,
         stop=tuple(config.get("stopSequences") or ()),
         choices=config.get("candidateCount") or 1,
-        paints=model.pictures and "IMAGE" in (config.get("responseModalities") or ("TEXT", "IMAGE")),
+        generates_image=model.pictures and "IMAGE" in (config.get("responseModalities") or ("TEXT", "IMAGE")),
     )
 
 
@@ -150,11 +150,11 @@ def _choice(calling: Mapping[str, Any]) -> str:
     return "auto"
 
 
-def _thinks(config: Mapping[str, Any], model: Model) -> bool:
+def _reasoning_enabled(config: Mapping[str, Any], model: Model) -> bool:
     budget, level = config.get("thinkingBudget"), config.get("thinkingLevel")
     if budget is not None:
         return bool(budget != 0)
-    return model.thinks if level is None else level.lower() != "minimal"
+    return model.reasoning_enabled if level is None else level.lower() != "minimal"
 
 
 def _result(response: Mapping[str, Any]) -> str:

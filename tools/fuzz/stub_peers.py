@@ -1,4 +1,4 @@
-"""A peer on the other end of a client session that answers whatever it is given, without a socket."""
+"""Stubs of an aiohttp session and a connection pool with prepared replies; no sockets."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ from typing import Any, Self, TypeVar, cast
 import aiohttp
 
 from gateway.http_client.pool import ConnectionPool
-from tools.fuzz.disorder import mangled_bytes, mangled_json, no_text, pieces
+from tools.fuzz.mutations import insert_invalid_utf8, mutate_bytes, mutate_json, split
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer; its body comes in pieces."""
+    """An HTTP response, with its body in pieces."""
 
     status: int
     pieces: list[bytes]
@@ -25,17 +25,17 @@ class Reply:
 
 
 def reply(random: Random, value: Any, statuses: Sequence[int] = (200, 200, 200, 400, 500)) -> Reply:
-    """``value`` as JSON, now and then mangled, nested deeply, or no JSON at all."""
-    body = json.dumps(mangled_json(random, value, random.choice((0, 1, 1, 2)))).encode()
+    """``value`` as JSON, sometimes mutated, deeply nested or not JSON at all."""
+    body = json.dumps(mutate_json(random, value, random.choice((0, 1, 1, 2)))).encode()
     if random.random() < 0.2:
-        body = mangled_bytes(random, body, random.randint(1, 3))
+        body = mutate_bytes(random, body, random.randint(1, 3))
     if random.random() < 0.05:
-        body = random.choice((b"[" * 5000, b'{"a":' * 5000, no_text(random, body), b"\x00", b""))
-    return Reply(random.choice(statuses), pieces(random, body))
+        body = random.choice((b"[" * 5000, b'{"a":' * 5000, insert_invalid_utf8(random, body), b"\x00", b""))
+    return Reply(random.choice(statuses), split(random, body))
 
 
-class _Answer:
-    """A response and its content, as far as the gateway's clients use them."""
+class _StubResponse:
+    """The parts of ClientResponse and its content that the gateway's clients use."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -58,24 +58,24 @@ class _Answer:
             yield piece
 
 
-class _Session:
-    """Answers call after call, the last reply for ever."""
+class _StubSession:
+    """Returns one reply per request, and the last one from then on."""
 
     def __init__(self, replies: Sequence[Reply]) -> None:
         self._replies = list(replies)
 
-    def request(self, method: str, url: str, **options: Any) -> _Answer:
-        return _Answer(self._replies.pop(0) if len(self._replies) > 1 else self._replies[0])
+    def request(self, method: str, url: str, **options: Any) -> _StubResponse:
+        return _StubResponse(self._replies.pop(0) if len(self._replies) > 1 else self._replies[0])
 
-    def get(self, url: str, **options: Any) -> _Answer:
+    def get(self, url: str, **options: Any) -> _StubResponse:
         return self.request("GET", url)
 
-    def post(self, url: str, **options: Any) -> _Answer:
+    def post(self, url: str, **options: Any) -> _StubResponse:
         return self.request("POST", url)
 
 
-class _Pool:
-    """The same for calls that go over a pool."""
+class _StubPool:
+    """The same for a connection pool."""
 
     def __init__(self, replies: Sequence[Reply]) -> None:
         self._replies = list(replies)
@@ -90,11 +90,11 @@ class _Pool:
 
 
 def pool(*replies: Reply) -> ConnectionPool:
-    return cast("ConnectionPool", _Pool(replies))
+    return cast("ConnectionPool", _StubPool(replies))
 
 
 def session(*replies: Reply) -> aiohttp.ClientSession:
-    return cast("aiohttp.ClientSession", _Session(replies))
+    return cast("aiohttp.ClientSession", _StubSession(replies))
 
 
 def run(call: Coroutine[Any, Any, T]) -> T:

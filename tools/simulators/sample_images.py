@@ -1,4 +1,4 @@
-"""Real, tiny pictures of any wanted size in bytes."""
+"""Small valid image files, padded to any size in bytes."""
 
 import base64
 import struct

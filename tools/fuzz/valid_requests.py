@@ -1,4 +1,4 @@
-"""Chat requests that are right, or nearly: what mangling starts from."""
+"""Valid, or nearly valid, chat requests to mutate."""
 
 from random import Random
 from typing import Any

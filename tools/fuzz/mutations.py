@@ -1,4 +1,4 @@
-"""Inputs out of order: bytes and JSON values, made up or mangled."""
+"""Generates and mutates JSON values and bytes."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -81,7 +81,7 @@ _TOKENS = (
 
 
 def json_value(random: Random, depth: int = 3) -> Json:
-    """A small JSON value of any kind."""
+    """A random small JSON value."""
     kind = random.randrange(7 if depth else 5)
     if kind == 0:
         return random.choice((None, True, False))
@@ -95,38 +95,38 @@ def json_value(random: Random, depth: int = 3) -> Json:
     return {random.choice(_ODD_STRINGS): json_value(random, depth - 1) for _ in range(size)}
 
 
-def mangled_json(random: Random, value: Json, changes: int = 1) -> Json:
-    """A copy of ``value`` in which some places are replaced, lost, repeated or moved."""
-    return mangled(random, value, changes, json_value)
+def mutate_json(random: Random, value: Json, changes: int = 1) -> Json:
+    """A copy of ``value`` with ``changes`` members replaced, removed, duplicated or moved."""
+    return mutate_tree(random, value, changes, json_value)
 
 
-def mangled(random: Random, value: Any, changes: int, fresh: Callable[[Random], Any]) -> Any:
-    """The same for any tree of dicts and lists, with what ``fresh`` makes in the replaced places."""
+def mutate_tree(random: Random, value: Any, changes: int, generate: Callable[[Random], Any]) -> Any:
+    """The same for any tree of dicts and lists; replacements are drawn from ``generate``."""
     copy = _copy(value)
     for _ in range(changes):
-        copy = _changed(random, copy, fresh)
+        copy = _mutate_once(random, copy, generate)
     return copy
 
 
-def _changed(random: Random, value: Any, fresh: Callable[[Random], Any]) -> Any:
-    places = [(holder, key) for holder in _holders(value) for key in _keys(holder)]
+def _mutate_once(random: Random, value: Any, generate: Callable[[Random], Any]) -> Any:
+    places = [(container, key) for container in _containers(value) for key in _keys(container)]
     if not places:
-        return fresh(random)
-    holder, key = random.choice(places)
+        return generate(random)
+    container, key = random.choice(places)
     match random.randrange(6):
         case 0:
-            del holder[key]
+            del container[key]
         case 1:
             other, place = random.choice(places)
-            holder[key] = _copy(other[place]) if place in _keys(other) else None
-        case 2 if isinstance(holder, list):
-            holder.insert(key, _copy(holder[key]))
+            container[key] = _copy(other[place]) if place in _keys(other) else None
+        case 2 if isinstance(container, list):
+            container.insert(key, _copy(container[key]))
         case 2:
-            holder[random.choice(_ODD_STRINGS)] = fresh(random)
+            container[random.choice(_ODD_STRINGS)] = generate(random)
         case 3:
-            holder[key] = [holder[key]]
+            container[key] = [container[key]]
         case _:
-            holder[key] = fresh(random)
+            container[key] = generate(random)
     return value
 
 
@@ -136,18 +136,18 @@ def _copy(tree: Any) -> Any:
     return [_copy(item) for item in tree] if isinstance(tree, list) else tree
 
 
-def _holders(value: Json) -> list[Json]:
+def _containers(value: Json) -> list[Json]:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     own = [value] if isinstance(value, dict | list) else []
-    return own + [holder for item in inner for holder in _holders(item)]
+    return own + [container for item in inner for container in _containers(item)]
 
 
-def _keys(holder: Json) -> Sequence[Any]:
-    return list(holder) if isinstance(holder, dict) else range(len(holder))
+def _keys(container: Json) -> Sequence[Any]:
+    return list(container) if isinstance(container, dict) else range(len(container))
 
 
-def mangled_bytes(random: Random, data: bytes, changes: int = 1) -> bytes:
-    """``data`` with bytes flipped, cut out, put in, repeated, or with its end lost."""
+def mutate_bytes(random: Random, data: bytes, changes: int = 1) -> bytes:
+    """``data`` with bits flipped, or bytes removed, inserted, duplicated or truncated."""
     for _ in range(changes):
         a, b = sorted((random.randint(0, len(data)), random.randint(0, len(data))))
         match random.randrange(6):
@@ -165,14 +165,14 @@ def mangled_bytes(random: Random, data: bytes, changes: int = 1) -> bytes:
     return data
 
 
-def no_text(random: Random, data: bytes) -> bytes:
-    """``data`` with bytes that are no UTF-8 behind one of its quotes."""
+def insert_invalid_utf8(random: Random, data: bytes) -> bytes:
+    """``data`` with bytes that are not UTF-8 after one of its quotes."""
     place = random.choice([place + 1 for place, byte in enumerate(data) if byte == ord('"')] or [0])
     return data[:place] + random.choice((b"\xff", b"\xc3", b"\xed\xa0\x80")) + data[place:]
 
 
-def pieces(random: Random, data: bytes) -> list[bytes]:
-    """``data`` cut anywhere."""
+def split(random: Random, data: bytes) -> list[bytes]:
+    """``data`` split at random positions."""
     cuts = sorted(random.randint(0, len(data)) for _ in range(random.randrange(6)))
     if random.random() < 0.1:
         return [data[place : place + 1] for place in range(len(data))]
