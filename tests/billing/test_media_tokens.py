@@ -130,3 +130,32 @@ def test_a_film_is_looked_at_as_often_as_asked(fps: Any, frames: int) -> None:
 )
 def test_what_stands_under_the_name_of_a_medium(name: str, medium: Any, tokens: int) -> None:
     assert media.tokens(name, medium) == tokens
+
+
+def object_stream(data: bytes) -> bytes:
+    return b"<</Type/ObjStm/Length 1>>stream\n" + data + b"\nendstream\n"
+
+
+def test_the_streams_of_a_document_share_a_bound_on_what_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = [zlib.compress(bytes([number]) * 800) for number in range(4)]
+    left = 1000 - 800 - len(packed[0] + b"\nendstream\n") // 8
+    monkeypatch.setattr(media, "_MAX_DECOMPRESSED_BYTES", 1000)
+    document = b"%PDF" + b"".join(map(object_stream, packed))
+    assert 0 < left < 200
+    monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", len(packed[0] + b"\nendstream\n"))
+    assert [len(objects) for objects in media._object_streams(document)] == [800, left]
+
+
+def test_what_cannot_be_decompressed_counts_against_the_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = object_stream(zlib.compress(b"page"))
+    broken = object_stream(b"x" * 300)
+    monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", 200)
+    for bound, found in ((199, []), (202, [b"pag"]), (1000, [b"page"])):
+        monkeypatch.setattr(media, "_MAX_DECOMPRESSED_BYTES", bound)
+        assert list(media._object_streams(b"%PDF" + broken + whole)) == found
+
+
+def test_only_so_many_streams_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "_MAX_STREAMS", 2)
+    document = b"%PDF" + object_stream(zlib.compress(b"page")) * 3
+    assert list(media._object_streams(document)) == [b"page"] * 2

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.billing.upto_trial import CHARGED, TrialPayer
+from gateway.billing.capabilities import Capabilities
+from gateway.billing.journal import State
+from gateway.billing.upto_trial import CHARGED, TrialPayer, UptoTrial
 from gateway.openai_api.errors import GatewayError
+from tests.billing.entries import entry
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -111,3 +114,40 @@ async def test_where_upto_is_all_there_is_a_failed_trial_closes_the_gate(
         error = await refusal(billing.payments, order())
         assert error.status == 503
         assert "trial" in error.message
+
+
+BASE, SEPOLIA = "eip155:8453", "eip155:84532"
+REFUSED_PART: dict[str, Any] = {
+    "state": State.FAILED,
+    "amount": 9,
+    "cap": 10,
+    "note": "permit2_amount_mismatch: all or nothing",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "withdrawn"),
+    [
+        ({}, True),
+        ({"amount": None}, True),
+        ({"note": "permit2_amount_mismatch"}, True),
+        ({"amount": 10}, False),
+        ({"scheme": "exact"}, False),
+        ({"payers_fault": True}, False),
+        ({"state": State.SETTLED}, False),
+        ({"state": State.PENDING}, False),
+        ({"note": "transaction_failed: the amount is odd"}, False),
+        ({"note": ""}, False),
+    ],
+)
+@pytest.mark.parametrize("tried", [False, True])
+def test_a_refused_part_withdraws_upto_on_its_network(tried: bool, changes: dict[str, Any], withdrawn: bool) -> None:
+    nothing: Any = None
+    payer: Any = object() if tried else None
+    trial = UptoTrial(nothing, nothing, nothing, b"", payer)
+    trial._passed.update((BASE, SEPOLIA))
+    kinds = frozenset((scheme, network) for scheme in ("upto", "exact") for network in (BASE, SEPOLIA))
+    supported = Capabilities(kinds=kinds, facilitators={}, signers={}, extensions=frozenset())
+    trial.on_settlement_end(entry(**REFUSED_PART | changes))
+    assert kinds - trial.restrict(supported).kinds == ({("upto", BASE)} if withdrawn else set())
+    assert trial.is_pending(supported) is withdrawn
