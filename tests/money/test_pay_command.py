@@ -18,7 +18,7 @@ from tests.money.tls_front import tls_front
 from tools.chain.deployment import OPG, USDC
 from tools.chain.wallet import Wallet
 from tools.pay.__main__ import main
-from tools.pay.chain import PayersChain
+from tools.pay.chain import ChainReader
 from tools.pay.offers import known_offers
 from tools.pay.receipt import check, summary
 from tools.pay.request import Answer, Session
@@ -197,7 +197,7 @@ async def test_who_breaks_off_is_told_what_that_may_cost(
     def interrupted(piece: bytes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tools.pay.__main__._show_piece", interrupted)
+    monkeypatch.setattr("tools.pay.__main__._print_chunk", interrupted)
     status, _, err = await pay(await shop.wallet(), chat(), "--yes")
     assert status == 3
     assert "may have been charged" in err
@@ -232,10 +232,10 @@ async def test_an_endpoint_that_cannot_tell_the_transfer_leaves_the_other_verdic
     payment: Json = {"status": "settled", "transaction": "0x" + "00" * 32, "amount": "12"}
     answer = Answer(200, httpx.Headers(), b"")
     for endpoint in ("http://127.0.0.1:9", shop.url):
-        *_, transfer = check(offer, answer, payment, payer, PayersChain(endpoint))
+        *_, transfer = check(offer, answer, payment, payer, ChainReader(endpoint))
         assert (transfer.name, transfer.verdict) == ("transfer", Verdict.SKIP)
     for payment["transaction"] in ("0x12", None):
-        *_, transfer = check(offer, answer, payment, payer, PayersChain("http://127.0.0.1:9"))
+        *_, transfer = check(offer, answer, payment, payer, ChainReader("http://127.0.0.1:9"))
         assert (transfer.name, transfer.verdict) == ("transfer", Verdict.FAIL)
 
 

@@ -13,8 +13,8 @@ from gateway.catalog import Model, bundled
 from tools.chain.deployment import OPG, PAYER
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-from tools.pay.offers import known_offers, narrowed, read_required
-from tools.pay.receipt import check, payment_of
+from tools.pay.offers import known_offers, read_required, with_single_offer
+from tools.pay.receipt import check, read_payment
 from tools.pay.request import Session, sign
 from tools.pay.signer import ConsentingSigner
 from tools.verify.claims import Verdict
@@ -54,10 +54,10 @@ def _ask(session: Session, key: SigningKey, model: Model, tokens: Definitions, *
     signer = ConsentingSigner(Account.from_key(PAYER.key), _silent)
     required = read_required(session.send(body).headers)
     offer = known_offers(required, tokens)[0]
-    answer = session.send(body, sign(narrowed(required, offer), signer))
+    answer = session.send(body, sign(with_single_offer(required, offer), signer))
     if answer.status != 200:
         raise BadAnswerError(f"{model.id}: status {answer.status} {answer.body[:200]!r}")
-    payment = payment_of(answer)
+    payment = read_payment(answer)
     claims = [*check(offer, answer, payment, signer.address, None), *verify_response(key, request, answer.body)]
     if any(claim.verdict is Verdict.FAIL for claim in claims) or payment["status"] != "settled":
         raise BadAnswerError(f"{model.id}: {payment} {[claim.line() for claim in claims]}")

@@ -1,1 +1,1 @@
-"""A paying client for people who use curl: shows the offers, asks before it signs, pays one request."""
+"""A paying client for the command line: shows the offers, asks before it signs, pays one request."""

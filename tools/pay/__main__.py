@@ -15,12 +15,12 @@ from eth_account.signers.local import LocalAccount
 
 from gateway.billing.definitions import bundled
 from tools.command_line import exit_with
-from tools.pay.chain import PayersChain
+from tools.pay.chain import ChainReader
 from tools.pay.errors import NotPaidError, PayError, UsageError
-from tools.pay.offers import Offer, known_offers, narrowed, read_required
-from tools.pay.receipt import check, payment_of, summary
+from tools.pay.offers import Offer, known_offers, read_required, with_single_offer
+from tools.pay.receipt import check, read_payment, summary
 from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
-from tools.pay.signer import ConsentingSigner, ReadingSigner
+from tools.pay.signer import ConsentingSigner, RpcSigner
 from tools.verify import errors as verify_errors
 from tools.verify import strict_json
 from tools.verify.claims import Claim, Report, failed, one_line
@@ -57,20 +57,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The whole conversation."""
+    """Request the offers, pay one, print the answer and verify it; the exit code."""
     body = read_file(arguments.body, what="request")
     request = read_request(body)
     account = read_account(arguments.key)
-    home = origin(arguments.url)
+    base_url = origin(arguments.url)
     _check_output(arguments.output)
-    chain = PayersChain(arguments.rpc) if arguments.rpc else None
-    with httpx.Client(verify=_trust(arguments.cert), follow_redirects=False) as http:
+    chain = ChainReader(arguments.rpc) if arguments.rpc else None
+    with httpx.Client(verify=_ssl_context(arguments.cert), follow_redirects=False) as http:
         session = Session(http, arguments.url)
         first = session.send(body)
         if first.status == 200:
             raise NotPaidError("this gateway answers without payment")
         if first.status != 402:
-            raise NotPaidError(f"the gateway refused: {refusal(first)}")
+            raise NotPaidError(f"the gateway refused: {describe_error(first)}")
         required = read_required(first.headers)
         offers = known_offers(required, bundled())
         for number, offer in enumerate(offers, start=1):
@@ -78,16 +78,16 @@ def run(arguments: argparse.Namespace) -> int:
         offer = choose(offers, arguments.offer, account.address, chain)
         print(f"\npaying {offer.requirements.pay_to} from {account.address}: {offer}", flush=True)
         consent = show if arguments.yes else ask
-        signer = ConsentingSigner(account, consent) if chain is None else ReadingSigner(account, consent, chain.web3)
-        answer = session.send(body, sign(narrowed(required, offer), signer), _show_piece)
+        signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain.web3)
+        answer = session.send(body, sign(with_single_offer(required, offer), signer), _print_chunk)
     if answer.status != 200:
-        raise NotPaidError(f"the payment was refused: {refusal(answer)}")
+        raise NotPaidError(f"the payment was refused: {describe_error(answer)}")
     _write(arguments.output, answer.body)
-    return report(home, request, answer, offer, account.address, chain)
+    return report(base_url, request, answer, offer, account.address, chain)
 
 
-def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: PayersChain | None) -> Offer:
-    """The offer of that number, or the first that the payer can afford as far as is known."""
+def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: ChainReader | None) -> Offer:
+    """The offer of that number, or the first that the payer can afford, as far as its balance is known."""
     if number is not None:
         if not 1 <= number <= len(offers):
             raise UsageError(f"there is no offer {number}")
@@ -99,12 +99,12 @@ def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: Payer
 
 
 def show(message: str) -> None:
-    """What is signed."""
+    """Print a message to be signed."""
     print(f"\nsigning {message}", flush=True)
 
 
 def ask(message: str) -> None:
-    """The same, and a question; raises NotPaidError for anything but yes."""
+    """Print a message and ask for consent; raises NotPaidError for anything but yes."""
     show(message)
     try:
         reply = input("sign this? [y/N] ")
@@ -115,17 +115,17 @@ def ask(message: str) -> None:
 
 
 def report(
-    home: str, request: dict[str, Any], answer: Answer, offer: Offer, payer: str, chain: PayersChain | None
+    base_url: str, request: dict[str, Any], answer: Answer, offer: Offer, payer: str, chain: ChainReader | None
 ) -> int:
-    """Print what was paid and every verdict, by the key of the gateway at ``home``; the exit code."""
+    """Print the payment and the result of every check; the exit code. ``base_url`` serves the signing key."""
     try:
-        payment = payment_of(answer)
+        payment = read_payment(answer)
     except MalformedError as error:
         raise NotPaidError(f"what came is {error}; {MAY_BE_CHARGED}") from None
     print(f"\n\n{summary(offer, payment)}\n")
     claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
     try:
-        claims += verify_response(fetch_key(home), request, answer.body)
+        claims += verify_response(fetch_key(base_url), request, answer.body)
     except verify_errors.UnreachableError as error:
         claims.append(failed("signature", f"no key to check it with: {error}"))
     verdict = Report(claims, meaning="charged what was due, and signed for exactly this request")
@@ -133,14 +133,14 @@ def report(
     return verdict.exit_code
 
 
-def refusal(answer: Answer) -> str:
-    """Status, code and message of an error answer, in one printable line."""
+def describe_error(answer: Answer) -> str:
+    """Status, code and message of an error response, in one printable line."""
     try:
         error = strict_json.loads_object(answer.body).get("error")
     except MalformedError:
         error = None
-    told = f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
-    return "".join(char for char in f"{answer.status} {told}"[:500] if char.isprintable())
+    details = f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
+    return "".join(char for char in f"{answer.status} {details}"[:500] if char.isprintable())
 
 
 def read_request(body: bytes) -> dict[str, Any]:
@@ -162,8 +162,8 @@ def read_account(path: Path) -> LocalAccount:
     return account
 
 
-def _trust(certificate: Path | None) -> ssl.SSLContext | bool:
-    """An enclave's certificate is self-signed, and known by its attestation; its name does not matter then."""
+def _ssl_context(certificate: Path | None) -> ssl.SSLContext | bool:
+    """Pin a certificate: an enclave's is self-signed and verified by attestation, so its host name is not checked."""
     if certificate is None:
         return True
     try:
@@ -175,7 +175,7 @@ def _trust(certificate: Path | None) -> ssl.SSLContext | bool:
 
 
 def _check_output(path: Path | None) -> None:
-    """Before anything is paid: raises UsageError for a file that cannot be written."""
+    """Raise UsageError, before anything is paid, if the file cannot be written."""
     if path is not None:
         try:
             path.open("ab").close()
@@ -184,7 +184,7 @@ def _check_output(path: Path | None) -> None:
 
 
 def _write(path: Path | None, answer: bytes) -> None:
-    """The answer is paid for: what its file has no room for has been shown, and is judged all the same."""
+    """Write the answer; a failure is reported, but the answer has been paid for, and is verified all the same."""
     if path is not None:
         try:
             path.write_bytes(answer)
@@ -192,10 +192,10 @@ def _write(path: Path | None, answer: bytes) -> None:
             print(f"\ntools.pay: cannot write {path}: {error.strerror}", file=sys.stderr)
 
 
-def _show_piece(piece: bytes) -> None:
-    """Nobody who looks is no reason to lose the rest of an answer."""
+def _print_chunk(chunk: bytes) -> None:
+    """Print a chunk; a closed pipe must not lose the rest of the answer."""
     with suppress(BrokenPipeError):
-        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
 
 

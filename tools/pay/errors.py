@@ -1,8 +1,8 @@
-"""What ends a run early, each with its exit code; the message is one line for the person at the terminal."""
+"""Errors that end the command, each with an exit code; the message is one line for the terminal."""
 
 
 class PayError(Exception):
-    """``exit_code`` is the process's."""
+    """Base class. ``exit_code`` is that of the process."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""The offers of a 402, in words; only tokens and networks of gateway/billing/definitions.toml are ever paid."""
+"""The offers of a 402, as text; only tokens and networks of gateway/billing/definitions.toml are paid."""
 
 import re
 from collections.abc import Mapping
@@ -41,8 +41,8 @@ class Offer:
     def show(self, amount: int) -> str:
         """``amount`` with its symbol, and its value at the quoted rate."""
         whole = Decimal(amount).scaleb(-self.token.decimals)
-        value = f" = {plain(whole * self.rate)} USD" if self.rate is not None else ""
-        return f"{plain(whole)} {self.token.symbol}{value}"
+        value = f" = {format_decimal(whole * self.rate)} USD" if self.rate is not None else ""
+        return f"{format_decimal(whole)} {self.token.symbol}{value}"
 
     def __str__(self) -> str:
         terms = "at most" if self.requirements.scheme == "upto" else "exactly"
@@ -52,7 +52,7 @@ class Offer:
 
 
 def read_required(headers: Mapping[str, str]) -> PaymentRequired:
-    """The PAYMENT-REQUIRED header of a 402; raises NotPaidError when there is none that can be used."""
+    """The PAYMENT-REQUIRED header of a 402; raises NotPaidError if it is missing or invalid."""
     header = headers.get(PAYMENT_REQUIRED)
     if header is None:
         raise NotPaidError(f"the gateway refused without a {PAYMENT_REQUIRED} header")
@@ -66,40 +66,40 @@ def read_required(headers: Mapping[str, str]) -> PaymentRequired:
 
 
 def known_offers(required: PaymentRequired, definitions: Definitions) -> list[Offer]:
-    """The offers in the gateway's order, without those in tokens or on networks that we do not know."""
+    """The offers in the gateway's order, without those in unknown tokens or on unknown networks."""
     offers = []
     for requirements in required.accepts:
         token = _token(requirements, definitions)
-        if token is not None and is_amount(requirements.amount) and _can_be_shown(requirements):
+        if token is not None and is_amount(requirements.amount) and _is_printable(requirements):
             offers.append(Offer(requirements, token, definitions.networks[token.network].name))
     return offers
 
 
 def is_amount(text: str) -> bool:
-    """A number of atomic units that a token can hold."""
+    """Whether ``text`` is a decimal number of up to 78 digits, the length of 256 bits."""
     return _AMOUNT.fullmatch(text) is not None
 
 
-def narrowed(required: PaymentRequired, offer: Offer) -> PaymentRequired:
-    """The same 402 with one offer left, which a client cannot but take."""
+def with_single_offer(required: PaymentRequired, offer: Offer) -> PaymentRequired:
+    """The 402 with this offer only, so that the x402 client selects it."""
     return required.model_copy(update={"accepts": [offer.requirements]})
 
 
-def plain(number: Decimal) -> str:
-    """Without exponent and trailing zeros."""
+def format_decimal(number: Decimal) -> str:
+    """Decimal notation without exponent and trailing zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _can_be_shown(requirements: PaymentRequirements) -> bool:
-    """What is said of an offer is said in its own words: they are names and an address, and move no cursor."""
+def _is_printable(requirements: PaymentRequirements) -> bool:
+    """Whether the offer's strings are safe to print: names and an address, no control characters."""
     method = (requirements.extra or {}).get("assetTransferMethod", "eip3009")
     words = (requirements.scheme, method)
     return ADDRESS.fullmatch(requirements.pay_to) is not None and all(_NAME.fullmatch(str(word)) for word in words)
 
 
 def _token(requirements: PaymentRequirements, definitions: Definitions) -> Token | None:
-    """Known by network and contract, and named in the offer the way its contract names itself."""
+    """The known token of an offer whose EIP-712 domain name and version match; else None."""
     extra: Mapping[str, Any] = requirements.extra or {}
     for token in definitions.tokens.values():
         if (token.network, token.address.lower()) == (str(requirements.network), requirements.asset.lower()):

@@ -1,4 +1,4 @@
-"""What was paid, held against what was offered, what the answer says, and the chain."""
+"""Checks of the payment against the offer, the answer and the chain."""
 
 import base64
 import binascii
@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.billing.pricing import atomic
 from gateway.billing.x402 import PAYMENT_RESPONSE
-from tools.pay.chain import PayersChain
+from tools.pay.chain import ChainReader
 from tools.pay.errors import UnreachableError
 from tools.pay.offers import Offer, is_amount
 from tools.pay.request import Answer
@@ -17,12 +17,12 @@ from tools.verify.claims import Claim, failed, one_line, passed, skipped
 from tools.verify.errors import MalformedError
 from tools.verify.response import read_answer
 
-_MOST_DIGITS = 78
-"""Of a number of 256 bits."""
+_MAX_DIGITS = 78
+"""Decimal digits of 256 bits."""
 
 
-def payment_of(answer: Answer) -> dict[str, Any]:
-    """The ``payment`` object of an answer; raises MalformedError when the answer is broken or has none."""
+def read_payment(answer: Answer) -> dict[str, Any]:
+    """The ``payment`` object of an answer; raises MalformedError if the answer is malformed or has none."""
     payment = read_answer(answer.body).get("payment")
     if not isinstance(payment, dict):
         raise MalformedError("an answer without a payment object")
@@ -42,9 +42,9 @@ def summary(offer: Offer, payment: Mapping[str, Any]) -> str:
 
 
 def check(
-    offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: str, chain: PayersChain | None
+    offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: str, chain: ChainReader | None
 ) -> Iterator[Claim]:
-    """Two claims: ``charge``, that no more was taken than was due, and ``transfer``, that the chain says the same."""
+    """Two claims: ``charge``, the amount is what is due, and ``transfer``, the chain shows the same amount."""
     problems = list(_problems(offer, answer, payment, payer))
     if problems:
         yield failed("charge", "; ".join(problems))
@@ -56,25 +56,25 @@ def check(
 
 def _problems(offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: str) -> Iterator[str]:
     required = offer.requirements
-    wanted = {"scheme": required.scheme, "network": required.network, "asset": required.asset, "payer": payer}
-    for name, value in wanted.items():
+    expected = {"scheme": required.scheme, "network": required.network, "asset": required.asset, "payer": payer}
+    for name, value in expected.items():
         if str(payment.get(name)).lower() != str(value).lower():
             yield f"{name} is {payment.get(name)}, not {value}"
     amount = str(payment.get("amount"))
     if not is_amount(amount) or int(amount) > offer.amount:
         yield f"the amount {amount} is above the quote of {offer.amount}"
         return
-    if payment.get("status") != "waived" and (due := _due(offer, payment)) != int(amount):
+    if payment.get("status") != "waived" and (due := _amount_due(offer, payment)) != int(amount):
         yield f"the amount is {amount}, where {due} is due"
     header = answer.headers.get(PAYMENT_RESPONSE)
-    if header is not None and (settled := _decoded(header)) is not None and settled.get("success"):
+    if header is not None and (settled := _decode_header(header)) is not None and settled.get("success"):
         for name in ("amount", "transaction"):
             if settled.get(name) != payment.get(name):
                 yield f"{PAYMENT_RESPONSE} says {name} {settled.get(name)}"
 
 
-def _due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
-    """What the stated cost comes to, in atomic units; None when it cannot be told."""
+def _amount_due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
+    """The amount due for the stated cost, in atomic units; None if it cannot be computed."""
     if offer.requirements.scheme != "upto":
         return offer.amount
     try:
@@ -83,29 +83,29 @@ def _due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
         return None
     if not offer.rate or not cost.is_finite() or cost < 0:
         return None
-    if cost.adjusted() > _MOST_DIGITS:
+    if cost.adjusted() > _MAX_DIGITS:
         return offer.amount
     return min(offer.amount, atomic(cost, offer.rate, offer.token.decimals))
 
 
-def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: PayersChain | None) -> Claim:
+def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: ChainReader | None) -> Claim:
     if payment.get("status") != "settled":
         return skipped("transfer", f"nothing to see on the chain: the payment is {payment.get('status')}")
     if chain is None:
         return skipped("transfer", "no --rpc to look at the chain with")
     transaction = str(payment.get("transaction"))
     try:
-        moved = chain.moved(transaction, offer.token, payer, offer.requirements.pay_to)
+        transferred = chain.transferred(transaction, offer.token, payer, offer.requirements.pay_to)
     except UnreachableError as error:
         return skipped("transfer", str(error))
-    if moved is None:
+    if transferred is None:
         return failed("transfer", f"the chain has no transaction {transaction}")
-    if str(moved) != payment.get("amount"):
-        return failed("transfer", f"{offer.show(moved)} went to {offer.requirements.pay_to}")
-    return passed("transfer", f"{offer.show(moved)} went from {payer} to {offer.requirements.pay_to}")
+    if str(transferred) != payment.get("amount"):
+        return failed("transfer", f"{offer.show(transferred)} went to {offer.requirements.pay_to}")
+    return passed("transfer", f"{offer.show(transferred)} went from {payer} to {offer.requirements.pay_to}")
 
 
-def _decoded(header: str) -> dict[str, Any] | None:
+def _decode_header(header: str) -> dict[str, Any] | None:
     try:
         decoded = json.loads(base64.b64decode(header, validate=True))
     except (binascii.Error, ValueError):

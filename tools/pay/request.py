@@ -1,4 +1,4 @@
-"""The request itself, sent once to hear the price and once with the payment."""
+"""The request, sent once for the offers and once with the payment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from gateway.billing.x402 import PAYMENT_SIGNATURE
 from tools.pay.errors import NotPaidError, UnreachableError
 from tools.pay.signer import ConsentingSigner
 
-ANSWER_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 MAY_BE_CHARGED = "what was answered by then may have been charged, so look at the chain before you pay again"
 Show = Callable[[bytes], None]
 
@@ -29,35 +29,35 @@ class Answer:
 
 
 class Session:
-    """One gateway endpoint. ``http`` stays its owner's."""
+    """One gateway endpoint. The caller closes ``http``."""
 
     def __init__(self, http: httpx.Client, url: str) -> None:
         self._http = http
         self._url = url
 
     def send(self, body: bytes, payment: str | None = None, show: Show | None = None) -> Answer:
-        """POST; a 200 is handed to ``show`` piece by piece as it comes. Raises UnreachableError."""
+        """POST; chunks of a 200 are passed to ``show`` as they arrive. Raises UnreachableError."""
         headers = {"Content-Type": "application/json"}
         if payment is not None:
             headers[PAYMENT_SIGNATURE] = payment
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         try:
-            with self._http.stream("POST", self._url, content=body, headers=headers, timeout=ANSWER_SECONDS) as answer:
-                for piece in answer.iter_bytes():
-                    pieces.append(piece)
+            with self._http.stream("POST", self._url, content=body, headers=headers, timeout=TIMEOUT_SECONDS) as answer:
+                for chunk in answer.iter_bytes():
+                    chunks.append(chunk)
                     if show is not None and answer.status_code == 200:
-                        show(piece)
+                        show(chunk)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise UnreachableError(_lost(self._url, error, paying=payment is not None)) from None
+            raise UnreachableError(_connection_error(self._url, error, paying=payment is not None)) from None
         except KeyboardInterrupt as interrupted:
-            raise UnreachableError(_lost(self._url, interrupted, paying=payment is not None)) from None
-        return Answer(answer.status_code, answer.headers, b"".join(pieces))
+            raise UnreachableError(_connection_error(self._url, interrupted, paying=payment is not None)) from None
+        return Answer(answer.status_code, answer.headers, b"".join(chunks))
 
 
 def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
-    """The PAYMENT-SIGNATURE value for the offer that is left in ``required``; raises NotPaidError.
+    """The PAYMENT-SIGNATURE value for the only offer in ``required``; raises NotPaidError.
 
-    x402's spend controls are off: they know no OPG, and the offer was chosen by its payer (facts/x402.md 1.9).
+    x402's spend controls are off: they do not know OPG, and the payer has chosen the offer (facts/x402.md 1.9).
     """
     client = x402ClientSync()
     register_exact_evm_client(client, signer)
@@ -69,7 +69,7 @@ def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
         raise NotPaidError(f"the offer cannot be signed: {error}") from None
 
 
-def _lost(url: str, error: BaseException, *, paying: bool) -> str:
+def _connection_error(url: str, error: BaseException, *, paying: bool) -> str:
     what = f"{url}: {str(error) or type(error).__name__}"
     if paying:
         what += f"; {MAY_BE_CHARGED}"

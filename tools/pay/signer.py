@@ -1,4 +1,4 @@
-"""A key that signs nothing unseen: every EIP-712 message is shown before it is signed."""
+"""Signers that ask for consent: every EIP-712 message is shown before it is signed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
@@ -10,11 +10,11 @@ from x402.mechanisms.evm.signers import EthAccountSigner
 from x402.mechanisms.evm.types import TypedDataDomain, TypedDataField
 
 Consent = Callable[[str], None]
-"""Shows a message; raises an exception to keep it from being signed."""
+"""Called with the message to be signed; raises an exception to refuse."""
 
 
 class ConsentingSigner:
-    """Implements x402's ClientEvmSigner. It signs no transactions, whatever a server asks for."""
+    """Implements x402's ClientEvmSigner for typed data only; it never signs transactions."""
 
     def __init__(self, account: LocalAccount, consent: Consent) -> None:
         self._signer = EthAccountSigner(account)
@@ -35,8 +35,8 @@ class ConsentingSigner:
         return self._signer.sign_typed_data(domain, types, primary_type, message)  # type: ignore[arg-type]
 
 
-class ReadingSigner(ConsentingSigner):
-    """With an RPC endpoint, which is what x402's client needs to add an EIP-2612 permit."""
+class RpcSigner(ConsentingSigner):
+    """With an RPC endpoint, which x402's client needs to add an EIP-2612 permit."""
 
     def __init__(self, account: LocalAccount, consent: Consent, web3: Web3) -> None:
         super().__init__(account, consent)
