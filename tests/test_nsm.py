@@ -65,7 +65,7 @@ def test_a_document_over_nonce_and_user_data(use: Callable[[Answer], tuple[Nsm, 
     assert device.messages == [{"Attestation": {"nonce": b"n" * 20, "user_data": b"u" * 68, "public_key": None}}]
     document = parse(attestation.document)
     assert (document.nonce, document.user_data) == (b"n" * 20, b"u" * 68)
-    assert document.made.timestamp() == pytest.approx(attestation.timestamp, abs=0.001)
+    assert document.timestamp.timestamp() == pytest.approx(attestation.timestamp, abs=0.001)
 
 
 def test_the_time_is_asked_with_a_nonce_of_its_own(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:

@@ -17,7 +17,7 @@ from gateway.key_sealing import SUITE_IDS, injection_statement, sealing_key_stat
 from tools.inject.attested import RefusedError
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError
-from tools.verify.fetch import connection_to, fetch, origin
+from tools.verify.fetch import fetch, origin, unverified_connection
 from tools.verify.signing_key import SigningKey
 
 PATH = "/v1/keys"
@@ -62,7 +62,7 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
 
     Raises RejectedError for anything but 200, and RefusedError without a receipt signed by ``key``.
     """
-    connection = connection_to(origin(url), seconds=_TIMEOUT_SECONDS)
+    connection = unverified_connection(origin(url), seconds=_TIMEOUT_SECONDS)
     try:
         connection.connect()
         connection.sock.settimeout(_TIMEOUT_SECONDS)

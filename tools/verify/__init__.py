@@ -1,5 +1,5 @@
-"""Checks of what the gateway says about itself: signed answers and attestation documents.
+"""Verification of signed answers and attestation documents.
 
-A library with a thin command line over it (``python -m tools.verify``). Every check ends in a
-:class:`~tools.verify.claims.Claim`; nothing here trusts the network, the gateway or the host it runs on.
+A library with a thin command line (``python -m tools.verify``). Every check yields a
+:class:`~tools.verify.claims.Claim`. Neither the network nor the gateway nor its host is trusted.
 """

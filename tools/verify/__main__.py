@@ -53,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog} {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     try:
-        _tell(report, as_json=arguments.json)
+        _print_report(report, as_json=arguments.json)
     except OSError as error:
         print(f"{parser.prog} {arguments.command}: the report cannot be written: {error.strerror}", file=sys.stderr)
         return UsageError.exit_code
     return report.exit_code
 
 
-def _tell(report: Report, *, as_json: bool) -> None:
-    """Print the report. The verdict is not changed by a reader who has seen enough, nor by a terminal's alphabet."""
+def _print_report(report: Report, *, as_json: bool) -> None:
+    """Print the report. Characters that the terminal cannot encode are escaped; a closed pipe is not an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -11,7 +11,7 @@ from tools.verify.inputs import read_file, read_json_object
 from tools.verify.response import NOT_COVERED, verify_response
 from tools.verify.response_command import add_exchange_arguments
 
-_NEEDED = ("chain", "signature", "time", "pcrs", "key_hash")
+_REQUIRED = ("chain", "signature", "time", "pcrs", "key_hash")
 _MEANING = "this answer came from this code"
 
 
@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Report:
-    """Claims of the document as ``attestation.…``, of the answer as ``response.…``.
+    """Report the document's claims as ``attestation.…`` and the answer's as ``response.…``.
 
-    What links the answer to the code may not be skipped: path, signature, time, PCRs and key hash have to pass.
+    The claims in _REQUIRED tie the answer to the code: a skipped one counts as failed.
     """
     if not arguments.measurements:
         raise UsageError("--measurements is needed: without expected PCRs there is no code to speak of")
@@ -32,17 +32,17 @@ def run(arguments: argparse.Namespace) -> Report:
     inspection = attestation_command.inspect(arguments)
     if inspection.key is None:
         raise UsageError("; ".join(["no signing key: give --key", *inspection.notes]))
-    attested = [_required(claim) for claim in inspection.verification.claims]
+    attested = [_require(claim) for claim in inspection.verification.claims]
     answered = verify_response(inspection.key, request, response)
-    claims = [*_prefixed("attestation", attested), *_prefixed("response", answered)]
+    claims = [*_add_prefix("attestation", attested), *_add_prefix("response", answered)]
     return Report(claims, inspection.notes, NOT_COVERED, _MEANING)
 
 
-def _required(claim: Claim) -> Claim:
-    if claim.name in _NEEDED and claim.verdict is Verdict.SKIP:
+def _require(claim: Claim) -> Claim:
+    if claim.name in _REQUIRED and claim.verdict is Verdict.SKIP:
         return failed(claim.name, f"needed here, but: {claim.detail}")
     return claim
 
 
-def _prefixed(prefix: str, claims: Iterable[Claim]) -> list[Claim]:
+def _add_prefix(prefix: str, claims: Iterable[Claim]) -> list[Claim]:
     return [replace(claim, name=f"{prefix}.{claim.name}") for claim in claims]

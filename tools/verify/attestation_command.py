@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.verify import registry
 from tools.verify.attestation.document import MAX_BASE64_BYTES
-from tools.verify.attestation.policy import LEAF_LIFE, LIVE_MAX_AGE, Expectations, Verification, verify_attestation
+from tools.verify.attestation.policy import LEAF_LIFETIME, LIVE_MAX_AGE, Expectations, Verification, verify_attestation
 from tools.verify.attestation.root import aws_root, fingerprint, load_certificate
 from tools.verify.claims import Report
 from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-age",
         type=_seconds,
         metavar="SECONDS",
-        help=f"oldest document that is fresh; default {LIVE_MAX_AGE.seconds} with --url, else {LEAF_LIFE.seconds}",
+        help=f"oldest document that is fresh; default {LIVE_MAX_AGE.seconds} with --url, else {LEAF_LIFETIME.seconds}",
     )
     parser.add_argument("--allow-debug", action="store_true", help="accept an enclave whose console is open")
     parser.add_argument(
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One verified document with the key that the run knows for it, if any."""
+    """A verified document and the gateway's signing key, if one was given or fetched."""
 
     verification: Verification
     key: SigningKey | None
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> Report:
 
 
 def inspect(arguments: argparse.Namespace) -> Inspection:
-    """Gather what the options name, verify, and ask the chain if told to."""
+    """Read or fetch the inputs, verify the document and, with ``--chain``, compare it with the registry."""
     notes: list[str] = []
     root = _root(arguments.root, notes)
     measurements = read_measurements(arguments.measurements) if arguments.measurements else None
@@ -105,7 +105,7 @@ def _max_age(arguments: argparse.Namespace) -> timedelta:
     given: timedelta | None = arguments.max_age
     if given is not None:
         return given
-    return LIVE_MAX_AGE if arguments.url else LEAF_LIFE
+    return LIVE_MAX_AGE if arguments.url else LEAF_LIFETIME
 
 
 def _root(path: Path | None, notes: list[str]) -> x509.Certificate:
@@ -121,7 +121,7 @@ def _certificate(path: Path) -> bytes:
 
 
 def _served_key(url: str, notes: list[str]) -> SigningKey | None:
-    """The key at /signing-key; without one the claim is skipped, and a note says why."""
+    """Fetch the key from /signing-key; on failure add a note, so that the claim is skipped."""
     try:
         return load_signing_key(fetch_signing_key(url))
     except UnreachableError as error:

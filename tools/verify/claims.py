@@ -1,4 +1,4 @@
-"""Verdicts: one per claim, printed one per line."""
+"""Claims with their verdicts, and the report that prints them, one per line."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One statement about the subject and what came of checking it."""
+    """One checked property and its verdict."""
 
     name: str
     verdict: Verdict
@@ -46,7 +46,7 @@ def skip_all(names: Iterable[str], detail: str) -> list[Claim]:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The claims of one run, with what the reader has to know beside them; ``meaning`` says what valid means."""
+    """The claims of one run, notes on them, and what they do not cover; ``meaning`` is printed if they are valid."""
 
     claims: list[Claim]
     notes: list[str] = field(default_factory=list)
@@ -88,11 +88,11 @@ class Report:
     def _summary(self) -> str:
         if self.valid:
             return f"valid: {self.meaning}" if self.meaning else "valid"
-        broken = [claim.name for claim in self.claims if claim.verdict is Verdict.FAIL]
-        return f"invalid: {', '.join(broken) or 'nothing could be checked'}"
+        failures = [claim.name for claim in self.claims if claim.verdict is Verdict.FAIL]
+        return f"invalid: {', '.join(failures) or 'nothing could be checked'}"
 
 
 def one_line(text: str, limit: int = _MESSAGE_LIMIT) -> str:
-    """Untrusted text made fit for a terminal: printable, one line, bounded."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    """Escape and truncate untrusted text to one printable line of at most ``limit`` characters."""
+    printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"

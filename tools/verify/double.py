@@ -1,8 +1,8 @@
-"""A stand-in for the Nitro hypervisor's signer, for tests: real COSE_Sign1/ES384 documents under a generated root.
+"""Test double of the Nitro Security Module: real COSE_Sign1/ES384 documents under a generated root.
 
-The documents have the layout of nitriding's (facts/enclave.md 1.3, 2.1): ``bf..ff`` map, null for what is absent, 16
-PCRs, four certificates root-first, a leaf of three hours. Every part can be made wrong. Nothing here is trusted unless
-a test passes :attr:`AttestationDouble.root` as the trust anchor.
+The documents are laid out like nitriding's (facts/enclave.md 1.3, 2.1): indefinite-length map, null for absent fields,
+16 PCRs, four CA certificates root first, a leaf valid for three hours. Every part can be made invalid. Nothing here is
+trusted unless a test passes :attr:`AttestationDouble.root` as the trust anchor.
 """
 
 import secrets
@@ -30,16 +30,16 @@ DEFAULT_PCRS = {0: b"\xa0" * 48, 1: b"\xa1" * 48, 2: b"\xa2" * 48, 4: b"\xa4" * 
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """How one certificate of the path is made; the defaults of LINKS are those of AWS."""
+class CertificateProfile:
+    """The properties of one certificate of the path; PROFILES are those of AWS."""
 
     name: str
-    life: timedelta
+    lifetime: timedelta
     ca: bool = True
     path_length: int | None = None
     key_cert_sign: bool = True
     digital_signature: bool = True
-    begins: timedelta = timedelta(minutes=-1)
+    not_before: timedelta = timedelta(minutes=-1)
     curve: type[ec.EllipticCurve] = ec.SECP384R1
     digest: type[SHA256 | SHA384] = SHA384
     critical_extension: bool = False
@@ -47,33 +47,39 @@ class Link:
     self_signed: bool = False
 
 
-LINKS = {
-    "root": Link("double.aws.nitro-enclaves", timedelta(days=10957)),
-    "regional": Link("0.test-1.aws.nitro-enclaves", timedelta(days=20), path_length=2),
-    "zonal": Link("zonal.test-1a.aws.nitro-enclaves", timedelta(days=6), path_length=1),
-    "instance": Link("i-0123456789abcdef0.test-1", timedelta(days=1), path_length=0, digital_signature=False),
-    "leaf": Link(f"{MODULE_ID}.test-1", timedelta(hours=3, seconds=3), ca=False, key_cert_sign=False),
+PROFILES = {
+    "root": CertificateProfile("double.aws.nitro-enclaves", timedelta(days=10957)),
+    "regional": CertificateProfile("0.test-1.aws.nitro-enclaves", timedelta(days=20), path_length=2),
+    "zonal": CertificateProfile("zonal.test-1a.aws.nitro-enclaves", timedelta(days=6), path_length=1),
+    "instance": CertificateProfile(
+        "i-0123456789abcdef0.test-1", timedelta(days=1), path_length=0, digital_signature=False
+    ),
+    "leaf": CertificateProfile(f"{MODULE_ID}.test-1", timedelta(hours=3, seconds=3), ca=False, key_cert_sign=False),
 }
 
 
 class AttestationDouble:
-    """One enclave on one instance: a certificate path made at ``made`` and documents signed by its leaf key.
+    """One enclave on one instance: a certificate path issued at ``made`` and documents signed with its leaf key.
 
-    ``links`` replaces links of LINKS by name, e.g. ``{"leaf": replace(LINKS["leaf"], ca=True)}``. The same ``made`` and
-    ``secret`` (a positive number) always give the same keys, certificates and documents.
+    ``profiles`` overrides PROFILES by name, e.g. ``{"leaf": replace(PROFILES["leaf"], ca=True)}``. Keys, certificates
+    and documents are a function of ``made`` and ``secret`` (a positive number).
     """
 
     def __init__(
-        self, made: datetime | None = None, links: Mapping[str, Link] | None = None, *, secret: int | None = None
+        self,
+        made: datetime | None = None,
+        profiles: Mapping[str, CertificateProfile] | None = None,
+        *,
+        secret: int | None = None,
     ) -> None:
         self.made = (made or datetime.now(UTC)).replace(microsecond=0)
         self.path: list[x509.Certificate] = []
         issuer: tuple[str, ec.EllipticCurvePrivateKey] | None = None
         secret = secret or secrets.randbits(128) + 1
-        for position, link in enumerate({**LINKS, **(links or {})}.values()):
-            key = ec.derive_private_key(secret + position, link.curve())
-            self.path.append(_certificate(link, key, issuer, self.made))
-            issuer = (link.name, key)
+        for position, profile in enumerate({**PROFILES, **(profiles or {})}.values()):
+            key = ec.derive_private_key(secret + position, profile.curve())
+            self.path.append(_certificate(profile, key, issuer, self.made))
+            issuer = (profile.name, key)
             self.leaf_key = key
 
     @property
@@ -94,7 +100,7 @@ class AttestationDouble:
         pcrs: Mapping[int, bytes] = DEFAULT_PCRS,
         made: datetime | None = None,
     ) -> Fields:
-        """The payload's fields of a nitriding document; ``tls_certificate`` is DER, empty for a hash never set."""
+        """The payload fields of a nitriding document; ``tls_certificate`` is DER, empty for a hash that is not set."""
         binding = bind(tls_certificate, app_key_hash) if tls_certificate else Binding(bytes(32), app_key_hash)
         return {
             "module_id": MODULE_ID,
@@ -109,7 +115,7 @@ class AttestationDouble:
         }
 
     def sign(self, fields: Fields) -> bytes:
-        """An honest document over any fields."""
+        """A correctly signed document with these fields."""
         return self.sign_payload(encode_payload(fields))
 
     def sign_payload(
@@ -121,7 +127,7 @@ class AttestationDouble:
         key: ec.EllipticCurvePrivateKey | None = None,
         edit: Callable[[list[Any]], object] = lambda array: None,
     ) -> bytes:
-        """COSE_Sign1 around any payload bytes; ``edit`` changes the array of four after it was signed."""
+        """A COSE_Sign1 around any payload; ``edit`` modifies its four-element array after signing."""
         signer = key or self.leaf_key
         to_be_signed = cbor2.dumps(["Signature1", protected, b"", payload])
         r, s = decode_dss_signature(signer.sign(to_be_signed, ec.ECDSA(SHA384(), deterministic_signing=True)))
@@ -130,62 +136,62 @@ class AttestationDouble:
         return cbor2.dumps(array)
 
     def document(self, **fields: Any) -> bytes:
-        """An honest document; the keywords are those of :meth:`fields`."""
+        """A correctly signed document; the keywords are those of :meth:`fields`."""
         return self.sign(self.fields(**fields))
 
 
 def encode_payload(fields: Fields, *, definite: bool = False) -> bytes:
-    """The payload's CBOR map; of indefinite length as NSM has written it since 2025, or definite as before."""
+    """The payload as a CBOR map: of indefinite length, as the NSM has written it since 2025, or definite as before."""
     encoded = cbor2.dumps(fields)
     return encoded if definite else b"\xbf" + encoded[1:] + b"\xff"
 
 
 def encode_pairs(pairs: Sequence[tuple[Any, Any]]) -> bytes:
-    """A ``bf..ff`` map with exactly these pairs, repeated keys included."""
+    """An indefinite-length map of exactly these pairs, duplicate keys included."""
     return b"\xbf" + b"".join(cbor2.dumps(key) + cbor2.dumps(value) for key, value in pairs) + b"\xff"
 
 
-def with_link(name: str, **changes: Any) -> dict[str, Link]:
-    """One link of the path made otherwise."""
-    return {name: replace(LINKS[name], **changes)}
+def with_profile(name: str, **changes: Any) -> dict[str, CertificateProfile]:
+    """PROFILES[name] with ``changes``, as an argument for :class:`AttestationDouble`."""
+    return {name: replace(PROFILES[name], **changes)}
 
 
 def _certificate(
-    link: Link,
+    profile: CertificateProfile,
     key: ec.EllipticCurvePrivateKey,
     issuer: tuple[str, ec.EllipticCurvePrivateKey] | None,
     made: datetime,
 ) -> x509.Certificate:
-    issuer_name, issuer_key = (link.name, key) if issuer is None or link.self_signed else issuer
+    issuer_name, issuer_key = (profile.name, key) if issuer is None or profile.self_signed else issuer
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(link.name))
-        .issuer_name(_name(link.issuer_name or issuer_name))
+        .subject_name(_name(profile.name))
+        .issuer_name(_name(profile.issuer_name or issuer_name))
         .public_key(key.public_key())
-        .serial_number(int.from_bytes(sha256(link.name.encode()).digest()[:8], "big"))
-        .not_valid_before(made + link.begins)
-        .not_valid_after(made + link.life)
-        .add_extension(x509.BasicConstraints(link.ca, link.path_length), critical=True)
-        .add_extension(_usage(link), critical=True)
+        .serial_number(int.from_bytes(sha256(profile.name.encode()).digest()[:8], "big"))
+        .not_valid_before(made + profile.not_before)
+        .not_valid_after(made + profile.lifetime)
+        .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
+        .add_extension(_key_usage(profile), critical=True)
     )
-    if link.critical_extension:
+    if profile.critical_extension:
         unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)
-    return builder.sign(issuer_key, link.digest(), ecdsa_deterministic=True)
+    return builder.sign(issuer_key, profile.digest(), ecdsa_deterministic=True)
 
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _usage(link: Link) -> x509.KeyUsage:
+def _key_usage(profile: CertificateProfile) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=link.digital_signature,
+        digital_signature=profile.digital_signature,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=link.key_cert_sign,
+        key_cert_sign=profile.key_cert_sign,
         crl_sign=False,
         encipher_only=False,
         decipher_only=False,

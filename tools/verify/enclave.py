@@ -1,4 +1,4 @@
-"""What a live gateway shows of itself: an attestation document with the certificate served, and its signing key."""
+"""Fetch a live gateway's attestation document, TLS certificate and signing key."""
 
 from tools.verify.attestation.document import MAX_BASE64_BYTES
 from tools.verify.errors import UnreachableError, UsageError
@@ -8,7 +8,7 @@ NITRIDING_NONCE_BYTES = 20
 
 
 def fetch_document(url: str, nonce: bytes) -> Fetched:
-    """``GET /enclave/attestation?nonce=…`` of the URL's origin; nitriding takes 20 bytes of nonce and nothing else."""
+    """``GET /enclave/attestation?nonce=…`` of the URL's origin; nitriding requires a nonce of 20 bytes."""
     if len(nonce) != NITRIDING_NONCE_BYTES:
         raise UsageError(f"a nonce for nitriding has {NITRIDING_NONCE_BYTES} bytes, not {len(nonce)}")
     return _fetch_ok(f"{origin(url)}/enclave/attestation?nonce={nonce.hex()}", limit=MAX_BASE64_BYTES)

@@ -1,26 +1,26 @@
-"""What can go wrong around a verdict: inputs that stop the run, each with its exit code, and a malformed subject."""
+"""Errors that end a run, each with its exit code, and the error for malformed data under verification."""
 
 
 class VerifyError(Exception):
-    """The message is one line for the person at the terminal."""
+    """The message is one line, printed on standard error."""
 
     exit_code: int
 
 
 class UsageError(VerifyError):
-    """The verifier's own inputs (options, key, request, measurements) cannot be used."""
+    """An input of the verifier (option, key, request, measurements) is unusable."""
 
     exit_code = 2
 
 
 class UnreachableError(VerifyError):
-    """A URL that the verification needs did not answer, or not with what was asked for."""
+    """A URL could not be fetched, or its response is unusable."""
 
     exit_code = 3
 
 
 class MalformedError(Exception):
-    """Bytes that are not what they should be.
+    """Malformed data.
 
-    The message completes the sentence "this is …", or is one about a part of an answer.
+    The message completes the sentence "this is …", or is a sentence about part of an answer.
     """

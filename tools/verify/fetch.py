@@ -1,7 +1,7 @@
-"""One GET over HTTP or TLS, keeping the certificate that was served instead of judging it.
+"""One GET over HTTP or TLS that returns the server's certificate instead of verifying it.
 
-An enclave's certificate is self-signed: what makes it trustworthy is its hash in the attestation document, which the
-caller compares with :attr:`Fetched.certificate`.
+An enclave's certificate is self-signed. It is authenticated by its hash in the attestation document, which the caller
+compares with :attr:`Fetched.certificate`.
 """
 
 import functools
@@ -30,7 +30,7 @@ class Fetched:
 
 
 def origin(url: str) -> str:
-    """``scheme://host[:port]`` of a URL, checked."""
+    """``scheme://host[:port]`` of a URL. Raises UsageError."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -43,11 +43,11 @@ def origin(url: str) -> str:
 
 
 def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
-    """GET ``url``; a body over ``limit`` bytes, a refused connection or a time-out is an UnreachableError."""
+    """GET ``url``. Raises UnreachableError on a connection error, a timeout, or a body of more than ``limit`` bytes."""
     base = origin(url)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = connection_to(base, seconds=_TOTAL_SECONDS)
+    connection = unverified_connection(base, seconds=_TOTAL_SECONDS)
     try:
         connection.connect()
         certificate = _served_certificate(connection)
@@ -60,9 +60,9 @@ def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
         connection.close()
 
 
-def connection_to(base: str, *, seconds: float) -> http.client.HTTPConnection:
-    """Not yet connected, to whoever is there: no certificate is judged. An answer that is not complete ``seconds`` from
-    now is a TimeoutError, however steadily it drips."""
+def unverified_connection(base: str, *, seconds: float) -> http.client.HTTPConnection:
+    """A connection, not yet opened, that does not verify the server's certificate. A response that is incomplete
+    ``seconds`` after its request raises TimeoutError, even if data keeps arriving."""
     parts = urlsplit(base)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
@@ -74,34 +74,34 @@ def connection_to(base: str, *, seconds: float) -> http.client.HTTPConnection:
         context.verify_mode = ssl.CERT_NONE
         port = parts.port or 443
         connection = http.client.HTTPSConnection(host, port, timeout=_SOCKET_TIMEOUT_SECONDS, context=context)
-    connection.response_class = functools.partial(_Response, seconds=seconds)  # type: ignore[assignment]
+    connection.response_class = functools.partial(_DeadlineResponse, seconds=seconds)  # type: ignore[assignment]
     return connection
 
 
-class _Response(http.client.HTTPResponse):
-    """One that has ``seconds`` to come."""
+class _DeadlineResponse(http.client.HTTPResponse):
+    """A response that must be complete within ``seconds``."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
-        self.fp = io.BufferedReader(_Until(time.monotonic() + seconds, seconds, sock, self.fp.detach()))
+        self.fp = io.BufferedReader(_DeadlineReader(time.monotonic() + seconds, seconds, sock, self.fp.detach()))
 
 
-class _Until(io.RawIOBase):
-    """What comes from ``sock`` through ``raw`` until a moment of the monotonic clock."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads ``raw``, which reads ``sock``, until ``deadline`` on the monotonic clock; then raises TimeoutError."""
 
-    def __init__(self, moment: float, seconds: float, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._moment, self._seconds, self._sock, self._raw = moment, seconds, sock, raw
+    def __init__(self, deadline: float, seconds: float, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._deadline, self._seconds, self._sock, self._raw = deadline, seconds, sock, raw
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if (left := self._moment - time.monotonic()) > 0:
+        if (left := self._deadline - time.monotonic()) > 0:
             self._sock.settimeout(min(left, self._sock.gettimeout() or left))
             try:
                 return self._raw.readinto(buffer)
             except TimeoutError:
-                if time.monotonic() < self._moment:
+                if time.monotonic() < self._deadline:
                     raise
         raise TimeoutError(f"no complete answer within {self._seconds:g} s")
 

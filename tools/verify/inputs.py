@@ -1,4 +1,4 @@
-"""Files named on the command line."""
+"""Read files that are named on the command line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 def read_file(path: Path, *, what: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """The bytes of ``path``, at most ``limit`` of them; ``what`` names the file's part in error messages."""
+    """Read ``path``. Raises UsageError, which calls the file ``what``, if it is unreadable or over ``limit`` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)

@@ -15,14 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Report:
-    """The three registers, and the hash under which the registry approves them."""
+    """Report the three registers and the hash by which the registry approves them."""
     measurements = read_measurements(arguments.file)
     claims = [passed(f"PCR{index}", value.hex()) for index, value in zip(COMPARED_PCRS, measurements.pcrs, strict=True)]
     return Report(claims, [f"the registry's PCR hash is 0x{keccak256(b''.join(measurements.pcrs)).hex()}"])
 
 
 def read_measurements(path: Path) -> Measurements:
-    """Raises UsageError for a file that is not measurements, or not all of them."""
+    """Raises UsageError for a malformed or incomplete file."""
     try:
         return load_measurements(read_file(path, what="measurements"))
     except MalformedError as error:

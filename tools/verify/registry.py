@@ -1,4 +1,4 @@
-"""What the TEE registry has on chain about an attested enclave (facts/x402.md 2.4 and 2.6, facts/enclave.md 6b)."""
+"""Compare an attested enclave with its entry in the on-chain TEE registry (facts/x402.md 2.4, 2.6, enclave.md 6b)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ _TEE_INFO = (
 
 @dataclass(frozen=True, slots=True)
 class RegisteredTee:
-    """An active entry; times are seconds, ``block_time`` that of the chain when it was read."""
+    """An active entry. Times are Unix seconds; ``block_time`` is that of the latest block when it was read."""
 
     public_key: bytes
     tls_certificate: bytes
@@ -60,7 +60,7 @@ class RegisteredTee:
 
 
 def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[RegisteredTee]:
-    """``getActiveTEEs(tee_type)``: enabled, with an approved PCR hash and a heartbeat, as the contract judges it."""
+    """``getActiveTEEs(tee_type)``: entries that the contract considers enabled, approved and alive."""
     try:
         from web3 import Web3
         from web3.exceptions import Web3Exception
@@ -81,7 +81,7 @@ def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[
 
 
 def compare(document: Document, tees: Sequence[RegisteredTee]) -> list[Claim]:
-    """One claim per name in CLAIMS; the entry is found by the attested key hash."""
+    """One claim per name in CLAIMS. The entry is the one whose key has the attested hash."""
     binding = read_binding(document.user_data)
     if binding is None:
         return [failed("registry_key", "no attested key to look for"), *skip_all(CLAIMS[1:], "no entry")]
@@ -89,11 +89,11 @@ def compare(document: Document, tees: Sequence[RegisteredTee]) -> list[Claim]:
     if tee is None:
         reason = f"none of {len(tees)} active entries has the attested key"
         return [failed("registry_key", reason), *skip_all(CLAIMS[1:], "no entry")]
-    return [passed("registry_key", tee.tee_id), _certificate(tee, binding), _pcrs(tee, document), _alive(tee)]
+    return [passed("registry_key", tee.tee_id), _certificate(tee, binding), _pcrs(tee, document), _heartbeat(tee)]
 
 
 def pcr_hash(document: Document) -> bytes:
-    """keccak256(PCR0 ‖ PCR1 ‖ PCR2): the value that the registry's owner approves."""
+    """keccak256(PCR0 ‖ PCR1 ‖ PCR2), which the registry's owner approves."""
     return keccak256(b"".join(document.pcrs.get(index, b"") for index in COMPARED_PCRS))
 
 
@@ -111,7 +111,7 @@ def _pcrs(tee: RegisteredTee, document: Document) -> Claim:
     return passed("registry_pcrs", f"0x{attested.hex()}")
 
 
-def _alive(tee: RegisteredTee) -> Claim:
+def _heartbeat(tee: RegisteredTee) -> Claim:
     try:
         heartbeat = datetime.fromtimestamp(tee.last_heartbeat, UTC)
     except (ValueError, OverflowError, OSError):
@@ -135,7 +135,7 @@ def _registered(entry: dict[str, Any], block_time: int) -> RegisteredTee:
 
 
 def _active_tees_abi() -> dict[str, Any]:
-    """The function's ABI; the OHTTP configuration closes each entry's tuple."""
+    """The function's ABI; the OHTTP configuration is the last element of each entry's tuple."""
     ohttp = {"name": "ohttpConfig", "type": "tuple", "components": _components(_OHTTP_CONFIG)}
     return {
         "type": "function",

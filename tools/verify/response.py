@@ -1,8 +1,8 @@
-"""A signed answer, checked against the caller's own request and the gateway's key.
+"""Verify a signed answer against the caller's own request and the gateway's key.
 
-The envelope's rules are gateway/envelope.py; the four claims stand each on its own, so that a verdict says which part
-of the answer was touched: the hashes are recomputed from request and answer, the signature is checked over the hashes
-that the answer states.
+The signed bytes are specified by gateway/envelope.py. The four claims are independent, so that the verdicts show which
+part was modified: the hashes are recomputed from request and answer, and the signature is verified over the hashes that
+the answer states.
 """
 
 import base64
@@ -43,9 +43,9 @@ _TIMESTAMP_LIMIT = 1 << 256
 
 
 def read_answer(data: bytes) -> dict[str, Json]:
-    """The answer object in a JSON body or an SSE stream.
+    """Parse a JSON body or an SSE stream into an answer object.
 
-    Raises ``MalformedError`` with a one-line message when there is no complete answer in it.
+    Raises ``MalformedError`` with a one-line message if there is no complete answer in it.
     """
     answer = strict_json.loads_object(data) if data.lstrip()[:1] in (b"{", b"[") else stream.reassemble(data)
     if "error" in answer and "choices" not in answer:
@@ -54,9 +54,9 @@ def read_answer(data: bytes) -> dict[str, Json]:
 
 
 def verify_response(key: SigningKey, request: Mapping[str, Json], data: bytes) -> list[Claim]:
-    """One claim per name in CLAIMS about the answer in ``data`` (JSON or SSE bytes).
+    """Check the answer in ``data`` (JSON or SSE bytes): one claim per name in CLAIMS.
 
-    A request that cannot be canonicalised is the verifier's own input, hence a UsageError.
+    Raises UsageError for a request that cannot be canonicalized, since it is the verifier's own input.
     """
     try:
         answer = read_answer(data)
@@ -68,14 +68,14 @@ def verify_response(key: SigningKey, request: Mapping[str, Json], data: bytes) -
         ]
     return [
         _tee_id(key, answer),
-        _hash("request_hash", answer, keccak256(canonical_request(request, answer))),
+        _compare_hash("request_hash", answer, keccak256(canonical_request(request, answer))),
         _output_hash(answer),
         _signature(key, answer),
     ]
 
 
 def canonical_request(request: Mapping[str, Json], answer: Mapping[str, Json]) -> bytes:
-    """The signed bytes of ``request``: a legacy completion when it has a prompt, otherwise a chat."""
+    """The signed bytes of ``request``, which is a legacy completion if it has a prompt, otherwise a chat."""
     legacy = "prompt" in request and ("messages" not in request or answer.get("object") == "text_completion")
     canonical = canonical_completion_request if legacy else canonical_chat_request
     try:
@@ -97,13 +97,13 @@ def _tee_id(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
 
 def _output_hash(answer: Mapping[str, Json]) -> Claim:
     try:
-        output = _output(answer)
+        output = _signed_output(answer)
     except MalformedError as error:
         return failed("output_hash", str(error))
-    return _hash("output_hash", answer, keccak256(output))
+    return _compare_hash("output_hash", answer, keccak256(output))
 
 
-def _output(answer: Mapping[str, Json]) -> bytes:
+def _signed_output(answer: Mapping[str, Json]) -> bytes:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise MalformedError("the answer has no choices")
@@ -121,7 +121,7 @@ def _output(answer: Mapping[str, Json]) -> bytes:
 
 
 def _check_output(choice: Mapping[str, Json]) -> None:
-    """One output in each choice: of two, the caller could read the one that is not signed."""
+    """Reject a choice with two outputs: the caller could read the one that is not signed."""
     if "message" in choice and "text" in choice:
         raise MalformedError("a choice has both a message and a text")
     message = choice.get("message", {"content": choice.get("text")})
@@ -129,7 +129,7 @@ def _check_output(choice: Mapping[str, Json]) -> None:
         raise MalformedError("the answer's content is not text")
 
 
-def _hash(name: str, answer: Mapping[str, Json], computed: bytes) -> Claim:
+def _compare_hash(name: str, answer: Mapping[str, Json], computed: bytes) -> Claim:
     stated = _stated_hash(answer, f"tee_{name}")
     if stated is None:
         return failed(name, f"the answer has no tee_{name} of 64 lower-case hex digits")
@@ -166,7 +166,7 @@ def _signature(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
 
 
 def _decode_signature(text: Json) -> bytes | None:
-    """Base64 in its one canonical spelling, or None."""
+    """Decode canonical base64; None for anything else."""
     if not isinstance(text, str):
         return None
     try:

@@ -45,7 +45,7 @@ def read_key(path: Path) -> SigningKey:
 
 
 def fetch_key(url: str) -> SigningKey:
-    """The key that ``url`` serves; a URL without a path means its ``/signing-key``."""
+    """Fetch the key from ``url``, or from its ``/signing-key`` if it has no path."""
     base = origin(url)
     if urlsplit(url).path in ("", "/"):
         url = base + "/signing-key"

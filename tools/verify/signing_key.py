@@ -1,4 +1,4 @@
-"""The gateway's RSA signing key, from a PEM or from what ``GET /signing-key`` answers."""
+"""The gateway's RSA signing key, from a PEM or from the response of ``GET /signing-key``."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MIN_KEY_BITS = 2048
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A public key and, where its source names one, the tee_id that it claims to have."""
+    """A public key and the tee_id stated by its source, if any."""
 
     public_key: RSAPublicKey
     stated_tee_id: str | None = None
@@ -33,14 +33,14 @@ class SigningKey:
 
     @property
     def key_hash(self) -> bytes:
-        """SHA-256 of the SPKI DER: what the enclave registers with nitriding as its appKeyHash."""
+        """SHA-256 of the SPKI DER, which the enclave registers with nitriding as its appKeyHash."""
         return hashlib.sha256(self.spki).digest()
 
 
 def load_signing_key(data: bytes) -> SigningKey:
-    """Read a PEM public key, or the JSON object ``{public_key, tee_id, …}`` that holds one.
+    """Read a PEM public key, or a JSON object ``{public_key, tee_id, …}`` with one.
 
-    Raises ``MalformedError`` with a one-line message when there is no usable RSA key in it.
+    Raises ``MalformedError`` with a one-line message if there is no usable RSA key in it.
     """
     if not data.lstrip().startswith(b"{"):
         return SigningKey(_rsa_from_pem(data))

@@ -1,7 +1,7 @@
-"""An SSE answer put together as a client would: the choices, and the ``tee_*`` fields of the last event.
+"""Assemble an SSE answer as a client would: the choices, and the ``tee_*`` fields of the last event.
 
-Wire form: OpenAI's chat or legacy completion chunks, ending in ``data: [DONE]`` (facts/x402.md 2.4). Written apart from
-the gateway's own reader on purpose, so that one cannot hide the other's mistakes.
+The events are OpenAI's chat or legacy completion chunks, ending in ``data: [DONE]`` (facts/x402.md 2.4). The code is
+independent of the gateway's on purpose, so that neither masks bugs in the other.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from tools.verify.errors import MalformedError
 Json = Any
 
 _ENVELOPE_PREFIX = "tee_"
-# By the type of tool: what arrives in fragments.
-_GROWING = {"function": "arguments", "custom": "input"}
+# By type of tool: the key whose value is streamed in fragments.
+_STREAMED_KEYS = {"function": "arguments", "custom": "input"}
 
 
 def reassemble(data: bytes) -> dict[str, Json]:
-    """The answer that the events add up to, in the shape of a non-streamed one.
+    """Merge the events into the equivalent non-streamed answer.
 
-    Raises ``MalformedError`` with a one-line message for a stream that failed, was cut off or makes no sense.
+    Raises ``MalformedError`` with a one-line message for a stream that failed, was cut off or is inconsistent.
     """
     last: dict[str, Json] = {}
     choices: dict[int, _Choice] = {}
@@ -37,7 +37,7 @@ def reassemble(data: bytes) -> dict[str, Json]:
 
 
 def _chunks(data: bytes) -> Iterator[dict[str, Json]]:
-    """The JSON objects of a stream that ends in ``[DONE]``."""
+    """The JSON objects of the stream, which must end in ``[DONE]``."""
     done = False
     for number, event in enumerate(_events(data), start=1):
         if done:
@@ -57,7 +57,7 @@ def _chunks(data: bytes) -> Iterator[dict[str, Json]]:
 
 
 def _events(data: bytes) -> Iterator[bytes]:
-    """The data of each server-sent event; comments and other fields are left out."""
+    """The data of each server-sent event; comments and other fields are ignored."""
     lines: list[bytes] = []
     for line in [*data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), b""]:
         if not line and lines:
@@ -68,7 +68,7 @@ def _events(data: bytes) -> Iterator[bytes]:
 
 
 class _Choice:
-    """One choice, growing delta by delta."""
+    """Accumulates the deltas of one choice."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -78,7 +78,7 @@ class _Choice:
         self.finish_reason: str | None = None
 
     def add(self, item: dict[str, Json]) -> None:
-        self._tell_form(item)
+        self._check_kind(item)
         if "text" in item:
             self._add_text(item["text"])
         else:
@@ -100,8 +100,8 @@ class _Choice:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
         return {**choice, "message": message}
 
-    def _tell_form(self, item: dict[str, Json]) -> None:
-        """Texts or deltas, never both: the caller could read the one that is not signed."""
+    def _check_kind(self, item: dict[str, Json]) -> None:
+        """Reject a choice with both texts and deltas: the caller could read the one that is not signed."""
         for key, legacy in (("text", True), ("delta", False)):
             if key in item:
                 if self.legacy not in (None, legacy):
@@ -117,22 +117,22 @@ class _Choice:
 
 
 def _merge_call(call: dict[str, Json], fragment: dict[str, Json]) -> None:
-    """Add one fragment: arguments and inputs are joined, every other key is said once and stays."""
+    """Merge a fragment: arguments and inputs are concatenated, any other key keeps its one value."""
     for key, value in fragment.items():
         if key == "index" or value is None:
             continue
-        if key in _GROWING:
+        if key in _STREAMED_KEYS:
             body = call.setdefault(key, {})
             for name, part in _object(value, key).items():
-                if name == _GROWING[key]:
+                if name == _STREAMED_KEYS[key]:
                     body[name] = body.get(name, "") + _text(part or "", name)
                 elif part is not None:
-                    _say_once(body, name, part)
+                    _set_once(body, name, part)
         else:
-            _say_once(call, key, value)
+            _set_once(call, key, value)
 
 
-def _say_once(target: dict[str, Json], key: str, value: Json) -> None:
+def _set_once(target: dict[str, Json], key: str, value: Json) -> None:
     known = target.setdefault(key, value)
     if value and known and known != value:
         raise MalformedError(f"a tool call has two different values of {key}")
@@ -140,7 +140,7 @@ def _say_once(target: dict[str, Json], key: str, value: Json) -> None:
 
 
 def error_summary(error: Json) -> str:
-    """Code or type of an OpenAI error object; its message may quote the prompt and stays out."""
+    """Code or type of an OpenAI error object; its message may quote the prompt and is omitted."""
     if not isinstance(error, dict):
         return "no details"
     return str(error.get("code") or error.get("type") or "no details")

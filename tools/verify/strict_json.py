@@ -1,4 +1,4 @@
-"""JSON that has one reading only: two parsers given the same bytes cannot disagree."""
+"""Strict JSON parsing: anything on which two parsers could disagree is rejected."""
 
 import json
 import re
@@ -16,8 +16,8 @@ _BRACKET_OR_STRING = re.compile(rb'[\[{]|[\]}]|"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 def loads(data: bytes) -> Json:
     """Decode UTF-8 JSON.
 
-    Raises ``MalformedError`` with a one-line message for anything malformed, a repeated key, NaN and Infinity, or more
-    than MAX_DEPTH levels (counted here: the interpreter's own limit may have been raised past what its stack bears).
+    Raises ``MalformedError`` with a one-line message for malformed JSON, a duplicate key, NaN, Infinity, or more than
+    MAX_DEPTH levels (counted here, because a raised recursion limit could exceed the stack).
     """
     if _depth(data) > MAX_DEPTH:
         raise MalformedError("nested too deeply")
@@ -32,7 +32,7 @@ def loads(data: bytes) -> Json:
 
 
 def loads_object(data: bytes) -> dict[str, Json]:
-    """The same for a document that has to be an object."""
+    """Like :func:`loads`, for a document that must be an object."""
     value = loads(data)
     if not isinstance(value, dict):
         raise MalformedError("not a JSON object")

@@ -17,12 +17,12 @@ from tools.verify.attestation.root import AWS_ROOT_SHA256, aws_root, fingerprint
 from tools.verify.claims import Verdict
 from tools.verify.double import (
     DEFAULT_PCRS,
-    LINKS,
+    PROFILES,
     AttestationDouble,
-    Link,
+    CertificateProfile,
     encode_pairs,
     encode_payload,
-    with_link,
+    with_profile,
 )
 from tools.verify.signing_key import SigningKey, load_signing_key
 
@@ -99,21 +99,23 @@ def test_the_pinned_root_put_on_top_of_another_path_is_untrusted(key: SigningKey
     assert failing(impostor.sign(honest), expectations(key)) == {"chain"}
 
 
-PATH_FAULTS: dict[str, dict[str, Link]] = {
-    "regional is not an authority": with_link("regional", ca=False, path_length=None),
-    "instance is not an authority": with_link("instance", ca=False, path_length=None),
-    "regional may not sign certificates": with_link("regional", key_cert_sign=False),
-    "regional allows no authority below": with_link("regional", path_length=1),
-    "zonal allows no authority below": with_link("zonal", path_length=0),
-    "leaf is an authority": with_link("leaf", ca=True),
-    "leaf may not sign documents": with_link("leaf", digital_signature=False),
-    "zonal key on another curve": with_link("zonal", curve=ec.SECP256R1),
-    "zonal signed over SHA-256": with_link("zonal", digest=SHA256),
-    "leaf signed over SHA-256": with_link("leaf", digest=SHA256),
-    "unknown critical extension": with_link("zonal", critical_extension=True),
-    "unknown critical extension in the leaf": with_link("leaf", critical_extension=True),
-    "names do not chain": with_link("leaf", issuer_name="somebody else"),
-    "signed by another key of the right name": with_link("leaf", self_signed=True, issuer_name=LINKS["instance"].name),
+PATH_FAULTS: dict[str, dict[str, CertificateProfile]] = {
+    "regional is not an authority": with_profile("regional", ca=False, path_length=None),
+    "instance is not an authority": with_profile("instance", ca=False, path_length=None),
+    "regional may not sign certificates": with_profile("regional", key_cert_sign=False),
+    "regional allows no authority below": with_profile("regional", path_length=1),
+    "zonal allows no authority below": with_profile("zonal", path_length=0),
+    "leaf is an authority": with_profile("leaf", ca=True),
+    "leaf may not sign documents": with_profile("leaf", digital_signature=False),
+    "zonal key on another curve": with_profile("zonal", curve=ec.SECP256R1),
+    "zonal signed over SHA-256": with_profile("zonal", digest=SHA256),
+    "leaf signed over SHA-256": with_profile("leaf", digest=SHA256),
+    "unknown critical extension": with_profile("zonal", critical_extension=True),
+    "unknown critical extension in the leaf": with_profile("leaf", critical_extension=True),
+    "names do not chain": with_profile("leaf", issuer_name="somebody else"),
+    "signed by another key of the right name": with_profile(
+        "leaf", self_signed=True, issuer_name=PROFILES["instance"].name
+    ),
 }
 
 
@@ -125,19 +127,22 @@ def test_a_certificate_that_may_not_stand_there_breaks_the_chain(fault: str, key
 
 
 def test_a_leaf_key_that_is_not_p384_breaks_chain_and_signature(key: SigningKey) -> None:
-    enclave = AttestationDouble(MADE, with_link("leaf", curve=ec.SECP256R1))
+    enclave = AttestationDouble(MADE, with_profile("leaf", curve=ec.SECP256R1))
     document = enclave.document(tls_certificate=CERTIFICATE, app_key_hash=key.key_hash, nonce=NONCE)
     assert failing(document, expectations(key, root=enclave.root)) == {"chain", "signature"}
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("name", PROFILES)
 def test_every_certificate_must_be_valid_when_made_and_now(name: str, key: SigningKey) -> None:
-    for change in ({"life": timedelta(seconds=-1), "begins": timedelta(hours=-1)}, {"begins": timedelta(seconds=1)}):
-        enclave = AttestationDouble(MADE, with_link(name, **change))
+    for change in (
+        {"lifetime": timedelta(seconds=-1), "not_before": timedelta(hours=-1)},
+        {"not_before": timedelta(seconds=1)},
+    ):
+        enclave = AttestationDouble(MADE, with_profile(name, **change))
         document = enclave.document(tls_certificate=CERTIFICATE, app_key_hash=key.key_hash, nonce=NONCE)
         for now in (None, MADE + timedelta(seconds=10)):
             assert failing(document, expectations(key, root=enclave.root, now=now)) == {"time"}
-    short = AttestationDouble(MADE, with_link(name, life=timedelta(seconds=5)))
+    short = AttestationDouble(MADE, with_profile(name, lifetime=timedelta(seconds=5)))
     document = short.document(tls_certificate=CERTIFICATE, app_key_hash=key.key_hash, nonce=NONCE)
     assert failing(document, expectations(key, root=short.root)) == {"time"}
     assert failing(document, expectations(key, root=short.root, now=None)) == set()
@@ -156,7 +161,7 @@ def test_every_certificate_must_be_valid_when_made_and_now(name: str, key: Signi
     ],
 )
 def test_freshness(age: int, max_age: int, fails: bool, key: SigningKey) -> None:
-    enclave = AttestationDouble(MADE, with_link("leaf", begins=timedelta(hours=-1)))
+    enclave = AttestationDouble(MADE, with_profile("leaf", not_before=timedelta(hours=-1)))
     document = enclave.document(tls_certificate=CERTIFICATE, app_key_hash=key.key_hash, nonce=NONCE)
     now, oldest = MADE + timedelta(seconds=age), timedelta(seconds=max_age)
     assert failing(document, expectations(key, root=enclave.root, now=now, max_age=oldest)) == (

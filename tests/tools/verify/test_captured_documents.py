@@ -57,7 +57,7 @@ def test_valid_when_made_expired_now_and_not_another_image(name: str) -> None:
 def test_own_measurements_and_own_nonce_pass(name: str) -> None:
     document = parse(read(name))
     own = Measurements((document.pcrs[0], document.pcrs[1], document.pcrs[2]))
-    expected = Expectations(now=document.made, measurements=own, nonce=document.nonce)
+    expected = Expectations(now=document.timestamp, measurements=own, nonce=document.nonce)
     assert failing(read(name), expected) == set()
     assert failing(read(name), Expectations(now=None, nonce=b"\x00" * 20)) == {"nonce"}
 
@@ -100,7 +100,7 @@ def test_the_nitriding_document_binds_a_certificate_and_a_key() -> None:
     ],
 )
 def test_another_moment_is_not_fresh(offset: timedelta, reason: str) -> None:
-    moment = parse(read(OG)).made + offset
+    moment = parse(read(OG)).timestamp + offset
     expected = Expectations(now=moment, max_age=timedelta(minutes=5))
     assert failing(read(OG), expected) == {"time"}
     assert reason in detail(read(OG), "time", expected)

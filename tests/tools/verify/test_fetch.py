@@ -11,7 +11,7 @@ import pytest
 from tools.verify import fetch as fetching
 from tools.verify.__main__ import main
 from tools.verify.errors import UnreachableError
-from tools.verify.fetch import connection_to, fetch, origin
+from tools.verify.fetch import fetch, origin, unverified_connection
 
 Serve = Callable[[socket.socket], None]
 
@@ -73,7 +73,7 @@ def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.Monkey
     ],
 )
 def test_no_part_of_an_address_is_a_port(url: str, address: tuple[str, int]) -> None:
-    connection = connection_to(origin(url), seconds=1)
+    connection = unverified_connection(origin(url), seconds=1)
     assert (connection.host, connection.port) == address
 
 

@@ -1,1 +1,1 @@
-"""AWS Nitro attestation documents: parse, path, policy. facts/enclave.md 2 is the specification."""
+"""AWS Nitro attestation documents: parser, certificate path, policy. Specified in facts/enclave.md 2."""

@@ -1,4 +1,4 @@
-"""nitriding's user_data: the hashes that tie a document to a TLS certificate and to the application's key.
+"""nitriding's user_data: the hashes that bind a document to a TLS certificate and to the application's key.
 
 ``12 20 ‖ SHA-256(leaf certificate DER) ‖ 12 20 ‖ appKeyHash``; 0x12 0x20 is the multihash tag of a 32-byte SHA2-256
 (facts/enclave.md 1.3). A hash that was never set is 32 zero bytes.
@@ -28,5 +28,5 @@ def read_binding(user_data: bytes | None) -> Binding | None:
 
 
 def bind(tls_certificate: bytes, app_key_hash: bytes) -> Binding:
-    """What nitriding attests for a certificate (DER) and a registered hash."""
+    """The binding that nitriding attests for a certificate (DER) and a registered hash."""
     return Binding(hashlib.sha256(tls_certificate).digest(), app_key_hash)

@@ -1,7 +1,7 @@
 """The certificate path from the pinned root to the enclave's leaf (facts/enclave.md 2.2).
 
-Written out rather than left to an X.509 policy engine: Nitro's certificates carry no names to match and no usages that
-such engines expect, the order is given, and revocation is not checked on AWS's own advice.
+Implemented here rather than with an X.509 verifier: Nitro's certificates have neither the names nor the extended key
+usages that such verifiers require, their order is given, and AWS advises against checking revocation.
 """
 
 import warnings
@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from tools.verify.attestation.document import Document
 
-_UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
+_SUPPORTED_EXTENSIONS = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
 
-_UNREADABLE = (
+_PARSE_ERRORS = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -32,14 +32,14 @@ _UNREADABLE = (
 
 
 class ChainError(Exception):
-    """The path does not lead from the trusted root to the leaf, or a certificate in it may not stand there."""
+    """The path does not lead from the trusted root to the leaf, or a certificate is not allowed in its position."""
 
 
-Path = tuple[x509.Certificate, ...]
+CertificatePath = tuple[x509.Certificate, ...]
 
 
-def load_path(document: Document) -> Path:
-    """The document's certificates, root first and leaf last, parsed and in order but otherwise unchecked."""
+def load_path(document: Document) -> CertificatePath:
+    """Parse the document's certificates, root first and leaf last, without verifying them. Raises ChainError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -47,36 +47,36 @@ def load_path(document: Document) -> Path:
             for certificate in path:
                 _ = certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer
                 _ = certificate.signature_algorithm_oid, certificate.not_valid_after_utc
-    except _UNREADABLE as error:
+    except _PARSE_ERRORS as error:
         raise ChainError(f"a certificate cannot be read: {type(error).__name__}") from None
     return path
 
 
-def check_path(path: Path, root: x509.Certificate) -> None:
-    """Every link of ``path`` up to ``root``, apart from time; raises ChainError."""
+def check_path(path: CertificatePath, root: x509.Certificate) -> None:
+    """Verify ``path`` up to ``root``, except for validity periods. Raises ChainError."""
     if path[0].public_bytes(Encoding.DER) != root.public_bytes(Encoding.DER):
         raise ChainError("untrusted root: the bundle does not begin with the trusted certificate")
-    *authorities, leaf = (root, *path[1:])
-    for position, authority in enumerate(authorities):
-        _check_certificate(authority)
-        _check_authority(authority, below=len(authorities) - 1 - position)
+    *issuers, leaf = (root, *path[1:])
+    for position, ca in enumerate(issuers):
+        _check_certificate(ca)
+        _check_ca(ca, below=len(issuers) - 1 - position)
     _check_certificate(leaf)
     _check_leaf(leaf)
-    for issuer, certificate in zip((root, *authorities), path, strict=True):
-        _check_issued(certificate, issuer)
+    for issuer, certificate in zip((root, *issuers), path, strict=True):
+        _check_issuer(certificate, issuer)
 
 
-def check_validity(path: Sequence[x509.Certificate], moment: datetime) -> None:
-    """Every certificate's validity at ``moment``; raises ChainError naming the one nearest the leaf that is not."""
+def check_validity(path: Sequence[x509.Certificate], time: datetime) -> None:
+    """Check all validity periods at ``time``. Raises ChainError for the invalid certificate nearest the leaf."""
     for certificate in reversed(path):
-        if moment < certificate.not_valid_before_utc:
+        if time < certificate.not_valid_before_utc:
             raise ChainError(f"{_name(certificate)} is not valid before {certificate.not_valid_before_utc:%FT%TZ}")
-        if moment > certificate.not_valid_after_utc:
+        if time > certificate.not_valid_after_utc:
             raise ChainError(f"{_name(certificate)} expired at {certificate.not_valid_after_utc:%FT%TZ}")
 
 
 def check_leaf_signature(leaf: x509.Certificate, signature: bytes, signed: bytes) -> None:
-    """ES384 of ``signed`` by the leaf's key; ``signature`` is r and s, 48 bytes each. Raises InvalidSignature."""
+    """Verify ES384 over ``signed``; ``signature`` is r ‖ s, 48 bytes each. Raises InvalidSignature."""
     key = leaf.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise InvalidSignature
@@ -94,13 +94,13 @@ def _check_certificate(certificate: x509.Certificate) -> None:
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
         raise ChainError(f"{_name(certificate)} is not signed with ECDSA and SHA-384")
     for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
+        if extension.critical and extension.oid not in _SUPPORTED_EXTENSIONS:
             raise ChainError(f"{_name(certificate)} has an unknown critical extension {extension.oid.dotted_string}")
 
 
-def _check_authority(certificate: x509.Certificate, *, below: int) -> None:
-    """``below`` is the number of authorities that follow in the path."""
-    constraints, usage = _constraints(certificate), _usage(certificate)
+def _check_ca(certificate: x509.Certificate, *, below: int) -> None:
+    """``below`` is the number of CA certificates that follow in the path."""
+    constraints, usage = _basic_constraints(certificate), _key_usage(certificate)
     if constraints is None or not constraints.ca:
         raise ChainError(f"{_name(certificate)} is not an authority")
     if constraints.path_length is not None and constraints.path_length < below:
@@ -110,28 +110,28 @@ def _check_authority(certificate: x509.Certificate, *, below: int) -> None:
 
 
 def _check_leaf(certificate: x509.Certificate) -> None:
-    constraints, usage = _constraints(certificate), _usage(certificate)
+    constraints, usage = _basic_constraints(certificate), _key_usage(certificate)
     if constraints is not None and constraints.ca:
         raise ChainError(f"{_name(certificate)} is an authority, not a leaf")
     if usage is None or not usage.digital_signature:
         raise ChainError(f"{_name(certificate)} may not sign documents")
 
 
-def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+def _check_issuer(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
         raise ChainError(f"{_name(certificate)} was not issued by {_name(issuer)}") from None
 
 
-def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
+def _basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return None
 
 
-def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:

@@ -1,4 +1,4 @@
-"""The bytes of an attestation document: an untagged or tagged COSE_Sign1 around a CBOR map (facts/enclave.md 2.1)."""
+"""Parser of attestation documents: a COSE_Sign1, tagged or not, around a CBOR map (facts/enclave.md 2.1)."""
 
 import base64
 import binascii
@@ -26,14 +26,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a well-formed document says; nothing of it is trusted yet.
+    """The fields of a well-formed document, not yet verified.
 
     ``pcrs`` maps the register's index to its value; ``certificate`` and ``cabundle`` (root first) are DER. ``payload``
-    is kept as received, since that is what was signed.
+    is kept as received, because the signature covers these bytes.
     """
 
     module_id: str
-    made: datetime
+    timestamp: datetime
     pcrs: Mapping[int, bytes]
     certificate: bytes
     cabundle: tuple[bytes, ...]
@@ -45,21 +45,20 @@ class Document:
 
     @property
     def signed_bytes(self) -> bytes:
-        """COSE's Sig_structure: what ES384 was computed over."""
+        """COSE's Sig_structure, over which ES384 is computed (RFC 9052, 4.4)."""
         return cbor2.dumps(["Signature1", _PROTECTED_ES384, b"", self.payload])
 
 
 def parse(data: bytes) -> Document:
-    """Read a document given as raw CBOR or as base64 text, in one line or several; MalformedError for anything out of
-    the ordinary."""
-    data = _raw(data)
+    """Parse a document given as raw CBOR or as base64 text in any number of lines. Raises MalformedError."""
+    data = _decode_base64(data)
     if len(data) > MAX_DOCUMENT_BYTES:
         raise MalformedError(f"{len(data)} bytes long, more than {MAX_DOCUMENT_BYTES}")
     payload, signature = _cose_sign1(data.removeprefix(_COSE_SIGN1_TAG))
     fields = _payload_map(payload)
     return Document(
         module_id=_module_id(fields),
-        made=_timestamp(fields),
+        timestamp=_timestamp(fields),
         pcrs=_pcrs(fields),
         certificate=_bytes(fields.get("certificate"), "certificate", 1, 1024),
         cabundle=_cabundle(fields),
@@ -71,7 +70,7 @@ def parse(data: bytes) -> Document:
     )
 
 
-def _raw(data: bytes) -> bytes:
+def _decode_base64(data: bytes) -> bytes:
     if data[:1] in (b"\x84", _COSE_SIGN1_TAG):
         return data
     if len(data) > MAX_BASE64_BYTES:
@@ -84,7 +83,7 @@ def _raw(data: bytes) -> bytes:
 
 def _cose_sign1(data: bytes) -> tuple[bytes, bytes]:
     """Payload and signature of ``[protected, {}, payload, signature]``."""
-    match _decode(data, "COSE structure"):
+    match _decode_cbor(data, "COSE structure"):
         case [bytes(protected), dict(unprotected), bytes(payload), bytes(signature)]:
             pass
         case _:
@@ -100,16 +99,16 @@ def _cose_sign1(data: bytes) -> tuple[bytes, bytes]:
 
 def _payload_map(payload: bytes) -> dict[Any, Any]:
     """The payload's map; of indefinite length (``bf..ff``) since 2025, definite before."""
-    fields = _decode(payload, "payload")
+    fields = _decode_cbor(payload, "payload")
     if not isinstance(fields, dict):
         raise MalformedError("carrying a payload that is not a map")
     return fields
 
 
-def _decode(data: bytes, what: str) -> Any:
-    """One CBOR value in the plain encoding, which leaves no second way to write it.
+def _decode_cbor(data: bytes, what: str) -> Any:
+    """Decode one CBOR value in deterministic encoding: encoding it again must give the same bytes.
 
-    Re-encoding has to give the same bytes: no trailing bytes, padded lengths, pieced strings or tagged numbers.
+    This excludes trailing bytes, padded lengths, chunked strings and bignums.
     """
     try:
         decoder = cbor2.CBORDecoder(io.BytesIO(data), max_depth=4, allow_duplicate_keys=False)
@@ -163,13 +162,13 @@ def _cabundle(fields: Mapping[Any, Any]) -> tuple[bytes, ...]:
     return tuple(_bytes(entry, "cabundle entry", 1, 1024) for entry in cabundle)
 
 
-def _optional_bytes(fields: Mapping[Any, Any], name: str, least: int, most: int) -> bytes | None:
-    """Real documents carry null for what the enclave did not ask for; the text of AWS wants the key left out."""
+def _optional_bytes(fields: Mapping[Any, Any], name: str, minimum: int, maximum: int) -> bytes | None:
+    """Absent or null: AWS specifies that unrequested fields are omitted, but real documents carry null."""
     value = fields.get(name)
-    return None if value is None else _bytes(value, name, least, most)
+    return None if value is None else _bytes(value, name, minimum, maximum)
 
 
-def _bytes(value: Any, name: str, least: int, most: int) -> bytes:
-    if not isinstance(value, bytes) or not least <= len(value) <= most:
-        raise MalformedError(f"carrying a {name} that is not {least} to {most} bytes")
+def _bytes(value: Any, name: str, minimum: int, maximum: int) -> bytes:
+    if not isinstance(value, bytes) or not minimum <= len(value) <= maximum:
+        raise MalformedError(f"carrying a {name} that is not {minimum} to {maximum} bytes")
     return value

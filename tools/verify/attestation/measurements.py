@@ -1,4 +1,4 @@
-"""The PCRs that a build is expected to have: measurements.txt."""
+"""The expected PCRs of a build: measurements.txt."""
 
 import hmac
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Measurements:
     pcrs: tuple[bytes, bytes, bytes]
 
     def differences(self, pcrs: Mapping[int, bytes]) -> list[str]:
-        """One phrase per register that is not as expected. All three count: PCR0 alone does not fix the borders
-        between kernel, command line and ramdisks (facts/enclave.md 2.3, 9)."""
+        """Describe each register that differs. All three are compared, because PCR0 alone does not determine the
+        boundaries between kernel, command line and ramdisks (facts/enclave.md 2.3, 9)."""
         return [
             f"PCR{index} is {pcrs[index].hex() if index in pcrs else 'absent'}, expected {expected.hex()}"
             for index, expected in zip(COMPARED_PCRS, self.pcrs, strict=True)
@@ -31,9 +31,9 @@ class Measurements:
 
 
 def load_measurements(data: bytes) -> Measurements:
-    """Read ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, …}``; MalformedError for anything else.
+    """Read ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, …}``.
 
-    All three or none: an image is not known by a part of them.
+    Raises MalformedError for anything else, also if one of the three is missing.
     """
     values = strict_json.loads_object(data).get("Measurements")
     if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""From a document and what is expected of it to one verdict per claim (facts/enclave.md 2.3)."""
+"""Verification of a document against expectations: one verdict per claim (facts/enclave.md 2.3)."""
 
 import hashlib
 import hmac
@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidSignature
 
 from tools.verify.attestation.binding import Binding, read_binding
 from tools.verify.attestation.chain import (
+    CertificatePath,
     ChainError,
-    Path,
     check_leaf_signature,
     check_path,
     check_validity,
@@ -26,21 +26,21 @@ from tools.verify.signing_key import SigningKey
 
 CLAIMS = ("format", "chain", "signature", "time", "debug", "pcrs", "nonce", "tls_cert", "key_hash")
 
-LEAF_LIFE = timedelta(hours=3)
+LEAF_LIFETIME = timedelta(hours=3)
 LIVE_MAX_AGE = timedelta(minutes=5)
 MAX_CLOCK_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What the verifier knows from elsewhere; None (or empty) means not known, and the claim is skipped.
+    """The expected values. A claim whose expectation is None or empty is skipped.
 
-    ``now`` is the moment of a live check; None asks only whether the document was valid when it was made.
-    ``tls_certificates`` are DER; every one of them has to be the attested one. ``root`` is the only trust anchor.
+    ``now`` is the time of a live check; with None only the validity at the document's timestamp is checked.
+    ``tls_certificates`` are DER; each must be the attested one. ``root`` is the only trust anchor.
     """
 
     now: datetime | None
-    max_age: timedelta = LEAF_LIFE
+    max_age: timedelta = LEAF_LIFETIME
     measurements: Measurements | None = None
     nonce: bytes | None = None
     tls_certificates: tuple[bytes, ...] = ()
@@ -51,7 +51,7 @@ class Expectations:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """``document`` is None when the bytes are not one."""
+    """``document`` is None if the bytes could not be parsed."""
 
     claims: list[Claim]
     document: Document | None
@@ -62,15 +62,14 @@ class Verification:
 
 
 def verify_attestation(data: bytes, expected: Expectations) -> Verification:
-    """Check the document in ``data`` (raw CBOR or base64): one claim per name in CLAIMS, in that order."""
+    """Verify the document in ``data`` (raw CBOR or base64): one claim per name in CLAIMS, in that order."""
     try:
         document = parse(data)
     except MalformedError as error:
         return Verification([failed("format", f"malformed: {error}"), *skip_all(CLAIMS[1:], "no document")], None)
-    made = f"{document.made.isoformat(timespec='milliseconds')}"
     debug = _debug(document, allowed=expected.allow_debug)
     claims = [
-        passed("format", f"{document.module_id}, made {made}"),
+        passed("format", f"{document.module_id}, made {document.timestamp.isoformat(timespec='milliseconds')}"),
         *_certificate_claims(document, expected),
         debug,
         _pcrs(document, expected.measurements, debug),
@@ -89,7 +88,7 @@ def _certificate_claims(document: Document, expected: Expectations) -> list[Clai
     return [_chain(path, expected.root), _signature(document, path), _time(document, path, expected)]
 
 
-def _chain(path: Path, root: x509.Certificate) -> Claim:
+def _chain(path: CertificatePath, root: x509.Certificate) -> Claim:
     try:
         check_path(path, root)
     except ChainError as error:
@@ -97,7 +96,7 @@ def _chain(path: Path, root: x509.Certificate) -> Claim:
     return passed("chain", f"{len(path)} certificates from the pinned root to the enclave")
 
 
-def _signature(document: Document, path: Path) -> Claim:
+def _signature(document: Document, path: CertificatePath) -> Claim:
     try:
         check_leaf_signature(path[-1], document.signature, document.signed_bytes)
     except InvalidSignature:
@@ -105,22 +104,22 @@ def _signature(document: Document, path: Path) -> Claim:
     return passed("signature", "ES384 by the document's leaf certificate")
 
 
-def _time(document: Document, path: Path, expected: Expectations) -> Claim:
-    """Two questions: was it valid when made, and is it fresh. Archived evidence can only answer the first."""
-    when_made = _validity_problem(path, document.made)
+def _time(document: Document, path: CertificatePath, expected: Expectations) -> Claim:
+    """Valid when made and, for a live check, still valid and fresh."""
+    when_made = _validity_problem(path, document.timestamp)
     if when_made:
         return failed("time", f"not valid when made: {when_made}")
     if expected.now is None:
-        return passed("time", f"valid when made ({document.made:%FT%TZ}); freshness was not asked")
-    problem = _validity_problem(path, expected.now) or _age_problem(expected.now - document.made, expected.max_age)
+        return passed("time", f"valid when made ({document.timestamp:%FT%TZ}); freshness was not asked")
+    problem = _validity_problem(path, expected.now) or _age_problem(expected.now - document.timestamp, expected.max_age)
     if problem:
         return failed("time", f"not fresh: {problem}; it was valid when made")
-    return passed("time", f"valid when made and fresh: {_seconds(expected.now - document.made)} s old")
+    return passed("time", f"valid when made and fresh: {_seconds(expected.now - document.timestamp)} s old")
 
 
-def _validity_problem(path: Path, moment: datetime) -> str | None:
+def _validity_problem(path: CertificatePath, time: datetime) -> str | None:
     try:
-        check_validity(path, moment)
+        check_validity(path, time)
     except ChainError as error:
         return str(error)
     return None
@@ -139,7 +138,7 @@ def _seconds(span: timedelta) -> int:
 
 
 def _debug(document: Document, *, allowed: bool) -> Claim:
-    """A debug enclave has zeros for PCR0-2: its console is open to the host, so nothing in it is secret."""
+    """PCR0 to PCR2 are zero in debug mode, in which the host reads the console and nothing is confidential."""
     zero = [f"PCR{index}" for index in COMPARED_PCRS if not any(document.pcrs.get(index, b""))]
     if not zero:
         return passed("debug", "not in debug mode")

@@ -1,4 +1,4 @@
-"""The trust anchor: AWS Nitro Enclaves Root-G1, shipped beside this file and pinned by fingerprint."""
+"""The trust anchor: AWS Nitro Enclaves Root-G1, bundled with this module and pinned by fingerprint."""
 
 import hashlib
 import warnings
@@ -15,7 +15,7 @@ _AWS_ROOT_FILE = Path(__file__).with_name("aws-nitro-enclaves-root-g1.pem")
 
 
 def aws_root() -> x509.Certificate:
-    """The shipped certificate, refused when its file is not the pinned one."""
+    """The bundled root certificate. Raises UsageError if its fingerprint is not the pinned one."""
     root = load_certificate(_AWS_ROOT_FILE.read_bytes())
     if fingerprint(root) != AWS_ROOT_SHA256:
         raise UsageError(f"{_AWS_ROOT_FILE.name} is not the AWS root: its SHA-256 is {fingerprint(root)}")
@@ -23,7 +23,7 @@ def aws_root() -> x509.Certificate:
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
-    """The first certificate of a PEM file, or the one of a DER file."""
+    """Parse the first certificate of a PEM file or the one of a DER file. Raises UsageError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
