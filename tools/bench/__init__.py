@@ -1,1 +1,1 @@
-"""`python -m tools.bench`: what an answer costs, beside others doing the same work in the same minutes."""
+"""`python -m tools.bench`: CPU and latency per answer, as ratios to other servers measured in turn."""

@@ -1,4 +1,4 @@
-"""The least a proxy can do: take a body, send it on, send the answer back. What the gateway is measured against.
+"""The baseline: a minimal aiohttp proxy that forwards request and response bodies.
 
 ``python -m tools.bench.bare_proxy PORT`` serves ``/PROVIDER/path``; ``UPSTREAMS`` holds base URLs by provider as JSON.
 """
@@ -20,13 +20,13 @@ Answer = Callable[[bytes, aiohttp.ClientResponse], Awaitable[web.Response]]
 
 
 class EventStream(web.StreamResponse):
-    """Headers leave with the first event."""
+    """Sends its headers with the first event."""
 
     _send_headers_immediately = False
 
 
 class BareProxy:
-    """Forwards with a pooled session; ``answer`` makes the answer to a request that is not streamed."""
+    """Forwards with a pooled session; ``answer`` builds the response to a request that is not streamed."""
 
     def __init__(self, session: aiohttp.ClientSession, bases: dict[str, str], answer: Answer) -> None:
         self._session = session
@@ -53,7 +53,7 @@ async def pass_through(body: bytes, upstream: aiohttp.ClientResponse) -> web.Res
 
 
 async def serve(answer: Answer) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     async with aiohttp.ClientSession(
         headers={"Authorization": "Bearer bare", "Content-Type": "application/json"},
         connector=aiohttp.TCPConnector(limit=0),

@@ -1,4 +1,4 @@
-"""The bare proxy that also signs: the least that verifiable answers can cost.
+"""The baseline of verifiable answers: the bare proxy that also signs.
 
 Decodes request and answer once, hashes and signs with the gateway's own key code, adds the ``tee_*`` fields. No
 validation, metering, pricing, limits, errors or logs. ``python -m tools.bench.bare_signer PORT``.

@@ -1,6 +1,6 @@
-"""The least a facilitator can be, and a price source: believes every payment, settles it at once, touches no chain.
+"""A stub facilitator and price source: accepts every payment and settles it at once, without a chain.
 
-Its CPU is its own: what is measured is the gateway's part of a payment. ``python -m tools.bench.facilitator PORT``.
+Its CPU is not measured, only the gateway's part of a payment. ``python -m tools.bench.facilitator PORT``.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The load generator, a process of its own: ``python -m tools.bench.load`` plays the ``Job`` on standard input.
+"""The load generator, run as a separate process: ``python -m tools.bench.load`` runs the ``Job`` on standard input.
 
-A raw HTTP/1.1 client, so that the clients take little of the two cores that they share with what is measured.
+A raw HTTP/1.1 client, which takes little of the CPUs that it shares with the measured server.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tools.bench.accounting import cpu_by_process, cpu_seconds, pin, resident_bytes
+from tools.bench.process_cpu import cpu_by_process, cpu_seconds, pin, resident_bytes
 from tools.command_line import exit_with
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to send, and whose costs to read. Times in seconds.
+    """The requests to send, and the process to measure. Times are in seconds.
 
-    ``connections`` send one request after the other for ``seconds`` and finish what they began. With ``hold`` each
-    sends one request and keeps its stream open, and only memory is measured. The connections begin one after the
-    other over ``spread``, so that paced streams do not beat in step. ``sign`` must appear in every answer
-    that is not streamed, and in the last bytes of every stream. With ``tickets`` every request carries another one
-    as its PAYMENT-SIGNATURE, and the job ends when they do.
+    Each of ``connections`` sends one request after the other for ``seconds`` and completes its last one. With ``hold``
+    each sends one request and keeps its stream open, and only memory is measured. The connections start staggered over
+    ``ramp_up``, so that paced streams are not in phase. ``marker`` must appear in the last bytes of every answer. With
+    ``payments`` each request takes one as its PAYMENT-SIGNATURE, and the job ends when all are used. ``server`` is a
+    pid.
     """
 
     url: str
@@ -35,18 +35,18 @@ class Job(msgspec.Struct, kw_only=True):
     warm_up: float
     seconds: float
     server: int
-    spread: float = 0.0
-    sign: bytes = b""
+    ramp_up: float = 0.0
+    marker: bytes = b""
     hold: bool = False
-    tickets: list[str] = []
+    payments: list[str] = []
     pinned: bool = True
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What came of a job: answers, CPU of the server's process tree while they were made, wall time, latencies.
+    """The result of a job; ``cpu`` is that of the server's process tree. Times are in seconds.
 
-    ``together`` counts the streams whose first segment held headers and first event. ``resident`` is what ``hold``
-    added to the server's memory, per stream. ``shares`` is the CPU of each process below the server's own.
+    ``coalesced`` counts the streams whose first segment held the headers and the first event. ``resident`` is the
+    growth of the server's memory in bytes per held stream. ``worker_cpu`` is the CPU of each child of the server.
     """
 
     answers: int
@@ -55,9 +55,9 @@ class Outcome(msgspec.Struct, kw_only=True):
     cpu: float
     wall: float
     latencies: list[float]
-    together: int = 0
+    coalesced: int = 0
     resident: float = 0.0
-    shares: list[float] = []
+    worker_cpu: list[float] = []
 
     def percentile(self, share: float) -> float:
         """Latency in seconds under which ``share`` of the answers stayed."""
@@ -66,73 +66,73 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Client(asyncio.Protocol):
-    """One keep-alive connection. ``ended`` learns whether the answer was good, ``begun`` is called at its start."""
+    """One keep-alive connection. ``completed`` resolves to whether its answer was valid."""
 
-    def __init__(self, sign: bytes) -> None:
-        self._sign = sign
+    def __init__(self, marker: bytes) -> None:
+        self._marker = marker
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
-        self._need: int | None = None
+        self._length: int | None = None
         self._segments = 0
-        self.ended: asyncio.Future[bool] | None = None
-        self.begun: Callable[[], None] = lambda: None
+        self.completed: asyncio.Future[bool] | None = None
+        self.on_first_data: Callable[[], None] = lambda: None
         self.events = 0
-        self.together = 0
+        self.coalesced = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # the loop hands out a full transport
 
     def send(self, request: bytes) -> None:
         self._received.clear()
-        self._need = None
+        self._length = None
         self._segments = 0
         if self._transport is None or self._transport.is_closing():
-            self._done(good=False)
+            self._complete(good=False)
         else:
             self._transport.write(request)
 
     def close(self) -> None:
-        self.ended = None
+        self.completed = None
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         self._segments += 1
-        if self._need is None:
+        if self._length is None:
             self._read_head()
         if self._segments == 1:
-            self.together += b"\ndata: " in data
-            self.begun()
-        if self._need == 0:
+            self.coalesced += b"\ndata: " in data
+            self.on_first_data()
+        if self._length == 0:
             if data.endswith(_LAST_CHUNK[-len(data) :]) and self._received.endswith(_LAST_CHUNK):
-                self._end()
-        elif self._need is not None and len(self._received) >= self._need:
-            self._end()
+                self._finish()
+        elif self._length is not None and len(self._received) >= self._length:
+            self._finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._done(good=False)
+        self._complete(good=False)
 
     def _read_head(self) -> None:
-        """``_need``: length of the whole answer, 0 for a chunked one."""
+        """Set ``_length`` to the length of the response with its head, or to 0 if it is chunked."""
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
             return
         head = bytes(self._received[:end]).lower()
         _, found, rest = head.partition(b"content-length: ")
-        self._need = end + 4 + int(rest.partition(b"\r\n")[0]) if found else 0
+        self._length = end + 4 + int(rest.partition(b"\r\n")[0]) if found else 0
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         self.events += self._received.count(b"data: ")
-        self._done(good=self._received.startswith(b"HTTP/1.1 200") and self._sign in self._received[-8192:])
+        self._complete(good=self._received.startswith(b"HTTP/1.1 200") and self._marker in self._received[-8192:])
 
-    def _done(self, *, good: bool) -> None:
-        ended, self.ended = self.ended, None
-        if ended is not None:
-            ended.set_result(good)
+    def _complete(self, *, good: bool) -> None:
+        completed, self.completed = self.completed, None
+        if completed is not None:
+            completed.set_result(good)
 
 
-class Load:
+class LoadGenerator:
     """The connections of one job."""
 
     def __init__(self, job: Job) -> None:
@@ -147,19 +147,21 @@ class Load:
         assert parts.hostname and parts.port  # noqa: S101, PT018
         loop = asyncio.get_running_loop()
         for _ in range(self._job.connections):
-            _, client = await loop.create_connection(lambda: Client(self._job.sign), parts.hostname, parts.port)
+            _, client = await loop.create_connection(lambda: Client(self._job.marker), parts.hostname, parts.port)
             self._clients.append(client)
 
-    async def play(self, seconds: float) -> Outcome:
-        """Send for ``seconds``, wait for what is under way, and read the books before and after."""
+    async def run(self, seconds: float) -> Outcome:
+        """Send requests for ``seconds``, wait for the last answers, and measure CPU and time."""
         self._latencies, self._errors = [], 0
         for client in self._clients:
-            client.events = client.together = 0
+            client.events = client.coalesced = 0
         workers = cpu_by_process(self._job.server)
         cpu, started = cpu_seconds(self._job.server), time.perf_counter()
-        gap = self._job.spread / len(self._clients)
-        driving = (self._drive(client, number * gap, started + seconds) for number, client in enumerate(self._clients))
-        await asyncio.gather(*driving)
+        gap = self._job.ramp_up / len(self._clients)
+        sending = (
+            self._send_requests(client, number * gap, started + seconds) for number, client in enumerate(self._clients)
+        )
+        await asyncio.gather(*sending)
         spent = cpu_by_process(self._job.server)
         return Outcome(
             answers=len(self._latencies),
@@ -168,15 +170,15 @@ class Load:
             cpu=cpu_seconds(self._job.server) - cpu,
             wall=time.perf_counter() - started,
             latencies=self._latencies,
-            together=sum(client.together for client in self._clients),
-            shares=[spent[pid] - before for pid, before in workers.items() if pid != self._job.server],
+            coalesced=sum(client.coalesced for client in self._clients),
+            worker_cpu=[spent[pid] - before for pid, before in workers.items() if pid != self._job.server],
         )
 
     async def hold(self) -> Outcome:
-        """Connect, open all streams, and read what that added to the server's memory."""
+        """Connect, open all streams, and measure the growth of the server's memory."""
         before, started = resident_bytes(self._job.server), time.perf_counter()
         await self.open()
-        await asyncio.gather(*(self._begin(client) for client in self._clients))
+        await asyncio.gather(*(self._open_stream(client) for client in self._clients))
         await asyncio.sleep(self._job.seconds)
         resident = (resident_bytes(self._job.server) - before) / len(self._clients)
         return Outcome(
@@ -193,15 +195,15 @@ class Load:
         for client in self._clients:
             client.close()
 
-    async def _drive(self, client: Client, delay: float, until: float) -> None:
+    async def _send_requests(self, client: Client, delay: float, until: float) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(delay)
         for request in self._requests:
-            ended: asyncio.Future[bool] = loop.create_future()
-            client.ended = ended
+            completed: asyncio.Future[bool] = loop.create_future()
+            client.completed = completed
             started = time.perf_counter()
             client.send(request)
-            if not await ended:
+            if not await completed:
                 self._errors += 1
                 return
             now = time.perf_counter()
@@ -209,18 +211,18 @@ class Load:
             if now >= until:
                 return
 
-    async def _begin(self, client: Client) -> None:
-        begun = asyncio.get_running_loop().create_future()
-        client.begun = lambda: begun.set_result(None)
+    async def _open_stream(self, client: Client) -> None:
+        opened = asyncio.get_running_loop().create_future()
+        client.on_first_data = lambda: opened.set_result(None)
         client.send(next(self._requests))
-        await begun
+        await opened
 
 
 def _requests(job: Job) -> Iterator[bytes]:
-    """The requests to send, one by one: always the same, or one with each ticket."""
-    if not job.tickets:
+    """The requests to send: always the same, or one per payment."""
+    if not job.payments:
         return repeat(_encode(job, {}))
-    return iter([_encode(job, {"PAYMENT-SIGNATURE": ticket}) for ticket in job.tickets])
+    return iter([_encode(job, {"PAYMENT-SIGNATURE": payment}) for payment in job.payments])
 
 
 def _encode(job: Job, more: Mapping[str, str]) -> bytes:
@@ -236,17 +238,17 @@ def _encode(job: Job, more: Mapping[str, str]) -> bytes:
     return "\r\n".join(lines).encode() + job.body
 
 
-async def play(job: Job) -> Outcome:
-    load = Load(job)
+async def run(job: Job) -> Outcome:
+    generator = LoadGenerator(job)
     try:
         if job.hold:
-            return await load.hold()
-        await load.open()
+            return await generator.hold()
+        await generator.open()
         if job.warm_up:
-            await load.play(job.warm_up)
-        return await load.play(job.seconds)
+            await generator.run(job.warm_up)
+        return await generator.run(job.seconds)
     finally:
-        load.close()
+        generator.close()
 
 
 def main() -> None:
@@ -255,7 +257,7 @@ def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     if job.pinned:
         pin(0, measured=False)
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(play(job))))
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run(job))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describe the machine and its CPU steal time."""
 
 import os
 import platform
@@ -9,19 +9,19 @@ _PACKAGES = ("aiohttp", "uvloop", "msgspec", "cryptography")
 
 
 def describe() -> str:
-    """One line: processors, kernel, Python, the packages that matter."""
+    """One line: CPUs, kernel, Python, and the main packages."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     kernel = platform.release().partition("-")[0]
     return f"{os.cpu_count()} × {_processor()}, Linux {kernel}, Python {platform.python_version()}, {packages}"
 
 
-def stolen_share(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """The share of CPU time that the hypervisor gave to others between two ``books``."""
+def steal_share(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """The share of CPU time stolen by the hypervisor between two ``cpu_ticks``."""
     total = after[1] - before[1]
     return (after[0] - before[0]) / total if total else 0.0
 
 
-def books() -> tuple[float, float]:
+def cpu_ticks() -> tuple[float, float]:
     """Stolen and total ticks of all CPUs since boot (proc(5), ``/proc/stat``)."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
     return ticks[7], sum(ticks)

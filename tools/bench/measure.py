@@ -1,4 +1,4 @@
-"""Runs the shapes: every round asks each target in turn, so that whatever the machine does befalls all alike."""
+"""Run the workloads. Every round measures each target in turn, so that disturbances affect all of them alike."""
 
 import subprocess
 import sys
@@ -9,31 +9,32 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.signing import Signer
-from tools.bench.accounting import pin, unpin
 from tools.bench.load import Job, Outcome
+from tools.bench.process_cpu import pin, unpin
 from tools.bench.servers import Server
-from tools.bench.shapes import Shape
+from tools.bench.workloads import Workload
 
 SIGNATURES = 1000
 UPSTREAM = "upstream"
 _SIGNED = ("gateway", "gateway_paid", "one_worker", "two_workers", "bare_signer")
+_PEERS = ("litellm", "portkey")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """CPU seconds from a process's birth to its first signed answer, and the bytes of memory that it then holds."""
+class ColdStart:
+    """CPU seconds from the start of a process to its first signed answer, and its resident bytes then."""
 
     cpu: float
     resident: int
 
 
 class LoadError(Exception):
-    """The load generator failed, or a target answered badly."""
+    """The load generator failed, or a target gave invalid answers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How long a run takes: at most ``rounds`` per shape, and ``scale`` times each shape's seconds."""
+class Schedule:
+    """Length of a run: at most ``rounds`` per workload, of ``scale`` times its seconds after ``warm_up`` seconds."""
 
     rounds: int = 99
     scale: float = 1.0
@@ -42,93 +43,105 @@ class Pace:
 
 @dataclass(slots=True)
 class Results:
-    """Outcomes by shape and target, one per round; ``signature`` is CPU seconds of one RSA signature, by shape.
-
-    ``starts`` are fresh processes.
+    """``outcomes`` by workload and target, one per round; ``signature`` is the CPU seconds of one RSA signature, by
+    workload and round.
     """
 
     outcomes: dict[str, dict[str, list[Outcome]]] = field(default_factory=dict)
     signature: dict[str, list[float]] = field(default_factory=dict)
-    starts: list[Start] = field(default_factory=list)
+    cold_starts: list[ColdStart] = field(default_factory=list)
 
-    def rounds(self, shape: str, *targets: str) -> list[tuple[Outcome, ...]]:
-        """The outcomes of ``targets`` side by side, round by round; empty when one of them was not measured."""
-        measured = self.outcomes.get(shape, {})
+    def rounds(self, workload: str, *targets: str) -> list[tuple[Outcome, ...]]:
+        """The outcomes of ``targets`` of each round; empty if one of them was not measured."""
+        measured = self.outcomes.get(workload, {})
         return list(zip(*(measured.get(target, []) for target in targets), strict=False))
 
 
 def measure(
-    shapes: Iterable[Shape],
+    workloads: Iterable[Workload],
     servers: Mapping[str, Server],
-    prepare: Callable[[Job, Server, Shape], None],
-    pace: Pace,
-    say: Callable[[str], None],
+    prepare: Callable[[Job, Server, Workload], None],
+    schedule: Schedule,
+    log: Callable[[str], None],
 ) -> Results:
-    """All rounds of all shapes; ``prepare`` adds to a job what only the clients of one server send.
+    """Run all rounds of all workloads. ``prepare`` adds headers or payments to the jobs of particular servers.
 
-    A peer that fails a shape is left out of it; one of our own ends the run. A load generator that dies says nothing
-    of its target and gets a second chance.
+    A peer that fails in a round is left out of it; a failure of any other target raises LoadError. A job whose load
+    generator fails is retried once.
     """
     results = Results()
     signer = Signer()
-
-    def prepared(shape: Shape, target: str, server: Server) -> Job:
-        job = make_job(shape, target, server, pace)
-        prepare(job, server, shape)
-        return job
-
-    for shape in shapes:
-        say(f"{shape.title} …")
-        outcomes = results.outcomes[shape.name] = {}
-        results.signature[shape.name] = []
-        targets = [name for name in shape.targets if shape.aliases.get(name, name) in servers]
-        if shape.spread_out:
+    runner = _Runner(servers, prepare, schedule, log)
+    for workload in workloads:
+        log(f"{workload.title} …")
+        outcomes = results.outcomes[workload.name] = {}
+        results.signature[workload.name] = []
+        targets = [name for name in workload.targets if workload.aliases.get(name, name) in servers]
+        if workload.unpinned:
             unpin(servers[UPSTREAM].pid)
-        for number in range(min(shape.rounds, pace.rounds)):
+        for number in range(min(workload.rounds, schedule.rounds)):
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
-                server = servers[shape.aliases.get(target, target)]
-                try:
-                    outcome = play(prepared(shape, target, server))
-                except LoadError as error:
-                    say(f"once more, because {error}")
-                    outcome = play(prepared(shape, target, server))
-                if outcome.errors and server.name not in ("litellm", "portkey"):
-                    raise LoadError(f"{target} failed {outcome.errors} of {shape.title}")
-                if outcome.errors:
-                    say(f"{target} failed {outcome.errors} and is left out of this round")
-                else:
+                if (outcome := runner.run(workload, target)) is not None:
                     outcomes.setdefault(target, []).append(outcome)
-            results.signature[shape.name].append(signature_seconds(signer))
-        if shape.spread_out:
+            results.signature[workload.name].append(signature_seconds(signer))
+        if workload.unpinned:
             pin(servers[UPSTREAM].pid, measured=False)
     return results
 
 
-def make_job(shape: Shape, target: str, server: Server, pace: Pace) -> Job:
-    """What the load generator is told."""
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    servers: Mapping[str, Server]
+    prepare: Callable[[Job, Server, Workload], None]
+    schedule: Schedule
+    log: Callable[[str], None]
+
+    def run(self, workload: Workload, target: str) -> Outcome | None:
+        """One round of one target; None if a peer failed."""
+        server = self.servers[workload.aliases.get(target, target)]
+        try:
+            outcome = self._attempt(workload, target, server)
+        except LoadError as error:
+            self.log(f"once more, because {error}")
+            outcome = self._attempt(workload, target, server)
+        if not outcome.errors:
+            return outcome
+        if server.name not in _PEERS:
+            raise LoadError(f"{target} failed {outcome.errors} of {workload.title}")
+        self.log(f"{target} failed {outcome.errors} and is left out of this round")
+        return None
+
+    def _attempt(self, workload: Workload, target: str, server: Server) -> Outcome:
+        job = make_job(workload, target, server, self.schedule)
+        self.prepare(job, server, workload)
+        return run_job(job)
+
+
+def make_job(workload: Workload, target: str, server: Server, schedule: Schedule) -> Job:
+    """The load generator's job for one target of a workload."""
     path = {
-        "bare_proxy": shape.bare_path,
-        "bare_signer": shape.bare_path,
+        "bare_proxy": workload.bare_path,
+        "bare_signer": workload.bare_path,
         UPSTREAM: "/chat/completions",
     }.get(server.name, "/v1/chat/completions")
     return Job(
         url=server.url + path,
         headers=dict(server.headers),
-        body=shape.encoded(target),
-        connections=shape.connections,
-        warm_up=0.0 if shape.hold or (shape.stream and shape.seconds < 1) else pace.warm_up,
-        seconds=shape.seconds if shape.hold or shape.stream else shape.seconds * pace.scale,
+        body=workload.encoded(target),
+        connections=workload.connections,
+        warm_up=0.0 if workload.hold or (workload.stream and workload.seconds < 1) else schedule.warm_up,
+        seconds=workload.seconds if workload.hold or workload.stream else workload.seconds * schedule.scale,
         server=server.pid,
-        spread=shape.spread,
-        sign=b"tee_signature" if server.name in _SIGNED else b"",
-        hold=shape.hold,
-        pinned=not shape.spread_out,
+        ramp_up=workload.ramp_up,
+        marker=b"tee_signature" if server.name in _SIGNED else b"",
+        hold=workload.hold,
+        pinned=not workload.unpinned,
     )
 
 
-def play(job: Job) -> Outcome:
-    """One job in a load generator of its own; raises LoadError."""
+def run_job(job: Job) -> Outcome:
+    """Run a job in a new load generator process. Raises LoadError."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.bench.load"], input=msgspec.json.encode(job), capture_output=True, check=False
     )
@@ -141,7 +154,7 @@ def play(job: Job) -> Outcome:
 
 
 def signature_seconds(signer: Signer) -> float:
-    """CPU seconds of one RSA-PSS signature at this moment."""
+    """CPU seconds of one RSA-PSS signature now, averaged over SIGNATURES."""
     message = bytes(32)
     started = time.thread_time()
     for _ in range(SIGNATURES):

@@ -1,4 +1,4 @@
-"""Micro-benchmarks: CPU microseconds of single steps on the hot path, best of several tries."""
+"""Micro-benchmarks: CPU microseconds of single steps of the hot path, the best of several runs."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ from gateway.signing import Signer
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import SSEReader
-from tools.bench import money
-from tools.bench.shapes import prompt
+from tools.bench import payment_steps
+from tools.bench.workloads import prompt
 
 TRIES = 5
 TRY_SECONDS = 0.05
@@ -55,7 +55,7 @@ _EVENT = (
 
 
 def benchmarks() -> Mapping[str, Callable[[], Any]]:
-    """Each step as a function without arguments."""
+    """Each step as a callable without arguments."""
     small, large = (_body("gpt-4.1", size) for size in (2048, 200 * 1024))
     raw = msgspec.json.encode(small)
     catalog = bundled()
@@ -72,24 +72,27 @@ def benchmarks() -> Mapping[str, Callable[[], Any]]:
         "OpenAI answer": lambda: list(openai.decode_response(chat, answer)),
         "Anthropic request": lambda: anthropic.build_request(claude),
         "Anthropic answer": lambda: list(anthropic.decode_response(claude, claude_answer)),
-        "SSE reader, one event": _reading(),
-        "stream event: read, decode, assemble, encode": _streaming(openai.decoder(chat)),
+        "SSE reader, one event": _sse_step(),
+        "stream event: read, decode, assemble, encode": _stream_step(openai.decoder(chat)),
         "canonical hash, 2 KiB": lambda: keccak256(canonical_chat_request(small)),
         "canonical hash, 200 KiB": lambda: keccak256(canonical_chat_request(large)),
         "cost of an answer": lambda: cost(chat.model, usage, date(2026, 1, 1)),
         "envelope: two hashes and an RSA-PSS signature": lambda: signer.sign(bytes(32), "word " * 60, 1767225600),
-        **money.benchmarks(),
+        **payment_steps.benchmarks(),
     }
 
 
-def measured() -> dict[str, float]:
-    """CPU microseconds of every step."""
+def measure_steps() -> dict[str, float]:
+    """CPU microseconds by step."""
     steps = {name: microseconds(step) for name, step in benchmarks().items()}
-    return {**steps, "journal of a payment: claimed, begun, settled; both threads": money.journal_microseconds()}
+    return {
+        **steps,
+        "journal of a payment: claimed, begun, settled; both threads": payment_steps.journal_microseconds(),
+    }
 
 
 def microseconds(step: Callable[[], Any]) -> float:
-    """CPU microseconds of one call, in the best of some tries."""
+    """CPU microseconds of one call, the best of TRIES runs of about TRY_SECONDS."""
     step()
     started, count = time.thread_time(), 0
     while time.thread_time() - started < TRY_SECONDS:
@@ -109,12 +112,12 @@ def _body(model: str, size: int) -> dict[str, Any]:
     return {"model": model, "messages": prompt(size), "temperature": 0.7, "max_tokens": 512}
 
 
-def _reading() -> Callable[[], Any]:
+def _sse_step() -> Callable[[], Any]:
     reader = SSEReader()
     return lambda: reader.feed(_EVENT)
 
 
-def _streaming(decoder: Any) -> Callable[[], Any]:
+def _stream_step(decoder: Any) -> Callable[[], Any]:
     reader, assembler = SSEReader(), Assembler()
     encoder = ChatChunkEncoder("chatcmpl-1", 1767225600, "gpt-4.1")
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its picture, rewritten by every full run."""
+"""Write docs/benchmarks.md and docs/benchmarks.svg after a full run."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -22,7 +22,7 @@ a target's whole process tree, read from the kernel's accounting. The bare proxy
 def write(
     results: Results, verdicts: Sequence[Verdict], micro: Mapping[str, float], machine: str, noise: str, on: date
 ) -> None:
-    """Both files, from one run."""
+    """Write both files."""
     PICTURE.write_text(svg(verdicts, f"{on.isoformat()}: how far each promise is kept; right of the line is better"))
     PAGE.write_text(
         "\n".join(

@@ -1,4 +1,4 @@
-"""LiteLLM and Portkey, installed into ``build/bench`` and started with as little else as they allow."""
+"""LiteLLM and Portkey, installed into ``build/bench`` and run with minimal configurations."""
 
 import shutil
 import subprocess
@@ -15,13 +15,14 @@ from tools.bench.servers import FOLDER, Server, StartError, serve
 INSTALL_SECONDS = 600.0
 _LITELLM_MODELS = (("gpt-4.1", "openai"), ("claude-sonnet-4-5", "anthropic"))
 
-_UNGUARDED = "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"
-"""Spares it the check of client keys, which the others do not make either."""
+_NO_CLIENT_KEYS = "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"
+"""Disables the check of client keys, which the other targets do not perform either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``command`` makes the server; ``{folder}`` in the installer's lines is the peer's own folder."""
+    """Another gateway. ``start`` returns the server's command and environment. ``{folder}`` in ``installer`` is
+    ``folder``, and ``installed`` is a file in it that exists after the installation."""
 
     name: str
     package: str
@@ -35,7 +36,7 @@ class Peer:
         return (FOLDER / self.name).absolute()
 
     def install(self) -> None:
-        """Raises StartError when the package cannot be installed here."""
+        """Raises StartError if the package cannot be installed."""
         if (self.folder / self.installed).exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def _litellm(folder: Path, environment: Mapping[str, str]) -> tuple[list[str], d
     config = folder / "config.yaml"
     config.write_bytes(msgspec.json.encode({"model_list": models, "litellm_settings": {"telemetry": False}}))
     command = [str(folder / "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", "{port}"]
-    return command, {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "NO_DOCS": "True", _UNGUARDED: "true"}
+    return command, {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "NO_DOCS": "True", _NO_CLIENT_KEYS: "true"}
 
 
 def _portkey(folder: Path, environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:

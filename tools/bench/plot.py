@@ -14,7 +14,7 @@ _STYLE = (
 
 
 def svg(verdicts: Sequence[Verdict], caption: str) -> str:
-    """One bar per measured verdict. Longer than the dashed line is better: the ceiling ratios are drawn inverted."""
+    """One bar per measured verdict. Longer is better: ratios with an upper bound are drawn inverted."""
     measured = [verdict for verdict in verdicts if verdict.values]
     height = _ROW * (len(measured) + 2)
     bound = _LABEL + _SCALE / 2
@@ -33,19 +33,19 @@ def svg(verdicts: Sequence[Verdict], caption: str) -> str:
 
 
 def _bar(verdict: Verdict, row: int) -> str:
-    """How often the promise is kept: measured over a floor, or a ceiling over what was measured."""
-    middle = _length(verdict.median, verdict)
+    """A bar of the measured value over a lower bound, or of an upper bound over the measured value."""
+    median = _length(verdict.median, verdict)
     low, high = sorted(_length(verdict.median * (1 + sign * verdict.noise), verdict) for sign in (-1, 1))
     top, centre = row * _ROW + 12, row * _ROW + 22
     return (
         f'<text x="{_LABEL - 10}" y="{centre + 4}" text-anchor="end">{escape(verdict.title)}</text>'
-        f'<rect class="{verdict.word}" x="{_LABEL}" y="{top}" width="{middle:.1f}" height="20" rx="2"/>'
+        f'<rect class="{verdict.status}" x="{_LABEL}" y="{top}" width="{median:.1f}" height="20" rx="2"/>'
         f'<line x1="{_LABEL + low:.1f}" x2="{_LABEL + high:.1f}" y1="{centre}" y2="{centre}"/>'
-        f'<text x="{_LABEL + max(high, middle) + 8:.1f}" y="{centre + 4}">{verdict.median:.2f}</text>'
+        f'<text x="{_LABEL + max(high, median) + 8:.1f}" y="{centre + 4}">{verdict.median:.2f}</text>'
     )
 
 
 def _length(value: float, verdict: Verdict) -> float:
-    """Pixels, the bound in the middle of the scale; what is more than twice as good ends at its edge."""
+    """Pixels. The bound is at the middle of the scale; lengths are capped at twice the bound."""
     kept, asked = (value, verdict.bound) if verdict.at_least else (verdict.bound, value)
     return _SCALE / 2 * min(kept / asked if asked else 2.0, 2.0)

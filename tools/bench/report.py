@@ -1,12 +1,12 @@
-"""The results as text: a table of ratios, a table of costs, micro-benchmarks."""
+"""Format the results as tables of ratios, costs and micro-benchmarks."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from tools.bench.load import Outcome
 from tools.bench.measure import Results
-from tools.bench.shapes import SHAPES, Shape
-from tools.bench.verdicts import Verdict, cpu, spread
+from tools.bench.verdicts import Verdict, cpu, relative_dispersion
+from tools.bench.workloads import WORKLOADS, Workload
 
 _NAMES = {
     "gateway_paid": "gateway, paid",
@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def display(target: str) -> str:
-    """How a target is called in tables."""
+    """The display name of a target."""
     return _NAMES.get(target, target)
 
 
@@ -30,33 +30,33 @@ def ratios(verdicts: Sequence[Verdict]) -> list[list[str]]:
     for verdict in verdicts:
         bound = f"{'≥' if verdict.at_least else '≤'} {verdict.bound:g}"
         if verdict.values:
-            rows.append([verdict.title, f"{verdict.median:.2f}", bound, f"± {verdict.noise:.0%}", verdict.word])
+            rows.append([verdict.title, f"{verdict.median:.2f}", bound, f"± {verdict.noise:.0%}", verdict.status])
         else:
-            rows.append([verdict.title, "–", bound, "", verdict.word])
+            rows.append([verdict.title, "–", bound, "", verdict.status])
     return rows
 
 
 def costs(results: Results) -> list[list[str]]:
-    """Rows of the table of costs, header first: what was measured of each target in each shape."""
+    """Rows of the table of costs, header first: one per workload and target."""
     rows = [["work", "who", "CPU", "noise", "p50", "beside one RSA signature"]]
-    for shape in SHAPES:
-        signatures = results.signature.get(shape.name) or [0.0]
-        for target, outcomes in results.outcomes.get(shape.name, {}).items():
-            rows.append([shape.title, display(target), *_cells(shape, outcomes, statistics.median(signatures))])
+    for workload in WORKLOADS:
+        signatures = results.signature.get(workload.name) or [0.0]
+        for target, outcomes in results.outcomes.get(workload.name, {}).items():
+            rows.append([workload.title, display(target), *_cells(workload, outcomes, statistics.median(signatures))])
     return rows
 
 
-def _cells(shape: Shape, outcomes: Sequence[Outcome], signature: float) -> Iterator[str]:
-    if shape.hold:
+def _cells(workload: Workload, outcomes: Sequence[Outcome], signature: float) -> Iterator[str]:
+    if workload.hold:
         kib = [outcome.resident / 1024 for outcome in outcomes]
-        yield from (f"{statistics.median(kib):.1f} KiB per stream", f"± {spread(kib):.0%}", "", "")
+        yield from (f"{statistics.median(kib):.1f} KiB per stream", f"± {relative_dispersion(kib):.0%}", "", "")
         return
-    each = [cpu(outcome) / shape.events for outcome in outcomes]
-    middle = statistics.median(each)
-    yield f"{middle * 1e6:.1f} µs per {'event' if shape.stream else 'answer'}"
-    yield f"± {spread(each):.0%}"
+    each = [cpu(outcome) / workload.events for outcome in outcomes]
+    median = statistics.median(each)
+    yield f"{median * 1e6:.1f} µs per {'event' if workload.stream else 'answer'}"
+    yield f"± {relative_dispersion(each):.0%}"
     yield f"{statistics.median(outcome.percentile(0.5) for outcome in outcomes) * 1e3:.2f} ms"
-    yield "" if shape.stream else f"{middle / signature:.2f}"
+    yield "" if workload.stream else f"{median / signature:.2f}"
 
 
 def steps(micro: Mapping[str, float]) -> list[list[str]]:
@@ -65,7 +65,7 @@ def steps(micro: Mapping[str, float]) -> list[list[str]]:
 
 
 def plain(rows: Sequence[Sequence[str]]) -> str:
-    """Columns under each other, for a terminal."""
+    """Rows as text with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Starts what is measured: each a process of its own on a free port, logging into ``build/bench``."""
+"""Start the servers as processes on free ports, with logs in ``build/bench``."""
 
 import os
 import signal
@@ -13,30 +13,29 @@ from pathlib import Path
 
 import msgspec
 
-from tools.bench.accounting import cpu_seconds, pin
+from tools.bench.process_cpu import pin
 
 FOLDER = Path("build/bench")
 START_SECONDS = 120.0
 
 
 class StartError(Exception):
-    """A server did not come up; says which and where its log is."""
+    """A server did not start; the message names it and its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """``url`` has no trailing slash. ``headers`` are what its clients send. ``started`` is its CPU when it listened."""
+    """``url`` has no trailing slash. ``headers`` are sent by its clients."""
 
     name: str
     url: str
     pid: int
     headers: Mapping[str, str]
-    started: float = 0.0
 
 
 @contextmanager
 def simulators() -> Iterator[tuple[Mapping[str, str], int]]:
-    """The simulated vendors: the environment that points a gateway at them, and their process."""
+    """The simulated vendors: a gateway environment with their URLs and keys, and their pid."""
     command = [sys.executable, "-m", "tools.simulators", "--json", "--serve-retired"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -44,14 +43,14 @@ def simulators() -> Iterator[tuple[Mapping[str, str], int]]:
             assert process.stdout is not None  # noqa: S101
             yield msgspec.json.decode(process.stdout.readline(), type=dict[str, str]), process.pid
         finally:
-            _end(process)
+            _terminate(process)
 
 
 @contextmanager
 def serve(
     name: str, command: Sequence[str], environment: Mapping[str, str], *, measured: bool = True, pinned: bool = True
 ) -> Iterator[Server]:
-    """Run ``command``, in which ``{port}`` stands for a free port, until the context ends."""
+    """Run ``command`` until the context exits; ``{port}`` in it and in ``environment`` is replaced by a free port."""
     port = _free_port()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f"{name}.log").open("wb") as log:
@@ -64,17 +63,17 @@ def serve(
         if pinned:
             pin(process.pid, measured=measured)
     try:
-        _wait(name, port, process)
-        yield Server(name, f"http://127.0.0.1:{port}", process.pid, {}, cpu_seconds(process.pid))
+        _wait_until_listening(name, port, process)
+        yield Server(name, f"http://127.0.0.1:{port}", process.pid, {})
     finally:
-        _end(process)
+        _terminate(process)
 
 
 @contextmanager
 def gateway(
     environment: Mapping[str, str], name: str = "gateway", settings: Mapping[str, str] = {}, *, pinned: bool = True
 ) -> Iterator[Server]:
-    """The gateway with one worker and payments off, unless ``settings`` say otherwise."""
+    """The gateway, by default with one worker and payments off; ``settings`` override."""
     variables = {
         "API_SERVER_HOST": "127.0.0.1",
         "API_SERVER_PORT": "{port}",
@@ -106,7 +105,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_listening(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -118,7 +117,7 @@ def _wait(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
     raise StartError(f"{name} did not start; its log is {FOLDER}/{name}.log")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(10.0)

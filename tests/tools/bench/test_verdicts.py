@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tools.bench.load import Outcome
-from tools.bench.measure import Results, Start
+from tools.bench.measure import ColdStart, Results
 from tools.bench.plot import svg
 from tools.bench.report import costs, markdown, plain, ratios
-from tools.bench.verdicts import Verdict, spread, verdicts
+from tools.bench.verdicts import Verdict, relative_dispersion, verdicts
 
 
 def outcome(milliseconds: float, latency: float = 0.001, **fields: float) -> Outcome:
@@ -21,9 +21,9 @@ def outcome(milliseconds: float, latency: float = 0.001, **fields: float) -> Out
         cpu=0.1 * milliseconds,
         wall=1.0,
         latencies=[latency] * 100,
-        together=int(fields.get("together", 0)),
+        coalesced=int(fields.get("coalesced", 0)),
         resident=fields.get("resident", 0.0),
-        shares=[fields["busier"], fields["other"]] if "busier" in fields else [],
+        worker_cpu=[fields["busier"], fields["other"]] if "busier" in fields else [],
     )
 
 
@@ -41,26 +41,26 @@ def small(**costs: list[float]) -> Results:
 
 
 def test_nothing_measured_is_all_skipped() -> None:
-    assert {verdict.word for verdict in verdicts(Results())} == {"skipped"}
+    assert {verdict.status for verdict in verdicts(Results())} == {"skipped"}
 
 
 def test_ratios_are_made_round_by_round() -> None:
     verdict = found(small(gateway=[1.0, 2.0, 4.0], bare_signer=[0.5, 2.0, 3.0]), "signed 2 KiB answers")
     assert list(verdict.values) == pytest.approx([0.5, 1.0, 0.75])
     assert verdict.median == pytest.approx(0.75)
-    assert verdict.word == "MISSED"
+    assert verdict.status == "MISSED"
 
 
 @pytest.mark.parametrize(("theirs", "word"), [(2.01, "ok"), (1.99, "MISSED")])
 def test_a_floor_is_kept_from_above(theirs: float, word: str) -> None:
-    assert found(small(gateway=[1.0] * 3, portkey=[theirs] * 3), "Portkey").word == word
+    assert found(small(gateway=[1.0] * 3, portkey=[theirs] * 3), "Portkey").status == word
 
 
 @pytest.mark.parametrize(("busier", "word"), [(0.59, "ok"), (0.61, "MISSED")])
 def test_two_workers_are_held_against_one(busier: float, word: str) -> None:
     two = outcome(1.0, busier=busier, other=1 - busier)
     results = Results(outcomes={"workers": {"one_worker": [outcome(0.96)], "two_workers": [two]}})
-    assert found(results, "busier").word == word
+    assert found(results, "busier").status == word
     assert list(found(results, "per CPU-second, two workers").values) == pytest.approx([0.96])
     assert list(found(results, "per second, two workers").values) == pytest.approx([1.0])
 
@@ -70,7 +70,7 @@ def test_the_sum_of_forwarding_signing_and_allowance(ours: float, word: str) -> 
     """1.2 × 0.1 ms + 1.05 × 0.3 ms + 0.15 ms = 0.585 ms."""
     verdict = found(small(gateway=[ours] * 3, bare_proxy=[0.1] * 3), "signature + 0.15 ms")
     assert verdict.median == pytest.approx(ours / 0.585)
-    assert verdict.word == word
+    assert verdict.status == word
 
 
 def test_added_latency_leaves_the_upstream_out() -> None:
@@ -82,23 +82,23 @@ def test_added_latency_leaves_the_upstream_out() -> None:
 def test_streams_memory_and_starts() -> None:
     results = Results(
         outcomes={
-            "paced": {"gateway": [outcome(1.0, together=99)]},
+            "paced": {"gateway": [outcome(1.0, coalesced=99)]},
             "idle": {"gateway": [outcome(0.0, resident=65 * 1024)]},
         },
-        starts=[Start(0.4, 60 * 2**20)],
+        cold_starts=[ColdStart(0.4, 60 * 2**20)],
     )
     assert found(results, "leaves with the headers").values == [0.99]
-    assert found(results, "leaves with the headers").word == "MISSED"
+    assert found(results, "leaves with the headers").status == "MISSED"
     assert found(results, "KiB per idle stream").median == 65
-    assert found(results, "KiB per idle stream").word == "MISSED"
-    assert found(results, "first signed answer").word == "ok"
+    assert found(results, "KiB per idle stream").status == "MISSED"
+    assert found(results, "first signed answer").status == "ok"
     assert found(results, "MiB resident").median == 60
 
 
 def test_noise_is_half_the_quartiles_distance() -> None:
-    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(1 / 3)
-    assert spread([1.0, 9.0]) == 0
-    assert spread([0.0, 0.0, 0.0]) == 0
+    assert relative_dispersion([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(1 / 3)
+    assert relative_dispersion([1.0, 9.0]) == 0
+    assert relative_dispersion([0.0, 0.0, 0.0]) == 0
 
 
 def test_latencies_by_share() -> None:

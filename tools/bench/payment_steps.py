@@ -1,4 +1,4 @@
-"""Single steps of a payment, as micro-benchmarks: its quote, the check of what was signed, and its journal."""
+"""Micro-benchmarks of a payment: quoting, verification of the signed payment, and journal writes."""
 
 import asyncio
 import os
@@ -35,14 +35,14 @@ _USD = Decimal("0.0051")
 _TRANSACTION = "0x" + "7a" * 32
 
 
-class _Rates:
+class _FixedPrices:
     def usd(self, token: Token) -> Decimal | None:
         return token.usd or Decimal(str(PRICE_USD))
 
 
 @dataclass(frozen=True)
-class _Till:
-    """What offers are made with, and one of them signed by x402's own client."""
+class _PaymentFixture:
+    """A quoter, and the header of a payment of one of its offers, signed by the x402 package's client."""
 
     definitions: Definitions
     quoter: Quoter
@@ -53,7 +53,7 @@ class _Till:
         return payment_required(required, "payment_required")
 
     def check(self) -> Entry:
-        """As the gate does it, up to the entry for the journal. Raises ValueError for a forged signature."""
+        """Verify the payment as at admission, up to the journal entry. Raises ValueError for a forged signature."""
         definitions, now = self.definitions, time.time()
         payment = x402.read_payment(
             self.header, max_bytes=definitions.wire.payment_header_bytes, max_depth=definitions.wire.json_depth
@@ -66,35 +66,35 @@ class _Till:
         return new_entry(signed, terms, definitions.contracts, "bench", resource_url=_URL)
 
 
-def _till() -> _Till:
+def _payment_fixture() -> _PaymentFixture:
     definitions = bundled()
     offered = capabilities.read(msgspec.convert(SUPPORTED, x402.Supported), definitions)
     quoter = Quoter(
-        definitions, _Rates(), lambda: offered, payee=PAYEE.address, mac_key=bytes(32), max_usd=Decimal("0.9")
+        definitions, _FixedPrices(), lambda: offered, payee=PAYEE.address, mac_key=bytes(32), max_usd=Decimal("0.9")
     )
     required = quoter.required(_URL, _USD, "", time.time(), stream=False)
-    stock = decode_payment_required_header(x402.write_header(required))
-    if not isinstance(stock, PaymentRequired):
+    decoded = decode_payment_required_header(x402.write_header(required))
+    if not isinstance(decoded, PaymentRequired):
         raise TypeError("x402 reads another version in our offer")
-    narrowed = stock.model_copy(update={"accepts": stock.accepts[:1]})
+    narrowed = decoded.model_copy(update={"accepts": decoded.accepts[:1]})
     payload = asyncio.run(Wallet().x402_client().create_payment_payload(narrowed))
-    return _Till(definitions, quoter, encode_payment_signature_header(payload))
+    return _PaymentFixture(definitions, quoter, encode_payment_signature_header(payload))
 
 
 def benchmarks() -> Mapping[str, Callable[[], Any]]:
-    """Each step of the event loop's thread as a function without arguments."""
-    till = _till()
+    """Each step on the event loop's thread as a callable without arguments."""
+    fixture = _payment_fixture()
     return {
-        "402: every offer quoted and authenticated": till.quote,
-        "signed payment: read, compared, signer recovered": till.check,
+        "402: every offer quoted and authenticated": fixture.quote,
+        "signed payment: read, compared, signer recovered": fixture.check,
     }
 
 
 def journal_microseconds() -> float:
-    """CPU microseconds, of both threads, of the journal of one settled payment: the best of some tries, in which
-    payments follow one another, so that none shares a commit."""
+    """CPU microseconds, in both threads, of journalling one settled payment: the best of TRIES runs. Payments are
+    sequential, so that none shares a commit."""
     with TemporaryDirectory() as folder:
-        return uvloop.run(_journal(Path(folder) / "journal.sqlite3", _till().check())) * 1e6
+        return uvloop.run(_journal(Path(folder) / "journal.sqlite3", _payment_fixture().check())) * 1e6
 
 
 async def _journal(path: Path, entry: Entry) -> float:

@@ -1,4 +1,4 @@
-"""Process accounting: what /proc says, and whether a busy child is on the bill."""
+"""CPU and memory of a process tree, running and exited children included."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tools.bench.accounting import Entry, cpu_by_process, cpu_seconds, parse, resident_bytes, tree
-from tools.bench.machine import stolen_share
+from tools.bench.machine import steal_share
+from tools.bench.process_cpu import ProcessStat, cpu_by_process, cpu_seconds, parse_stat, process_tree, resident_bytes
 
 BUSY = (
     "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\nprint('done', flush=True)\n"
@@ -18,7 +18,7 @@ BUSY = (
 @pytest.mark.parametrize("name", ["python", "a b", "x) R 1 (y", "("])
 def test_stat_lines_with_any_program_name(name: str) -> None:
     rest = "S 17 1 1 0 -1 4194560 0 0 0 0 455 280 " + f"{3 * os.sysconf('SC_CLK_TCK')} 0 20 0 1 0 23"
-    assert parse(f"42 ({name}) {rest}") == Entry(pid=42, parent=17, ended=3.0)
+    assert parse_stat(f"42 ({name}) {rest}") == ProcessStat(pid=42, parent=17, children_cpu=3.0)
 
 
 def test_own_cpu_is_this_process_clock() -> None:
@@ -33,7 +33,7 @@ def test_a_living_child_is_on_the_bill() -> None:
     with subprocess.Popen([sys.executable, "-c", BUSY + "input()"], stdout=-1, stdin=-1) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert child.pid in [entry.pid for entry in tree(os.getpid())]
+        assert child.pid in [entry.pid for entry in process_tree(os.getpid())]
         assert cpu_seconds(child.pid) >= 0.2
         assert cpu_seconds(os.getpid()) - before >= 0.2
         child.communicate(b"\n")
@@ -46,7 +46,7 @@ def test_an_ended_child_stays_on_the_bill() -> None:
 
 
 def test_nobody_costs_nothing() -> None:
-    assert tree(2**30) == []
+    assert process_tree(2**30) == []
     assert cpu_seconds(2**30) == 0
 
 
@@ -55,5 +55,5 @@ def test_memory_is_in_bytes() -> None:
 
 
 def test_stolen_time_is_a_share() -> None:
-    assert stolen_share((100.0, 1000.0), (130.0, 1300.0)) == pytest.approx(0.1)
-    assert stolen_share((100.0, 1000.0), (100.0, 1000.0)) == 0
+    assert steal_share((100.0, 1000.0), (130.0, 1300.0)) == pytest.approx(0.1)
+    assert steal_share((100.0, 1000.0), (100.0, 1000.0)) == 0

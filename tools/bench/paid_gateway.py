@@ -1,4 +1,4 @@
-"""A gateway that takes payments, and payers with signed payments in hand before the clock starts."""
+"""A gateway with payments required, and payments for it that are signed before the measurement."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ WALLETS = 16
 
 @contextmanager
 def paid_gateway(environment: Mapping[str, str]) -> Iterator[Server]:
-    """The gateway with payments required, a facilitator that costs it nothing, and a journal on disk."""
+    """The gateway with payments required, the stub facilitator, and a journal on disk."""
     command = [sys.executable, "-m", "tools.bench.facilitator", "{port}"]
     with serve("facilitator", command, {}, measured=False) as facilitator, TemporaryDirectory() as folder:
         settings = {
@@ -38,8 +38,8 @@ def paid_gateway(environment: Mapping[str, str]) -> Iterator[Server]:
             yield server
 
 
-def tickets(url: str, body: bytes, count: int) -> list[str]:
-    """``count`` PAYMENT-SIGNATURE values for ``body``, signed by x402's own client, several payers in turn."""
+def sign_payments(url: str, body: bytes, count: int) -> list[str]:
+    """``count`` PAYMENT-SIGNATURE values for ``body``, signed with the x402 package by WALLETS payers in turn."""
     required = _required(url, body)
     offers = [offer for offer in required.accepts if offer.scheme == "upto"]
     narrowed = required.model_copy(update={"accepts": offers[:1]})

@@ -1,4 +1,4 @@
-"""What is sent: the shapes of work, and by whom each is done."""
+"""The workloads, and the targets on which each is measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,12 @@ _PROSE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """``body`` goes to every target, save those with a body of their own in ``bodies``.
+class Workload:
+    """``body`` is sent to every target except those in ``bodies``.
 
-    ``aliases`` are targets that are one server doing other work. ``bare_path`` is what the bare proxies forward.
-    ``rounds`` and ``seconds`` are those of a full run; a stream ends after its last event, however short the time.
-    ``spread`` are the seconds over which connections begin, ``tickets`` how many payments the paid gateway's clients
-    sign for each round.
+    ``aliases`` maps a target to the server that it is another workload of. ``bare_path`` is the bare proxies' path.
+    ``rounds`` and ``seconds`` are those of a full run; a stream is read to its end in any case. ``ramp_up`` is the
+    seconds over which connections start, ``payments`` the number that the paid gateway's clients sign per round.
     """
 
     name: str
@@ -35,14 +34,14 @@ class Shape:
     aliases: Mapping[str, str] = field(default_factory=dict)
     connections: int = 16
     rounds: int = 7
-    tickets: int = 0
+    payments: int = 0
     seconds: float = 2.0
-    spread: float = 0.0
+    ramp_up: float = 0.0
     stream: bool = False
     hold: bool = False
-    """Memory is measured: comes first and once, because processes give none back."""
-    spread_out: bool = False
-    """Everything, clients and vendors too, may run on every processor."""
+    """Memory is measured. Such a workload runs first and once, because processes do not return memory."""
+    unpinned: bool = False
+    """All processes, clients and vendors included, may run on every CPU."""
 
     def encoded(self, target: str) -> bytes:
         """The request body for one target."""
@@ -50,12 +49,12 @@ class Shape:
 
     @property
     def events(self) -> int:
-        """By how many units the CPU of one answer is divided."""
+        """Units of work per answer: events of a stream, otherwise 1."""
         return EVENTS if self.stream else 1
 
 
 def prompt(size: int) -> list[dict[str, str]]:
-    """A conversation of some turns that encodes to about ``size`` bytes."""
+    """A conversation that encodes to about ``size`` bytes."""
     turns = 8
     text = (_PROSE * (size // len(_PROSE) + 1))[: max(1, (size - 400) // turns)]
     return [
@@ -78,10 +77,10 @@ def _scripted(model: str, **scenario: Any) -> dict[str, Any]:
 
 _PICTURE = "@sim " + msgspec.json.encode({"picture_bytes": 65536}).decode()
 _SMALL = _chat("gpt-4.1", prompt(2048))
-_EVERYBODY = ("gateway", "bare_proxy", "bare_signer", "litellm", "portkey")
+_ALL_TARGETS = ("gateway", "bare_proxy", "bare_signer", "litellm", "portkey")
 
-SHAPES: tuple[Shape, ...] = (
-    Shape(
+WORKLOADS: tuple[Workload, ...] = (
+    Workload(
         name="idle",
         title="2,000 open streams",
         body=_scripted("gpt-4.1", stall_after=2),
@@ -92,9 +91,9 @@ SHAPES: tuple[Shape, ...] = (
         hold=True,
         stream=True,
     ),
-    Shape(name="small", title="2 KiB request", body=_SMALL, targets=_EVERYBODY, rounds=9),
-    Shape(name="large", title="200 KiB request", body=_chat("gpt-4.1", prompt(200 * 1024)), targets=_EVERYBODY),
-    Shape(
+    Workload(name="small", title="2 KiB request", body=_SMALL, targets=_ALL_TARGETS, rounds=9),
+    Workload(name="large", title="200 KiB request", body=_chat("gpt-4.1", prompt(200 * 1024)), targets=_ALL_TARGETS),
+    Workload(
         name="anthropic",
         title="2 KiB request, Anthropic translation",
         body=_chat("claude-sonnet-4-5", prompt(2048)),
@@ -103,7 +102,7 @@ SHAPES: tuple[Shape, ...] = (
         provider="anthropic",
         targets=("gateway", "gateway, OpenAI", "litellm", "portkey"),
     ),
-    Shape(
+    Workload(
         name="alone",
         title="2 KiB request, one connection",
         body=_SMALL,
@@ -112,7 +111,7 @@ SHAPES: tuple[Shape, ...] = (
         rounds=9,
         seconds=1.0,
     ),
-    Shape(
+    Workload(
         name="paced",
         title="stream, one event per 20 ms",
         body=_scripted("gpt-4.1", event_delay=0.02),
@@ -120,17 +119,17 @@ SHAPES: tuple[Shape, ...] = (
         connections=50,
         rounds=7,
         seconds=0.1,
-        spread=0.53,
+        ramp_up=0.53,
         stream=True,
     ),
-    Shape(
+    Workload(
         name="burst",
         title="stream, all events at once",
         body=_scripted("gpt-4.1", chunk_bytes=16384),
         targets=("gateway", "bare_proxy", "litellm", "portkey"),
         stream=True,
     ),
-    Shape(
+    Workload(
         name="pictures",
         title="picture of 64 KiB, as base64",
         body={"model": "seedream-4.0", "messages": [{"role": "user", "content": _PICTURE}]},
@@ -142,24 +141,24 @@ SHAPES: tuple[Shape, ...] = (
         targets=("gateway", "bare_proxy"),
         rounds=5,
     ),
-    Shape(
+    Workload(
         name="paid",
         title="2 KiB request, paid",
         body=_SMALL,
         targets=("gateway_paid", "gateway"),
         rounds=5,
         seconds=1.0,
-        tickets=600,
+        payments=600,
     ),
-    Shape(
+    Workload(
         name="workers",
         title="2 KiB request, both processors for all",
         body=_SMALL,
         targets=("one_worker", "two_workers"),
         connections=32,
-        spread_out=True,
+        unpinned=True,
     ),
-    Shape(
+    Workload(
         name="crowd",
         title="2 KiB request, 1,000 connections",
         body=_SMALL,
