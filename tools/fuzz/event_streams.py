@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
+import msgspec
+
 from gateway.upstreams.sse import Event, EventTooLargeError, SSEReader
 from tools.fuzz.mutations import mutate_bytes, split
 from tools.fuzz.target import BrokenPropertyError, Target
@@ -92,20 +94,34 @@ def reference(data: bytes) -> list[Event]:
         lines[named[0]] = lines[named[0]].removeprefix(b"\xef\xbb\xbf")
     bare = next((place for place, line in enumerate(lines) if line[:1] in (b"{", b"[")), None)
     events: list[Event] = []
-    name, collected = "", list[bytes]()
+    name, collected = "", list[Event]()
     for line in [*lines[:bare], *([b""] if bare is None else [])]:
         if line.startswith(b"data:"):
-            collected.append(line[5:].removeprefix(b" "))
+            collected.append(Event(name, line[5:].removeprefix(b" ")))
         elif line.startswith(b"event:"):
             name = line[6:].strip().decode("utf-8", "replace")
         elif not line:
-            if collected:
-                events.append(Event(name, b"\n".join(collected)))
+            events += _dispatched(name, collected)
             name, collected = "", []
     if bare is not None:
         rest = lines[bare:-1] if not lines[-1] else lines[bare:]
         events.append(Event("", b"\n".join(rest), bare=True))
     return events
+
+
+def _dispatched(name: str, lines: list[Event]) -> list[Event]:
+    """The events that a blank line ends: one of all data lines, or one of each where each is complete by itself."""
+    if len(lines) > 1 and not all(line.data == b"[DONE]" or _is_json_object(line.data) for line in lines):
+        return [Event(name, b"\n".join(line.data for line in lines))]
+    return lines if len(lines) > 1 else [Event(name, line.data) for line in lines]
+
+
+def _is_json_object(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return data[:1] == b"{"
 
 
 EVENT_STREAMS = Target("event-streams", _make, _check)
