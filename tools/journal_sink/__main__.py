@@ -15,35 +15,35 @@ from aiohttp import web
 
 from gateway.billing.storage.records import MAX_RECORD_BYTES
 from tools.command_line import exit_with
-from tools.journal_sink.hours import Hours
+from tools.journal_sink.hourly_log import HourlyLog
 
 PORT = 8010
-"""The one that a gateway inside an enclave looks for (``gateway.deferred_payments.HOST_SINK``)."""
+"""The port of ``gateway.deferred_payments.HOST_SINK``, which a gateway inside an enclave connects to."""
 KEPT_HOURS = 6
-"""No authorization is good for longer than the 70 minutes of ``deadlines.furthest_seconds`` in definitions.toml."""
+"""No authorization is valid for more than the 70 minutes of ``deadlines.furthest_seconds`` in definitions.toml."""
 
 
-def application(hours: Hours) -> web.Application:
-    """One path for everything: the URL given to the gateway."""
+def application(log: HourlyLog) -> web.Application:
+    """POST appends a record and GET returns all of them, on any path."""
 
     async def append(request: web.Request) -> web.Response:
         record = await request.read()
         if not record:
             raise web.HTTPBadRequest(text="an empty record")
         try:
-            await hours.append(record)
+            await log.append(record)
         except OSError as error:
             print(f"journal_sink: a record was not kept: {error}", file=sys.stderr, flush=True)
             raise web.HTTPInsufficientStorage from None
         return web.Response()
 
     async def records(request: web.Request) -> web.StreamResponse:
-        size, pieces = hours.snapshot()
+        size, chunks = log.snapshot()
         response = web.StreamResponse(headers={"Content-Length": str(size)})
         await response.prepare(request)
         if request.method == "GET":
-            async for piece in pieces:
-                await response.write(piece)
+            async for chunk in chunks:
+                await response.write(chunk)
         await response.write_eof()
         return response
 
@@ -52,12 +52,12 @@ def application(hours: Hours) -> web.Application:
     return app
 
 
-async def serve(hours: Hours, host: str, port: int) -> None:
-    """Until SIGTERM or SIGINT. Raises OSError when the port is taken."""
+async def serve(log: HourlyLog, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError if the port is in use."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(application(hours), access_log=None)
+    runner = web.AppRunner(application(log), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--port", default=PORT, type=_port, help="default %(default)s; 0 lets the system choose")
     arguments = parser.parse_args()
     try:
-        asyncio.run(serve(Hours(arguments.folder, arguments.hours), arguments.host, arguments.port))
+        asyncio.run(serve(HourlyLog(arguments.folder, arguments.hours), arguments.host, arguments.port))
     except (OSError, UnicodeError) as error:
         sys.stderr.write(f"journal_sink: {error}\n")
         return 2

@@ -13,7 +13,7 @@ from gateway.billing.definitions import bundled
 from gateway.billing.storage.records import encode_frame
 from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from tools.journal_sink.__main__ import KEPT_HOURS
-from tools.journal_sink.hours import Hours
+from tools.journal_sink.hourly_log import HourlyLog
 
 RECORDS = [b"one", b"\x00" * 1000, bytes(range(256))]
 HOUR = 3600
@@ -114,21 +114,21 @@ def clock() -> Clock:
     return Clock()
 
 
-async def kept(hours: Hours) -> bytes:
-    size, pieces = hours.snapshot()
+async def kept(log: HourlyLog) -> bytes:
+    size, pieces = log.snapshot()
     content = b"".join(await read(pieces))
     assert len(content) == size
     return content
 
 
 async def test_records_are_let_go_after_their_hours(tmp_path: Path, clock: Clock) -> None:
-    hours = Hours(tmp_path / "journal", 3, clock)
+    log = HourlyLog(tmp_path / "journal", 3, clock)
     for number in range(5):
-        await hours.append(b"%d" % number)
+        await log.append(b"%d" % number)
         clock.now += HOUR
-    assert await kept(hours) == encode_frame(b"2") + encode_frame(b"3") + encode_frame(b"4")
+    assert await kept(log) == encode_frame(b"2") + encode_frame(b"3") + encode_frame(b"4")
     clock.now += 2 * HOUR
-    assert await kept(Hours(tmp_path / "journal", 3, clock)) == b""
+    assert await kept(HourlyLog(tmp_path / "journal", 3, clock)) == b""
     assert list((tmp_path / "journal").iterdir()) == []
 
 
@@ -138,23 +138,23 @@ def test_they_are_kept_longer_than_an_authorization_is_good_for() -> None:
 
 async def test_what_a_crash_cut_short_does_not_spoil_what_follows(tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "journal"
-    await Hours(folder, 3, clock).append(b"whole")
+    await HourlyLog(folder, 3, clock).append(b"whole")
     [file] = folder.iterdir()
     expected = encode_frame(b"whole")
     for torn in (encode_frame(b"torn")[:-1], encode_frame(b"torn")[:2], b"\x00"):
         with file.open("ab") as end:
             end.write(torn)
-        assert await kept(Hours(folder, 3, clock)) == expected
-        await Hours(folder, 3, clock).append(b"after")
+        assert await kept(HourlyLog(folder, 3, clock)) == expected
+        await HourlyLog(folder, 3, clock).append(b"after")
         expected += encode_frame(b"after")
-        assert await kept(Hours(folder, 3, clock)) == expected
+        assert await kept(HourlyLog(folder, 3, clock)) == expected
 
 
 async def test_a_full_disk_refuses_and_spoils_nothing(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hours = Hours(tmp_path / "journal", 3, clock)
-    await hours.append(b"before")
+    log = HourlyLog(tmp_path / "journal", 3, clock)
+    await log.append(b"before")
     write = os.write
 
     def half(descriptor: int, data: bytes) -> int:
@@ -165,9 +165,9 @@ async def test_a_full_disk_refuses_and_spoils_nothing(
     with monkeypatch.context() as full:
         full.setattr(os, "write", half)
         with pytest.raises(OSError, match="No space left"):
-            await hours.append(b"does not fit")
-    await hours.append(b"after")
-    assert await kept(hours) == encode_frame(b"before") + encode_frame(b"after")
+            await log.append(b"does not fit")
+    await log.append(b"after")
+    assert await kept(log) == encode_frame(b"before") + encode_frame(b"after")
 
 
 async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:

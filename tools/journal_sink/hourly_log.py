@@ -1,4 +1,4 @@
-"""Sealed records on disk, a file for each hour, and none that is older than anybody can still need."""
+"""A log of sealed records on disk, in one file per hour, with a retention period."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ _CHUNK = 1 << 20
 _SUFFIX = ".records"
 
 
-class Hours:
-    """The records of the last ``kept`` hours in a folder that nobody else writes to. ``clock`` is Unix time."""
+class HourlyLog:
+    """The records of the last ``kept`` hours in ``folder``, whose only writer this is. ``clock`` is Unix time."""
 
     def __init__(self, folder: Path, kept: int, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
@@ -21,46 +21,46 @@ class Hours:
         self._clock = clock
         self._hour = -1
         self._file = RecordFile(folder)
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._queue: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._turn(int(clock()) // _HOUR)
+        self._rotate(int(clock()) // _HOUR)
 
     async def append(self, record: bytes) -> None:
-        """Returns once the record is on disk; those that wait at the same time share one flush. Raises OSError."""
+        """Append a record; return once it is on disk. Concurrent calls share one fsync. Raises OSError."""
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((encode_frame(record), done))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+        self._queue.append((encode_frame(record), done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
         await done
 
     def snapshot(self) -> tuple[int, AsyncIterator[bytes]]:
-        """How many bytes all records have that are there now, each behind its length, and these bytes."""
+        """The current size of all frames in bytes, and an iterator over these bytes."""
         sizes = [(file, RecordFile(file).complete_length()) for file in self._files()]
-        return sum(size for _, size in sizes), _pieces(sizes)
+        return sum(size for _, size in sizes), _read_chunks(sizes)
 
     async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
+        while self._queue:
+            batch, self._queue = self._queue, []
             try:
                 await asyncio.to_thread(self._append, b"".join(frame for frame, _ in batch))
             except OSError as error:
-                outcome: OSError | None = error
+                failure: OSError | None = error
             else:
-                outcome = None
+                failure = None
             for _, done in batch:
                 if not done.cancelled():
-                    done.set_result(None) if outcome is None else done.set_exception(outcome)
-        self._writing = None
+                    done.set_result(None) if failure is None else done.set_exception(failure)
+        self._writer = None
 
     def _append(self, frames: bytes) -> None:
         hour = int(self._clock()) // _HOUR
         if hour != self._hour:
-            self._turn(hour)
+            self._rotate(hour)
         self._file.append(frames)
 
-    def _turn(self, hour: int) -> None:
-        """Begin a file, and let go of those whose time is over."""
+    def _rotate(self, hour: int) -> None:
+        """Start a new file, and delete those past their retention."""
         self._hour = hour
         self._file = RecordFile(self._folder / f"{hour}{_SUFFIX}")
         for file in self._files():
@@ -72,9 +72,9 @@ class Hours:
         return sorted(files, key=lambda file: int(file.stem))
 
 
-async def _pieces(sizes: list[tuple[Path, int]]) -> AsyncIterator[bytes]:
+async def _read_chunks(sizes: list[tuple[Path, int]]) -> AsyncIterator[bytes]:
     for path, size in sizes:
         with path.open("rb") as file:
-            while size and (piece := await asyncio.to_thread(file.read, min(size, _CHUNK))):
-                size -= len(piece)
-                yield piece
+            while size and (chunk := await asyncio.to_thread(file.read, min(size, _CHUNK))):
+                size -= len(chunk)
+                yield chunk
