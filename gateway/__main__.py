@@ -118,7 +118,7 @@ async def start(
 def serve_with_workers(settings: Settings) -> None:
     """Run several workers until SIGTERM or SIGINT. Raises OSError and NitridingError when it cannot start."""
     from gateway.identity import Identity
-    from gateway.workers.process import bind, supervisor
+    from gateway.workers.process import bind, create_supervisor
 
     where = listeners(settings)
     identity = Identity.generate()
@@ -127,12 +127,12 @@ def serve_with_workers(settings: Settings) -> None:
     sockets = bind(where)
     if settings.enclave:
         asyncio.run(_with_daemon(lambda daemon: daemon.register_key(identity.signer.public_der)))
-    parent = supervisor(settings, identity, where, sockets)
-    parent.start()
+    supervisor = create_supervisor(settings, identity, where, sockets)
+    supervisor.start()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.signal_ready))
     announce(settings, [socket.getsockname()[:2] for socket in sockets])
-    parent.run()
+    supervisor.run()
 
 
 async def _with_daemon(work: Callable[[Nitriding], Awaitable[object]]) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.billing.payment import Receipt
 from gateway.catalog import Model
-from gateway.openai_api.deltas import Served
+from gateway.openai_api.deltas import UpstreamMetadata
 from gateway.openai_api.usage import Usage
 from gateway.signing import Envelope
 
@@ -25,17 +25,17 @@ class AnswerMetadata(msgspec.Struct, frozen=True):
     usage: Usage
     envelope: Envelope
     receipt: Receipt
-    served: Served
+    upstream: UpstreamMetadata
 
     def fields(self) -> dict[str, Any]:
         """The keys at the top level of a complete answer and in the last event of a stream."""
         fields: dict[str, Any] = {"usage": self.usage.as_openai(), **self.envelope.fields()}
-        if self.served.service_tier is not None:
-            fields["service_tier"] = self.served.service_tier
-        if self.served.system_fingerprint is not None:
-            fields["system_fingerprint"] = self.served.system_fingerprint
-        if self.served.moderation is not None:
-            fields["moderation"] = self.served.moderation
+        if self.upstream.service_tier is not None:
+            fields["service_tier"] = self.upstream.service_tier
+        if self.upstream.system_fingerprint is not None:
+            fields["system_fingerprint"] = self.upstream.system_fingerprint
+        if self.upstream.moderation is not None:
+            fields["moderation"] = self.upstream.moderation
         if self.receipt.payment is not None:
             fields["payment"] = self.receipt.payment
         return fields

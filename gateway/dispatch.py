@@ -11,7 +11,7 @@ import msgspec
 from gateway.billing.usage import estimate
 from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta, Finish, Paused, Served
+from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.request_record import RequestRecord
@@ -217,7 +217,7 @@ class Dispatch:
         usage = self._assembler.usage
         if usage is None or usage.estimated or not complete:
             assembler = self._assembler
-            usage = usage or Usage(tier=assembler.served.service_tier or "")
+            usage = usage or Usage(tier=assembler.metadata.service_tier or "")
             usage = estimate(chat.body, assembler.output_bytes, usage, len(assembler.images))
         self._usages.append(usage)
         self._discard_call()
@@ -255,7 +255,7 @@ def _with_prelude(prelude: list[Delta], consume: Consume, assembler: Assembler) 
     """``consume`` with ``prelude`` before the first output delta; the prelude itself is not metered as output."""
 
     def prepend(batch: list[Delta]) -> None:
-        if prelude and any(not isinstance(delta, Served | Usage) for delta in batch):
+        if prelude and any(not isinstance(delta, UpstreamMetadata | Usage) for delta in batch):
             consume(prelude[:])
             prelude.clear()
             assembler.output_bytes = 0

@@ -119,14 +119,14 @@ class Exchange:
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started
         except GatewayError:
-            self._lifecycle.move(State.REFUSED)
+            self._lifecycle.transition(State.REFUSED)
             raise
-        self._lifecycle.move(State.ADMITTED)
+        self._lifecycle.transition(State.ADMITTED)
         if remote or self._payment.output_limit != expected:
             await self._prepare(adapter)
-        self._dispatch = self._dispatcher()
+        self._dispatch = self._create_dispatch()
 
-    def _dispatcher(self) -> Dispatch:
+    def _create_dispatch(self) -> Dispatch:
         timeout = self._payment.timeout
         return Dispatch(
             self._upstream,
@@ -162,7 +162,7 @@ class Exchange:
 
     def _served_model(self) -> Model:
         """The model that answered; one unknown to the catalogue counts as the requested one."""
-        name = self._assembler.served.model
+        name = self._assembler.metadata.model
         if name is None or name == self._model.upstream_id:
             return self._model
         served = self._find_model(name)
@@ -188,7 +188,7 @@ class Exchange:
         usage, price = self._usage_and_cost(served, now)
         request_hash = keccak256(self._format.canonical(self._body))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
-        self._lifecycle.move(State.SIGNED)
+        self._lifecycle.transition(State.SIGNED)
         self._record_usage(usage, str(price))
         bill = Bill(
             model=served,
@@ -200,17 +200,17 @@ class Exchange:
             signature=envelope.signature,
             timestamp=envelope.timestamp,
         )
-        self._lifecycle.move(State.SETTLING)
+        self._lifecycle.transition(State.SETTLING)
         started = time.perf_counter()
         try:
             receipt = await self._payment.settle(bill)
         except GatewayError:
-            self._lifecycle.move(State.REFUSED)
+            self._lifecycle.transition(State.REFUSED)
             raise
         finally:
             self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
-        self._lifecycle.move(State.SETTLED)
-        return AnswerMetadata(served, usage, envelope, receipt, self._assembler.served)
+        self._lifecycle.transition(State.SETTLED)
+        return AnswerMetadata(served, usage, envelope, receipt, self._assembler.metadata)
 
     def _usage_and_cost(self, served: Model, now: int) -> tuple[Usage, Decimal]:
         """Total usage and USD cost of all calls, each priced separately: long prompts have rates of their own."""
@@ -233,7 +233,7 @@ class Exchange:
     def reject(self) -> None:
         """Mark a request as refused that was never admitted; no effect on any other."""
         if self._lifecycle.state is State.RECEIVED:
-            self._lifecycle.move(State.REFUSED)
+            self._lifecycle.transition(State.REFUSED)
 
     async def fail(self, cause: Exception) -> GatewayError:
         """Release the payment after an internal error; the error to send.
@@ -261,7 +261,7 @@ class Exchange:
 
     async def _release(self, reason: str, error: GatewayError | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
-        self._lifecycle.move(State.RELEASED)
+        self._lifecycle.transition(State.RELEASED)
         if self._fetched:
             self._release_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
@@ -275,13 +275,13 @@ class Exchange:
         Vendors bill a call in full whether the client waits or not, so it is always read to its end; a client that
         received nothing of it is not charged (facts/x402.md 4 row 5). Raises GatewayError.
         """
-        self._lifecycle.move(State.DISPATCHED)
+        self._lifecycle.transition(State.DISPATCHED)
         try:
             await self._dispatch.run(self._assembler.extend, None)
         except GatewayError as error:
             await self._release("upstream_failed", error)
             raise
-        self._lifecycle.move(State.ANSWERING)
+        self._lifecycle.transition(State.ANSWERING)
         if disconnected():
             self._record.client_left = True
             usage, price = self._usage_and_cost(self._served_model(), self._services.clock())
@@ -309,14 +309,14 @@ class Exchange:
         """
         self._stream_model, self._encoder = self._model, self._format.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
-        self._lifecycle.move(State.DISPATCHED)
+        self._lifecycle.transition(State.DISPATCHED)
         try:
             await self._dispatch.run(partial(self._forward, reply), reply)
         except GatewayError as error:
             failure = error
         else:
             if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
-                self._lifecycle.move(State.ANSWERING)  # an answer without output is complete too
+                self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
         if self._lifecycle.state is not State.ANSWERING:
             failure = failure or upstream_error("upstream_truncated", "The upstream answered nothing")
             await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
@@ -348,7 +348,7 @@ class Exchange:
         arrived = time.perf_counter()
         for delta in batch:
             self._assembler.add(delta)
-        record, served, encode = self._record, self._assembler.served.model, self._encoder.encode
+        record, served, encode = self._record, self._assembler.metadata.model, self._encoder.encode
         if record.last_output is None and served is not None and served != self._model.upstream_id:
             self._set_stream_model(served)
             encode = self._encoder.encode
@@ -356,7 +356,7 @@ class Exchange:
         if not data:
             return
         if self._lifecycle.state is State.DISPATCHED:
-            self._lifecycle.move(State.ANSWERING)
+            self._lifecycle.transition(State.ANSWERING)
         reply.write(data)
         now = time.perf_counter()
         record.chunks = (record.chunks or 0) + 1

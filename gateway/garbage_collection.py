@@ -6,7 +6,7 @@ request, and everything created at the start in vain.
 
 import gc
 
-YOUNG = 50_000
+THRESHOLD = 50_000
 """Threshold of the young generation: allocations minus deallocations before it is collected."""
 
 
@@ -14,4 +14,4 @@ def freeze() -> None:
     """Exempt all present objects from collection; call it when everything long-lived has been created."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, 10, 10)
+    gc.set_threshold(THRESHOLD, 10, 10)

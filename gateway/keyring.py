@@ -100,7 +100,7 @@ class Keyring:
         return injection
 
     def store(self, injection: Injection) -> None:
-        """Store a checked injection. Only the first is checked successfully, so there is no second."""
+        """Store a checked injection; callers make sure that there is only one."""
         self._injected = injection
         for provider in self.providers_in(injection):
             self._keys[provider] = getattr(injection, self._providers[provider].injected_key)

@@ -68,7 +68,7 @@ class Lifecycle:
         self._record = record
         self.state = State.RECEIVED
 
-    def move(self, to: State) -> None:
+    def transition(self, to: State) -> None:
         """Change to state ``to``; raises IllegalTransitionError if the table does not allow it."""
         if to not in TRANSITIONS[self.state]:
             raise IllegalTransitionError(f"{self.state} → {to}")

@@ -13,7 +13,7 @@ ENDS = {State.SETTLED, State.RELEASED, State.REFUSED}
 def walk(*states: State) -> Lifecycle:
     life = Lifecycle(RequestRecord("req_1", "POST", "/"))
     for state in states:
-        life.move(state)
+        life.transition(state)
     return life
 
 
@@ -73,11 +73,11 @@ def test_moves(state: State, target: State) -> None:
     life = Lifecycle(RequestRecord("req_1", "POST", "/"))
     life.state = state
     if target in TRANSITIONS[state]:
-        life.move(target)
+        life.transition(target)
         assert life.state is target
         return
     with pytest.raises(IllegalTransitionError, match=f"{state} → {target}"):
-        life.move(target)
+        life.transition(target)
     assert life.state is state
 
 

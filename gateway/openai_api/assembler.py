@@ -12,14 +12,14 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.usage import Usage
 
-_UNKNOWN = Served()
+_UNKNOWN = UpstreamMetadata()
 
 
 class _Choice:
@@ -54,14 +54,14 @@ class _Choice:
 class Assembler:
     """Assembles one answer.
 
-    ``usage`` is the last plausible one received, marked as estimated if an implausible one followed. ``served`` merges
+    ``usage`` is the last plausible one received, marked as estimated if an implausible one followed. ``metadata`` is
     what the upstream reported of the call. ``output_bytes`` counts text, reasoning and arguments, for estimates.
     """
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
         self.usage: Usage | None = None
-        self.served = _UNKNOWN
+        self.metadata = _UNKNOWN
         self.output_bytes = 0
 
     def add(self, delta: Delta) -> None:
@@ -79,8 +79,8 @@ class Assembler:
                 self.usage = delta
             elif self.usage is not None:
                 self.usage = replace(self.usage, estimated=True)
-        elif isinstance(delta, Served):
-            self.served = _merged(self.served, delta)
+        elif isinstance(delta, UpstreamMetadata):
+            self.metadata = _merged(self.metadata, delta)
         elif isinstance(delta, Finish):
             self._choice(delta.choice).finish = delta.reason
         else:
@@ -88,7 +88,7 @@ class Assembler:
 
     def meter(self, delta: Delta) -> None:
         """Count a delta for usage only, without its content: for output that is no longer delivered."""
-        if isinstance(delta, Usage | Served):
+        if isinstance(delta, Usage | UpstreamMetadata):
             self.add(delta)
         elif isinstance(delta, Text | Refusal | Reasoning):
             self.output_bytes += _size(delta.text)
@@ -226,8 +226,8 @@ def _logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def _merged(old: Served, new: Served) -> Served:
-    return Served(
+def _merged(old: UpstreamMetadata, new: UpstreamMetadata) -> UpstreamMetadata:
+    return UpstreamMetadata(
         model=new.model or old.model,
         service_tier=new.service_tier or old.service_tier,
         system_fingerprint=new.system_fingerprint or old.system_fingerprint,

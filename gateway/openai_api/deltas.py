@@ -90,7 +90,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     choice: int = 0
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
+class UpstreamMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What the upstream reports of the call: the model that answered, and fields passed on to the client.
 
     ``moderation`` is OpenAI's moderation result for prompt and answer, if the caller requested it.
@@ -126,6 +126,6 @@ Delta = (
     | MessageField
     | Finish
     | Paused
-    | Served
+    | UpstreamMetadata
     | Usage
 )

@@ -14,9 +14,9 @@ from gateway.telemetry.counter import LabeledCounter
 from gateway.telemetry.histogram import Distribution, Histogram
 from gateway.telemetry.request_record import RequestRecord
 
-_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-_LONG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-_EVENT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
+_OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_REQUEST_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_EVENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # timestamps do not add up over workers
 
 
@@ -36,17 +36,19 @@ class Metrics:
         self._cpu = self._counter("cpu_seconds", "Processor time of all workers", ())
         self._cpu_seen = 0.0
         self.overhead = self._histogram(
-            "overhead_seconds", "Own time of a request: neither upstream nor payment", _SECONDS
+            "overhead_seconds", "Own time of a request: neither upstream nor payment", _OVERHEAD_BUCKETS
         )
-        self.chunk = self._histogram("chunk_seconds", "Own time per batch of stream events, mean of a stream", _SECONDS)
+        self.chunk = self._histogram(
+            "chunk_seconds", "Own time per batch of stream events, mean of a stream", _OVERHEAD_BUCKETS
+        )
         self.duration = self._histogram(
-            "answer_seconds", "From a model request to the end of its answer", _LONG_SECONDS, "upstream"
+            "answer_seconds", "From a model request to the end of its answer", _REQUEST_BUCKETS, "upstream"
         )
         self.first_byte = self._histogram(
-            "first_byte_seconds", "Time to a stream's first output", _LONG_SECONDS, "upstream"
+            "first_byte_seconds", "Time to a stream's first output", _REQUEST_BUCKETS, "upstream"
         )
         self._inter_event = self._histogram(
-            "inter_event_seconds", "Between a stream's output events", _EVENT_SECONDS, "upstream"
+            "inter_event_seconds", "Between a stream's output events", _EVENT_BUCKETS, "upstream"
         )
         self.workers = self._gauge("workers", "Serving processes", ("version",))
         self.ready = self._gauge("workers_ready", "Processes that welcome new work", ())

@@ -45,11 +45,11 @@ class SupervisorLink:
 
         Connections that still arrive are served, and calls are answered.
         """
-        self._send(Packet("leaving"))
+        self._send(Packet("draining"))
 
     def drained(self) -> None:
         """Announce that no more connections are served."""
-        self._send(Packet("left"))
+        self._send(Packet("drained"))
 
     async def call(self, op: str, body: Any = None) -> Any:
         """Call the supervisor, which may call all workers to answer. Raises SupervisorGoneError."""

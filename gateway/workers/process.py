@@ -30,7 +30,7 @@ def bind(listeners: Sequence[Listener]) -> list[socket.socket]:
     return bound
 
 
-def supervisor(
+def create_supervisor(
     settings: Settings, identity: Identity, listeners: Sequence[Listener], sockets: Sequence[socket.socket]
 ) -> Supervisor:
     """The supervisor of ``settings.workers`` workers. Inside an enclave, register the key first."""

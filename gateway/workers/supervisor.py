@@ -184,10 +184,10 @@ class Supervisor:
             case "ready":
                 worker.ready = True
                 self._choose_leader()
-            case "leaving":
+            case "draining":
                 worker.draining = True
                 self._unset_leader(worker.pid)
-            case "left":
+            case "drained":
                 worker.ready = False
             case "unusable":
                 self._failure = packet.body

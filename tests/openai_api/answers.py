@@ -13,10 +13,10 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.usage import Usage
 
@@ -58,7 +58,7 @@ def choice_deltas(draw: st.DrawFn, choice: int) -> list[Delta]:
 def answers(draw: st.DrawFn, max_choices: int = 3) -> list[Delta]:
     """A complete answer: the deltas of its choices interleaved in any way, what the upstream says, its usage."""
     queues = [draw(choice_deltas(choice)) for choice in range(draw(st.integers(1, max_choices)))]
-    deltas: list[Delta] = [Served(model="m")]
+    deltas: list[Delta] = [UpstreamMetadata(model="m")]
     while queues := [queue for queue in queues if queue]:
         deltas.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
     return [*deltas, Usage(prompt_tokens=3, completion_tokens=5)]

@@ -14,10 +14,10 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.usage import Usage
 from tests.openai_api.answers import answers, visible
@@ -41,11 +41,11 @@ CALL = ToolCallStart(index=0, id="call_1", name="weather")
 def test_nothing_has_arrived() -> None:
     nothing = Assembler()
     assert (nothing.started, nothing.choices(), nothing.texts(), nothing.finish_reasons()) == (False, [], [], {})
-    assert (nothing.usage, nothing.served, nothing.output_bytes, nothing.images) == (None, Served(), 0, [])
+    assert (nothing.usage, nothing.metadata, nothing.output_bytes, nothing.images) == (None, UpstreamMetadata(), 0, [])
 
 
 def test_usage_and_served_alone_start_no_answer() -> None:
-    assert not put_together(Served(model="m"), Usage(prompt_tokens=1)).started
+    assert not put_together(UpstreamMetadata(model="m"), Usage(prompt_tokens=1)).started
 
 
 def test_a_plain_answer() -> None:
@@ -232,18 +232,23 @@ def test_a_usage_that_makes_no_sense_is_none(bad: Usage) -> None:
 
 
 def test_an_empty_word_of_the_upstream_says_nothing() -> None:
-    assert put_together(Served(model="", service_tier="", system_fingerprint="", id="")).served == Served()
+    assert (
+        put_together(UpstreamMetadata(model="", service_tier="", system_fingerprint="", id="")).metadata
+        == UpstreamMetadata()
+    )
 
 
 def test_what_the_upstream_said_stays_until_it_says_something_new() -> None:
     assembler = put_together(
-        Served(model="a", service_tier="flex", system_fingerprint="fp", id="1"), Served(), Served(model="b")
+        UpstreamMetadata(model="a", service_tier="flex", system_fingerprint="fp", id="1"),
+        UpstreamMetadata(),
+        UpstreamMetadata(model="b"),
     )
-    assert assembler.served == Served(model="b", service_tier="flex", system_fingerprint="fp", id="1")
-    assembler.add(Served(service_tier="default", system_fingerprint="fp2", id="2"))
-    assembler.add(Served(moderation={"input": 1}))
-    assembler.add(Served(model="b"))
-    assert assembler.served == Served(
+    assert assembler.metadata == UpstreamMetadata(model="b", service_tier="flex", system_fingerprint="fp", id="1")
+    assembler.add(UpstreamMetadata(service_tier="default", system_fingerprint="fp2", id="2"))
+    assembler.add(UpstreamMetadata(moderation={"input": 1}))
+    assembler.add(UpstreamMetadata(model="b"))
+    assert assembler.metadata == UpstreamMetadata(
         model="b", service_tier="default", system_fingerprint="fp2", id="2", moderation={"input": 1}
     )
 
@@ -276,12 +281,12 @@ def test_the_meter_keeps_no_content() -> None:
     assembler = put_together(Text("a"))
     for delta in (Text("b"), Refusal("c"), Reasoning(text="d"), ToolCallArguments(0, "e"), Image("f"), Finish("stop")):
         assembler.meter(delta)
-    assembler.meter(Served(model="m"))
+    assembler.meter(UpstreamMetadata(model="m"))
     assembler.meter(Usage(prompt_tokens=4))
     [choice] = assembler.choices()
     assert choice["message"] == {"role": "assistant", "content": "a", "refusal": None}
     assert choice["finish_reason"] is None
-    assert (assembler.served.model, assembler.usage) == ("m", Usage(prompt_tokens=4))
+    assert (assembler.metadata.model, assembler.usage) == ("m", Usage(prompt_tokens=4))
 
 
 def test_legacy_choices() -> None:

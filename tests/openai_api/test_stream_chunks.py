@@ -17,10 +17,10 @@ from gateway.openai_api.deltas import (
     MessageField,
     Reasoning,
     Refusal,
-    Served,
     Text,
     ToolCallArguments,
     ToolCallStart,
+    UpstreamMetadata,
 )
 from gateway.openai_api.errors import upstream_error
 from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, ChunkEncoder, TextChunkEncoder, error_event
@@ -138,7 +138,7 @@ def test_shape_of_each_delta(delta: Delta, shape: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.parametrize("delta", [Usage(prompt_tokens=1), Served(model="m"), Finish("stop")])
+@pytest.mark.parametrize("delta", [Usage(prompt_tokens=1), UpstreamMetadata(model="m"), Finish("stop")])
 def test_what_waits_for_the_end_is_not_shown(delta: Delta) -> None:
     assert chat().encode(delta) == b""
     assert legacy().encode(delta) == b""

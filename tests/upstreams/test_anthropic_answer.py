@@ -44,7 +44,7 @@ def test_the_deltas_of_a_stream_one_by_one() -> None:
 
 
 def test_what_the_upstream_says_of_itself() -> None:
-    served = put_together(streamed(start(), *text(0, "Hi"), *end())).served
+    served = put_together(streamed(start(), *text(0, "Hi"), *end())).metadata
     assert (served.id, served.model) == ("msg_1", "claude-haiku-4-5-20251001")
 
 

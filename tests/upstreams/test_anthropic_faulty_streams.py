@@ -42,7 +42,7 @@ def test_an_answer_that_begins_again_is_one_answer_with_the_newer_usage() -> Non
         {"value": "Sparkle"},
     ]
     assert [detail["index"] for detail in message["reasoning_details"]] == [0, 1]
-    assert assembled.served.id == "msg_1"
+    assert assembled.metadata.id == "msg_1"
     assert assembled.usage == Usage(prompt_tokens=17, completion_tokens=65)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.openai_api.deltas import Delta, Finish, Paused, Served
+from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat
 from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat, put_together, read_stream
@@ -94,7 +94,7 @@ def test_the_rest_continues_the_answer() -> None:
     rest = [*text(0, "big."), *tool(1, '{"city":"Rome"}', call_id="toolu_2")]
     second = decoded(bound, start(message_id="msg_2"), *rest, *end("tool_use"))
     assert isinstance(second[-1], Finish)
-    assert [delta.id for delta in second if isinstance(delta, Served)] == [None]
+    assert [delta.id for delta in second if isinstance(delta, UpstreamMetadata)] == [None]
     whole = put_together([*deltas, *second])
     message = whole.choices()[0]["message"]
     assert message["content"] == "\n\nOslo is big."
@@ -108,7 +108,7 @@ def test_the_rest_continues_the_answer() -> None:
         "start_index": 2,
         "end_index": 10,
     }
-    assert (whole.served.id, whole.choices()[0]["finish_reason"]) == ("msg_1", "tool_calls")
+    assert (whole.metadata.id, whole.choices()[0]["finish_reason"]) == ("msg_1", "tool_calls")
 
 
 def test_a_turn_paused_twice_goes_back_whole() -> None:

@@ -131,7 +131,7 @@ def test_an_answer_is_read_as_it_was_recorded(path: Path) -> None:
         message = response["json"]
         assembled = put_together(adapter().decode_response(bound(recording), json.dumps(message).encode()))
         check(assembled, message["content"], message["stop_reason"], message["usage"])
-        assert assembled.served.model == message["model"]
+        assert assembled.metadata.model == message["model"]
     else:
         check_error(recording)
 
@@ -148,8 +148,8 @@ def check_stream(recording: dict[str, Any], stream: bytes) -> None:
     whole = put_together(read_stream(adapter().decoder(bound(recording)), stream))
     check(whole, blocks_of(events), stop_reason, usage_of(events))
     cut = put_together(read_stream(adapter().decoder(bound(recording)), stream, cuts))
-    assert (cut.choices(), cut.usage, cut.served) == (whole.choices(), whole.usage, whole.served)
-    assert whole.served.id == next(event["message"]["id"] for event in events if event["type"] == "message_start")
+    assert (cut.choices(), cut.usage, cut.metadata) == (whole.choices(), whole.usage, whole.metadata)
+    assert whole.metadata.id == next(event["message"]["id"] for event in events if event["type"] == "message_start")
     for length in range(0, len(stream) - 30, max(1, len(stream) // 40)):
         with pytest.raises(GatewayError, match="ended before it was complete"):
             list(read_stream(adapter().decoder(bound(recording)), stream[: stream.rfind(b"\n\n", 0, length) + 2]))

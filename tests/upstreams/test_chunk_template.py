@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_api.deltas import Delta, Served, Text
+from gateway.openai_api.deltas import Delta, Text, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.openai.chunk_template import ChunkTemplate
 from gateway.upstreams.openai.decoder import OpenAIDecoder
@@ -82,7 +82,7 @@ def test_any_stream(stream: list[bytes]) -> None:
 def test_streams_of_words(words: list[str], more: dict[str, Any]) -> None:
     decoder = OpenAIDecoder(OPENAI)
     said = [delta for word in words for delta in by_feed(decoder, chunk(word, **more))]
-    assert said == [Served(), *(Text(word) for word in words if word)]
+    assert said == [UpstreamMetadata(), *(Text(word) for word in words if word)]
 
 
 def test_a_long_chunk_takes_no_more_memory_than_its_text() -> None:
@@ -101,7 +101,7 @@ def test_who_serves_is_told_as_often_as_it_changes() -> None:
     decoder = OpenAIDecoder(OPENAI)
     stream = [chunk(text, model=model) for text, model in (("a", "m"), ("b", "m"), ("c", "n"), ("d", "m"))]
     said = [delta for data in stream for delta in by_feed(decoder, data)]
-    assert [delta.model for delta in said if isinstance(delta, Served)] == ["m", "n", "m"]
+    assert [delta.model for delta in said if isinstance(delta, UpstreamMetadata)] == ["m", "n", "m"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.openai_api.deltas import Delta, Finish, Image, MessageField, Served, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.deltas import (
+    Delta,
+    Finish,
+    Image,
+    MessageField,
+    Text,
+    ToolCallArguments,
+    ToolCallStart,
+    UpstreamMetadata,
+)
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.sse import Event
@@ -50,7 +59,7 @@ def test_deltas_of_an_answer() -> None:
     served, text, start, arguments, image, usage, finish = adapter().decode_response(
         chat(), msgspec.json.encode(response)
     )
-    assert served == Served(model="gemini-3-flash-preview", id="r1")
+    assert served == UpstreamMetadata(model="gemini-3-flash-preview", id="r1")
     assert text == Text("Hi")
     assert isinstance(start, ToolCallStart)
     assert (start.index, start.name, start.extra_content) == (0, "weather", None)
@@ -62,10 +71,10 @@ def test_deltas_of_an_answer() -> None:
 
 def test_what_the_upstream_says_of_itself_is_said_once() -> None:
     answer = streamed(frames(parts({"text": "a"}), parts({"text": "b"}, finish="STOP", usageMetadata=COUNTS)))
-    assert answer.served == Served(model="gemini-3-flash-preview", id="r1")
+    assert answer.metadata == UpstreamMetadata(model="gemini-3-flash-preview", id="r1")
     decoder = adapter().decoder(chat(stream=True))
     deltas = [delta for text in "ab" for delta in decoder.feed(Event("", msgspec.json.encode(parts({"text": text}))))]
-    assert sum(isinstance(delta, Served) for delta in deltas) == 1
+    assert sum(isinstance(delta, UpstreamMetadata) for delta in deltas) == 1
 
 
 REASONS = {
@@ -351,7 +360,7 @@ def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
 
 def test_the_tier_that_answered_is_told() -> None:
     assert (
-        whole(parts({"text": "x"}, finish="STOP", usageMetadata=COUNTS | {"serviceTier": "flex"})).served.service_tier
+        whole(parts({"text": "x"}, finish="STOP", usageMetadata=COUNTS | {"serviceTier": "flex"})).metadata.service_tier
         == "flex"
     )
 

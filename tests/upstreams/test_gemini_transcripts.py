@@ -135,7 +135,7 @@ def test_an_answer_is_counted_to_the_token(name: str) -> None:
 @pytest.mark.parametrize("name", names(errors=False))
 def test_the_model_that_answered_is_known(name: str) -> None:
     record = recording(name)
-    assert replay(record).served.model == responses(record)[-1]["modelVersion"]
+    assert replay(record).metadata.model == responses(record)[-1]["modelVersion"]
 
 
 @pytest.mark.parametrize("name", names(errors=False))

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Served
+from gateway.openai_api.deltas import UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.openai_api.usage import Usage
@@ -235,7 +235,7 @@ def test_an_answer_of_seedream() -> None:
     usage = {"generated_images": 1, "output_tokens": 16_384, "total_tokens": 16_384}
     answer = answered(SEEDREAM, {"model": "seedream-4-0-250828", "created": 1, "data": [{"url": URL}], "usage": usage})
     assert answer.images == [URL]
-    assert answer.served == Served(model="seedream-4-0-250828")
+    assert answer.metadata == UpstreamMetadata(model="seedream-4-0-250828")
     assert answer.usage == Usage(images=1)
 
 

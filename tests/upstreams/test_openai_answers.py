@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_api.deltas import Finish, Served, Text
+from gateway.openai_api.deltas import Finish, Text, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 from tests.upstreams.openai_chats import chat, put_together, streamed
@@ -52,7 +52,9 @@ def test_a_whole_answer_is_read_like_a_stream() -> None:
     ]
     assert assembler.choices()[1]["logprobs"] == {"content": [1], "refusal": None}
     assert assembler.usage == Usage(prompt_tokens=3, completion_tokens=2, tier="priority")
-    assert assembler.served == Served(model="gpt-4.1-2025-04-14", service_tier="priority", system_fingerprint="fp")
+    assert assembler.metadata == UpstreamMetadata(
+        model="gpt-4.1-2025-04-14", service_tier="priority", system_fingerprint="fp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,16 +94,16 @@ def test_a_whole_answer_is_complete_without_a_reason(finish: str | None, name: s
 def test_finish_reasons_wait_for_the_usage_behind_them() -> None:
     stream = piece(content="x", finish="stop") + chunk([], usage={"prompt_tokens": 1, "completion_tokens": 1}) + DONE
     deltas = streamed(chat(), stream)
-    assert [type(delta) for delta in deltas] == [Served, Text, Usage, Finish]
+    assert [type(delta) for delta in deltas] == [UpstreamMetadata, Text, Usage, Finish]
 
 
 def test_what_the_vendor_says_of_itself_is_said_once() -> None:
     same = {"model": "m", "system_fingerprint": "fp"}
     ending = chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}], model="n")
     deltas = streamed(chat(), chunk([], **same) + chunk([], **same) + ending + DONE)
-    assert [delta for delta in deltas if isinstance(delta, Served)] == [
-        Served(model="m", system_fingerprint="fp"),
-        Served(model="n"),
+    assert [delta for delta in deltas if isinstance(delta, UpstreamMetadata)] == [
+        UpstreamMetadata(model="m", system_fingerprint="fp"),
+        UpstreamMetadata(model="n"),
     ]
 
 
@@ -116,7 +118,7 @@ def test_the_verdict_of_a_moderation_follows_the_usage() -> None:
     )
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "moderation": verdict}
     for assembler in (put_together(streamed(chat(), stream)), put_together(whole(answer))):
-        assert assembler.served == Served(moderation=verdict)
+        assert assembler.metadata == UpstreamMetadata(moderation=verdict)
         assert assembler.choices()[0]["message"]["content"] == "x"
 
 

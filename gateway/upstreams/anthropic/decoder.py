@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gateway.catalog import Model
-from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, Served
+from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockDecoder, Fields, Output, block_decoder, decode_block, string
@@ -168,7 +168,9 @@ class AnthropicDecoder:
             raise upstream_error("upstream_bad_response", "The upstream repeats its answer instead of going on")
         self._message_id = message_id
         deltas.append(
-            Served(model=string(message, "model") or None, id=None if restarted or self._paused else message_id)
+            UpstreamMetadata(
+                model=string(message, "model") or None, id=None if restarted or self._paused else message_id
+            )
         )
         return deltas
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from gateway.openai_api.deltas import Delta, Finish, MessageField, Served
+from gateway.openai_api.deltas import Delta, Finish, MessageField, UpstreamMetadata
 from gateway.openai_api.errors import upstream_error
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.candidate import CandidateDecoder
@@ -32,7 +32,7 @@ class GeminiDecoder:
         self._grounding: dict[int, GroundingMetadata] = {}
         self._searches: set[str] = set()
         self._blocked = False
-        self._served: tuple[str | None, ...] = ()
+        self._metadata: tuple[str | None, ...] = ()
         self._scope = str(len(chat.request.messages))
         self._generates_images = "image" in chat.model.outputs
 
@@ -96,11 +96,14 @@ class GeminiDecoder:
         if response.response_id:
             self._scope = f"{response.response_id}/{len(self._chat.request.messages)}"
         metadata = response.usage_metadata
-        served = (response.model_version, response.response_id, metadata.service_tier if metadata is not None else None)
-        if served != self._served and any(served):
-            self._served = served
+        service_tier = None if metadata is None else metadata.service_tier
+        reported = (response.model_version, response.response_id, service_tier)
+        if reported != self._metadata and any(reported):
+            self._metadata = reported
             tier = tier_of(metadata) if metadata is not None else ""
-            deltas.append(Served(model=response.model_version, id=response.response_id, service_tier=tier or None))
+            deltas.append(
+                UpstreamMetadata(model=response.model_version, id=response.response_id, service_tier=tier or None)
+            )
         for position, candidate in enumerate(response.candidates or ()):
             self._candidate(candidate.index if candidate.index is not None else position, candidate, deltas)
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:

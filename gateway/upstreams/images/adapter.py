@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.openai_api.deltas import Delta, Finish, Image, Served
+from gateway.openai_api.deltas import Delta, Finish, Image, UpstreamMetadata
 from gateway.openai_api.errors import (
     GatewayError,
     content_policy_violation,
@@ -103,7 +103,7 @@ class ImagesAdapter:
         images = [item.image for item in answer.data or ()]
         if not any(images):
             raise self._no_image_error(answer)
-        yield Served(model=answer.model)
+        yield UpstreamMetadata(model=answer.model)
         for choice, url in enumerate(images):
             if url:
                 yield Image(url, choice)

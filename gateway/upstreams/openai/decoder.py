@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Served, Text
+from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Text, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.openai_api.request import Tool
 from gateway.upstreams import error_rules
@@ -45,7 +45,7 @@ class OpenAIDecoder:
         self._finish: dict[int, str] = {}
         self._tool_calls: dict[int, ToolCallDecoder] = {}
         self._think_tags: dict[int, ThinkTagParser] = {}
-        self._served: tuple[str | None, str | None, str | None] | None = None
+        self._metadata: tuple[str | None, str | None, str | None] | None = None
         self._service_tier = ""
         self._complete = self._done = complete
         self._template: ChunkTemplate | None = None
@@ -89,13 +89,15 @@ class OpenAIDecoder:
         if chunk.error:
             raise self._error(chunk)
         deltas: list[Delta] = []
-        served = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
-        if self._served != served:
-            self._served = served
+        metadata = (chunk.model, chunk.service_tier, chunk.system_fingerprint)
+        if self._metadata != metadata:
+            self._metadata = metadata
             self._service_tier = chunk.service_tier or self._service_tier
             self._template = None
             deltas.append(
-                Served(model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint)
+                UpstreamMetadata(
+                    model=chunk.model, service_tier=chunk.service_tier, system_fingerprint=chunk.system_fingerprint
+                )
             )
         for choice in chunk.choices or ():
             index, message = choice.index, choice.delta or choice.message
@@ -113,7 +115,7 @@ class OpenAIDecoder:
         if usage is not None and (usage.prompt_tokens is not None or usage.completion_tokens is not None):
             deltas.append(usage_of(usage, self._service_tier, reasoning_counted=self._dialect.reasoning_counted))
         if chunk.moderation:
-            deltas.append(Served(moderation=chunk.moderation))
+            deltas.append(UpstreamMetadata(moderation=chunk.moderation))
         return deltas
 
     def finish(self) -> list[Delta]:
