@@ -127,8 +127,10 @@ def _signed(random: Random) -> bytes:
 
 
 def _raw(document: bytes) -> bytes:
+    if document[:1] in (b"\x84", b"\xd2"):
+        return document
     try:
-        return document if document[:1] in (b"\x84", b"\xd2") else base64.b64decode(document.strip(), validate=True)
+        return base64.b64decode(b"".join(document.split()), validate=True)
     except ValueError:
         return b""
 
