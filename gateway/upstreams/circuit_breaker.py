@@ -34,7 +34,7 @@ class CircuitBreaker:
 
     @property
     def active(self) -> bool:
-        """Open, and with recent traffic: not merely left open since nobody has called to probe."""
+        """Open, unless it has been half-open without a probe for longer than ``cooldown``."""
         return self.open and self._clock() < self._half_open_at + self._cooldown
 
     def acquire(self) -> bool:

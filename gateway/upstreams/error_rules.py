@@ -66,7 +66,7 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
 
 
 def parse_decoded(status: int, decoded: Any, retry_after: float | None = None) -> VendorError:
-    """``parse`` for decoded JSON; Anthropic's code, where it gives one, stands in ``details``."""
+    """``parse`` for decoded JSON; Anthropic's code, if any, is in ``details``."""
     if not isinstance(decoded, dict):
         return VendorError(status, retry_after=retry_after)
     error = decoded.get("error")

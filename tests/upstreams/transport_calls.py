@@ -17,7 +17,7 @@ KEY = {"Authorization": "Bearer k"}
 FAST = Limits(connect_timeout=1.0, first_byte_timeout=1.0, max_attempts=3, backoff=0.01, max_retry_after=0.5)
 
 
-def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
     return error_rules.map_error(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
 
 
@@ -31,7 +31,7 @@ async def opened(url: str, limits: Limits = FAST, tls: ssl.SSLContext | None = N
 
 
 async def send(transport: Transport, call: UpstreamCall = CALL) -> Response:
-    return await transport.send(call, KEY, read_error)
+    return await transport.send(call, KEY, decode_error)
 
 
 async def refused(transport: Transport) -> GatewayError:

@@ -99,9 +99,9 @@ def _blocks_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> 
 
 
 def _is_of_another_model(detail: ReasoningDetail, model: Model) -> bool:
-    """Whether the gateway has marked a detail with the id of another model; other ids say nothing of that.
+    """Whether the gateway has marked the detail with another model's id; ids without the mark are ignored.
 
-    ``openai``'s stream helper concatenates fragments' ids.
+    ``openai``'s stream helper concatenates the ids of fragments.
     """
     mark = detail.id or ""
     return mark.startswith(_MODEL_PREFIX) and mark.replace(model.upstream_id, "") != ""

@@ -8,7 +8,7 @@ from gateway.upstreams.lenient_json import decode_repaired
 
 
 class Blob(msgspec.Struct, rename="camel", gc=False):
-    """``data`` is base64, megabytes of it for a picture."""
+    """``data`` is base64, megabytes of it for an image."""
 
     mime_type: str = ""
     data: str = ""
@@ -59,7 +59,7 @@ class GroundingChunk(msgspec.Struct):
 
 
 class Segment(msgspec.Struct, rename="camel"):
-    """A stretch of the answer's text, in UTF-8 bytes of one of its parts; which one is not always told."""
+    """A range of the answer's text, in UTF-8 bytes of one of its parts; which part is not always stated."""
 
     start_index: int = 0
     end_index: int = 0

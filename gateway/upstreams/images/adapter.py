@@ -117,7 +117,7 @@ class ImagesAdapter:
         return map_error(self._dialect.errors, parse(status, headers, body))
 
     def _no_image_error(self, answer: ImagesResponse) -> GatewayError:
-        """The error of a response with status 200 but no image; the failure's code tells whose fault it is (7.4)."""
+        """The error of a response with status 200 but no image; the failure's code decides whose fault it is (7.4)."""
         failure = answer.failure
         if failure is None and answer.moderated:
             return content_policy_violation("The upstream withholds the picture, which did not pass its moderation")
