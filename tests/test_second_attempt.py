@@ -94,7 +94,8 @@ def test_a_prelude_comes_once_before_the_first_output_and_is_not_metered() -> No
 
     emit = _with_prelude([Text("echo")], consume, assembler)
     told: list[Delta] = [UpstreamMetadata(model="m"), Usage(prompt_tokens=1)]
-    for batch in (told, [Usage(prompt_tokens=2), Text("ab")], [Text("c")]):
+    upstream: list[list[Delta]] = [told, [Usage(prompt_tokens=2), Text("ab")], [Text("c")]]
+    for batch in upstream:
         emit(batch)
     assert batches == [told, [Text("echo")], [Usage(prompt_tokens=2), Text("ab")], [Text("c")]]
     assert assembler.output_bytes == len("abc")

@@ -51,8 +51,8 @@ class ChunkEncoder(Protocol):
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
         """The end of the stream: finish reasons, then ``extra`` (usage, tee_*, payment), and ``[DONE]``.
 
-        As OpenAI has it, a chunk is of one choice. With ``separate_usage`` (the client set
-        ``stream_options.include_usage``) ``extra`` follows in another with empty ``choices``, else it is in the last.
+        As in OpenAI's streams, every choice has a chunk of its own. ``extra`` is in the last of them, or with
+        ``separate_usage`` (the client set ``stream_options.include_usage``) in another with empty ``choices``.
         """
         ...
 
