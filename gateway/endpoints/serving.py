@@ -93,8 +93,8 @@ def _require_payment_header(services: Services, request: web.BaseRequest) -> Non
 def payment_order(services: Services, request: web.BaseRequest, body: RequestBody, chats: Sequence[Chat]) -> Order:
     """What is to be paid for; with payments off, what only a quote needs is left out.
 
-    Prompt tokens are bounded by two bytes of text each, which holds for all but contrived prompts; the charge never
-    exceeds the quote.
+    One prompt token per two bytes of text is an upper bound for all but contrived prompts; the charge never exceeds the
+    quote.
     """
     first = chats[0]
     choices = first.request.choices
