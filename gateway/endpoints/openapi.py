@@ -36,7 +36,12 @@ _ERROR_SCHEMA = {
         }
     },
 }
-_SEALED = {"type": "object", "required": ["sealed"], "properties": {"sealed": {"type": "string"}}}
+_SEALED = {
+    "type": "object",
+    "required": ["sealed"],
+    "properties": {"sealed": {"type": "string"}},
+    "additionalProperties": False,
+}
 _OBJECT = {"application/json": {"schema": {"type": "object"}}}
 
 
@@ -67,6 +72,8 @@ class OpenAPI:
 def document(routes: Iterable[Operation]) -> bytes:
     """The OpenAPI document of ``routes``, as JSON."""
     schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
+    for body in _BODIES.values():
+        components[body.__name__]["additionalProperties"] = False
     bodies = dict(zip(_BODIES, schemas, strict=True))
     bodies["/v1/keys"] = {"oneOf": [bodies["/v1/keys"], _SEALED]}
     paths: dict[str, dict[str, Any]] = {}
@@ -97,6 +104,8 @@ def _operation(path: str, text: str, body: dict[str, Any] | None) -> dict[str, A
             },
         },
     }
+    if path == "/health/ready":
+        operation["responses"]["503"] = {"description": "Not ready, and why", "content": _OBJECT}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     if "{id}" in path:
