@@ -1,7 +1,7 @@
-"""Attestation documents and the security module's answers: verdicts and NsmErrors, whatever CBOR, COSE and DER hold.
+"""Attestation documents and the security module's responses: any CBOR, COSE and DER yields verdicts or NsmErrors.
 
-The documents are a double's, under a root that the verifier is told to trust, so that mangled fields get past their
-signature as well.
+The documents are signed by a double under a root that the verifier trusts here, so that mutated fields can have a
+valid signature.
 """
 
 import base64
@@ -49,7 +49,7 @@ def _fields() -> Fields:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A document; ``valid`` says whether it has to be accepted, None that it may be."""
+    """A document; ``valid``: it must be accepted or refused, None: either."""
 
     document: bytes
     valid: bool | None
@@ -81,7 +81,7 @@ _ENDS = (b"\x00", b"\xff", b"\xf6")
 
 
 def _noncanonical(random: Random) -> bytes:
-    """What an honest document says, signed, but not written in the one way that is accepted."""
+    """A valid document, signed, but not in the canonical encoding, the only one that is accepted."""
     payload, end = encode_payload(_fields()), b""
     protected: Any = PROTECTED_ES384
     unprotected: Any = {}
@@ -106,7 +106,7 @@ def _noncanonical(random: Random) -> bytes:
 
 
 def _signed(random: Random) -> bytes:
-    """A document whose payload, certificates or COSE array were changed before or after it was signed."""
+    """A document whose payload, certificates or COSE array were mutated before or after signing."""
     enclave, fields = _enclave(), _fields()
     match random.randrange(6):
         case 0:
@@ -148,7 +148,7 @@ def _check_document(evidence: Evidence) -> None:
 
 
 def _check_signed(document: bytes) -> None:
-    """What passed as signed is byte for byte what the enclave's key signs, in the one plain encoding."""
+    """A document with a valid signature is byte for byte what the enclave's key signs, in the canonical encoding."""
     protected, unprotected, payload, _ = cbor2.loads(_raw(document).removeprefix(b"\xd2"))
     if (protected, unprotected) != (PROTECTED_ES384, {}):
         raise BrokenPropertyError("signed with another algorithm, or carrying more than was signed")
@@ -158,7 +158,7 @@ def _check_signed(document: bytes) -> None:
 
 
 class _StubNsm(Nsm):
-    """A module that always answers the same."""
+    """A security module with a constant response."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Enclave image files: read and measured to the last byte, or an EifError; nothing else.
+"""Enclave image files: parsed and measured to the last byte, or an EifError.
 
-Images are laid out here, apart from tools/eif's writer, so that sections out of order and signature sections of any
-CBOR come with sizes, offsets and a CRC that are right.
+Images are written here instead of by tools/eif, so that misplaced sections and signature sections of any CBOR have
+correct sizes, offsets and CRC.
 """
 
 import base64
@@ -37,7 +37,7 @@ Section = tuple[int, bytes]
 
 @dataclass(frozen=True)
 class Image:
-    """A file's bytes; ``pcrs`` are those of an image that has to be taken, None for one that may be refused."""
+    """A file's bytes; ``pcrs`` of an image that must be accepted, None for one that may be refused."""
 
     data: bytes
     pcrs: dict[int, bytes] | None
@@ -45,7 +45,7 @@ class Image:
 
 @cache
 def _signer() -> tuple[bytes, ec.EllipticCurvePrivateKey]:
-    """A certificate as PEM and its key, always the same ones."""
+    """A constant certificate as PEM and its key."""
     key = ec.derive_private_key(7, ec.SECP384R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "image signer")])
     begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
@@ -78,7 +78,7 @@ def _make(random: Random) -> Image:
 
 
 def _mutate_sections(random: Random, sections: list[Section]) -> list[Section]:
-    """A section lost, repeated, moved, or with another type or content."""
+    """A section removed, duplicated, moved, or with another type or content."""
     sections = list(sections)
     place, other = random.randrange(len(sections)), random.randrange(len(sections))
     kind, body = sections[place]
@@ -97,7 +97,7 @@ def _mutate_sections(random: Random, sections: list[Section]) -> list[Section]:
 
 
 def _mutate_signature(random: Random, section: bytes) -> bytes:
-    """Something changed in the section's list, in its certificate, or in its COSE_Sign1 and the payload in that."""
+    """A mutation of the section's list, its certificate, its COSE_Sign1 or the payload in that."""
     [entry] = cbor2.loads(section)
     certificate, cose = bytes(entry["signing_certificate"]), cbor2.loads(bytes(entry["signature"]))
     match random.randrange(4):
@@ -127,7 +127,7 @@ def _pem(der: bytes) -> bytes:
 
 
 def _file(sections: list[Section]) -> bytes:
-    """An image of these sections, back to back behind the header."""
+    """An image of these sections, contiguous after the header."""
     sizes = [len(body) for _, body in sections]
     offsets = [_HEADER_BYTES + sum(12 + size for size in sizes[:place]) for place in range(len(sizes))]
     header = b".eif" + struct.pack(">HHQQHH", 4, 0, 1 << 30, 2, 0, len(sections))
@@ -143,7 +143,7 @@ def _crc(data: bytes) -> bytes:
 
 
 def _sections(data: bytes) -> list[Section]:
-    """The sections of an image that was taken."""
+    """The sections of an accepted image."""
     sections, position = list[Section](), _HEADER_BYTES
     while position < len(data):
         kind, _, size = struct.unpack_from(">HHQ", data, position)

@@ -1,4 +1,4 @@
-"""What travels in headers and URIs: x402's objects as base64 of JSON, files as ``data:`` URIs."""
+"""Payment headers, x402 objects as base64 of JSON, and files as ``data:`` URIs."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The one-time injection, plain or sealed: keys and facts that can be used, or a 400 that tells no secret."""
+"""The one-time injection, plain or sealed: usable keys and configuration, or a 400 that reveals no secret."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ _URLS = (
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is sent: ``content`` plain, or sealed to the gateway and then damaged as ``damage`` seeds it."""
+    """An injection: ``content`` plain, or sealed to the gateway and then damaged with the seed ``damage``."""
 
     content: bytes
     sealed: bool
@@ -73,7 +73,7 @@ def _sealing_key() -> SealingKey:
 
 
 def _sent(bundle: Bundle) -> tuple[bytes, bool]:
-    """The request's body, and whether a sealed one was changed on its way."""
+    """The request body, and whether a sealed one was damaged."""
     if not bundle.sealed:
         return bundle.content, False
     offer = _sealing_key().public_info

@@ -1,6 +1,6 @@
-"""The journal that a host keeps and gives back: what was sealed and is whole, or that the sink cannot be read.
+"""The journal that an untrusted host stores: restored entries are those that were sealed, or the sink is unavailable.
 
-The host may cut, repeat, mix and change records as it likes; none that it made or touched may come back as an entry.
+The host may truncate, repeat, reorder and change records; none that it forged or changed may be restored.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _STATES = (State.SERVING, State.SETTLING, State.SETTLED)
 
 @dataclass(frozen=True)
 class Journal:
-    """The entries in the order of their records, and what seeds the damage and the cuts of the host's answer."""
+    """The entries in the order of their records, and the seed of the damage and splits of the host's response."""
 
     entries: list[Entry]
     foreign: bool
@@ -59,7 +59,7 @@ def _entry(random: Random) -> Entry:
 
 
 def _sent(journal: Journal) -> tuple[bytes, dict[bytes, Entry]]:
-    """The host's answer, and the entries by the records that hold them."""
+    """The host's response, and the entries by their records."""
     cipher, other = RecordCipher(_KEY), RecordCipher(b"o" * 32)
     records = {cipher.encrypt(encode_entry(entry)): entry for entry in journal.entries}
     frames = [encode_frame(record) for record in records]
@@ -87,7 +87,7 @@ def _sent(journal: Journal) -> tuple[bytes, dict[bytes, Entry]]:
 
 
 def _whole(answer: bytes) -> Iterator[bytes]:
-    """The whole records of an answer; SinkUnavailableError where one is longer than any may be."""
+    """The complete records of a response. Raises SinkUnavailableError for one that is too long."""
     while len(answer) >= 4:
         length = int.from_bytes(answer[:4], "big")
         if length > MAX_RECORD_BYTES:
@@ -99,7 +99,7 @@ def _whole(answer: bytes) -> Iterator[bytes]:
 
 
 class _Inner:
-    """A store that takes over whatever it is given."""
+    """A store that accepts all entries."""
 
     def __init__(self) -> None:
         self.restored: list[Entry] = []
@@ -130,7 +130,7 @@ def _check(journal: Journal) -> None:
 
 
 def _newest(entries: list[Entry]) -> dict[bytes, Entry]:
-    """The last of the newest ones of each payment, of those that have come furthest."""
+    """The latest entry of each payment among those in its most advanced state."""
     newest: dict[bytes, Entry] = {}
     for entry in sorted(entries, key=lambda entry: (_STATES.index(entry.state), entry.updated)):
         newest[entry.key] = entry

@@ -1,4 +1,4 @@
-"""The data files that are measured with an image: what loads can be served and billed from, or there are complaints."""
+"""The catalogue and the definitions, which are measured with an image: consistent and billable, or refused."""
 
 import json
 import tomllib
@@ -36,7 +36,7 @@ def _file(package: str, name: str) -> dict[str, Any]:
 
 
 def _make_catalogue(random: Random) -> str:
-    """The bundled one with few of its models, and a place or two changed."""
+    """The bundled catalogue with few of its models and up to two mutations."""
     file = _file("gateway", "catalog.toml")
     chosen = random.sample(sorted(file["models"]), 2)
     chosen += [name for model in chosen if (name := file["models"][model].get("replacement"))]
@@ -53,7 +53,7 @@ def _figure(random: Random) -> Any:
 
 
 def _toml(tree: Any) -> str:
-    """``tree`` as a TOML file; null, for which TOML has no word, becomes the text."""
+    """``tree`` as a TOML file; null, which TOML does not have, becomes a string."""
     lines = tree.items() if isinstance(tree, dict) else [("models", tree)]
     return "".join(f"{json.dumps(key)} = {_inline(value)}\n" for key, value in lines)
 

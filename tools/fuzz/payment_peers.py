@@ -1,6 +1,6 @@
-"""What facilitator, chain and price source answer: a verdict, an outcome, a figure, or that there is none.
+"""Responses of facilitator, chain and price source: they yield a result or the documented error.
 
-An error of another kind would end a settlement's task, and with it the watch over money that may have moved.
+Any other exception would end a settlement's task, and with it the reconciliation of money that may have moved.
 """
 
 from collections.abc import Callable, Coroutine

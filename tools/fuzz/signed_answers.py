@@ -1,6 +1,6 @@
-"""What the verifier reads: answers, signed here and then damaged, and the files that it is given.
+"""The verifier's input: answers, signed here and then damaged, and the files that it is given.
 
-Nothing makes it fail, an honest answer passes, and an answer that passes shows what was signed.
+It never fails with an exception, a valid answer passes, and an answer that passes displays what was signed.
 """
 
 import json
@@ -30,7 +30,7 @@ from tools.verify.signing_key import load_signing_key
 
 @dataclass(frozen=True)
 class Signed:
-    """A request and the deltas of its answer; ``damage`` seeds what is done to the answer after it was signed."""
+    """A request and the deltas of its answer; ``damage`` seeds the mutation of the signed answer."""
 
     request: dict[str, Any]
     deltas: list[Delta]
@@ -60,7 +60,7 @@ def _check(signed: Signed) -> None:
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
         canonical = b"no gateway takes this request"
     answer, output = _answer(signed, canonical, legacy=legacy)
-    damaged = answer if signed.damage is None else _damaged(Random(signed.damage), answer, stream=signed.stream)
+    damaged = answer if signed.damage is None else _damage(Random(signed.damage), answer, stream=signed.stream)
     try:
         claims = verify_response(load_signing_key(_signer().public_pem.encode()), signed.request, damaged)
     except UsageError:
@@ -72,7 +72,7 @@ def _check(signed: Signed) -> None:
     valid = all(claim.verdict is Verdict.PASS for claim in claims)
     if damaged == answer and not valid:
         raise BrokenPropertyError(f"an honest answer was refused: {claims}")
-    if valid and (shown := _shown(damaged, stream=signed.stream)) not in (None, output):
+    if valid and (shown := _displayed_text(damaged, stream=signed.stream)) not in (None, output):
         raise BrokenPropertyError(f"{shown!r} passes for {output!r}")
 
 
@@ -109,7 +109,7 @@ _TRICKS = (
 """What two readers might read in two ways."""
 
 
-def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
+def _damage(random: Random, answer: bytes, *, stream: bool) -> bytes:
     if random.random() < 0.3:
         return mutate_bytes(random, answer, random.randint(1, 3))
     if random.random() < 0.3:
@@ -125,8 +125,8 @@ def _damaged(random: Random, answer: bytes, *, stream: bool) -> bytes:
     return answer
 
 
-def _shown(answer: bytes, *, stream: bool) -> str | None:
-    """The text that a simple client of one choice shows; None for several choices and for tool calls."""
+def _displayed_text(answer: bytes, *, stream: bool) -> str | None:
+    """The text that a simple client displays for one choice; None for several choices and for tool calls."""
     data = list(_events(answer)) if stream else [answer]
     if b"[DONE]" in data:
         data = data[: data.index(b"[DONE]")]
@@ -138,7 +138,7 @@ def _shown(answer: bytes, *, stream: bool) -> str | None:
 
 
 def _events(stream: bytes) -> Iterator[bytes]:
-    """The data of each event as the standard has it, also where the stream ends without a blank line."""
+    """The data of each event by the SSE standard, the last one also without a blank line."""
     text = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for block in text.split(b"\n\n"):
         if lines := [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]:
@@ -146,7 +146,7 @@ def _events(stream: bytes) -> Iterator[bytes]:
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object as those read it who take the first of several equal keys; Python takes the last."""
+    """An object as parsers build it that keep the first of duplicate keys; Python keeps the last."""
     return dict(reversed(pairs))
 
 

@@ -1,4 +1,4 @@
-"""The files that the verifier is given: a signing key, measurements, a root; read, or refused as what they are not."""
+"""The verifier's input files: a signing key, measurements, a root; parsed or refused."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ _ODD_MEASUREMENTS = ("00" * 48, "1a" * 47, "zz" * 48, "1A" * 48, " " * 96, "\u06
 
 @dataclass(frozen=True)
 class File:
-    """``kind`` is key, measurements or root; an honest file is as it should be."""
+    """``kind`` is key, measurements or root; ``honest``: the file is valid."""
 
     kind: str
     data: bytes
@@ -34,7 +34,7 @@ class File:
 
 @cache
 def _key() -> bytes:
-    """The DER of a public key that nobody has the private one of."""
+    """The DER of a public key."""
     modulus = Random(1).getrandbits(2048) | 1 << 2047 | 1
     public = RSAPublicNumbers(65537, modulus).public_key()
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

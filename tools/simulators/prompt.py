@@ -31,7 +31,7 @@ class Prompt:
 
     model: str
     last_user_text: str = ""
-    """Text of the user turn that ends the conversation; empty when it ends with tool results or an assistant turn."""
+    """Text of the last turn if it is the user's; empty after tool results or an assistant turn."""
     results: tuple[str, ...] = ()
     """Tool results that end the conversation."""
     tokens: int = 0

@@ -1,4 +1,4 @@
-"""An answer as a message document and as its events: facts/providers.md 3.11, 3.12."""
+"""Renders an answer as a message and as its stream events: facts/providers.md 3.11, 3.12."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -122,7 +122,7 @@ def _final_usage(tokens: Tokens) -> dict[str, Any]:
 
 
 def _opened(block: Mapping[str, Any]) -> dict[str, Any]:
-    """The block as content_block_start has it: empty, but for redacted thinking."""
+    """The block in content_block_start: empty, except for redacted thinking."""
     empty = {"text": "", "thinking": "", "signature": "", "input": {}}
     return {key: empty.get(key, value) for key, value in block.items()}
 
@@ -145,6 +145,6 @@ def _deltas(block: Mapping[str, Any], render: Render) -> Iterator[dict[str, Any]
 
 
 def event(value: dict[str, Any], ids: Identifiers) -> bytes:
-    """One frame; JSON carries blanks before its last brace, as the vendor pads it."""
+    """One SSE frame; the vendor pads the JSON with blanks before its last brace."""
     data = msgspec.json.encode(value)
     return b"event: %s\ndata: %s%s}\n\n" % (value["type"].encode(), data[:-1], ids.blank(14).encode())

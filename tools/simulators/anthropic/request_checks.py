@@ -54,7 +54,7 @@ TOOL_KEYS = frozenset(
     {"type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming"}
 )
 SERVER_TOOLS = frozenset({"web_search_20250305"})
-"""Taken, and never used by the answers."""
+"""Accepted and ignored."""
 SERVER_TOOL_KEYS = frozenset(
     {"type", "name", "max_uses", "user_location", "allowed_domains", "blocked_domains", "cache_control"}
 )
@@ -192,7 +192,7 @@ def _check_output(config: Any, model: Model) -> None:
 
 
 def check_schema(schema: Any, where: str) -> None:
-    """The subset of JSON Schema that constrained decoding takes."""
+    """Check for the subset of JSON Schema that constrained decoding supports."""
     try:
         nodes = list(_nodes(schema))
     except (AttributeError, TypeError):
@@ -209,7 +209,7 @@ def check_schema(schema: Any, where: str) -> None:
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """The schema and the schemas inside it; property names are not keywords."""
+    """The schema and its subschemas; property names are not keywords."""
     if not isinstance(schema, dict):
         return
     yield schema

@@ -34,7 +34,7 @@ class Anthropic(Vendor):
         return Endpoint(self.answer, last_user_text) if received.path == "/v1/messages" else None
 
     def authenticate(self, received: ReceivedRequest) -> None:
-        """`x-api-key`; the version of 2026-10-21, whose SDK sends the key as a bearer token, takes that too."""
+        """Check `x-api-key`, or the bearer token that version 2026-10-21 accepts as well."""
         key = received.headers.get("x-api-key", "")
         if not key and received.headers.get("anthropic-version") == BEARER_VERSION:
             key = received.headers.get("authorization", "").removeprefix("Bearer ")
@@ -125,7 +125,7 @@ def _model(exchange: Exchange) -> Model:
 
 
 def last_user_text(body: Any) -> str:
-    """Text of the user turn that ends the conversation; empty when it brings tool results, or for other shapes."""
+    """Text of the last turn if it is the user's; empty for tool results and for bodies of another shape."""
     messages = body.get("messages") if isinstance(body, dict) else None
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, dict) or last.get("role") != "user":

@@ -138,7 +138,7 @@ class Nous(ChatCompletions):
         return f"chatcmpl-tool-{ids.hex(32)}"
 
     def reasoning_enabled(self, body: Mapping[str, Any], model: Model) -> bool:
-        """Asked for in the system prompt, or with `reasoning.enabled`."""
+        """Requested in the system prompt, or with `reasoning.enabled`."""
         requested = any("<think>" in message_text(m.get("content")) for m in body["messages"] if m["role"] == "system")
         return requested or (body.get("reasoning") or {}).get("enabled") is True
 

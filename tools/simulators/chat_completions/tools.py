@@ -1,4 +1,4 @@
-"""Checks on the tools on offer and on strict schemas."""
+"""Checks on tools, tool_choice and strict schemas."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ def _custom_name(where: str, tool: Mapping[str, Any]) -> str:
 
 
 def _check_choice(choice: Any, names: Sequence[str], *, listed: bool) -> None:
-    """`listed`: the choice may be a list of allowed tools, which is OpenAI's own."""
+    """`listed`: the choice may be a list of allowed tools, which only OpenAI supports."""
     if choice is None or choice in ("auto", "none", "required"):
         return
     if listed and isinstance(choice, dict) and choice.get("type") == "allowed_tools":
@@ -86,7 +86,7 @@ def _check_choice(choice: Any, names: Sequence[str], *, listed: bool) -> None:
 
 
 def check_strict_schema(schema: Mapping[str, Any], what: str, param: str) -> None:
-    """Strict schemas close every object and require all of its properties."""
+    """Strict schemas must close every object and require all of its properties."""
     for path, node in _objects(schema, ()):
         if node.get("additionalProperties") is not False:
             raise RefusedError(

@@ -215,7 +215,7 @@ class ChatCompletions(Vendor):
 
 
 def last_user_text(body: Any) -> str:
-    """Text of the user message that ends the conversation; empty for a body of any other shape."""
+    """Text of the last message if it is the user's; empty for bodies of another shape."""
     messages = body.get("messages") if isinstance(body, dict) else None
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, dict) or last.get("role") != "user":

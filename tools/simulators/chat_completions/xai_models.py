@@ -1,4 +1,4 @@
-"""What xAI knows of its models: facts/providers.md 0, 6.1 to 6.3, 10.4."""
+"""xAI's models: facts/providers.md 0, 6.1 to 6.3, 10.4."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Google's error table and envelope: facts/providers.md 5.9. Retry delays go into the body, not into a header."""
+"""Google's error table and envelope: facts/providers.md 5.9. Retry delays are in the body, not in a header."""
 
 from collections.abc import Mapping
 from typing import Any

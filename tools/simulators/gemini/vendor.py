@@ -1,4 +1,4 @@
-"""POST /v1beta/models/{model}:generateContent and :streamGenerateContent; /v1 answers alike."""
+"""POST /v1beta/models/{model}:generateContent and :streamGenerateContent, also under /v1."""
 
 import re
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Gemini(Vendor):
 
 
 def _stream_error(exchange: Exchange) -> bytes | None:
-    """Raw, pretty-printed JSON between frames, or a frame when the scenario says so (facts/providers.md 5.8)."""
+    """Bare, pretty-printed JSON between frames, or a frame for the scenario's "event" form (facts/providers.md 5.8)."""
     if exchange.scenario.error is None:
         return None
     _, body = envelope(exchange.scripted_error(), exchange, _model_name(exchange.received))
@@ -102,7 +102,7 @@ def _model(exchange: Exchange) -> Model:
 
 
 def last_user_text(body: Any) -> str:
-    """Text of the user turn that ends the conversation; empty when it brings results, or for other shapes."""
+    """Text of the last turn if it is the user's; empty for tool results and for bodies of another shape."""
     contents = body.get("contents") if isinstance(body, dict) else None
     last = contents[-1] if isinstance(contents, list) and contents else contents
     if not isinstance(last, dict) or last.get("role", "user") != "user":
