@@ -1,5 +1,5 @@
-# For those who prefer Docker to `make image`: the same root file system, file for file. The base only builds; every
-# byte of the result comes from the locks (nitro/debs.lock, uv.lock), Go's module proxy and this repository.
+# The root file system of `make image`, built with Docker, identical file by file. The base image only builds: every byte
+# of the result comes from the locks (nitro/debs.lock, uv.lock), Go's module proxy and this repository.
 ARG BASE=golang:1.26.8-bookworm
 FROM ${BASE} AS build
 RUN apt-get update \

@@ -1,4 +1,4 @@
-# Everything a newcomer needs is Python 3.11 or later and make; the rest installs itself into this folder.
+# Requires Python 3.11 or later and make; everything else is installed into this folder.
 SHELL := /bin/sh
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -89,7 +89,7 @@ clean: ## Remove what was built and installed here
 	@$(UV) sync --quiet --frozen
 	@touch $@
 
-# The OpenGradient SDK needs an environment of its own: its x402 package has the import name of the other one.
+# The OpenGradient SDK needs a separate environment, because its x402 package has the import name of the other one.
 .venv-opengradient/made: | .venv/synced
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-opengradient
 	@$(UV) pip install --quiet --python .venv-opengradient/bin/python opengradient==1.1.4 && touch $@ || \

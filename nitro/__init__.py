@@ -1,1 +1,1 @@
-"""Everything that makes, measures and launches the enclave image."""
+"""Build, measure and launch the enclave image."""

@@ -1,4 +1,4 @@
-"""The command-line options that every build command has in common."""
+"""Command-line options shared by the build commands."""
 
 import argparse
 from pathlib import Path

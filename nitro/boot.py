@@ -1,4 +1,4 @@
-"""What boots before the image: two labelled recipes for kernel, command line and first ramdisk."""
+"""The boot parts of an image (kernel, command line, first ramdisk), built by one of two recipes."""
 
 import hashlib
 import tempfile
@@ -20,17 +20,17 @@ _INIT = ROOT / "nitro" / "init"
 
 @dataclass(frozen=True)
 class Boot:
-    """``kernel`` and ``ramdisk`` are files; ``origin`` has the digest of everything that went in, by name."""
+    """``kernel`` and ``ramdisk`` are files; ``digests`` are those of all inputs, by name."""
 
     recipe: str
     kernel: Path
     cmdline: bytes
     ramdisk: Path
-    origin: dict[str, str]
+    digests: dict[str, str]
 
 
 def own_inputs() -> dict[str, str]:
-    """What decides the kernel's and init's bytes, known without compiling either."""
+    """The inputs that determine the bytes of kernel and init, without compiling either."""
     return {
         "boot": OWN,
         "kernel recipe": key(Lock.load()),
@@ -40,14 +40,14 @@ def own_inputs() -> dict[str, str]:
 
 
 def own(inputs: Inputs) -> Boot:
-    """Our kernel, which has to be compiled already, and our init: the recipe whose PCRs anybody can reproduce."""
+    """This repository's kernel, which must be compiled already, and its init: the reproducible recipe."""
     kernel, (ramdisk, init) = own_kernel(), own_ramdisk(inputs)
-    origin = {**own_inputs(), "kernel": _sha256(kernel.read_bytes()), **init}
-    return Boot(OWN, kernel, cmdline(), ramdisk, origin)
+    digests = {**own_inputs(), "kernel": _sha256(kernel.read_bytes()), **init}
+    return Boot(OWN, kernel, cmdline(), ramdisk, digests)
 
 
 def own_kernel() -> Path:
-    """The compiled kernel. Raises :class:`BuildError` where it is not."""
+    """The compiled kernel. Raises :class:`BuildError` if it has not been compiled."""
     kernel = CACHE / key(Lock.load()) / "bzImage"
     if not kernel.exists():
         raise BuildError("the kernel of this lock and configuration is not compiled yet: make kernel")
@@ -55,22 +55,22 @@ def own_kernel() -> Path:
 
 
 def own_ramdisk(inputs: Inputs) -> tuple[Path, dict[str, str]]:
-    """The first ramdisk with our init, and the digests of both."""
+    """The first ramdisk with this repository's init, and the digests of both."""
     init = build_init(inputs)
     ramdisk = _ramdisk(OWN, init, {})
     return ramdisk, {"init": _sha256(init), "first ramdisk": _sha256(ramdisk.read_bytes())}
 
 
 def nitro_cli(blobs: Path) -> Boot:
-    """AWS's kernel, init and module from an operator's host (``/usr/share/nitro_enclaves/blobs``)."""
+    """AWS's kernel, init and NSM module from an operator's host (``/usr/share/nitro_enclaves/blobs``)."""
     try:
         files = {name: (blobs / name).read_bytes() for name in ("bzImage", "cmdline", "init", "nsm.ko")}
     except OSError as error:
         raise BuildError(f"{blobs} has no nitro-cli blobs: {error}") from error
-    words = files["cmdline"].rstrip(b"\n")
-    origin = {"boot": NITRO_CLI, **{name: _sha256(content) for name, content in files.items()}}
+    command_line = files["cmdline"].rstrip(b"\n")
+    digests = {"boot": NITRO_CLI, **{name: _sha256(content) for name, content in files.items()}}
     ramdisk = _ramdisk(NITRO_CLI, files["init"], {"nsm.ko": files["nsm.ko"]})
-    return Boot(NITRO_CLI, blobs / "bzImage", words, ramdisk, origin)
+    return Boot(NITRO_CLI, blobs / "bzImage", command_line, ramdisk, digests)
 
 
 def build_init(inputs: Inputs) -> bytes:
@@ -79,7 +79,7 @@ def build_init(inputs: Inputs) -> bytes:
 
 
 def cmdline() -> bytes:
-    """The command line of our kernel."""
+    """The kernel command line of this repository's recipe."""
     return (HERE / "cmdline").read_bytes().rstrip(b"\n")
 
 

@@ -1,4 +1,4 @@
-"""Run the tools that a build leans on, in an environment that says nothing about the machine."""
+"""Run build tools in an environment that does not depend on the machine."""
 
 import os
 import subprocess
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nitro.errors import BuildError
 
-# What a tool may learn of the machine: where programs are, and how to reach the registries as configured.
-_PASSED_ON = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
-_PASSED_ON_PREFIXES = (
+# Variables passed to the tools: where programs are, and how to reach the package registries.
+_INHERITED = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
+_INHERITED_PREFIXES = (
     "UV_INDEX",
     "UV_DEFAULT_INDEX",
     "UV_FIND_LINKS",
@@ -28,23 +28,23 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> bytes:
-    """Standard output of a command that must succeed; its last words become the :class:`BuildError` otherwise."""
-    passed = {
-        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    """Run a command and return its standard output. Raises :class:`BuildError` with the end of its errors."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
-    words = [str(argument) for argument in arguments]
+    command = [str(argument) for argument in arguments]
     try:
-        done = subprocess.run(
-            words,
-            env={**passed, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(environment or {})},
+        completed = subprocess.run(
+            command,
+            env={**inherited, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(environment or {})},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
         )
     except FileNotFoundError as error:
-        raise BuildError(f"{words[0]} is not installed") from error
-    if done.returncode != 0:
-        last_words = done.stderr.decode(errors="replace").strip().splitlines()[-6:]
-        raise BuildError(f"{' '.join(words[:4])} ended with {done.returncode}: " + " | ".join(last_words))
-    return done.stdout
+        raise BuildError(f"{command[0]} is not installed") from error
+    if completed.returncode != 0:
+        errors = completed.stderr.decode(errors="replace").strip().splitlines()[-6:]
+        raise BuildError(f"{' '.join(command[:4])} ended with {completed.returncode}: " + " | ".join(errors))
+    return completed.stdout

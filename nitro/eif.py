@@ -28,17 +28,19 @@ def main() -> int:
     arguments = parser.parse_args()
     inputs = inputs_of(arguments)
     try:
-        start = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
+        boot_parts = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
         program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
         ramdisk = application_ramdisk(rootfs.build(inputs, program))
-        metadata = Metadata("tee-gateway", start.recipe).encode()
-        pcrs = write_eif(Parts(start.kernel, start.cmdline, (start.ramdisk, ramdisk), metadata), arguments.output)
+        metadata = Metadata("tee-gateway", boot_parts.recipe).encode()
+        pcrs = write_eif(
+            Parts(boot_parts.kernel, boot_parts.cmdline, (boot_parts.ramdisk, ramdisk), metadata), arguments.output
+        )
     except (BuildError, EifError, CpioError, OSError) as error:
         print(f"eif: {error}", file=sys.stderr)
         return 1
     if arguments.daemon:
         print(f"variant with {arguments.daemon.name} in place of nitriding")
-    print(f"recipe {start.recipe}")
+    print(f"recipe {boot_parts.recipe}")
     for index, value in sorted(pcrs.items()):
         print(f"PCR{index} {value.hex()}")
     with arguments.output.open("rb") as file:
@@ -47,7 +49,7 @@ def main() -> int:
 
 
 def application_ramdisk(tree: Tree) -> Path:
-    """The second ramdisk, the same for both ways to boot and so with the same PCR2."""
+    """The second ramdisk, which is the same for both boot recipes, and so is PCR2."""
     BUILD.mkdir(exist_ok=True)
     ramdisk = BUILD / "application.cpio"
     with ramdisk.open("wb") as file:

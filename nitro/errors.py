@@ -1,5 +1,5 @@
-"""The one way a build fails on purpose."""
+"""The error of the build."""
 
 
 class BuildError(Exception):
-    """An input is not to be had, is not what its lock says, or cannot be built; the message names it."""
+    """An input is unavailable, does not match its lock, or cannot be built; the message names it."""

@@ -1,4 +1,4 @@
-"""Build Go programs to the same bytes everywhere: one toolchain, no cgo, no paths, no version-control stamp."""
+"""Reproducible builds of Go programs: fixed toolchain, no cgo, no paths, no VCS stamp."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 from nitro.command import run
 from nitro.inputs import Inputs
 
-# Go fetches exactly this toolchain through its module proxy where the installed one is another.
+# If another version is installed, Go fetches this toolchain through its module proxy.
 TOOLCHAIN = "go1.26.8"
 _FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=")
 _TARGET = {"GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1", "GOEXPERIMENT": "", "CGO_ENABLED": "0"}
 
 
 def recipe() -> str:
-    """What decides a program's bytes beside its source: toolchain, flags, target."""
+    """Toolchain, flags and target, which together with the source determine a program's bytes."""
     return " ".join((TOOLCHAIN, *_FLAGS, *(f"{name}={value}" for name, value in _TARGET.items())))
 
 
 def install(module: str, version: str, folder: Path, inputs: Inputs) -> Path:
-    """The program of a module at a version or commit, as a file below ``folder``.
+    """Build the program of a module at a version or commit into ``folder``.
 
-    Verified against Go's checksum database when it is fetched, and against the ``go.sum`` that this leaves beside the
-    modules ever after, also offline.
+    The module is verified against Go's checksum database when it is fetched, and later, also offline, against the
+    ``go.sum`` that is then written to the inputs folder.
     """
     workspace = inputs.go / "workspaces" / f"{module.replace('/', '+')}@{version}"
     if not (workspace / "go.mod").exists():
@@ -34,13 +34,13 @@ def install(module: str, version: str, folder: Path, inputs: Inputs) -> Path:
 
 
 def build(source: Path, target: Path, inputs: Inputs) -> Path:
-    """The program whose ``go.mod`` is in ``source``, as the file ``target``."""
+    """Build the module in ``source`` to the file ``target``."""
     _go(["build", "-mod=readonly", *_FLAGS, "-o", str(target.resolve()), "."], inputs, source)
     return target
 
 
-def built_from(program: Path, inputs: Inputs) -> str:
-    """What the program says of its origin: toolchain, modules and their checksums (``go version -m``)."""
+def build_info(program: Path, inputs: Inputs) -> str:
+    """The program's build information: toolchain, modules and their checksums (``go version -m``)."""
     return _go(["version", "-m", str(program)], inputs)
 
 

@@ -1,4 +1,4 @@
-"""Where fetched inputs are kept, and whether more may be fetched."""
+"""The folder of fetched inputs, and whether more may be fetched."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ BUILD = ROOT / "build"
 
 @dataclass(frozen=True)
 class Inputs:
-    """A folder of inputs: ``debs`` by file name, ``uv`` and ``go`` as those tools keep their caches.
+    """Fetched inputs: ``debs`` by file name, ``uv`` and ``go`` are the caches of these tools.
 
-    What an online build leaves here is all that an ``offline`` one needs.
+    An ``offline`` build needs nothing but the folder of an earlier online build.
     """
 
     folder: Path = BUILD / "inputs"

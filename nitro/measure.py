@@ -1,4 +1,4 @@
-"""Build what can be built here and measure it: every input's digest, the image's, and the three PCRs."""
+"""Build what can be built on this machine, and compute the digests of inputs and image and the three PCRs."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -19,33 +19,33 @@ from tools.eif.pcrs import Measurement
 
 ALGORITHM = "SHA384"
 PCRS = ("PCR0", "PCR1", "PCR2")
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 T = TypeVar("T")
 
 
 @dataclass
 class Measured:
-    """What this machine builds: values by name, and why the others are not there."""
+    """The values that this machine can build, by name, and the reasons why others are unavailable."""
 
     values: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
 
-    def lacks(self, names: Iterable[str], reason: object) -> None:
+    def mark_unavailable(self, names: Iterable[str], reason: object) -> None:
         self.unavailable.update(dict.fromkeys(names, str(reason)))
 
     def attempt(self, build: Callable[[], T], *names: str) -> T | None:
-        """What ``build`` gives, or None where it cannot be built here, and then nor can ``names``."""
+        """The result of ``build``; on BuildError None, and ``names`` are marked unavailable."""
         try:
             return build()
         except BuildError as error:
-            self.lacks(names, error)
+            self.mark_unavailable(names, error)
             return None
 
 
 def declared(gateway: Tree | None = None) -> dict[str, str]:
-    """The inputs that this repository alone decides, read without building or fetching anything.
+    """The inputs contained in this repository, read without building or fetching anything.
 
-    ``gateway`` is the gateway's folder where it was read already.
+    ``gateway`` is the gateway package, if it has been read already.
     """
     return {
         **boot.own_inputs(),
@@ -59,23 +59,23 @@ def declared(gateway: Tree | None = None) -> dict[str, str]:
 
 
 def measure(inputs: Inputs, program: bytes | None = None, blobs: Path | None = None) -> Measured:
-    """Build everything that can be built. ``program`` stands in for nitriding, ``blobs`` for our kernel and init."""
+    """Build everything that can be built. ``program`` replaces nitriding, ``blobs`` replaces own kernel and init."""
     gateway = rootfs.gateway()
     measured = Measured(declared(gateway))
     kernel, first = _nitro_cli(measured, blobs) if blobs else _own(measured, inputs)
     second = _image(measured, inputs, gateway, program)
-    words = measured.values["cmdline"].encode()
+    command_line = measured.values["cmdline"].encode()
     if kernel and first:
-        measured.values["PCR1"] = _pcrs(kernel, words, first)["PCR1"]
+        measured.values["PCR1"] = _pcrs(kernel, command_line, first)["PCR1"]
     if second:
         measured.values["PCR2"] = _pcrs(None, b"", None, second)["PCR2"]
     if kernel and first and second:
-        measured.values["PCR0"] = _pcrs(kernel, words, first, second)["PCR0"]
+        measured.values["PCR0"] = _pcrs(kernel, command_line, first, second)["PCR0"]
     return measured
 
 
 def _own(measured: Measured, inputs: Inputs) -> tuple[Path | None, Path | None]:
-    """Our kernel and the first ramdisk with our init."""
+    """This repository's kernel, and the first ramdisk with its init."""
     if kernel := measured.attempt(boot.own_kernel, "kernel", "PCR1", "PCR0"):
         measured.values["kernel"] = _sha256(kernel)
     if built := measured.attempt(lambda: boot.own_ramdisk(inputs), "init", "first ramdisk", "PCR1", "PCR0"):
@@ -84,16 +84,16 @@ def _own(measured: Measured, inputs: Inputs) -> tuple[Path | None, Path | None]:
 
 
 def _nitro_cli(measured: Measured, blobs: Path) -> tuple[Path | None, Path | None]:
-    """The kernel of nitro-cli and the first ramdisk with its init; its inputs in place of ours."""
+    """nitro-cli's kernel, and the first ramdisk with its init; its inputs replace the own ones in ``measured``."""
     for name in boot.own_inputs():
         del measured.values[name]
     start = boot.nitro_cli(blobs)
-    measured.values.update({**start.origin, "cmdline": start.cmdline.decode()})
+    measured.values.update({**start.digests, "cmdline": start.cmdline.decode()})
     return start.kernel, start.ramdisk
 
 
 def _image(measured: Measured, inputs: Inputs, gateway: Tree, program: bytes | None) -> Path | None:
-    """The second ramdisk. All that can be known without nitriding is measured without it as well."""
+    """The second ramdisk. Files, image and ramdisk are also measured without nitriding."""
     whole = ("files", "image", "PCR2", "PCR0")
     parts = tuple(f"{part} without nitriding" for part in ("files", "image", "ramdisk"))
     packages = measured.attempt(lambda: wheels.tree(inputs), "wheels", *parts, *whole)
@@ -103,7 +103,7 @@ def _image(measured: Measured, inputs: Inputs, gateway: Tree, program: bytes | N
     if packages is None:
         return None
     measured.values["wheels"] = packages.digest()
-    tree = measured.attempt(lambda: rootfs.without_daemon(inputs, packages, gateway), *parts, *whole)
+    tree = measured.attempt(lambda: rootfs.build_without_daemon(inputs, packages, gateway), *parts, *whole)
     if tree is None:
         return None
     without = (tree.digest(), _packed(tree), _sha256(application_ramdisk(tree)))
@@ -125,13 +125,13 @@ def _sha256(path: Path) -> str:
 
 
 def _pcrs(kernel: Path | None, cmdline: bytes, *ramdisks: Path | None) -> dict[str, str]:
-    """PCR0, PCR1 and PCR2 as if the parts that are given were all there is."""
+    """PCR0, PCR1 and PCR2 of an image of the given parts; None stands for an empty one."""
     measurement = Measurement()
     if kernel:
         _feed(measurement, SectionType.KERNEL, kernel)
         measurement.update(SectionType.CMDLINE, cmdline)
     for ramdisk in ramdisks:
-        measurement.begin(SectionType.RAMDISK)
+        measurement.begin_section(SectionType.RAMDISK)
         if ramdisk:
             _feed(measurement, SectionType.RAMDISK, ramdisk)
     return {f"PCR{index}": value.hex() for index, value in measurement.pcrs().items()}
@@ -139,5 +139,5 @@ def _pcrs(kernel: Path | None, cmdline: bytes, *ramdisks: Path | None) -> dict[s
 
 def _feed(measurement: Measurement, kind: SectionType, source: Path) -> None:
     with source.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            measurement.update(kind, piece)
+        while chunk := file.read(_CHUNK_BYTES):
+            measurement.update(kind, chunk)

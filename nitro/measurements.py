@@ -1,9 +1,9 @@
 """``python -m nitro.measurements``: does the source still build to measurements.txt, and if not, which input moved?
 
 The file is ``{"Measurements": {"HashAlgorithm", "PCR0", "PCR1", "PCR2"}, "recipe": {NAME: VALUE}}``. The recipe has
-the digest of every input and of the image. What this machine cannot build is reported as such and not compared.
-``--write`` renews the file; what it cannot build it keeps where nothing that decides it has moved, and otherwise leaves
-out and lists as ``"not built"``. A file without all three PCRs is one that no verifier accepts.
+the digests of all inputs and of the image. Values that this machine cannot build are reported as such and not compared.
+``--write`` renews the file. A value that cannot be built is carried over if its dependencies are unchanged; otherwise
+it is omitted and listed under ``"not built"``. Verifiers do not accept a file without all three PCRs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nitro.arguments import add_inputs, inputs_of
-from nitro.causes import first_causes, kept, rank
+from nitro.dependencies import carry_over, depth, root_causes
 from nitro.errors import BuildError
 from nitro.inputs import ROOT
 from nitro.measure import ALGORITHM, PCRS, Measured, measure
@@ -26,14 +26,14 @@ RENEW = "python -m nitro.measurements --write"
 
 @dataclass(frozen=True)
 class Committed:
-    """Registers and recipe in one, and the names that the file itself says are not in it."""
+    """The values of registers and recipe, and the names that the file lists as not built."""
 
     values: Mapping[str, str]
     not_built: frozenset[str] = frozenset()
 
 
 def load(file: Path) -> Committed:
-    """Raises :class:`BuildError` when the file is not of this shape."""
+    """Raises :class:`BuildError` for a file of another format."""
     try:
         content = json.loads(file.read_text())
         pcrs = {name: value for name, value in content["Measurements"].items() if name != "HashAlgorithm"}
@@ -43,23 +43,23 @@ def load(file: Path) -> Committed:
 
 
 def document(measured: Measured, before: Mapping[str, str]) -> dict[str, object]:
-    """What the file is to say: everything built here, and what of ``before`` still holds."""
-    values = {**measured.values, **kept(before, measured.values, measured.unavailable)}
+    """The new content of the file: all values built here, and those carried over from ``before``."""
+    values = {**measured.values, **carry_over(before, measured.values, measured.unavailable)}
     pcrs = {name: values.pop(name) for name in PCRS if name in values}
-    recipe = {name: values[name] for name in sorted(values, key=_order)}
+    recipe = {name: values[name] for name in sorted(values, key=_sort_key)}
     content: dict[str, object] = {"Measurements": {"HashAlgorithm": ALGORITHM, **pcrs}, "recipe": recipe}
-    absent = sorted(measured.unavailable.keys() - values.keys() - pcrs.keys(), key=_order)
+    absent = sorted(measured.unavailable.keys() - values.keys() - pcrs.keys(), key=_sort_key)
     return {**content, "not built": absent} if absent else content
 
 
 def compare(committed: Committed, measured: Measured) -> Iterator[tuple[str, str]]:
-    """A state for every name, causes before their effects.
+    """The state of every value, dependencies first.
 
-    ``same``, ``moved``, ``new``, ``gone``; ``unknown`` for what is not built here, ``unwritten`` for what the file says
-    is not in it although this machine builds it.
+    ``same``, ``moved``, ``new`` or ``gone``; ``unknown`` if it is not built here, ``unwritten`` if it is built here but
+    listed as not built in the file.
     """
     before = committed.values
-    for name in sorted({*before, *committed.not_built, *measured.values, *measured.unavailable}, key=_order):
+    for name in sorted({*before, *committed.not_built, *measured.values, *measured.unavailable}, key=_sort_key):
         if name in measured.unavailable:
             yield name, "unknown"
         elif name not in before:
@@ -70,36 +70,36 @@ def compare(committed: Committed, measured: Measured) -> Iterator[tuple[str, str
             yield name, "same" if before[name] == measured.values[name] else "moved"
 
 
-def _order(name: str) -> tuple[bool, int, str]:
-    return name in PCRS, name not in PCRS and rank(name), name
+def _sort_key(name: str) -> tuple[bool, int, str]:
+    return name in PCRS, name not in PCRS and depth(name), name
 
 
 def verdict(states: Mapping[str, str]) -> tuple[int, str]:
-    """Exit status and last line, which names the causes of what moved and not their effects."""
+    """Exit status and last line of output, which names root causes only."""
 
-    def named(*wanted: str) -> list[str]:
+    def in_state(*wanted: str) -> list[str]:
         return [name for name, state in states.items() if state in wanted]
 
-    if moved := named("moved", "new", "gone"):
-        return 1, f"measurements moved: {', '.join(first_causes(moved))}"
-    unwritten = f"; not in the file: {', '.join(absent)}" if (absent := named("unwritten")) else ""
-    if unknown := named("unknown"):
+    if moved := in_state("moved", "new", "gone"):
+        return 1, f"measurements moved: {', '.join(root_causes(moved))}"
+    unwritten = f"; not in the file: {', '.join(absent)}" if (absent := in_state("unwritten")) else ""
+    if unknown := in_state("unknown"):
         return 0, f"measurements hold as far as built here; not built: {', '.join(unknown)}{unwritten}"
     return 0, f"measurements hold: {', '.join(name for name in PCRS if states.get(name) == 'same')}{unwritten}"
 
 
 def write(measured: Measured, file: Path) -> str:
-    """Renew the file; what came of it, in a line."""
+    """Renew the file and return a one-line summary."""
     before = load(file) if file.exists() else Committed({})
     content = document(measured, before.values)
     file.write_text(json.dumps(content, indent=2) + "\n")
     after = load(file)
-    held = sorted(measured.unavailable.keys() & after.values.keys(), key=_order)
+    held = sorted(measured.unavailable.keys() & after.values.keys(), key=_sort_key)
     parts = ["measurements written"]
     if held:
         parts.append(f"kept, since nothing that decides them moved: {', '.join(held)}")
     if after.not_built:
-        parts.append(f"incomplete, not built: {', '.join(sorted(after.not_built, key=_order))}")
+        parts.append(f"incomplete, not built: {', '.join(sorted(after.not_built, key=_sort_key))}")
     return "; ".join(parts)
 
 

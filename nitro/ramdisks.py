@@ -1,7 +1,7 @@
-"""The two ramdisks of an enclave image, laid out as nitro-cli's (facts/enclave.md 3.3).
+"""The two ramdisks of an enclave image, laid out like nitro-cli's (facts/enclave.md 3.3).
 
-The first boots: init, and whatever modules it loads. The second is the image: its root file system below ``rootfs/``,
-its command in ``cmd``, its environment in ``env``.
+The first holds init and the kernel modules that it loads. The second holds the application: its root file system in
+``rootfs/``, its command in ``cmd``, its environment in ``env``.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ def bootstrap(init: bytes, modules: Mapping[str, bytes] | None = None) -> Iterat
 
 
 def application(tree: Tree, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Entry]:
-    """The image: what ``docker load`` would run as ``command``, one argument and one variable a line."""
+    """The application; ``cmd`` has one argument and ``env`` one variable per line."""
     yield regular("cmd", _lines(command))
     yield regular("env", _lines(f"{name}={value}" for name, value in environment.items()))
     yield directory("rootfs")
     for path, entry in tree.entries():
-        place = f"rootfs/{path}"
+        target = f"rootfs/{path}"
         match entry:
             case Directory():
-                yield directory(place, entry.mode)
+                yield directory(target, entry.mode)
             case File():
-                yield regular(place, entry.data, entry.mode)
+                yield regular(target, entry.data, entry.mode)
             case Symlink():
-                yield symlink(place, entry.target)
+                yield symlink(target, entry.target)
 
 
 def layout() -> str:
-    """SHA-256 of two small ramdisks: moves when the way of laying them out does."""
+    """SHA-256 of two small sample ramdisks, which changes when their layout does."""
     sample = Tree()
     sample.add("bin/program", File(b"\x7fELF", 0o755))
     sample.add("bin/link", Symlink("program"))

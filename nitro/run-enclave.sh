@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Launch an enclave image on this EC2 host, check what it is, then hand it its keys. Stays until Ctrl-C.
+# Launches an enclave image on this EC2 host, verifies its attestation, then injects its keys. Runs until Ctrl-C.
 set -euo pipefail
 
 usage() {
@@ -33,13 +33,13 @@ TEXT
 }
 
 readonly USAGE=2 TOOL=3 PORT=4 ENV=5 LAUNCH=6 HEALTH=7 ATTESTATION=8 INJECTION=9
-# Addresses that nitriding and gvproxy agree on.
+# Fixed addresses of nitriding and gvproxy.
 readonly GVPROXY_VSOCK_PORT=1024 ENCLAVE_ADDRESS=192.168.127.2
-# The enclave looks for its journal at port 8010 of 192.168.127.254, which gvproxy takes to this host's loopback.
+# The enclave connects to its journal at 192.168.127.254:8010, which gvproxy forwards to this host's loopback.
 readonly JOURNAL_PORT=8010
 
 unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY XAI_API_KEY ARK_API_KEY BYTEDANCE_API_KEY NOUS_API_KEY
-# What is asked here is on this host; no proxy knows it.
+# All requests below go to this host, never through a proxy.
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 unset COINGECKO_API_KEY JOURNAL_KEY UPTO_TRIAL_KEY GATEWAY_UPTO_TRIAL_KEY EVM_RPC_URL GATEWAY_RPC_URL
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -68,7 +68,7 @@ clean_up() {
     trap - EXIT INT TERM
     [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
         echo "run-enclave: enclave $enclave could not be terminated" >&2
-    # Bash has a word of its own, at times, for children that ended in this moment.
+    # Suppresses bash's own messages about children that just exited.
     {
         [[ -z $gvproxy ]] || kill -KILL "$gvproxy" || true
         [[ -z $sink ]] || kill -TERM "$sink" || true
@@ -76,7 +76,7 @@ clean_up() {
     } 2>/dev/null
 }
 
-check_number() { # name, value, least, most
+check_number() { # name, value, minimum, maximum
     if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ((10#$2 < $3 || 10#$2 > ${4:-9999999})); then
         fail "$USAGE" "$1 is '$2', but has to be a number from $3 ${4:+to }${4:-up}"
     fi
@@ -99,13 +99,13 @@ check_ports() {
     done
 }
 
-# The file is looked at, never sourced: its values stay out of this shell and of everything it starts.
+# The file is searched, never sourced: its values stay out of this shell and its children.
 check_env_file() {
     [[ -f $env_file && -r $env_file ]] || fail "$ENV" "$env_file is missing or cannot be read"
     grep -qE '^[[:space:]]*(export[[:space:]]+)?[A-Z_]+_API_KEY=["'\'']?[^"'\'' ]' "$env_file" || fail "$ENV" "$env_file sets no *_API_KEY"
 }
 
-# Made by the tool and written by it: this shell never sees it.
+# The key is generated and written by the tool; this shell never reads it.
 check_journal_key() {
     local told
     told=$(PYTHONPATH=$root python3 -m tools.inject.journal_key "$env_file" 2>&1) ||
@@ -124,7 +124,7 @@ await_sink() {
         "http://127.0.0.1:$JOURNAL_PORT/" || fail "$LAUNCH" "the journal in $journal cannot be kept"
 }
 
-# All three registers or none: what cannot be verified is not launched.
+# Requires all three registers: an image that cannot be verified is not launched.
 check_measurements() {
     local problem
     [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing: there is nothing to verify against"
@@ -154,7 +154,7 @@ launch() {
     disown
     expose ":$public_port" 443
     expose "127.0.0.1:$host_port" 8000
-    # An enclave whose name is not known yet cannot be terminated: who stops us here waits until it is.
+    # An enclave cannot be terminated before its id is known: signals are deferred until then.
     trap 'stopped=yes' INT TERM
     answer=$(trap '' INT TERM && nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" \
         --memory "$memory") || fail "$LAUNCH" "nitro-cli could not launch $1"
@@ -164,7 +164,7 @@ launch() {
     [[ -z $stopped ]] || exit 0
 }
 
-# Only says that something answers; what it is, the attestation says.
+# Only checks that a server responds; the attestation identifies it.
 await_health() {
     curl --silent --fail --insecure --output /dev/null --max-time 5 "$public_url/health" \
         --retry 1000000 --retry-delay 1 --retry-all-errors --retry-max-time "$health_seconds" ||
@@ -181,7 +181,7 @@ inject() {
         --measurements "$measurements" --env-file "$env_file" || fail "$INJECTION" "the keys were not injected"
 }
 
-# Facilitator, price and journal are looked for once the keys are in; without them no answer can be paid for.
+# Facilitator, prices and journal are connected after injection; without them no request can be paid.
 await_ready() {
     local answer deadline=$((SECONDS + 10#$ready_seconds))
     until answer=$(curl --silent --insecure --max-time 5 --write-out '\n%{http_code}' "$public_url/health/ready") &&
@@ -193,7 +193,7 @@ await_ready() {
     done
 }
 
-# The journal's other end holds nothing that a new one would not find on the disk.
+# Restarts the journal sink, which has no state but its files.
 keep_sink() {
     [[ -z $journal ]] || kill -0 "$sink" 2>/dev/null || start_sink
 }

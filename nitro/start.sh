@@ -1,15 +1,16 @@
 #!/bin/sh
-# The enclave's two processes. The end of either ends both, and so the enclave: a gateway without its daemon is
-# unreachable, a daemon without its gateway would attest a key that is gone. PATH and SSL_CERT_FILE come from the image.
+# Runs the enclave's two processes. When one exits, the other is terminated, and so is the enclave: a gateway without its
+# daemon is unreachable, and a daemon without its gateway would attest a lost key. PATH and SSL_CERT_FILE come from the
+# image.
 #
-# No order between the two is assumed: the gateway waits for the daemon and tells it when the public may come in.
-# -fqdn is a constant because clients pin the self-signed certificate, and because two operators' images must agree.
+# They may start in any order: the gateway waits for the daemon, and tells it when to accept public connections.
+# -fqdn is constant because clients pin the self-signed certificate, and because the images of all operators must agree.
 set -eu
 
 if [ -e /dev/nsm ]; then
     chown root:gateway /dev/nsm
     chmod 0660 /dev/nsm
-    # The gateway may bind loopback and the tap device before nitriding has given them their addresses.
+    # Lets the gateway bind the addresses of loopback and the tap device before nitriding has assigned them.
     echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
 fi
 
@@ -37,7 +38,7 @@ gateway=$!
 ) &
 watcher=$!
 
-# A signal cuts the wait short before the gateway has drained.
+# A signal interrupts wait before the gateway has drained.
 while :; do
     status=0
     wait "$gateway" || status=$?

@@ -1,7 +1,7 @@
-"""A root file system held in memory: names, modes, bytes, and nothing that differs between two builders.
+"""A root file system in memory: paths, modes and contents, independent of the machine that builds it.
 
-Owner, group and times are not part of it; every writer uses root and 1970. The builder's umask, locale and file
-system therefore leave no trace.
+Owner, group and times are not part of it; writers use root and 1970. The builder's umask, locale and file system
+therefore have no effect.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ Entry = Directory | File | Symlink
 
 
 class Tree:
-    """Entries by path, without a leading slash; parents come into being with their first child."""
+    """Entries by path without a leading slash. Missing parent directories are created."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
 
     def add(self, path: str, entry: Entry) -> None:
-        """Put ``entry`` at ``path``. Raises :class:`BuildError` when something else is there, or above it."""
+        """Add ``entry`` at ``path``. Raises :class:`BuildError` if it conflicts with an entry there or above it."""
         name = PurePosixPath(path)
         if name.is_absolute() or ".." in name.parts or name == PurePosixPath("."):
             raise BuildError(f"{path!r} is no path in an image")
         for parent in [str(each) for each in name.parents][-2::-1]:
             if not isinstance(self._entries.setdefault(parent, Directory()), Directory):
                 raise BuildError(f"{path} is below {parent}, which is no directory")
-        here = self._entries.setdefault(str(name), entry)
-        if here != entry:
-            if not (isinstance(here, Directory) and isinstance(entry, Directory)):
+        existing = self._entries.setdefault(str(name), entry)
+        if existing != entry:
+            if not (isinstance(existing, Directory) and isinstance(entry, Directory)):
                 raise BuildError(f"two inputs want to be {path}")
             self._entries[str(name)] = entry
 
@@ -57,7 +57,7 @@ class Tree:
             self.add(f"{prefix}/{path}", entry)
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
-        """Every entry in byte order of its path, so that a directory comes before what is in it."""
+        """All entries sorted by path components, a directory before its contents."""
         for path in sorted(self._entries, key=lambda path: path.split("/")):
             yield path, self._entries[path]
 
@@ -68,11 +68,11 @@ class Tree:
         return path in self._entries
 
     def size(self) -> int:
-        """Bytes in all files."""
+        """The total size of all files in bytes."""
         return sum(len(entry.data) for _, entry in self.entries() if isinstance(entry, File))
 
     def listing(self) -> str:
-        """One line an entry: mode, path, and the SHA-256 of a file or the target of a link."""
+        """One line per entry: mode, path, and the SHA-256 of a file or the target of a symlink."""
         return "".join(f"{_mode(entry):04o} {path} {_content(entry)}\n" for path, entry in self.entries())
 
     def digest(self) -> str:
@@ -80,36 +80,36 @@ class Tree:
         return hashlib.sha256(self.listing().encode()).hexdigest()
 
     def write_to(self, folder: Path) -> None:
-        """Lay the tree out below ``folder``, which must not exist yet."""
+        """Write the tree to ``folder``, which must not exist."""
         folder.mkdir(parents=True)
         for path, entry in self.entries():
-            place = folder / path
+            target = folder / path
             match entry:
                 case Directory():
-                    place.mkdir()
+                    target.mkdir()
                 case File():
-                    place.write_bytes(entry.data)
+                    target.write_bytes(entry.data)
                 case Symlink():
-                    place.symlink_to(entry.target)
+                    target.symlink_to(entry.target)
         for path, entry in reversed(list(self.entries())):
             if not isinstance(entry, Symlink):
                 (folder / path).chmod(entry.mode)
 
     @classmethod
     def read_from(cls, folder: Path) -> "Tree":
-        """The tree below ``folder`` with its modes; devices and sockets are refused."""
+        """Read the tree in ``folder``, with modes. Raises BuildError for devices and sockets."""
         tree = cls()
-        for here, folders, files in os.walk(folder):
+        for parent, folders, files in os.walk(folder):
             for name in sorted(folders + files):
-                place = Path(here) / name
-                path = place.relative_to(folder).as_posix()
-                mode = place.lstat().st_mode & 0o7777
-                if place.is_symlink():
-                    tree.add(path, Symlink(str(place.readlink())))
-                elif place.is_dir():
+                source = Path(parent) / name
+                path = source.relative_to(folder).as_posix()
+                mode = source.lstat().st_mode & 0o7777
+                if source.is_symlink():
+                    tree.add(path, Symlink(str(source.readlink())))
+                elif source.is_dir():
                     tree.add(path, Directory(mode))
-                elif place.is_file():
-                    tree.add(path, File(place.read_bytes(), mode))
+                elif source.is_file():
+                    tree.add(path, File(source.read_bytes(), mode))
                 else:
                     raise BuildError(f"{path} is neither file, directory nor link")
         return tree

@@ -1,1 +1,1 @@
-"""Debian packages by lock: which ones, where from, and what is in them."""
+"""Debian packages: the lock file, its resolution, downloads and unpacking."""

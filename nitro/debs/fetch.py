@@ -1,4 +1,4 @@
-"""Get the .deb files of a lock: from the folder of inputs, the configured mirror, or the dated archive."""
+"""Fetch the .deb files of a lock from the inputs folder, the configured mirror, or the dated archive."""
 
 import hashlib
 import shutil
@@ -17,34 +17,34 @@ Source = Callable[[Deb, Path], Path]
 
 
 def fetch(lock: Lock, name: str, inputs: Inputs) -> list[Path]:
-    """The verified files of one set, in the lock's order; raises :class:`BuildError` naming the package."""
-    return [_one(deb, lock.archive, inputs) for deb in lock.sets[name]]
+    """The verified files of one set, in the lock's order. Raises :class:`BuildError`, which names the package."""
+    return [_fetch_deb(deb, lock.archive, inputs) for deb in lock.sets[name]]
 
 
-def _one(deb: Deb, archive: str, inputs: Inputs) -> Path:
-    place = inputs.debs / deb.file_name
-    if place.exists():
-        _verify(deb, place)
-        return place
+def _fetch_deb(deb: Deb, archive: str, inputs: Inputs) -> Path:
+    target = inputs.debs / deb.file_name
+    if target.exists():
+        _verify(deb, target)
+        return target
     if inputs.offline:
         raise BuildError(f"{deb}: {deb.file_name} is not in {inputs.debs.name}/ of the offline folder")
     sources: tuple[tuple[str, Source], ...] = (
         ("mirror", _from_mirror),
         ("archive", lambda deb, folder: _from_archive(deb, folder, archive)),
     )
-    refusals = []
+    failures = []
     for label, source in sources:
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                got = source(deb, Path(scratch))
-                _verify(deb, got)
+                file = source(deb, Path(scratch))
+                _verify(deb, file)
             except BuildError as error:
-                refusals.append(f"{label}: {error}")
+                failures.append(f"{label}: {error}")
                 continue
             inputs.debs.mkdir(parents=True, exist_ok=True)
-            shutil.move(got, place)
-            return place
-    raise BuildError(f"{deb} cannot be had as locked; " + "; ".join(refusals))
+            shutil.move(file, target)
+            return target
+    raise BuildError(f"{deb} cannot be had as locked; " + "; ".join(failures))
 
 
 def _verify(deb: Deb, file: Path) -> None:
@@ -62,17 +62,17 @@ def _from_mirror(deb: Deb, folder: Path) -> Path:
         ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", f"{deb.package}={deb.version}"],
         folder=folder,
     )
-    got = list(folder.glob("*.deb"))
-    if len(got) != 1:
-        raise BuildError(f"apt-get brought {len(got)} files")
-    return got[0]
+    files = list(folder.glob("*.deb"))
+    if len(files) != 1:
+        raise BuildError(f"apt-get brought {len(files)} files")
+    return files[0]
 
 
 def _from_archive(deb: Deb, folder: Path, archive: str) -> Path:
-    got = folder / "archived.deb"
+    archived = folder / "archived.deb"
     try:
-        with urllib.request.urlopen(f"{archive}/{deb.location}", timeout=60) as answer, got.open("wb") as file:  # noqa: S310
+        with urllib.request.urlopen(f"{archive}/{deb.location}", timeout=60) as answer, archived.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(answer, file)
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise BuildError(f"{type(error).__name__} {error}") from error
-    return got
+    return archived

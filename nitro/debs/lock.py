@@ -1,7 +1,7 @@
-"""``nitro/debs.lock``: every .deb by name, version, size, SHA-256 and place in the dated public archive.
+"""``nitro/debs.lock``: name, version, size, SHA-256 and location of every .deb.
 
 JSON: ``{"archive": URL, "sets": {SET: [{"package", "version", "architecture", "size", "sha256", "location"}]}}``;
-``location`` is relative to ``archive`` and contains the date, so that a version that has left the mirrors is found.
+``location`` is relative to ``archive``, a public archive by date, which keeps versions that have left the mirrors.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Deb:
 
     @property
     def file_name(self) -> str:
-        """As apt names it: the epoch's colon is escaped."""
+        """apt's file name, in which the colon of an epoch is escaped."""
         return f"{self.package}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Lock:
 
     @classmethod
     def load(cls, file: Path = LOCK_FILE) -> "Lock":
-        """Raises :class:`BuildError` when the file is not a lock."""
+        """Raises :class:`BuildError` if the file is not a lock."""
         try:
             content = json.loads(file.read_text())
             sets = {name: tuple(Deb(**deb) for deb in debs) for name, debs in content["sets"].items()}
@@ -55,6 +55,6 @@ class Lock:
         file.write_text(json.dumps({"archive": self.archive, "sets": sets}, indent=1) + "\n")
 
     def digest(self, name: str) -> str:
-        """SHA-256 over the versions and hashes of one set: what it puts into a build, not where it came from."""
+        """SHA-256 over the versions and hashes of one set; locations are not included."""
         lines = (f"{deb.package} {deb.version} {deb.architecture} {deb.sha256}\n" for deb in self.sets[name])
         return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Renew the lock from the configured mirror; the only place where a package changes, and only when asked."""
+"""Resolve the packages to their current versions on the configured mirror; used only to renew the lock."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nitro.errors import BuildError
 
 ARCHIVE = "https://snapshot.debian.org/archive"
 
-# In the image: named one by one, because nothing of what their maintainers' scripts would want is wanted.
+# Packages of the image, without further dependencies, since their maintainer scripts are not run.
 ROOTFS = (
     "busybox-static",
     "ca-certificates",
@@ -30,7 +30,7 @@ ROOTFS = (
     "python3.11-minimal",
     "zlib1g",
 )
-# The kernel's source and, with all that they depend on, the tools that compile it.
+# The kernel's source and the tools that compile it; their dependencies are resolved.
 KERNEL = (
     "bc",
     "bison",
@@ -81,8 +81,8 @@ def _debs(what: Sequence[str], date: str, empty_status: Path) -> tuple[Deb, ...]
         "APT::Install-Recommends": "false",
         "Acquire::ForceHash": "SHA256",
     }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    printed = run(["apt-get", "--print-uris", "--yes", "-qq", *words, *what]).decode()
+    arguments = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    printed = run(["apt-get", "--print-uris", "--yes", "-qq", *arguments, *what]).decode()
     debs = [_deb(match, date) for match in _URI_LINE.finditer(printed)]
     if len(debs) < len(what) - 1:
         raise BuildError(f"apt-get offers {len(debs)} of {len(what) - 1} packages with a SHA-256")
@@ -91,8 +91,8 @@ def _debs(what: Sequence[str], date: str, empty_status: Path) -> tuple[Deb, ...]
 
 def _deb(match: re.Match[str], date: str) -> Deb:
     package, version, architecture = match["file"].removesuffix(".deb").split("_")
-    place = _LOCATION.search(match["uri"])
-    if place is None:
+    found = _LOCATION.search(match["uri"])
+    if found is None:
         raise BuildError(f"{package} {version} does not come from Debian's archive")
-    location = f"{place['archive']}/{date}/{unquote(place['path'])}"
+    location = f"{found['archive']}/{date}/{unquote(found['path'])}"
     return Deb(package, unquote(version), architecture, int(match["size"]), match["sha256"], location)

@@ -1,4 +1,4 @@
-"""What is inside a .deb, without running anything that came with it."""
+"""Read the contents of a .deb without running its scripts."""
 
 import io
 import tarfile
@@ -11,9 +11,9 @@ from nitro.tree import Directory, Entry, File, Symlink
 
 
 def contents(deb: Path) -> Iterator[tuple[str, Entry]]:
-    """Paths and entries of the data member, in its order; owners and times are left behind, hard links become copies.
+    """Paths and entries of the data member, in its order, without owners and times. Hard links become copies.
 
-    Set-uid and set-gid bits are dropped: nothing in the image needs them. Raises :class:`BuildError` on devices.
+    Set-uid and set-gid bits are dropped, since nothing in the image needs them. Raises :class:`BuildError` for devices.
     """
     with tarfile.open(fileobj=io.BytesIO(run(["dpkg-deb", "--fsys-tarfile", deb]))) as tar:
         for member in tar:

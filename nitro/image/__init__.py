@@ -1,1 +1,1 @@
-"""The root file system of the enclave, and the archive that Docker and OCI tools load."""
+"""The enclave's root file system, and its image archive for Docker and OCI tools."""

@@ -1,4 +1,4 @@
-"""nitriding, compiled from its source at one commit."""
+"""Build nitriding at a fixed commit."""
 
 import tempfile
 from pathlib import Path
@@ -12,10 +12,10 @@ COMMIT = "2b7dfefaee56819681b7f5a4ee8d66a417ad457d"
 
 
 def build(inputs: Inputs) -> bytes:
-    """The static program (about 14 MB). Raises :class:`BuildError` where the module proxy does not have the commit."""
+    """The static program (about 14 MB). Raises :class:`BuildError` if the module proxy does not have the commit."""
     with tempfile.TemporaryDirectory() as scratch:
         program = golang.install(MODULE, COMMIT, Path(scratch), inputs)
-        origin = golang.built_from(program, inputs)
-        if COMMIT[:12] not in origin:
-            raise BuildError(f"nitriding was not built from {COMMIT[:12]}: {origin.splitlines()[1:3]}")
+        info = golang.build_info(program, inputs)
+        if COMMIT[:12] not in info:
+            raise BuildError(f"nitriding was not built from {COMMIT[:12]}: {info.splitlines()[1:3]}")
         return program.read_bytes()

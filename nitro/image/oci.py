@@ -1,6 +1,6 @@
-"""One archive that ``docker load`` and OCI tools both take: an OCI layout plus Docker's manifest.json.
+"""An image archive for ``docker load`` and OCI tools: an OCI layout with Docker's manifest.json.
 
-One uncompressed layer, so that no compressor's version is part of the bytes.
+Its one layer is uncompressed, so that the bytes do not depend on the version of a compressor.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _MEDIA = "application/vnd.oci.image."
 
 @dataclass(frozen=True)
 class Image:
-    """The archive's bytes, and the digest of its OCI manifest as ``sha256:…``: what registries call the image."""
+    """The archive's bytes, and the digest of its OCI manifest as ``sha256:…``, by which registries name the image."""
 
     archive: bytes
     digest: str
@@ -62,7 +62,7 @@ def pack(tree: Tree, *, name: str, command: Sequence[str], environment: Mapping[
 
 
 def layer_of(tree: Tree) -> bytes:
-    """A tar of ``tree`` in its own order, everything owned by root and dated 1970."""
+    """A tar of ``tree`` in tree order; all entries are owned by root and dated 1970."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, entry in tree.entries():

@@ -1,4 +1,4 @@
-"""What is in the enclave: a Python, the locked wheels, nitriding, the gateway, and a shell for two lines of start."""
+"""The enclave's root file system: Python, the locked wheels, the gateway, nitriding, and a shell for start.sh."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 
-# Kinds of file that the gateway's folder may bring along.
+# Suffixes of files that the gateway package may contain.
 _GATEWAY_SUFFIXES = (".py", ".typed", ".toml", ".json", ".pem", ".der")
 
-_LOADABLE = "usr/lib/python3.11/lib-dynload"
-# Parts of packages that an enclave has no use for: papers, other encodings, test modules, modules whose
-# libraries are not there, tools that only maintainers' scripts call.
-_LEFT_OUT = (
+_LIB_DYNLOAD = "usr/lib/python3.11/lib-dynload"
+# Parts of packages that the enclave does not use: documentation, character sets, test modules, modules whose
+# libraries are not installed, tools of maintainer scripts.
+_EXCLUDED = (
     "etc/ca-certificates",
     "etc/ld.so.conf.d",
     "etc/python3.11",
@@ -41,7 +41,7 @@ _LEFT_OUT = (
     "usr/sbin",
     "usr/share",
     *(
-        f"{_LOADABLE}/{module}.cpython-311-x86_64-linux-gnu.so"
+        f"{_LIB_DYNLOAD}/{module}.cpython-311-x86_64-linux-gnu.so"
         for module in (
             *("_crypt", "_ctypes_test", "_curses", "_curses_panel", "_dbm", "_testbuffer", "_testcapi"),
             *("_testclinic", "_testimportmultiple", "_testinternalcapi", "_testmultiphase", "_xxtestfuzz"),
@@ -58,19 +58,19 @@ _CONFIGURATION: dict[str, bytes] = {
     "etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
     "etc/hosts": b"127.0.0.1 localhost\n",
 }
-_LINKS = {
+_SYMLINKS = {
     **{f"bin/{applet}": "busybox" for applet in ("sh", "chmod", "chown", "start-stop-daemon")},
     "etc/resolv.conf": "/run/resolvconf/resolv.conf",
     "usr/bin/python3": "python3.11",
     "usr/lib/ssl/cert.pem": f"/{CA_BUNDLE}",
 }
-# Mounted over, or written to, once the enclave runs.
-_PLACES = {"dev": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o1777}
+# Mount points and writable directories of the running enclave.
+_MOUNT_POINTS = {"dev": 0o755, "proc": 0o555, "run": 0o755, "sys": 0o555, "tmp": 0o1777}
 
 
 def build(inputs: Inputs, daemon: bytes) -> Tree:
     """The whole root file system; ``daemon`` is nitriding's program."""
-    root = without_daemon(inputs, wheels.tree(inputs), gateway())
+    root = build_without_daemon(inputs, wheels.tree(inputs), gateway())
     add_daemon(root, daemon)
     return root
 
@@ -79,24 +79,24 @@ def add_daemon(root: Tree, daemon: bytes) -> None:
     root.add(DAEMON, File(daemon, 0o755))
 
 
-def without_daemon(inputs: Inputs, packages: Tree, ours: Tree) -> Tree:
-    """Everything but nitriding; ``packages`` are other people's Python packages, ``ours`` is the gateway."""
+def build_without_daemon(inputs: Inputs, packages: Tree, gateway_package: Tree) -> Tree:
+    """The root file system without nitriding; ``packages`` are the third-party Python packages."""
     root = Tree()
     _add_debian(root, fetch(Lock.load(), "rootfs", inputs))
     root.add_tree(PACKAGES, packages)
-    root.add_tree(f"{PACKAGES}/gateway", ours)
+    root.add_tree(f"{PACKAGES}/gateway", gateway_package)
     root.add(START, File((ROOT / "nitro" / "start.sh").read_bytes(), 0o755))
     for path, content in _CONFIGURATION.items():
         root.add(path, File(content))
-    for path, target in _LINKS.items():
+    for path, target in _SYMLINKS.items():
         root.add(path, Symlink(target))
-    for path, mode in _PLACES.items():
+    for path, mode in _MOUNT_POINTS.items():
         root.add(path, Directory(mode))
     return root
 
 
 def gateway(folder: Path = ROOT / "gateway") -> Tree:
-    """The gateway's own files with fixed modes; a file of an unexpected kind is refused, not packed."""
+    """The gateway package with fixed modes. Raises BuildError for a file with an unexpected suffix."""
     package = Tree()
     for file in sorted(folder.rglob("*")):
         if "__pycache__" in file.parts or file.is_dir():
@@ -114,12 +114,12 @@ def _add_debian(root: Tree, debs: list[Path]) -> None:
         for path, entry in contents(deb):
             if path.startswith(_CERTIFICATES) and isinstance(entry, File):
                 certificates[path] = entry.data
-            elif not _left_out(path) and not isinstance(entry, Directory):
+            elif not _is_excluded(path) and not isinstance(entry, Directory):
                 root.add(path, entry)
     if not certificates:
         raise BuildError("the package ca-certificates has no certificates")
     root.add(CA_BUNDLE, File(b"".join(certificates[path] for path in sorted(certificates))))
 
 
-def _left_out(path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in _LEFT_OUT)
+def _is_excluded(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in _EXCLUDED)

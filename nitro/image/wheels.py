@@ -1,4 +1,4 @@
-"""The gateway's run-time dependencies: wheels by the hashes of uv.lock, unpacked and never run."""
+"""The gateway's run-time dependencies: wheels by the hashes of uv.lock, unpacked without running them."""
 
 import shutil
 import tempfile
@@ -11,18 +11,18 @@ from nitro.tree import File, Tree
 
 # Debian 12 has Python 3.11 and glibc 2.36.
 PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_36"
-# Written by the installer: paths of the build machine, and scripts that nothing in the enclave calls.
+# Metadata of the installer, which contains paths of the build machine.
 _INSTALLER_FILES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
 def requirements(inputs: Inputs) -> str:
-    """The run-time part of uv.lock, every version with its hashes, in the form that pip and uv install from."""
+    """The run-time dependencies of uv.lock with their hashes, as a requirements file."""
     options = ["--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate"]
     return _uv(["export", *options, "--format", "requirements-txt"], inputs)
 
 
 def tree(inputs: Inputs) -> Tree:
-    """The packages as they lie in a ``dist-packages`` folder. Raises :class:`BuildError` when a hash is not met."""
+    """The contents of a ``dist-packages`` folder. Raises :class:`BuildError` if a hash does not match."""
     with tempfile.TemporaryDirectory() as scratch:
         locked, target = Path(scratch) / "requirements.txt", Path(scratch) / "packages"
         locked.write_text(requirements(inputs))
@@ -53,5 +53,5 @@ def _uv(arguments: list[str], inputs: Inputs) -> str:
     if not Path(uv).exists():
         raise BuildError("uv is not installed")
     mode = ["--offline"] if inputs.offline else []
-    words = [uv, "--no-config", "--no-progress", "--cache-dir", inputs.uv.resolve(), *mode, *arguments]
-    return run(words, folder=ROOT).decode()
+    command = [uv, "--no-config", "--no-progress", "--cache-dir", inputs.uv.resolve(), *mode, *arguments]
+    return run(command, folder=ROOT).decode()

@@ -16,8 +16,8 @@ const (
 	heartbeatByte = 0xB7
 )
 
-// parentCID is the vsock address of the parent instance. The kernel puts NAME=VALUE words of its command line into
-// init's environment, so an emulator's other address is a measured difference of the command line, not of the image.
+// parentCID is the vsock address of the parent instance. The kernel puts NAME=VALUE parameters of its command line into
+// init's environment, so that an emulator's address differs in the measured command line, not in the image.
 func parentCID(setting string) uint32 {
 	cid, err := strconv.ParseUint(setting, 10, 32)
 	if err != nil {
@@ -35,7 +35,7 @@ func vsockAddress(cid, port uint32) [16]byte {
 	return address
 }
 
-// heartbeat sends one byte to the parent and insists on having it back; nitro-cli reports the launch as failed without.
+// heartbeat sends one byte to the parent and expects it back; without it, nitro-cli reports a failed launch.
 func heartbeat(cid uint32) error {
 	socket, err := syscall.Socket(afVsock, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

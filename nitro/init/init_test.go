@@ -26,12 +26,12 @@ func TestVsockAddress(t *testing.T) {
 }
 
 type parent struct {
-	answer byte
-	heard  []byte
+	answer   byte
+	received []byte
 }
 
 func (p *parent) Write(sent []byte) (int, error) {
-	p.heard = append(p.heard, sent...)
+	p.received = append(p.received, sent...)
 	return len(sent), nil
 }
 
@@ -42,8 +42,8 @@ func (p *parent) Read(buffer []byte) (int, error) {
 
 func TestExchange(t *testing.T) {
 	right := &parent{answer: 0xB7}
-	if err := exchange(right); err != nil || !bytes.Equal(right.heard, []byte{0xB7}) {
-		t.Errorf("error %v, heard % x", err, right.heard)
+	if err := exchange(right); err != nil || !bytes.Equal(right.received, []byte{0xB7}) {
+		t.Errorf("error %v, received % x", err, right.received)
 	}
 	if err := exchange(&parent{answer: 0}); err == nil || !strings.Contains(err.Error(), "0x00 instead of 0xB7") {
 		t.Errorf("a wrong answer gave %v", err)
@@ -64,19 +64,19 @@ func TestReadLines(t *testing.T) {
 	}
 }
 
-func TestRunBelowReportsTheEnd(t *testing.T) {
+func TestRunChrootedReportsTheExit(t *testing.T) {
 	for script, want := range map[string]string{
 		"exit 7":      "/bin/sh ended: status 7",
 		"kill -9 $$":  "/bin/sh ended: signal killed",
 		"exec /bin/x": "/bin/sh ended: status 127",
 	} {
-		err := runBelow("/", []string{"/bin/sh", "-c", script}, []string{"PATH=/bin"})
+		err := runChrooted("/", []string{"/bin/sh", "-c", script}, []string{"PATH=/bin"})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v", script, err)
 		}
 	}
 	for _, command := range [][]string{nil, {"sh"}} {
-		if err := runBelow("/", command, nil); err == nil || !strings.Contains(err.Error(), "absolute path") {
+		if err := runChrooted("/", command, nil); err == nil || !strings.Contains(err.Error(), "absolute path") {
 			t.Errorf("%q: %v", command, err)
 		}
 	}

@@ -1,8 +1,9 @@
-// Command init is the first process of the enclave. It tells the parent instance that the enclave is up, lays out
-// the mounts that a container has, runs the image's command below /rootfs, and ends the enclave when that ends.
+// Command init is the first process of the enclave. It sends the boot heartbeat to the parent instance, mounts the file
+// systems of a container, runs the image's command chrooted to /rootfs, and reboots, which ends the enclave, when the
+// command exits.
 //
-// The ramdisk's layout is the one that nitro-cli makes (facts/enclave.md 3.3): /rootfs, /cmd with one argument a line,
-// /env with one NAME=VALUE a line.
+// The ramdisk is laid out like nitro-cli's (facts/enclave.md 3.3): /rootfs, /cmd with one argument per line, /env with
+// one NAME=VALUE per line.
 package main
 
 import (
@@ -22,7 +23,7 @@ func main() {
 	os.Exit(1)
 }
 
-// run returns only when the enclave has to end, and always with the reason.
+// run returns only when the enclave must end, always with the reason as its error.
 func run() error {
 	if err := mountAll(bootMounts, ""); err != nil {
 		return err
@@ -44,5 +45,5 @@ func run() error {
 	if err := linkAll(rootfsLinks, rootfs); err != nil {
 		return err
 	}
-	return runBelow(rootfs, command, environment)
+	return runChrooted(rootfs, command, environment)
 }

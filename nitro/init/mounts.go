@@ -24,10 +24,10 @@ const (
 	nothing = syscall.MS_NODEV | syscall.MS_NOSUID | syscall.MS_NOEXEC
 )
 
-// bootMounts is what init itself needs.
+// bootMounts are the mounts that init itself needs.
 var bootMounts = []mount{{"devtmpfs", "/dev", device, "mode=0755"}}
 
-// rootfsMounts is what the image's command finds; parents come first.
+// rootfsMounts are the mounts of the image's command, parents first.
 var rootfsMounts = []mount{
 	{"devtmpfs", "/dev", device, "mode=0755"},
 	{"devpts", "/dev/pts", device, "mode=0620,ptmxmode=0666"},

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// readLines returns the lines of a file that are not empty.
+// readLines returns the non-empty lines of a file.
 func readLines(name string) ([]string, error) {
 	content, err := os.ReadFile(name)
 	if err != nil {
@@ -23,8 +23,8 @@ func readLines(name string) ([]string, error) {
 	return lines, nil
 }
 
-// runBelow starts the command with folder as its root and reaps orphans until the command itself has ended.
-func runBelow(folder string, command, environment []string) error {
+// runChrooted runs the command with folder as its root, and reaps orphans until it exits.
+func runChrooted(folder string, command, environment []string) error {
 	if len(command) == 0 || !strings.HasPrefix(command[0], "/") {
 		return fmt.Errorf("/cmd has to begin with an absolute path, not %q", command)
 	}

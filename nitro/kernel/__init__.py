@@ -1,1 +1,1 @@
-"""The enclave's kernel, from Debian's source by lock, compiled by locked tools."""
+"""The enclave's kernel: Debian's locked source, compiled with locked tools."""

@@ -20,13 +20,13 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         before = cached(Lock.load())
-        begun = time.monotonic()
+        started = time.monotonic()
         kernel = build(inputs_of(arguments), jobs=arguments.jobs) if arguments.again or not before else before
     except BuildError as error:
         print(f"kernel: {error}", file=sys.stderr)
         return 1
     if kernel is not before:
-        print(f"compiled in {time.monotonic() - begun:.0f} s into {CACHE / kernel.key}")
+        print(f"compiled in {time.monotonic() - started:.0f} s into {CACHE / kernel.key}")
     if before and before.digest != kernel.digest:
         print(f"kernel: compiled twice from the same, {before.digest} and {kernel.digest}", file=sys.stderr)
         return 1

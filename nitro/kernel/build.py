@@ -1,4 +1,4 @@
-"""Compile the kernel in a root made of the lock's packages, so that the compiler is pinned as the source is."""
+"""Compile the kernel in a chroot of the locked packages, which pins the compiler as well as the source."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from nitro.inputs import BUILD, Inputs
 HERE = Path(__file__).parent
 CACHE = BUILD / "kernel"
 _SOURCE = "usr/src/linux-source-6.12.tar.xz"
-# Kept by maintainers' scripts, which are not run.
+# Links that maintainer scripts would create; they are not run.
 _ALTERNATIVES = {"usr/bin/awk": "mawk", "usr/bin/yacc": "bison.yacc"}
-# Not mount points of the build, but what the compiler and the shell open.
-_FOLDERS = ("dev", "proc", "tmp", "src")
+# Directories that the compiler and the shell use.
+_DIRECTORIES = ("dev", "proc", "tmp", "src")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A compiled kernel; ``key`` is the digest of everything that decided its bytes."""
+    """A compiled kernel; ``key`` is the digest of everything that determines its bytes."""
 
     key: str
     image: bytes
@@ -35,31 +35,31 @@ class Kernel:
 
 
 def key(lock: Lock) -> str:
-    """SHA-256 over the lock's kernel packages, the configuration and the way of compiling."""
+    """SHA-256 over the locked kernel packages, the configuration and the build script."""
     parts = [lock.digest("kernel").encode(), *((HERE / name).read_bytes() for name in ("enclave.config", "compile.sh"))]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def cached(lock: Lock, cache: Path = CACHE) -> Kernel | None:
-    """The kernel of this lock and configuration, where it was built before."""
+    """The kernel of this lock and configuration, or None if it has not been built."""
     image = cache / key(lock) / "bzImage"
     return Kernel(key(lock), image.read_bytes()) if image.exists() else None
 
 
 def build(inputs: Inputs, *, jobs: int, cache: Path = CACHE) -> Kernel:
-    """Fetch, unpack, compile (minutes), and put the result into ``cache``. Needs root or user namespaces."""
+    """Fetch, unpack and compile (minutes), and store the result in ``cache``. Needs root or user namespaces."""
     lock = Lock.load()
     debs = fetch(lock, "kernel", inputs)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
         root = Path(scratch) / "root"
         unpack(debs, root)
-        run([*_enter(root), "sh", "/src/compile.sh", str(jobs)])
-        place = cache / key(lock)
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        shutil.copyfile(root / "src/linux/.config", place / "config")
-        shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", place / "bzImage")
+        run([*_chroot(root), "sh", "/src/compile.sh", str(jobs)])
+        target = cache / key(lock)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        shutil.copyfile(root / "src/linux/.config", target / "config")
+        shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", target / "bzImage")
     kernel = cached(lock, cache)
     if kernel is None:
         raise BuildError("the kernel was compiled and then lost")
@@ -67,8 +67,8 @@ def build(inputs: Inputs, *, jobs: int, cache: Path = CACHE) -> Kernel:
 
 
 def unpack(debs: list[Path], root: Path) -> None:
-    """The tools below ``root``, the kernel's source in ``src/linux``."""
-    for folder in _FOLDERS:
+    """Unpack the tools into ``root`` and the kernel's source into ``src/linux`` below it."""
+    for folder in _DIRECTORIES:
         (root / folder).mkdir(parents=True)
     for deb in debs:
         run(["dpkg-deb", "--extract", deb, root])
@@ -83,8 +83,8 @@ def unpack(debs: list[Path], root: Path) -> None:
         shutil.copyfile(HERE / name, root / "src" / name)
 
 
-def _enter(root: Path) -> list[str | Path]:
-    """Run what follows inside ``root``, with a mount table of its own and an empty environment."""
+def _chroot(root: Path) -> list[str | Path]:
+    """The command prefix that runs a command in ``root``, in its own mount namespace and an empty environment."""
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     inside = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" env -i "$@"'
     return ["unshare", *as_root, "--mount", "--pid", "--fork", "sh", "-euc", inside, root]

@@ -1,1 +1,1 @@
-"""What an operator watches a node with."""
+"""Prometheus and Grafana configuration of a node."""

@@ -1,4 +1,4 @@
-"""``python -m nitro.monitoring.dashboard``: the Grafana dashboard, made from the table of its panels."""
+"""``python -m nitro.monitoring.dashboard``: print the Grafana dashboard, generated from the table of its panels."""
 
 import json
 import sys
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 24
-_OF = '{instance=~"$instance"'
+_SELECTOR = '{instance=~"$instance"'
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One graph, a third of a row wide. ``queries`` are legend and PromQL; ``unit`` is Grafana's name of it, ``signed``
-    says that values below zero are to be seen."""
+    """A graph, a third of a row wide. ``queries`` are pairs of legend and PromQL, ``unit`` is Grafana's name of the
+    unit, and ``signed`` shows negative values."""
 
     title: str
     unit: str
@@ -23,7 +23,7 @@ class Panel:
 
 def _rate(metric: str, by: str = "", where: str = "") -> str:
     labels = f" by ({by})" if by else ""
-    return f"sum{labels} (rate({metric}{_OF}{where}}}[$__rate_interval]))"
+    return f"sum{labels} (rate({metric}{_SELECTOR}{where}}}[$__rate_interval]))"
 
 
 def _quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
@@ -35,9 +35,9 @@ def _quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
     )
 
 
-def _now(metric: str, function: str = "sum", by: str = "") -> str:
+def _instant(metric: str, function: str = "sum", by: str = "") -> str:
     labels = f" by ({by})" if by else ""
-    return f"{function}{labels} ({metric}{_OF}}})"
+    return f"{function}{labels} ({metric}{_SELECTOR}}})"
 
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
@@ -51,19 +51,21 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "At work",
                 "short",
                 (
-                    ("in flight", _now("gateway_requests_in_flight")),
-                    ("queued", _now("gateway_requests_queued")),
-                    ("streams", _now("gateway_open_streams")),
+                    ("in flight", _instant("gateway_requests_in_flight")),
+                    ("queued", _instant("gateway_requests_queued")),
+                    ("streams", _instant("gateway_open_streams")),
                 ),
             ),
             Panel(
                 "Workers",
                 "short",
-                (("serving", _now("gateway_workers")), ("ready", _now("gateway_workers_ready"))),
+                (("serving", _instant("gateway_workers")), ("ready", _instant("gateway_workers_ready"))),
             ),
             Panel("Processors in use", "short", (("cores", _rate("gateway_cpu_seconds_total")),)),
             Panel(
-                "Largest memory so far", "bytes", (("{{instance}}", _now("gateway_peak_memory_bytes", by="instance")),)
+                "Largest memory so far",
+                "bytes",
+                (("{{instance}}", _instant("gateway_peak_memory_bytes", by="instance")),),
             ),
         ),
     ),
@@ -96,11 +98,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Upstreams",
         (
-            Panel("Connections", "short", (("{{upstream}}", _now("gateway_upstream_connections", by="upstream")),)),
+            Panel("Connections", "short", (("{{upstream}}", _instant("gateway_upstream_connections", by="upstream")),)),
             Panel(
                 "Workers that refuse calls",
                 "short",
-                (("{{upstream}}", _now("gateway_upstream_breaker_open", by="upstream")),),
+                (("{{upstream}}", _instant("gateway_upstream_breaker_open", by="upstream")),),
             ),
             Panel(
                 "Odd answers",
@@ -126,8 +128,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Payments refused", "reqps", (("{{reason}}", _rate("gateway_payments_refused_total", "reason")),)),
-            Panel("Under way", "short", (("settlements and releases", _now("gateway_payment_tasks")),)),
-            Panel("Age of prices", "s", (("{{token}}", _now("gateway_price_age_seconds", "max", "token")),)),
+            Panel("Under way", "short", (("settlements and releases", _instant("gateway_payment_tasks")),)),
+            Panel("Age of prices", "s", (("{{token}}", _instant("gateway_price_age_seconds", "max", "token")),)),
         ),
     ),
     (
@@ -140,7 +142,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     (
                         "{{instance}}",
-                        f"time() - ({_now('gateway_heartbeat_last_success_seconds', 'max', 'instance')} > 0)",
+                        f"time() - ({_instant('gateway_heartbeat_last_success_seconds', 'max', 'instance')} > 0)",
                     ),
                 ),
             ),
@@ -148,9 +150,9 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Clock",
                 "s",
                 (
-                    ("may be off by", _now("gateway_clock_uncertainty_seconds", "max")),
-                    ("system clock ahead", _now("gateway_clock_skew_seconds", "max")),
-                    ("behind the chain", _now("gateway_chain_clock_lag_seconds", "max")),
+                    ("may be off by", _instant("gateway_clock_uncertainty_seconds", "max")),
+                    ("system clock ahead", _instant("gateway_clock_skew_seconds", "max")),
+                    ("behind the chain", _instant("gateway_chain_clock_lag_seconds", "max")),
                 ),
                 signed=True,
             ),
@@ -160,7 +162,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
 
 
 def dashboard() -> dict[str, Any]:
-    """Grafana's dashboard model, for ``Dashboards > Import``."""
+    """The dashboard in Grafana's JSON model, for ``Dashboards > Import``."""
     panels: list[dict[str, Any]] = []
     top = 0
     for title, row in ROWS:
@@ -227,7 +229,7 @@ def _instance() -> dict[str, Any]:
 
 
 def page() -> str:
-    """The committed file."""
+    """The content of dashboard.json."""
     return json.dumps(dashboard(), indent=2) + "\n"
 
 

@@ -49,7 +49,7 @@ def test_init_is_the_same_twice(tmp_path: Path, need: Callable[..., None], monke
     assert sha256(first) == sha256(second)
     content = first.read_bytes()
     assert str(INIT).encode() not in content
-    assert golang.TOOLCHAIN in golang.built_from(first, Inputs(tmp_path / "inputs"))
+    assert golang.TOOLCHAIN in golang.build_info(first, Inputs(tmp_path / "inputs"))
 
 
 PUBLISHED, PSEUDO_VERSION, COMMIT = "example.org/hello", "v0.0.0-20250102030405-0123456789ab", "0123456789ab" + "c" * 28
@@ -87,7 +87,7 @@ def test_a_commit_is_the_same_program_twice_and_offline(tmp_path: Path, inputs_f
         golang.install(PUBLISHED, COMMIT, tmp_path / "c", replace(here, offline=True)),
     ]
     assert len({sha256(program) for program in programs}) == 1
-    origin = golang.built_from(programs[0], here)
+    origin = golang.build_info(programs[0], here)
     assert f"{PUBLISHED}\t{PSEUDO_VERSION}\th1:" in origin
     assert "DefaultGODEBUG" not in origin, "an older Go's defaults, old TLS among them"
 

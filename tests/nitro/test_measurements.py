@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nitro import measurements
-from nitro.causes import DECIDED_BY, first_causes, kept, rank
+from nitro.dependencies import DEPENDENCIES, carry_over, depth, root_causes
 from nitro.errors import BuildError
 from nitro.inputs import Inputs
 from nitro.measure import PCRS, Measured, _pcrs, declared, measure
@@ -27,7 +27,7 @@ def test_the_committed_file_has_every_input_of_this_source() -> None:
     """What can be read without building; ``test_the_committed_file_is_what_is_built_here`` builds the rest."""
     committed, measured = load(FILE), Measured(declared())
     built = {*committed.values, *committed.not_built} - measured.values.keys()
-    measured.lacks(built, "not built by this test")
+    measured.mark_unavailable(built, "not built by this test")
     status, line = verdict(dict(compare(committed, measured)))
     assert status == 0, f"{line}; if the change is wanted: {RENEW}"
     assert set(measured.values) <= set(committed.values)
@@ -93,13 +93,13 @@ def test_inputs_are_named_before_what_they_move() -> None:
     ],
 )
 def test_causes_are_named_and_not_their_effects(moved: list[str], causes: list[str]) -> None:
-    assert first_causes(moved) == causes
+    assert root_causes(moved) == causes
 
 
 def test_no_value_is_its_own_cause() -> None:
-    assert rank("gateway") == 0 < rank("image without nitriding") < rank("image")
-    assert rank("PCR1") > rank("first ramdisk") > rank("init") > rank("go")
-    assert all(rank(name) > rank(cause) for name, causes in DECIDED_BY.items() for cause in causes)
+    assert depth("gateway") == 0 < depth("image without nitriding") < depth("image")
+    assert depth("PCR1") > depth("first ramdisk") > depth("init") > depth("go")
+    assert all(depth(name) > depth(cause) for name, causes in DEPENDENCIES.items() for cause in causes)
 
 
 def test_what_the_file_says_is_not_in_it_has_not_moved() -> None:
@@ -131,8 +131,8 @@ NOT_HERE = ("kernel", "PCR1", "nitriding", "PCR2", "PCR0")
 
 def test_what_is_not_built_is_kept_while_all_that_decides_it_is_the_same() -> None:
     here = {name: value for name, value in BEFORE.items() if name not in NOT_HERE}
-    assert kept(BEFORE, here, NOT_HERE) == {name: BEFORE[name] for name in NOT_HERE}
-    assert kept({}, here, NOT_HERE) == {}
+    assert carry_over(BEFORE, here, NOT_HERE) == {name: BEFORE[name] for name in NOT_HERE}
+    assert carry_over({}, here, NOT_HERE) == {}
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_what_moved_takes_its_effects_along(moved: str, lost: set[str], how: str
         here[moved] = "other"
     else:
         del here[moved]
-    assert set(NOT_HERE) - kept(BEFORE, here, NOT_HERE).keys() == lost
+    assert set(NOT_HERE) - carry_over(BEFORE, here, NOT_HERE).keys() == lost
 
 
 def test_what_cannot_be_built_here_is_said_and_not_compared() -> None:
     built = Measured({"gateway": "aa", "image": "sha256:cc", "PCR2": "22"})
-    built.lacks(("kernel", "PCR0", "PCR1"), BuildError("not compiled yet"))
+    built.mark_unavailable(("kernel", "PCR0", "PCR1"), BuildError("not compiled yet"))
     found = states(BUILT.values, built)
     assert {name for name, state in found.items() if state == "unknown"} == {"kernel", "PCR0", "PCR1"}
     assert verdict(found) == (0, "measurements hold as far as built here; not built: kernel, PCR0, PCR1")
@@ -245,7 +245,7 @@ def test_an_incomplete_file_says_so_and_is_completed_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built = Measured({"kernel": "bb", "PCR1": "11"})
-    built.lacks(("PCR0", "PCR2"), BuildError("no daemon"))
+    built.mark_unavailable(("PCR0", "PCR2"), BuildError("no daemon"))
     file = tmp_path / "measurements.txt"
     assert run(monkeypatch, built, "--file", file, "--write") == 0
     printed = capsys.readouterr()
@@ -269,7 +269,7 @@ def test_a_machine_without_the_kernel_keeps_it(
     file = tmp_path / "measurements.txt"
     assert run(monkeypatch, Measured(dict(BEFORE)), "--file", file, "--write") == 0
     elsewhere = Measured({name: value for name, value in BEFORE.items() if name not in NOT_HERE})
-    elsewhere.lacks(NOT_HERE, BuildError("not compiled"))
+    elsewhere.mark_unavailable(NOT_HERE, BuildError("not compiled"))
     elsewhere.values["ramdisk without nitriding"] = "another gateway"
     capsys.readouterr()
     assert run(monkeypatch, elsewhere, "--file", file, "--write") == 0

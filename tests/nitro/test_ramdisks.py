@@ -57,7 +57,7 @@ def test_the_recipe_of_nitro_cli_s_blobs(tmp_path: Path, monkeypatch: pytest.Mon
         b"reboot=k panic=30",
         tmp_path / "bzImage",
     )
-    assert set(start.origin) == {"boot", "bzImage", "cmdline", "init", "nsm.ko"}
+    assert set(start.digests) == {"boot", "bzImage", "cmdline", "init", "nsm.ko"}
     assert b"nsm.ko" in start.ramdisk.read_bytes()
     (tmp_path / "nsm.ko").unlink()
     with pytest.raises(BuildError, match=r"has no nitro-cli blobs: .*nsm\.ko"):

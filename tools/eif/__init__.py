@@ -1,1 +1,1 @@
-"""Enclave image files: write, read and measure them without nitro-cli. facts/enclave.md 3 is the specification."""
+"""Write, read and measure enclave image files without nitro-cli, as specified in facts/enclave.md 3."""

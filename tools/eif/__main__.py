@@ -21,7 +21,7 @@ _ARCHITECTURES = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}
 
 
 class UsageError(Exception):
-    """The options do not add up."""
+    """An invalid combination or value of options."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

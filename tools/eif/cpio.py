@@ -1,6 +1,6 @@
-"""Initial ramdisks: a newc cpio archive whose bytes depend on nothing but names, modes and contents.
+"""Reproducible initial ramdisks: newc cpio archives that depend only on paths, modes and contents.
 
-Entries are sorted by name, inodes count up from 1, owner and group are 0, times are 0, every link count is 1.
+Entries are sorted by path, inodes are numbered from 1, owner, group and times are 0, link counts are 1.
 """
 
 import stat
@@ -15,18 +15,18 @@ _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"
 _BLOCK_BYTES = 512
 _MAX_FILE_BYTES = (1 << 32) - 1
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class CpioError(Exception):
-    """An entry that no archive should have; the message names it."""
+    """An invalid entry; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``path`` is relative with ``/`` between its parts; ``mode`` has the type bits.
+    """``path`` is relative, with ``/`` as separator; ``mode`` includes the type bits.
 
-    ``data`` is a file's content or a symlink's target; ``device`` is major and minor of a device node.
+    ``data`` is the content of a file or the target of a symlink; ``device`` is major and minor of a device node.
     """
 
     path: str
@@ -40,7 +40,7 @@ def directory(path: str, mode: int = 0o755) -> Entry:
 
 
 def regular(path: str, data: bytes | Path, mode: int = 0o644) -> Entry:
-    """A file with the bytes given, or those of a file on disk, which is read piece by piece."""
+    """A regular file with the given bytes, or with those of a file on disk, which is read in chunks."""
     return Entry(path, stat.S_IFREG | mode, data)
 
 
@@ -55,7 +55,7 @@ def character_device(path: str, major: int, minor: int, mode: int = 0o600) -> En
 def write_cpio(entries: Iterable[Entry], fileobj: BinaryIO) -> None:
     """Write the archive to ``fileobj``, padded to 512 bytes.
 
-    CpioError for a name that is absolute, not normal or given twice, and for an entry whose directory is not one.
+    Raises CpioError for a path that is absolute, not normalized or duplicate, or whose parent is not a directory entry.
     """
     ordered = sorted(entries, key=lambda entry: entry.path.encode())
     _check(ordered)
@@ -88,8 +88,8 @@ def _write_entry(fileobj: BinaryIO, entry: Entry, inode: int) -> int:
             raise CpioError(f"larger than 4 GiB: {entry.path}")
         position = _write_header(fileobj, entry.path, entry.mode, inode, size, entry.device)
         written = 0
-        while piece := source.read(_PIECE_BYTES):
-            written += fileobj.write(piece)
+        while chunk := source.read(_CHUNK_BYTES):
+            written += fileobj.write(chunk)
         if written != size:
             raise CpioError(f"changed while it was read: {entry.path}")
     return position + written + _pad(fileobj, written)

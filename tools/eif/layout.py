@@ -1,4 +1,4 @@
-"""The bytes of an EIF, version 4: one header, then sections back to back (facts/enclave.md 3.1). All big-endian."""
+"""The binary format of EIF version 4: a header, then contiguous sections, big-endian (facts/enclave.md 3.1)."""
 
 import struct
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _SECTION = struct.Struct(">HHQ")
 HEADER_BYTES = _HEADER.size
 SECTION_HEADER_BYTES = _SECTION.size
 CRC_BYTES = 4
-"""The header's last field; the CRC-32 covers everything else in the file."""
+"""Size of the CRC-32, the header's last field, which covers everything else in the file."""
 
 
 class EifError(Exception):
-    """The file is not an EIF that an enclave should boot, or the parts cannot become one."""
+    """The file is not a valid EIF, or the parts cannot form one."""
 
 
 class Architecture(IntEnum):
@@ -39,7 +39,7 @@ class SectionType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SectionHeader:
-    """``size`` counts the data that follows, without this header."""
+    """``size`` is that of the data that follows, without this header."""
 
     type: SectionType
     size: int
@@ -60,7 +60,7 @@ class SectionHeader:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """``offsets`` point at section headers, ``sizes`` leave those headers out."""
+    """``offsets`` are those of section headers; ``sizes`` do not include these headers."""
 
     architecture: Architecture
     offsets: tuple[int, ...]
@@ -91,7 +91,7 @@ class Header:
 
 
 def section_offsets(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Where each section header stands when sections of these sizes follow each other without gaps."""
+    """The offsets of the section headers of contiguous sections of these sizes."""
     offsets = [HEADER_BYTES]
     for size in sizes:
         offsets.append(offsets[-1] + SECTION_HEADER_BYTES + size)
@@ -99,9 +99,9 @@ def section_offsets(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_order(types: Sequence[SectionType]) -> None:
-    """Kernel, command line, [metadata], one or more ramdisks, [signature]: the order in which AWS's builder writes.
+    """Check for AWS's order: kernel, command line, [metadata], one or more ramdisks, [signature]. Raises EifError.
 
-    The measurement takes sections in file order, so any other order would be another image with other PCRs.
+    Sections are measured in file order, so that another order would have other PCRs.
     """
     rest = list(types)
     if rest[:2] != [SectionType.KERNEL, SectionType.CMDLINE]:

@@ -1,11 +1,11 @@
-"""The metadata section: compact JSON in the field order of AWS's builder. It is in no PCR, but in the file's hash."""
+"""The metadata section: compact JSON in the field order of AWS's builder. It is part of the file, but of no PCR."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 FIXED_BUILD_TIME = "1970-01-01T00:00:00+00:00"
-"""AWS writes the moment of the build here; a fixed one keeps two builds of the same parts identical."""
+"""AWS's builder writes the current time; a fixed one makes builds of the same parts identical."""
 
 
 @dataclass(frozen=True, slots=True)

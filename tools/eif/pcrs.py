@@ -1,7 +1,7 @@
 """Platform configuration registers of an enclave image (facts/enclave.md 3.2).
 
 ``PCRn = SHA384(0^48 ‖ SHA384(data))``. PCR0: kernel, command line, all ramdisks; PCR1: kernel, command line, first
-ramdisk; PCR2: the other ramdisks; PCR8: the signing certificate's DER. Lengths, headers and metadata are in none.
+ramdisk; PCR2: the other ramdisks; PCR8: the signing certificate's DER. Lengths, headers and metadata are not measured.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ Pcrs = Mapping[int, bytes]
 
 
 def extend(digest: bytes) -> bytes:
-    """A register that was zero and got one SHA-384 digest."""
+    """The value of a zero register extended by one SHA-384 digest."""
     return hashlib.sha384(bytes(PCR_BYTES) + digest).digest()
 
 
@@ -26,7 +26,7 @@ def measurements(pcrs: Pcrs) -> dict[str, dict[str, str]]:
 
 
 class Measurement:
-    """Fed with the sections' data in file order, in pieces of any size."""
+    """Computes the PCRs from the sections' data, in file order and chunks of any size."""
 
     def __init__(self) -> None:
         self._image = hashlib.sha384()
@@ -35,18 +35,18 @@ class Measurement:
         self._certificate: bytes | None = None
         self._ramdisks = 0
 
-    def begin(self, kind: SectionType) -> None:
-        """A new section follows."""
+    def begin_section(self, kind: SectionType) -> None:
+        """Start a section. Its data follows in calls of :meth:`update`."""
         if kind is SectionType.RAMDISK:
             self._ramdisks += 1
 
-    def update(self, kind: SectionType, piece: bytes) -> None:
+    def update(self, kind: SectionType, chunk: bytes) -> None:
         if kind in (SectionType.KERNEL, SectionType.CMDLINE, SectionType.RAMDISK):
-            self._image.update(piece)
-            (self._application if self._ramdisks > 1 else self._bootstrap).update(piece)
+            self._image.update(chunk)
+            (self._application if self._ramdisks > 1 else self._bootstrap).update(chunk)
 
     def sign(self, certificate: bytes) -> None:
-        """The image is signed; ``certificate`` is DER."""
+        """Add PCR8 of a signed image; ``certificate`` is DER."""
         self._certificate = certificate
 
     def pcrs(self) -> dict[int, bytes]:

@@ -1,8 +1,8 @@
-"""The signature section: who vouches for PCR0, and the certificate that becomes PCR8.
+"""The signature section: a signature of PCR0, and the certificate that is measured in PCR8.
 
 CBOR array of ``{signing_certificate, signature}``; the certificate is the PEM file's bytes, the signature an untagged
 COSE_Sign1 over CBOR ``{register_index, register_value}``. AWS's builder writes byte strings as arrays of numbers, and
-its reader takes nothing else (aws-nitro-enclaves-image-format 0.5.0, run).
+its reader accepts nothing else (tested with aws-nitro-enclaves-image-format 0.5.0).
 """
 
 import warnings
@@ -29,8 +29,8 @@ def certificate_der(pem: bytes) -> bytes:
 
 
 def sign_pcr0(pcr0: bytes, pem: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The section for an image with this PCR0; ``key`` is the certificate's P-384 key. The same inputs give the same
-    bytes: the nonce of ECDSA is derived as in RFC 6979."""
+    """The section for an image with this PCR0; ``key`` is the certificate's P-384 key. The output is deterministic: the
+    ECDSA nonce is derived by RFC 6979. Raises EifError for another key."""
     if _public_key(pem) != key.public_key():
         raise EifError("the signing certificate is of another key")
     if not isinstance(key.curve, ec.SECP384R1):
@@ -44,12 +44,12 @@ def sign_pcr0(pcr0: bytes, pem: bytes, key: ec.EllipticCurvePrivateKey) -> bytes
 
 
 def read_certificate(section: bytes) -> bytes:
-    """The signing certificate's DER, from the section's data."""
+    """The DER of the section's signing certificate."""
     return certificate_der(_entry(section)[0])
 
 
 def check_signature(section: bytes, pcr0: bytes) -> None:
-    """EifError unless the section's certificate signed this PCR0."""
+    """Raises EifError unless the section's certificate signed this PCR0."""
     pem, cose = _entry(section)
     key = _public_key(pem)
     match _decode(cose):
@@ -82,7 +82,7 @@ def _entry(section: bytes) -> tuple[bytes, bytes]:
 
 
 def _bytes(value: Any) -> bytes:
-    """A byte string, written as one or as an array of numbers."""
+    """Decode a byte string, or an array of numbers that stands for one."""
     try:
         return bytes(value) if isinstance(value, list | bytes) else b""
     except (TypeError, ValueError):

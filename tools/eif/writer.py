@@ -1,4 +1,4 @@
-"""From kernel, command line, metadata and ramdisks to an EIF: the same parts always give the same bytes."""
+"""A reproducible EIF writer: the same kernel, command line, metadata and ramdisks always give the same bytes."""
 
 import os
 import zlib
@@ -24,12 +24,12 @@ from tools.eif.layout import (
 from tools.eif.pcrs import Measurement
 from tools.eif.signature import certificate_der, sign_pcr0
 
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """``certificate`` is the PEM file that goes into the image, byte for byte."""
+    """``certificate`` is a PEM file, which is included in the image unchanged."""
 
     certificate: bytes
     key: ec.EllipticCurvePrivateKey
@@ -37,7 +37,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an image is made of; the first ramdisk boots, the others hold the application."""
+    """The parts of an image. The first ramdisk boots, the others hold the application."""
 
     kernel: Path
     cmdline: bytes
@@ -46,7 +46,7 @@ class Parts:
     architecture: Architecture = Architecture.X86_64
 
     def sections(self) -> list["Section"]:
-        """Everything but the signature, in file order."""
+        """All sections but the signature, in file order. Raises EifError."""
         if b"\x00" in self.cmdline:
             raise EifError("the command line has a NUL in it")
         if not self.ramdisks:
@@ -63,7 +63,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section to be written, from memory or from a file that is read piece by piece."""
+    """A section to be written, from memory or from a file, which is read in chunks."""
 
     type: SectionType
     source: bytes | Path
@@ -72,29 +72,29 @@ class Section:
     def size(self) -> int:
         return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         if isinstance(self.source, bytes):
             yield self.source
             return
         with self.source.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                yield piece
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
 
 
 def measure(parts: Parts, certificate: bytes | None = None) -> dict[int, bytes]:
-    """The PCRs of the image that these parts would become, signed with a certificate (PEM) or not."""
+    """The PCRs of an image of these parts, signed if ``certificate`` (PEM) is given."""
     measurement = Measurement()
     for section in parts.sections():
-        measurement.begin(section.type)
-        for piece in section.pieces():
-            measurement.update(section.type, piece)
+        measurement.begin_section(section.type)
+        for chunk in section.chunks():
+            measurement.update(section.type, chunk)
     if certificate is not None:
         measurement.sign(certificate_der(certificate))
     return measurement.pcrs()
 
 
 def write_eif(parts: Parts, output: Path, signer: Signer | None = None) -> dict[int, bytes]:
-    """Write the image to ``output``, which appears only when it is complete; returns its PCRs."""
+    """Write the image to ``output``, atomically, and return its PCRs."""
     if not parts.metadata:
         raise EifError("there is no metadata")
     pcrs = measure(parts, signer.certificate if signer else None)
@@ -123,9 +123,9 @@ def _write(file: BinaryIO, sections: list[Section], architecture: Architecture) 
         crc = zlib.crc32(head, crc)
         file.write(head)
         written = 0
-        for piece in section.pieces():
-            crc = zlib.crc32(piece, crc)
-            written += file.write(piece)
+        for chunk in section.chunks():
+            crc = zlib.crc32(chunk, crc)
+            written += file.write(chunk)
         if written != size:
             raise EifError(f"{section.source!r} changed while it was read")
     file.seek(HEADER_BYTES - CRC_BYTES, os.SEEK_SET)
