@@ -46,7 +46,7 @@ class AnthropicAdapter:
 
     def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
         decoder = self.decoder(chat)
-        return [*decoder.complete(body), *decoder.finish()]
+        return [*decoder.decode(body), *decoder.finish()]
 
     def decoder(self, chat: Chat) -> AnthropicDecoder:
         paused = chat.paused

@@ -67,7 +67,7 @@ class AnthropicDecoder:
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise _unreadable() from None
 
-    def complete(self, body: bytes) -> Iterable[Delta]:
+    def decode(self, body: bytes) -> Iterable[Delta]:
         """The deltas of a complete message."""
         try:
             try:
