@@ -172,4 +172,4 @@ class DeferredPayments:
 
 
 def _trial_payer(key: str | None) -> TrialPayer | None:
-    return None if key is None else TrialPayer.of(key)
+    return None if key is None else TrialPayer.from_key(key)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from gateway.billing import authorization, x402
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
 _V1_PAYMENT = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
+_version = attrgetter("state", "owner", "updated")
 
 
 class _UpfrontRequiredError(RefusedPaymentError):
@@ -182,11 +184,7 @@ class Gate:
 
         async def release(entry: Entry, to: State, **changes: Any) -> Entry:
             stored = await self._context.store.find(entry.key)
-            if stored is None or (stored.state, stored.owner, stored.updated) != (
-                entry.state,
-                entry.owner,
-                entry.updated,
-            ):
+            if stored is None or _version(stored) != _version(entry):
                 return entry
             return await self._context.store.move(stored, to, **changes)
 

@@ -46,7 +46,7 @@ class TrialPayer:
     key: coincurve.PrivateKey = field(repr=False)
 
     @classmethod
-    def of(cls, text: str) -> Self:
+    def from_key(cls, text: str) -> Self:
         """The account of a private key in hexadecimal (``0x`` and 64 digits). Raises ValueError."""
         return cls(coincurve.PrivateKey(evm.bytes32(text)))
 

@@ -32,6 +32,6 @@ def entry(**changes: Any) -> Entry:
     return Entry(**fields | changes)
 
 
-def mine(store: Store, payment: Entry) -> Entry:
+def owned_by(store: Store, payment: Entry) -> Entry:
     """The claim as the worker of ``store`` makes it."""
     return msgspec.structs.replace(payment, owner=store.owner)

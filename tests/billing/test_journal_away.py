@@ -157,19 +157,23 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
         raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
 
     monkeypatch.setattr(SqliteStore, "claim", unmade)
-    undone = asyncio.Event()
-    find = SqliteStore.find
+    verifying = asyncio.Event()
+    find, verify = SqliteStore.find, billing.payments._facilitator.verify
 
     async def late(store: SqliteStore, key: bytes) -> Any:
-        await undone.wait()
+        await verifying.wait()
         return await find(store, key)
+
+    async def while_it_is_undone(*args: Any) -> Any:
+        verifying.set()
+        await billing.payments.settlements.drain(10)
+        return await verify(*args)
 
     assert (await refusal(billing.payments, paid)).status == 503
     with monkeypatch.context() as context:
         context.setattr(SqliteStore, "find", late)
+        context.setattr(billing.payments._facilitator, "verify", while_it_is_undone)
         payment = await billing.payments.admit(paid)
-        undone.set()
-        await billing.payments.settlements.drain(10)
     assert (await refusal(billing.payments, paid)).code == "payment_in_flight"
     await payment.settle(bill())
     assert await billing.balance() == 1230

@@ -13,7 +13,7 @@ from gateway.billing.journal import State
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from tests.billing import postgres
-from tests.billing.entries import entry, mine
+from tests.billing.entries import entry, owned_by
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 
@@ -51,7 +51,7 @@ async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_
     ahead = Ahead()
     monkeypatch.setattr("gateway.billing.storage.postgres_store.time", ahead)
     store, other = [await PostgresStore.open(database, grace_seconds=15.0) for _ in range(2)]
-    payment = mine(store, entry())
+    payment = owned_by(store, entry())
     await store.claim(payment, POLICY)
     await store.move(payment, State.VERIFIED, State.SERVING)
     ahead.seconds = 120.0
@@ -80,7 +80,7 @@ async def test_restored_payments_are_nobodys_and_need_not_be_missed_first(databa
 async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(database: str) -> None:
     await postgres.empty(database)
     store, other = [await PostgresStore.open(database, grace_seconds=-1.0) for _ in range(2)]
-    await store.claim(mine(store, entry()), POLICY)
+    await store.claim(owned_by(store, entry()), POLICY)
     await postgres.run(database, ENDED)
     await living(database, 2)
     assert await other.adopt(time.time()) == []
@@ -107,7 +107,7 @@ async def test_connections_that_end_at_any_moment_are_a_journal_that_is_away(dat
     store = await PostgresStore.open(database)
     outcomes = set()
     for turns in range(40):
-        moving = asyncio.create_task(store.claim(mine(store, entry(payer=secrets.token_bytes(20))), POLICY))
+        moving = asyncio.create_task(store.claim(owned_by(store, entry(payer=secrets.token_bytes(20))), POLICY))
         for _ in range(turns):
             await asyncio.sleep(0.0005)
         end_all(database)

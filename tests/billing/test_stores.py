@@ -19,7 +19,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.x402_payment import X402Payment
 from tests.billing import postgres
-from tests.billing.entries import entry, mine
+from tests.billing.entries import entry, owned_by
 from tests.billing.harness import bill, open_harness, order, refusal
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
@@ -40,7 +40,7 @@ async def test_all_workers_know_each_other_s_quotes(store: Store, twin: Store) -
 async def test_of_fifty_claims_in_two_workers_one_is_made(store: Store, twin: Store) -> None:
     payment = entry()
     outcomes = await asyncio.gather(
-        *(each.claim(mine(each, payment), POLICY) for each in [store, twin] * 25), return_exceptions=True
+        *(each.claim(owned_by(each, payment), POLICY) for each in [store, twin] * 25), return_exceptions=True
     )
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, AlreadyClaimedError) for outcome in outcomes) == 49
@@ -120,7 +120,7 @@ async def test_only_finished_payments_past_their_deadline_are_forgotten(store: S
 
 async def test_the_living_keep_their_payments_until_the_deadline(store: Store, twin: Store) -> None:
     now = time.time()
-    payment = mine(store, entry())
+    payment = owned_by(store, entry())
     await store.claim(payment, POLICY)
     assert await twin.adopt(now) == []
     assert await store.adopt(now) == []
@@ -129,7 +129,7 @@ async def test_the_living_keep_their_payments_until_the_deadline(store: Store, t
 
 
 async def test_a_closed_workers_payments_are_adopted_once(store: Store, twin: Store) -> None:
-    payment = mine(twin, entry())
+    payment = owned_by(twin, entry())
     await twin.claim(payment, POLICY)
     await twin.close()
     adopted = await store.adopt(time.time())
@@ -234,7 +234,7 @@ async def test_credit_is_exact_and_used_up_once(store: Store, twin: Store) -> No
 
 async def credited(store: Store, amount: int) -> Entry:
     """A payment that was made upfront and bought nothing."""
-    payment = mine(store, entry(cap=amount, upfront=True))
+    payment = owned_by(store, entry(cap=amount, upfront=True))
     await store.claim(payment, POLICY)
     settling = await store.move(payment, State.SETTLING, amount=amount)
     settled = await store.move(settling, State.SETTLED)
@@ -257,7 +257,7 @@ async def test_credit_is_given_once_however_often_its_move_is_tried(store: Store
 
 async def test_credit_that_was_taken_comes_back_with_the_end_of_its_payment(store: Store) -> None:
     await credited(store, 7)
-    payment = mine(store, entry(cap=7, upfront=True))
+    payment = owned_by(store, entry(cap=7, upfront=True))
     await store.claim(payment, POLICY)
     taken = await store.take_credit(payment)
     assert taken is not None
@@ -268,7 +268,7 @@ async def test_credit_that_was_taken_comes_back_with_the_end_of_its_payment(stor
 
 
 async def test_what_a_lost_worker_was_paid_upfront_and_did_not_serve_is_adopted(store: Store, twin: Store) -> None:
-    unserved, served, afterwards = (mine(twin, entry(upfront=each)) for each in (True, True, False))
+    unserved, served, afterwards = (owned_by(twin, entry(upfront=each)) for each in (True, True, False))
     for payment in (unserved, served):
         await twin.claim(payment, FUNDED)
         await twin.move(payment, State.SETTLING, amount=1)
@@ -361,7 +361,7 @@ async def test_two_gateways_with_one_payee_serve_a_payload_once(
 
 async def test_a_transfer_stands_for_one_payment(store: Store, twin: Store) -> None:
     """Of a transaction that holds two alike, the first named by its facilitator; workers may look at the same time."""
-    payments = [mine(store, entry(cap=7)) for _ in range(4)]
+    payments = [owned_by(store, entry(cap=7)) for _ in range(4)]
     for payment in payments:
         await store.claim(payment, FUNDED)
         await store.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)

@@ -29,7 +29,7 @@ async def schemes(billing: BillingHarness) -> set[str]:
 
 
 def trial_of(wallet: Wallet) -> dict[str, Any]:
-    return {"trial_payer": TrialPayer.of(wallet.key)}
+    return {"trial_payer": TrialPayer.from_key(wallet.key)}
 
 
 @pytest.mark.parametrize("token", [OPG, USDC])

@@ -152,18 +152,18 @@ class LocalFacilitator:
 
     async def _verify(self, call: Call) -> Answer:
         body = PaymentBody(call.body)
-        lie = next((fault for fault in call.faults if isinstance(fault, Verdict)), None)
-        if lie is None:
+        fault = next((each for each in call.faults if isinstance(each, Verdict)), None)
+        if fault is None:
             return 200, await self._settler.verify(body)
-        reason = {} if lie.valid else {"invalidReason": "invalid_payload"}
-        return 200, {"isValid": lie.valid, "payer": body.payer, **reason}
+        reason = {} if fault.valid else {"invalidReason": "invalid_payload"}
+        return 200, {"isValid": fault.valid, "payer": body.payer, **reason}
 
     async def _settle(self, call: Call) -> Answer:
         body = PaymentBody(call.body)
-        lie = next((fault for fault in call.faults if isinstance(fault, SettlementFault)), None)
+        fault = next((each for each in call.faults if isinstance(each, SettlementFault)), None)
         if self.jobs is None:
-            return 200, await self._settler.settle(body, lie)
-        job = self._queue.submit(self.jobs, lambda: self._settler.settle(body, lie))
+            return 200, await self._settler.settle(body, fault)
+        job = self._queue.submit(self.jobs, lambda: self._settler.settle(body, fault))
         return 202, {"paymentJob": job.json()}
 
     async def _job(self, call: Call) -> Answer:

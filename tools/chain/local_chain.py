@@ -1,4 +1,4 @@
-"""`LocalChain`: starts the node's process and asks it about balances, allowances, nonces and transfers."""
+"""`LocalChain`: runs the node's process and queries balances, allowances, nonces and transfers."""
 
 import asyncio
 import json

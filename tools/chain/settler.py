@@ -1,4 +1,4 @@
-"""PyPI x402's own facilitator classes on the local chain: verify, settle, and the lies that `faults.py` names."""
+"""PyPI x402's facilitator classes on the local chain: verify, settle, and the settlement faults of `faults.py`."""
 
 import asyncio
 import contextvars
@@ -27,20 +27,20 @@ THREADS = 32
 Json = dict[str, Any]
 T = TypeVar("T")
 
-_receipts_lost = contextvars.ContextVar("receipts_lost", default=False)
+_receipts_missing = contextvars.ContextVar("receipts_missing", default=False)
 
 
 class Signer(FacilitatorWeb3Signer):
-    """The package's signer, which can be made blind to receipts and whose patience can be changed."""
+    """The package's signer, which can be made to miss receipts, and whose confirmation timeout can be changed."""
 
     def wait_for_transaction_receipt(self, tx_hash: str) -> TransactionReceipt:
-        if _receipts_lost.get():
+        if _receipts_missing.get():
             raise TimeExhausted(f"Transaction {tx_hash} is not in the chain")
         return super().wait_for_transaction_receipt(tx_hash)
 
     @property
     def confirmation_timeout(self) -> float:
-        """Seconds for which a receipt is awaited before a settlement counts as pending."""
+        """Seconds to wait for a receipt before a settlement counts as pending."""
         return self._confirmation_timeout_seconds
 
     @confirmation_timeout.setter
@@ -59,25 +59,25 @@ class PaymentBody:
 
     @property
     def payer(self) -> str:
-        """Who the payload says has signed."""
+        """The payer that the payload names."""
         signed = self.payload.payload.get("permit2Authorization") or self.payload.payload.get("authorization") or {}
         return str(signed.get("from", ""))
 
     @property
     def signed_amount(self) -> str:
-        """What the payer put its name to."""
+        """The amount that the payer signed."""
         signed = self.payload.payload
         if (permit := signed.get("permit2Authorization")) is not None:
             return str(permit["permitted"]["amount"])
         return str(signed["authorization"]["value"])
 
     def answer(self, *, success: bool, **fields: Any) -> Json:
-        """A SettleResponse that nobody checked."""
+        """A SettleResponse with these fields, unchecked."""
         return {"success": success, "network": str(self.requirements.network), "payer": self.payer, **fields}
 
 
 class Settler:
-    """Verifies and settles exact and upto payments with one key, in threads of its own."""
+    """Verifies and settles exact and upto payments with one key, in a thread pool."""
 
     def __init__(self, rpc_url: str, key: str, confirmation_timeout: float) -> None:
         self.signer = Signer(key, rpc_url, confirmation_timeout_seconds=confirmation_timeout)
@@ -97,28 +97,28 @@ class Settler:
     async def verify(self, body: PaymentBody) -> Json:
         return _dump(await self._run(lambda: self._facilitator.verify(body.payload, body.requirements)))
 
-    async def settle(self, body: PaymentBody, lie: SettlementFault | None = None) -> Json:
-        asked = body.requirements.amount
-        match lie:
+    async def settle(self, body: PaymentBody, fault: SettlementFault | None = None) -> Json:
+        requested = body.requirements.amount
+        match fault:
             case None:
                 return await self._settle(body)
             case Pending():
-                with _losing_receipts():
+                with _missing_receipts():
                     return await self._settle(body)
             case NothingSettled():
-                return body.answer(success=True, transaction=f"0x{os.urandom(32).hex()}", amount=asked)
+                return body.answer(success=True, transaction=f"0x{os.urandom(32).hex()}", amount=requested)
             case OtherAmount(amount, reported):
                 body.requirements = body.requirements.model_copy(update={"amount": str(amount)})
                 settled = await self._settle(body)
-                return settled | {"amount": asked if reported is None else str(reported)}
+                return settled | {"amount": requested if reported is None else str(reported)}
             case OtherPayee(payee):
-                transaction = await self._run(lambda: self._pay(body.requirements.asset, payee, int(asked)))
-                return body.answer(success=True, transaction=transaction, amount=asked)
+                transaction = await self._run(lambda: self._pay(body.requirements.asset, payee, int(requested)))
+                return body.answer(success=True, transaction=transaction, amount=requested)
             case Denied():
                 await self._settle(body)
                 return body.answer(success=False, errorReason="transaction_failed", transaction="")
             case WholeAmount():
-                if asked == body.signed_amount:
+                if requested == body.signed_amount:
                     return await self._settle(body)
                 return body.answer(success=False, errorReason="permit2_amount_mismatch", transaction="")
 
@@ -150,12 +150,12 @@ class Settler:
 
 
 @contextmanager
-def _losing_receipts() -> Iterator[None]:
-    token = _receipts_lost.set(True)
+def _missing_receipts() -> Iterator[None]:
+    token = _receipts_missing.set(True)
     try:
         yield
     finally:
-        _receipts_lost.reset(token)
+        _receipts_missing.reset(token)
 
 
 def _dump(response: Any) -> Json:
