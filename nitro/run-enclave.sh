@@ -107,10 +107,10 @@ check_env_file() {
 
 # The key is generated and written by the tool; this shell never reads it.
 check_journal_key() {
-    local told
-    told=$(PYTHONPATH=$root python3 -m tools.inject.journal_key "$env_file" 2>&1) ||
-        fail "$ENV" "${told#python -m tools.inject.journal_key: }; JOURNAL_FOLDER= does without"
-    [[ -z $told ]] || echo "$told"
+    local output
+    output=$(PYTHONPATH=$root python3 -m tools.inject.journal_key "$env_file" 2>&1) ||
+        fail "$ENV" "${output#python -m tools.inject.journal_key: }; JOURNAL_FOLDER= does without"
+    [[ -z $output ]] || echo "$output"
 }
 
 start_sink() {
@@ -136,9 +136,9 @@ expose() { # address on this host, port in the enclave
     curl --silent --show-error --fail --retry 10 --retry-delay 1 --retry-all-errors \
         --unix-socket "$scratch/gvproxy.sock" http://gvproxy/services/forwarder/expose \
         --data "{\"local\":\"$1\",\"remote\":\"$ENCLAVE_ADDRESS:$2\"}" >/dev/null || {
-        local said
-        said=$(tail -n 1 "$scratch/gvproxy.log" 2>/dev/null) || said=''
-        fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave${said:+: $said}"
+        local error
+        error=$(tail -n 1 "$scratch/gvproxy.log" 2>/dev/null) || error=''
+        fail "$LAUNCH" "gvproxy does not forward $1 to port $2 of the enclave${error:+: $error}"
     }
 }
 

@@ -11,7 +11,7 @@ from tools import architecture
 ROOT = Path(__file__).parent.parent
 
 
-def complaints(tmp_path: Path, module: str, source: str) -> list[str]:
+def violations(tmp_path: Path, module: str, source: str) -> list[str]:
     path = tmp_path / (module.replace(".", "/") + ".py")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source, encoding="utf-8")
@@ -42,8 +42,8 @@ def test_the_gateway_is_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_wrong_arrows_are_seen(tmp_path: Path, module: str, source: str) -> None:
-    [complaint] = complaints(tmp_path, module, source)
-    assert module.replace(".", "/") + ".py" in complaint
+    [violation] = violations(tmp_path, module, source)
+    assert module.replace(".", "/") + ".py" in violation
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_wrong_arrows_are_seen(tmp_path: Path, module: str, source: str) -> None
     ],
 )
 def test_right_arrows_pass(tmp_path: Path, module: str, source: str) -> None:
-    assert complaints(tmp_path, module, source) == []
+    assert violations(tmp_path, module, source) == []
 
 
 def test_the_serving_process_loads_no_tools() -> None:

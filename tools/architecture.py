@@ -1,7 +1,7 @@
-"""Import directions, as a script: ``python -m tools.architecture`` lists every arrow that points the wrong way.
+"""``python -m tools.architecture``: check the import directions of the gateway.
 
-Rooms stand in ranks; a module imports from lower ranks only. Upstreams and billing are neighbours that do not know
-each other, and nothing in the gateway imports the tools (design 3).
+Packages are ordered in layers. A module imports only from its own layer and lower ones. Upstreams and billing are
+independent of each other, and nothing in the gateway imports the tools (design 3).
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.command_line import exit_with
 
-RANKS: tuple[tuple[str, ...], ...] = (
+LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.openai_api", "gateway.identifiers", "gateway.keccak", "gateway.http_client"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope", "gateway.telemetry"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
@@ -27,53 +27,48 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("gateway.workers",),
     ("gateway.__main__",),
 )
-NOT_NEIGHBOURS = {("gateway.upstreams", "gateway.billing"), ("gateway.billing", "gateway.upstreams")}
+INDEPENDENT = {("gateway.upstreams", "gateway.billing"), ("gateway.billing", "gateway.upstreams")}
 SERVING_NEVER_IMPORTS = ("web3", "eth_account", "eth_keys", "openai", "anthropic", "google", "x402", "tools", "tests")
 IO_LIBRARIES = ("aiohttp", "sqlite3", "socket", "urllib.request")
-IO_ROOMS = (
-    "gateway.upstreams.fetch",
-    "gateway.upstreams.public_addresses",
-    "gateway.billing.facilitator",
-    "gateway.billing.price_feed",
-)
+IO_MODULES = ("gateway.upstreams.fetch", "gateway.upstreams.public_addresses")
+"""The modules of gateway.upstreams that may import IO_LIBRARIES."""
 
 
 def main() -> int:
-    """Exit status 1 when an import points the wrong way."""
+    """Print all violations; exit status 1 if there are any."""
     root = Path(__file__).parent.parent
-    complaints = [complaint for path in sorted((root / "gateway").rglob("*.py")) for complaint in check(root, path)]
-    for complaint in complaints:
-        print(complaint)
-    if not complaints:
+    violations = [violation for path in sorted((root / "gateway").rglob("*.py")) for violation in check(root, path)]
+    for violation in violations:
+        print(violation)
+    if not violations:
         print("import directions hold")
-    return 1 if complaints else 0
+    return 1 if violations else 0
 
 
 def check(root: Path, path: Path) -> Iterator[str]:
-    """What is wrong with the imports of one file."""
+    """The violations in one file."""
     module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-    source = _room(module)
+    source = _package(module)
     if source is None and module != "gateway":
-        yield f"{path.relative_to(root)}: {module} has no rank in tools/architecture.py"
+        yield f"{path.relative_to(root)}: {module} has no layer in tools/architecture.py"
         return
     for line, imported in _imports(path):
         where = f"{path.relative_to(root)}:{line}"
         if imported.split(".")[0] in SERVING_NEVER_IMPORTS:
             yield f"{where}: the serving process must not import {imported}"
-        elif source and (problem := _wrong_arrow(module, source, imported)):
+        elif source and (problem := _violation(module, source, imported)):
             yield f"{where}: {problem}"
 
 
-def _wrong_arrow(module: str, source: str, imported: str) -> str | None:
-    pure = source in ("gateway.upstreams", "gateway.billing") and not module.startswith(IO_ROOMS)
-    if pure and source == "gateway.upstreams" and imported.startswith(IO_LIBRARIES):
+def _violation(module: str, source: str, imported: str) -> str | None:
+    if source == "gateway.upstreams" and not module.startswith(IO_MODULES) and imported.startswith(IO_LIBRARIES):
         return f"{module} does no I/O of its own, but imports {imported}"
-    target = _room(imported)
+    target = _package(imported)
     if target is None or target == source:
         return None
-    if (source, target) in NOT_NEIGHBOURS:
+    if (source, target) in INDEPENDENT:
         return f"{source} and {target} do not know each other"
-    if _rank(target) > _rank(source):
+    if _layer(target) > _layer(source):
         return f"{source} must not import {imported}"
     return None
 
@@ -86,13 +81,15 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def _room(module: str) -> str | None:
-    rooms = [room for rank in RANKS for room in rank if module == room or module.startswith(room + ".")]
-    return max(rooms, key=len, default=None)
+def _package(module: str) -> str | None:
+    packages = [
+        package for layer in LAYERS for package in layer if module == package or module.startswith(package + ".")
+    ]
+    return max(packages, key=len, default=None)
 
 
-def _rank(room: str) -> int:
-    return next(number for number, rank in enumerate(RANKS) if room in rank)
+def _layer(package: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if package in layer)
 
 
 if __name__ == "__main__":

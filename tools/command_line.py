@@ -1,15 +1,15 @@
-"""How the commands end."""
+"""Exit status of the commands."""
 
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""128 and SIGINT's number, as shells have it."""
+"""128 + SIGINT, as in shells."""
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """End the process with ``main``'s status; on Ctrl-C with 130 and without a word."""
+    """Exit with the status that ``main`` returns; on Ctrl-C with 130 and without a traceback."""
     try:
         status = main()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``python -m tools.lifecycle``: the state table of gateway/lifecycle.py as docs/lifecycle.md shows it."""
+"""``python -m tools.lifecycle``: print docs/lifecycle.md, generated from the state table of gateway/lifecycle.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``python -m tools.metrics_page``: the table of all metrics as docs/monitoring.md shows it, made from the registry."""
+"""``python -m tools.metrics_page``: print the table of metrics in docs/monitoring.md, generated from the registry."""
 
 import sys
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """One metric as it is scraped; a histogram by its name without ``_bucket``, ``_sum`` and ``_count``."""
+    """One metric; the name of a histogram is without ``_bucket``, ``_sum`` and ``_count``."""
 
     name: str
     kind: str
@@ -27,14 +27,14 @@ class Documented:
     text: str
 
     def samples(self) -> tuple[str, ...]:
-        """What a query may name."""
+        """The sample names that a query may use."""
         if self.kind == "histogram":
             return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
         return (self.name,)
 
 
-def everything() -> CollectorRegistry:
-    """All that a gateway with payments, heartbeat and traces registers."""
+def full_registry() -> CollectorRegistry:
+    """All metrics of a gateway with payments, heartbeat and traces."""
     metrics = Metrics()
     clock = Clock()
     clock.register(metrics.registry)
@@ -45,8 +45,8 @@ def everything() -> CollectorRegistry:
 
 
 def documented() -> Iterator[Documented]:
-    """In the order of registration."""
-    for collector in everything()._collector_to_names:
+    """All metrics, in order of registration."""
+    for collector in full_registry()._collector_to_names:
         labels = tuple(getattr(collector, "_labelnames", ()))
         for family in collector.collect():
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -54,7 +54,7 @@ def documented() -> Iterator[Documented]:
 
 
 def table() -> str:
-    """The part of the page between the two marks."""
+    """The part of the page between the two markers."""
     rows = [
         f"| `{metric.name}` | {metric.kind} | {' '.join(f'`{label}`' for label in metric.labels)} | {metric.text} |"
         for metric in documented()

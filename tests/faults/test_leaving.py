@@ -19,15 +19,15 @@ from gateway.upstreams.upstream import UpstreamResponse
 from tests.running import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
+from tools.soak.payments import Claim, SimulatedPayments
 from tools.soak.raw_client import RawClient, chat_request
 from tools.soak.recorder import Recorder
-from tools.soak.till import Claim, Till
 
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-class Generous(Till):
-    """Never away, never unwilling, never in a hurry."""
+class Generous(SimulatedPayments):
+    """Never fails, never rejects, and sets no timeout."""
 
     def __init__(self) -> None:
         super().__init__(Random(1))
@@ -37,38 +37,38 @@ class Generous(Till):
         claim.timeout = None
         return claim
 
-    async def facilitator(self) -> None:
+    async def round_trip(self) -> None:
         pass
 
-    def chance(self, probability: float) -> bool:
+    def happens(self, probability: float) -> bool:
         return False
 
 
 @pytest.fixture
-def till() -> Generous:
+def payments() -> Generous:
     return Generous()
 
 
 @pytest.fixture
-async def paid(fleet: Fleet, start_gateway: StartGateway, till: Till) -> RunningGateway:
+async def paid(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPayments) -> RunningGateway:
     def adjust(services: Services) -> None:
-        services.payments = till
+        services.payments = payments
 
     return await start_gateway(
         {**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust, limits=replace(FAST, max_attempts=1)
     )
 
 
-async def ended(till: Till) -> None:
+async def ended(payments: SimulatedPayments) -> None:
     async with asyncio.timeout(5):
-        while till.ends.total() < till.claims:
+        while payments.ends.total() < payments.claims:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("scenario", [Scenario(first_byte_delay=0.5), Scenario(error="bad_key", first_byte_delay=0.5)])
 async def test_leaving_an_answer_that_is_kept_awake(
-    paid: RunningGateway, fleet: Fleet, till: Till, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
+    paid: RunningGateway, fleet: Fleet, payments: SimulatedPayments, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
     """Blanks are being written when the client goes; the vendor's answer, good or bad, is still waited for."""
     monkeypatch.setattr(early_status, "EARLY_STATUS_SECONDS", 0.01)
@@ -77,17 +77,17 @@ async def test_leaving_an_answer_that_is_kept_awake(
     recorder.open()
     try:
         await asyncio.gather(*(_half_close(paid, fleet, scenario, 0.05 + number / 1000) for number in range(20)))
-        await ended(till)
+        await ended(payments)
     finally:
         recorder.close()
     assert not any(received.aborted_at for received in fleet.openai.requests)
-    assert till.ends == {"open → released": 20}
-    assert recorder.problems == till.problems() == []
+    assert payments.ends == {"open → released": 20}
+    assert recorder.problems == payments.problems() == []
 
 
 @pytest.mark.parametrize("scenario", [Scenario(first_byte_delay=0.3), Scenario(error="bad_key", first_byte_delay=0.3)])
 async def test_a_connection_that_closes_as_a_blank_is_written(
-    paid: RunningGateway, fleet: Fleet, till: Till, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
+    paid: RunningGateway, fleet: Fleet, payments: SimulatedPayments, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
     """Between closing and being lost a connection takes no more bytes and says so by an exception."""
 
@@ -108,11 +108,11 @@ async def test_a_connection_that_closes_as_a_blank_is_written(
         async with RawClient(paid.url) as client:
             await client.send(chat_request(CHAT))
             await client.read_all(0.6)
-        await ended(till)
+        await ended(payments)
     finally:
         recorder.close()
-    assert recorder.problems == till.problems() == []
-    assert till.ends == {"open → settled" if scenario.error is None else "open → released": 1}
+    assert recorder.problems == payments.problems() == []
+    assert payments.ends == {"open → settled" if scenario.error is None else "open → released": 1}
 
 
 async def _half_close(paid: RunningGateway, fleet: Fleet, scenario: Scenario, seconds: float) -> None:
@@ -124,11 +124,11 @@ async def _half_close(paid: RunningGateway, fleet: Fleet, scenario: Scenario, se
         await asyncio.sleep(0.1)
 
 
-async def test_leaving_the_queue(fleet: Fleet, start_gateway: StartGateway, till: Till) -> None:
+async def test_leaving_the_queue(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPayments) -> None:
     """Whoever leaves while he waits is neither served nor in the way."""
 
     def adjust(services: Services) -> None:
-        services.payments = till
+        services.payments = payments
 
     gateway = await start_gateway({**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1"}, adjust=adjust)
     fleet.openai.enqueue(Scenario(first_byte_delay=0.4))
@@ -141,14 +141,14 @@ async def test_leaving_the_queue(fleet: Fleet, start_gateway: StartGateway, till
     await asyncio.sleep(0.05)
     assert gateway.services.admission.waiting == 0
     assert (await first).status == 200
-    assert (till.claims, fleet.openai.request_count) == (1, 1)
+    assert (payments.claims, fleet.openai.request_count) == (1, 1)
     assert gateway.services.bodies._left == type(gateway.services.bodies)()._left
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.03])
 @pytest.mark.parametrize("scenario", [Scenario(error="server_error"), Scenario(text="one two three")])
 async def test_leaving_as_the_vendor_answers(
-    paid: RunningGateway, fleet: Fleet, till: Till, scenario: Scenario, delay: float
+    paid: RunningGateway, fleet: Fleet, payments: SimulatedPayments, scenario: Scenario, delay: float
 ) -> None:
     recorder = Recorder()
     recorder.open()
@@ -159,10 +159,10 @@ async def test_leaving_as_the_vendor_answers(
                 await client.send(chat_request({**CHAT, "stream": True}))
                 await asyncio.sleep(delay + step / 2000)
         await asyncio.sleep(0.1)
-        await ended(till)
+        await ended(payments)
     finally:
         recorder.close()
-    assert recorder.problems == till.problems() == []
+    assert recorder.problems == payments.problems() == []
     assert paid.services.upstreams["openai"].transport.open_connections == 0
 
 

@@ -13,10 +13,10 @@ from gateway.signing import Signer
 from gateway.telemetry.request_record import RequestRecord
 from tools.soak import invariants
 from tools.soak.__main__ import report
-from tools.soak.faults import Fault, draw, spoil_length
+from tools.soak.faults import Fault, corrupt_content_length, draw
+from tools.soak.payments import CAP, Claim, SimulatedPayments
 from tools.soak.recorder import Recorder
 from tools.soak.run import soak
-from tools.soak.till import CAP, Claim, Till
 
 SECONDS = 120.0
 SEED = 20261123
@@ -56,7 +56,7 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     ],
 )
 def test_a_wrong_length(head: bytes, expected: bytes) -> None:
-    assert spoil_length(head, 3) == expected
+    assert corrupt_content_length(head, 3) == expected
 
 
 def ended(**facts: object) -> list[str]:
@@ -102,20 +102,20 @@ def test_requests_that_were_answered_and_never_ended_are_noticed() -> None:
 
 
 async def test_lost_and_doubled_money_is_noticed() -> None:
-    till = Till(Random(1))
-    till.claims, till.account = 1, till.account - CAP
-    assert till.problems() == ["1 payments were claimed, 0 came to an end", f"{CAP} units are missing"]
-    claim = Claim(till)
+    payments = SimulatedPayments(Random(1))
+    payments.claims, payments.balance = 1, payments.balance - CAP
+    assert payments.problems() == ["1 payments were claimed, 0 came to an end", f"{CAP} units are missing"]
+    claim = Claim(payments)
     await claim.release("once")
-    assert till.problems() == []
+    assert payments.problems() == []
     await claim.release("twice")
-    assert "1 payments went released → released" in till.problems()
+    assert "1 payments went released → released" in payments.problems()
 
 
 def test_growing_memory_is_noticed() -> None:
     level = [100 * 2**20] * 40
-    assert invariants.memory(level) == []
-    assert invariants.memory(level[:30] + [200 * 2**20] * 10) == ["memory grew by 100.0 MiB"]
+    assert invariants.memory_growth(level) == []
+    assert invariants.memory_growth(level[:30] + [200 * 2**20] * 10) == ["memory grew by 100.0 MiB"]
 
 
 async def test_tasks_and_sockets_left_are_noticed() -> None:

@@ -15,7 +15,7 @@ from tests.money.paid_gateway import CHAT_PATH, Json, chat, decode_header, event
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-from tools.demo.stage import gateway_process
+from tools.demo.deployment import gateway_process
 from tools.simulators.scenario import directive
 
 ANSWER_SECONDS = 20.0

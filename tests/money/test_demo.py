@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.catalog import Catalog
-from tools.demo.lines import REQUESTS
+from tools.demo.steps import REQUESTS
 
 REPOSITORY = Path(__file__).parents[2]
 

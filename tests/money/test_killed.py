@@ -17,8 +17,8 @@ from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
+from tools.demo.deployment import gateway_process
 from tools.demo.price_source import PriceSource
-from tools.demo.stage import gateway_process
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 

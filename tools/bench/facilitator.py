@@ -25,23 +25,23 @@ SUPPORTED = {"kinds": _KINDS, "extensions": [], "signers": {"eip155:*": [SETTLER
 
 async def handle(request: web.BaseRequest) -> web.StreamResponse:
     body = await request.read()
-    asked = msgspec.json.decode(body) if body else {}
+    message = msgspec.json.decode(body) if body else {}
     match request.path:
         case "/supported":
             return _json(SUPPORTED)
         case "/verify":
-            return _json({"isValid": True, "payer": _payer(asked)})
+            return _json({"isValid": True, "payer": _payer(message)})
         case "/settle":
-            terms = asked["paymentRequirements"]
+            terms = message["paymentRequirements"]
             receipt = {"success": True, "transaction": "0x" + "7a" * 32, "network": terms["network"]}
-            return _json({**receipt, "payer": _payer(asked), "amount": terms["amount"]})
+            return _json({**receipt, "payer": _payer(message), "amount": terms["amount"]})
         case path if path.startswith("/simple/token_price/"):
             return _json({request.query["contract_addresses"]: {"usd": PRICE_USD}})
     return web.Response(status=404)
 
 
-def _payer(asked: dict[str, Any]) -> str:
-    payload = asked["paymentPayload"]["payload"]
+def _payer(message: dict[str, Any]) -> str:
+    payload = message["paymentPayload"]["payload"]
     return str((payload.get("permit2Authorization") or payload["authorization"])["from"])
 
 

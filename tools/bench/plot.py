@@ -47,5 +47,5 @@ def _bar(verdict: Verdict, row: int) -> str:
 
 def _length(value: float, verdict: Verdict) -> float:
     """Pixels. The bound is at the middle of the scale; lengths are capped at twice the bound."""
-    kept, asked = (value, verdict.bound) if verdict.at_least else (verdict.bound, value)
-    return _SCALE / 2 * min(kept / asked if asked else 2.0, 2.0)
+    numerator, denominator = (value, verdict.bound) if verdict.at_least else (verdict.bound, value)
+    return _SCALE / 2 * min(numerator / denominator if denominator else 2.0, 2.0)

@@ -71,8 +71,8 @@ def _chat(model: str, messages: list[dict[str, str]], **parameters: Any) -> dict
 
 
 def _scripted(model: str, **scenario: Any) -> dict[str, Any]:
-    asked = directive({"text": "word " * EVENTS, **scenario})
-    return {"model": model, "messages": [{"role": "user", "content": asked}], "stream": True}
+    content = directive({"text": "word " * EVENTS, **scenario})
+    return {"model": model, "messages": [{"role": "user", "content": content}], "stream": True}
 
 
 _PICTURE = "@sim " + msgspec.json.encode({"picture_bytes": 65536}).decode()

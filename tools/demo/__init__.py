@@ -1,1 +1,1 @@
-"""The main job in one command: no keys, no Docker, no account, and once installed no network."""
+"""The whole gateway in one command: no keys, no Docker, no account and, once installed, no network."""

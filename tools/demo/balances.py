@@ -24,7 +24,7 @@ def main() -> int:
 
 
 async def show(rpc_url: str) -> int:
-    """One line per wallet."""
+    """Print one line per wallet."""
     chain = LocalChain()
     chain.rpc_url = rpc_url
     for name, wallet in (("payer", PAYER), ("payee", PAYEE)):

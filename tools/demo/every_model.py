@@ -1,4 +1,4 @@
-"""Every model of the catalogue paid for two answers, one streamed and one not, and the answers verified."""
+"""Pay every model of the catalogue for two answers, one of them streamed, and verify them."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ from tools.verify.signing_key import SigningKey, load_signing_key
 
 
 class BadAnswerError(Exception):
-    """A model that did not answer, or whose answer does not verify; says which."""
+    """A model did not answer, or its answer or charge cannot be verified; the message names it."""
 
 
 async def ask_every_model(url: str, chain: LocalChain) -> int:
-    """How many answers were paid for and carry a valid signature; raises BadAnswerError at the first other."""
+    """Return the number of paid and verified answers. Raises BadAnswerError for the first invalid one."""
     await chain.approve_permit2(Wallet(PAYER.key), OPG)
     return await asyncio.to_thread(_ask_all, url)
 
@@ -51,7 +51,7 @@ def _ask(session: Session, key: SigningKey, model: Model, tokens: Definitions, *
         "stream": stream,
     }
     body = json.dumps(request).encode()
-    signer = ConsentingSigner(Account.from_key(PAYER.key), _silent)
+    signer = ConsentingSigner(Account.from_key(PAYER.key), _no_confirmation)
     required = read_required(session.send(body).headers)
     offer = known_offers(required, tokens)[0]
     answer = session.send(body, sign(with_single_offer(required, offer), signer))
@@ -65,5 +65,5 @@ def _ask(session: Session, key: SigningKey, model: Model, tokens: Definitions, *
         raise BadAnswerError(f"{model.id}: no picture")
 
 
-def _silent(_message: str) -> None:
-    """Whoever runs the demo has agreed to it."""
+def _no_confirmation(_message: str) -> None:
+    """Payments of the demo wallet need no confirmation."""

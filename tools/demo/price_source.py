@@ -1,4 +1,4 @@
-"""CoinGecko's token prices, simulated: one number, which may be changed or be away (facts/x402.md 5)."""
+"""A simulated CoinGecko token price API, with one price that may be changed or blocked (facts/x402.md 5)."""
 
 from decimal import Decimal
 from types import TracebackType
@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 class PriceSource:
-    """Serves while its ``async with`` lasts. ``usd`` is the price of any token; None blocks with 403, as a CDN does."""
+    """Serves within its ``async with``. ``usd`` is the price of any token; None answers 403, like CoinGecko's CDN."""
 
     def __init__(self, usd: Decimal | None = Decimal("0.10")) -> None:
         self.usd = usd

@@ -1,1 +1,1 @@
-"""Key injection worth trusting: verify the enclave, seal the keys to it, hand the bundle over, see that it arrived."""
+"""Key injection: verify the enclave, seal the keys to it, post the bundle, and verify the receipt."""

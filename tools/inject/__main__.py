@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Every step in order; each raises VerifyError, and then no later one happens."""
+    """Verify the enclave, then inject the keys. Raises VerifyError in any step."""
     measurements = read_measurements(arguments.measurements)
     root = read_root(arguments.root)
     fields, ignored = injection(read_variables(None if str(arguments.env_file) == "-" else arguments.env_file))

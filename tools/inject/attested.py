@@ -1,4 +1,4 @@
-"""A live enclave that has proved what it is: every claim about its document passed, none was left out."""
+"""Attestation of a live enclave, with every claim required to pass."""
 
 import base64
 import secrets
@@ -21,15 +21,15 @@ from tools.verify.signing_key import SigningKey, load_signing_key
 WAIVED_IN_DEBUG = ("debug", "pcrs")
 
 
-class RefusedError(VerifyError):
-    """This is not the enclave that was expected."""
+class UntrustedError(VerifyError):
+    """The enclave, its sealing key or its receipt failed verification."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Attested:
-    """``raw`` is the document's CBOR, ``certificate`` the DER of the TLS certificate that it names."""
+class AttestedEnclave:
+    """``raw`` is the document's CBOR, ``certificate`` the DER of the attested TLS certificate."""
 
     raw: bytes
     document: Document
@@ -40,11 +40,11 @@ class Attested:
 
 def attest(
     url: str, measurements: Measurements, *, root: x509.Certificate | None = None, allow_debug: bool = False
-) -> Attested:
-    """Ask ``url`` for a document over a fresh nonce and verify it with the certificate and the key served there.
+) -> AttestedEnclave:
+    """Fetch a document with a fresh nonce from ``url`` and verify it with the certificate and key served there.
 
-    ``allow_debug`` lets a debug enclave pass without its PCRs, which are zero. ``root`` replaces AWS's, for tests.
-    Raises RefusedError with the claims that did not pass.
+    ``allow_debug`` accepts a debug enclave, whose PCRs are zero. ``root`` replaces the AWS root, for tests. Raises
+    UntrustedError, which lists the claims that did not pass.
     """
     nonce = secrets.token_bytes(NITRIDING_NONCE_BYTES)
     fetched = fetch_document(url, nonce)
@@ -53,7 +53,7 @@ def attest(
     try:
         key = load_signing_key(fetch_signing_key(url))
     except MalformedError as error:
-        raise RefusedError(f"what {url}/signing-key answered is {error}") from None
+        raise UntrustedError(f"what {url}/signing-key answered is {error}") from None
     verification = verify_attestation(
         fetched.body,
         Expectations(
@@ -67,20 +67,20 @@ def attest(
             root=root or aws_root(),
         ),
     )
-    if wrong := _not_passed(verification.claims):
-        raise RefusedError("; ".join(f"{claim.name}: {claim.detail}" for claim in wrong))
+    if wrong := _unsatisfied(verification.claims):
+        raise UntrustedError("; ".join(f"{claim.name}: {claim.detail}" for claim in wrong))
     assert verification.document is not None  # noqa: S101 (the claim "format" passed)
     raw = base64.b64decode(fetched.body.strip())
-    return Attested(raw, verification.document, fetched.certificate, key, verification.claims)
+    return AttestedEnclave(raw, verification.document, fetched.certificate, key, verification.claims)
 
 
 def read_root(path: Path | None) -> x509.Certificate | None:
-    """A test root, or None for AWS's."""
+    """A test root, or None for the AWS root."""
     return None if path is None else load_certificate(read_file(path, what="root certificate"))
 
 
-def _not_passed(claims: list[Claim]) -> list[Claim]:
-    """A claim that was skipped has not passed either, save those that a debug enclave cannot make."""
+def _unsatisfied(claims: list[Claim]) -> list[Claim]:
+    """Claims that failed or were skipped, except those that are waived for a debug enclave."""
     debug = any(claim.name == "debug" and claim.verdict is Verdict.SKIP for claim in claims)
     waived = WAIVED_IN_DEBUG if debug else ()
     return [claim for claim in claims if claim.verdict is not Verdict.PASS and claim.name not in waived]

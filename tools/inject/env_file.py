@@ -1,4 +1,4 @@
-"""The operator's ``.env``, and what of it a gateway can be told."""
+"""Parse the operator's ``.env``, and select the fields to inject."""
 
 import re
 import sys
@@ -10,13 +10,13 @@ from tools.verify.errors import UsageError
 from tools.verify.inputs import read_file
 
 MAX_BYTES = 64 * 1024
-OTHER_NAMES = {
+ALIASES = {
     "ARK_API_KEY": "bytedance_api_key",
     "GATEWAY_RPC_URL": "evm_rpc_url",
     "GATEWAY_UPTO_TRIAL_KEY": "upto_trial_key",
 }
-FIELDS: Mapping[str, str] = {**{field.upper(): field for field in Injection.__struct_fields__}, **OTHER_NAMES}
-"""Variable to field of ``POST /v1/keys``."""
+FIELDS: Mapping[str, str] = {**{field.upper(): field for field in Injection.__struct_fields__}, **ALIASES}
+"""Field of ``POST /v1/keys`` by variable."""
 NUMBERS = ("tee_heartbeat_interval", "tee_heartbeat_buffer")
 
 _ASSIGNMENT = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
@@ -25,10 +25,10 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
 def read_variables(path: Path | None) -> dict[str, str]:
-    """``NAME=value`` lines by name; None reads standard input. The value of a name given twice is the last one.
+    """Parse ``NAME=value`` lines; None reads standard input. Of a repeated name the last value counts.
 
-    ``export`` before a line, blank lines, quotes around a value and ``#`` comments are understood; nothing is expanded.
-    Raises UsageError, which names a line by its number only.
+    ``export``, blank lines, quoted values and ``#`` comments are supported; nothing is expanded. Raises UsageError,
+    which names a line by its number only.
     """
     data = _from_stdin() if path is None else read_file(path, what="environment file", limit=MAX_BYTES)
     try:
@@ -47,7 +47,7 @@ def read_variables(path: Path | None) -> dict[str, str]:
 
 
 def injection(variables: Mapping[str, str]) -> tuple[dict[str, str | int], list[str]]:
-    """The fields to inject, and the names that mean nothing to a gateway. An empty value counts as absent."""
+    """The fields to inject, and the names of other variables. An empty value counts as absent."""
     fields: dict[str, str | int] = {}
     for name, value in variables.items():
         field = FIELDS.get(name)

@@ -1,7 +1,6 @@
-"""The gateway as its own host reaches it: the sealing key, and the one call that takes a bundle.
+"""The host-only API of the gateway: fetch the sealing key, post the bundle.
 
-Nothing that comes over this link is believed: the sealing key has to carry the attested key's signature, and so has
-the receipt for the bundle.
+The link is not trusted: both the sealing key and the receipt for the bundle must be signed by the attested key.
 """
 
 import base64
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from gateway.key_sealing import SUITE_IDS, injection_statement, sealing_key_statement
-from tools.inject.attested import RefusedError
+from tools.inject.attested import UntrustedError
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError
 from tools.verify.fetch import fetch, origin, unverified_connection
@@ -24,43 +23,43 @@ PATH = "/v1/keys"
 _TIMEOUT_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_REASON = 300
-_NOT_AS_AGREED = (MalformedError, KeyError, ValueError, TypeError)
+_MALFORMED = (MalformedError, KeyError, ValueError, TypeError)
 _PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
 
 
 class RejectedError(VerifyError):
-    """The gateway did not take the bundle."""
+    """The gateway rejected the bundle."""
 
     exit_code = 4
 
 
 def fetch_sealing_key(url: str, key: SigningKey) -> bytes:
-    """The 32 bytes of the sealing key, signed by ``key``. Raises RefusedError for one that is not."""
+    """Fetch the sealing key (32 bytes). Raises UntrustedError unless it is signed by ``key``."""
     fetched = fetch(f"{origin(url)}{PATH}/sealing-key")
     if fetched.status != 200:
         raise UnreachableError(f"{url}{PATH}/sealing-key answered {fetched.status}")
     try:
-        return _vouched_for(strict_json.loads_object(fetched.body), key)
-    except _NOT_AS_AGREED:
-        raise RefusedError(f"what {url}{PATH}/sealing-key answered is no sealing key") from None
+        return _check_sealing_key(strict_json.loads_object(fetched.body), key)
+    except _MALFORMED:
+        raise UntrustedError(f"what {url}{PATH}/sealing-key answered is no sealing key") from None
     except InvalidSignature:
-        raise RefusedError("the sealing key is not signed by the attested key: somebody is in between") from None
+        raise UntrustedError("the sealing key is not signed by the attested key: somebody is in between") from None
 
 
-def _vouched_for(offer: dict[str, Any], key: SigningKey) -> bytes:
-    if any(offer.get(name) != number for name, number in SUITE_IDS.items()):
+def _check_sealing_key(info: dict[str, Any], key: SigningKey) -> bytes:
+    if any(info.get(name) != number for name, number in SUITE_IDS.items()):
         raise MalformedError("of another suite")
-    public = base64.b64decode(offer["public_key"], validate=True)
+    public = base64.b64decode(info["public_key"], validate=True)
     if len(public) != 32:
         raise MalformedError("of another length")
-    _verify(key, offer["signature"], sealing_key_statement(key.tee_id, public))
+    _verify(key, info["signature"], sealing_key_statement(key.tee_id, public))
     return public
 
 
 def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
-    """Hand the bundle over; the gateway's answer.
+    """Post the bundle and return the gateway's response.
 
-    Raises RejectedError for anything but 200, and RefusedError without a receipt signed by ``key``.
+    Raises RejectedError for a status other than 200, and UntrustedError without a receipt signed by ``key``.
     """
     connection = unverified_connection(origin(url), seconds=_TIMEOUT_SECONDS)
     try:
@@ -73,19 +72,19 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
         response = connection.getresponse()
         body = response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
-        raise RefusedError(
+        raise UntrustedError(
             f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may be in. Try "
             "again, and if that is answered 409, end this enclave and start another: nobody can tell whose keys it has"
         ) from None
     finally:
         connection.close()
     if response.status != 200:
-        raise RejectedError(f"{url}{PATH} answered {response.status}{_reason(body)}{_ADVICE.get(response.status, '')}")
+        raise RejectedError(f"{url}{PATH} answered {response.status}{_reason(body)}{_HINTS.get(response.status, '')}")
     try:
         answer = strict_json.loads_object(body)
         _verify(key, answer["receipt"], injection_statement(key.tee_id, sealed))
-    except (*_NOT_AS_AGREED, InvalidSignature):
-        raise RefusedError(
+    except (*_MALFORMED, InvalidSignature):
+        raise UntrustedError(
             "the bundle was sent, but its receipt is not signed by the attested key: somebody is in between, "
             "and the enclave may hold other keys than these"
         ) from None
@@ -96,7 +95,7 @@ def _verify(key: SigningKey, signature: str, message: bytes) -> None:
     key.public_key.verify(base64.b64decode(signature, validate=True), message, _PSS, SHA256())
 
 
-_ADVICE = {
+_HINTS = {
     403: "; give --url the host link, not the public address",
     409: "; somebody was first: unless that was you, end this enclave and start another",
 }

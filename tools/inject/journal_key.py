@@ -20,12 +20,12 @@ NAME = "JOURNAL_KEY"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status. Says something only when a key was made, or cannot be."""
+    """The exit status. Prints only if a key was added, or cannot be."""
     parser = argparse.ArgumentParser(prog="python -m tools.inject.journal_key", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the environment file, .env")
     file = parser.parse_args(argv).file
     try:
-        if see_to(file):
+        if ensure_journal_key(file):
             print(f"{NAME} was made and added to {file}: keep it for the enclaves to come")
     except UsageError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def see_to(file: Path) -> bool:
-    """True when a key was made. Raises UsageError for a key that is none, and for a file that cannot be added to."""
+def ensure_journal_key(file: Path) -> bool:
+    """Add a key if there is none, and return whether it was added. Raises UsageError for an invalid key or file."""
     if given := read_variables(file).get(NAME):
         try:
             journal_key(given)
@@ -52,8 +52,8 @@ def _append(file: Path, line: str) -> None:
     with file.open("rb+", buffering=0) as target:
         size = target.seek(0, os.SEEK_END)
         target.seek(max(0, size - 1))
-        begun = target.read(1) not in (b"", b"\n")
-        target.write((b"\n" if begun else b"") + line.encode())
+        unterminated = target.read(1) not in (b"", b"\n")
+        target.write((b"\n" if unterminated else b"") + line.encode())
         os.fsync(target.fileno())
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.command_line import exit_with
-from tools.mutate.laboratory import BaselineError, Laboratory, Verdict
 from tools.mutate.operators import Mutant, mutants
+from tools.mutate.runner import BaselineError, MutantRunner, Verdict
 from tools.mutate.targets import EQUIVALENT, TARGETS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +25,7 @@ class Score:
 
     @property
     def share(self) -> float:
-        """In percent."""
+        """Killed mutants in percent."""
         return 100 * self.killed / max(self.tried, 1)
 
 
@@ -49,30 +49,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def mutate(module: str, processes: int) -> Score:
-    """Tries every mutant and prints the survivors. A wrong entry of EQUIVALENT raises BaselineError as well."""
+    """Test every mutant and print the survivors. Raises BaselineError, also for a stale entry of EQUIVALENT."""
     started = time.monotonic()
-    laboratory = Laboratory(ROOT, module, TARGETS[module], processes)
-    seconds = laboratory.check_baseline()
-    everyone = list(mutants(laboratory.source))
+    runner = MutantRunner(ROOT, module, TARGETS[module], processes)
+    seconds = runner.check_baseline()
+    candidates = list(mutants(runner.source))
     equivalent = EQUIVALENT.get(module, {})
-    if stale := equivalent.keys() - {mutant.name for mutant in everyone}:
+    if stale := equivalent.keys() - {mutant.name for mutant in candidates}:
         raise BaselineError(f"{module}: no such mutant is left: {min(stale)}")
-    verdicts = list(laboratory.try_all(everyone, seconds))
-    laboratory.check_baseline()
+    verdicts = list(runner.run(candidates, seconds))
+    runner.check_baseline()
     score = Score(module, sum(verdict.killed for verdict in verdicts), len(verdicts))
-    print(f"{module}: {_told(score, verdicts)}, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{module}: {_summary(score, verdicts)}, {time.monotonic() - started:.0f} s", flush=True)
     for mutant in _survivors(verdicts):
         if reason := equivalent.get(mutant.name):
-            print(f"  equivalent {_place(module, mutant)} {mutant.function}: {reason}", flush=True)
+            print(f"  equivalent {_location(module, mutant)} {mutant.function}: {reason}", flush=True)
         else:
-            print(f"  survived {_place(module, mutant)} {mutant.name}", flush=True)
+            print(f"  survived {_location(module, mutant)} {mutant.name}", flush=True)
     if noticed := [verdict.mutant.name for verdict in verdicts if verdict.killed and verdict.mutant.name in equivalent]:
         raise BaselineError(f"{module}: called equivalent, but the tests notice it: {min(noticed)}")
     return score
 
 
 def below(scores: list[Score], floor: float) -> list[Score]:
-    """The modules that miss the floor, in percent."""
+    """The modules whose share is below ``floor`` (percent)."""
     return [score for score in scores if score.share < floor]
 
 
@@ -85,7 +85,7 @@ def verdict(scores: list[Score], floor: float) -> str:
     return f"{total}; every module at {floor:g} % or above"
 
 
-def _told(score: Score, verdicts: list[Verdict]) -> str:
+def _summary(score: Score, verdicts: list[Verdict]) -> str:
     timed_out = sum(verdict.timed_out for verdict in verdicts)
     late = f" ({timed_out} of them by running too long)" if timed_out else ""
     return f"{score.killed} of {score.tried} killed, {score.share:.1f} %{late}"
@@ -95,7 +95,7 @@ def _survivors(verdicts: list[Verdict]) -> list[Mutant]:
     return sorted((verdict.mutant for verdict in verdicts if not verdict.killed), key=lambda mutant: mutant.line)
 
 
-def _place(module: str, mutant: Mutant) -> str:
+def _location(module: str, mutant: Mutant) -> str:
     return f"{module.replace('.', '/')}.py:{mutant.line}"
 
 

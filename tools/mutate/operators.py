@@ -1,4 +1,4 @@
-"""What a mutant is: one small change to a module's syntax tree that a good test notices."""
+"""Mutation operators: each makes one small change to a module's syntax tree."""
 
 import ast
 import copy
@@ -51,54 +51,54 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """What tells it from the other mutants of its module, wherever its lines move."""
+        """Identifies the mutant within its module, independently of line numbers."""
         return f"{self.function}: {self.before} → {self.after}"
 
     def tree(self) -> ast.Module:
         """The module with the change."""
         mutated = copy.deepcopy(self.original)
         parent: ast.AST = mutated
-        for name, place in self.path[:-1]:
-            parent = getattr(parent, name) if place is None else getattr(parent, name)[place]
-        name, place = self.path[-1]
-        if place is None:
+        for name, index in self.path[:-1]:
+            parent = getattr(parent, name) if index is None else getattr(parent, name)[index]
+        name, index = self.path[-1]
+        if index is None:
             setattr(parent, name, copy.deepcopy(self.alternative))
         else:
-            getattr(parent, name)[place] = copy.deepcopy(self.alternative)
+            getattr(parent, name)[index] = copy.deepcopy(self.alternative)
         return ast.fix_missing_locations(mutated)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """All mutants of a module, in the order of the source."""
+    """All mutants of a module, in source order."""
     tree = ast.parse(source)
     for path, node, function in _sites(tree, (), ""):
         for alternative in _alternatives(node):
             yield Mutant(
-                getattr(node, "lineno", 0), function, _shown(node), _shown(alternative), tree, path, alternative
+                getattr(node, "lineno", 0), function, _unparse(node), _unparse(alternative), tree, path, alternative
             )
 
 
-def _shown(node: ast.AST) -> str:
+def _unparse(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())
 
 
 def _sites(node: ast.AST, path: Path, function: str) -> Iterator[tuple[Path, ast.AST, str]]:
-    """Every node that may be changed, with the way to it and the function around it."""
+    """Every node that may be mutated, with its path and its enclosing function."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         function = f"{function}.{node.name}".lstrip(".")
     for name, value in ast.iter_fields(node):
         if name in _ANNOTATIONS or (isinstance(node, ast.ClassDef) and name == "keywords"):
             continue
         children = value if isinstance(value, list) else [value]
-        for place, child in enumerate(children):
+        for index, child in enumerate(children):
             if isinstance(child, ast.AST) and not _is_fixed(node, child):
-                step = (name, place if isinstance(value, list) else None)
+                step = (name, index if isinstance(value, list) else None)
                 yield (*path, step), child, function
                 yield from _sites(child, (*path, step), function)
 
 
 def _is_fixed(parent: ast.AST, child: ast.AST) -> bool:
-    """Docstrings and ellipses, ``__slots__``, type-checking imports and the words of f-strings are no behaviour."""
+    """Docstrings, ellipses, ``__slots__``, imports, type variables and literal parts of f-strings are not mutated."""
     match child:
         case ast.Expr(value=ast.Constant()):
             return True
@@ -137,8 +137,8 @@ def _statements(node: ast.stmt) -> Iterator[ast.AST]:
 def _expressions(node: ast.expr) -> Iterator[ast.AST]:
     match node:
         case ast.Compare(left=left, ops=ops, comparators=others):
-            for place, operator in enumerate(ops):
-                yield ast.Compare(left, [*ops[:place], _COMPARISONS[type(operator)](), *ops[place + 1 :]], others)
+            for index, operator in enumerate(ops):
+                yield ast.Compare(left, [*ops[:index], _COMPARISONS[type(operator)](), *ops[index + 1 :]], others)
         case ast.BoolOp(op=operator, values=values):
             yield ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -154,7 +154,7 @@ def _expressions(node: ast.expr) -> Iterator[ast.AST]:
 
 
 def _is_operation(test: ast.expr) -> bool:
-    """A condition that is changed by an operator of its own."""
+    """Whether a condition has its own mutation operator."""
     return isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp)
 
 
@@ -178,7 +178,7 @@ def _constants(node: ast.Constant) -> Iterator[ast.AST]:
 
 def _calls(node: ast.Call) -> Iterator[ast.AST]:
     """The call without each of its keywords, and without its last positional argument."""
-    for place in range(len(node.keywords)):
-        yield ast.Call(node.func, node.args, node.keywords[:place] + node.keywords[place + 1 :])
+    for index in range(len(node.keywords)):
+        yield ast.Call(node.func, node.args, node.keywords[:index] + node.keywords[index + 1 :])
     if node.args:
         yield ast.Call(node.func, node.args[:-1], node.keywords)

@@ -1,4 +1,4 @@
-"""What is mutated, and which tests have to notice; and the mutants that no test can notice, with the reason."""
+"""The mutated modules with their tests, and the equivalent mutants with reasons."""
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "gateway.signing": ("tests/test_signing.py",),
@@ -14,10 +14,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "gateway.catalog_checks": ("tests/test_catalog_checks.py", "tests/test_catalog.py"),
 }
 
-_SHORT_CUT = "the short cut is only taken less often; the long way leads to the same"
+_FAST_PATH = "the short cut is only taken less often; the long way leads to the same"
 
-_NO_CIRCLES = "what was decoded from JSON holds no circle; looking for one takes time only"
-# By module and the mutant's name. An entry that matches no mutant any more, or one that is noticed, fails the run.
+_NO_CYCLES = "what was decoded from JSON holds no circle; looking for one takes time only"
+# By module and mutant name. A stale entry, or one whose mutant is killed, fails the run.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "gateway.signing": {
         "Signer.__init__: 2048 → 2049": "OpenSSL makes both keys of two primes of 1024 bits",
@@ -25,13 +25,13 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "checksum_address: zip(digits, check, strict=False) → zip(digits, check)": "that is the default",
     },
     "gateway.envelope": {
-        ": json.JSONEncoder(sort_keys=True, check_circular=False) → json.JSONEncoder(sort_keys=True)": _NO_CIRCLES,
-        ": False → True": _NO_CIRCLES,
+        ": json.JSONEncoder(sort_keys=True, check_circular=False) → json.JSONEncoder(sort_keys=True)": _NO_CYCLES,
+        ": False → True": _NO_CYCLES,
         "signing_digest: timestamp.to_bytes(32, 'big') → timestamp.to_bytes(32)": "the default from 3.11",
     },
     "gateway.upstreams.sse": {
-        "SSEReader.feed: len(chunk) - 2 → len(chunk) + 2": _SHORT_CUT,
-        "SSEReader.feed: b'data: ' → b'XXdata: '": _SHORT_CUT,
-        "SSEReader.feed: end <= self._limit → end < self._limit": _SHORT_CUT,
+        "SSEReader.feed: len(chunk) - 2 → len(chunk) + 2": _FAST_PATH,
+        "SSEReader.feed: b'data: ' → b'XXdata: '": _FAST_PATH,
+        "SSEReader.feed: end <= self._limit → end < self._limit": _FAST_PATH,
     },
 }

@@ -1,1 +1,1 @@
-"""The TEE registry on chain: approve an image, register an enclave by its attestation, see what is registered."""
+"""The on-chain TEE registry: approve images, register enclaves by attestation, show entries."""

@@ -47,7 +47,7 @@ def show(arguments: argparse.Namespace, registry: "Registry") -> None:
     """One record in full, or a line for every active one."""
     tee_id = arguments.tee_id or (_served_tee_id(arguments.url) if arguments.url else None)
     if tee_id is not None:
-        print(_described(registry.tee(tee_id), registry))
+        print(_describe(registry.tee(tee_id), registry))
         return
     for tee in registry.active(arguments.type):
         print(f"{tee.tee_id} {one_line(tee.endpoint)} heartbeat {tee.heartbeat:%FT%TZ}")
@@ -88,10 +88,10 @@ def register(arguments: argparse.Namespace, registry: "Registry") -> None:
         arguments.type,
     )
     print(f"registered: {transaction}")
-    print(_described(registry.tee(attested.key.tee_id), registry))
+    print(_describe(registry.tee(attested.key.tee_id), registry))
 
 
-def _described(tee: "Tee", registry: "Registry") -> str:
+def _describe(tee: "Tee", registry: "Registry") -> str:
     approved = registry.is_approved(tee.tee_type, tee.pcr_hash)
     facts = {
         "tee_id": tee.tee_id,
@@ -137,11 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--url", help="the record of the gateway here")
 
     approving = command("approve", approve)
-    _add_signed(approving, "an administrator of the registry")
+    _add_transaction_arguments(approving, "an administrator of the registry")
     approving.add_argument("--version", required=True, metavar="TEXT", help="what the image is called, e.g. v1.2.0")
 
     registering = command("register", register)
-    _add_signed(registering, "an operator known to the registry")
+    _add_transaction_arguments(registering, "an operator known to the registry")
     registering.add_argument("--url", required=True, help="the enclave, https://HOST[:PORT]")
     registering.add_argument("--payment-address", type=_address, required=True, metavar="0x...", help="who is paid")
     registering.add_argument("--endpoint", metavar="URL", help="where clients find it; default: the origin of --url")
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_signed(command: argparse.ArgumentParser, who: str) -> None:
+def _add_transaction_arguments(command: argparse.ArgumentParser, who: str) -> None:
     command.add_argument("--measurements", type=Path, required=True, metavar="FILE", help="the image's PCRs")
     command.add_argument("--key", type=Path, required=True, metavar="FILE", help=f"the private key of {who}, in hex")
 

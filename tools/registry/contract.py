@@ -28,14 +28,14 @@ RECEIPT_SECONDS = 180
 
 
 class ChainRefusedError(VerifyError):
-    """The registry would not do it, or did not."""
+    """The contract rejected or reverted a call or transaction."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Tee:
-    """One record. Hashes and ids are 0x…, ``heartbeat`` and ``registered`` by the chain's clock."""
+    """A record of the registry. ``heartbeat`` and ``registered`` are block times."""
 
     tee_id: str
     owner: str
@@ -50,7 +50,7 @@ class Tee:
     heartbeat: datetime
 
     @classmethod
-    def of(cls, record: Any) -> "Tee":
+    def from_record(cls, record: Any) -> "Tee":
         owner, payment, endpoint, key, certificate, pcr_hash, kind, enabled, registered, heartbeat, *_ = record
         return cls(
             tee_id="0x" + keccak256(bytes(key)).hex(),
@@ -68,24 +68,24 @@ class Tee:
 
 
 class Registry:
-    """The registry at ``address`` as the node at ``rpc`` sees it. Every method raises UnreachableError without it."""
+    """The registry at ``address``, through the node at ``rpc``. Methods raise UnreachableError, ChainRefusedError."""
 
     def __init__(self, rpc: str, address: str) -> None:
         if not Web3.is_address(address):
             raise UsageError(f"not an address: {address}")
-        self._where = f"the registry {address} at {rpc}"
+        self._location = f"the registry {address} at {rpc}"
         self._artifact = Contract.load("TEERegistry")
         self._web3 = Web3(Web3.HTTPProvider(rpc, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS}))
         self._contract = self._web3.eth.contract(Web3.to_checksum_address(address), abi=self._artifact.abi)
 
     def active(self, tee_type: int) -> list[Tee]:
-        with self._translating():
-            return [Tee.of(record) for record in self._call("getActiveTEEs", tee_type)]
+        with self._map_errors():
+            return [Tee.from_record(record) for record in self._call("getActiveTEEs", tee_type)]
 
     def tee(self, tee_id: str) -> Tee:
-        """Raises ChainRefusedError where there is no such record."""
-        with self._translating():
-            return Tee.of(self._call("getTEE", bytes.fromhex(tee_id[2:])))
+        """Raises ChainRefusedError if there is no such record."""
+        with self._map_errors():
+            return Tee.from_record(self._call("getTEE", bytes.fromhex(tee_id[2:])))
 
     def is_active(self, tee_id: str) -> bool:
         return bool(self._call("isTEEActive", bytes.fromhex(tee_id[2:])))
@@ -94,7 +94,7 @@ class Registry:
         return bool(self._call("isPCRApproved", tee_type, pcr_hash))
 
     def approve(self, account: LocalAccount, measurements: Measurements, version: str, tee_type: int) -> str:
-        """The hash of the mined transaction; this and ``register`` raise ChainRefusedError for a revert."""
+        """Like ``register``, returns the hash of the mined transaction. Raises ChainRefusedError if it reverted."""
         return self._send(account, "approvePCR", measurements.pcrs, version, tee_type)
 
     def register(
@@ -114,11 +114,11 @@ class Registry:
         )
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        with self._translating():
+        with self._map_errors():
             return self._contract.functions[function](*arguments).call()
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> str:
-        with self._translating():
+        with self._map_errors():
             transaction = self._contract.functions[function](*arguments).build_transaction(
                 {"from": account.address, "nonce": self._web3.eth.get_transaction_count(account.address, "pending")}
             )
@@ -130,17 +130,17 @@ class Registry:
         return sent.to_0x_hex()
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _map_errors(self) -> Iterator[None]:
         try:
             yield
         except ContractLogicError as error:
-            raise ChainRefusedError(f"{self._where} refuses: {self._reason(error)}") from None
+            raise ChainRefusedError(f"{self._location} refuses: {self._reason(error)}") from None
         except TimeExhausted:
             raise UnreachableError(
                 f"no receipt after {RECEIPT_SECONDS} s; the transaction may still be mined"
             ) from None
         except (Web3Exception, RequestException, OSError, ValueError, TypeError, OverflowError) as error:
-            raise UnreachableError(f"{self._where} cannot be used: {type(error).__name__}") from None
+            raise UnreachableError(f"{self._location} cannot be used: {type(error).__name__}") from None
 
     def _reason(self, error: ContractLogicError) -> str:
         data = error.data
@@ -148,7 +148,7 @@ class Registry:
 
 
 def read_account(path: Path) -> LocalAccount:
-    """The account whose private key, 64 hexadecimal digits with or without 0x, is in a file."""
+    """Read an account from a file with its private key, 64 hexadecimal digits with or without 0x."""
     text = read_file(path, what="key file", limit=1024).decode("ascii", "replace").strip()
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
         raise UsageError(f"the key file {path} holds no private key of 64 hexadecimal digits")

@@ -1,1 +1,1 @@
-"""A seeded soak: every fault of networks, vendors, facilitators and clients at once, and what must hold after it."""
+"""A seeded soak test: faults of networks, vendors, facilitator and clients at once, and invariants checked after it."""

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seed = secrets.randbelow(10**9) if options.seed is None else options.seed
     print(f"seed {seed}, {options.seconds:g} s", flush=True)
     logging.basicConfig(level=logging.ERROR)
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the simulators' complaints of broken lines
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the simulators' reports of broken connections
     import uvloop
 
     outcome = uvloop.run(soak(options.seconds, seed, bundled()))
@@ -28,14 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(outcome: Outcome, seconds: float) -> None:
-    """Numbers first, the verdict last."""
+    """Print the figures, then the verdict."""
     findings = outcome.findings
     print(f"visits     {_listed(findings.visits)}")
     print(f"ends       {_listed(outcome.ends)}")
     print(f"faults     {_listed(outcome.faults)}")
     print(f"payments   {_listed(outcome.payments)}")
     print(f"statuses   {_listed(Counter({str(status): n for status, n in findings.statuses.items()}))}")
-    print(f"answers    {findings.verified} verified, {findings.broken_off} broken off")
+    print(f"answers    {findings.verified} verified, {findings.interrupted} broken off")
     if outcome.memory:
         some = outcome.memory[:: len(outcome.memory) // 10 or 1]
         print(f"memory     {', '.join(f'{size / 2**20:.0f}' for size in some)} MiB")

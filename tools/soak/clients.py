@@ -1,4 +1,4 @@
-"""Clients, well-behaved and otherwise. Each behaviour is one visit; all of them take what the gateway does."""
+"""Well-behaved and misbehaving clients. Every visit performs one behaviour, drawn by weight."""
 
 import asyncio
 import json
@@ -42,9 +42,9 @@ _SCENARIOS: tuple[dict[str, Any], ...] = (
     {"omit_usage": True},
     {"json_instead_of_stream": True},
 )
-ENDLESS_SECONDS = 120.0
-"""After which an answer is taken to have no end: on a busy machine the longest take half a minute."""
-_BAD_BYTES = (
+ANSWER_TIMEOUT_SECONDS = 120.0
+"""After which an answer counts as endless. On a busy machine the longest take half a minute."""
+_MALFORMED_REQUESTS = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"POST /v1/completions HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET",
     b"GET /health HTTP/1.1\r\nHost: g\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
@@ -56,12 +56,12 @@ _BAD_BYTES = (
 
 @dataclass
 class Findings:
-    """What clients saw, summed up over all of them. ``finished`` are hashes of the ids of answers that
-    arrived whole, ``signatures`` of what signed them."""
+    """Observations of all clients. ``finished`` has the hashes of the request ids of complete answers, ``signatures``
+    those of their signatures."""
 
     visits: Counter[str] = field(default_factory=Counter)
     verified: int = 0
-    broken_off: int = 0
+    interrupted: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     finished: set[int] = field(default_factory=set)
     signatures: set[int] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Findings:
 
 
 class Client:
-    """One of many: draws what to do from ``random``, again and again."""
+    """A client that performs behaviours drawn from ``random``."""
 
     def __init__(self, url: str, key: SigningKey, random: Random, findings: Findings) -> None:
         self._url = url
@@ -78,9 +78,9 @@ class Client:
         self._findings = findings
 
     async def run(self, until: float) -> None:
-        """Visit until the loop's clock says ``until``."""
+        """Perform behaviours until ``until`` on the loop's clock."""
         behaviours, weights = zip(*_BEHAVIOURS, strict=True)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ENDLESS_SECONDS)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)) as session:
             self._session = session
             while asyncio.get_running_loop().time() < until:
                 [behaviour] = self._random.choices(behaviours, weights)
@@ -94,7 +94,7 @@ class Client:
         return {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 2000, **more}
 
     async def _ask(self) -> None:
-        """Ask, read to the end, verify."""
+        """Send a chat request, read the whole answer and verify it."""
         stream = self._random.random() < 0.5
         await self._check("/v1/chat/completions", self._body(stream=stream))
 
@@ -109,10 +109,10 @@ class Client:
             async with self._session.post(self._url + path, json=body, headers=headers) as response:
                 data = await response.read()
         except TimeoutError:
-            self._findings.problems.append(f"no end within {ENDLESS_SECONDS:g} s: {json.dumps(body)[:300]}")
+            self._findings.problems.append(f"no end within {ANSWER_TIMEOUT_SECONDS:g} s: {json.dumps(body)[:300]}")
             return
         except aiohttp.ClientError:
-            self._findings.broken_off += 1
+            self._findings.interrupted += 1
             return
         self._findings.statuses[response.status] += 1
         self._findings.finished.add(hash(response.headers["x-request-id"]))
@@ -135,7 +135,7 @@ class Client:
         self._findings.signatures.add(hash(read_answer(data)["tee_signature"]))
 
     async def _leave(self) -> None:
-        """Go away at any moment: within the request, before the answer, or in its middle."""
+        """Disconnect during the request, before the answer, or during it."""
         data = chat_request(self._body(stream=self._random.random() < 0.7))
         cut = self._random.choice((len(data), len(data), self._random.randrange(len(data))))
         async with RawClient(self._url) as client:
@@ -148,14 +148,14 @@ class Client:
                 client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     async def _half_close(self) -> None:
-        """Say no more after the request, and wait."""
+        """Shut down the sending side after the request, and read the answer."""
         async with RawClient(self._url) as client:
             await client.send(chat_request(self._body(stream=True)))
             client.socket.shutdown(socket.SHUT_WR)
             await client.read_all(1.0)
 
     async def _dribble(self) -> None:
-        """A slow loris: a request that comes byte by byte, and never whole."""
+        """Slowloris: send a request byte by byte and never complete it."""
         data = chat_request(self._body())
         async with RawClient(self._url) as client:
             for start in range(min(self._random.randrange(60), len(data) - 1)):
@@ -163,7 +163,7 @@ class Client:
                 await asyncio.sleep(0.01)
 
     async def _stop_reading(self) -> None:
-        """Ask for much, take little, stay."""
+        """Request a long answer, read little of it, and keep the connection open."""
         body = self._body(stream=self._random.random() < 0.5)
         body["messages"][0]["content"] = directive({"text": "word " * 200_000})
         async with RawClient(self._url, receive_buffer=4096) as client:
@@ -172,7 +172,7 @@ class Client:
             await asyncio.sleep(self._random.choice((0.1, 1.0)))
 
     async def _pipeline(self) -> None:
-        """Several requests at once; they are answered in turn."""
+        """Send pipelined requests, which are answered in order."""
         health = b"GET /health HTTP/1.1\r\nHost: g\r\n\r\n"
         last = health.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         async with RawClient(self._url) as client:
@@ -183,13 +183,13 @@ class Client:
 
     async def _send_nonsense(self) -> None:
         async with RawClient(self._url) as client:
-            await client.send(self._random.choice(_BAD_BYTES))
+            await client.send(self._random.choice(_MALFORMED_REQUESTS))
             answer = await client.read_all(0.2)
         if answer and b" 40" not in answer[:16] and b" 41" not in answer[:16]:
             self._findings.problems.append(f"nonsense got {answer[:100]!r}")
 
     async def _send_much(self) -> None:
-        """A body of a megabyte and more, left in the middle at times."""
+        """Send a body of more than a megabyte, sometimes only half of it."""
         body = self._body()
         body["messages"][0]["content"] = "x" * self._random.choice((1_100_000, 3_000_000))
         data = post("/v1/chat/completions", json.dumps(body).encode(), "Connection: close")
@@ -198,7 +198,7 @@ class Client:
             await client.read_all(0.5)
 
     async def _look(self) -> None:
-        """Health and metrics answer at any time."""
+        """Health, metrics and models must always be served."""
         for path in ("/health", "/metrics", "/v1/models"):
             async with self._session.get(self._url + path) as response:
                 await response.read()

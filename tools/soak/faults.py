@@ -1,4 +1,4 @@
-"""What can go wrong between the gateway and a vendor, drawn from a seeded source."""
+"""Network faults between gateway and vendor, drawn from a seeded random source."""
 
 from dataclasses import dataclass
 from random import Random
@@ -20,10 +20,10 @@ _WEIGHTS: dict[Kind, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One answer's fault: it strikes once ``at`` bytes of the answer have passed.
+    """The fault of one response, injected after ``at`` bytes of it.
 
-    ``seconds`` is how long a stall lasts; ``size`` is the size of the pieces of a trickle, the number of bytes of
-    garbage, or by how much a stated length is wrong.
+    ``seconds`` is the duration of a stall. ``size`` is the chunk size of a trickle, a third of the bytes of garbage, or
+    the error of a Content-Length.
     """
 
     kind: Kind = "none"
@@ -33,14 +33,14 @@ class Fault:
 
 
 def draw(random: Random) -> Fault:
-    """The next answer's fault. Headers take the first few hundred bytes, so half of the faults strike there."""
+    """Draw the next response's fault. Half of the faults are within the first 400 bytes, where the headers are."""
     [kind] = random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
     at = random.randrange(400) if random.random() < 0.5 else random.randrange(8000)
     return Fault(kind, at, random.choice((0.05, 0.3, 1.5)), random.choice((1, 7, 64)))
 
 
-def spoil_length(head: bytes, by: int) -> bytes:
-    """The head of an answer with another Content-Length; unchanged when it states none."""
+def corrupt_content_length(head: bytes, by: int) -> bytes:
+    """Add ``by`` to the Content-Length of a response head, if it has one."""
     lines = head.split(b"\r\n")
     for number, line in enumerate(lines):
         name, _, value = line.partition(b":")

@@ -1,4 +1,4 @@
-"""Clients that speak bytes: what no HTTP library would send, or read."""
+"""A client on a raw socket, for what HTTP libraries do not send or read."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def chat_request(body: dict[str, Any], *headers: str) -> bytes:
-    """A chat completion as HTTP/1.1, with more header lines if given."""
+    """An HTTP/1.1 request for a chat completion, with optional header lines."""
     return post("/v1/chat/completions", json.dumps(body).encode(), *headers)
 
 
@@ -18,7 +18,7 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 
 
 class RawClient:
-    """One connection; ``receive_buffer`` in bytes makes it a client that soon has taken all it can."""
+    """One connection. A small ``receive_buffer`` (bytes) makes the server see backpressure early."""
 
     def __init__(self, url: str, receive_buffer: int | None = None) -> None:
         parts = urlsplit(url)
@@ -39,14 +39,14 @@ class RawClient:
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
     async def read(self, size: int = 65536) -> bytes:
-        """What is there, or comes next; empty at the end, and after a reset."""
+        """Receive up to ``size`` bytes; empty at the end of the stream and after a reset."""
         try:
             return await asyncio.get_running_loop().sock_recv(self.socket, size)
         except ConnectionError:
             return b""
 
     async def read_all(self, seconds: float = 5.0) -> bytes:
-        """Everything until the server ends the connection, or until it has been silent for ``seconds``."""
+        """Read until the server closes the connection, or sends nothing for ``seconds``."""
         received = b""
         try:
             while True:

@@ -1,4 +1,4 @@
-"""The logs as the soak reads them: how every request ended, and that nothing went wrong inside."""
+"""A log handler that checks how every request ended, and collects errors that the gateway logs."""
 
 import logging
 from collections import Counter
@@ -6,12 +6,12 @@ from collections import Counter
 from gateway.lifecycle import TRANSITIONS, State
 from gateway.telemetry.request_record import RequestRecord
 
-_INSIDE = ("gateway", "asyncio")
-_TERMINAL = {state.value for state, onward in TRANSITIONS.items() if not onward}
+_LOGGERS = ("gateway", "asyncio")
+_TERMINAL = {state.value for state, successors in TRANSITIONS.items() if not successors}
 
 
 class Recorder(logging.Handler):
-    """Takes the place of the request log between ``open`` and ``close``; errors of the gateway are problems."""
+    """Replaces the request log between ``open`` and ``close``. Errors logged by the gateway are ``problems``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,24 +25,24 @@ class Recorder(logging.Handler):
         self._log.addHandler(self)
         self._log.setLevel(logging.INFO)
         self._log.propagate = False
-        for name in _INSIDE:
+        for name in _LOGGERS:
             logging.getLogger(name).addHandler(self)
 
     def close(self) -> None:
         self._log.removeHandler(self)
         self._log.setLevel(self._level)
         self._log.propagate = True
-        for name in _INSIDE:
+        for name in _LOGGERS:
             logging.getLogger(name).removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         if isinstance(record.msg, RequestRecord):
-            self._end(record.msg)
+            self._record_end(record.msg)
         elif record.levelno >= logging.ERROR:
             raised = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "nothing raised"
             self.problems.append(f"{record.name}: {record.getMessage()[:500]} ({raised})")
 
-    def _end(self, request: RequestRecord) -> None:
+    def _record_end(self, request: RequestRecord) -> None:
         if hash(request.id) in self._ids:
             self.problems.append(f"{request.id} ended twice")
         self._ids.add(hash(request.id))
@@ -57,7 +57,7 @@ class Recorder(logging.Handler):
             self.problems.append(f"{request.id} failed inside the gateway")
 
     def missing(self, requests: set[int]) -> int:
-        """How many of these hashes of request ids have not ended."""
+        """The number of these hashes of request ids that have not ended."""
         return len(requests - self._ids)
 
 

@@ -1,4 +1,4 @@
-"""One soak from start to verdict."""
+"""Run one soak test."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ from gateway.signing import Signer
 from tools.soak import invariants
 from tools.soak.clients import Client, Findings
 from tools.soak.recorder import Recorder
-from tools.soak.stage import Stage, outages, staged
+from tools.soak.testbed import Testbed, outages, start_testbed
 from tools.verify.signing_key import load_signing_key
 
 CLIENTS = 40
@@ -20,7 +20,7 @@ CLIENTS = 40
 
 @dataclass
 class Outcome:
-    """``problems`` is empty when all invariants held."""
+    """``problems`` is empty if all invariants held."""
 
     seed: int
     problems: list[str] = field(default_factory=list)
@@ -32,46 +32,46 @@ class Outcome:
 
 
 async def soak(seconds: float, seed: int, catalog: Catalog, signer: Signer | None = None) -> Outcome:
-    """Load the gateway for so long, with everything drawn from ``seed``, and look whether all is well afterwards."""
+    """Load the gateway for ``seconds`` with behaviours and faults drawn from ``seed``, and check the invariants."""
     sockets = invariants.open_sockets()
     outcome, recorder = Outcome(seed), Recorder()
     recorder.open()
     try:
-        async with staged(Random(seed), catalog, signer) as stage:
-            budget = stage.services.bodies._left
-            await _load(stage, seconds, outcome)
-            outcome.problems += await invariants.at_rest(stage, budget)
-            outcome.problems += invariants.accounts(stage, recorder, outcome.findings)
-            outcome.faults = sum((link.met for link in stage.links.values()), Counter())
-            outcome.payments = stage.till.ends
+        async with start_testbed(Random(seed), catalog, signer) as testbed:
+            budget = testbed.services.bodies._left
+            await _load(testbed, seconds, outcome)
+            outcome.problems += await invariants.check_idle(testbed, budget)
+            outcome.problems += invariants.reconcile(testbed, recorder, outcome.findings)
+            outcome.faults = sum((proxy.injected for proxy in testbed.proxies.values()), Counter())
+            outcome.payments = testbed.payments.ends
     finally:
         recorder.close()
     await asyncio.sleep(0.1)
     outcome.problems += invariants.after_shutdown(sockets)
-    outcome.problems += invariants.memory(outcome.memory)
+    outcome.problems += invariants.memory_growth(outcome.memory)
     outcome.ends = recorder.ends
     return outcome
 
 
-async def _load(stage: Stage, seconds: float, outcome: Outcome) -> None:
-    key = load_signing_key(stage.services.signer.public_pem.encode())
+async def _load(testbed: Testbed, seconds: float, outcome: Outcome) -> None:
+    key = load_signing_key(testbed.services.signer.public_pem.encode())
     until = asyncio.get_running_loop().time() + seconds
-    around = [
-        asyncio.create_task(outages(stage, Random(outcome.seed + 1))),
+    background = [
+        asyncio.create_task(outages(testbed, Random(outcome.seed + 1))),
         asyncio.create_task(_sample(outcome.memory, seconds / 40)),
     ]
     clients = [
-        Client(stage.url, key, Random(f"{outcome.seed}/{number}"), outcome.findings) for number in range(CLIENTS)
+        Client(testbed.url, key, Random(f"{outcome.seed}/{number}"), outcome.findings) for number in range(CLIENTS)
     ]
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client.run(until))
     finally:
-        for task in around:
+        for task in background:
             task.cancel()
         with suppress(asyncio.CancelledError):
-            await asyncio.gather(*around)
+            await asyncio.gather(*background)
 
 
 async def _sample(samples: list[int], every: float) -> None:

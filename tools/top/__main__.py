@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _watch(console: Console, url: str, window: Window, interval: float) -> None:
-    """A gateway that goes away is shown as away, and again once it is back."""
+    """Refresh until interrupted. While the gateway is unreachable, its error is shown."""
     with Live(frame(url, window), console=console, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(interval)

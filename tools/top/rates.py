@@ -1,4 +1,4 @@
-"""What happened between two looks: rates and quantiles, as PromQL would have them."""
+"""Rates and quantiles between two scrapes, computed like PromQL's."""
 
 import math
 from dataclasses import dataclass
@@ -8,32 +8,32 @@ from tools.top.scrape import Scrape
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From ``before`` to ``now``; without ``before``, all since the start, whose duration nobody knows."""
+    """From scrape ``before`` to ``now``; without ``before``, since the start, a duration that is unknown."""
 
     now: Scrape
     before: Scrape | None = None
 
     @property
     def seconds(self) -> float | None:
-        return None if self.before is None else self.now.moment - self.before.moment
+        return None if self.before is None else self.now.time - self.before.time
 
     def increase(self, name: str, **where: str) -> float:
-        """How much a counter grew; one that started again counts from zero."""
+        """The increase of a counter; after a reset it counts from zero."""
         now = self.now.total(name, **where)
         earlier = 0.0 if self.before is None else self.before.total(name, **where)
         return now - earlier if now >= earlier else now
 
     def rate(self, name: str, **where: str) -> float | None:
-        """Per second; None before there are two looks."""
+        """The increase per second; None without a previous scrape."""
         return None if not self.seconds else self.increase(name, **where) / self.seconds
 
     def quantile(self, share: float, histogram: str, **where: str) -> float | None:
-        """The value below which ``share`` of the observations lie, interpolated in its bucket.
+        """The quantile ``share`` of a histogram, interpolated within its bucket.
 
-        None when nothing was observed; the largest bound when it lies above all of them.
+        None without observations; the highest finite bound if it lies in the last bucket.
         """
-        bounds = sorted({float(bound) for bound in self.now.each(f"{histogram}_bucket", "le")})
-        names = {float(text): text for text in self.now.each(f"{histogram}_bucket", "le")}
+        bounds = sorted({float(bound) for bound in self.now.by_label(f"{histogram}_bucket", "le")})
+        names = {float(text): text for text in self.now.by_label(f"{histogram}_bucket", "le")}
         counts = [self.increase(f"{histogram}_bucket", le=names[bound], **where) for bound in bounds]
         if not counts or counts[-1] <= 0:
             return None

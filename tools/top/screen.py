@@ -1,4 +1,4 @@
-"""One frame: what a look at the metrics says, as tables."""
+"""Render a window of metrics as one frame of tables."""
 
 import math
 import time
@@ -24,7 +24,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 
 def frame(url: str, window: Window) -> RenderableType:
-    """Everything at once. Without an earlier look counts stand where rates would."""
+    """The whole frame. Without a previous scrape it shows totals instead of rates."""
     return Group(
         _headline(url, window),
         Columns([_traffic(window), _errors(window), _latencies(window)]),
@@ -35,7 +35,7 @@ def frame(url: str, window: Window) -> RenderableType:
 def _headline(url: str, window: Window) -> Text:
     now = window.now
     workers, ready = now.total("gateway_workers"), now.total("gateway_workers_ready")
-    version = ", ".join(sorted(now.each("gateway_workers", "version")))
+    version = ", ".join(sorted(now.by_label("gateway_workers", "version")))
     line = Text(f"{url}  version {version}  workers {workers:.0f}, ")
     line.append(f"ready {ready:.0f}", "green" if ready == workers else "bold red")
     cores = window.rate("gateway_cpu_seconds_total")
@@ -51,26 +51,29 @@ def _traffic(window: Window) -> Panel:
     return _panel(
         "traffic",
         [
-            ("requests", _flow(window, "gateway_requests_total")),
+            ("requests", _rate_or_total(window, "gateway_requests_total")),
             *(
-                (f"tokens {kind}", _flow(window, "gateway_tokens_total", kind=kind))
+                (f"tokens {kind}", _rate_or_total(window, "gateway_tokens_total", kind=kind))
                 for kind in ("prompt", "cached", "completion")
             ),
             ("in flight", f"{now.total('gateway_requests_in_flight'):.0f}"),
-            ("queued", _alarming(now.total("gateway_requests_queued"))),
+            ("queued", _highlight_nonzero(now.total("gateway_requests_queued"))),
             ("streams", f"{now.total('gateway_open_streams'):.0f}"),
         ],
     )
 
 
 def _errors(window: Window) -> Panel:
-    """Totals by domain, and the classes that occurred, ours first."""
+    """Totals by domain and the classes that occurred, the gateway's first."""
     rows: list[tuple[RenderableType, RenderableType]] = []
     for domain, style in DOMAINS.items():
-        rows.append((Text(domain, style), _flow(window, "gateway_errors_total", domain=domain)))
+        rows.append((Text(domain, style), _rate_or_total(window, "gateway_errors_total", domain=domain)))
         rows += [
-            (Text(f"  {name.removeprefix(f'{domain}_')}", style), _flow(window, "gateway_errors_total", error=name))
-            for name in sorted(window.now.each("gateway_errors_total", "error"))
+            (
+                Text(f"  {name.removeprefix(f'{domain}_')}", style),
+                _rate_or_total(window, "gateway_errors_total", error=name),
+            )
+            for name in sorted(window.now.by_label("gateway_errors_total", "error"))
             if name.startswith(f"{domain}_") and window.increase("gateway_errors_total", error=name)
         ]
     return _panel("errors", rows)
@@ -88,12 +91,12 @@ def _upstreams(window: Window) -> Panel:
     now = window.now
     table = Table.grid(padding=(0, 2))
     table.add_row(*(Text(title, "dim") for title in ("", "connections", "answers", "p50", "circuit")))
-    for name in sorted(now.each("gateway_upstream_connections", "upstream")):
+    for name in sorted(now.by_label("gateway_upstream_connections", "upstream")):
         open_in = now.total("gateway_upstream_breaker_open", upstream=name)
         table.add_row(
             name,
             f"{now.total('gateway_upstream_connections', upstream=name):.0f}",
-            _flow(window, "gateway_answer_seconds_count", upstream=name),
+            _rate_or_total(window, "gateway_answer_seconds_count", upstream=name),
             _duration(window.quantile(0.5, "gateway_answer_seconds", upstream=name)),
             Text(f"open in {open_in:.0f}", "bold red") if open_in else Text("closed", "green"),
         )
@@ -102,18 +105,18 @@ def _upstreams(window: Window) -> Panel:
 
 def _money(window: Window) -> Panel:
     now = window.now
-    settlements = now.each("gateway_settlements_total", "outcome")
+    settlements = now.by_label("gateway_settlements_total", "outcome")
     rows: list[tuple[RenderableType, RenderableType]] = [
-        (name, _flow(window, "gateway_settlements_total", outcome=name)) for name in settlements
+        (name, _rate_or_total(window, "gateway_settlements_total", outcome=name)) for name in settlements
     ]
     rows += [
-        (f"refused: {reason}", _flow(window, "gateway_payments_refused_total", reason=reason))
-        for reason in sorted(now.each("gateway_payments_refused_total", "reason"))
+        (f"refused: {reason}", _rate_or_total(window, "gateway_payments_refused_total", reason=reason))
+        for reason in sorted(now.by_label("gateway_payments_refused_total", "reason"))
         if window.increase("gateway_payments_refused_total", reason=reason)
     ]
     rows += [
         (f"price of {token}", _duration(age))
-        for token, age in sorted(now.each("gateway_price_age_seconds", "token").items())
+        for token, age in sorted(now.by_label("gateway_price_age_seconds", "token").items())
     ]
     if settlements:
         rows.append(("under way", f"{now.total('gateway_payment_tasks'):.0f}"))
@@ -122,16 +125,16 @@ def _money(window: Window) -> Panel:
 
 def _trust(window: Window) -> Panel:
     now = window.now
-    last = now.largest("gateway_heartbeat_last_success_seconds")
+    last = now.maximum("gateway_heartbeat_last_success_seconds")
     return _panel(
         "trust",
         [
             *(
-                (f"heartbeats {outcome}", _flow(window, "gateway_heartbeats_total", outcome=outcome))
-                for outcome in sorted(now.each("gateway_heartbeats_total", "outcome"))
+                (f"heartbeats {outcome}", _rate_or_total(window, "gateway_heartbeats_total", outcome=outcome))
+                for outcome in sorted(now.by_label("gateway_heartbeats_total", "outcome"))
             ),
             ("since the last heartbeat", _duration(time.time() - last if last else math.inf)),
-            ("clock may be off by", _duration(now.largest("gateway_clock_uncertainty_seconds"))),
+            ("clock may be off by", _duration(now.maximum("gateway_clock_uncertainty_seconds"))),
         ],
     )
 
@@ -145,13 +148,13 @@ def _panel(title: str, rows: Iterable[tuple[RenderableType, RenderableType]]) ->
     return Panel(table, title=title)
 
 
-def _flow(window: Window, name: str, **where: str) -> str:
-    """Per second, or how many so far."""
+def _rate_or_total(window: Window, name: str, **where: str) -> str:
+    """The rate per second, or the total without a previous scrape."""
     rate = window.rate(name, **where)
     return f"{window.increase(name, **where):.0f}" if rate is None else f"{rate:.1f}/s"
 
 
-def _alarming(value: float) -> Text:
+def _highlight_nonzero(value: float) -> Text:
     return Text(f"{value:.0f}", "bold yellow" if value else "")
 
 

@@ -91,7 +91,7 @@ def test_what_is_not_a_gateways(text: str) -> None:
 
 
 def test_infinity_is_kept() -> None:
-    assert scrape(0.0, 1).largest("gateway_price_age_seconds") == math.inf
+    assert scrape(0.0, 1).maximum("gateway_price_age_seconds") == math.inf
 
 
 def test_only_metrics_that_exist_are_shown() -> None:

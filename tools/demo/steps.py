@@ -1,4 +1,4 @@
-"""The lines that a demonstration prints, for a person to copy and for ``--check`` to run."""
+"""The commands that the demo prints, to be copied or, with ``--check``, run."""
 
 import json
 import shlex
@@ -13,8 +13,8 @@ from tools.chain.deployment import PAYER
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A shell command under its heading. ``verifies`` says how many answers it proves."""
+class Step:
+    """A shell command with its heading. ``verifies`` is the number of answers that it verifies."""
 
     heading: str
     command: str
@@ -61,28 +61,28 @@ _HEADINGS = {
 }
 
 
-def demo_lines(url: str, rpc_url: str, folder: Path) -> Iterator[Line]:
-    """Writes requests and the payer's key to ``folder``; yields an unpaid request, then one payment and one verdict
-    per kind, between two looks at the chain."""
+def demo_steps(url: str, rpc_url: str, folder: Path) -> Iterator[Step]:
+    """Write the requests and the payer's key to ``folder``, and yield the steps: an unpaid request, then payment and
+    verification of each kind of request, between two queries of balances."""
     key = folder / "payer.key"
     key.write_text(f"{PAYER.key}\n", encoding="ascii")
     balances = f"{_python()} -m tools.demo.balances {rpc_url}"
-    yield Line("Who holds what on the local chain", balances)
+    yield Step("Who holds what on the local chain", balances)
     for name, request in REQUESTS.items():
         sent = folder / f"{name}.json"
         sent.write_text(json.dumps(request, indent=1), encoding="utf-8")
         received = folder / (f"{name}.answer.sse" if request.get("stream") else f"{name}.answer.json")
         if name == "chat":
-            yield Line("Nothing is free: an unpaid request", _post(f"{url}/v1/chat/completions", sent))
-        yield Line(_HEADINGS[name], _pay(f"{url}/v1/chat/completions", rpc_url, sent, key, received))
-        yield Line("Is it signed by this gateway, for exactly this request?", _verify(url, sent, received), 1)
-    yield Line("What moved on the chain", balances)
+            yield Step("Nothing is free: an unpaid request", _post(f"{url}/v1/chat/completions", sent))
+        yield Step(_HEADINGS[name], _pay(f"{url}/v1/chat/completions", rpc_url, sent, key, received))
+        yield Step("Is it signed by this gateway, for exactly this request?", _verify(url, sent, received), 1)
+    yield Step("What moved on the chain", balances)
 
 
 def _post(url: str, sent: Path) -> str:
     if shutil.which("curl"):
-        told = "-w '\\nstatus %{http_code}\\n'"
-        return f"curl -sS {url} -H 'Content-Type: application/json' -d @{shlex.quote(str(sent))} {told}"
+        status = "-w '\\nstatus %{http_code}\\n'"
+        return f"curl -sS {url} -H 'Content-Type: application/json' -d @{shlex.quote(str(sent))} {status}"
     return f"{_python()} -m tools.demo.post {url} {shlex.quote(str(sent))}"
 
 
@@ -101,7 +101,7 @@ def _verify(url: str, sent: Path, received: Path) -> str:
 
 
 def _python() -> str:
-    """The interpreter as a person would type it."""
+    """The interpreter's path, relative to the current folder if possible."""
     executable = Path(sys.executable)
     try:
         return shlex.quote(str(executable.relative_to(Path.cwd())))

@@ -1,4 +1,4 @@
-"""What a demonstration stands on: simulated vendors, a local chain with a facilitator, and the gateway as a process."""
+"""Start the demo's processes: simulated vendors, a local chain with a facilitator, and the gateway."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
-class StageError(Exception):
-    """The gateway did not start; says why."""
+class StartError(Exception):
+    """The gateway did not start; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Deployment:
     """``url`` is the gateway's, without a trailing slash."""
 
     url: str
@@ -34,8 +34,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
-    """Everything on free ports of 127.0.0.1, the gateway's journal in ``folder``; all ends with the context."""
+async def deploy(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Deployment]:
+    """Start everything on free ports of 127.0.0.1, with the journal in ``folder``, until the context exits."""
     async with (
         Fleet(serve_retired=True) as fleet,
         LocalChain() as chain,
@@ -57,22 +57,23 @@ async def stage(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIt
             **(extra or {}),
         }
         async with gateway_process(environment) as (url, _):
-            yield Stage(url, fleet, chain)
+            yield Deployment(url, fleet, chain)
 
 
 @asynccontextmanager
 async def gateway_process(
     environment: Mapping[str, str], *, module: str = "gateway"
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """``python -m gateway`` with exactly this environment: its base URL, and the process, ended with the context."""
+    """Run ``python -m gateway`` with exactly this environment. Yields its base URL and the process, which is terminated
+    on exit. Raises StartError."""
     gateway = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, env=environment, stderr=asyncio.subprocess.PIPE
     )
     if gateway.stderr is None:
-        raise StageError("the gateway has no log")
+        raise StartError("the gateway has no log")
     try:
         async with asyncio.timeout(START_SECONDS):
-            url = await _listening(gateway.stderr)
+            url = await _wait_until_listening(gateway.stderr)
     except BaseException:
         await _stop(gateway)
         raise
@@ -84,15 +85,15 @@ async def gateway_process(
         await draining
 
 
-async def _listening(log: asyncio.StreamReader) -> str:
-    """The address in the gateway's own log."""
+async def _wait_until_listening(log: asyncio.StreamReader) -> str:
+    """The base URL, from the gateway's log. Raises StartError."""
     async for line in log:
         event = str(json.loads(line).get("event", "")) if line.startswith(b"{") else line.decode().strip()
         if " listens on " in event:
             return f"http://{event.rpartition(' ')[2]}"
         if line.startswith(b"gateway:"):
-            raise StageError(event)
-    raise StageError("the gateway ended before it listened")
+            raise StartError(event)
+    raise StartError("the gateway ended before it listened")
 
 
 async def _discard(log: asyncio.StreamReader) -> None:

@@ -1,4 +1,4 @@
-"""A line to a simulated vendor on which every answer may meet a fault."""
+"""A TCP proxy in front of a simulated vendor that injects faults into responses."""
 
 import asyncio
 import struct
@@ -7,12 +7,12 @@ from contextlib import suppress
 from random import Random
 from socket import SO_LINGER, SOL_SOCKET
 
-from tools.soak.faults import Fault, draw, spoil_length
+from tools.soak.faults import Fault, corrupt_content_length, draw
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class FaultyLink:
+class FaultyProxy:
     """Listens on a free port of 127.0.0.1 and relays to ``target`` (host, port), between ``start`` and ``stop``."""
 
     def __init__(self, target: tuple[str, int], random: Random) -> None:
@@ -21,15 +21,15 @@ class FaultyLink:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
-        self.met: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=256)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def refuse(self, seconds: float) -> None:
-        """Take no connections for a while; those that are open stay."""
-        self.met["outage"] += 1
+    async def refuse_connections(self, seconds: float) -> None:
+        """Refuse new connections for ``seconds``; open ones continue."""
+        self.injected["outage"] += 1
         if self._server is not None:
             self._server.close()
         await asyncio.sleep(seconds)
@@ -51,70 +51,70 @@ class FaultyLink:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            theirs, ours = await asyncio.open_connection(*self._target)
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
         except OSError:
             writer.close()
             return
-        answer = _Answer(self, writer)
-        up = asyncio.ensure_future(_pump_requests(reader, ours, answer))
+        relay = _ResponseRelay(self, writer)
+        requests = asyncio.ensure_future(_relay_requests(reader, upstream_writer, relay))
         try:
-            while data := await theirs.read(65536):
-                await answer.pass_on(data)
-        except (ConnectionError, _StruckError):
+            while data := await upstream_reader.read(65536):
+                await relay.send(data)
+        except (ConnectionError, _DisconnectError):
             pass
         finally:
-            up.cancel()
-            ours.close()
+            requests.cancel()
+            upstream_writer.close()
             writer.close()
-            await asyncio.gather(up, return_exceptions=True)
+            await asyncio.gather(requests, return_exceptions=True)
 
     def next_fault(self) -> Fault:
         fault = draw(self._random)
-        self.met[fault.kind] += 1
+        self.injected[fault.kind] += 1
         return fault
 
 
-class _StruckError(Exception):
-    """The connection is over, by the fault or by the other end."""
+class _DisconnectError(Exception):
+    """The connection is closed, by a fault or by the peer."""
 
 
-class _Answer:
-    """The answer that is being relayed; a request that comes after bytes of it begins the next one."""
+class _ResponseRelay:
+    """Relays responses to the client. A request that follows bytes of a response starts the next one."""
 
-    def __init__(self, link: FaultyLink, writer: asyncio.StreamWriter) -> None:
-        self._link = link
+    def __init__(self, proxy: FaultyProxy, writer: asyncio.StreamWriter) -> None:
+        self._proxy = proxy
         self._writer = writer
         self._fault = Fault()
-        self._passed = -1
+        self._sent = -1
 
-    def begin(self) -> None:
-        """A request went up."""
-        if self._passed:
-            self._passed = 0
-            self._fault = self._link.next_fault()
+    def start_response(self) -> None:
+        """Draw the fault of the next response, unless none of the current one has been sent."""
+        if self._sent:
+            self._sent = 0
+            self._fault = self._proxy.next_fault()
 
-    async def pass_on(self, data: bytes) -> None:
-        fault, start = self._fault, max(self._passed, 0)
-        self._passed = start + len(data)
+    async def send(self, data: bytes) -> None:
+        fault, start = self._fault, max(self._sent, 0)
+        self._sent = start + len(data)
         if fault.kind == "length" and start == 0:
-            data = spoil_length(data, fault.size)
+            data = corrupt_content_length(data, fault.size)
         if fault.kind == "trickle" and start == 0:
             await self._trickle(data, fault.size)
-        elif fault.kind in ("none", "length", "trickle") or not start <= fault.at < self._passed:
+        elif fault.kind in ("none", "length", "trickle") or not start <= fault.at < self._sent:
             await self._write(data)
         else:
-            await self._strike(fault, data[: fault.at - start], data[fault.at - start :])
+            await self._inject(fault, data[: fault.at - start], data[fault.at - start :])
 
-    async def _strike(self, fault: Fault, before: bytes, after: bytes) -> None:
+    async def _inject(self, fault: Fault, before: bytes, after: bytes) -> None:
         if fault.kind == "refuse":
             before = b""
         await self._write(before)
         if fault.kind in ("reset", "refuse"):
             sock = self._writer.get_extra_info("socket")
             sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
-            raise _StruckError
+            raise _DisconnectError
         if fault.kind == "close":
-            raise _StruckError
+            raise _DisconnectError
         if fault.kind == "stall":
             await asyncio.sleep(fault.seconds)
         if fault.kind == "garbage":
@@ -122,7 +122,7 @@ class _Answer:
         await self._write(after)
 
     async def _trickle(self, data: bytes, size: int) -> None:
-        """The first pieces of the answer one by one; all of it would take for ever."""
+        """Send the first 40 chunks with delays, then the rest at once."""
         for start in range(0, min(len(data), 40 * size), size):
             await self._write(data[start : start + size])
             await asyncio.sleep(0.002)
@@ -130,15 +130,17 @@ class _Answer:
 
     async def _write(self, data: bytes) -> None:
         if self._writer.is_closing():
-            raise _StruckError
+            raise _DisconnectError
         self._writer.write(data)
         await self._writer.drain()
 
 
-async def _pump_requests(reader: asyncio.StreamReader, ours: asyncio.StreamWriter, answer: _Answer) -> None:
+async def _relay_requests(
+    reader: asyncio.StreamReader, upstream_writer: asyncio.StreamWriter, relay: _ResponseRelay
+) -> None:
     with suppress(ConnectionError):
-        while (data := await reader.read(65536)) and not ours.is_closing():
-            answer.begin()
-            ours.write(data)
-            await ours.drain()
-    ours.close()
+        while (data := await reader.read(65536)) and not upstream_writer.is_closing():
+            relay.start_response()
+            upstream_writer.write(data)
+            await upstream_writer.drain()
+    upstream_writer.close()

@@ -1,4 +1,4 @@
-"""Runs tests against mutants: each in a fork of a process that has loaded everything but the project itself."""
+"""Run tests against mutants, each in a fork of a process that has preloaded everything but the project itself."""
 
 import contextlib
 import importlib.abc
@@ -19,12 +19,12 @@ from types import CodeType, ModuleType
 from tools.mutate.operators import Mutant
 
 _PROJECT = ("gateway", "tests", "tools", "conftest")
-_LEAST_SECONDS = 20.0
+_MIN_TIMEOUT_SECONDS = 20.0
 _CRASHED = 70
 
 
 class BaselineError(Exception):
-    """The tests fail without any mutant, so they can tell nothing."""
+    """The tests fail on the unchanged module, or the targets are inconsistent."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Verdict:
     timed_out: bool
 
 
-class Laboratory:
-    """The tests of one module. ``processes`` mutants are tried at a time."""
+class MutantRunner:
+    """Runs the tests of one module against up to ``processes`` mutants at a time."""
 
     def __init__(self, root: Path, module: str, tests: Sequence[str], processes: int) -> None:
         self._root = root
@@ -49,7 +49,7 @@ class Laboratory:
         return self._path.read_text(encoding="utf-8")
 
     def check_baseline(self) -> float:
-        """Seconds that the tests take; raises BaselineError. What they load of other packages is loaded here."""
+        """Run the tests on the unchanged module and preload their imports. Returns seconds; raises BaselineError."""
         with tempfile.NamedTemporaryFile() as loaded:
             started = time.monotonic()
             pid = self._fork(compile(self.source, str(self._path), "exec"), Path(loaded.name))
@@ -58,12 +58,12 @@ class Laboratory:
             if status != 0:
                 raise BaselineError(f"{self._module}: the tests fail on the unchanged module")
             for name in Path(loaded.name).read_text(encoding="utf-8").split():
-                _load(name)
+                _preload(name)
         return seconds
 
-    def try_all(self, mutants: Iterable[Mutant], seconds: float) -> Iterator[Verdict]:
-        """A verdict on each mutant, as they come; one that takes much longer than ``seconds`` counts as killed."""
-        patience = max(_LEAST_SECONDS, 8 * seconds)
+    def run(self, mutants: Iterable[Mutant], seconds: float) -> Iterator[Verdict]:
+        """Yield verdicts in order of completion. A mutant that exceeds 8 × ``seconds`` is killed by timeout."""
+        timeout = max(_MIN_TIMEOUT_SECONDS, 8 * seconds)
         waiting = deque(mutants)
         running: dict[int, tuple[Mutant, float]] = {}
         while waiting or running:
@@ -72,16 +72,16 @@ class Laboratory:
                 running[self._fork(compile(mutant.tree(), str(self._path), "exec"))] = (mutant, time.monotonic())
             for pid, (mutant, started) in list(running.items()):
                 elapsed = time.monotonic() - started
-                if elapsed > patience:
+                if elapsed > timeout:
                     os.killpg(pid, signal.SIGKILL)
-                done, status = os.waitpid(pid, 0 if elapsed > patience else os.WNOHANG)
+                done, status = os.waitpid(pid, 0 if elapsed > timeout else os.WNOHANG)
                 if done:
                     del running[pid]
-                    yield Verdict(mutant, killed=status != 0, timed_out=elapsed > patience)
+                    yield Verdict(mutant, killed=status != 0, timed_out=elapsed > timeout)
             time.sleep(0.01)
 
     def _fork(self, code: CodeType, loaded: Path | None = None) -> int:
-        """A process of its own group that runs the tests with ``code`` as the module; its exit status is pytest's."""
+        """Fork a process group that runs the tests with ``code`` as the module; its exit status is pytest's."""
         sys.stdout.flush()
         pid = os.fork()
         if pid:
@@ -93,7 +93,7 @@ class Laboratory:
             sys.meta_path.insert(0, _Finder(self._module, code))
             status = _run_tests(self._root, self._tests)
             if loaded is not None:
-                loaded.write_text("\n".join(name for name in sys.modules if not _ours(name)), encoding="utf-8")
+                loaded.write_text("\n".join(name for name in sys.modules if not _is_project(name)), encoding="utf-8")
         except BaseException:
             traceback.print_exc()
         finally:
@@ -101,7 +101,7 @@ class Laboratory:
 
 
 def _run_tests(root: Path, tests: list[str]) -> int:
-    """Without the project's settings, fixtures and plugins, which these tests do not need: a third of the time."""
+    """Run pytest without the project's settings, fixtures and plugins, which takes a third of the time."""
     import pytest
     from hypothesis import settings
 
@@ -109,28 +109,28 @@ def _run_tests(root: Path, tests: list[str]) -> int:
     settings.load_profile("mutants")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path.insert(0, str(root))
-    settled = ["-c", os.devnull, f"--rootdir={root}", "--noconftest", "--import-mode=importlib"]
-    return int(pytest.main([*settled, "-x", "-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider", *tests]))
+    options = ["-c", os.devnull, f"--rootdir={root}", "--noconftest", "--import-mode=importlib"]
+    return int(pytest.main([*options, "-x", "-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider", *tests]))
 
 
 def _silence() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
 
 
-def _ours(name: str) -> bool:
+def _is_project(name: str) -> bool:
     return name.split(".", maxsplit=1)[0] in _PROJECT or name.startswith("__")
 
 
-def _load(name: str) -> None:
-    """Only time is lost when it cannot be loaded ahead."""
+def _preload(name: str) -> None:
+    """Import a module if possible; a failure only costs time later."""
     with contextlib.suppress(Exception):
         importlib.import_module(name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module from code that is already compiled."""
+    """Imports one module from compiled code."""
 
     def __init__(self, module: str, code: CodeType) -> None:
         self._module = module

@@ -1,4 +1,4 @@
-"""The gateway under soak: in front of six simulated vendors on faulty lines, paid from an account in memory."""
+"""The gateway under test, with six simulated vendors behind faulty proxies and simulated payments."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,15 +21,15 @@ from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.upstreams.transport import Limits
 from tools.simulators.fleet import Fleet
-from tools.soak.link import FaultyLink
-from tools.soak.till import Till
+from tools.soak.faulty_proxy import FaultyProxy
+from tools.soak.payments import SimulatedPayments
 
 LIMITS = Limits(
     connect_timeout=1.0, first_byte_timeout=2.0, read_timeout=0.7, max_attempts=3, backoff=0.01, max_retry_after=0.2
 )
-PLACES = 24
+MAX_INFLIGHT = 24
 QUEUE = 6
-_SHORTENED: tuple[tuple[Any, str, float], ...] = (
+_SHORT_TIMEOUTS: tuple[tuple[Any, str, float], ...] = (
     (dispatch, "DRAIN_SECONDS", 2.0),
     (connection, "STALL_SECONDS", 2.0),
     (body, "BODY_SECONDS", 4.0),
@@ -38,37 +38,37 @@ _SHORTENED: tuple[tuple[Any, str, float], ...] = (
     (early_status, "PADDING_SECONDS", 0.1),
     (reply, "KEEP_ALIVE_SECONDS", 0.3),
 )
-"""Patience that takes minutes in service; the soak wants to see it end."""
+"""Timeouts that are long in production, shortened so that they expire during the soak."""
 
 
 @dataclass
-class Stage:
-    """``url`` has no trailing slash. ``links`` are by the variable prefix of their vendor."""
+class Testbed:
+    """``url`` has no trailing slash. ``proxies`` are keyed by the variable prefix of their vendor."""
 
     url: str
     services: Services
     server: GatewayServer
     fleet: Fleet
-    links: dict[str, FaultyLink]
-    till: Till
+    proxies: dict[str, FaultyProxy]
+    payments: SimulatedPayments
 
 
 @asynccontextmanager
-async def staged(random: Random, catalog: Catalog, signer: Signer | None = None) -> AsyncIterator[Stage]:
-    """Everything up and connected; one vendor's TLS and another one's name do not work."""
+async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None = None) -> AsyncIterator[Testbed]:
+    """Start everything. TLS to one vendor and the DNS name of another one do not work."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(shortened())
+        stack.enter_context(short_timeouts())
         fleet = await stack.enter_async_context(Fleet(keep=16, serve_retired=True))
-        environment, links = fleet.environment(), dict[str, FaultyLink]()
+        environment, proxies = fleet.environment(), dict[str, FaultyProxy]()
         for prefix in ("OPENAI", "ANTHROPIC", "GOOGLE", "ARK", "XAI"):
-            links[prefix] = await _link(stack, environment, prefix, random)
-        environment["XAI_BASE_URL"] = f"https://127.0.0.1:{links['XAI'].port}/v1"
+            proxies[prefix] = await _start_proxy(stack, environment, prefix, random)
+        environment["XAI_BASE_URL"] = f"https://127.0.0.1:{proxies['XAI'].port}/v1"
         environment["NOUS_BASE_URL"] = "https://vendor.invalid/v1"
         settings = Settings.from_environment(
             {
                 **environment,
                 "API_SERVER_HOST": "127.0.0.1",
-                "GATEWAY_MAX_INFLIGHT": str(PLACES),
+                "GATEWAY_MAX_INFLIGHT": str(MAX_INFLIGHT),
                 "GATEWAY_QUEUE": str(QUEUE),
             },
             catalog.providers,
@@ -77,18 +77,18 @@ async def staged(random: Random, catalog: Catalog, signer: Signer | None = None)
         services = await stack.enter_async_context(
             compose(settings, catalog=catalog, identity=Identity.generate(signer), limits=LIMITS)
         )
-        services.payments = till = Till(Random(random.random()))
+        services.payments = payments = SimulatedPayments(Random(random.random()))
         server = GatewayServer(services)
         [(host, port)] = await server.start([Listener("127.0.0.1", 0, Audience.LOCAL)])
         stack.push_async_callback(server.drain, 5.0)
-        yield Stage(f"http://{host}:{port}", services, server, fleet, links, till)
+        yield Testbed(f"http://{host}:{port}", services, server, fleet, proxies, payments)
 
 
 @contextmanager
-def shortened() -> Any:
-    """The gateway's long patience cut to seconds, and back."""
-    before = [(module, name, getattr(module, name)) for module, name, _ in _SHORTENED]
-    for module, name, seconds in _SHORTENED:
+def short_timeouts() -> Any:
+    """Shorten the gateway's timeouts within the context."""
+    before = [(module, name, getattr(module, name)) for module, name, _ in _SHORT_TIMEOUTS]
+    for module, name, seconds in _SHORT_TIMEOUTS:
         setattr(module, name, seconds)
     try:
         yield
@@ -97,22 +97,22 @@ def shortened() -> Any:
             setattr(module, name, seconds)
 
 
-async def outages(stage: Stage, random: Random) -> None:
-    """Until cancelled: now and then a vendor takes no connections for a while."""
+async def outages(testbed: Testbed, random: Random) -> None:
+    """Make random vendors refuse connections for a while, until cancelled."""
     while True:
         await asyncio.sleep(random.uniform(0.5, 3.0))
         with suppress(OSError):
-            await random.choice([*stage.links.values()]).refuse(random.choice((0.05, 0.3)))
+            await random.choice([*testbed.proxies.values()]).refuse_connections(random.choice((0.05, 0.3)))
 
 
-async def _link(stack: AsyncExitStack, environment: dict[str, str], prefix: str, random: Random) -> FaultyLink:
-    """Put a line between the gateway and one vendor."""
+async def _start_proxy(stack: AsyncExitStack, environment: dict[str, str], prefix: str, random: Random) -> FaultyProxy:
+    """Put a faulty proxy between the gateway and one vendor."""
     url = environment[f"{prefix}_BASE_URL"]
     parts = urlsplit(url)
     assert parts.hostname is not None  # noqa: S101
     assert parts.port is not None  # noqa: S101
-    link = FaultyLink((parts.hostname, parts.port), Random(random.random()))
-    await link.start()
-    stack.push_async_callback(link.stop)
-    environment[f"{prefix}_BASE_URL"] = url.replace(f":{parts.port}", f":{link.port}", 1)
-    return link
+    proxy = FaultyProxy((parts.hostname, parts.port), Random(random.random()))
+    await proxy.start()
+    stack.push_async_callback(proxy.stop)
+    environment[f"{prefix}_BASE_URL"] = url.replace(f":{parts.port}", f":{proxy.port}", 1)
+    return proxy
