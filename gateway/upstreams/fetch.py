@@ -157,20 +157,24 @@ class FileFetcher:
         if response.status != 200:
             raise _refusal(param, f"its server answered with status {response.status}")
         limit = self._limits.file_bytes
+        too_large = _refusal(param, f"the file is larger than {limit} bytes")
+        if (response.content_length or 0) > limit:
+            raise too_large
         data = bytearray()
-        if (response.content_length or 0) <= limit:
-            async for chunk in response.content.iter_any():
-                if len(chunk) > self._free_bytes:
-                    raise gateway_unavailable("overloaded", "The gateway holds too many files right now")
-                if not budget.reserve(len(chunk)):
-                    raise _refusal(param, "the files of the request are too large together")
-                self._free_bytes -= len(chunk)
-                data += chunk
-                if len(data) > limit:
-                    break
-            else:
-                return bytes(data)
-        raise _refusal(param, f"the file is larger than {limit} bytes")
+        async for chunk in response.content.iter_any():
+            self._reserve(len(chunk), param, budget)
+            data += chunk
+            if len(data) > limit:
+                raise too_large
+        return bytes(data)
+
+    def _reserve(self, size: int, param: str, budget: _ByteBudget) -> None:
+        """Take ``size`` bytes of the buffer. Raises 503 when it is full, and 400 when the chat's budget is used up."""
+        if size > self._free_bytes:
+            raise gateway_unavailable("overloaded", "The gateway holds too many files right now")
+        if not budget.reserve(size):
+            raise _refusal(param, "the files of the request are too large together")
+        self._free_bytes -= size
 
     def _client(self) -> aiohttp.ClientSession:
         """The session, created on first use: no cookies, proxies, credentials, decompression or keep-alive."""
