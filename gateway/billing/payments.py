@@ -141,24 +141,27 @@ class X402Payments:
             await session.close()
             raise
         payments = cls(settings, catalog, store, session, definitions, metrics)
-        started = [
-            payments._run_periodically(payments._orphans.run, lambda: definitions.settlement.sweep_seconds),
-            payments._run_periodically(
-                payments._refresh_capabilities, payments._refresh_interval, payments._refresh_requested
-            ),
-            payments._run_periodically(
-                payments._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds
-            ),
-            payments._run_periodically(payments._feed.refresh, lambda: definitions.prices.refresh_seconds),
-        ]
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_START_TIMEOUT):
-                    await asyncio.gather(*(first_run.wait() for first_run in started))
+            await payments._start()
         except asyncio.CancelledError:
             await payments.close(0)
             raise
         return payments
+
+    async def _start(self) -> None:
+        """Start the background tasks, and wait a few seconds for the first run of each."""
+        definitions = self._definitions
+        started = [
+            self._run_periodically(self._orphans.run, lambda: definitions.settlement.sweep_seconds),
+            self._run_periodically(self._refresh_capabilities, self._refresh_interval, self._refresh_requested),
+            self._run_periodically(
+                self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds
+            ),
+            self._run_periodically(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_TIMEOUT):
+                await asyncio.gather(*(first_run.wait() for first_run in started))
 
     def retire(self) -> None:
         """Stop polling facilitator, chain and price source: new payments go to a successor.
