@@ -153,10 +153,8 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
     paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
 
     async def unmade(store: SqliteStore, *args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
         raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
 
-    monkeypatch.setattr(SqliteStore, "claim", unmade)
     verifying = asyncio.Event()
     find, verify = SqliteStore.find, billing.payments._facilitator.verify
 
@@ -169,11 +167,12 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
         await billing.payments.settlements.drain(10)
         return await verify(*args)
 
-    assert (await refusal(billing.payments, paid)).status == 503
+    monkeypatch.setattr(SqliteStore, "find", late)
+    monkeypatch.setattr(billing.payments._facilitator, "verify", while_it_is_undone)
     with monkeypatch.context() as context:
-        context.setattr(SqliteStore, "find", late)
-        context.setattr(billing.payments._facilitator, "verify", while_it_is_undone)
-        payment = await billing.payments.admit(paid)
+        context.setattr(SqliteStore, "claim", unmade)
+        assert (await refusal(billing.payments, paid)).status == 503
+    payment = await billing.payments.admit(paid)
     assert (await refusal(billing.payments, paid)).code == "payment_in_flight"
     await payment.settle(bill())
     assert await billing.balance() == 1230
