@@ -18,8 +18,8 @@ const (
 
 // parentCID is the vsock address of the parent instance. The kernel puts NAME=VALUE parameters of its command line into
 // init's environment, so that an emulator's address differs in the measured command line, not in the image.
-func parentCID(setting string) uint32 {
-	cid, err := strconv.ParseUint(setting, 10, 32)
+func parentCID(value string) uint32 {
+	cid, err := strconv.ParseUint(value, 10, 32)
 	if err != nil {
 		return defaultCID
 	}
@@ -44,10 +44,10 @@ func heartbeat(cid uint32) error {
 	connection := os.NewFile(uintptr(socket), "heartbeat")
 	defer connection.Close()
 	address := vsockAddress(cid, heartbeatPort)
-	_, _, failed := syscall.Syscall(
+	_, _, errno := syscall.Syscall(
 		syscall.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&address)), unsafe.Sizeof(address))
-	if failed != 0 {
-		return fmt.Errorf("connect to CID %d port %d: %w", cid, heartbeatPort, failed)
+	if errno != 0 {
+		return fmt.Errorf("connect to CID %d port %d: %w", cid, heartbeatPort, errno)
 	}
 	return exchange(connection)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 type mount struct {
-	kind   string
+	fstype string
 	target string
 	flags  uintptr
 	data   string
@@ -20,22 +20,22 @@ type link struct {
 }
 
 const (
-	device  = syscall.MS_NOSUID | syscall.MS_NOEXEC
-	nothing = syscall.MS_NODEV | syscall.MS_NOSUID | syscall.MS_NOEXEC
+	deviceFlags = syscall.MS_NOSUID | syscall.MS_NOEXEC
+	strictFlags = syscall.MS_NODEV | syscall.MS_NOSUID | syscall.MS_NOEXEC
 )
 
 // bootMounts are the mounts that init itself needs.
-var bootMounts = []mount{{"devtmpfs", "/dev", device, "mode=0755"}}
+var bootMounts = []mount{{"devtmpfs", "/dev", deviceFlags, "mode=0755"}}
 
 // rootfsMounts are the mounts of the image's command, parents first.
 var rootfsMounts = []mount{
-	{"devtmpfs", "/dev", device, "mode=0755"},
-	{"devpts", "/dev/pts", device, "mode=0620,ptmxmode=0666"},
-	{"tmpfs", "/dev/shm", nothing, "mode=1777"},
-	{"proc", "/proc", nothing, ""},
-	{"sysfs", "/sys", nothing | syscall.MS_RDONLY, ""},
-	{"tmpfs", "/run", nothing, "mode=0755"},
-	{"tmpfs", "/tmp", nothing, "mode=1777"},
+	{"devtmpfs", "/dev", deviceFlags, "mode=0755"},
+	{"devpts", "/dev/pts", deviceFlags, "mode=0620,ptmxmode=0666"},
+	{"tmpfs", "/dev/shm", strictFlags, "mode=1777"},
+	{"proc", "/proc", strictFlags, ""},
+	{"sysfs", "/sys", strictFlags | syscall.MS_RDONLY, ""},
+	{"tmpfs", "/run", strictFlags, "mode=0755"},
+	{"tmpfs", "/tmp", strictFlags, "mode=1777"},
 }
 
 var rootfsLinks = []link{
@@ -45,22 +45,22 @@ var rootfsLinks = []link{
 	{"/dev/stderr", "/proc/self/fd/2"},
 }
 
-func mountAll(mounts []mount, below string) error {
+func mountAll(mounts []mount, root string) error {
 	for _, each := range mounts {
-		target := below + each.target
+		target := root + each.target
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return err
 		}
-		if err := syscall.Mount(each.kind, target, each.kind, each.flags, each.data); err != nil {
-			return fmt.Errorf("mount %s on %s: %w", each.kind, target, err)
+		if err := syscall.Mount(each.fstype, target, each.fstype, each.flags, each.data); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", each.fstype, target, err)
 		}
 	}
 	return nil
 }
 
-func linkAll(links []link, below string) error {
+func linkAll(links []link, root string) error {
 	for _, each := range links {
-		if err := os.Symlink(each.target, below+each.name); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.Symlink(each.target, root+each.name); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

@@ -39,14 +39,14 @@ func runChrooted(folder string, command, environment []string) error {
 	}
 	for {
 		var status syscall.WaitStatus
-		ended, err := syscall.Wait4(-1, &status, 0, nil)
+		reaped, err := syscall.Wait4(-1, &status, 0, nil)
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("wait for %s: %w", command[0], err)
 		}
-		if ended == pid {
+		if reaped == pid {
 			return fmt.Errorf("%s ended: %s", command[0], describe(status))
 		}
 	}
