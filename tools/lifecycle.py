@@ -9,9 +9,9 @@ def page() -> str:
     """The whole page."""
     rows = "\n".join(f"| {state} | {meaning} |" for state, meaning in MEANINGS.items())
     return (
-        "# The life of a request\n\n"
-        "Made from the table in `gateway/lifecycle.py` by `python -m tools.lifecycle`; "
-        "a test holds the two together.\n\n"
+        "# The states of a request\n\n"
+        "Generated from the table in `gateway/lifecycle.py` by `python -m tools.lifecycle`; "
+        "a test checks that it is up to date.\n\n"
         f"```mermaid\n{diagram()}```\n\n| state | meaning |\n| --- | --- |\n{rows}\n"
     )
 
