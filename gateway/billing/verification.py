@@ -67,7 +67,9 @@ class Verifier:
             raise RefusedPaymentError("insufficient_funds", "The payer's balance does not cover its open payments.")
         if terms.method == "permit2" and not sponsored and funds.allowance < needed:
             raise RefusedPaymentError(
-                "permit2_allowance_required", "The payer's Permit2 allowance does not cover its open payments."
+                "permit2_allowance_required",
+                "The payer's Permit2 allowance does not cover its open payments, this one included, and no EIP-2612 "
+                "permit was sent: approve Permit2, or use a client that reads the chain and signs a permit.",
             )
 
     async def _funds(self, entry: Entry, terms: PaymentTerms) -> Funds | None:

@@ -135,6 +135,8 @@ async def test_a_legacy_completion_is_paid_likewise(shop: PaidGateway) -> None:
 async def test_an_unapproved_payer_without_a_permit_is_told(shop: PaidGateway) -> None:
     async with x402HttpxClient(stock(await shop.wallet(approve=False), "")) as client:
         response = await client.post(shop.url + CHAT_PATH, json=chat())
-    assert (response.status_code, response.json()["error"]["code"]) == (402, "permit2_allowance_required")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (402, "permit2_allowance_required")
+    assert "EIP-2612" in error["message"]
     assert not shop.fleet.openai.requests
     assert await shop.paid() == []
