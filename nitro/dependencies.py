@@ -23,6 +23,7 @@ _INCOMPLETE = {
     f"{part} without nitriding": ("debian packages", "wheels", "gateway", "start.sh")
     for part in ("files", "image", "ramdisk")
 }
+"""Dependencies that do not determine a value completely; used for root causes only."""
 
 
 def depth(name: str) -> int:
