@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.openai_api.deltas import Reasoning, ToolCallStart
+from gateway.openai_api.deltas import Reasoning, ToolCallArguments, ToolCallStart
 from gateway.upstreams.gemini import GeminiAdapter
 from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, frames, parts, sent, turns, whole
@@ -110,6 +110,15 @@ def test_a_signature_goes_out_in_two_carriers() -> None:
     [seal] = [delta for delta in deltas if isinstance(delta, Reasoning)]
     assert start.extra_content == {"google": {"thought_signature": SEAL}}
     assert (seal.data, seal.id, seal.format, seal.index, seal.text) == (SEAL, "g1", "google-gemini-v1", 0, "")
+
+
+def test_a_signature_comes_before_its_call_never_within() -> None:
+    """A chunk without the call is its end to openai-go, which would run the tool without arguments."""
+    signed = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": SEAL}
+    body = frames(parts(signed, signed, finish="STOP"))[6:-4]
+    deltas = adapter().decode_response(chat(tools=[WEATHER]), body)
+    kinds = [type(delta) for delta in deltas if isinstance(delta, Reasoning | ToolCallStart | ToolCallArguments)]
+    assert kinds == [Reasoning, ToolCallStart, ToolCallArguments] * 2
 
 
 @pytest.mark.parametrize("drop", ["nothing", "reasoning_details", "extra_content", "both"])

@@ -129,11 +129,11 @@ class CandidateDecoder:
             self.calls += 1
             opened.arguments.value.update(call.args or {})
             extra = {"google": {"thought_signature": signature}} if signature else None
+            if signature:  # before the call: clients such as openai-go take a chunk without it for its end
+                deltas.append(self._signature(signature, opened.id))
             deltas.append(
                 ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
             )
-            if signature:
-                deltas.append(self._signature(signature, opened.id))
         if self._open is None:
             raise ValueError("arguments without a function call")
         for piece in call.partial_args or ():
