@@ -83,10 +83,15 @@ class Keyring:
         return self._injected
 
     def check(self, body: dict[str, Any]) -> Injection:
-        """Validate ``body`` as an injection without storing it; raises 400 if malformed, 409 after the first one."""
+        """Validate ``body`` as an injection without storing it.
+
+        Raises 400 if it is malformed or sets nothing, 409 after the first one.
+        """
         if self._injected is not None:
             raise already_injected()
         injection = convert(body, self.injection_type)
+        if all(getattr(injection, name) in (None, "") for name in injection.__struct_fields__):
+            raise invalid_request("The injection sets nothing: every value is absent, null or empty.")
         for provider in self._providers.values():
             _checked(checked_key, injection, provider.injected_key)
         for name in _SECRETS:

@@ -40,10 +40,17 @@ async def test_keys_open_the_upstreams_they_name(fleet: Fleet, start_gateway: St
 
 async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
-    assert (await gateway.post("/v1/keys", {})).status == 200
+    assert (await gateway.post("/v1/keys", {"evm_payment_address": "0x" + "1" * 40})).status == 200
     second = await gateway.post("/v1/keys", {"openai_api_key": "other"})
     assert second.status == 409
     assert gateway.services.keyring.configured() == []
+
+
+@pytest.mark.parametrize("body", [{}, {"openai_api_key": None}, {"openai_api_key": "", "facilitator_url": ""}])
+async def test_an_injection_that_sets_nothing_leaves_it_open(start_gateway: StartGateway, body: dict[str, Any]) -> None:
+    gateway = await start_gateway()
+    assert (await gateway.post("/v1/keys", body)).status == 400
+    assert (await gateway.post("/v1/keys", KEYS)).status == 200
 
 
 async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway) -> None:

@@ -23,7 +23,8 @@ def admits(document: dict[str, Any], schema: dict[str, Any], value: object) -> b
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/v1/chat/completions", CHAT), ("/v1/completions", COMPLETION), ("/v1/keys", {})]
+    ("path", "body"),
+    [("/v1/chat/completions", CHAT), ("/v1/completions", COMPLETION), ("/v1/keys", {"openai_api_key": "k"})],
 )
 async def test_what_is_not_known_is_refused_as_announced(gateway: RunningGateway, path: str, body: Any) -> None:
     document = await read(gateway)
@@ -40,6 +41,7 @@ async def test_keys_may_be_sealed(gateway: RunningGateway) -> None:
     schema = document["paths"]["/v1/keys"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert admits(document, schema, {"sealed": "AAAA"})
     assert admits(document, schema, {"openai_api_key": "k"})
+    assert not admits(document, schema, {})
     both = {"sealed": "AAAA", "openai_api_key": "k"}
     assert not admits(document, schema, both)
     assert (await gateway.post("/v1/keys", both)).status == 400

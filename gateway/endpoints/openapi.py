@@ -74,6 +74,7 @@ def document(routes: Iterable[Operation]) -> bytes:
     schemas, components = msgspec.json.schema_components(_BODIES.values(), ref_template="#/components/schemas/{name}")
     for body in _BODIES.values():
         components[body.__name__]["additionalProperties"] = False
+    components[Injection.__name__]["minProperties"] = 1
     bodies = dict(zip(_BODIES, schemas, strict=True))
     bodies["/v1/keys"] = {"oneOf": [bodies["/v1/keys"], _SEALED]}
     paths: dict[str, dict[str, Any]] = {}
