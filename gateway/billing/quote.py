@@ -126,7 +126,7 @@ class Quoter:
             x402_version=VERSION,
             error=error,
             resource=Resource(
-                url=resource_url[:_MAX_URL_LENGTH], description="Chat completion", mime_type="application/json"
+                url=resource_url[:_MAX_URL_LENGTH], description=_description(resource_url), mime_type="application/json"
             ),
             accepts=accepts,
             extensions={EIP2612_EXTENSION: eip2612.DECLARATION} if sponsored and permits else {},
@@ -230,6 +230,10 @@ class Quoter:
     def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:
         """Whether the amount covers ``usd`` at the quoted rate."""
         return terms.amount >= max(1, atomic(usd, terms.rate, terms.token.decimals))
+
+
+def _description(resource_url: str) -> str:
+    return "Text completion" if resource_url.endswith("/v1/completions") else "Chat completion"
 
 
 def _path(url: str) -> str | None:

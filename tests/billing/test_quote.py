@@ -88,6 +88,14 @@ def harness() -> QuoterHarness:
     return QuoterHarness()
 
 
+@pytest.mark.parametrize(
+    ("path", "description"), [("chat/completions", "Chat completion"), ("completions", "Text completion")]
+)
+def test_the_resource_is_described_as_what_it_is(harness: QuoterHarness, path: str, description: str) -> None:
+    required = harness.quoter.required(f"https://gw.example/v1/{path}", USD, "pay", NOW, stream=False)
+    assert required.resource.description == description
+
+
 def test_offers_come_in_the_order_of_preference_and_round_up(harness: QuoterHarness) -> None:
     offers = harness.accepts()
     assert [(offer["scheme"], offer["extra"]["assetTransferMethod"], offer["amount"]) for offer in offers] == [
