@@ -143,7 +143,7 @@ async def _with_daemon(work: Callable[[Nitriding], Awaitable[object]]) -> None:
 def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
     """Log the bound addresses, and a warning if payments are off."""
     for host, port in addresses:
-        log.info("gateway %s listens on %s:%d", __version__, host, port)
+        log.info("gateway %s listens on %s:%d", __version__, f"[{host}]" if ":" in host else host, port)
     if settings.payments == "off":
         log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
 
