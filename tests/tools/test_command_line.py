@@ -1,5 +1,6 @@
-"""Ctrl-C ends every command with 130 and without a word."""
+"""Ctrl-C ends every command with 130 and without a word, a closed output with 141."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -50,6 +51,18 @@ def test_an_interrupted_command_ends_with_130_and_without_a_word(
             process.send_signal(signal.SIGINT)
             told = process.communicate(timeout=60)
     assert (process.returncode, *told) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("main", ["print('x' * 100_000)", "print('x')"], ids=["much", "little"])
+def test_a_command_whose_reader_has_gone_ends_with_141_and_without_a_word(main: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = f"from tools.command_line import exit_with\nexit_with(lambda: {main})"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=str)
