@@ -82,6 +82,13 @@ check_number() { # name, value, minimum, maximum
     fi
 }
 
+# The loopback ports of this host, where gvproxy and the journal sink listen.
+check_distinct_ports() {
+    ((10#$public_port != 10#$host_port)) || fail "$USAGE" "PUBLIC_PORT and HOST_PORT are both '$host_port'"
+    [[ -z $journal ]] || ((10#$public_port != JOURNAL_PORT && 10#$host_port != JOURNAL_PORT)) ||
+        fail "$USAGE" "port $JOURNAL_PORT is the journal's: choose another PUBLIC_PORT or HOST_PORT"
+}
+
 check_tools() {
     local tool missing=()
     for tool in nitro-cli gvproxy curl python3 ss; do
@@ -213,6 +220,7 @@ check_arguments() {
     check_number ENCLAVE_MEMORY "$memory" 64
     check_number PUBLIC_PORT "$public_port" 1 65535
     check_number HOST_PORT "$host_port" 1 65535
+    check_distinct_ports
     check_number HEALTH_SECONDS "$health_seconds" 1
     check_number READY_SECONDS "$ready_seconds" 0
     check_number WATCH_SECONDS "$watch_seconds" 1

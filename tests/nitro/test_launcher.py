@@ -161,6 +161,20 @@ def test_settings_are_checked_before_anything_starts(host: Host, name: str, valu
     assert host.calls == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"HOST_PORT": "8010"}, {"HOST_PORT": "08010"}, {"PUBLIC_PORT": "8010"}, {"HOST_PORT": "443"}],
+    ids=str,
+)
+def test_two_listeners_on_one_port_are_refused_before_anything_starts(host: Host, settings: dict[str, str]) -> None:
+    host.settings = settings
+    code, _, errors = host.run("gateway.eif")
+    assert code == 2
+    assert len(errors.splitlines()) == 1
+    assert "HOST_PORT" in errors
+    assert host.calls == []
+
+
 @pytest.mark.parametrize("tool", sorted(BEHAVIOUR))
 def test_a_missing_tool_is_named(host: Host, tool: str) -> None:
     del host.behaviour[tool]
