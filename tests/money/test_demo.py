@@ -3,13 +3,16 @@
 import asyncio
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from gateway.catalog import Catalog
-from tools.demo.steps import REQUESTS
+from tools.demo.steps import REQUESTS, demo_steps
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,3 +39,31 @@ async def test_demo_check(catalog: Catalog, unused_tcp_port: int) -> None:
     assert text.count("(settled)") == len(REQUESTS)
     held = [float(amount) for amount in re.findall(r"payee 0x\w+ holds .* ([\d.]+) OPG", text)]
     assert held[0] == 0 < held[1]
+
+
+@pytest.mark.parametrize("curl", [True, False], ids=["curl", "without curl"])
+async def test_the_unpaid_request_reaches_the_demo_from_a_shell_with_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_tcp_port: int, curl: bool
+) -> None:
+    if not curl:
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+    elif shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+
+    async def unpaid(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=402)
+
+    application = web.Application()
+    application.router.add_post("/v1/chat/completions", unpaid)
+    async with TestServer(application) as server:
+        steps = list(demo_steps(str(server.make_url("")), "http://127.0.0.1:1", tmp_path))
+        proxy = f"http://127.0.0.1:{unused_tcp_port}"
+        environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        shell = await asyncio.create_subprocess_shell(
+            steps[1].command,
+            cwd=REPOSITORY,
+            env=environment | {"http_proxy": proxy},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await shell.communicate()
+    assert output.decode().strip() == "status 402"
