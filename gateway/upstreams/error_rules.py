@@ -46,11 +46,15 @@ class ErrorRule:
 
 
 def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
-    """The error of the first matching rule; upstream_bad_response when none matches."""
+    """The error of the first matching rule; upstream_bad_response when none matches.
+
+    Status 200 is that of an error inside an answer, whose meaning is not known.
+    """
     for rule in rules:
         if rule.matches(error):
             return rule.make_error(error)
-    return errors.upstream_error("upstream_bad_response", f"The upstream answered with status {error.status}")
+    reported = "reported an error" if error.status == 200 else f"answered with status {error.status}"
+    return errors.upstream_error("upstream_bad_response", f"The upstream {reported}")
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:

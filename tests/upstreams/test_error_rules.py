@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.upstreams import error_rules
-from gateway.upstreams.error_rules import VendorError, parse, parse_embedded, public_message
+from gateway.upstreams.error_rules import OPENAI_ERRORS, VendorError, map_error, parse, parse_embedded, public_message
 from tests.upstreams.openai_chats import adapter, chat
 
 MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous": "hermes-4-70b"}
@@ -319,6 +319,11 @@ def test_bodies(body: bytes, expected: VendorError) -> None:
 )
 def test_errors_inside_answers_have_the_status_they_would_have(error: dict[str, Any], status: int) -> None:
     assert parse_embedded({"error": error}).status == status
+
+
+def test_an_unknown_error_inside_an_answer_is_not_told_as_a_status() -> None:
+    error = map_error(OPENAI_ERRORS, parse_embedded({"error": {"code": 1301, "message": "secret"}}))
+    assert (error.code, error.message) == ("upstream_bad_response", "The upstream reported an error")
 
 
 @pytest.mark.parametrize(
