@@ -52,6 +52,12 @@ def quota(name: str) -> dict[str, Any]:
             None,
         ),
         (404, error("NOT_FOUND", "models/x is not found for API version v1beta"), 404, "model_not_found"),
+        (
+            400,
+            error("INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
+            413,
+            "request_too_large",
+        ),
         (413, None, 413, "request_too_large"),
         (429, error("RESOURCE_EXHAUSTED"), 429, "rate_limit_exceeded"),
         (

@@ -138,6 +138,7 @@ _RULES = (
     ErrorRule(_billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
     ErrorRule(_region, status=(400,), code="FAILED_PRECONDITION"),
     ErrorRule(_context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
+    ErrorRule(_too_large, status=(400,), message="payload size exceeds"),
     ErrorRule(_one_choice, status=(400,), message="multiple candidates"),
     ErrorRule(_invalid, status=(400,)),
     ErrorRule(_model_not_found, status=(404,)),
