@@ -24,14 +24,14 @@ from gateway.workers.supervisor import WorkerLostError
 ENCLAVE_ADDRESS = "192.168.127.2"
 USAGE = """usage: python -m gateway
 
-Serves until SIGTERM or Ctrl-C, then drains. It takes no arguments: everything that it is told stands in environment
-variables, which docs/settings.md lists.
+Serves until SIGTERM or Ctrl-C, then drains. It takes no arguments: all settings are environment
+variables, listed in docs/settings.md.
 
 exit status:
   0  drained
-  1  a port that cannot be bound, or a journal that cannot be written
-  2  a setting that cannot be used
-  3  an enclave daemon that does not vouch for this gateway
+  1  a port cannot be bound, or the journal cannot be written
+  2  a setting is invalid
+  3  the enclave daemon does not accept the signing key
 """
 log = logging.getLogger("gateway")
 

@@ -115,8 +115,8 @@ class Clock:
     def register(self, registry: CollectorRegistry) -> None:
         """Add the clock's gauges to the metrics."""
         for name, text, value in (
-            ("skew", "How far the system clock is ahead of the trusted time", lambda: self.skew),
-            ("uncertainty", "How far the trusted time may be off", lambda: self.uncertainty),
+            ("skew", "Lead of the system clock over the trusted time", lambda: self.skew),
+            ("uncertainty", "Uncertainty of the trusted time", lambda: self.uncertainty),
         ):
             Gauge(f"gateway_clock_{name}_seconds", text, registry=registry).set_function(value)
 

@@ -90,9 +90,7 @@ class Heartbeat:
         self._last_transaction: str | None = None
         self._sent = 0
         self._errors = 0
-        self._beats = Counter(
-            "gateway_heartbeats", "Heartbeats by what became of them", ("outcome",), registry=registry
-        )
+        self._beats = Counter("gateway_heartbeats", "Heartbeats by outcome", ("outcome",), registry=registry)
         Gauge(
             "gateway_heartbeat_last_success_seconds",
             "When the registry last took a heartbeat, 0 for never",

@@ -39,13 +39,13 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 MEANINGS: dict[State, str] = {
     State.RECEIVED: "parsed and validated; nothing owed, nothing spent",
     State.ADMITTED: "the payment is claimed and verified, or payments are off",
-    State.DISPATCHED: "the upstream call is under way",
+    State.DISPATCHED: "the upstream call is in progress",
     State.ANSWERING: "output has arrived",
     State.SIGNED: "metered, priced and signed: the amount is frozen",
-    State.SETTLING: "handed to the payment, whose own journal knows settled, pending and failed",
-    State.SETTLED: "the payment took the bill",
-    State.RELEASED: "nothing chargeable was delivered: nothing is charged, and what was paid upfront is credited",
-    State.REFUSED: "answered with an error before work, or the answer withheld because it was not paid",
+    State.SETTLING: "submitted to the payment, whose own journal records settled, pending and failed",
+    State.SETTLED: "the bill was accepted by the payment",
+    State.RELEASED: "nothing chargeable was delivered: nothing is charged, and an upfront payment is credited",
+    State.REFUSED: "refused before any work, or the answer withheld because it was not paid",
 }
 
 

@@ -37,32 +37,33 @@ class PaymentMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._refused = Counter(
-            "gateway_payments_refused", "Payments that did not let their request in", ("reason",), registry=registry
+            "gateway_payments_refused", "Payments refused, by reason", ("reason",), registry=registry
         )
-        self._settlements = LabeledCounter(
-            "gateway_settlements", "Settlements by how they ended", ("outcome",), registry
-        )
+        self._settlements = LabeledCounter("gateway_settlements", "Settlements by outcome", ("outcome",), registry)
         self._pending = Counter(
-            "gateway_settlements_pending", "Settlements whose outcome was not known at first", registry=registry
+            "gateway_settlements_pending", "Settlements whose outcome was unknown at first", registry=registry
         )
         self._lag = Histogram(
             "gateway_settlement_seconds",
-            "From handing a signed answer's bill over to the end of its settlement",
+            "From submitting a signed answer's bill to the end of its settlement",
             _LAG_SECONDS,
             registry,
         )
         self._pending_lag = Histogram(
-            "gateway_settlement_pending_seconds", "How long outcomes stayed unknown", _LAG_SECONDS, registry
+            "gateway_settlement_pending_seconds", "Time until an unknown outcome was resolved", _LAG_SECONDS, registry
         )
         self._append_failures = Counter(
-            "gateway_journal_entries_unkept", "Journal entries that the sink did not take at once", registry=registry
+            "gateway_journal_entries_unkept", "Journal entries that the sink did not accept at once", registry=registry
         )
-        self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases under way", registry=registry)
+        self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases in progress", registry=registry)
         self._clock_lag = Gauge(
-            "gateway_chain_clock_lag_seconds", "How far the clock is behind the chain's latest block", registry=registry
+            "gateway_chain_clock_lag_seconds", "Lag of the clock behind the chain's latest block", registry=registry
         )
         self._price_age = Gauge(
-            "gateway_price_age_seconds", "Since a believed reading of a token's price", ("token",), registry=registry
+            "gateway_price_age_seconds",
+            "Age of the last accepted reading of a token's price",
+            ("token",),
+            registry=registry,
         )
         for name in (*(name for name, _ in REASONS), "other"):
             self._refused.labels(name)

@@ -16,7 +16,7 @@ from gateway.wire_formats import COMPLETION
 
 
 async def completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Answer prompts as chats, in the legacy shape; the answer's first text is also its ``completion``."""
+    """Answer prompts as chats, in the legacy format; the first text is also the answer's ``completion``."""
     async with BodyReader(services, request) as body:
         completion = parse_completion(body.json)
         record.stream = bool(completion.stream)

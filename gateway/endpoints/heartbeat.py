@@ -8,5 +8,5 @@ from gateway.telemetry.request_record import RequestRecord
 
 
 async def heartbeat_status(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Always answers, also when no heartbeat is configured."""
+    """The registry heartbeat's state; 200 even if no heartbeat is configured."""
     return json_response(await services.cluster.heartbeat())

@@ -9,7 +9,7 @@ from gateway.telemetry.request_record import RequestRecord
 
 
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Take the keys once; 409 afterwards, 400 for a malformed body or one sealed for another, which change nothing.
+    """Accept the keys once. 409 afterwards; 400 for a malformed body or one sealed to another key, changing nothing.
 
     A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
     """
@@ -27,6 +27,6 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
 
 
 async def sealing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """The key to seal an injection to, with the signing key's word for it. Nothing of it is secret, so it is told to
-    the public too: who verifies an enclave need not be on its host."""
+    """The key to seal an injection to, signed by the signing key. Public, because the operator who verifies the
+    enclave need not be on its host."""
     return json_response(services.sealing_key.public_info)

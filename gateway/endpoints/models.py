@@ -13,12 +13,12 @@ from gateway.telemetry.request_record import RequestRecord
 
 
 async def list_models(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """OpenAI's list of models, with prices and limits beside."""
+    """OpenAI's list of models, extended with prices and limits."""
     return json_response({"object": "list", "data": [_entry(model) for model in services.catalog.models.values()]})
 
 
 async def get_model(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """One model, under any of its names; 404 for an unknown one."""
+    """One model, by id or alias; 404 if unknown."""
     name = request.path.removeprefix("/v1/models/")
     return json_response(_entry(services.catalog.find(name)))
 

@@ -65,7 +65,7 @@ class OpenAPI:
         self._document = cache(lambda: document(routes()))
 
     async def __call__(self, services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-        """OpenAPI 3.1 of this gateway."""
+        """The OpenAPI 3.1 document of this gateway."""
         return web.Response(body=self._document(), content_type="application/json")
 
 

@@ -11,7 +11,7 @@ from gateway.telemetry.request_record import RequestRecord
 
 
 async def health(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """Liveness, and the facts that an operator chose; what it says is true at this moment."""
+    """Liveness, the operator's run-time facts and the current state."""
     settings = services.settings
     injected = services.keyring.injected
     body: dict[str, Any] = {
@@ -31,13 +31,13 @@ async def health(services: Services, request: web.BaseRequest, record: RequestRe
 
 
 async def ready(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """200 when new work is welcome, otherwise 503 with the reasons."""
+    """200 if the gateway is ready for new work, otherwise 503 with the reasons."""
     reasons = services.not_ready()
     return json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
 async def signing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """The key under every answer. Who wants to know that it was born in an enclave asks for the attestation."""
+    """The public key that signs every answer; the attestation document proves that an enclave generated it."""
     signer = services.signer
     return json_response(
         {"public_key": signer.public_pem, "tee_id": signer.tee_id, "wallet_address": signer.wallet_address}

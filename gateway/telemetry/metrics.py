@@ -36,7 +36,7 @@ class Metrics:
         self._cpu = self._counter("cpu_seconds", "Processor time of all workers", ())
         self._cpu_seen = 0.0
         self.overhead = self._histogram(
-            "overhead_seconds", "Own time of a request: neither upstream nor payment", _OVERHEAD_BUCKETS
+            "overhead_seconds", "Own time of a request, excluding upstream and payment", _OVERHEAD_BUCKETS
         )
         self.chunk = self._histogram(
             "chunk_seconds", "Own time per batch of stream events, mean of a stream", _OVERHEAD_BUCKETS
@@ -51,14 +51,14 @@ class Metrics:
             "inter_event_seconds", "Between a stream's output events", _EVENT_BUCKETS, "upstream"
         )
         self.workers = self._gauge("workers", "Serving processes", ("version",))
-        self.ready = self._gauge("workers_ready", "Processes that welcome new work", ())
-        self.memory = self._gauge("peak_memory_bytes", "Largest resident size so far, of all workers together", ())
+        self.ready = self._gauge("workers_ready", "Processes ready for new work", ())
+        self.memory = self._gauge("peak_memory_bytes", "Peak resident size, summed over all workers", ())
         self.in_flight = self._gauge("requests_in_flight", "Requests being served", ())
         self.queued = self._gauge("requests_queued", "Requests waiting for admission", ())
         self.streams = self._gauge("open_streams", "Streams being written", ())
         self.connections = self._gauge("upstream_connections", "Upstream connections in use", ("upstream",))
         self.breakers = self._gauge(
-            "upstream_breaker_open", "Workers that refuse calls for a model of the upstream for now", ("upstream",)
+            "upstream_breaker_open", "Workers with an open circuit breaker for a model of the upstream", ("upstream",)
         )
         self.workers.labels(__version__).set(1)
 

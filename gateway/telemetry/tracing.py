@@ -57,7 +57,7 @@ class Tracer:
         self._stopping = False
         self._unreachable = False
         requests = Counter(
-            "gateway_traced_requests", "Requests by what became of their trace", ("outcome",), registry=registry
+            "gateway_traced_requests", "Requests by outcome of their trace", ("outcome",), registry=registry
         )
         self._sent, self._dropped = requests.labels("sent"), requests.labels("dropped")
 
