@@ -29,6 +29,15 @@ def calls(*fragments: dict[str, Any], finish: bool = True) -> list[dict[str, Any
         [start(None, "a", "[1]"), start(None, "b", "[2]")],
         [start(None, "a"), more(None, "[1]"), start(None, "b"), more(None, "["), more(None, "2]")],
         [start(0, "a", "[1"), start(0, "a", "]"), start(1, "b", "[2]")],
+        [
+            start(5, "a"),
+            more(None, "["),
+            more(None, "1"),
+            more(5, "]"),
+            start(2, "b"),
+            more(None, "[2"),
+            more(None, "]"),
+        ],
     ],
 )
 def test_indexes_are_ours_and_never_shared(fragments: list[dict[str, Any]]) -> None:
@@ -130,3 +139,17 @@ def test_a_function_call_of_the_old_form_is_a_tool_call(finish: str) -> None:
         [call] = found["tool_calls"]
         assert (call["type"], call["function"], found["content"]) == ("function", function, None)
         assert call["id"].startswith("call_")
+
+
+def test_a_function_call_of_the_old_form_is_no_call_of_its_own_where_it_is_empty_or_repeats_a_tool_call() -> None:
+    empty = {"name": "", "arguments": ""}
+    assert "tool_calls" not in message(piece(content="x", function_call=empty) + piece(finish="stop") + DONE)
+    function = {"name": "f", "arguments": "[1]"}
+    both: dict[str, Any] = {
+        "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": function}],
+        "function_call": function,
+    }
+    expected = [{"id": "a", "type": "function", "function": function}]
+    assert message(piece(**both) + piece(finish="tool_calls") + DONE)["tool_calls"] == expected
+    answer = {"choices": [{"message": both, "finish_reason": "tool_calls"}]}
+    assert put_together(whole(answer)).choices()[0]["message"]["tool_calls"] == expected

@@ -14,7 +14,15 @@ from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.openai.tool_calls import ToolCallDecoder
 from gateway.upstreams.openai.tool_names import name_map
 from gateway.upstreams.openai.usage import usage_of
-from gateway.upstreams.openai.wire import Chunk, Logprobs, Message, ToolCall, decode_broken_chunk, decode_chunk
+from gateway.upstreams.openai.wire import (
+    Chunk,
+    Function,
+    Logprobs,
+    Message,
+    ToolCall,
+    decode_broken_chunk,
+    decode_chunk,
+)
 from gateway.upstreams.sse import Event
 
 _FINISH_REASONS = {
@@ -145,10 +153,7 @@ class OpenAIDecoder:
                 deltas.append(Text(text, index, None if logprobs is None else msgspec.structs.asdict(logprobs)))
         if message.refusal:
             deltas.append(Refusal(message.refusal, index))
-        fragments = message.tool_calls or []
-        if message.function_call is not None:
-            fragments = [*fragments, ToolCall(function=message.function_call)]
-        if fragments:
+        if fragments := message.tool_calls or _from_function_call(message.function_call):
             calls = self._tool_calls.get(index)
             if calls is None:
                 calls = ToolCallDecoder(index, name_map(self._tools), complete=self._complete)
@@ -164,3 +169,8 @@ class OpenAIDecoder:
         """An error inside a response with status 200."""
         error = {"error": chunk.error, "code": chunk.code, "type": chunk.type}
         return error_rules.map_error(self._dialect.errors, error_rules.parse_embedded(error))
+
+
+def _from_function_call(call: Function | None) -> list[ToolCall]:
+    """A ``function_call`` as tool calls; some vendors send an empty one beside other content."""
+    return [ToolCall(function=call)] if call is not None and (call.name or call.arguments) else []

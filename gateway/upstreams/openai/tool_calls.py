@@ -36,18 +36,17 @@ class ToolCallDecoder:
         self._calls: list[_Call] = []
         self._by_vendor_index: dict[int, _Call] = {}
         self._ids: set[str] = set()
-        self._last_index = -1
+        self._last: _Call | None = None
 
     def feed(self, fragment: ToolCall) -> Iterator[Delta]:
         """The deltas of one entry of ``tool_calls``."""
         function = fragment.function or fragment.custom or Function()
-        vendor_index = self._last_index if fragment.index is None else fragment.index
-        call = None if self._complete else self._by_vendor_index.get(vendor_index)
+        call = None if self._complete else self._find(fragment.index)
         if call is None or (fragment.id and fragment.id != call.vendor_id and function.name):
             call = self._open(fragment)
         if function.name and call.pending is not None:
             yield from self._start(call, function.name)
-        self._last_index = call.index if fragment.index is None else fragment.index
+        self._last = call
         if arguments := function.arguments or function.input:
             call.has_arguments = True
             if call.pending is None:
@@ -63,6 +62,10 @@ class ToolCallDecoder:
         for call in self._calls:
             if call.type == "function" and not call.has_arguments:
                 yield ToolCallArguments(call.index, "{}", self._choice)
+
+    def _find(self, vendor_index: int | None) -> _Call | None:
+        """The call that a fragment continues: without an index, the one of the fragment before."""
+        return self._last if vendor_index is None else self._by_vendor_index.get(vendor_index)
 
     def _open(self, fragment: ToolCall) -> _Call:
         call = _Call(
