@@ -329,6 +329,7 @@ def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
             Usage(prompt_tokens=7, completion_tokens=30),
         ),
         ({"thoughtsTokenCount": 30, "totalTokenCount": 99}, Usage(completion_tokens=30)),
+        ({"promptTokenCount": 7, "totalTokenCount": 7}, Usage(prompt_tokens=7)),
     ],
 )
 def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[str, int], seen: Usage) -> None:

@@ -25,12 +25,16 @@ def usage_of(metadata: UsageMetadata, web_searches: int = 0) -> Usage | None:
 
 
 def candidates_of(metadata: UsageMetadata) -> int | None:
-    """The tokens of the answer itself; without a count, the total less the prompt, tool use and thoughts."""
+    """The tokens of the answer itself; without a count, the total less the prompt, tool use and thoughts.
+
+    None where the total has no output tokens at all, or is less than its parts.
+    """
     counted, total, prompt = metadata.candidates_token_count, metadata.total_token_count, metadata.prompt_token_count
     if counted is not None or total is None or prompt is None:
         return counted
-    left = total - prompt - (metadata.tool_use_prompt_token_count or 0) - (metadata.thoughts_token_count or 0)
-    return left if left >= 0 else None
+    thoughts = metadata.thoughts_token_count or 0
+    output = total - prompt - (metadata.tool_use_prompt_token_count or 0)
+    return output - thoughts if output > 0 and output >= thoughts else None
 
 
 def tier_of(metadata: UsageMetadata) -> str:
