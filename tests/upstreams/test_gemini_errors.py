@@ -11,7 +11,7 @@ from tests.upstreams.gemini_chats import adapter, chat
 NO_HEADERS: dict[str, str] = {}
 
 
-def meaning(status: int, error: Any = None, headers: dict[str, str] = NO_HEADERS) -> GatewayError:
+def error_of(status: int, error: Any = None, headers: dict[str, str] = NO_HEADERS) -> GatewayError:
     body = b"" if error is None else msgspec.json.encode({"error": error})
     return adapter().decode_error(chat(), status, headers, body)
 
@@ -82,18 +82,18 @@ def quota(name: str) -> dict[str, Any]:
     ],
 )
 def test_meanings(status: int, body: Any, expected: int, code: str | None) -> None:
-    found = meaning(status, body)
+    found = error_of(status, body)
     assert (found.status, found.code) == (expected, code)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 def test_what_may_be_sent_again(status: int) -> None:
-    assert meaning(status).retryable
+    assert error_of(status).retryable
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 504])
 def test_what_may_not(status: int) -> None:
-    assert not meaning(status).retryable
+    assert not error_of(status).retryable
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,14 @@ def test_what_may_not(status: int) -> None:
     ],
 )
 def test_when_to_come_back(details: list[dict[str, Any]], headers: dict[str, str], seconds: float | None) -> None:
-    found = meaning(429, error("RESOURCE_EXHAUSTED", "Quota", *details), headers)
+    found = error_of(429, error("RESOURCE_EXHAUSTED", "Quota", *details), headers)
     assert (found.status, found.retry_after, found.retryable) == (429, seconds, True)
 
 
 def test_a_daily_quota_is_not_worth_another_attempt() -> None:
-    found = meaning(429, error("RESOURCE_EXHAUSTED", "Quota", quota("GenerateRequestsPerDayPerProjectPerModel"), RETRY))
+    found = error_of(
+        429, error("RESOURCE_EXHAUSTED", "Quota", quota("GenerateRequestsPerDayPerProjectPerModel"), RETRY)
+    )
     assert (found.status, found.retryable, found.should_retry) == (429, False, False)
 
 
@@ -131,5 +133,5 @@ def test_a_body_that_says_nothing_leaves_the_status(body: bytes) -> None:
 
 
 def test_no_project_is_named_to_the_caller() -> None:
-    found = meaning(400, error("INVALID_ARGUMENT", "Model not enabled for project 123456789."))
+    found = error_of(400, error("INVALID_ARGUMENT", "Model not enabled for project 123456789."))
     assert "123456789" not in found.message
