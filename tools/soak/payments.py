@@ -29,18 +29,18 @@ class Claim:
     async def settle(self, bill: Bill) -> Receipt:
         await self.payments.round_trip()
         if self.payments.happens(0.03):
-            self._end("withheld", 0)
+            self._close("withheld", 0)
             raise GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
         amount = min(CAP, int(bill.cost_usd * 10**6) + 1)
-        self._end("settled", amount)
+        self._close("settled", amount)
         self.payments.settled.add(hash(bill.signature))
         return Receipt({"status": "settled", "amount": str(amount)}, {})
 
     async def release(self, reason: str) -> None:
         await self.payments.round_trip()
-        self._end("released", 0)
+        self._close("released", 0)
 
-    def _end(self, outcome: ClaimOutcome, amount: int) -> None:
+    def _close(self, outcome: ClaimOutcome, amount: int) -> None:
         self.payments.ends[f"{self.outcome} → {outcome}"] += 1
         self.outcome = outcome
         self.payments.balance += CAP - amount
@@ -48,12 +48,12 @@ class Claim:
 
 
 class SimulatedPayments:
-    """Implements Payments. ``balance`` is what payers have left, ``charged`` what answers cost, ``settled`` hashes of
-    the signatures that were paid."""
+    """Implements Payments. ``balance`` is the payers' remaining funds and ``charged`` the sum of settled amounts, in
+    atomic units; ``settled`` has the hashes of paid answers' signatures."""
 
     def __init__(self, random: Random, balance: int = 10**18) -> None:
         self._random = random
-        self.opening = self.balance = balance
+        self.initial_balance = self.balance = balance
         self.charged = 0
         self.claims = 0
         self.ends: Counter[str] = Counter()
@@ -85,6 +85,6 @@ class SimulatedPayments:
         found = [f"{count} payments went {end}" for end, count in self.ends.items() if not end.startswith("open →")]
         if (ended := self.ends.total()) != self.claims:
             found.append(f"{self.claims} payments were claimed, {ended} came to an end")
-        if self.balance + self.charged != self.opening:
-            found.append(f"{self.opening - self.balance - self.charged} units are missing")
+        if self.balance + self.charged != self.initial_balance:
+            found.append(f"{self.initial_balance - self.balance - self.charged} units are missing")
         return found
