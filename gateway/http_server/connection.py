@@ -54,10 +54,11 @@ class ServerConnection(RequestHandler):
     ``on_disconnect`` is called once if the connection is lost while a request is served, ``on_pause_writing`` when the
     write buffer exceeds its high-water mark, ``on_resume_writing`` when it has drained. While it is full, the
     connection is aborted unless the client reads at least ``STALL_BYTES`` in ``STALL_SECONDS``, in streams and complete
-    responses alike. After a request head of more than ``MAX_HEAD_BYTES`` nothing more is read.
+    responses alike. After a request head of more than ``MAX_HEAD_BYTES``, and after invalid HTTP, nothing more is read.
     """
 
     __slots__ = (
+        "_body_bytes",
         "_head_bytes",
         "_last_body",
         "_on_protocol_error",
@@ -75,7 +76,7 @@ class ServerConnection(RequestHandler):
         self.on_pause_writing: Callable[[], None] | None = None
         self.on_resume_writing: Callable[[], None] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         self._last_body: Any = EMPTY_PAYLOAD
         self._rejected = False
 
@@ -84,18 +85,16 @@ class ServerConnection(RequestHandler):
         self._loop = _InlineTaskLoop(self._loop)  # type: ignore[assignment] # all of a loop that a connection uses from now on
 
     def data_received(self, data: bytes) -> None:
-        """Replaces aiohttp's method, which does not bound the size of a head; otherwise it does the same.
+        """Replaces aiohttp's method, which does not bound the size of a head or of trailers.
 
-        ``_head_bytes`` is an upper bound for the incomplete head: all bytes since the last read that completed a head,
-        including that read, which may have held the beginning of the next.
+        A request to upgrade to another protocol is served like any other, and what follows it is read as HTTP at once.
+        ``_head_bytes`` is an upper bound for the incomplete head, or trailers: all bytes since the last read that
+        completed a head or held some of a body, including that read, which may have held the beginning of the next.
         """
         if self._force_close or self._close or self._rejected or self._parser is None:
             return
-        if self._upgraded:
-            super().data_received(data)
-            return
         try:
-            requests, self._upgraded, self._message_tail = self._parser.feed_data(data)
+            requests, upgraded, tail = self._parser.feed_data(data)
         except HttpProcessingError as error:
             self._reject(HTTPStatus.BAD_REQUEST, error)
             return
@@ -103,24 +102,42 @@ class ServerConnection(RequestHandler):
             if self._head_bytes + len(data) > MAX_HEAD_BYTES:
                 requests = self._reject_large_heads(requests)
             self._head_bytes = len(data) or self._head_bytes
-            self._last_body = requests[-1][1]
+            self._last_body, self._body_bytes = requests[-1][1], 0
             self._request_count += len(requests)
             self._messages.extend(requests)
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
             if len(self._messages) >= self._max_msg_queue_size and not self._buffer_paused:
                 self._pause_reading_for_buffer()
-        elif self._last_body is EMPTY_PAYLOAD or self._last_body._eof:
+        elif self._last_body.total_bytes != self._body_bytes:
+            self._head_bytes, self._body_bytes = len(data), self._last_body.total_bytes
+        else:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES + MAX_READ_BYTES:
                 self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if upgraded:
+            self._parser.set_upgraded(False)
+            if tail:
+                self.data_received(tail)
 
     def _reject(self, status: HTTPStatus, error: HttpProcessingError | None = None) -> None:
         self._rejected = True
+        if not self._last_body.is_eof():
+            self._reject_body()
+            return
         self._request_count += 1
         self._messages.append(_error_item(status, error))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _reject_body(self) -> None:
+        """Fail the incomplete body of the last request; the connection is closed after the response to it."""
+        if self._messages or self._current_request is not None:
+            self._lingering_time = 0.0
+            self._last_body.set_exception(web.RequestPayloadError("the body is not valid HTTP"))
+        else:  # answered already: aiohttp is discarding the body
+            self._last_body.feed_eof()
+            self.close()
 
     def _reject_large_heads(self, requests: Sequence[tuple[RawRequestMessage, Any]]) -> list[tuple[Any, Any]]:
         """``requests`` up to the first with too large a head, which an error item replaces."""
