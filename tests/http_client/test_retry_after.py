@@ -1,0 +1,24 @@
+"""A Retry-After that no vendor means: none is taken from it."""
+
+import pytest
+
+from gateway.http_client.retry_after import read_retry_after
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Wed, 21 Oct 2015 07:28:00 +99999999999999999999",
+        "Wed, 21 Oct 99999999999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 99999 07:28:00 GMT",
+        "Wed, 21 Oct 2015 99:28:00 GMT",
+    ],
+)
+def test_a_date_beyond_all_calendars_is_none(date: str) -> None:
+    assert read_retry_after({"Retry-After": date}) is None
+
+
+def test_a_date_in_the_far_future_is_as_little_believed_as_a_number() -> None:
+    assert read_retry_after({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}) is None
+    assert read_retry_after({"Retry-After": "31622400"}) is None
+    assert read_retry_after({"Retry-After": "31622399"}) == 31622399
