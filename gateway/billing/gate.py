@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 from gateway.billing import authorization, x402
@@ -32,7 +31,7 @@ from gateway.billing.refusals import (
     too_much_unsettled,
     unavailable,
 )
-from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
+from gateway.billing.storage.store import CommitUnknownError, Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import MalformedPaymentError
@@ -43,7 +42,6 @@ log = logging.getLogger(__name__)
 
 _NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
 _V1_PAYMENT = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
-_version = attrgetter("state", "owner", "updated")
 
 
 class _UpfrontRequiredError(RefusedPaymentError):
@@ -176,19 +174,9 @@ class Gate:
         except ExposureExceededError as error:
             raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
         except CommitUnknownError:
-            self._context.settlements.detach(self._undo_claim(entry))
+            undo = _Release(self._context.store, _version(entry))
+            self._context.settlements.detach(self._retry_release(undo, entry, "the journal was lost"))
             raise
-
-    async def _undo_claim(self, claimed: Entry) -> None:
-        """Release a claim whose commit has an unknown outcome; another claim of the same key is left alone."""
-
-        async def release(entry: Entry, to: State, **changes: Any) -> Entry:
-            stored = await self._context.store.find(entry.key)
-            if stored is None or _version(stored) != _version(entry):
-                return entry
-            return await self._context.store.move(stored, to, **changes)
-
-        await self._context.settlements.write(release, claimed, State.RELEASED, note="the journal was lost")
 
     async def _admit_upfront(
         self, order: Order, terms: PaymentTerms, entry: Entry, output_limit: int | None
@@ -214,19 +202,41 @@ class Gate:
         Written at once, or in the background once the journal is available. An entry that turns out to be SERVING,
         because a commit with an unknown outcome succeeded, is waived instead.
         """
+        release = _Release(self._context.store)
         try:
-            await self._move_stored(payment, State.RELEASED, note=reason)
+            await release(payment, State.RELEASED, note=reason)
         except StoreUnavailableError:
-            self._context.settlements.detach(self._retry_release(payment, reason))
+            self._context.settlements.detach(self._retry_release(release, payment, reason))
         except IllegalTransitionError as error:
             log.warning("payment not given back", extra={"payment": payment.id, "state": error.origin.value})
 
-    async def _retry_release(self, payment: Entry, reason: str) -> None:
-        await self._context.settlements.write(self._move_stored, payment, State.RELEASED, note=reason)
+    async def _retry_release(self, release: "_Release", payment: Entry, reason: str) -> None:
+        await self._context.settlements.write(release, payment, State.RELEASED, note=reason)
 
-    async def _move_stored(self, payment: Entry, to: State, **changes: Any) -> Entry:
+
+class _Release:
+    """Releases one claim. Can be called again after a commit with an unknown outcome, which may have released it.
+
+    ``version`` is that of the claim, by default of the entry found first: while it is not released, nobody else can
+    claim the payment. An entry of any other version is left alone, since it can be a later claim of the same payment.
+    """
+
+    def __init__(self, store: Store, version: tuple[State, str, float] | None = None) -> None:
+        self._store = store
+        self._version = version
+
+    async def __call__(self, payment: Entry, to: State, **changes: Any) -> Entry:
         """Move the stored entry rather than ``payment``: only the journal knows whether credit was used for it."""
-        stored = await self._context.store.find(payment.key) or payment
+        stored = await self._store.find(payment.key)
+        if stored is None:
+            return payment
+        self._version = self._version or _version(stored)
+        if _version(stored) != self._version:
+            return stored
         if stored.by_credit:
             changes["credited"] = stored.cap
-        return await self._context.store.move(stored, State.WAIVED if stored.state is State.SERVING else to, **changes)
+        return await self._store.move(stored, State.WAIVED if stored.state is State.SERVING else to, **changes)
+
+
+def _version(entry: Entry) -> tuple[State, str, float]:
+    return entry.state, entry.owner, entry.updated

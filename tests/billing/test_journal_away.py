@@ -197,3 +197,34 @@ async def test_a_payment_that_was_marked_served_unheard_is_not_in_use_for_ever(
     assert receipt.payment is not None
     assert receipt.payment["status"] == ("waived" if credit else "settled")
     assert (await billing.balance() == before) is credit
+
+
+async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_claim(
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer would be withheld, or a stream given away, because the payment it came with was waived meanwhile."""
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    store, served = billing.payments._store, asyncio.Event()
+    assert isinstance(store, SqliteStore)
+    move, find = store.move, store.find
+
+    async def lost(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(store, "move", move)
+        monkeypatch.setattr(store, "find", late)
+        await move(*args, **kwargs)
+        raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
+
+    async def late(key: bytes) -> Any:
+        await served.wait()
+        return await find(key)
+
+    monkeypatch.setattr(store, "move", lost)
+    billing.facilitator.faults.set("verify", Status(500))
+    assert (await refusal(billing.payments, paid)).status == 503
+    billing.facilitator.faults.clear()
+    payment = await billing.payments.admit(paid)
+    store._flush_serving()
+    served.set()
+    await billing.payments.settlements.drain(10)
+    await payment.settle(bill())
+    assert await billing.balance() == 1230
