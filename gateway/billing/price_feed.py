@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from gateway.billing.definitions import Definitions, Feed, PriceTimes, Token
+from gateway.http_client.retry_after import read_retry_after
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +165,7 @@ class PriceFeed:
         except (TimeoutError, aiohttp.ClientError) as error:
             raise _RetryableError(f"the source cannot be reached: {type(error).__name__}") from None
         if response.status == 429 or response.status >= 500:
-            retry_after = _parse_retry_after(response.headers.get("Retry-After"), self._clock())
-            raise _RetryableError(f"the source answered {response.status}", retry_after)
+            raise _RetryableError(f"the source answered {response.status}", read_retry_after(response.headers))
         if response.status != 200:
             raise PriceUnavailableError(f"the source answered {response.status}")
         return _parse(body, token.address.lower(), self._clock())
@@ -188,16 +187,6 @@ def _parse(body: bytes, address: str, now: float) -> PriceReading:
     if not usd.is_finite() or usd <= 0:
         raise PriceUnavailableError(f"{usd} is not a price")
     return PriceReading(usd, now, quote.last_updated_at)
-
-
-def _parse_retry_after(value: str | None, now: float) -> float | None:
-    """``Retry-After`` in seconds, from seconds or a date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
-        return None
 
 
 def _backoff(state: RetryCallState) -> float:

@@ -207,7 +207,18 @@ async def test_the_last_price_outlives_a_failed_reading(source: Source, make_fee
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), (None, None), ("soon", None), ("Wed, 18 Nov 2026 12:26:50 GMT", 10.0), ("-1", None)],
+    [
+        ("7", 7.0),
+        ("soon", None),
+        ("-1", None),
+        *((f"Wed, 21 Oct 2015 07:28:00 {zone}", 0.0) for zone in ("GMT", "-0000")),
+    ],
 )
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert price_feed._parse_retry_after(header, 1_795_004_800.0) == seconds
+async def test_a_source_says_in_seconds_or_by_a_date_when_to_ask_again(
+    source: Source, make_feed: MakeFeed, header: str, seconds: float | None
+) -> None:
+    source.statuses, source.retry_after = [429], header
+    assert OPG.feed is not None
+    with pytest.raises(PriceUnavailableError) as refused:
+        await make_feed().read(OPG, OPG.feed)
+    assert refused.value.retry_after == seconds
