@@ -148,15 +148,28 @@ async def test_a_payment_that_is_resumed_long_after_its_deadline_is_looked_for_o
     assert script.asked == []
 
 
-async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(store: SqliteStore, clock: Clock) -> None:
+async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, sent = asyncio.get_running_loop(), asyncio.Event()
+    call_later, timers = loop.call_later, {}
+
+    def remember(delay: float, callback: Callable[..., Any], *arguments: Any) -> asyncio.TimerHandle:
+        timers[delay] = callback
+        return call_later(delay, callback, *arguments)
+
     class Slow(Script):
         async def settle(self, *arguments: Any) -> Outcome:
-            await asyncio.sleep(0.3)
+            timers[30.0]()
+            await sent.wait()
             return await super().settle(*arguments)
 
     payment = await serving(store)
-    service = settlements(store, Slow(Settled("0xab")), clock, hold=0.05)
+    monkeypatch.setattr(loop, "call_later", remember)
+    service = settlements(store, Slow(Settled("0xab")), clock, hold=30.0)
     assert (await service.settle(payment, amount=7)).state is State.PENDING
+    assert (await final(store, payment)).state is State.SETTLING
+    sent.set()
     await service.drain(5)
     assert (await final(store, payment)).state is State.SETTLED
 
