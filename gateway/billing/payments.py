@@ -49,7 +49,9 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
 """Error codes that may mean that the facilitator's /supported has changed since it was last read."""
-_START_TIMEOUT = 5.0
+_START_TIMEOUT = 1.0
+"""Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
+worker ready before it takes connections; others are waited for in the background."""
 
 
 class X402Payments:
@@ -82,7 +84,7 @@ class X402Payments:
         self._refreshed_at = 0.0
         self._attempted_at = 0.0
         self._refresh_requested = asyncio.Event()
-        self._unavailable_reason = "the facilitator has not been asked yet"
+        self._unavailable_reason = "the facilitator has not answered yet"
         self._quoter = Quoter(
             definitions,
             self._feed,
@@ -149,7 +151,7 @@ class X402Payments:
         return payments
 
     async def _start(self) -> None:
-        """Start the background tasks, and wait a few seconds for the first run of each."""
+        """Start the background tasks, and wait a moment for the first run of each."""
         definitions = self._definitions
         started = [
             self._run_periodically(self._orphans.run, lambda: definitions.settlement.sweep_seconds),

@@ -1,6 +1,7 @@
 """Payments that are configured from the environment, and once more by an injection while some are under way."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
 from tests.billing.harness import CATALOG, BillingHarness, bill, order, price_source
+from tests.running import StartGateway
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
@@ -106,3 +108,25 @@ async def test_what_others_have_taken_over_polls_nobody_any_more(
     assert await asked_by(earlier) == 0
     assert [task.done() for task in earlier._tasks] == [False, True, True, True]
     assert not any(task.done() for task in latest._tasks)
+
+
+async def test_a_facilitator_that_does_not_answer_is_waited_for_in_the_background(
+    start_gateway: StartGateway, journal: Path, payee: str
+) -> None:
+    """Orchestrators ask a gateway for its health as soon as it is started."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        async with asyncio.timeout(4):
+            gateway = await start_gateway(
+                {
+                    "GATEWAY_PAYMENTS": "required",
+                    "GATEWAY_JOURNAL": str(journal),
+                    "OPENAI_API_KEY": "k",
+                    "EVM_PAYMENT_ADDRESS": payee,
+                    "FACILITATOR_URL": url,
+                    "GATEWAY_PRICE_URL": url,
+                }
+            )
+            async with gateway.session.get(gateway.url + "/health/ready") as ready:
+                body = await ready.json()
+    assert (ready.status, body["reasons"]) == (503, ["the facilitator has not answered yet"])
