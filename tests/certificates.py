@@ -1,4 +1,4 @@
-"""Self-signed certificates for servers of tests."""
+"""Self-signed TLS certificates for test servers."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 def self_signed(folder: Path, *names: str) -> tuple[Path, bytes]:
-    """A key and its certificate for ``names``, hosts or addresses: the PEM file of both, and the certificate's DER.
+    """Write a key and a certificate for ``names``, host names or addresses; return the PEM file of both and the DER.
 
-    Subject and lifetime are those that nitriding gives (facts/enclave.md 1.3).
+    Subject and lifetime are those that nitriding uses (facts/enclave.md 1.3).
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "AWS Nitro enclave application")])

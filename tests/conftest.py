@@ -1,4 +1,4 @@
-"""Fixtures that all rooms share: simulated upstreams and a gateway on real sockets, in the test's own loop."""
+"""Shared fixtures: simulated upstreams and a gateway on real sockets, in the test's own event loop."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,26 +31,26 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def signer() -> Signer:
-    """One key pair for the whole run: making RSA keys is slow."""
+    """One key pair per run: generating RSA keys is slow."""
     return Signer()
 
 
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
-    """The shipped catalogue, read before any loop runs."""
+    """The bundled catalogue, loaded before any event loop runs."""
     return bundled()
 
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """All six vendors, simulated; retired models answer too."""
+    """All six vendors simulated, retired models included."""
     async with Fleet(serve_retired=True) as running:
         yield running
 
 
 @pytest.fixture
 async def start_gateway(signer: Signer, catalog: Catalog) -> AsyncIterator[StartGateway]:
-    """Starts gateways, payments off unless the environment says otherwise, and stops them after the test."""
+    """Start gateways, without payments unless the environment enables them, and drain them after the test."""
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -78,7 +78,7 @@ async def start_gateway(signer: Signer, catalog: Catalog) -> AsyncIterator[Start
 
 @pytest.fixture
 async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
-    """A gateway in front of the simulated vendors, payments off."""
+    """A gateway in front of the simulated vendors, without payments."""
     running = await start_gateway(fleet.environment())
     running.fleet = fleet
     return running
@@ -103,7 +103,7 @@ async def paid(fleet: Fleet, start_gateway: StartGateway, ledger: Ledger) -> Run
 
 @pytest.fixture(scope="session")
 def nitriding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real daemon; skipped where it cannot be built."""
+    """The real nitriding daemon; skipped where it cannot be built."""
     from tests.nitriding_daemon import program
 
     return program(tmp_path_factory.mktemp("nitriding"))
@@ -111,7 +111,7 @@ def nitriding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def nitriding_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Go program in its place."""
+    """The Go stand-in for nitriding."""
     from tests.nitriding_daemon import stand_in
 
     return stand_in(tmp_path_factory.mktemp("nitriding"))
@@ -127,12 +127,12 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def usual_recursion_limit() -> None:
-    """Ethereum's packages raise it so far that deep JSON overflows the stack; the serving process never loads them."""
+    """Undo Ethereum packages, which raise it until deep JSON overflows the stack; the gateway never loads them."""
     sys.setrecursionlimit(1000)
 
 
 @pytest.fixture(autouse=True)
 def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
-    """A blocking call on the event loop, made by the gateway's own code, fails the test."""
+    """Fail a test in which the gateway's own code blocks the event loop."""
     with blockbuster_ctx("gateway") as detector:
         yield detector

@@ -1,4 +1,4 @@
-"""A gateway inside a pretended enclave: its start order, its two listeners, a hypervisor that tells the time."""
+"""A gateway in a simulated enclave: startup order, public and host listener, and a clock source."""
 
 import time
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ PUBLIC_SIDE, HOST_SIDE = "127.0.0.1", "127.0.0.2"
 
 @dataclass(frozen=True)
 class Enclave(Generic[D]):
-    """``host_url`` is the host link, ``daemon.public_url`` what everybody sees."""
+    """``host_url`` is the host link's listener, ``daemon.public_url`` the public one."""
 
     services: Services
     daemon: D
@@ -45,9 +45,9 @@ async def enclave(
     payments: bool = False,
     timeout: float = 5.0,
 ) -> AsyncIterator[Enclave[D]]:
-    """Started as ``python -m gateway`` starts in an enclave; without ``payments`` answers are free, for once.
+    """Start as ``python -m gateway`` does in an enclave; answers are free unless ``payments``.
 
-    The host link's peer is to be patched to the address that connections to 127.0.0.2 come from.
+    The host link's peer must be patched to the address that connections to 127.0.0.2 come from.
     """
     variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **(environment or {})}
     if payments:

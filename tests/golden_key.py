@@ -1,4 +1,4 @@
-"""A published RSA-2048 key for golden vectors: worthless anywhere else."""
+"""A published RSA-2048 key for golden vectors, never to be used elsewhere."""
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -20,7 +20,7 @@ TEE_ID = "0x48bd63479d13f2741ff5415f3ef1e49ce05fb805414835d14760de14f0728779"
 
 
 def golden_key() -> rsa.RSAPrivateKey:
-    """The private key, put together from its primes."""
+    """The private key, computed from its primes."""
     d = pow(_E, -1, (_P - 1) * (_Q - 1))
     return rsa.RSAPrivateNumbers(
         p=_P,

@@ -31,7 +31,7 @@ NOT_SERVED = ("403 Forbidden", "404 Not Found")
 
 
 class Daemon(Protocol):
-    """What stands before the gateway. ``application`` is the URL that it proxies to, perhaps not known yet."""
+    """The daemon in front of the gateway. ``application`` is the URL it proxies to, which may not be known yet."""
 
     application: str
     internal_url: str
@@ -39,7 +39,7 @@ class Daemon(Protocol):
 
 
 def program(folder: Path) -> Path:
-    """The daemon's program; skipped with Go's own words where the module proxy does not serve its commit."""
+    """The daemon's executable; skipped with Go's error where the module proxy does not serve its commit."""
     if shutil.which("go") is None and os.environ.get("CI") != "true":
         pytest.skip("nitriding cannot be built: go is not installed")
     try:
@@ -55,7 +55,7 @@ def program(folder: Path) -> Path:
 
 
 def stand_in(folder: Path) -> Path:
-    """The Go program that takes nitriding's place where it cannot be had."""
+    """The Go program that replaces nitriding where it cannot be built."""
     if shutil.which("go") is None and os.environ.get("CI") != "true":
         pytest.skip("the stand-in for nitriding cannot be built: go is not installed")
     return golang.build(STAND_IN, folder / "standin", Inputs())
@@ -63,7 +63,7 @@ def stand_in(folder: Path) -> Path:
 
 @dataclass
 class NitridingDaemon:
-    """Runs inside ``async with``. The application need not be there yet; where it is not told its port is chosen."""
+    """Runs inside ``async with``. The application need not listen yet; without a URL its port is chosen here."""
 
     program: Path
     application: str = ""
@@ -91,7 +91,7 @@ class NitridingDaemon:
 
 
 async def opened(daemon: Daemon) -> tuple[str, bytes]:
-    """Says what an application says once it is ready; the public URL, and the DER of the certificate served there."""
+    """Report the application as ready; return the public URL and the DER of the certificate served there."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(STEP_SECONDS):
         while True:
             try:
@@ -104,7 +104,7 @@ async def opened(daemon: Daemon) -> tuple[str, bytes]:
 
 
 async def served_certificate(url: str) -> bytes:
-    """The DER of the certificate at an https URL, whoever that is; waits until the port is open."""
+    """The DER of the certificate at an https URL, unverified; waits until the port is open."""
     where = urlsplit(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -123,7 +123,7 @@ async def served_certificate(url: str) -> bytes:
 
 
 def pinning(certificate: bytes) -> ssl.SSLContext:
-    """Trusts one certificate (DER), whatever the name that it is reached by."""
+    """An SSL context that trusts one certificate (DER), whatever the host name."""
     context = ssl.create_default_context(cadata=certificate)
     context.check_hostname = False
     return context

@@ -1,6 +1,6 @@
-"""nitriding without Go: its internal API, and its public side on TLS with real attestation documents under a test root.
+"""A Python double of nitriding: its internal API, and its public TLS side with attestation documents under a test root.
 
-Answers as in facts/enclave.md 1.2. What a host or a broken enclave would do differently is in the attributes.
+Answers as in facts/enclave.md 1.2. Its attributes inject faults of a malicious host or a broken enclave.
 """
 
 import base64
@@ -34,9 +34,9 @@ MEASUREMENTS = {
 
 @dataclass
 class NitridingDouble:
-    """Runs inside ``async with``. Requests the public makes are passed to ``application``, a URL, once it is ready.
+    """Runs inside ``async with``. Public requests are proxied to ``application``, a URL, once it is ready.
 
-    ``stated`` replaces fields of the attestation documents, ``documents`` are served before any is made.
+    ``stated`` overrides fields of the attestation documents, ``documents`` are served before any is generated.
     """
 
     folder: Path
@@ -123,8 +123,7 @@ class NitridingDouble:
         return web.Response(text=base64.b64encode(document).decode() + "\n")
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
-        """Both ways as it comes; the end of either side is the end of the other. What clients say of earlier proxies
-        goes through, with our own peer behind it, as Go's reverse proxy has it."""
+        """Stream both directions. ``X-Forwarded-For`` is appended to, not replaced, as by Go's ReverseProxy."""
         passed = _end_to_end(request.headers)
         came_by = ", ".join([*request.headers.getall("X-Forwarded-For", ()), request.remote or ""])
         passed["X-Forwarded-For"] = came_by
@@ -150,7 +149,7 @@ class NitridingDouble:
 
 
 def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Those that are not for the next hop only, be it by their name or because ``Connection`` says so."""
+    """Headers that are not hop-by-hop, neither by name nor because ``Connection`` lists them."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     kept = CIMultiDict[str]()
     kept.extend((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP | named)

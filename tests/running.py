@@ -1,4 +1,4 @@
-"""A gateway under test, and how tests ask for one."""
+"""A running gateway under test, and the protocol of the fixture that starts one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FAST = Limits(connect_timeout=2.0, first_byte_timeout=5.0, read_timeout=1.0, bac
 
 @dataclass
 class RunningGateway:
-    """A gateway under test. ``url`` has no trailing slash."""
+    """A running gateway. ``url`` has no trailing slash."""
 
     url: str
     services: Services
@@ -25,7 +25,7 @@ class RunningGateway:
     fleet: Fleet | None = field(default=None)
 
     async def post(self, path: str, body: Any, **options: Any) -> aiohttp.ClientResponse:
-        """POST JSON; the answer's body is read."""
+        """POST JSON and read the whole body of the response."""
         response = await self.session.post(self.url + path, json=body, **options)
         await response.read()
         return response

@@ -1,6 +1,6 @@
-"""A stream put together as a careful client would: every key of every delta, not only text and tool calls.
+"""Accumulate a stream into a complete answer: every key of every delta, not only text and tool calls.
 
-Written apart from the gateway's assembler, so that streamed and non-streamed answers can be held against each other.
+Independent of the gateway's assembler, so that streamed and complete answers can be compared.
 """
 
 import json
@@ -16,7 +16,7 @@ def events(raw: bytes) -> list[Json]:
 
 
 def folded(raw: bytes) -> Json:
-    """The stream as a complete answer: ``choices`` with messages, and what the last event says beside them."""
+    """The stream as a complete answer: ``choices`` with messages, and the other fields of the last event."""
     choices: dict[int, Json] = {}
     last: Json = {}
     for event in events(raw):

@@ -1,7 +1,6 @@
-"""Bodies that the gateway sends, held against the vendor SDKs' own request types.
+"""Check bodies that the gateway sends against the request types of the vendors' SDKs.
 
-The SDKs' types are dictionaries for type checkers; read by pydantic and written again they must come out unchanged,
-so that no unknown key and no wrong type passes.
+The types are TypedDicts: a body that pydantic validates and dumps unchanged has no unknown key and no wrong type.
 """
 
 from functools import cache
@@ -47,7 +46,7 @@ _MESSAGE_EXTRAS = frozenset({"reasoning_content", "encrypted_content"})
 
 
 def check(vendor: str, received: ReceivedRequest) -> None:
-    """Raise where ``received`` is not a request that the vendor's SDK could have made."""
+    """Raise unless ``received`` is a request that the vendor's SDK could have made."""
     body: Json = received.json
     if vendor == "anthropic":
         anthropic_chats.check_with_sdk(body)
@@ -60,7 +59,7 @@ def check(vendor: str, received: ReceivedRequest) -> None:
 
 
 def _check_chat(body: Json, extras: frozenset[str]) -> None:
-    """Messages and tools are looked at one by one: inside a whole body pydantic reads them only when asked."""
+    """Check messages and tools one by one: pydantic validates the SDK's iterables lazily."""
     form: Any = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
     _check(form, _without(body, extras | {"messages", "tools"}) | {"messages": []})
     for message in body["messages"]:

@@ -1,4 +1,4 @@
-"""Recorded exchanges, and what an OpenAI-shaped one says, read by other code than the gateway's."""
+"""Recorded exchanges; decodes OpenAI-shaped answers independently of the gateway."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a recorded Anthropic exchange says, and the same answer in the other form, by other code than the gateway's."""
+"""Decode recorded Anthropic answers independently of the gateway, and convert between stream and complete message."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ FINISHES = {"end_turn": "stop", "tool_use": "tool_calls", "max_tokens": "length"
 
 
 def read(message: Json) -> Recorded:
-    """What the caller must get of a complete message."""
+    """The result that the caller must get for a complete message."""
     blocks, usage = message["content"], message["usage"]
     cached = usage.get("cache_read_input_tokens") or 0
     prompt = usage["input_tokens"] + cached + (usage.get("cache_creation_input_tokens") or 0)
@@ -52,7 +52,7 @@ def _parsed(block: Json) -> Json:
 
 
 def events_for(message: Json) -> bytes:
-    """A complete message as the stream that would have brought it."""
+    """The events that would have streamed a complete message."""
     return as_stream(_events(message))
 
 

@@ -1,4 +1,4 @@
-"""What a recorded Gemini exchange says, and the same answer in the other form, by other code than the gateway's."""
+"""Decode recorded Gemini answers independently of the gateway, and convert between stream and complete response."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def read(response: Json) -> Recorded:
-    """What the caller must get of a complete response. Calls without an id have an empty one here."""
+    """The result that the caller must get for a complete response. A call without an id has an empty one here."""
     [candidate] = response["candidates"]
     parts = candidate.get("content", {}).get("parts", [])
     calls = [part["functionCall"] for part in parts if part.get("functionCall", {}).get("name")]
@@ -54,7 +54,7 @@ def response_of(transcript: Json) -> Json:
 
 
 def events_for(response: Json) -> bytes:
-    """A complete response as the stream that would have brought it: long texts in two chunks, everything else whole."""
+    """The chunks that would have streamed a complete response: long texts in two chunks, everything else in one."""
     [candidate] = response["candidates"]
     pieces = list(_pieces(candidate.get("content", {}).get("parts", []))) or [{"text": ""}]
     chunks = [

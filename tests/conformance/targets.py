@@ -1,18 +1,18 @@
-"""The models that the list of cases is put to: every vendor, and every way in which its models differ."""
+"""The models that each conformance case runs against: every vendor, and every group of models that differs."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Target:
-    """``shows_thoughts``: thoughts that were asked for come back as text."""
+    """``shows_thoughts``: requested reasoning is returned as text."""
 
     model: str
     provider: str
     shows_thoughts: bool = True
 
     def find(self, table: dict[str, str], *, stream: bool) -> str | None:
-        """The entry of a table whose keys are models or vendors, either followed by " streamed" where it matters."""
+        """Look up a table keyed by model or vendor, either followed by " streamed" where streaming matters."""
         names = (self.model, self.provider)
         return next((table[key] for name in names for key in (f"{name} streamed" * stream, name) if key in table), None)
 

@@ -1,7 +1,7 @@
-"""The conformance list: every case put to every vendor, streamed and not (issue 3, item 7).
+"""Run every conformance case against every vendor, streamed and not (issue 3, item 7).
 
-Each answer is compared with what the vendor was made to say, its signature is verified, its tokens are added up and
-priced, and what the vendor received is held against the vendor's own SDK.
+Each answer is compared with the scripted one, its signature verified, its usage summed and priced, and the request
+that the vendor received is checked against the vendor's own SDK.
 """
 
 import json
@@ -85,7 +85,7 @@ def check_calls(calls: list[dict[str, Any]], case: Case) -> None:
 
 
 def check_usage(usage: dict[str, Any], case: Case, target: Target) -> None:
-    """The scenario's counts in our convention, whichever way the vendor counts (facts/providers.md 1.4)."""
+    """The scenario's counts in OpenAI's convention, whatever the vendor's own is (facts/providers.md 1.4)."""
     told = case.scenario
     assert told.prompt_tokens is not None
     assert told.completion_tokens is not None
@@ -104,7 +104,7 @@ def check_proof(heard: Heard) -> None:
 
 
 def check_lines(stream: bytes) -> None:
-    """One event is one line, also for readers that split where Unicode would."""
+    """One event is one line, also for clients that split lines at Unicode line separators."""
     assert all(line.startswith("data: ") for line in stream.decode().splitlines() if line)
 
 
@@ -128,7 +128,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def price(stage: Stage, model: str, answer: dict[str, Any]) -> Decimal:
-    """What the catalogue makes of the usage that the caller was told."""
+    """The catalogue's price of the reported usage."""
     usage = answer["usage"]
     prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
     counted = Usage(

@@ -1,4 +1,4 @@
-"""Answers that come in pieces, fall silent, break off or make no sense, from every vendor."""
+"""Answers that are split, stall, break off or are malformed, from every vendor."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -29,7 +29,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Stage]:
-    """A gateway that takes a vendor for dead after less than half a second."""
+    """A gateway with read timeouts of less than half a second."""
     limits = replace(FAST, first_byte_timeout=SILENCE, read_timeout=SILENCE, max_attempts=1)
     async with open_stage(signer, catalog, limits) as opened:
         yield opened
@@ -81,7 +81,7 @@ BREAKS = {
 @pytest.mark.parametrize("fault", BREAKS)
 @every_model
 async def test_a_broken_stream_ends_in_an_error(impatient: Stage, model: str, fault: str) -> None:
-    """What was delivered is metered and signed into the books; the caller sees no end mark and no proof."""
+    """Delivered output is metered and billed; the caller gets neither ``[DONE]`` nor a signature."""
     impatient.fleet.reset()
     scenario, code = BREAKS[fault]
     impatient.simulator(model).enqueue(replace(scenario, text=TEXT, reasoning=""))
@@ -99,7 +99,7 @@ async def test_a_broken_stream_ends_in_an_error(impatient: Stage, model: str, fa
 
 
 async def test_a_complete_answer_that_told_its_output_only_provisionally_is_estimated(stage: Stage) -> None:
-    """Claude's streams open with a count such as 1; the real one comes in an event that may be missing."""
+    """Claude's streams open with a provisional count such as 1; the final one is in an event that may be missing."""
     told = start(), *text(0, TEXT), {"type": "message_stop"}
     stage.fleet.anthropic.enqueue(Scenario(raw=RawReply(chunks=(as_stream(told),))))
     heard = await stage.ask(request("claude-sonnet-4-6", stream=True))
@@ -110,7 +110,7 @@ async def test_a_complete_answer_that_told_its_output_only_provisionally_is_esti
 
 @every_model
 async def test_a_stream_without_its_end_is_not_taken_for_complete(stage: Stage, model: str) -> None:
-    """The last frame is missing: of OpenAI's shape that is the mark alone, the answer itself is whole."""
+    """The last frame is missing: in OpenAI's shape that is ``[DONE]`` alone, and the answer is complete."""
     stage.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", omit_end_marker=True))
     heard = await stage.ask(request(model, stream=True))
     whole = stage.services.catalog.find(model).provider not in ("anthropic", "google")

@@ -1,4 +1,4 @@
-"""A conversation with tools that moves between the vendors, held with the stock ``openai`` package."""
+"""A conversation with tools whose turns go to different vendors, through the unmodified ``openai`` package."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -66,7 +66,7 @@ def keeps_standard_keys(message: ChatCompletionMessage) -> dict[str, Any]:
 
 @dataclass
 class Conversation:
-    """The caller's side: every request goes out with all that was said."""
+    """The client's side: every request carries the whole history."""
 
     stage: Stage
     client: AsyncOpenAI

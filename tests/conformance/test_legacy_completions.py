@@ -19,7 +19,7 @@ both_forms = pytest.mark.parametrize("stream", [False, True], ids=["whole", "str
 
 
 def texts(heard: Heard) -> tuple[list[str], dict[str, Any]]:
-    """The text of every choice, and the object that carries usage and proof."""
+    """The text of every choice, and the object that carries usage and signature."""
     if not heard.headers["Content-Type"].startswith("text/event-stream"):
         answer = json.loads(heard.raw)
         return [choice["text"] for choice in answer["choices"]], answer
@@ -50,7 +50,7 @@ async def test_one_prompt(stage: Stage, target: Target, stream: bool) -> None:
 @both_forms
 @every_target
 async def test_a_list_of_prompts(stage: Stage, target: Target, stream: bool) -> None:
-    """One call each, one choice each, one signature over all, usage added up."""
+    """One upstream call and one choice per prompt, one signature over all, usage summed."""
     stage.simulator(target.model).enqueue(said("eins"), said("zwei"))
     request = {"model": target.model, "prompt": ["one", "two"], "max_tokens": 50, "stream": stream, "echo": True}
     heard = await stage.ask(request, PATH)
@@ -72,7 +72,7 @@ async def test_what_chat_models_cannot_do(stage: Stage, target: Target) -> None:
 @both_forms
 @pytest.mark.parametrize("target", PICTURE_TARGETS, ids=lambda target: target.model)
 async def test_pictures_are_refused_before_anybody_draws(stage: Stage, target: Target, stream: bool) -> None:
-    """They have no place in a legacy answer, so they would be paid for and lost."""
+    """A legacy answer cannot carry images, so they would be paid for and lost."""
     drawn = len(stage.simulator(target.model).requests)
     heard = await stage.ask({"model": target.model, "prompt": "A cat", "stream": stream}, PATH)
     assert (heard.status, heard.error["param"], heard.error["code"]) == (400, "model", "unsupported_value")

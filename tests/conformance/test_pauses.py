@@ -1,4 +1,4 @@
-"""Turns that Anthropic pauses in the middle of its searches: the caller gets one answer (facts/providers.md 3.10)."""
+"""Anthropic's ``pause_turn`` during server-side searches: the caller gets one answer (facts/providers.md 3.10)."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole",
 
 
 def part(words: str, reason: str, *, stream: bool, message: str, tokens: int = 20) -> Scenario:
-    """A message of some words and a search, that ends for ``reason``."""
+    """A message of text and a search with the stop reason ``reason``."""
     usage = USAGE | {"output_tokens": tokens, "server_tool_use": {"web_search_requests": 1}}
     if stream:
         told = [start(USAGE, message), *text(0, words), *block(1, SEARCH), *end(reason, usage=usage)]
@@ -43,7 +43,7 @@ async def ask(stage: Stage, *scenarios: Scenario, stream: bool, **parameters: An
 
 @streamed_or_not
 async def test_the_parts_are_one_answer(stage: Stage, stream: bool) -> None:
-    """Each call is metered and priced by itself, and the signature covers all of it."""
+    """Each call is metered and priced by itself, and the signature covers the whole answer."""
     parts = [
         part("Oslo ", "pause_turn", stream=stream, message="msg_1"),
         part("is ", "pause_turn", stream=stream, message="msg_2"),
@@ -81,7 +81,7 @@ REFUSALS = {
 @streamed_or_not
 @pytest.mark.parametrize("why", [*REFUSALS, "the same again", "another vendor's page"])
 async def test_an_answer_that_cannot_go_on_is_one_that_was_cut(stage: Stage, why: str, stream: bool) -> None:
-    """What came before is good, and all that is paid for."""
+    """Output before the failed continuation is delivered and billed."""
     first = part("Oslo ", "pause_turn", stream=stream, message="msg_1")
     page = raw("text/html", b"<html>")
     heard = await ask(stage, first, REFUSALS.get(why, first if why == "the same again" else page), stream=stream)

@@ -1,4 +1,4 @@
-"""Picture models through the chat door: every case, every picture model, streamed and not (facts/providers.md 9)."""
+"""Image models behind chat completions: every case, every model, streamed and not (facts/providers.md 9)."""
 
 import base64
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ FLAT_PRICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """``pictures`` are how many each choice has; ``refused`` as in the list of chats."""
+    """``pictures`` is the number of images per choice; ``refused`` as in the chat cases."""
 
     name: str
     messages: tuple[dict[str, Any], ...] = (user("A red cat"),)
@@ -150,7 +150,7 @@ def check_picture(url: str, least: int) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_words_instead_of_a_picture(stage: Stage, stream: bool) -> None:
-    """Gemini may answer in words alone, billed as words (facts/providers.md 5.10)."""
+    """Gemini may answer in text alone, billed as text (facts/providers.md 5.10)."""
     stage.fleet.google.enqueue(Scenario(text="I would rather not.", reasoning="", pictures=0))
     heard = await stage.ask({"model": "gemini-2.5-flash-image", "messages": [user("A cat")], "stream": stream})
     assert heard.message["content"] == "I would rather not."

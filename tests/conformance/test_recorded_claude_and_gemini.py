@@ -39,7 +39,7 @@ def model_for(stage: Stage, transcript: dict[str, Any]) -> str:
 
 
 def complete(transcript: dict[str, Any]) -> dict[str, Any]:
-    """The recorded answer as the vendor's complete answer."""
+    """The recorded answer in the vendor's complete form."""
     answer: dict[str, Any] = (
         recorded_claude.message_of(transcript)
         if transcript["provider"] == "anthropic"
@@ -98,7 +98,7 @@ def check(heard: Heard, told: Recorded) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name not in ONLY_AS_STREAM])
 async def test_streamed_equals_not_streamed(stage: Stage, name: str) -> None:
-    """The same answer in both of the vendor's forms comes to the same message, tokens and signed output."""
+    """The same answer in both of the vendor's forms gives the same message, usage and signed output."""
     transcript = load(name)
     answer = complete(transcript)
     stream = READERS[transcript["provider"]].events_for(answer)
@@ -159,7 +159,7 @@ async def test_error_means_what_it_meant(stage: Stage, name: str, stream: bool) 
 
 
 async def test_an_error_after_the_end_of_an_answer_is_ignored(stage: Stage) -> None:
-    """Google sends them between frames, without framing (facts/providers.md 5.8)."""
+    """Google sends them between frames, unframed (facts/providers.md 5.8)."""
     transcript = load(AFTER_THE_END)
     heard = await hear(stage, transcript, replay(transcript, piece=11), stream=True)
     assert heard.choice["finish_reason"] == "stop"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not ANSWERS, reason="../shared/transcripts is no
 
 
 async def ask(gateway: RunningGateway, name: str, *, piece: int | None = None) -> tuple[dict[str, Any], bytes]:
-    """The request that was sent and the raw answer, the upstream replaying the recording."""
+    """Replay the recording as the upstream; return the request that was sent and the raw answer."""
     transcript = load(name)
     provider = transcript["provider"]
     assert gateway.fleet is not None
@@ -33,7 +33,7 @@ async def ask(gateway: RunningGateway, name: str, *, piece: int | None = None) -
 
 
 def reasoning_of(stream: bytes) -> str:
-    """The thoughts in a stream, which the verifier's own reader passes over."""
+    """The reasoning in a stream, which the verifier's own reader skips."""
     events = [line[6:] for line in stream.splitlines() if line.startswith(b"data: {")]
     choices = [choice for event in events for choice in json.loads(event)["choices"]]
     return "".join(choice["delta"].get("reasoning_content", "") for choice in choices)

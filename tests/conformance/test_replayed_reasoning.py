@@ -1,6 +1,6 @@
-"""Thoughts that belong to tool calls, sent back by careful clients and dropped by the others.
+"""Reasoning that belongs to tool calls, replayed by clients that keep it and lost by clients that drop it.
 
-The simulated vendors check every signature, and that it is where it has to be (facts/providers.md 3.8, 5.6).
+The simulated vendors check every signature and its position (facts/providers.md 3.8, 5.6).
 """
 
 from typing import Any
@@ -29,13 +29,13 @@ def everything(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def standard_keys(message: dict[str, Any]) -> dict[str, Any]:
-    """The message as a client keeps it that knows nothing but OpenAI's keys."""
+    """The message as kept by a client that knows only OpenAI's keys."""
     calls = [{key: call[key] for key in ("id", "type", "function")} for call in message["tool_calls"]]
     return {key: message[key] for key in STANDARD} | {"tool_calls": calls}
 
 
 def reformatted(message: dict[str, Any]) -> dict[str, Any]:
-    """The same with its arguments written anew, as clients do that keep them as objects."""
+    """The message with its arguments serialized anew, as clients do that keep them as objects."""
     kept = standard_keys(message)
     for call in kept["tool_calls"]:
         call["function"] = call["function"] | {"arguments": call["function"]["arguments"].replace(":", " : ")}
@@ -69,7 +69,7 @@ async def test_two_rounds_of_calls(stage: Stage, target: Target, redacted: bool,
 
 
 def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: bool) -> None:
-    """What the vendor got of its own thoughts."""
+    """Check the reasoning that the vendor received back."""
     match target.provider:
         case "anthropic":
             turns = [turn["content"] for turn in body["messages"] if turn["role"] == "assistant"]
@@ -89,7 +89,7 @@ def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: boo
 
 @pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
 async def test_calls_that_somebody_else_made(stage: Stage, target: Target) -> None:
-    """No thoughts are known of them: the request is made in the way that the vendor accepts without."""
+    """Their reasoning is unknown: the request takes the form that the vendor accepts without it."""
     stranger = {
         "role": "assistant",
         "content": None,

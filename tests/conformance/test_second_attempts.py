@@ -1,4 +1,4 @@
-"""Answers that fail before anything of them was forwarded are asked for once more (facts/providers.md 1.6, 5.7)."""
+"""Retries of upstream calls that fail before any output was forwarded (facts/providers.md 1.6, 5.7)."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def broken(reason: str, *, stream: bool) -> Scenario:
 @every_model
 @pytest.mark.parametrize("kind", ["overloaded", "server_error", "rate_limit"])
 async def test_an_error_in_place_of_the_first_words_is_not_seen(stage: Stage, model: str, kind: ErrorKind) -> None:
-    """The caller pays for the answer that he got."""
+    """The caller pays for the answer that was delivered."""
     heard = await ask(stage, model, replace(AT_ONCE, error=kind), GOOD)
     assert (heard.status, heard.message["content"]) == (200, "There.")
     assert (heard.answer["usage"]["prompt_tokens"], heard.answer["usage"]["completion_tokens"]) == (7, 2)

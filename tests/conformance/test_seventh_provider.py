@@ -1,4 +1,4 @@
-"""docs/adding-a-provider.md does what it says: its three pieces make a seventh provider."""
+"""Add a seventh provider by the three steps of docs/adding-a-provider.md."""
 
 import json
 import re
@@ -29,7 +29,7 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 
 
 class Example(Nous):
-    """An OpenAI-shaped vendor that nobody knows yet."""
+    """An OpenAI-shaped vendor unknown to the gateway."""
 
     name = "example"
     models: ClassVar = {"example/large-2026-11": Model(name="example/large-2026-11", context=131_072)}
@@ -54,7 +54,7 @@ def catalog() -> Catalog:
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
-    """The page's dialect, and its line in the registry."""
+    """The page's dialect and its entry in the registry."""
     names: dict[str, Any] = vars(dialects) | {"OpenAIAdapter": OpenAIAdapter}
     exec(DIALECT, names)  # noqa: S102 - the page is ours
     line = eval("{" + LINE + "}", names)  # noqa: S307

@@ -1,7 +1,7 @@
-"""However a stream is cut into pieces, it adds up to the answer that the vendor gives in one piece.
+"""However a stream is split, its deltas add up to the vendor's complete answer.
 
-Pure: the simulated vendors write both forms of one answer, the adapters read them, the gateway's encoder writes its own
-stream, and the verifier's reader, which shares no code with any of them, puts that together again.
+Without sockets: the simulators write both forms of one answer, the adapters decode them, the gateway's encoder writes
+its own stream, and the verifier's independent reader accumulates that.
 """
 
 import json
@@ -65,7 +65,7 @@ calls = st.lists(st.builds(ToolCall, name=st.sampled_from(["weather", "clock"]),
 
 @st.composite
 def answers(draw: st.DrawFn) -> Scenario:
-    """What a vendor says: words, thoughts, calls, and how it ends."""
+    """Scripted vendor answers: text, reasoning, tool calls and a finish reason."""
     called = [
         ToolCall(name=call.name, arguments=call.arguments, id=f"call_{number}")
         for number, call in enumerate(draw(calls))
@@ -89,7 +89,7 @@ def bound(model: str, *, stream: bool) -> Chat:
 
 
 def written(chat: Chat, scenario: Scenario) -> bytes:
-    """The vendor's answer to ``chat``, in the form that it asks for."""
+    """The vendor's answer to ``chat``, streamed or complete as it requests."""
     adapter, vendor = ADAPTERS[chat.model.provider]["chat"], VENDORS[chat.model.provider]
     call = adapter.build_request(chat)
     headers = {"content-type": "application/json", **adapter.auth_headers("key"), **call.headers}
@@ -115,7 +115,7 @@ def assembled(deltas: Iterable[Delta]) -> Assembler:
 
 
 def read(model: str, scenario: Scenario, cuts: Sequence[float]) -> list[Delta]:
-    """The deltas of the streamed answer, which arrives cut at these fractions of its length."""
+    """The deltas of the streamed answer, split at these fractions of its length."""
     chat = bound(model, stream=True)
     body = written(chat, scenario)
     reader, decoder = SSEReader(), ADAPTERS[chat.model.provider]["chat"].decoder(chat)
@@ -130,7 +130,7 @@ def read(model: str, scenario: Scenario, cuts: Sequence[float]) -> list[Delta]:
 
 
 def encoded(deltas: Sequence[Delta], *, separate_usage: bool) -> bytes:
-    """The gateway's own stream of these deltas."""
+    """The gateway's own stream of ``deltas``."""
     encoder = ChatChunkEncoder("chatcmpl-1", 1, "model")
     chunks = b"".join(encoder.encode(delta) for delta in deltas)
     return chunks + encoder.last(assembled(deltas).finish_reasons(), {"tee_id": "0x"}, separate_usage=separate_usage)
@@ -161,7 +161,7 @@ def test_a_stream_adds_up_to_the_whole_answer(
 
 @st.composite
 def pieces(draw: st.DrawFn) -> list[Delta]:
-    """The deltas of one to three choices, shuffled together with each choice's order kept."""
+    """The deltas of one to three choices, interleaved with each choice's order kept."""
     lines = [draw(one_choice(choice)) for choice in range(draw(st.integers(1, 3)))]
     merged: list[Delta] = [UpstreamMetadata(model="model")]
     while any(lines):

@@ -1,7 +1,6 @@
-"""Every class of error that a vendor answers with, before and inside a stream (facts/providers.md 1.3, 12.7).
+"""Every class of vendor error, before and inside a stream (facts/providers.md 1.3, 12.7).
 
-The caller learns whose fault it is, whatever the vendor's own status and shape, and nothing about the gateway's
-accounts.
+The caller learns who is at fault, whatever the vendor's status and shape, and nothing about the gateway's accounts.
 """
 
 import json
@@ -89,7 +88,7 @@ WAITING = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b", "claude-sonnet-4-
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("model", WAITING)
 async def test_how_long_to_wait_travels(stage: Stage, model: str, stream: bool) -> None:
-    """Longer than the gateway itself would wait, so it is asked once and the caller is told."""
+    """A Retry-After beyond the gateway's own limit: no retry, and the caller gets the header."""
     stage.simulator(model).enqueue(Scenario(error="rate_limit", retry_after="7"))
     heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
     assert (heard.status, heard.headers["Retry-After"], heard.headers["retry-after-ms"]) == (429, "7", "7000")
@@ -98,7 +97,7 @@ async def test_how_long_to_wait_travels(stage: Stage, model: str, stream: bool) 
 
 @pytest.mark.parametrize("model", WAITING)
 async def test_a_passing_fault_is_not_seen(stage: Stage, model: str) -> None:
-    """What is worth another attempt gets one, before anything was sent to the caller."""
+    """A transient error is retried once before anything was sent to the caller."""
     simulator = stage.simulator(model)
     simulator.enqueue(Scenario(error="overloaded"), Scenario(error="server_error"), Scenario(text="There."))
     heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
@@ -117,7 +116,7 @@ IN_STREAM: dict[str, Meaning] = {
 @pytest.mark.parametrize("kind", IN_STREAM)
 @pytest.mark.parametrize("model", WAITING)
 async def test_error_inside_a_stream(stage: Stage, model: str, kind: ErrorKind, form: Literal["event", "raw"]) -> None:
-    """What came before stays; then one error event, and neither a finish reason nor ``[DONE]``."""
+    """Output before the error stays; then one error event, and neither a finish reason nor ``[DONE]``."""
     scenario = Scenario(
         text="word " * 60, reasoning="", error=kind, error_after=5, error_form=form, comment_at=1, event_delay=0.001
     )

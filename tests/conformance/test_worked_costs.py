@@ -1,4 +1,4 @@
-"""The worked figures of facts/providers.md 12.5, from the vendor's numbers through sockets to the log's cost."""
+"""The worked examples of facts/providers.md 12.5: from the vendor's usage over sockets to the logged cost."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(frozen=True)
 class Figure:
-    """``usage`` is prompt, cached, completion and reasoning as the caller sees them; ``usd`` what they cost."""
+    """``usage`` is prompt, cached, completion and reasoning as the caller sees them; ``usd`` is their cost."""
 
     model: str
     answer: Scenario | str

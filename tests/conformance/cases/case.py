@@ -1,4 +1,4 @@
-"""One case of the conformance list: what is asked, what the vendor answers, what the caller must get."""
+"""A conformance case: the request, the vendor's scripted answer and the expected result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ def text_part(text: str) -> Json:
 
 
 def answering(text: str | None = None, **fields: Any) -> Scenario:
-    """An answer that is counted to the token, and not thought about unless that is wanted."""
+    """A scripted answer with exact token counts, without reasoning unless requested."""
     counts = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS, "reasoning_tokens": 0}
     return Scenario(**({"text": text, "reasoning": "", **counts} | fields))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A tool call that the caller must get."""
+    """An expected tool call."""
 
     name: str
     arguments: Json = field(default_factory=dict)

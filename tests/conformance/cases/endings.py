@@ -1,4 +1,4 @@
-"""Why an answer ends, and how many there are."""
+"""Finish reasons, stop sequences, length limits and several choices."""
 
 from tests.conformance.cases.case import Case, answering, user
 

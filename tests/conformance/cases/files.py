@@ -1,4 +1,4 @@
-"""Pictures, documents and sound in; pictures asked of models that draw none."""
+"""Image, document and audio input; image output requested from models without it."""
 
 import base64
 from typing import Any

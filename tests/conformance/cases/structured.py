@@ -1,4 +1,4 @@
-"""Answers of a given form."""
+"""Structured output: JSON mode and JSON schemas."""
 
 import json
 from typing import Any

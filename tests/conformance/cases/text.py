@@ -1,4 +1,4 @@
-"""Words in, words out."""
+"""Plain text in and out."""
 
 from tests.conformance.cases.case import Case, answering, user
 

@@ -1,4 +1,4 @@
-"""Reasoning on and off. How it is sent back is tests/conformance/test_replayed_reasoning.py."""
+"""Reasoning on and off. Its replay is tested in tests/conformance/test_replayed_reasoning.py."""
 
 from tests.conformance.cases.case import Case, answering
 

@@ -1,4 +1,4 @@
-"""Tools offered, called and answered."""
+"""Tool definitions, tool calls and tool results."""
 
 from typing import Any
 
