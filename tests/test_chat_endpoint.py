@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 
 HI = {"role": "user", "content": "Hi"}
 CALLING = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
@@ -53,3 +53,17 @@ async def test_errors_about_retired_functions_use_the_callers_words(
     error = (await response.json())["error"]
     assert (response.status, error["param"]) == (400, param)
     assert "tools" in changes or not re.search(r"tools|tool_c", error["message"])
+
+
+@pytest.mark.parametrize("choice", [{}, {"tool_choice": "auto"}, {"tool_choice": "required"}])
+async def test_gemini_searches_beside_functions(gateway: RunningGateway, choice: dict[str, Any]) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": parameters}}
+    body: dict[str, Any] = {"model": "gemini-3.1-pro-preview", "tools": [tool], "web_search": True, **choice}
+    asked = {"role": "user", "content": "What is the weather in Oslo?"}
+    response = await gateway.post("/v1/chat/completions", body | {"messages": [asked]})
+    assert response.status == 200
+    called = (await response.json())["choices"][0]["message"]
+    result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "Sunny"}
+    response = await gateway.post("/v1/chat/completions", body | {"messages": [asked, called, result]})
+    assert response.status == 200

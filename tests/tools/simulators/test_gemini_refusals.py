@@ -13,6 +13,9 @@ CALLING = {"role": "model", "parts": [CALL]}
 RESPONSE = {"functionResponse": {"name": "now", "response": {"output": "4"}}}
 RESPONDING = {"role": "user", "parts": [RESPONSE]}
 TOOLS = [{"functionDeclarations": [{"name": "now"}]}]
+MIXED = [*TOOLS, {"googleSearch": {}}]
+FLAG = {"includeServerSideToolInvocations": True}
+SEARCHED = [{"toolCall": {"toolType": "GOOGLE_SEARCH_WEB"}}, {"toolResponse": {"toolType": "GOOGLE_SEARCH_WEB"}}]
 SIGNED = {**CALL, "thoughtSignature": "skip_thought_signature_validator"}
 FLASH, FLASH_3, PRO, IMAGE, IMAGE_3 = (
     "gemini-2.5-flash",
@@ -134,7 +137,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "only when function calling mode is ANY",
     ),
-    "search beside functions on 2.5": (FLASH, {"tools": [*TOOLS, {"googleSearch": {}}]}, "cannot be combined"),
+    "search beside functions on 2.5": (FLASH, {"tools": MIXED, "toolConfig": FLAG}, "cannot be combined"),
+    "search beside functions without the flag": (FLASH_3, {"tools": MIXED}, "include_server_side_tool_invocations"),
+    "search beside functions in mode AUTO": (
+        FLASH_3,
+        {"tools": MIXED, "toolConfig": FLAG | {"functionCallingConfig": {"mode": "AUTO"}}},
+        "mode AUTO",
+    ),
 }
 
 
@@ -167,6 +176,11 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
         history(USER, CALLING, RESPONDING, {"role": "model", "parts": [{"text": "x"}]}, USER),
     ),
     "json beside tools on 3": (FLASH_3, {"tools": TOOLS, **config(responseMimeType="application/json")}),
+    "search beside functions on 3": (
+        FLASH_3,
+        history(USER, {"role": "model", "parts": [*SEARCHED, SIGNED]}, RESPONDING)
+        | {"tools": MIXED, "toolConfig": FLAG | {"functionCallingConfig": {"mode": "VALIDATED"}}},
+    ),
     "size on 3.1 image": (IMAGE_3, config(imageConfig={"imageSize": "4K", "aspectRatio": "8:1"})),
     "file of the Files API": (
         FLASH,

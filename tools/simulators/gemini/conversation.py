@@ -22,7 +22,17 @@ FILES = re.compile(
     r"https://generativelanguage\.googleapis\.com/v1beta/files/.+|https://(www\.)?youtu(be\.com|\.be)/.+"
 )
 DATA_KEYS = frozenset(
-    {"text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult"}
+    {
+        "text",
+        "inlineData",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "toolCall",
+        "toolResponse",
+    }
 )
 
 Content = Mapping[str, Any]

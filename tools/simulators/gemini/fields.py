@@ -34,6 +34,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "functionResponse": "FunctionResponse",
         "executableCode": "o",
         "codeExecutionResult": "o",
+        "toolCall": "o",
+        "toolResponse": "o",
         "videoMetadata": "o",
         "mediaResolution": "*",
     },
@@ -88,7 +90,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "minimum": "n",
         "maximum": "n",
     },
-    "ToolConfig": {"functionCallingConfig": "FunctionCallingConfig", "retrievalConfig": "o"},
+    "ToolConfig": {
+        "functionCallingConfig": "FunctionCallingConfig",
+        "retrievalConfig": "o",
+        "includeServerSideToolInvocations": "b",
+    },
     "FunctionCallingConfig": {"mode": "s", "allowedFunctionNames": "[s]"},
     "GenerationConfig": {
         "temperature": "n",

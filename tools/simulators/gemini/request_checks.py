@@ -116,10 +116,8 @@ def _check_tools(request: Mapping[str, Any], model: Model) -> None:
     declared = [function for tool in tools for function in tool.get("functionDeclarations") or ()]
     if tools and model.pictures:
         raise RefusedError(f"Function calling is not enabled for models/{model.name}")
-    if declared and any("googleSearch" in tool for tool in tools) and model.generation < 3:
-        raise RefusedError(
-            "Built-in tools ({google_search}) and Function Calling cannot be combined in the same request."
-        )
+    if declared and any("googleSearch" in tool for tool in tools):
+        _check_mixed_tools(request.get("toolConfig") or {}, model)
     names: set[str] = set()
     for number, function in enumerate(declared):
         _check_declaration(function, f"tools[0].function_declarations[{number}]")
@@ -136,6 +134,21 @@ def _check_tools(request: Mapping[str, Any], model: Model) -> None:
         raise RefusedError(f"Function {unknown[0]} in allowed_function_names is not declared.")
     if mode == "ANY" and not declared:
         raise RefusedError("Function calling config is set without function_declarations.")
+
+
+def _check_mixed_tools(config: Mapping[str, Any], model: Model) -> None:
+    """Google Search with functions: from Gemini 3 on, with a flag and in any mode but AUTO."""
+    if model.generation < 3:
+        raise RefusedError(
+            "Built-in tools ({google_search}) and Function Calling cannot be combined in the same request."
+        )
+    if config.get("includeServerSideToolInvocations") is not True:
+        raise RefusedError(
+            "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function "
+            "calling."
+        )
+    if (config.get("functionCallingConfig") or {}).get("mode") == "AUTO":
+        raise RefusedError("Function calling mode AUTO is not supported with built-in tools.")
 
 
 def _check_declaration(function: Mapping[str, Any], where: str) -> None:
