@@ -150,6 +150,28 @@ def test_a_broken_answer_is_the_upstreams_fault_and_still_counted(reason: str) -
     assert fed(parts({"text": "x"}), parts(finish=reason, usageMetadata=COUNTS))[-1] == USAGE
 
 
+@pytest.mark.parametrize(
+    ("reason", "tokens", "finish"),
+    [
+        ("MALFORMED_FUNCTION_CALL", 20, "length"),
+        ("MALFORMED_FUNCTION_CALL", 19, None),
+        ("UNEXPECTED_TOOL_CALL", 20, None),
+    ],
+)
+def test_a_call_that_the_output_limit_cut_off(reason: str, tokens: int, finish: str | None) -> None:
+    """Another attempt would be cut off as well."""
+    counts = {"promptTokenCount": 5, "candidatesTokenCount": tokens - 8, "thoughtsTokenCount": 8}
+    response = {"candidates": [{"content": {}, "finishReason": reason}], "usageMetadata": counts}
+    bound = chat(max_tokens=20)
+    for read in (lambda: whole(response, bound), lambda: streamed(frames(response), bound)):
+        if finish is None:
+            with pytest.raises(GatewayError, match=reason):
+                read()
+        else:
+            [choice] = read().choices()
+            assert (choice["message"]["content"], choice["finish_reason"]) == ("", finish)
+
+
 @pytest.mark.parametrize("reason", ["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "JAILBREAK"])
 def test_a_blocked_prompt(reason: str) -> None:
     response = {

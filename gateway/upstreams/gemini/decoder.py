@@ -15,7 +15,7 @@ from gateway.upstreams.gemini.citations import annotations
 from gateway.upstreams.gemini.errors import from_body
 from gateway.upstreams.gemini.finish_reasons import MALFORMED, finish_reason
 from gateway.upstreams.gemini.usage import candidates_of, tier_of, usage_of
-from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, decode
+from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, UsageMetadata, decode
 from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import Event
 
@@ -116,11 +116,18 @@ class GeminiDecoder:
             ):
                 usage = msgspec.structs.replace(usage, estimated=True)
             deltas.append(usage)
-        for reason in self._reasons.values():
+        for choice, reason in self._reasons.items():
             if reason in MALFORMED:
-                raise upstream_error(
-                    "upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True
-                )
+                self._malformed(choice, reason, metadata)
+
+    def _malformed(self, choice: int, reason: str, metadata: UsageMetadata | None) -> None:
+        """Raise upstream_bad_response, unless the output limit cut the call off: another attempt would end the same."""
+        usage = None if metadata is None else usage_of(metadata)
+        limit = self._chat.output_tokens
+        is_cut = usage is not None and limit is not None and usage.completion_tokens >= limit
+        if reason != "MALFORMED_FUNCTION_CALL" or len(self._candidates) > 1 or not is_cut:
+            raise upstream_error("upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True)
+        self._reasons[choice] = "MAX_TOKENS"
 
     def _candidate(self, choice: int, candidate: Candidate, deltas: list[Delta]) -> None:
         decoder = self._candidates.get(choice)
