@@ -253,7 +253,10 @@ def measured(**changes: Any) -> Json:
         (b"{}", "without a Measurements object"),
         ({"Measurements": {"HashAlgorithm": "SHA256"}}, "other than SHA384"),
         (measured(PCR0="00" * 48), "all-zero PCR0"),
+        ({"Measurements": {"HashAlgorithm": "Sha512_32 { .. }"}}, "other than SHA384"),
+        ({"Measurements": {"HashAlgorithm": "SHA3840"}}, "other than SHA384"),
         (measured(PCR1="zz" * 48), "not hex"),
+        (measured(PCR1="11 " * 32), "not hex"),
         (measured(PCR0="11" * 47), "without a PCR0 of 96 hex digits"),
         (measured(PCR2=None), "without a PCR2 of 96 hex digits"),
         (
@@ -271,6 +274,15 @@ def test_unusable_measurements_exit_2(
     for command in (["attestation", *options], ["measurements", path]):
         assert main(command) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    ["SHA384", "SHA-384", "Sha384 { ... }", pytest.param("Sha512_48 { .. }", id="AWS's image format since 0.8")],
+)
+def test_every_spelling_of_sha384(algorithm: str, write: Write) -> None:
+    content = measured(HashAlgorithm=algorithm, PCR0="aB" * 48, PCR8="44" * 48)
+    assert main(["measurements", write("measurements.txt", content)]) == 0
 
 
 def test_measurements_of_a_whole_image(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

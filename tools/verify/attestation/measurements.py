@@ -1,5 +1,6 @@
 """The expected PCRs of a build: measurements.txt."""
 
+import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ HOW_TO_COMPLETE = (
     "where nitriding and the kernel can be built, `make kernel` and `python -m nitro.measurements --write` complete it"
 )
 _PCR_HEX_DIGITS = 96
+_SHA384_NAMES = ("SHA384", "SHA512_48")
+"""SHA-384 as AWS's tools print it (``Sha384 { ... }``; since image format 0.8, ``Sha512_48 { .. }``), in capitals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def load_measurements(data: bytes) -> Measurements:
     if not isinstance(values, dict):
         raise MalformedError("without a Measurements object")
     algorithm = values.get("HashAlgorithm")
-    if not isinstance(algorithm, str) or not algorithm.upper().replace("-", "").startswith("SHA384"):
+    if not isinstance(algorithm, str) or _algorithm_name(algorithm) not in _SHA384_NAMES:
         raise MalformedError("using a HashAlgorithm other than SHA384")
     names = [f"PCR{index}" for index in COMPARED_PCRS]
     if missing := [name for name in names if name not in values]:
@@ -48,12 +51,17 @@ def load_measurements(data: bytes) -> Measurements:
     return Measurements((pcr0, pcr1, pcr2))
 
 
+def _algorithm_name(algorithm: str) -> str:
+    """``SHA384`` for ``SHA-384`` or for the ``Sha384 { ... }`` that Rust prints for a hasher."""
+    return algorithm.partition(" ")[0].upper().replace("-", "")
+
+
 def _pcr(values: Mapping[str, object], index: int) -> bytes:
     text = values.get(f"PCR{index}")
     if not isinstance(text, str) or len(text) != _PCR_HEX_DIGITS:
         raise MalformedError(f"without a PCR{index} of {_PCR_HEX_DIGITS} hex digits")
     try:
-        value = bytes.fromhex(text)
+        value = binascii.unhexlify(text)
     except ValueError:
         raise MalformedError(f"carrying a PCR{index} that is not hex") from None
     if not any(value):
