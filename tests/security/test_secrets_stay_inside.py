@@ -12,7 +12,7 @@ from gateway.settings import Settings
 from gateway.telemetry.logs import JsonFormatter
 from gateway.workers.channel import Packet
 from tests.faults.raw_upstream import answering, http
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
 FROM_ENVIRONMENT = "sk-from-the-environment-0123456789"
@@ -144,7 +144,7 @@ async def test_a_crash_with_keys_in_hand(used: RunningGateway, monkeypatch: pyte
         raise ValueError(f"could not use {key}")
 
     adapter = used.services.upstreams["openai"]._adapters["chat"]
-    monkeypatch.setattr(type(adapter), "authorization", crash)
+    monkeypatch.setattr(type(adapter), "auth_headers", crash)
     try:
         response = await used.chat("gpt-4.1", PROMPT)
     finally:
