@@ -18,8 +18,8 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.upstreams.transport import Limits
-from tests.ledger import Ledger
-from tests.running import FAST, RunningGateway, StartGateway
+from tests.recording_payments import RecordingPayments
+from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -85,16 +85,16 @@ async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
+def payments() -> RecordingPayments:
+    return RecordingPayments()
 
 
 @pytest.fixture
-async def paid(fleet: Fleet, start_gateway: StartGateway, ledger: Ledger) -> RunningGateway:
-    """A gateway whose payments are the ledger."""
+async def paid(fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments) -> RunningGateway:
+    """A gateway whose payments are the payments."""
 
     def adjust(services: Services) -> None:
-        services.payments = ledger
+        services.payments = payments
 
     gateway = await start_gateway(fleet.environment(), adjust=adjust)
     gateway.fleet = fleet

@@ -36,7 +36,7 @@ def test_the_gateway_is_in_order(capsys: pytest.CaptureFixture[str]) -> None:
         ("gateway.exchange", "import gateway.endpoints.chat"),
         ("gateway.server", "import web3"),
         ("gateway.server", "from tools.verify import claims"),
-        ("gateway.server", "from tests.running import FAST"),
+        ("gateway.server", "from tests.running_gateway import FAST"),
         ("gateway.server", "from openai import OpenAI"),
         ("gateway.newcomer", "import json"),
     ],

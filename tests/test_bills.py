@@ -12,8 +12,8 @@ import gateway.endpoints.early_status
 from gateway.billing.pricing import PriceTerms
 from gateway.exchange import Exchange
 from gateway.services import Services
-from tests.ledger import Ledger
-from tests.running import RunningGateway, StartGateway
+from tests.recording_payments import RecordingPayments
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
 
@@ -38,38 +38,40 @@ async def heard(gateway: RunningGateway, path: str, body: dict[str, Any]) -> byt
 
 
 @both_forms
-async def test_an_echo_is_no_output(paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool) -> None:
+async def test_an_echo_is_no_output(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
+) -> None:
     """Where the vendor counted nothing, the prompt is estimated once: as a prompt."""
     fleet.openai.enqueue(*[Scenario(text="Four score and", omit_usage=True)] * 2)
     prompts = ["word " * 2000, "more " * 1000]
     body = {"model": "gpt-4.1", "prompt": prompts, "echo": True, "stream": stream}
     assert (await paid.post(COMPLETIONS, body)).status == 200
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert (bill.usage.completion_tokens, bill.usage.estimated) == (2 * 4, True)
     assert 3750 <= bill.usage.prompt_tokens < 3800
 
 
 @both_forms
 async def test_an_echo_of_a_prompt_that_is_never_answered(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
 ) -> None:
     """It is no part of an answer either: the failure still has a status of its own."""
     fleet.openai.enqueue(Scenario(error="bad_key"))
     response = await paid.post(COMPLETIONS, {"model": "gpt-4.1", "prompt": "Once", "echo": True, "stream": stream})
     assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_auth_failed")
-    assert (ledger.bills, ledger.released) == ([], ["upstream_failed"])
+    assert (payments.bills, payments.released) == ([], ["upstream_failed"])
 
 
 @pytest.mark.parametrize(("tier", "usd"), [("flex", "5.00"), ("priority", "20"), ("default", "10.00")])
 async def test_an_estimate_is_billed_at_the_tier_that_answered(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, tier: str, usd: str
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, tier: str, usd: str
 ) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "word " * 100}, "finish_reason": "stop"}
     answer = {"model": "gpt-5-2025-08-07", "service_tier": tier, "choices": [choice]}
     reply = RawReply(headers=(("Content-Type", "application/json"),), chunks=(json.dumps(answer).encode(),))
     fleet.openai.enqueue(Scenario(raw=reply))
     assert (await paid.post(CHAT, {**HI, "model": "gpt-5"})).status == 200
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert (bill.usage.completion_tokens, bill.usage.estimated) == (125, True)
     prompt, completion = bill.usage.prompt_tokens, bill.usage.completion_tokens
     assert bill.cost_usd == (Decimal(usd) / 8 * prompt + Decimal(usd) * completion) / 1_000_000
@@ -77,18 +79,18 @@ async def test_an_estimate_is_billed_at_the_tier_that_answered(
 
 @both_forms
 async def test_a_picture_without_a_count_is_not_free(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
 ) -> None:
     fleet.google.enqueue(Scenario(text="", reasoning="", pictures=1, omit_usage=True))
     response = await paid.post(CHAT, {**HI, "model": "gemini-3.1-flash-image", "stream": stream})
     assert response.status == 200
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert (bill.usage.image_tokens, bill.usage.completion_tokens, bill.usage.estimated) == (1120, 1120, True)
     assert bill.cost_usd > Decimal("0.067")
 
 
 async def test_our_own_fault_breaks_a_stream_off(
-    paid: RunningGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    paid: RunningGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No second status line in the midst of the first answer, on a connection that stays open."""
     monkeypatch.setattr(Exchange, "_usage_and_cost", None)
@@ -97,14 +99,14 @@ async def test_our_own_fault_breaks_a_stream_off(
     last = received.rpartition(b"data: ")[2]
     assert json.loads(last.splitlines()[0])["error"]["code"] == "internal_error"
     assert b"[DONE]" not in received
-    assert (ledger.bills, ledger.released) == ([], ["gateway_failed"])
+    assert (payments.bills, payments.released) == ([], ["gateway_failed"])
 
 
 async def test_our_own_fault_breaks_a_slow_answer_off(
-    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def adjust(services: Services) -> None:
-        services.payments = ledger
+        services.payments = payments
 
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
     monkeypatch.setattr(Exchange, "_usage_and_cost", None)
@@ -113,7 +115,7 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
     received = await heard(running, CHAT, HI)
     assert received.count(b"HTTP/1.1") == 1
     assert b'"code":"internal_error"' in received
-    assert (ledger.bills, ledger.released) == ([], ["gateway_failed"])
+    assert (payments.bills, payments.released) == ([], ["gateway_failed"])
 
 
 @pytest.mark.parametrize(
@@ -127,24 +129,24 @@ async def test_our_own_fault_breaks_a_slow_answer_off(
 )
 async def test_nobody_is_asked_to_pay_again_for_a_fault_of_our_own(
     paid: RunningGateway,
-    ledger: Ledger,
+    payments: RecordingPayments,
     monkeypatch: pytest.MonkeyPatch,
     broken: str,
     headers: dict[str, str],
     told: tuple[str, str | None],
 ) -> None:
-    ledger.headers = headers
+    payments.headers = headers
     monkeypatch.setattr(broken, None)
     response = await paid.post(CHAT, HI)
     assert (response.status, (await response.json())["error"]["code"]) == (500, "internal_error")
     assert (response.headers["x-should-retry"], response.headers.get("PAYMENT-RESPONSE")) == told
-    assert len(ledger.bills) + len(ledger.released) == 1
+    assert len(payments.bills) + len(payments.released) == 1
 
 
-async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str, Any]) -> PriceTerms:
+async def terms(paid: RunningGateway, payments: RecordingPayments, path: str, body: dict[str, Any]) -> PriceTerms:
     """What the request is quoted by."""
     assert (await paid.post(path, body)).status == 200
-    return ledger.orders[-1].price_terms
+    return payments.orders[-1].price_terms
 
 
 @pytest.mark.parametrize(
@@ -152,28 +154,28 @@ async def terms(paid: RunningGateway, ledger: Ledger, path: str, body: dict[str,
     [(None, ()), ("default", ()), ("flex", ()), ("auto", ("priority",)), ("priority", ("priority",))],
 )
 async def test_only_a_tier_that_may_answer_is_quoted(
-    paid: RunningGateway, ledger: Ledger, tier: str | None, quoted: tuple[str, ...]
+    paid: RunningGateway, payments: RecordingPayments, tier: str | None, quoted: tuple[str, ...]
 ) -> None:
     """Flex is answered as flex or not at all; an exact payer would be charged for the dearest."""
     body = {**HI, "model": "gpt-5"} | ({"service_tier": tier} if tier else {})
-    assert (await terms(paid, ledger, CHAT, body)).tiers == quoted
+    assert (await terms(paid, payments, CHAT, body)).tiers == quoted
 
 
-async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, ledger: Ledger) -> None:
+async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments: RecordingPayments) -> None:
     body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
-    quoted = await terms(paid, ledger, COMPLETIONS, body)
+    quoted = await terms(paid, payments, COMPLETIONS, body)
     assert (quoted.web_searches, quoted.calls) == (5, 3)
 
 
-async def test_a_film_has_a_sound_track(paid: RunningGateway, ledger: Ledger) -> None:
+async def test_a_film_has_a_sound_track(paid: RunningGateway, payments: RecordingPayments) -> None:
     film = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAG1wNDJpc29t"}}
     body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [film]}]}
-    assert (await terms(paid, ledger, CHAT, body)).audio
+    assert (await terms(paid, payments, CHAT, body)).audio
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "claude-sonnet-4-6", "grok-4"])
 async def test_leaving_just_before_the_count_is_no_discount(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, model: str, monkeypatch: pytest.MonkeyPatch
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hidden thoughts are most of what such an answer costs, and only the vendor's last words tell how many."""
     monkeypatch.setattr(gateway.dispatch, "USAGE_GRACE_SECONDS", 30.0)  # a busy machine is slow to say them
@@ -185,7 +187,7 @@ async def test_leaving_just_before_the_count_is_no_discount(
                 break
         response.close()
     async with asyncio.timeout(30):
-        await ledger.ended.wait()
-    [bill] = ledger.bills
+        await payments.ended.wait()
+    [bill] = payments.bills
     assert bill.usage.completion_tokens > 5000
     assert (bill.usage.estimated, bill.complete) == (False, False)

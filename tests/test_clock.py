@@ -18,7 +18,7 @@ from gateway.nsm import NsmError
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.settings import Settings
 from gateway.signing import Signer
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 
 TRUE_TIME = 1_800_000_000.0

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from gateway.services import Services
-from tests.ledger import Ledger
-from tests.running import FAST, RunningGateway, StartGateway
+from tests.recording_payments import RecordingPayments
+from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -75,10 +75,10 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
 ) -> None:
     """Also where the vendor bills on when it is left, and its usage would have been waited for."""
     monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 1.0)
-    ledger = Ledger()
+    payments = RecordingPayments()
 
     def adjust(services: Services) -> None:
-        services.payments = ledger
+        services.payments = payments
 
     gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, read_timeout=30.0))
     simulator = fleet.openai if model == "gpt-4.1" else fleet.google
@@ -87,8 +87,8 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     await response.content.readline()
     await gateway.server.drain(0.2)
     response.close()
-    [bill] = ledger.bills
-    assert (bill.complete, ledger.released) == (False, [])
+    [bill] = payments.bills
+    assert (bill.complete, payments.released) == (False, [])
     assert bill.usage.completion_tokens > 0
 
 

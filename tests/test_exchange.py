@@ -16,8 +16,8 @@ from gateway.openai_api.errors import GatewayError
 from gateway.services import Services
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
-from tests.ledger import Ledger
-from tests.running import RunningGateway, StartGateway
+from tests.recording_payments import RecordingPayments
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -53,13 +53,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_order_and_receipt(paid: RunningGateway, ledger: Ledger) -> None:
+async def test_order_and_receipt(paid: RunningGateway, payments: RecordingPayments) -> None:
     response = await paid.post("/v1/chat/completions", {**CHAT, "max_tokens": 50, "n": 2})
     body = await response.json()
     assert body["payment"] == {"status": "settled", "amount": "7"}
     assert response.headers["PAYMENT-RESPONSE"] == "receipt"
     assert response.headers["x-receipt"] == "upfront"
-    [order], [bill] = ledger.orders, ledger.bills
+    [order], [bill] = payments.orders, payments.bills
     assert (order.model.id, order.output_tokens, order.choices, order.path) == (
         "gpt-4.1",
         50,
@@ -71,8 +71,8 @@ async def test_order_and_receipt(paid: RunningGateway, ledger: Ledger) -> None:
     assert (bill.signature, bill.output_hash) == (body["tee_signature"], body["tee_output_hash"])
 
 
-async def test_payment_limits_the_output(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
-    ledger.output_limit = 20
+async def test_payment_limits_the_output(paid: RunningGateway, payments: RecordingPayments, fleet: Fleet) -> None:
+    payments.output_limit = 20
     response = await paid.post("/v1/chat/completions", {**CHAT, "max_tokens": 50})
     assert response.headers["x-output-limit"] == "20"
     assert fleet.openai.requests[-1].json["max_tokens"] == 20
@@ -84,22 +84,26 @@ async def test_payment_limits_the_output(paid: RunningGateway, ledger: Ledger, f
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_failing_upstream_costs_nothing(paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool) -> None:
+async def test_failing_upstream_costs_nothing(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
+) -> None:
     fleet.openai.enqueue(Scenario(error="bad_key"))
     response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
     assert response.status == 502
-    assert (ledger.bills, ledger.released) == ([], ["upstream_failed"])
+    assert (payments.bills, payments.released) == ([], ["upstream_failed"])
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_bad_requests_never_meet_the_payment(paid: RunningGateway, ledger: Ledger, stream: bool) -> None:
+async def test_bad_requests_never_meet_the_payment(
+    paid: RunningGateway, payments: RecordingPayments, stream: bool
+) -> None:
     bad = {**CHAT, "model": "gpt-5", "stop": "x", "stream": stream}
     assert (await paid.post("/v1/chat/completions", bad)).status == 400
-    assert ledger.orders == []
+    assert payments.orders == []
 
 
 async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
 ) -> None:
     fleet.openai.enqueue(Scenario(text="one two three four five six", cut_after=4))
     received = await broken_stream(paid, {**CHAT, "stream": True})
@@ -108,7 +112,7 @@ async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
     assert b"[DONE]" not in received
     assert not any(choice["finish_reason"] for event in events[:-1] for choice in event["choices"])
     text = "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1])
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert not bill.complete
     assert bill.usage.estimated
     assert bill.output_hash == keccak256(text.encode()).hex()
@@ -118,52 +122,56 @@ async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
 
 
 async def test_a_prompt_that_the_vendor_refuses_costs_nothing(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
 ) -> None:
     """The prompts before it were answered, and are paid for."""
     fleet.openai.enqueue(Scenario(text="One.", prompt_tokens=5, completion_tokens=2), Scenario(error="bad_key"))
     await broken_stream(paid, {"model": "gpt-4.1", "prompt": ["a", "b" * 9000], "stream": True}, "/v1/completions")
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert (bill.usage.prompt_tokens, bill.usage.completion_tokens) == (5, 2)
     assert (bill.complete, bill.usage.estimated) == (False, False)
 
 
-async def test_leaving_a_stream_that_can_be_stopped(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+async def test_leaving_a_stream_that_can_be_stopped(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
+) -> None:
     fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
     await leave_after(paid, {**CHAT, "stream": True}, events=3)
-    await until(ledger.ended.is_set)
+    await until(payments.ended.is_set)
     await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert (bill.complete, bill.usage.estimated) == (False, True)
     assert 0 < bill.usage.completion_tokens < 100
     await until(lambda: paid.services.upstreams["openai"].transport.open_connections == 0)
 
 
 async def test_leaving_a_stream_that_cannot_be_stopped_drains_it(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
 ) -> None:
     fleet.google.enqueue(Scenario(text="word " * 20, event_delay=0.02, completion_tokens=77))
     await leave_after(paid, {**GEMINI, "stream": True}, events=2)
-    await until(ledger.ended.is_set)
+    await until(payments.ended.is_set)
     assert fleet.google.requests[-1].aborted_at is None
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert not bill.usage.estimated
     assert bill.usage.completion_tokens - bill.usage.reasoning_tokens == 77
     assert not bill.complete
 
 
 async def test_draining_is_bounded(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.dispatch, "DRAIN_SECONDS", 0.1)
     fleet.google.enqueue(Scenario(text="word " * 200, event_delay=0.05))
     await leave_after(paid, {**GEMINI, "stream": True}, events=2)
-    await until(ledger.ended.is_set)
+    await until(payments.ended.is_set)
     await until(lambda: fleet.google.requests[-1].aborted_at is not None)
-    assert len(ledger.bills) == 1
+    assert len(payments.bills) == 1
 
 
-async def test_leaving_before_the_first_byte_is_free(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+async def test_leaving_before_the_first_byte_is_free(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
+) -> None:
     fleet.openai.enqueue(Scenario(first_byte_delay=0.3))
     with pytest.raises(TimeoutError):
         await paid.session.post(
@@ -171,13 +179,13 @@ async def test_leaving_before_the_first_byte_is_free(paid: RunningGateway, ledge
             json={**CHAT, "stream": True},
             timeout=aiohttp.ClientTimeout(total=0.1),
         )
-    await until(ledger.ended.is_set)
-    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+    await until(payments.ended.is_set)
+    assert (payments.bills, payments.released) == ([], ["client_left"])
 
 
 @pytest.mark.parametrize("stops_billing", [True, False])
 async def test_leaving_before_the_upstream_answers(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stops_billing: bool
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stops_billing: bool
 ) -> None:
     """Where leaving stops the bill it also stops the call, answered or not."""
     simulator, body = (fleet.openai, CHAT) if stops_billing else (fleet.google, GEMINI)
@@ -189,54 +197,56 @@ async def test_leaving_before_the_upstream_answers(
             timeout=aiohttp.ClientTimeout(total=0.1),
         )
     started = asyncio.get_running_loop().time()
-    await until(ledger.ended.is_set)
+    await until(payments.ended.is_set)
     assert (asyncio.get_running_loop().time() - started < 0.5) is stops_billing
-    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+    assert (payments.bills, payments.released) == ([], ["client_left"])
     await until(lambda: (simulator.requests[-1].aborted_at is not None) is stops_billing)
 
 
-async def test_leaving_a_call_that_is_not_streamed(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+async def test_leaving_a_call_that_is_not_streamed(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
+) -> None:
     """The vendor bills it in full, so it is read to its end; the client, who got nothing, pays nothing."""
     fleet.openai.enqueue(Scenario(first_byte_delay=0.3))
     with pytest.raises(TimeoutError):
         await paid.session.post(paid.url + "/v1/chat/completions", json=CHAT, timeout=aiohttp.ClientTimeout(total=0.1))
-    await until(ledger.ended.is_set)
+    await until(payments.ended.is_set)
     assert fleet.openai.requests[-1].aborted_at is None
-    assert (ledger.bills, ledger.released) == ([], ["client_left"])
+    assert (payments.bills, payments.released) == ([], ["client_left"])
 
 
 async def test_slow_answers_keep_paying_clients_waiting(
-    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
     monkeypatch.setattr(gateway.endpoints.early_status, "PADDING_SECONDS", 0.05)
 
     def adjust(services: Services) -> None:
-        services.payments = ledger
+        services.payments = payments
 
     running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.4))
     response = await running.post("/v1/chat/completions", CHAT)
     body = await response.read()
     assert body.startswith(b"   ")
-    assert json.loads(body)["tee_signature"] == ledger.bills[0].signature
+    assert json.loads(body)["tee_signature"] == payments.bills[0].signature
     assert "X-TEE-Signature" not in response.headers
     assert response.headers["x-receipt"] == "upfront"
     fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=0.4))
     with pytest.raises(aiohttp.ClientPayloadError):
         await running.post("/v1/chat/completions", CHAT)
-    assert ledger.released == ["upstream_failed"]
+    assert payments.released == ["upstream_failed"]
     failed = {"domain": "upstream", "error": "upstream_auth"}
     assert running.services.metrics.registry.get_sample_value("gateway_errors_total", failed) == 1
 
 
 async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
-    fleet: Fleet, start_gateway: StartGateway, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.4)
 
     def adjust(services: Services) -> None:
-        services.payments = ledger
+        services.payments = payments
 
     environment = {**fleet.environment(), "GATEWAY_PAYMENTS": "required", "GATEWAY_MAX_INFLIGHT": "1"}
     running = await start_gateway(environment, adjust=adjust)
@@ -272,39 +282,43 @@ async def test_files_are_given_back(
         await until(lambda: fetcher._free_bytes == room)
 
 
-async def test_withheld_when_not_paid(paid: RunningGateway, ledger: Ledger) -> None:
-    ledger.refuse = GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
+async def test_withheld_when_not_paid(paid: RunningGateway, payments: RecordingPayments) -> None:
+    payments.refuse = GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
     response = await paid.post("/v1/chat/completions", CHAT)
     assert response.status == 402
     assert response.headers["x-should-retry"] == "false"
     assert b"choices" not in await response.read()
 
 
-async def test_payment_deadline_cuts_the_stream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
-    ledger.timeout = 0.2
+async def test_payment_deadline_cuts_the_stream(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
+) -> None:
+    payments.timeout = 0.2
     fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.05))
     async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
-    [bill] = ledger.bills
+    [bill] = payments.bills
     assert not bill.complete
     await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
 
 
-async def test_payment_deadline_cuts_a_silent_upstream(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
-    ledger.timeout = 0.2
+async def test_payment_deadline_cuts_a_silent_upstream(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
+) -> None:
+    payments.timeout = 0.2
     fleet.openai.enqueue(Scenario(first_byte_delay=3))
     started = asyncio.get_running_loop().time()
     response = await paid.post("/v1/chat/completions", CHAT)
     assert asyncio.get_running_loop().time() - started < 2
-    assert (response.status, ledger.released) == (504, ["upstream_failed"])
+    assert (response.status, payments.released) == (504, ["upstream_failed"])
 
 
-async def test_silence_in_mid_stream_times_out(paid: RunningGateway, ledger: Ledger, fleet: Fleet) -> None:
+async def test_silence_in_mid_stream_times_out(paid: RunningGateway, payments: RecordingPayments, fleet: Fleet) -> None:
     fleet.openai.enqueue(Scenario(text="one two three", stall_after=3))
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_timeout"' in received
-    assert len(ledger.bills) == 1
+    assert len(payments.bills) == 1
 
 
 async def test_keep_alive_while_the_upstream_thinks(
@@ -319,13 +333,13 @@ async def test_keep_alive_while_the_upstream_thinks(
 
 
 async def test_late_error_after_keep_alive_is_an_event(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.http_server.stream_reply, "KEEP_ALIVE_SECONDS", 0.1)
     fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=1.3))
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_auth_failed"' in received
-    assert ledger.released == ["upstream_failed"]
+    assert payments.released == ["upstream_failed"]
 
 
 async def test_retries_before_the_first_byte(paid: RunningGateway, fleet: Fleet) -> None:
@@ -363,23 +377,23 @@ async def test_dropped_hints_are_listed(paid: RunningGateway) -> None:
 @pytest.mark.parametrize("text", ["Hello", ""])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_another_model_that_answers_is_named_and_billed(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, stream: bool, text: str
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool, text: str
 ) -> None:
     fleet.openai.enqueue(Scenario(model="gpt-5-mini-2025-08-07", text=text))
     response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
     answer = await response.read()
     told = [json.loads(line) for line in answer.replace(b"data: ", b"").splitlines() if line[:1] == b"{"]
     assert {event["model"] for event in told} == {"gpt-5-mini"}
-    assert ledger.bills[0].model.id == "gpt-5-mini"
+    assert payments.bills[0].model.id == "gpt-5-mini"
 
 
 @pytest.mark.parametrize("name", ["gpt-4.1-of-tomorrow", "claude-sonnet-4-6", "GPT-4.1-2025-04-14"])
 async def test_a_model_that_is_not_known_answers_as_the_one_that_was_asked_for(
-    paid: RunningGateway, ledger: Ledger, fleet: Fleet, name: str
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, name: str
 ) -> None:
     for stream in (False, True):
         fleet.openai.enqueue(Scenario(model=name))
         response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
         answer = await response.text()
         assert answer.count('"model":"') == answer.count('"model":"gpt-4.1"') > 0
-        assert ledger.bills[-1].model.id == "gpt-4.1"
+        assert payments.bills[-1].model.id == "gpt-4.1"

@@ -21,7 +21,7 @@ from gateway.heartbeat import Heartbeat, Relay
 from gateway.keyring import Injection
 from gateway.settings import Settings
 from gateway.signing import Signer
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.chain.deployment import TEE_REGISTRY
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Drop, Status

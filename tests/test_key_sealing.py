@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from gateway.key_sealing import SealingKey, seal
 from gateway.openai_api.errors import GatewayError
 from gateway.signing import Signer
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 
 SECRET = "sk-secret-openai"
 KEYS = {"openai_api_key": SECRET}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
 KEYS = {

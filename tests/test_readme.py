@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 
 README = Path(__file__).parent.parent / "README.md"
 REQUESTS = {

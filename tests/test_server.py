@@ -10,7 +10,7 @@ import pytest
 from gateway import server
 from gateway.server import Audience
 from gateway.telemetry.request_record import RequestRecord
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 
 CHAT = "/v1/chat/completions"

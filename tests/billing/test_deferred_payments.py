@@ -17,7 +17,7 @@ from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
 from tests.billing.harness import CATALOG, BillingHarness, bill, order, price_source
-from tests.running import StartGateway
+from tests.running_gateway import StartGateway
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet

@@ -7,17 +7,17 @@ import pytest_asyncio
 
 from gateway.catalog import Catalog
 from gateway.signing import Signer
-from tests.conformance.stage import Stage, open_stage
+from tests.conformance.harness import Harness, open_harness
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def theatre(signer: Signer, catalog: Catalog) -> AsyncIterator[Stage]:
-    async with open_stage(signer, catalog) as opened:
+async def module_harness(signer: Signer, catalog: Catalog) -> AsyncIterator[Harness]:
+    async with open_harness(signer, catalog) as opened:
         yield opened
 
 
 @pytest.fixture
-def stage(theatre: Stage) -> Stage:
+def harness(module_harness: Harness) -> Harness:
     """Nothing is queued and nothing was received."""
-    theatre.fleet.reset()
-    return theatre
+    module_harness.fleet.reset()
+    return module_harness

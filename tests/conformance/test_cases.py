@@ -17,7 +17,7 @@ from gateway.openai_api.usage import Usage
 from tests.conformance import outgoing
 from tests.conformance.cases import endings, files, structured, text, thinking, tools
 from tests.conformance.cases.case import Case
-from tests.conformance.stage import Heard, Stage
+from tests.conformance.harness import Exchange, Harness
 from tests.conformance.targets import CHAT_TARGETS, Target
 from tools.verify.claims import Verdict
 
@@ -36,25 +36,25 @@ CASES = (
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("target", CHAT_TARGETS, ids=lambda target: target.model)
-async def test_case(stage: Stage, target: Target, case: Case, stream: bool) -> None:
-    simulator = stage.simulator(target.model)
+async def test_case(harness: Harness, target: Target, case: Case, stream: bool) -> None:
+    simulator = harness.simulator(target.model)
     simulator.enqueue(case.scenario)
-    heard = await stage.ask(case.request(target.model, stream=stream))
+    exchange = await harness.ask(case.request(target.model, stream=stream))
     if (param := target.find(case.refused, stream=stream)) is not None:
-        assert heard.status == 400, heard.raw
-        assert (heard.error["param"], heard.error["type"]) == (param, "invalid_request_error")
+        assert exchange.status == 400, exchange.raw
+        assert (exchange.error["param"], exchange.error["type"]) == (param, "invalid_request_error")
         return
-    assert heard.status == 200, heard.raw
-    check_answer(heard.answer, case, target)
-    check_usage(heard.answer["usage"], case, target)
-    check_proof(heard)
+    assert exchange.status == 200, exchange.raw
+    check_answer(exchange.answer, case, target)
+    check_usage(exchange.answer["usage"], case, target)
+    check_proof(exchange)
     if stream:
-        check_lines(heard.raw)
-    assert heard.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
+        check_lines(exchange.raw)
+    assert exchange.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
     [received] = simulator.requests
     outgoing.check(target.provider, received)
     check_arrival(received.json, case, target)
-    assert (await stage.record(heard)).cost_usd == str(price(stage, target.model, heard.answer))
+    assert (await harness.record(exchange)).cost_usd == str(price(harness, target.model, exchange.answer))
 
 
 def check_answer(answer: dict[str, Any], case: Case, target: Target) -> None:
@@ -99,8 +99,8 @@ def check_usage(usage: dict[str, Any], case: Case, target: Target) -> None:
     assert usage["completion_tokens_details"]["reasoning_tokens"] == reasoning
 
 
-def check_proof(heard: Heard) -> None:
-    assert {claim.verdict for claim in heard.claims} == {Verdict.PASS}, heard.claims
+def check_proof(exchange: Exchange) -> None:
+    assert {claim.verdict for claim in exchange.claims} == {Verdict.PASS}, exchange.claims
 
 
 def check_lines(stream: bytes) -> None:
@@ -127,7 +127,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
-def price(stage: Stage, model: str, answer: dict[str, Any]) -> Decimal:
+def price(harness: Harness, model: str, answer: dict[str, Any]) -> Decimal:
     """The catalogue's price of the reported usage."""
     usage = answer["usage"]
     prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
@@ -141,4 +141,4 @@ def price(stage: Stage, model: str, answer: dict[str, Any]) -> Decimal:
         image_tokens=completion.get("image_tokens", 0),
         images=sum(len(choice["message"].get("images", ())) for choice in answer["choices"]),
     )
-    return cost(stage.services.catalog.find(model), counted, datetime.now(UTC).date())
+    return cost(harness.services.catalog.find(model), counted, datetime.now(UTC).date())

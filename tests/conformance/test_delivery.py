@@ -9,8 +9,8 @@ import pytest_asyncio
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.conformance.folding import events
-from tests.conformance.stage import Stage, open_stage
-from tests.running import FAST
+from tests.conformance.harness import Harness, open_harness
+from tests.running_gateway import FAST
 from tests.upstreams.anthropic_chats import as_stream
 from tests.upstreams.anthropic_events import start, text
 from tools.simulators import RawReply, Scenario, ToolCall
@@ -28,10 +28,10 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Stage]:
+async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Harness]:
     """A gateway with read timeouts of less than half a second."""
     limits = replace(FAST, first_byte_timeout=SILENCE, read_timeout=SILENCE, max_attempts=1)
-    async with open_stage(signer, catalog, limits) as opened:
+    async with open_harness(signer, catalog, limits) as opened:
         yield opened
 
 
@@ -52,22 +52,24 @@ HARMLESS = {
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("manner", HARMLESS)
 @every_model
-async def test_the_manner_of_delivery_makes_no_difference(stage: Stage, model: str, manner: str, stream: bool) -> None:
+async def test_the_manner_of_delivery_makes_no_difference(
+    harness: Harness, model: str, manner: str, stream: bool
+) -> None:
     calls = (ToolCall(name="weather", arguments={"city": "Tromsø"}), ToolCall(name="weather", arguments=""))
     scenario = replace(HARMLESS[manner], text=TEXT, reasoning="", tool_calls=calls)
-    stage.simulator(model).enqueue(scenario)
-    heard = await stage.ask(request(model, stream=stream))
-    assert heard.message["content"] == TEXT
-    assert [call["function"]["arguments"] for call in heard.message["tool_calls"]] == ['{"city":"Tromsø"}', "{}"]
-    assert {claim.verdict for claim in heard.claims} == COMPLETE
+    harness.simulator(model).enqueue(scenario)
+    exchange = await harness.ask(request(model, stream=stream))
+    assert exchange.message["content"] == TEXT
+    assert [call["function"]["arguments"] for call in exchange.message["tool_calls"]] == ['{"city":"Tromsø"}', "{}"]
+    assert {claim.verdict for claim in exchange.claims} == COMPLETE
 
 
 @every_model
-async def test_an_answer_in_one_piece_to_a_request_for_a_stream(stage: Stage, model: str) -> None:
-    stage.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", json_instead_of_stream=True))
-    heard = await stage.ask(request(model, stream=True))
-    assert heard.message["content"] == TEXT
-    assert {claim.verdict for claim in heard.claims} == COMPLETE
+async def test_an_answer_in_one_piece_to_a_request_for_a_stream(harness: Harness, model: str) -> None:
+    harness.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", json_instead_of_stream=True))
+    exchange = await harness.ask(request(model, stream=True))
+    assert exchange.message["content"] == TEXT
+    assert {claim.verdict for claim in exchange.claims} == COMPLETE
 
 
 BREAKS = {
@@ -80,45 +82,45 @@ BREAKS = {
 
 @pytest.mark.parametrize("fault", BREAKS)
 @every_model
-async def test_a_broken_stream_ends_in_an_error(impatient: Stage, model: str, fault: str) -> None:
+async def test_a_broken_stream_ends_in_an_error(impatient: Harness, model: str, fault: str) -> None:
     """Delivered output is metered and billed; the caller gets neither ``[DONE]`` nor a signature."""
     impatient.fleet.reset()
     scenario, code = BREAKS[fault]
     impatient.simulator(model).enqueue(replace(scenario, text=TEXT, reasoning=""))
-    heard = await impatient.ask(request(model, stream=True))
-    *chunks, last = events(heard.raw)
-    assert (heard.status, last["error"]["code"]) == (200, code)
+    exchange = await impatient.ask(request(model, stream=True))
+    *chunks, last = events(exchange.raw)
+    assert (exchange.status, last["error"]["code"]) == (200, code)
     delivered = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
     assert delivered
     assert TEXT.startswith(delivered)
-    assert b"[DONE]" not in heard.raw
-    assert b"tee_signature" not in heard.raw
-    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
-    record = await impatient.record(heard)
+    assert b"[DONE]" not in exchange.raw
+    assert b"tee_signature" not in exchange.raw
+    assert all(claim.verdict is not Verdict.PASS for claim in exchange.claims)
+    record = await impatient.record(exchange)
     assert (record.state, record.estimated) == ("settled", True)
 
 
-async def test_a_complete_answer_that_told_its_output_only_provisionally_is_estimated(stage: Stage) -> None:
+async def test_a_complete_answer_that_told_its_output_only_provisionally_is_estimated(harness: Harness) -> None:
     """Claude's streams open with a provisional count such as 1; the final one is in an event that may be missing."""
     told = start(), *text(0, TEXT), {"type": "message_stop"}
-    stage.fleet.anthropic.enqueue(Scenario(raw=RawReply(chunks=(as_stream(told),))))
-    heard = await stage.ask(request("claude-sonnet-4-6", stream=True))
-    usage = heard.answer["usage"]
+    harness.fleet.anthropic.enqueue(Scenario(raw=RawReply(chunks=(as_stream(told),))))
+    exchange = await harness.ask(request("claude-sonnet-4-6", stream=True))
+    usage = exchange.answer["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (10, -(-len(TEXT.encode()) // 4))
-    assert (await stage.record(heard)).estimated is True
+    assert (await harness.record(exchange)).estimated is True
 
 
 @every_model
-async def test_a_stream_without_its_end_is_not_taken_for_complete(stage: Stage, model: str) -> None:
+async def test_a_stream_without_its_end_is_not_taken_for_complete(harness: Harness, model: str) -> None:
     """The last frame is missing: in OpenAI's shape that is ``[DONE]`` alone, and the answer is complete."""
-    stage.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", omit_end_marker=True))
-    heard = await stage.ask(request(model, stream=True))
-    whole = stage.services.catalog.find(model).provider not in ("anthropic", "google")
+    harness.simulator(model).enqueue(Scenario(text=TEXT, reasoning="", omit_end_marker=True))
+    exchange = await harness.ask(request(model, stream=True))
+    whole = harness.services.catalog.find(model).provider not in ("anthropic", "google")
     if whole:
-        assert heard.message["content"] == TEXT
-        assert {claim.verdict for claim in heard.claims} == COMPLETE
+        assert exchange.message["content"] == TEXT
+        assert {claim.verdict for claim in exchange.claims} == COMPLETE
     else:
-        assert events(heard.raw)[-1]["error"]["code"] == "upstream_truncated"
+        assert events(exchange.raw)[-1]["error"]["code"] == "upstream_truncated"
 
 
 WHOLE_BREAKS = {
@@ -131,19 +133,19 @@ WHOLE_BREAKS = {
 
 @pytest.mark.parametrize("fault", WHOLE_BREAKS)
 @every_model
-async def test_a_broken_answer_is_an_error_that_costs_nothing(impatient: Stage, model: str, fault: str) -> None:
+async def test_a_broken_answer_is_an_error_that_costs_nothing(impatient: Harness, model: str, fault: str) -> None:
     impatient.fleet.reset()
     scenario, status, code = WHOLE_BREAKS[fault]
     impatient.simulator(model).enqueue(*[replace(scenario, text=TEXT, reasoning="")] * 3)
-    heard = await impatient.ask(request(model, stream=False))
-    assert (heard.status, heard.error["code"]) == (status, code)
-    assert (await impatient.record(heard)).state == "released"
+    exchange = await impatient.ask(request(model, stream=False))
+    assert (exchange.status, exchange.error["code"]) == (status, code)
+    assert (await impatient.record(exchange)).state == "released"
 
 
 @every_model
-async def test_a_stream_that_never_begins_is_a_plain_error(impatient: Stage, model: str) -> None:
+async def test_a_stream_that_never_begins_is_a_plain_error(impatient: Harness, model: str) -> None:
     impatient.fleet.reset()
     impatient.simulator(model).enqueue(Scenario(stall_after=0))
-    heard = await impatient.ask(request(model, stream=True))
-    assert (heard.status, heard.error["code"]) == (504, "upstream_timeout")
-    assert heard.headers["Content-Type"].startswith("application/json")
+    exchange = await impatient.ask(request(model, stream=True))
+    assert (exchange.status, exchange.error["code"]) == (504, "upstream_timeout")
+    assert exchange.headers["Content-Type"].startswith("application/json")

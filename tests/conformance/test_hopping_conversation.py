@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessage
 
 from tests.conformance import outgoing
 from tests.conformance.cases.tools import CITY, function
-from tests.conformance.stage import Stage
+from tests.conformance.harness import Harness
 from tools.simulators import Scenario, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,7 +68,7 @@ def keeps_standard_keys(message: ChatCompletionMessage) -> dict[str, Any]:
 class Conversation:
     """The client's side: every request carries the whole history."""
 
-    stage: Stage
+    harness: Harness
     client: AsyncOpenAI
     remember: Memory
     streamed: bool
@@ -83,25 +83,25 @@ class Conversation:
         else:
             message = (await self.client.chat.completions.create(**request, **options)).choices[0].message
         self.messages.append(self.remember(message))
-        outgoing.check(self.stage.services.catalog.find(model).provider, self.stage.received(model))
+        outgoing.check(self.harness.services.catalog.find(model).provider, self.harness.received(model))
         return message
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=stage.url + "/v1", api_key="anything", max_retries=0) as client:
+async def client(harness: Harness) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=harness.url + "/v1", api_key="anything", max_retries=0) as client:
         yield client
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("remember", [keeps_everything, keeps_standard_keys])
 @pytest.mark.parametrize("route", ROUTES)
-async def test_five_turns(stage: Stage, client: AsyncOpenAI, route: str, remember: Memory, streamed: bool) -> None:
-    conversation = Conversation(stage, client, remember, streamed)
+async def test_five_turns(harness: Harness, client: AsyncOpenAI, route: str, remember: Memory, streamed: bool) -> None:
+    conversation = Conversation(harness, client, remember, streamed)
     for turn, (asked, told) in enumerate(ROUTES[route]):
         city, calls = CITIES[turn], 1 + turn % 2
         wanted = [ToolCall(name="weather", arguments={"city": city}), ToolCall(name="clock", arguments="")][:calls]
-        stage.simulator(asked).enqueue(Scenario(reasoning="I need tools.", tool_calls=tuple(wanted)))
+        harness.simulator(asked).enqueue(Scenario(reasoning="I need tools.", tool_calls=tuple(wanted)))
         conversation.messages.append({"role": "user", "content": f"What is it like in {city}?"})
         message = await conversation.ask(asked)
         assert message.tool_calls is not None
@@ -109,10 +109,10 @@ async def test_five_turns(stage: Stage, client: AsyncOpenAI, route: str, remembe
         assert [json.loads(call.function.arguments) for call in found] == [{"city": city}, {}][:calls]
         for call in reversed(found):
             conversation.messages.append({"role": "tool", "tool_call_id": call.id, "content": f"{city}: fine"})
-        stage.simulator(told).enqueue(Scenario(text=f"Fine in {city}.", reasoning="So it is fine."))
+        harness.simulator(told).enqueue(Scenario(text=f"Fine in {city}.", reasoning="So it is fine."))
         assert (await conversation.ask(told)).content == f"Fine in {city}."
     assert len(conversation.messages) == sum(4 + turn % 2 for turn in range(TURNS))
-    body = json.dumps(stage.received(ROUTES[route][-1][1]).json)
+    body = json.dumps(harness.received(ROUTES[route][-1][1]).json)
     assert all(f"{city}: fine" in body and f"Fine in {city}." in body for city in CITIES[:-1])
     for thought in ("I need tools.", "So it is fine."):
         assert f'"text": "{thought}"' not in body, "a foreign thought was sent as if it had been said"

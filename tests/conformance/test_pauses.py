@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.folding import events
-from tests.conformance.stage import Heard, Stage
+from tests.conformance.harness import Exchange, Harness
 from tests.conformance.test_cases import check_proof
 from tests.upstreams.anthropic_chats import as_stream
 from tests.upstreams.anthropic_events import block, end, start, text
@@ -35,40 +35,40 @@ def raw(content_type: str, body: bytes, status: int = 200) -> Scenario:
     return Scenario(raw=RawReply(status=status, headers=(("content-type", content_type),), chunks=(body,)))
 
 
-async def ask(stage: Stage, *scenarios: Scenario, stream: bool, **parameters: Any) -> Heard:
-    stage.fleet.anthropic.enqueue(*scenarios)
+async def ask(harness: Harness, *scenarios: Scenario, stream: bool, **parameters: Any) -> Exchange:
+    harness.fleet.anthropic.enqueue(*scenarios)
     question = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "web_search_options": {}}
-    return await stage.ask(question | {"stream": stream} | parameters)
+    return await harness.ask(question | {"stream": stream} | parameters)
 
 
 @streamed_or_not
-async def test_the_parts_are_one_answer(stage: Stage, stream: bool) -> None:
+async def test_the_parts_are_one_answer(harness: Harness, stream: bool) -> None:
     """Each call is metered and priced by itself, and the signature covers the whole answer."""
     parts = [
         part("Oslo ", "pause_turn", stream=stream, message="msg_1"),
         part("is ", "pause_turn", stream=stream, message="msg_2"),
         part("big.", "end_turn", stream=stream, message="msg_3"),
     ]
-    heard = await ask(stage, *parts, stream=stream)
-    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo is big.", "stop")
-    usage = heard.answer["usage"]
+    exchange = await ask(harness, *parts, stream=stream)
+    assert (exchange.message["content"], exchange.choice["finish_reason"]) == ("Oslo is big.", "stop")
+    usage = exchange.answer["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (300, 60, 360)
-    check_proof(heard)
-    record = await stage.record(heard)
+    check_proof(exchange)
+    record = await harness.record(exchange)
     assert (record.state, record.cost_usd) == ("settled", "0.030600")  # 300 × 1 + 60 × 5 per million, 3 searches
-    first, second, third = (received.json for received in stage.fleet.anthropic.requests)
+    first, second, third = (received.json for received in harness.fleet.anthropic.requests)
     said = {"type": "text", "text": "Oslo "}
     assert second["messages"] == [*first["messages"], {"role": "assistant", "content": [said, SEARCH]}]
     assert [block["text"] for block in third["messages"][-1]["content"][::2]] == ["Oslo ", "is "]
 
 
 @streamed_or_not
-async def test_an_answer_paused_for_ever_is_cut(stage: Stage, stream: bool) -> None:
+async def test_an_answer_paused_for_ever_is_cut(harness: Harness, stream: bool) -> None:
     parts = [part("a", "pause_turn", stream=stream, message=f"msg_{number}") for number in range(9)]
-    heard = await ask(stage, *parts, stream=stream)
-    assert (heard.message["content"], heard.choice["finish_reason"]) == ("aaaaa", "length")
-    assert stage.fleet.anthropic.request_count == 5
-    check_proof(heard)
+    exchange = await ask(harness, *parts, stream=stream)
+    assert (exchange.message["content"], exchange.choice["finish_reason"]) == ("aaaaa", "length")
+    assert harness.fleet.anthropic.request_count == 5
+    check_proof(exchange)
 
 
 REFUSALS = {
@@ -80,51 +80,53 @@ REFUSALS = {
 
 @streamed_or_not
 @pytest.mark.parametrize("why", [*REFUSALS, "the same again", "another vendor's page"])
-async def test_an_answer_that_cannot_go_on_is_one_that_was_cut(stage: Stage, why: str, stream: bool) -> None:
+async def test_an_answer_that_cannot_go_on_is_one_that_was_cut(harness: Harness, why: str, stream: bool) -> None:
     """Output before the failed continuation is delivered and billed."""
     first = part("Oslo ", "pause_turn", stream=stream, message="msg_1")
     page = raw("text/html", b"<html>")
-    heard = await ask(stage, first, REFUSALS.get(why, first if why == "the same again" else page), stream=stream)
-    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo ", "length")
-    assert heard.answer["usage"]["prompt_tokens"] == 100
-    check_proof(heard)
-    assert (await stage.record(heard)).estimated is None
+    exchange = await ask(harness, first, REFUSALS.get(why, first if why == "the same again" else page), stream=stream)
+    assert (exchange.message["content"], exchange.choice["finish_reason"]) == ("Oslo ", "length")
+    assert exchange.answer["usage"]["prompt_tokens"] == 100
+    check_proof(exchange)
+    assert (await harness.record(exchange)).estimated is None
 
 
-async def test_a_second_part_that_breaks_off_breaks_the_stream(stage: Stage) -> None:
+async def test_a_second_part_that_breaks_off_breaks_the_stream(harness: Harness) -> None:
     told = as_stream([start(USAGE, "msg_2"), *text(0, "is")])
     first = part("Oslo ", "pause_turn", stream=True, message="msg_1")
-    heard = await ask(stage, first, raw("text/event-stream", told), stream=True)
-    *chunks, last = events(heard.raw)
+    exchange = await ask(harness, first, raw("text/event-stream", told), stream=True)
+    *chunks, last = events(exchange.raw)
     assert last["error"]["code"] == "upstream_truncated"
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "Oslo is"
-    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
+    assert all(claim.verdict is not Verdict.PASS for claim in exchange.claims)
 
 
 @streamed_or_not
-async def test_a_pause_at_the_output_limit_is_the_end(stage: Stage, stream: bool) -> None:
-    heard = await ask(stage, part("Oslo", "pause_turn", stream=stream, message="msg_1"), stream=stream, max_tokens=20)
-    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo", "length")
-    assert stage.fleet.anthropic.request_count == 1
+async def test_a_pause_at_the_output_limit_is_the_end(harness: Harness, stream: bool) -> None:
+    exchange = await ask(
+        harness, part("Oslo", "pause_turn", stream=stream, message="msg_1"), stream=stream, max_tokens=20
+    )
+    assert (exchange.message["content"], exchange.choice["finish_reason"]) == ("Oslo", "length")
+    assert harness.fleet.anthropic.request_count == 1
 
 
 @streamed_or_not
-async def test_without_a_search_nothing_is_asked_twice(stage: Stage, stream: bool) -> None:
+async def test_without_a_search_nothing_is_asked_twice(harness: Harness, stream: bool) -> None:
     first = part("Oslo", "pause_turn", stream=stream, message="msg_1")
-    heard = await ask(stage, first, stream=stream, web_search_options=None)
-    assert (heard.message["content"], heard.choice["finish_reason"]) == ("Oslo", "length")
-    assert stage.fleet.anthropic.request_count == 1
+    exchange = await ask(harness, first, stream=stream, web_search_options=None)
+    assert (exchange.message["content"], exchange.choice["finish_reason"]) == ("Oslo", "length")
+    assert harness.fleet.anthropic.request_count == 1
 
 
-async def test_every_prompt_of_a_list_goes_on_by_itself(stage: Stage) -> None:
+async def test_every_prompt_of_a_list_goes_on_by_itself(harness: Harness) -> None:
     names = iter(range(9))
     parts = [
         part(words, reason, stream=False, message=f"msg_{next(names)}")
         for words, reason in (("a", "pause_turn"), ("b", "end_turn"), ("c", "pause_turn"), ("d", "end_turn"))
     ]
-    stage.fleet.anthropic.enqueue(*parts)
+    harness.fleet.anthropic.enqueue(*parts)
     request = {"model": MODEL, "prompt": ["1", "2"], "web_search": True, "max_tokens": 100}
-    heard = await stage.ask(request, "/v1/completions")
-    assert [choice["text"] for choice in heard.answer["choices"]] == ["ab", "cd"]
-    assert heard.answer["usage"]["prompt_tokens"] == 400
-    check_proof(heard)
+    exchange = await harness.ask(request, "/v1/completions")
+    assert [choice["text"] for choice in exchange.answer["choices"]] == ["ab", "cd"]
+    assert exchange.answer["usage"]["prompt_tokens"] == 400
+    check_proof(exchange)

@@ -14,7 +14,7 @@ from tests.conformance.cases.files import PNG, PNG_URI, picture
 from tests.conformance.cases.structured import FORMAT
 from tests.conformance.cases.tools import WEATHER
 from tests.conformance.folding import events
-from tests.conformance.stage import Stage
+from tests.conformance.harness import Harness
 from tests.conformance.targets import PICTURE_TARGETS, Target
 from tests.conformance.test_cases import check_proof, price, strings
 from tools.simulators import Scenario
@@ -106,17 +106,17 @@ CASES = (
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("target", PICTURE_TARGETS, ids=lambda target: target.model)
-async def test_picture(stage: Stage, target: Target, case: Case, stream: bool) -> None:
-    simulator = stage.simulator(target.model)
+async def test_picture(harness: Harness, target: Target, case: Case, stream: bool) -> None:
+    simulator = harness.simulator(target.model)
     simulator.enqueue(case.scenario)
     request = {"model": target.model, "messages": list(case.messages), "stream": stream, **case.parameters}
-    heard = await stage.ask(request)
+    exchange = await harness.ask(request)
     if (param := target.find(case.refused, stream=stream)) is not None:
-        assert heard.status == 400, heard.raw
-        assert heard.error["param"] == (param or None)
+        assert exchange.status == 400, exchange.raw
+        assert exchange.error["param"] == (param or None)
         return
-    assert heard.status == 200, heard.raw
-    answer = heard.answer
+    assert exchange.status == 200, exchange.raw
+    answer = exchange.answer
     choices = answer["choices"]
     assert tuple(len(choice["message"]["images"]) for choice in choices) == case.pictures
     urls = [url for choice in choices for url in choice["message"]["images"]]
@@ -124,16 +124,16 @@ async def test_picture(stage: Stage, target: Target, case: Case, stream: bool) -
         check_picture(url, case.scenario.picture_bytes)
     assert {choice["finish_reason"] for choice in choices} == {"stop"}
     assert all(isinstance(choice["message"]["content"], str) for choice in choices)
-    check_proof(heard)
-    assert heard.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
+    check_proof(exchange)
+    assert exchange.headers.get("x-dropped-params") == target.find(case.dropped, stream=stream)
     if stream:
-        assert events(heard.raw)[-1]["images"] == urls
+        assert events(exchange.raw)[-1]["images"] == urls
     [received] = simulator.requests
     outgoing.check(target.provider, received)
     sent = list(strings(received.json))
     assert all(any(wanted in text for text in sent) for wanted in case.arrives)
-    record = await stage.record(heard)
-    assert record.cost_usd == str(price(stage, target.model, answer))
+    record = await harness.record(exchange)
+    assert record.cost_usd == str(price(harness, target.model, answer))
     if target.model in FLAT_PRICES:
         assert Decimal(record.cost_usd or 0) == FLAT_PRICES[target.model] * len(urls)
         assert answer["usage"]["total_tokens"] == 0
@@ -149,43 +149,43 @@ def check_picture(url: str, least: int) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_words_instead_of_a_picture(stage: Stage, stream: bool) -> None:
+async def test_words_instead_of_a_picture(harness: Harness, stream: bool) -> None:
     """Gemini may answer in text alone, billed as text (facts/providers.md 5.10)."""
-    stage.fleet.google.enqueue(Scenario(text="I would rather not.", reasoning="", pictures=0))
-    heard = await stage.ask({"model": "gemini-2.5-flash-image", "messages": [user("A cat")], "stream": stream})
-    assert heard.message["content"] == "I would rather not."
-    assert "images" not in heard.message
-    assert "image_tokens" not in heard.answer["usage"]["completion_tokens_details"]
-    check_proof(heard)
+    harness.fleet.google.enqueue(Scenario(text="I would rather not.", reasoning="", pictures=0))
+    exchange = await harness.ask({"model": "gemini-2.5-flash-image", "messages": [user("A cat")], "stream": stream})
+    assert exchange.message["content"] == "I would rather not."
+    assert "images" not in exchange.message
+    assert "image_tokens" not in exchange.answer["usage"]["completion_tokens_details"]
+    check_proof(exchange)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_a_blocked_picture(stage: Stage, stream: bool) -> None:
-    stage.fleet.google.enqueue(Scenario(finish="content_filter", reasoning="", pictures=0))
-    heard = await stage.ask({"model": "gemini-3.1-flash-image", "messages": [user("A cat")], "stream": stream})
-    assert heard.choice["finish_reason"] == "content_filter"
-    assert "images" not in heard.message
-    check_proof(heard)
+async def test_a_blocked_picture(harness: Harness, stream: bool) -> None:
+    harness.fleet.google.enqueue(Scenario(finish="content_filter", reasoning="", pictures=0))
+    exchange = await harness.ask({"model": "gemini-3.1-flash-image", "messages": [user("A cat")], "stream": stream})
+    assert exchange.choice["finish_reason"] == "content_filter"
+    assert "images" not in exchange.message
+    check_proof(exchange)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_only_delivered_pictures_are_billed(stage: Stage, stream: bool) -> None:
+async def test_only_delivered_pictures_are_billed(harness: Harness, stream: bool) -> None:
     """ModelArk reports failures inside an answer with status 200 (facts/providers.md 7.4)."""
     request = {"model": "seedream-4.0", "messages": [user("A cat")], "stream": stream}
-    stage.fleet.ark.enqueue(Scenario(pictures=1, failed_pictures=1))
-    heard = await stage.ask(request)
-    delivered, failed = heard.answer["choices"]
+    harness.fleet.ark.enqueue(Scenario(pictures=1, failed_pictures=1))
+    exchange = await harness.ask(request)
+    delivered, failed = exchange.answer["choices"]
     assert len(delivered["message"]["images"]) == 1
     assert (failed["finish_reason"], failed["message"].get("images")) == ("content_filter", None)
-    assert (await stage.record(heard)).cost_usd == "0.03"
-    stage.fleet.ark.enqueue(Scenario(pictures=0, failed_pictures=1))
-    refused = await stage.ask(request)
+    assert (await harness.record(exchange)).cost_usd == "0.03"
+    harness.fleet.ark.enqueue(Scenario(pictures=0, failed_pictures=1))
+    refused = await harness.ask(request)
     assert (refused.status, refused.error["code"]) == (400, "content_policy_violation")
-    assert (await stage.record(refused)).cost_usd is None
+    assert (await harness.record(refused)).cost_usd is None
 
 
-async def test_a_picture_that_is_a_data_uri_already(stage: Stage) -> None:
-    stage.fleet.xai.enqueue(Scenario(picture_prefix=True))
-    heard = await stage.ask({"model": "grok-2-image", "messages": [user("A cat")]})
-    [url] = heard.message["images"]
+async def test_a_picture_that_is_a_data_uri_already(harness: Harness) -> None:
+    harness.fleet.xai.enqueue(Scenario(picture_prefix=True))
+    exchange = await harness.ask({"model": "grok-2-image", "messages": [user("A cat")]})
+    [url] = exchange.message["images"]
     check_picture(url, 0)

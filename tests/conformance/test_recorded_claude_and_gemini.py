@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conformance import recorded_claude, recorded_gemini
+from tests.conformance.harness import Exchange, Harness
 from tests.conformance.recorded import Recorded, load, recordings
-from tests.conformance.stage import Heard, Stage
 from tests.conformance.test_cases import check_proof, price
 from tools.simulators import RawReply, Scenario
 from tools.simulators.transcripts import replay
@@ -32,9 +32,9 @@ ONLY_AS_STREAM: dict[str, list[Any]] = {
 }
 
 
-def model_for(stage: Stage, transcript: dict[str, Any]) -> str:
+def model_for(harness: Harness, transcript: dict[str, Any]) -> str:
     name = SIBLING_OF.get(transcript["model"], transcript["model"] or "")
-    known = stage.services.catalog.get(name)
+    known = harness.services.catalog.get(name)
     return known.id if known else SIBLINGS[transcript["provider"]]
 
 
@@ -53,31 +53,31 @@ def expected(transcript: dict[str, Any]) -> Recorded:
     return recorded
 
 
-async def hear(stage: Stage, transcript: dict[str, Any], scenario: Scenario, *, stream: bool) -> Heard:
-    model = model_for(stage, transcript)
-    stage.simulator(model).enqueue(scenario)
-    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
-    assert heard.status == 200, heard.raw[:500]
-    return heard
+async def hear(harness: Harness, transcript: dict[str, Any], scenario: Scenario, *, stream: bool) -> Exchange:
+    model = model_for(harness, transcript)
+    harness.simulator(model).enqueue(scenario)
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
+    assert exchange.status == 200, exchange.raw[:500]
+    return exchange
 
 
 @pytest.mark.parametrize("piece", [None, 997])
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name not in ONLY_AS_STREAM])
-async def test_answer_is_the_recorded_one(stage: Stage, name: str, piece: int | None) -> None:
+async def test_answer_is_the_recorded_one(harness: Harness, name: str, piece: int | None) -> None:
     transcript = load(name)
-    heard = await hear(stage, transcript, replay(transcript, piece=piece), stream="body" in transcript["response"])
-    check(heard, expected(transcript))
-    check_proof(heard)
-    record = await stage.record(heard)
+    exchange = await hear(harness, transcript, replay(transcript, piece=piece), stream="body" in transcript["response"])
+    check(exchange, expected(transcript))
+    check_proof(exchange)
+    record = await harness.record(exchange)
     if record.served_model is None:
-        assert record.cost_usd == str(price(stage, model_for(stage, transcript), heard.answer))
+        assert record.cost_usd == str(price(harness, model_for(harness, transcript), exchange.answer))
 
 
-def check(heard: Heard, told: Recorded) -> None:
-    message, usage = heard.message, heard.answer["usage"]
+def check(exchange: Exchange, told: Recorded) -> None:
+    message, usage = exchange.message, exchange.answer["usage"]
     assert (message["content"] or "") == told.content
     assert message.get("reasoning_content", "") == told.reasoning
-    assert heard.choice["finish_reason"] == told.finish
+    assert exchange.choice["finish_reason"] == told.finish
     calls = message.get("tool_calls", [])
     assert [call["function"]["name"] for call in calls] == [call["name"] for call in told.calls]
     for call, original in zip(calls, told.calls, strict=True):
@@ -97,13 +97,13 @@ def check(heard: Heard, told: Recorded) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name not in ONLY_AS_STREAM])
-async def test_streamed_equals_not_streamed(stage: Stage, name: str) -> None:
+async def test_streamed_equals_not_streamed(harness: Harness, name: str) -> None:
     """The same answer in both of the vendor's forms gives the same message, usage and signed output."""
     transcript = load(name)
     answer = complete(transcript)
     stream = READERS[transcript["provider"]].events_for(answer)
-    whole = await hear(stage, transcript, raw("application/json", json.dumps(answer).encode()), stream=False)
-    streamed = await hear(stage, transcript, raw("text/event-stream", stream), stream=True)
+    whole = await hear(harness, transcript, raw("application/json", json.dumps(answer).encode()), stream=False)
+    streamed = await hear(harness, transcript, raw("text/event-stream", stream), stream=True)
     assert streamed.message == whole.message
     assert streamed.answer["usage"] == whole.answer["usage"]
     assert streamed.answer["tee_output_hash"] == whole.answer["tee_output_hash"]
@@ -115,13 +115,13 @@ def raw(content_type: str, body: bytes) -> Scenario:
 
 @pytest.mark.parametrize("piece", [None, 13])
 @pytest.mark.parametrize("name", ONLY_AS_STREAM)
-async def test_answer_that_exists_as_a_stream_only(stage: Stage, name: str, piece: int | None) -> None:
-    heard = await hear(stage, load(name), replay(load(name), piece=piece), stream=True)
-    calls = heard.message["tool_calls"]
+async def test_answer_that_exists_as_a_stream_only(harness: Harness, name: str, piece: int | None) -> None:
+    exchange = await hear(harness, load(name), replay(load(name), piece=piece), stream=True)
+    calls = exchange.message["tool_calls"]
     assert len({call["id"] for call in calls}) == len(calls)
     assert [json.loads(call["function"]["arguments"]) for call in calls] == ONLY_AS_STREAM[name]
-    assert heard.choice["finish_reason"] == "tool_calls"
-    check_proof(heard)
+    assert exchange.choice["finish_reason"] == "tool_calls"
+    check_proof(exchange)
 
 
 MEANINGS = {
@@ -149,26 +149,26 @@ AFTER_THE_END = "google/issue-midstream-503-after-stop.json"
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("name", sorted({*ERRORS} - {AFTER_THE_END}))
-async def test_error_means_what_it_meant(stage: Stage, name: str, stream: bool) -> None:
+async def test_error_means_what_it_meant(harness: Harness, name: str, stream: bool) -> None:
     transcript = load(name)
     stream |= "body" in transcript["response"]
-    model = model_for(stage, transcript)
-    stage.simulator(model).enqueue(*[replay(transcript)] * 3)
-    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
-    assert (heard.status, heard.error["code"]) == MEANINGS[name]
+    model = model_for(harness, transcript)
+    harness.simulator(model).enqueue(*[replay(transcript)] * 3)
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
+    assert (exchange.status, exchange.error["code"]) == MEANINGS[name]
 
 
-async def test_an_error_after_the_end_of_an_answer_is_ignored(stage: Stage) -> None:
+async def test_an_error_after_the_end_of_an_answer_is_ignored(harness: Harness) -> None:
     """Google sends them between frames, unframed (facts/providers.md 5.8)."""
     transcript = load(AFTER_THE_END)
-    heard = await hear(stage, transcript, replay(transcript, piece=11), stream=True)
-    assert heard.choice["finish_reason"] == "stop"
-    check_proof(heard)
+    exchange = await hear(harness, transcript, replay(transcript, piece=11), stream=True)
+    assert exchange.choice["finish_reason"] == "stop"
+    check_proof(exchange)
 
 
-async def test_how_long_google_says_to_wait(stage: Stage) -> None:
+async def test_how_long_google_says_to_wait(harness: Harness) -> None:
     transcript = load("google/vai-google-429-retry-info-json.json")
-    stage.fleet.google.enqueue(replay(transcript))
-    heard = await stage.ask({"model": "gemini-3.5-flash", "messages": [{"role": "user", "content": "Hi"}]})
+    harness.fleet.google.enqueue(replay(transcript))
+    exchange = await harness.ask({"model": "gemini-3.5-flash", "messages": [{"role": "user", "content": "Hi"}]})
     [delay] = [detail["retryDelay"] for detail in transcript["response"]["json"]["error"]["details"][-1:]]
-    assert float(heard.headers["retry-after-ms"]) == pytest.approx(float(delay.removesuffix("s")) * 1000)
+    assert float(exchange.headers["retry-after-ms"]) == pytest.approx(float(delay.removesuffix("s")) * 1000)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.recorded import load, read, recordings
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.transcripts import replay
 from tools.verify.claims import Verdict
 from tools.verify.response import verify_response

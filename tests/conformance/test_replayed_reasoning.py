@@ -10,7 +10,7 @@ import pytest
 from tests.conformance import outgoing
 from tests.conformance.cases.case import user
 from tests.conformance.cases.tools import TOOLS, result
-from tests.conformance.stage import Heard, Stage
+from tests.conformance.harness import Exchange, Harness
 from tests.conformance.targets import CHAT_TARGETS, Target
 from tests.conformance.test_cases import check_proof
 from tools.simulators import Scenario, ToolCall
@@ -42,30 +42,30 @@ def reformatted(message: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-async def ask(stage: Stage, target: Target, messages: list[dict[str, Any]], *, stream: bool) -> Heard:
+async def ask(harness: Harness, target: Target, messages: list[dict[str, Any]], *, stream: bool) -> Exchange:
     request = {"model": target.model, "messages": messages, "stream": stream, "reasoning_effort": "medium"}
-    heard = await stage.ask({**request, "max_completion_tokens": 8000, **TOOLS})
-    assert heard.status == 200, heard.raw
-    check_proof(heard)
-    outgoing.check(target.provider, stage.received(target.model))
-    return heard
+    exchange = await harness.ask({**request, "max_completion_tokens": 8000, **TOOLS})
+    assert exchange.status == 200, exchange.raw
+    check_proof(exchange)
+    outgoing.check(target.provider, harness.received(target.model))
+    return exchange
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("keep", [everything, standard_keys, reformatted])
 @pytest.mark.parametrize("redacted", [False, True], ids=["open", "redacted"])
 @pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
-async def test_two_rounds_of_calls(stage: Stage, target: Target, redacted: bool, keep: Any, stream: bool) -> None:
-    simulator = stage.simulator(target.model)
+async def test_two_rounds_of_calls(harness: Harness, target: Target, redacted: bool, keep: Any, stream: bool) -> None:
+    simulator = harness.simulator(target.model)
     thinking = Scenario(reasoning=THOUGHT, redacted=redacted, tool_calls=CALLS)
     simulator.enqueue(thinking, thinking, Scenario(text="4 and 17."))
     messages = [QUESTION]
     for _ in range(2):
-        message = (await ask(stage, target, messages, stream=stream)).message
+        message = (await ask(harness, target, messages, stream=stream)).message
         messages += [keep(message), *(result(call["id"], "4 C") for call in message["tool_calls"])]
-    answer = await ask(stage, target, messages, stream=stream)
+    answer = await ask(harness, target, messages, stream=stream)
     assert answer.message["content"] == "4 and 17."
-    check_replay(stage.received(target.model).json, target, rounds=2, kept=keep is everything)
+    check_replay(harness.received(target.model).json, target, rounds=2, kept=keep is everything)
 
 
 def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: bool) -> None:
@@ -88,7 +88,7 @@ def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: boo
 
 
 @pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
-async def test_calls_that_somebody_else_made(stage: Stage, target: Target) -> None:
+async def test_calls_that_somebody_else_made(harness: Harness, target: Target) -> None:
     """Their reasoning is unknown: the request takes the form that the vendor accepts without it."""
     stranger = {
         "role": "assistant",
@@ -97,7 +97,7 @@ async def test_calls_that_somebody_else_made(stage: Stage, target: Target) -> No
         "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2VhbA==", "format": "other-v1", "index": 0}],
         "tool_calls": [{"id": "x|1.fc:2", "type": "function", "function": {"name": "clock", "arguments": ""}}],
     }
-    heard = await ask(stage, target, [QUESTION, stranger, result("x|1.fc:2", "12:00")], stream=False)
-    assert heard.message["content"] == "The tools answered: 12:00"
+    exchange = await ask(harness, target, [QUESTION, stranger, result("x|1.fc:2", "12:00")], stream=False)
+    assert exchange.message["content"] == "The tools answered: 12:00"
     if target.provider != "bytedance":
-        assert "Elsewhere thought." not in str(stage.received(target.model).json)
+        assert "Elsewhere thought." not in str(harness.received(target.model).json)

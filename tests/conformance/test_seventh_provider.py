@@ -15,7 +15,7 @@ from gateway.catalog import Catalog, load
 from gateway.upstreams.openai import dialects
 from gateway.upstreams.openai.adapter import OpenAIAdapter
 from gateway.upstreams.registry import adapters
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators import Scenario, Simulator
 from tools.simulators.chat_completions.nous import Nous
 from tools.simulators.chat_completions.vendor import Model

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import pytest
 
 from tests.conformance.folding import events
-from tests.conformance.stage import Stage
+from tests.conformance.harness import Harness
 from tests.conformance.targets import Target
 from tools.simulators import Scenario
 from tools.simulators.scenario import ErrorKind
@@ -67,17 +67,17 @@ def meaning(vendor: str, kind: str) -> Meaning:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("kind", get_args(ErrorKind))
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.model)
-async def test_error_answer(stage: Stage, target: Target, kind: ErrorKind, stream: bool) -> None:
-    simulator = stage.simulator(target.model)
+async def test_error_answer(harness: Harness, target: Target, kind: ErrorKind, stream: bool) -> None:
+    simulator = harness.simulator(target.model)
     simulator.enqueue(*[Scenario(error=kind)] * ATTEMPTS)
     request = {"model": target.model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    heard = await stage.ask(request)
-    error = json.loads(heard.raw)["error"]
+    exchange = await harness.ask(request)
+    error = json.loads(exchange.raw)["error"]
     assert error.keys() == {"message", "type", "param", "code"}
-    assert (heard.status, error["code"]) == meaning(target.provider, kind), error
+    assert (exchange.status, error["code"]) == meaning(target.provider, kind), error
     assert not any(secret in error["message"] for secret in SECRETS)
-    assert all(claim.verdict is not Verdict.PASS for claim in heard.claims)
-    record = await stage.record(heard)
+    assert all(claim.verdict is not Verdict.PASS for claim in exchange.claims)
+    record = await harness.record(exchange)
     assert record.state == "released"
     assert record.cost_usd is None
 
@@ -87,21 +87,21 @@ WAITING = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b", "claude-sonnet-4-
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("model", WAITING)
-async def test_how_long_to_wait_travels(stage: Stage, model: str, stream: bool) -> None:
+async def test_how_long_to_wait_travels(harness: Harness, model: str, stream: bool) -> None:
     """A Retry-After beyond the gateway's own limit: no retry, and the caller gets the header."""
-    stage.simulator(model).enqueue(Scenario(error="rate_limit", retry_after="7"))
-    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
-    assert (heard.status, heard.headers["Retry-After"], heard.headers["retry-after-ms"]) == (429, "7", "7000")
-    assert stage.simulator(model).request_count == 1
+    harness.simulator(model).enqueue(Scenario(error="rate_limit", retry_after="7"))
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
+    assert (exchange.status, exchange.headers["Retry-After"], exchange.headers["retry-after-ms"]) == (429, "7", "7000")
+    assert harness.simulator(model).request_count == 1
 
 
 @pytest.mark.parametrize("model", WAITING)
-async def test_a_passing_fault_is_not_seen(stage: Stage, model: str) -> None:
+async def test_a_passing_fault_is_not_seen(harness: Harness, model: str) -> None:
     """A transient error is retried once before anything was sent to the caller."""
-    simulator = stage.simulator(model)
+    simulator = harness.simulator(model)
     simulator.enqueue(Scenario(error="overloaded"), Scenario(error="server_error"), Scenario(text="There."))
-    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
-    assert heard.message["content"] == "There."
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
+    assert exchange.message["content"] == "There."
     assert simulator.request_count == ATTEMPTS
 
 
@@ -115,20 +115,22 @@ IN_STREAM: dict[str, Meaning] = {
 @pytest.mark.parametrize("form", ["event", "raw"])
 @pytest.mark.parametrize("kind", IN_STREAM)
 @pytest.mark.parametrize("model", WAITING)
-async def test_error_inside_a_stream(stage: Stage, model: str, kind: ErrorKind, form: Literal["event", "raw"]) -> None:
+async def test_error_inside_a_stream(
+    harness: Harness, model: str, kind: ErrorKind, form: Literal["event", "raw"]
+) -> None:
     """Output before the error stays; then one error event, and neither a finish reason nor ``[DONE]``."""
     scenario = Scenario(
         text="word " * 60, reasoning="", error=kind, error_after=5, error_form=form, comment_at=1, event_delay=0.001
     )
-    stage.simulator(model).enqueue(scenario)
-    heard = await stage.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
-    assert heard.status == 200
-    *chunks, last = events(heard.raw)
+    harness.simulator(model).enqueue(scenario)
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
+    assert exchange.status == 200
+    *chunks, last = events(exchange.raw)
     assert last.keys() == {"error"}
     assert last["error"]["code"] == IN_STREAM[kind][1]
     assert not any(secret in last["error"]["message"] for secret in SECRETS)
     assert any(chunk["choices"][0]["delta"].get("content", "").startswith("word") for chunk in chunks)
     assert all(chunk["choices"][0]["finish_reason"] is None for chunk in chunks)
-    assert b"[DONE]" not in heard.raw
-    record = await stage.record(heard)
+    assert b"[DONE]" not in exchange.raw
+    record = await harness.record(exchange)
     assert (record.state, record.estimated) == ("settled", True)

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from tests.conformance.harness import Harness
 from tests.conformance.recorded import TRANSCRIPTS, load
-from tests.conformance.stage import Stage
 from tools.simulators import Scenario
 from tools.simulators.transcripts import replay
 
@@ -89,18 +89,18 @@ FORMS = [(figure, stream) for figure in FIGURES for stream in (False, True) if n
 
 
 @pytest.mark.parametrize(("figure", "stream"), FORMS, ids=str)
-async def test_cost_to_the_last_digit(stage: Stage, figure: Figure, stream: bool) -> None:
+async def test_cost_to_the_last_digit(harness: Harness, figure: Figure, stream: bool) -> None:
     if figure.recorded and not TRANSCRIPTS.is_dir():
         pytest.skip("../shared/transcripts is not here")
     answer = replay(load(figure.answer)) if isinstance(figure.answer, str) else figure.answer
-    stage.simulator(figure.model).enqueue(answer)
+    harness.simulator(figure.model).enqueue(answer)
     request = {"model": figure.model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    heard = await stage.ask(request)
-    usage = heard.answer["usage"]
+    exchange = await harness.ask(request)
+    usage = exchange.answer["usage"]
     assert figure.usage == (
         usage["prompt_tokens"],
         usage["prompt_tokens_details"]["cached_tokens"],
         usage["completion_tokens"],
         usage["completion_tokens_details"]["reasoning_tokens"],
     )
-    assert Decimal((await stage.record(heard)).cost_usd or 0) == Decimal(figure.usd)
+    assert Decimal((await harness.record(exchange)).cost_usd or 0) == Decimal(figure.usd)

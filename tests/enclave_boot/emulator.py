@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nitro.command import run
 from nitro.errors import BuildError
-from tests.enclave_boot.places import ROOT, VSOCK
+from tests.enclave_boot.paths import ROOT, VSOCK
 
 MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

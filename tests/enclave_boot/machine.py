@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.test_utils import unused_port
 
 from tests.enclave_boot.parent import Parent
-from tests.enclave_boot.places import EIF, FIRMWARE, GVPROXY, QEMU, ROOT, VSOCK, in_root
+from tests.enclave_boot.paths import EIF, FIRMWARE, GVPROXY, QEMU, ROOT, VSOCK, in_root
 
 CID, CPUS, MEMORY_MIB = 4, 2, 3072
 GVPROXY_PORT = 1024

@@ -6,7 +6,7 @@ import sys
 from nitro.arguments import add_inputs, inputs_of
 from nitro.errors import BuildError
 from tests.enclave_boot.emulator import build_qemu, build_vsock
-from tests.enclave_boot.places import EIF, GVPROXY, QEMU, VSOCK, missing_tools
+from tests.enclave_boot.paths import EIF, GVPROXY, QEMU, VSOCK, missing_tools
 from tests.enclave_boot.variant import build_variant
 from tools.eif.cpio import CpioError
 from tools.eif.layout import EifError

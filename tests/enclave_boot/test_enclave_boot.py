@@ -36,7 +36,7 @@ from gateway.key_sealing import seal
 from nitro.command import run
 from tests.enclave_boot.machine import Machine, MachineError
 from tests.enclave_boot.parent import Parent
-from tests.enclave_boot.places import EIF, FOLDER, PREPARE, missing
+from tests.enclave_boot.paths import EIF, FOLDER, PREPARE, missing
 from tests.enclave_boot.variant import CHAIN_PORT, FACILITATOR_PORT, OPENAI_PORT, PRICE_PORT
 from tests.money.paid_gateway import CHAT_PATH, Json, chat, events
 from tools.chain.deployment import OPG

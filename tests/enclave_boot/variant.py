@@ -10,7 +10,7 @@ from nitro import boot, golang
 from nitro.image import rootfs
 from nitro.inputs import Inputs
 from nitro.ramdisks import application
-from tests.enclave_boot.places import EIF
+from tests.enclave_boot.paths import EIF
 from tools.eif.cpio import write_cpio
 from tools.eif.metadata import Metadata
 from tools.eif.pcrs import Pcrs

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gateway.http_server import file_descriptors
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tests.workers.test_workers import gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.faults.raw_upstream import http
-from tests.running import StartGateway
+from tests.running_gateway import StartGateway
 
 
 def answer(text: str) -> bytes:

@@ -16,7 +16,7 @@ from gateway.exchange import Exchange
 from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
 from gateway.upstreams.upstream import UpstreamResponse
-from tests.running import FAST, RunningGateway, StartGateway
+from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.payments import Claim, SimulatedPayments

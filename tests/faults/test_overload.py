@@ -7,7 +7,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 

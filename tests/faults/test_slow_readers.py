@@ -11,7 +11,7 @@ import pytest
 
 from gateway.http_server import connection
 from gateway.upstreams import transport
-from tests.running import FAST, RunningGateway, StartGateway
+from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
 from tools.soak.raw_client import RawClient, chat_request

@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.http_server.body import Body, BodyBudget
 from gateway.openai_api.errors import GatewayError
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.soak.raw_client import RawClient, chat_request
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import FAST, StartGateway
+from tests.running_gateway import FAST, StartGateway
 
 LIMITS = replace(FAST, connect_timeout=0.2, max_attempts=1)
 

@@ -10,7 +10,7 @@ import gateway.billing.definitions
 from gateway.upstreams.transport import Limits
 from tests.billing.harness import quick
 from tests.money.paid_gateway import PaidGateway, environment
-from tests.running import FAST, StartGateway
+from tests.running_gateway import FAST, StartGateway
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet

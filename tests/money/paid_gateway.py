@@ -15,7 +15,7 @@ from x402.http.utils import encode_payment_signature_header
 from x402.schemas import PaymentRequired
 
 from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.chain.deployment import OPG, USDC, Token
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain, Transfer

@@ -20,7 +20,7 @@ from aiohttp.test_utils import unused_port
 from gateway.billing.storage.records import encode_frame
 from tests.enclave_boot.emulator import extract_gvproxy
 from tests.enclave_boot.machine import expose, gvproxy_command
-from tests.enclave_boot.places import ROOT
+from tests.enclave_boot.paths import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("mmdebstrap"), pytest.mark.needs("root")]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.conftest import NPM
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 
 pytestmark = pytest.mark.slow
 

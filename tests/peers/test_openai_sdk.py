@@ -12,7 +12,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.lib.streaming.chat import ContentDeltaEvent, FunctionToolCallArgumentsDoneEvent
 from pydantic import BaseModel
 
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario, ToolCall
 

@@ -15,7 +15,7 @@ from tests.conformance.cases.files import PDF_URI, PNG_URI, picture
 from tests.conformance.cases.structured import FORMAT
 from tests.conformance.cases.text import EVERY_SCRIPT
 from tests.conformance.cases.tools import TOOLS, called, result
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators import directive
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 
 INSIDE = [

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.faults.raw_upstream import answering, http
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient, post
 
 ANSWER = {

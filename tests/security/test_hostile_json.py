@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 
 CHAT = b'{"model":"gpt-4.1","messages":[{"role":"user","content":"x"}]'

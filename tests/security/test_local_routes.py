@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gateway.server import Audience
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 
 SPELLINGS = [

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.telemetry.logs import JsonFormatter
 from tests.faults.raw_upstream import answering, http
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 
 NASTY = "\x1b[31mred\x9b2J\u202e\u2028\r\nfake: line"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gateway.http_server.connection import MAX_HEAD_BYTES, MAX_READ_BYTES
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.soak.raw_client import RawClient
 
 BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}).encode()

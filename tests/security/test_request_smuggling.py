@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.soak.raw_client import RawClient
 

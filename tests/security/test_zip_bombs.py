@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
 

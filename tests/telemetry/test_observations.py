@@ -16,7 +16,7 @@ import pytest
 import gateway
 from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter, log_request
 from gateway.telemetry.request_record import RequestRecord
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 

@@ -14,7 +14,7 @@ from gateway.catalog import Catalog
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.tracing import Tracer, payload, spans_of
-from tests.running import RunningGateway, StartGateway
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 

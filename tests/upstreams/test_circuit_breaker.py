@@ -13,7 +13,7 @@ from gateway.openai_api.errors import (
     upstream_timeout,
 )
 from gateway.upstreams.circuit_breaker import CircuitBreaker
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 

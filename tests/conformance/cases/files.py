@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.conformance.cases.case import Case, answering, text_part, user
 from tests.conformance.cases.tools import TOOLS, called
-from tests.conformance.stage import PICTURE
+from tests.conformance.harness import PICTURE
 from tools.simulators.sample_images import png
 
 PNG = base64.b64encode(png(0xC0FFEE)).decode()

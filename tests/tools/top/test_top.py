@@ -12,7 +12,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.metrics_page import documented
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario

@@ -5,7 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.running import RunningGateway
+from tests.running_gateway import RunningGateway
 from tools.verify.claims import Verdict
 from tools.verify.response import CLAIMS, read_answer, verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key

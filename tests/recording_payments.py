@@ -8,7 +8,7 @@ from gateway.openai_api.errors import GatewayError
 
 
 @dataclass
-class Ledger:
+class RecordingPayments:
     """Lets everybody in, and takes every bill unless it is told to refuse."""
 
     output_limit: int | None = None

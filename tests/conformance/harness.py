@@ -23,7 +23,7 @@ from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.transport import Limits
 from tests.conformance.folding import folded
-from tests.running import FAST
+from tests.running_gateway import FAST
 from tools.simulators import Fleet, ReceivedRequest, Simulator
 from tools.simulators.sample_images import png
 from tools.verify.claims import Claim
@@ -43,7 +43,7 @@ class OnePicture(FileFetcher):
 
 
 @dataclass(frozen=True)
-class Heard:
+class Exchange:
     """One answer as the caller got it. ``claims`` are the verdicts of ``tools.verify`` on it."""
 
     request: Mapping[str, Any]
@@ -93,7 +93,7 @@ class _Records(logging.Handler):
 
 
 @dataclass
-class Stage:
+class Harness:
     """``fleet`` plays the vendors, ``services`` is the inside of the gateway, ``url`` its outside."""
 
     url: str
@@ -111,15 +111,15 @@ class Stage:
         """The last request that the vendor of ``model`` got."""
         return self.simulator(model).requests[-1]
 
-    async def ask(self, request: Mapping[str, Any], path: str = CHAT, **headers: str) -> Heard:
+    async def ask(self, request: Mapping[str, Any], path: str = CHAT, **headers: str) -> Exchange:
         """Send one request and read all that comes back, broken off or not."""
         async with self.session.post(self.url + path, json=request, headers=headers) as response:
             raw = await _read_all(response)
-        return Heard(request, response.status, response.headers, raw, verify_response(self.key, request, raw))
+        return Exchange(request, response.status, response.headers, raw, verify_response(self.key, request, raw))
 
-    async def record(self, heard: Heard) -> RequestRecord:
-        """The log's entry of ``heard``, which is written just after the answer."""
-        wanted = heard.headers["x-request-id"]
+    async def record(self, exchange: Exchange) -> RequestRecord:
+        """The log's entry of ``exchange``, which is written just after the answer."""
+        wanted = exchange.headers["x-request-id"]
         for _ in range(200):
             for record in reversed(self.records.last):
                 if record.id == wanted:
@@ -139,7 +139,7 @@ async def _read_all(response: aiohttp.ClientResponse) -> bytes:
 
 
 @asynccontextmanager
-async def open_stage(signer: Signer, catalog: Catalog, limits: Limits = FAST) -> AsyncIterator[Stage]:
+async def open_harness(signer: Signer, catalog: Catalog, limits: Limits = FAST) -> AsyncIterator[Harness]:
     """Vendors, gateway and caller on real sockets; payments off, retired models served."""
     records, log = _Records(), logging.getLogger("gateway.requests")
     level = log.level
@@ -154,7 +154,7 @@ async def open_stage(signer: Signer, catalog: Catalog, limits: Limits = FAST) ->
             log.setLevel(logging.INFO)
             try:
                 key = load_signing_key(signer.public_pem.encode())
-                yield Stage(f"http://{host}:{port}", services, fleet, session, key, records)
+                yield Harness(f"http://{host}:{port}", services, fleet, session, key, records)
             finally:
                 log.setLevel(level)
                 log.removeHandler(records)
