@@ -1,4 +1,4 @@
-"""Payments that remember what happened to them."""
+"""Payments that record the calls made to them."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from gateway.openai_api.errors import GatewayError
 
 @dataclass
 class RecordingPayments:
-    """Lets everybody in, and takes every bill unless it is told to refuse."""
+    """Admit every order and settle every bill, or raise ``refuse`` on settlement."""
 
     output_limit: int | None = None
     timeout: float | None = None

@@ -1,8 +1,8 @@
-"""Build what stands for the Nitro hypervisor and the parent instance: QEMU, its vsock device, gvproxy.
+"""Build the emulator of the Nitro hypervisor and of the parent instance: QEMU, its vsock device, gvproxy.
 
-QEMU has the machine ``nitro-enclave`` since 9.2; Debian's binaries are built without, so trixie's source is compiled.
-The vsock device knows its host as CID 2, where an enclave dials 3: one constant of it is changed, so that the image
-need not be.
+QEMU has the machine ``nitro-enclave`` since 9.2; Debian's binaries are built without it, so trixie's source
+is compiled. The vsock device has CID 2 for the host, but an enclave connects to CID 3: one constant of the device is
+patched, so that the image stays unchanged.
 """
 
 import shutil
@@ -57,7 +57,7 @@ path = "fetch.rs"
 
 
 def build_qemu() -> None:
-    """About eight minutes of processor time. Needs root, or user namespaces. Raises BuildError."""
+    """Takes about eight minutes of CPU time. Needs root or user namespaces. Raises BuildError."""
     shutil.rmtree(ROOT, ignore_errors=True)
     ROOT.parent.mkdir(parents=True, exist_ok=True)
     source = 'cd "$1/src" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get source --download-only qemu'
@@ -80,12 +80,12 @@ def build_qemu() -> None:
 
 
 def extract_gvproxy(folder: Path) -> None:
-    """gvproxy alone, with its libraries. Raises BuildError."""
+    """Extract gvproxy and its libraries. Raises BuildError."""
     run(["mmdebstrap", "--quiet", "--variant=extract", "--include=gvproxy", SUITE, folder, f"deb {SIGNED}"])
 
 
 def build_vsock() -> None:
-    """The crate as published, with the parent's CID. Raises BuildError."""
+    """Build the published crate with the parent's CID. Raises BuildError."""
     VSOCK.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=VSOCK.parent) as scratch:
         folder = Path(scratch)

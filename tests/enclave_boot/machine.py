@@ -1,4 +1,4 @@
-"""One emulated enclave: vsock device, gvproxy and QEMU as processes, and what the console says."""
+"""An emulated enclave: vsock device, gvproxy and QEMU as processes, and the console's output."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ STEP_SECONDS = 20.0
 
 
 class MachineError(Exception):
-    """A program of the emulation has ended, or does not do its part in time."""
+    """A program of the emulation exited or did not become ready in time."""
 
 
 @dataclass
 class Machine:
-    """Runs while its ``async with`` lasts; sockets and logs are in ``folder``, whose path has to be short.
+    """Runs inside ``async with``. Sockets and logs are in ``folder``, whose path must be short.
 
-    ``public_url`` leads to port 443 of the enclave, ``host_url`` to port 8000 of its TAP address, both by gvproxy.
+    ``public_url`` leads to port 443 of the enclave, ``host_url`` to port 8000 of its TAP address, both through gvproxy.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class Machine:
 
     @property
     def console(self) -> str:
-        """Everything that kernel, init, stand-in and gateway wrote so far."""
+        """The output of kernel, init, stand-in and gateway so far."""
         path = self.folder / "console.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -65,7 +65,7 @@ class Machine:
         await self._stack.aclose()
 
     def check(self) -> None:
-        """Raises MachineError when a program has ended."""
+        """Raises MachineError if a program has exited."""
         for process in self._processes:
             if process.returncode is not None:
                 raise MachineError(f"a program of the emulation ended with {process.returncode}")
@@ -91,13 +91,13 @@ def vsock_command(sockets: Path, device: Path) -> Sequence[str | Path]:
 
 
 def gvproxy_command(vsock: Path, control: Path, root: Path = ROOT) -> Sequence[str | Path]:
-    """Both sockets serve the same; SSH forwarding, on by default, is moved to a port that nobody asked for."""
+    """Both sockets serve the same API. SSH forwarding, on by default, is moved to an unused port."""
     program = root / GVPROXY.relative_to(ROOT)
     return [*in_root(program, root), "-listen", f"unix://{vsock}", "-listen", f"unix://{control}", "-ssh-port", "-1"]
 
 
 def qemu_command(eif: Path, device: Path) -> Sequence[str | Path]:
-    """The processor is QEMU's best under emulation: there is no KVM to count on."""
+    """Uses QEMU's most capable emulated CPU: KVM may not be available."""
     return [
         *("nice", *in_root(QEMU)),
         *("-machine", "nitro-enclave,vsock=vsock,id=i-emulated-enc0", "-accel", "tcg", "-cpu", "max"),
@@ -109,7 +109,7 @@ def qemu_command(eif: Path, device: Path) -> Sequence[str | Path]:
 
 
 async def expose(control: Path, local: int, port: int) -> None:
-    """Have gvproxy forward a port of this machine's loopback to one of the enclave."""
+    """Have gvproxy forward a loopback port of this machine to the enclave."""
     forward = {"local": f"127.0.0.1:{local}", "remote": f"{ENCLAVE_ADDRESS}:{port}"}
     connector = aiohttp.UnixConnector(str(control))
     async with (

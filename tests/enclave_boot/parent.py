@@ -1,4 +1,4 @@
-"""The parent instance's side of vsock: Unix sockets, one a port, as vhost-device-vsock asks for them."""
+"""The parent instance's side of vsock: one Unix socket per port, as vhost-device-vsock requires."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,9 @@ HEARTBEAT = b"\xb7"
 
 @dataclass
 class Parent:
-    """Serves while its ``async with`` lasts. ``vsock`` is the prefix of the sockets' paths.
+    """Runs inside ``async with``. ``vsock`` is the path prefix of the sockets.
 
-    ``behind`` maps vsock ports to TCP ports of this machine's loopback. ``alive`` is set by the enclave's heartbeat.
+    ``behind`` maps vsock ports to loopback TCP ports of this machine. ``alive`` is set by the enclave's heartbeat.
     """
 
     vsock: Path

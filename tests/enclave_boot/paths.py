@@ -1,4 +1,4 @@
-"""Where the parts of the emulated enclave are built, and which are not there yet."""
+"""Where the parts of the emulated enclave are built, and which are missing."""
 
 import shutil
 from pathlib import Path
@@ -18,15 +18,15 @@ PREPARE = "python -m tests.enclave_boot.prepare"
 
 
 def missing() -> list[str]:
-    """The parts that have to be prepared before anything can boot."""
+    """The parts that must be built before the enclave can boot."""
     return [part.name for part in (QEMU, GVPROXY, VSOCK, EIF) if not part.exists()]
 
 
 def missing_tools() -> list[str]:
-    """What preparing needs and this machine lacks."""
+    """The build tools that this machine lacks."""
     return [tool for tool in ("mmdebstrap", "unshare", "cargo", "go") if shutil.which(tool) is None]
 
 
 def in_root(program: Path, root: Path = ROOT) -> list[str | Path]:
-    """A command that runs a program of the root with the root's own libraries, without entering it."""
+    """The command that runs a program of the root with the root's own libraries, without chroot."""
     return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / "usr/lib/x86_64-linux-gnu", program]

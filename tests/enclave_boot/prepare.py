@@ -1,4 +1,4 @@
-"""``python -m tests.enclave_boot.prepare``: build the emulator, once, and the image to boot, every time."""
+"""``python -m tests.enclave_boot.prepare``: build the emulator if it is missing, and always the image to boot."""
 
 import argparse
 import sys

@@ -68,7 +68,7 @@ pytestmark = [pytest.mark.enclave, pytest.mark.slow, pytest.mark.asyncio(loop_sc
 
 @dataclass
 class Booted:
-    """An enclave in good health that has no keys yet, and what surrounds it on this machine."""
+    """A healthy enclave without keys, and the services around it on this machine."""
 
     machine: Machine
     chain: LocalChain
@@ -80,7 +80,7 @@ class Booted:
 
 @dataclass
 class Serving:
-    """The same with its keys, which ``sealed`` brought. ``pinned`` trusts the attested certificate and no other."""
+    """A booted enclave with its keys, which ``sealed`` injected. ``pinned`` trusts only the attested certificate."""
 
     booted: Booted
     key: SigningKey
@@ -88,7 +88,7 @@ class Serving:
     pinned: ssl.SSLContext
 
     async def pay(self, request: Json) -> httpx.Response:
-        """The answer to a request that a new wallet pays for in OPG, by usage."""
+        """The response to a request that a new wallet pays for in OPG, by usage."""
         wallet = await self.booted.chain.wallet(opg=10**20, approve=True)
         url = self.booted.machine.public_url + CHAT_PATH
         transport = x402_httpx_transport(wallet.x402_client(), httpx.AsyncHTTPTransport(verify=self.pinned))
@@ -127,7 +127,7 @@ async def booted() -> AsyncIterator[Booted]:
 
 @asynccontextmanager
 async def keeping(folder: Path) -> AsyncIterator[None]:
-    """The journal's other end, as nitro/run-enclave.sh starts it: at the port that the image has."""
+    """The journal's sink, started as by nitro/run-enclave.sh, on the port that the image has."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tools.journal_sink", "--folder", str(folder)), stdout=asyncio.subprocess.PIPE
     )
@@ -142,7 +142,7 @@ async def keeping(folder: Path) -> AsyncIterator[None]:
 
 
 async def in_good_health(machine: Machine) -> None:
-    """Return once the public side says that the gateway's key is vouched for."""
+    """Return once ``/health`` on the public side reports ``tee_enabled``."""
     begun = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         try:
@@ -165,7 +165,7 @@ async def vouched_for(session: aiohttp.ClientSession, url: str) -> bool:
 
 @dataclass
 class Unsigned:
-    """QEMU's document: what the NSM says, and no signature by anybody."""
+    """QEMU's document: the NSM's fields without a signature."""
 
     nonce: bytes
     certificate: bytes | None
@@ -176,7 +176,7 @@ class Unsigned:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def document(booted: Booted) -> Unsigned:
-    """A fresh one, through the public side."""
+    """Request a new one through the public side."""
     nonce = secrets.token_bytes(NITRIDING_NONCE_BYTES)
     fetched = await asyncio.to_thread(fetch_document, booted.machine.public_url, nonce)
     header, _, payload, signature = cbor2.loads(base64.b64decode(fetched.body))
@@ -185,7 +185,7 @@ async def document(booted: Booted) -> Unsigned:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def serving(booted: Booted, document: Unsigned) -> Serving:
-    """The enclave with its keys, sealed and injected as ``tools.inject`` does once it has verified."""
+    """The enclave with its keys, sealed and injected as by ``tools.inject`` after verification."""
     machine = booted.machine
     key = load_signing_key(await asyncio.to_thread(fetch_signing_key, machine.public_url))
     sealing_key = await asyncio.to_thread(fetch_sealing_key, machine.host_url, key)
@@ -256,7 +256,7 @@ async def test_keys_come_over_the_host_link_and_once(serving: Serving) -> None:
 
 
 async def test_the_clock_is_the_hypervisor_s(booted: Booted) -> None:
-    """Asked over the NSM: without it the uncertainty is infinite, and paid routes stop."""
+    """Read through the NSM: without it the uncertainty is infinite and paid routes stop."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{booted.machine.host_url}/metrics") as response,
@@ -288,7 +288,7 @@ async def test_a_paid_answer_is_signed(serving: Serving, stream: bool) -> None:
 
 
 async def test_the_journal_is_kept_on_the_host(serving: Serving) -> None:
-    """From the enclave's TAP device by gvproxy to this machine's loopback, sealed under the injected key."""
+    """From the enclave's TAP device through gvproxy to this machine's loopback, sealed with the injected key."""
     assert (await serving.pay(chat(PROMPT))).status_code == 200
     records = [
         record for file in sorted(serving.booted.journal.iterdir()) for record in FrameDecoder().feed(file.read_bytes())
@@ -302,7 +302,7 @@ async def test_the_journal_is_kept_on_the_host(serving: Serving) -> None:
 
 
 async def test_the_console_tells_no_secrets(serving: Serving) -> None:
-    """The parent reads it in debug mode; here it is a serial port."""
+    """The parent can read the console in debug mode; here it is a serial port."""
     response = await serving.pay(chat(PROMPT))
     console = serving.booted.machine.console
     assert response.status_code == 200
@@ -311,7 +311,7 @@ async def test_the_console_tells_no_secrets(serving: Serving) -> None:
 
 
 async def python(*arguments: str | Path) -> tuple[int | None, str]:
-    """The exit status of a module of this repository, and everything that it printed."""
+    """Run a module of this repository; return its exit status and output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

@@ -1,4 +1,4 @@
-"""The stand-in for nitriding has tests of its own, and stands up to the same scrutiny as the image's init."""
+"""The stand-in for nitriding: its own Go tests, and the static checks that the image's init passes."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The image that is booted: this repository's, with a stand-in for nitriding and addresses of simulators. A variant.
+"""The image variant that is booted: this repository's, with a stand-in for nitriding and addresses of simulators.
 
 Kernel, command line, init and with them PCR1 are those of the real image; PCR0 and PCR2 are not.
 """
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 
 def build_variant(inputs: Inputs) -> Pcrs:
-    """Write the image file; the kernel has to be compiled already. Raises BuildError, EifError, CpioError."""
+    """Write the image file; the kernel must have been compiled. Raises BuildError, EifError, CpioError."""
     start = boot.own(inputs)
     EIF.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=EIF.parent) as scratch:

@@ -1,4 +1,4 @@
-"""A vendor that answers every request with the same bytes, whatever they are."""
+"""An upstream that answers every request with the same bytes, valid HTTP or not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def answering(data: bytes, heads: list[bytes] | None = None) -> AsyncIterator[str]:
-    """Its address as a URL. It reads one request per connection, answers, and closes; ``heads`` gets what it read."""
+    """Yield the server's URL. One request per connection is read, answered and closed; ``heads`` collects request heads."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -30,6 +30,6 @@ async def answering(data: bytes, heads: list[bytes] | None = None) -> AsyncItera
 
 
 def http(status: int, body: bytes, *headers: bytes) -> bytes:
-    """An answer of JSON with more header lines if given."""
+    """A JSON response with optional further header lines."""
     lines = (b"HTTP/1.1 %d Whatever" % status, b"Content-Type: application/json", *headers)
     return b"\r\n".join((*lines, b"Content-Length: %d" % len(body), b"", b"")) + body

@@ -1,4 +1,4 @@
-"""More connections than a gateway may have: idle ones make room, those at work stay, and vendors are still reached."""
+"""The connection limit: idle connections are closed for new ones, busy ones stay, and upstreams remain reachable."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ MOST = 4
 
 @pytest.fixture
 async def crowded(fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> RunningGateway:
-    """A gateway that may have four connections of clients."""
+    """A gateway with a limit of four client connections."""
     monkeypatch.setattr(file_descriptors, "max_client_connections", lambda: MOST)
     gateway = await start_gateway(fleet.environment())
     gateway.fleet = fleet
@@ -32,7 +32,7 @@ async def crowded(fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest
 
 @pytest.fixture
 async def clients(crowded: RunningGateway) -> AsyncIterator[list[RawClient]]:
-    """As many as it may have, in the order in which they came; each has had an answer."""
+    """As many clients as allowed, in order of arrival; each has had a response."""
     async with AsyncExitStack() as stack:
         came = []
         for _ in range(MOST):
@@ -87,7 +87,7 @@ async def test_those_at_work_are_not_disturbed(
 
 @pytest.fixture
 def files() -> Iterator[int]:
-    """As few as a shell allows; how many the system would."""
+    """Lower the soft limit of open files to that of a shell; yield the system's hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     yield hard
@@ -95,7 +95,7 @@ def files() -> Iterator[int]:
 
 
 def enough(files: int) -> int:
-    """What a gateway takes of as many."""
+    """The connection limit that the gateway derives from a limit of open files."""
     return min(files, 64 + 2 * file_descriptors.MAX_CLIENT_CONNECTIONS)
 
 

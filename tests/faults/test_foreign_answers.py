@@ -1,4 +1,4 @@
-"""Bytes that a vendor sends unasked on a pooled connection are nobody's answer."""
+"""Unsolicited bytes on a pooled upstream connection are not taken for the next response."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ UNASKED = {
     ("name", "pause"), [*((name, 0.1) for name in UNASKED), ("a second answer", 0.0), ("half of one", 0.0)]
 )
 async def test_unasked_bytes_are_not_the_next_answer(start_gateway: StartGateway, name: str, pause: float) -> None:
-    """They come in the same moment as the answer before them, or while the connection rests in the pool."""
+    """They arrive together with the previous response, or while the connection is idle in the pool."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

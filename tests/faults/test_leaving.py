@@ -1,4 +1,4 @@
-"""Clients that leave at awkward moments: one end, one accounting, nothing left behind."""
+"""Clients that disconnect at awkward moments: settled or released exactly once, and no resource leaks."""
 
 import asyncio
 import gc
@@ -70,7 +70,7 @@ async def ended(payments: SimulatedPayments) -> None:
 async def test_leaving_an_answer_that_is_kept_awake(
     paid: RunningGateway, fleet: Fleet, payments: SimulatedPayments, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
-    """Blanks are being written when the client goes; the vendor's answer, good or bad, is still waited for."""
+    """The client disconnects while padding is written; the vendor's answer or error is still awaited."""
     monkeypatch.setattr(early_status, "EARLY_STATUS_SECONDS", 0.01)
     monkeypatch.setattr(early_status, "PADDING_SECONDS", 0.0001)
     recorder = Recorder()
@@ -89,7 +89,7 @@ async def test_leaving_an_answer_that_is_kept_awake(
 async def test_a_connection_that_closes_as_a_blank_is_written(
     paid: RunningGateway, fleet: Fleet, payments: SimulatedPayments, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
-    """Between closing and being lost a connection takes no more bytes and says so by an exception."""
+    """Between closing and connection_lost, a write to the connection raises."""
 
     send = StreamingResponse.send
 
@@ -125,7 +125,7 @@ async def _half_close(paid: RunningGateway, fleet: Fleet, scenario: Scenario, se
 
 
 async def test_leaving_the_queue(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPayments) -> None:
-    """Whoever leaves while he waits is neither served nor in the way."""
+    """A client that disconnects while queued is not served and does not delay others."""
 
     def adjust(services: Services) -> None:
         services.payments = payments
@@ -167,7 +167,7 @@ async def test_leaving_as_the_vendor_answers(
 
 
 async def test_leaving_as_the_vendors_error_is_read(start_gateway: StartGateway) -> None:
-    """A vendor begins to say what is wrong and falls silent: the connection goes with the client."""
+    """The vendor stalls inside an error body: its connection is closed with the client's."""
     lost = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -200,7 +200,7 @@ async def test_leaving_as_the_vendors_error_is_read(start_gateway: StartGateway)
 async def test_nothing_is_remembered_of_streams_that_were_left(
     fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    """Whatever holds on to an ended answer, be it a timer or a traceback, holds all that it had read."""
+    """A timer or traceback that references a finished answer would keep all of its data alive."""
     for simulator in (fleet.openai, fleet.google):
         simulator.default = Scenario(text="word " * 20, event_delay=0.02)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Workers that hang, leave by themselves or are all lost: others are served meanwhile, and nobody waits in vain."""
+"""Workers that hang, exit by themselves or are all lost: the others keep serving, and no request waits forever."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ FILES = 8192
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """May be open at once, here and in the gateway."""
+    """Raise the limit of open files, here and in the gateway."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FILES:
         pytest.skip(f"this machine allows {hard} open files")
@@ -34,7 +34,7 @@ def many_files() -> Iterator[None]:
 
 @contextmanager
 def connected(running: Running, count: int) -> Iterator[None]:
-    """That many clients, who say nothing."""
+    """Open that many idle client connections."""
     host, _, port = running.url.removeprefix("http://").rpartition(":")
     with ExitStack() as stack:
         for _ in range(count):

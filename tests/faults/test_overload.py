@@ -1,4 +1,4 @@
-"""A gateway with too few places: who is served next, who is told to come again, and what a slow vendor may hold."""
+"""A gateway at its concurrency limit: order of service, rejection with Retry-After, and what a slow vendor may hold."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from tools.simulators.scenario import Scenario
 
 @pytest.fixture
 async def narrow(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
-    """One place, a queue of six, and a vendor that takes its time for the first one."""
+    """A gateway with one place, a queue of six, and a vendor that is slow for the first request."""
     fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=0.6))
     gateway = await start_gateway({**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1", "GATEWAY_QUEUE": "6"})
     gateway.fleet = fleet
@@ -22,7 +22,7 @@ async def narrow(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
 
 
 class Visitors:
-    """Requests in flight, and the order in which they are answered."""
+    """Concurrent requests, and the order in which they are answered."""
 
     def __init__(self, gateway: RunningGateway) -> None:
         self._gateway = gateway
@@ -46,7 +46,7 @@ class Visitors:
 
 
 def payment(payer: str, *, permit2: bool = False) -> str:
-    """A PAYMENT-SIGNATURE header that names ``payer`` and would not pass any check."""
+    """A PAYMENT-SIGNATURE header that names ``payer`` and would fail verification."""
     kind = "permit2Authorization" if permit2 else "authorization"
     payload = {"x402Version": 2, "payload": {"signature": "0x", kind: {"from": payer}}, "accepted": {}}
     return base64.b64encode(json.dumps(payload).encode()).decode()
@@ -70,7 +70,7 @@ async def test_payers_take_turns(narrow: RunningGateway) -> None:
 async def test_addresses_behind_the_proxy_take_turns_however_many_callers_they_make_up(
     narrow: RunningGateway,
 ) -> None:
-    """The proxy's own entry is the last one; those before it are whatever the client sent."""
+    """The proxy's own entry is the last one; earlier entries are the client's claim."""
     visitors = Visitors(narrow)
     for number, name in enumerate(("a0", "a1", "a2", "a3", "b1", "b2")):
         forwarded = f"198.51.100.{number}, 203.0.113.{ord(name[0])}"

@@ -1,4 +1,4 @@
-"""Clients that do not read: what they hold is bounded, and after a while they are cut off."""
+"""Clients that do not read: their memory is bounded, and they are disconnected after a timeout."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ ENDLESS = Scenario(
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     gc.collect()
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
@@ -38,7 +38,7 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 async def test_a_reader_that_stops_stops_the_upstream(fleet: Fleet, gateway: RunningGateway) -> None:
-    """Back pressure: the vendor is not read further than the buffers on the way are large."""
+    """Backpressure: no more is read from the vendor than the buffers on the way hold."""
     fleet.openai.enqueue(ENDLESS)
     async with RawClient(gateway.url, receive_buffer=4096) as client:
         await client.send(chat_request(STREAM))
@@ -119,8 +119,9 @@ async def test_a_slow_reader_that_makes_progress_is_not(
 
 
 async def test_memory_of_open_streams_is_bounded(fleet: Fleet, gateway: RunningGateway) -> None:
-    """Twenty streams that nobody reads, of 32 MB each: what the kernel's buffers took is kept to be signed, the rest
-    stays with the vendor."""
+    """Twenty streams of 32 MB that nobody reads: what the kernel's buffers took is kept for the signature, the rest
+    stays with the vendor.
+    """
     before = resident()
     clients = [RawClient(gateway.url, receive_buffer=4096) for _ in range(20)]
     try:

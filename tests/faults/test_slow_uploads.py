@@ -1,4 +1,4 @@
-"""Uploads that take their time fill the budget of bodies: others get in, and of the uploads no more end than must."""
+"""Slow uploads fill the budget of request bodies: new requests are served, and no more uploads than needed are ended."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ BUDGET = 100_000
 
 
 def chat(size: int, address: str) -> bytes:
-    """A request with about ``size`` bytes of body, from ``address`` as the proxy on this machine says."""
+    """A request with about ``size`` bytes of body, from ``address`` according to the local proxy."""
     body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x" * size}]}
     return chat_request(body, f"X-Forwarded-For: {address}", "Connection: close")
 
@@ -33,7 +33,7 @@ async def gateway(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
 
 
 class Upload:
-    """A request of which the last byte has not been sent."""
+    """A request whose last byte has not been sent."""
 
     def __init__(self, client: RawClient, request: bytes) -> None:
         self._client = client
@@ -43,12 +43,12 @@ class Upload:
         await self._client.send(self._request[:-1])
 
     async def end(self) -> int:
-        """The status of what is answered in the end."""
+        """Send the last byte; return the status of the response."""
         await self._client.send(self._request[-1:])
         return await self.status()
 
     async def status(self) -> int:
-        """The status of what is answered."""
+        """The status of the response."""
         return int((await self._client.read()).split(b" ", 2)[1])
 
 
@@ -57,7 +57,7 @@ Begin = Callable[[int, str], Awaitable[Upload]]
 
 @pytest.fixture
 async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
-    """Begins an upload, and returns once it is in the budget."""
+    """Start an upload, and return once it counts against the budget."""
     async with AsyncExitStack() as stack:
 
         async def upload(size: int, address: str) -> Upload:
@@ -78,7 +78,7 @@ async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
 
 
 async def ask(gateway: RunningGateway, size: int, address: str) -> tuple[int, bytes]:
-    """Status and body of what is answered to a request that is sent whole."""
+    """Status and body of the response to a request sent at once."""
     async with RawClient(gateway.url) as client:
         await client.send(chat(size, address))
         head, _, body = (await client.read_all()).partition(b"\r\n\r\n")
@@ -112,7 +112,7 @@ async def test_the_address_that_would_hold_most_makes_room(gateway: RunningGatew
 
 
 async def test_an_upload_that_ends_as_it_makes_room_has_made_room() -> None:
-    """Its bytes count for nothing any more."""
+    """Its bytes no longer count."""
     content = StreamReader(Mock(), 2**16)
     budget = BodyBudget(BUDGET)
     body = Body(budget)

@@ -1,4 +1,4 @@
-"""A soak of two minutes, and that its invariants would notice what they are there for."""
+"""A two-minute soak, and tests that its invariants detect the faults they are meant for."""
 
 import asyncio
 import logging
@@ -60,7 +60,7 @@ def test_a_wrong_length(head: bytes, expected: bytes) -> None:
 
 
 def ended(**facts: object) -> list[str]:
-    """What the recorder says of one request with these facts."""
+    """The recorder's findings for one request with these facts."""
     recorder = Recorder()
     record = RequestRecord("req_1", "POST", "/v1/chat/completions", status=200)
     for name, value in facts.items():

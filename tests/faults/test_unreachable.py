@@ -1,4 +1,4 @@
-"""Vendors that cannot be reached: told so in bounded time, whichever step towards them hangs."""
+"""Unreachable vendors: an error within bounded time, whichever step of the connection hangs."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ async def hang(*arguments: Any, **options: Any) -> Any:
 
 
 async def refused(start_gateway: StartGateway, url: str, *, hanging_names: bool = False) -> tuple[int, str, float]:
-    """Status, error code and seconds of a chat with a vendor at ``url``."""
+    """Status, error code and seconds of a chat through a vendor at ``url``."""
     gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"}, limits=LIMITS)
     if hanging_names:
         gateway.services.upstreams["openai"].transport._pool._connector._resolver.resolve = hang  # type: ignore[method-assign]
@@ -49,7 +49,7 @@ async def test_a_port_that_nobody_listens_on(start_gateway: StartGateway) -> Non
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28", b"", None])
 async def test_a_server_that_does_not_speak_tls(start_gateway: StartGateway, greeting: bytes | None) -> None:
-    """It answers in the clear, breaks off, or, without a greeting, says nothing at all."""
+    """It answers in plain text, closes, or stays silent."""
     waiting = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Two workers under rude clients: both survive, give everything back, and drain."""
+"""Two workers under misbehaving clients: both survive, release everything and drain."""
 
 import asyncio
 import json
@@ -27,21 +27,21 @@ _ESTABLISHED_OR_CLOSING = {"01", "04", "05", "08"}
 
 
 def connections(port: int) -> int:
-    """Connections to a local port that are not yet over, the kernel's word."""
+    """The kernel's count of connections to a local port that are not closed."""
     lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     fields = [line.split() for line in lines]
     return sum(int(entry[1].split(":")[1], 16) == port and entry[3] in _ESTABLISHED_OR_CLOSING for entry in fields)
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process in memory."""
+    """Resident memory of a process in bytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
     assert found is not None
     return int(found[1]) * 1024
 
 
 async def busy(running: Running) -> dict[str, float]:
-    """The gauges that are not zero; the request that asks for them holds no place."""
+    """The gauges that are not zero; the scrape itself takes no place."""
     text = await (await running.get("/metrics")).text()
     samples = re.findall(r"^gateway_(\w+)(?:\{[^}]*\})? ([\d.]+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in samples if name in _GAUGES and float(value)}
@@ -85,7 +85,7 @@ async def test_two_workers_survive_rude_clients(fleet: Fleet, monkeypatch: pytes
 
 
 async def test_places_are_bounded_over_both_workers(fleet: Fleet) -> None:
-    """Four places and two in the queue, shared by two workers: of twelve that come at once six are sent away."""
+    """Four places and a queue of two, shared by two workers: of twelve simultaneous requests six are rejected."""
     fleet.openai.default = Scenario(text="slow", first_byte_delay=0.7)
     limits = {"GATEWAY_MAX_INFLIGHT": "4", "GATEWAY_QUEUE": "2"}
     async with gateway(**fleet.environment(), **limits) as running:

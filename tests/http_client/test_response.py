@@ -1,4 +1,4 @@
-"""Answers on a connection, byte by byte: what is complete, what is not, and what may come on the same connection."""
+"""Response parsing byte by byte: completeness, limits, and reuse of the connection."""
 
 import asyncio
 import gc
@@ -83,7 +83,7 @@ async def test_a_trailer_may_end_the_connection() -> None:
 
 @pytest.mark.parametrize("start", [b"2\r\n{}\r\n0\r\n", b"2\r\n{}\r\n0\r\nT: ", b"2;"])
 async def test_what_is_no_body_has_a_limit(start: bytes) -> None:
-    """Many trailers, one that never ends, a chunk whose extension never does."""
+    """Many trailers, an endless trailer, an endless chunk extension."""
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + start
     more = [b"T%d: %s\r\n" % (number, b"x" * 1000) if start.endswith(b"\n") else b"x" * 1000 for number in range(70)]
     assert (await receive([head, *more[:60]], "kept")).state == "waiting"
@@ -128,7 +128,7 @@ async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: boo
 
 
 async def test_the_shorter_patience_with_a_stream_counts_from_its_last_byte() -> None:
-    """The connection's timer runs for the longer wait for the first byte then."""
+    """The connection's timer was armed for the longer first-byte timeout."""
 
     async def stall(writer: Writer) -> None:
         writer.write(LENGTH[:-1])

@@ -1,4 +1,4 @@
-"""Where requests come from: whose word counts, and which addresses are one client's."""
+"""Client addresses: which forwarding headers are trusted, and which addresses belong to one client."""
 
 from unittest.mock import Mock
 

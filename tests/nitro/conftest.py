@@ -1,4 +1,4 @@
-"""What the slow tests share: one built root file system, laid out once."""
+"""Shared by the slow tests: one root file system, built once."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ STAND_IN_DAEMON = b"#!/bin/sh\nexit 1\n"
 
 @pytest.fixture(scope="session")
 def need() -> Callable[..., None]:
-    """Skip where a tool is missing, with the reason; in CI a missing tool is left to fail the test."""
+    """Skip with the reason if a tool is missing; in CI the test fails instead."""
 
     def check(*tools: str, root: bool = False) -> None:
         missing = [tool for tool in tools if shutil.which(tool) is None]

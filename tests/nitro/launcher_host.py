@@ -1,6 +1,6 @@
-"""A parent instance in a folder, for nitro/run-enclave.sh: every external command is a stand-in.
+"""A simulated parent instance in a folder, for nitro/run-enclave.sh: every external command is a stand-in.
 
-A stand-in notes its arguments and its environment, then does what ``behaviour`` says, a line or two of shell.
+A stand-in logs its arguments and environment, then runs its ``behaviour``, a line or two of shell.
 """
 
 import shutil
@@ -37,7 +37,7 @@ BEHAVIOUR = {
 
 @dataclass
 class Host:
-    """A parent instance in a folder: its commands, its files, what was called on it."""
+    """A simulated parent instance: its commands, its files, and the logged calls."""
 
     folder: Path
     behaviour: dict[str, str] = field(default_factory=lambda: dict(BEHAVIOUR))
@@ -78,7 +78,7 @@ class Host:
 
     @contextmanager
     def launched(self) -> Iterator[tuple[subprocess.Popen[str], str]]:
-        """The script once it is up, and what it printed until then."""
+        """The running script once it is up, and its output so far."""
         with self.start("gateway.eif") as process:
             assert process.stdout is not None
             assert process.stderr is not None
@@ -113,12 +113,12 @@ class Host:
         return any(call.startswith(start) for call in self.calls)
 
     def pid(self, name: str) -> int:
-        """Of the stand-in that was started last; 0 when none was."""
+        """Process id of the stand-in started last; 0 if none."""
         noted = self.folder / "notes" / f"{name}.pid"
         return int(noted.read_text() or 0) if noted.exists() else 0
 
     def nothing_is_left(self) -> bool:
-        """No process in the background, which may take a moment to go, and no scratch folder."""
+        """Wait until no background process and no scratch folder is left."""
         for _ in range(100):
             if all(ended(self.pid(name)) for name in BACKGROUND):
                 return not list((self.folder / "tmp").iterdir())

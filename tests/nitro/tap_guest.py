@@ -1,7 +1,7 @@
-"""Run in a network namespace of its own: the enclave's end of gvproxy, as nitriding makes it, and a gateway behind it.
+"""Run in its own network namespace: the enclave's end of gvproxy, as nitriding sets it up, with a gateway behind it.
 
 Arguments: gvproxy's Unix socket, the port of the journal's sink on the host's loopback. Prints a line when it serves,
-and ends with its standard input.
+and exits when its standard input closes.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def open_tap() -> int:
 
 
 def connect(path: str) -> None:
-    """Carry frames between the device and gvproxy, each behind its length in two bytes, little-endian."""
+    """Relay frames between the TAP device and gvproxy, each with a length prefix of two bytes, little-endian."""
     tap, proxy = open_tap(), socket.socket(socket.AF_UNIX)
     proxy.connect(path)
     proxy.sendall(b"POST /connect HTTP/1.1\r\nHost: gvproxy\r\nContent-Length: 0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The gateway behind nitriding, TLS end to end: the daemon where it can be built, and what stands for it always."""
+"""The gateway behind nitriding, TLS end to end: always with the double, with the real daemon where it can be built."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ PARALLEL = 100
 
 @dataclass(frozen=True)
 class Behind:
-    """``pinned`` trusts the certificate that the daemon serves, and no other."""
+    """``pinned`` trusts only the certificate that the daemon serves."""
 
     inside: Enclave[Daemon]
     fleet: Fleet
@@ -87,7 +87,7 @@ async def test_the_key_was_registered_and_the_public_let_in_once(behind: Behind)
 
 
 async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
-    """facts/enclave.md 1.2: the hash that was registered by the gateway outlives whatever else is tried."""
+    """facts/enclave.md 1.2: the hash registered by the gateway cannot be overwritten."""
     for path, status in (
         ("/enclave", 200),
         ("/enclave/config", 200),
@@ -118,7 +118,7 @@ async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
 
 @pytest.mark.parametrize("program", ["double", *PROGRAMS])
 async def test_what_the_daemon_hands_on(request: pytest.FixtureRequest, tmp_path: Path, program: str) -> None:
-    """What a client says of earlier proxies comes through, so only the last entry, which is the daemon's, counts."""
+    """A client's own X-Forwarded-For is kept, so only the last entry, the daemon's, counts."""
     seen: list[web.BaseRequest] = []
 
     async def look(sent: web.BaseRequest) -> web.Response:
@@ -175,7 +175,7 @@ async def test_keys_are_refused_at_the_front_and_taken_at_the_side(behind: Behin
 
 
 async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(behind: Behind) -> None:
-    """The vendor falls silent until its client leaves: what it said before has to be here by then."""
+    """The vendor stalls until its client disconnects: its earlier output must have arrived."""
     behind.fleet.openai.enqueue(Scenario(text="one two three four five", stall_after=3))
     body = {"model": MODEL, "messages": HELLO, "stream": True}
     async with asyncio.timeout(20):
@@ -190,7 +190,7 @@ async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(behind: 
 
 
 async def test_a_hundred_streams_at_once(behind: Behind, signer: Signer) -> None:
-    """All of them are open before the first one ends, and each is signed for its own request."""
+    """All are open before the first one ends, and each is signed for its own request."""
     key = load_signing_key(signer.public_pem.encode())
     behind.fleet.openai.default = Scenario(event_delay=0.05)
     opened = asyncio.Barrier(PARALLEL)

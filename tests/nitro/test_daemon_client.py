@@ -24,7 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class InternalApi:
-    """The daemon's loopback server: ``key_hash`` as it would be attested, ``opened`` once only."""
+    """The daemon's loopback API: ``key_hash`` as it would be attested, ``opened`` only once."""
 
     def __init__(self, *, wait_for_app: bool = True) -> None:
         self.key_hash = bytes(32)

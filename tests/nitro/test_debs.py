@@ -1,4 +1,4 @@
-"""Packages by lock, against packages made here, a mirror that is a stand-in and an archive on a local port."""
+"""Locked Debian packages, from packages built here, a fake mirror and a local archive."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture
 def deb_file(tmp_path: Path) -> Path:
-    """hello 1:2.0-1: a set-uid program, a hard link, a link, and a maintainer's script that must not run."""
+    """hello 1:2.0-1: a set-uid program, a hard link, a symlink, and a maintainer script that must not run."""
     root = tmp_path / "hello"
     (root / "DEBIAN").mkdir(parents=True)
     (root / "DEBIAN" / "control").write_text(
@@ -67,7 +67,7 @@ def inputs(tmp_path: Path) -> Inputs:
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An apt-get that brings every file of this folder; an empty one knows no package."""
+    """A fake apt-get that serves every file of this folder; an empty folder has no packages."""
     offered = tmp_path / "mirror"
     offered.mkdir()
     commands = tmp_path / "bin"

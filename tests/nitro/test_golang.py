@@ -1,4 +1,4 @@
-"""Go programs of the image: init with its own tests and the same bytes twice, others from their commit."""
+"""The image's Go programs: init with its own tests and built reproducibly, the others from their pinned commit."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ PUBLISHED, PSEUDO_VERSION, COMMIT = "example.org/hello", "v0.0.0-20250102030405-
 
 @pytest.fixture
 def published(tmp_path: Path, need: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module proxy in a folder, with one program that has no tags and is asked for by its commit."""
+    """A module proxy in a folder, with one untagged program, requested by commit."""
     need("go")
     versions = tmp_path / "proxy" / PUBLISHED / "@v"
     versions.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""The real gvproxy between a gateway in a network of its own and this machine, as between an enclave and its host.
+"""The real gvproxy between a gateway in its own network namespace and this machine, as between enclave and host.
 
-What the image and the launcher take for granted of it: the host's loopback is at 192.168.127.254, and what the host
-forwards comes from 192.168.127.1.
+Checks what image and launcher assume: the host's loopback is 192.168.127.254, and connections that the host forwards
+come from 192.168.127.1.
 """
 
 import asyncio

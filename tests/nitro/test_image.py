@@ -1,4 +1,4 @@
-"""The image as it is built here: what is in it, what is not, and that it is the same twice."""
+"""The image as built here: contents, exclusions and reproducibility."""
 
 import os
 import re
@@ -75,7 +75,7 @@ A_YEAR_AHEAD = ("faketime", "-f", "+1y")
 
 @dataclass(frozen=True)
 class Builder:
-    """A checkout in ``folder``, on a machine that differs from others'."""
+    """A checkout in ``folder``, on a machine with settings of its own."""
 
     folder: Path
     arguments: tuple[str, ...]
@@ -84,7 +84,7 @@ class Builder:
     prefix: tuple[str, ...] = ()
 
     def __call__(self, module: str, *arguments: str) -> list[str]:
-        """The lines that a build command prints."""
+        """Run a build command; return its output lines."""
         done = subprocess.run(
             [*self.prefix, sys.executable, "-B", "-m", module, *self.arguments, *arguments],
             cwd=self.folder,
@@ -99,7 +99,7 @@ class Builder:
 
 
 def a_year_ahead(folder: Path) -> str:
-    """A PATH on which every tool of the build runs with its clock a year ahead, as the build itself does."""
+    """A PATH on which every build tool runs with its clock a year ahead, like the build itself."""
     folder.mkdir()
     for tool in ("uv", "dpkg-deb"):
         real = shutil.which(tool) or str(ROOT / ".uv" / "bin" / tool)
@@ -110,8 +110,9 @@ def a_year_ahead(folder: Path) -> str:
 
 @pytest.fixture
 def builders(tmp_path: Path, need: Callable[..., None]) -> tuple[Builder, Builder]:
-    """Two checkouts and their machines: another directory, umask, locale, time zone, clock, payee and keys; the second
-    without a network."""
+    """Two checkouts and their machines, which differ in directory, umask, locale, time zone, clock, payee and keys; the
+    second has no network.
+    """
     need("faketime")
     daemon, blobs = tmp_path / "daemon", tmp_path / "blobs"
     daemon.write_bytes(b"stand-in")
@@ -161,7 +162,7 @@ def test_two_builders_get_the_same_image(builders: tuple[Builder, Builder], root
 
 
 def test_two_builders_get_the_same_registers(builders: tuple[Builder, Builder], tmp_path: Path) -> None:
-    """With one kernel, and the whole file too: nothing in it is of the day or the machine."""
+    """With one kernel the whole file too: it depends on neither date nor machine."""
     first, second = (builder("nitro.eif", "--blobs", str(tmp_path / "blobs")) for builder in builders)
     assert [line.split()[0] for line in first[-4:]] == ["PCR0", "PCR1", "PCR2", "eif"]
     assert len({line.split()[1] for line in first[-4:]}) == 4

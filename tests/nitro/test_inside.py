@@ -1,4 +1,4 @@
-"""The built root file system under chroot: nothing of this machine but its kernel."""
+"""The built root file system under chroot: it uses nothing of this machine but the kernel."""
 
 import asyncio
 import shutil
@@ -60,7 +60,7 @@ def test_the_gateway_s_user_is_nobody_special(root_folder: Path, need: Callable[
 
 @pytest.fixture
 async def served(root_folder: Path, fleet: Fleet, need: Callable[..., None]) -> AsyncIterator[str]:
-    """The gateway as start.sh starts it, in the image's own environment, with simulated upstreams outside."""
+    """The gateway as started by start.sh, in the image's environment, with simulated upstreams outside."""
     need("chroot", root=True)
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The kernel's cache key, and what its configuration must and must not have."""
+"""The kernel's cache key, and required and forbidden configuration options."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ def test_the_configuration_has_what_an_enclave_needs_and_nothing_it_must_not() -
 
 
 def test_no_mitigation_of_the_source_is_left_out() -> None:
-    """Each has a switch of its own, which is on by default and off in allnoconfig."""
+    """Each has an option of its own, which is on by default and off in allnoconfig."""
     config = CACHE / key(Lock.load()) / "config"
     if not config.exists():
         pytest.skip("the kernel is not compiled here: make kernel")

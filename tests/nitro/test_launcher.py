@@ -1,4 +1,4 @@
-"""nitro/run-enclave.sh from its first line to its last, on a host of stand-ins (``launcher_host``)."""
+"""nitro/run-enclave.sh end to end, on a host whose commands are stand-ins (``launcher_host``)."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_enclave_is_ended_that_came_up_while_the_launch_was_stopped(host: Host, number: signal.Signals) -> None:
-    """Its name is only known once nitro-cli has answered. Ctrl-C reaches nitro-cli as well, and must not stop it."""
+    """Its id is known only once nitro-cli has answered. Ctrl-C reaches nitro-cli as well, and must not stop it."""
     launching = host.folder / "notes" / "launching"
     host.behaviour["nitro-cli"] = (
         '[[ $1 != run-enclave ]] || { echo $$ >"$NOTES/launching"; sleep 1; }\n' + BEHAVIOUR["nitro-cli"]
@@ -275,7 +275,7 @@ def test_what_gvproxy_said_before_it_ended_is_told(host: Host) -> None:
 
 
 def test_a_gvproxy_that_says_nothing_is_no_other_failure(host: Host) -> None:
-    """Its log may not be there yet when it is looked at."""
+    """Its log may not exist yet when it is read."""
     host.behaviour["curl"] = on("*expose*", 'rm -f "$TMPDIR"/*/gvproxy.log; exit 7') + f"\n{BEHAVIOUR['curl']}"
     code, _, errors = host.run("gateway.eif")
     assert (code, errors) == (6, "run-enclave: gvproxy does not forward :443 to port 443 of the enclave\n")
@@ -320,7 +320,7 @@ def test_a_journal_whose_other_end_is_lost_gets_a_new_one(host: Host) -> None:
 
 
 def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> None:
-    """The tool itself, not a stand-in for it."""
+    """Runs the real tool, not a stand-in."""
     host.behaviour["python3"] = on("*journal_key*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
     printed = []
     for _ in range(2):
@@ -347,7 +347,7 @@ def test_no_measurements_no_launch(host: Host) -> None:
 
 
 async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, tmp_path: Path) -> None:
-    """Everything that is ours is real; the enclave is a double, right in every register, under a root of its own."""
+    """Runs our real tools; the enclave is a double with correct registers under a root of its own."""
     host.behaviour["python3"] = on("*tools.verify*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
     (host.folder / "measurements.txt").write_text(json.dumps(MEASUREMENTS))
     async with NitridingDouble(tmp_path) as double:
@@ -364,7 +364,7 @@ async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, t
 
 
 def test_incomplete_measurements_no_launch(host: Host) -> None:
-    """The tools themselves, not stand-ins for them, on a file that has no PCR0 and no PCR2."""
+    """Runs the real tools, not stand-ins, on a file without PCR0 and PCR2."""
     host.behaviour["python3"] = f'exec {sys.executable} "$@"'
     content = {"Measurements": {"HashAlgorithm": "SHA384", "PCR1": "11" * 48}, "recipe": {}}
     (host.folder / "measurements.txt").write_text(json.dumps(content))

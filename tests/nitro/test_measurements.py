@@ -1,4 +1,4 @@
-"""measurements.txt: what it says, what it is compared with, and how a difference is reported."""
+"""measurements.txt: its contents, what it is compared with, and how differences are reported."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def states(committed: dict[str, str], measured: Measured = BUILT, *not_built: st
 
 
 def test_the_committed_file_has_every_input_of_this_source() -> None:
-    """What can be read without building; ``test_the_committed_file_is_what_is_built_here`` builds the rest."""
+    """The inputs that need no build; ``test_the_committed_file_is_what_is_built_here`` builds the rest."""
     committed, measured = load(FILE), Measured(declared())
     built = {*committed.values, *committed.not_built} - measured.values.keys()
     measured.mark_unavailable(built, "not built by this test")
@@ -52,7 +52,7 @@ def test_the_committed_file_is_what_is_built_here(built_here: Measured) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [("kernel", "PCR1"), ("nitriding", "files", "image", "PCR2", "PCR0")], ids=" ".join)
 def test_what_not_every_machine_builds(built_here: Measured, names: tuple[str, ...]) -> None:
-    """Skipped where a side is missing, so that the list of skips names what was compared nowhere."""
+    """Skipped where one side is missing, so that the skips list what was not compared."""
     found = dict(compare(load(FILE), built_here))
     for state, why in (("unknown", "not rebuilt here"), ("unwritten", f"rebuilt here and not in {FILE.name}")):
         if absent := [name for name in names if found[name] == state]:

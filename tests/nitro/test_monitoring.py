@@ -1,4 +1,4 @@
-"""Dashboard, alert rules and their page: every name in them is a metric of the gateway."""
+"""Dashboard, alert rules and their documentation: every metric they name is exported by the gateway."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_rules_fire_when_they_should(promtool: str) -> None:
 
 
 def test_queries_of_the_dashboard_are_valid(promtool: str, tmp_path: Path) -> None:
-    """As recording rules, because those are what promtool reads."""
+    """Checked as recording rules, which is what promtool parses."""
     plain = [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in queries()]
     rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(plain)]
     file = tmp_path / "panels.yml"

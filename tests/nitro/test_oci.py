@@ -1,4 +1,4 @@
-"""The image archive: the same bytes for the same tree, and what OCI and Docker want to find in it."""
+"""The image archive: reproducible bytes, and the fields that OCI and Docker require."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def test_the_same_tree_gives_the_same_bytes() -> None:
 
 
 def test_the_bytes_are_these() -> None:
-    """Moves only when the format of every image moves: then all published digests move too."""
+    """Changes only with the format of every image, and then all published digests change."""
     assert image().digest == "sha256:f1a4c618a34a23f5a62f6542b78a773905d11000d07e14776772bbc0fdfcaedc"
 
 

@@ -1,4 +1,4 @@
-"""Which of the gateway's files go into the image, and what the image refuses."""
+"""The gateway's files that are included in the image, and the inputs that the image refuses."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every shell script here, read by shellcheck."""
+"""Every shell script of the repository passes shellcheck."""
 
 import subprocess
 from collections.abc import Callable

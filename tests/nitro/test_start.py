@@ -1,6 +1,6 @@
-"""nitro/start.sh with stand-ins for its two processes: it starts both, and the end of either is the end of both.
+"""nitro/start.sh with stand-ins for its two processes: it starts both, and if either exits, the other is ended.
 
-Run by the machine's own sh: the enclave's busybox prefers its built-in start-stop-daemon to any stand-in.
+Uses the machine's own sh: the enclave's busybox prefers its built-in start-stop-daemon to any stand-in.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the script with what nitriding and the gateway do, each a few lines of shell."""
+    """Start the script with stand-ins for nitriding and the gateway, each a few lines of shell."""
     processes = []
     (tmp_path / "bin").mkdir()
     (tmp_path / "notes").mkdir()
@@ -54,7 +54,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def noted(notes: Path, name: str) -> tuple[int, str]:
-    """The process id and the arguments of a stand-in, once it runs."""
+    """The process id and arguments of a stand-in, once it runs."""
     for _ in range(200):
         if (notes / name).exists() and (text := (notes / name).read_text()).endswith("\n"):
             pid, _, arguments = text.splitlines()[0].partition(" ")

@@ -1,4 +1,4 @@
-"""The in-memory root file system: what it refuses, and that only names, modes and bytes count."""
+"""The in-memory root file system: rejected entries, and that only names, modes and bytes count."""
 
 import os
 from pathlib import Path

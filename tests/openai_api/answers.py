@@ -1,4 +1,4 @@
-"""Deltas of whole answers, as hypothesis strategies: what an adapter may hand to assembler and encoder."""
+"""Hypothesis strategies for the deltas of complete answers, as an adapter may emit them."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ logprobs = st.none() | st.fixed_dictionaries({"content": st.lists(st.just({"toke
 
 @st.composite
 def tool_calls(draw: st.DrawFn, choice: int) -> list[Delta]:
-    """Calls one after the other, each with its fragments."""
+    """Tool calls in sequence, each with its fragments."""
     deltas: list[Delta] = []
     for index in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from(["function", "custom"]))
@@ -56,7 +56,7 @@ def choice_deltas(draw: st.DrawFn, choice: int) -> list[Delta]:
 
 @st.composite
 def answers(draw: st.DrawFn, max_choices: int = 3) -> list[Delta]:
-    """A complete answer: the deltas of its choices interleaved in any way, what the upstream says, its usage."""
+    """A complete answer: the interleaved deltas of its choices, upstream metadata and usage."""
     queues = [draw(choice_deltas(choice)) for choice in range(draw(st.integers(1, max_choices)))]
     deltas: list[Delta] = [UpstreamMetadata(model="m")]
     while queues := [queue for queue in queues if queue]:
@@ -65,10 +65,10 @@ def answers(draw: st.DrawFn, max_choices: int = 3) -> list[Delta]:
 
 
 def visible(deltas: Sequence[Delta], choice: int = 0) -> str:
-    """The text of one choice, put together without the assembler."""
+    """The text of one choice, accumulated without the assembler."""
     return "".join(delta.text for delta in deltas if isinstance(delta, Text) and delta.choice == choice)
 
 
 def events(stream: bytes) -> list[dict[str, Any]]:
-    """The JSON of a stream's events, ``[DONE]`` aside."""
+    """The JSON of a stream's events, without ``[DONE]``."""
     return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]

@@ -1,4 +1,4 @@
-"""Deltas put together: every key of a finished choice."""
+"""Assembling deltas: every key of a finished choice."""
 
 from typing import Any
 
@@ -225,7 +225,7 @@ def test_the_last_usage_counts() -> None:
     [Usage(prompt_tokens=-1), Usage(completion_tokens=-9), Usage(web_searches=-1), Usage(completion_tokens=10**90)],
 )
 def test_a_usage_that_makes_no_sense_is_none(bad: Usage) -> None:
-    """Nothing is billed by it. The last one that does may have come before the output: it is no final count."""
+    """An inconsistent usage is not billed. The last consistent one may precede the output: it is no final count."""
     assert put_together(bad).usage is None
     assert put_together(Usage(prompt_tokens=2), bad).usage == Usage(prompt_tokens=2, estimated=True)
     assert put_together(bad, Usage(prompt_tokens=3)).usage == Usage(prompt_tokens=3)

@@ -1,4 +1,4 @@
-"""What can be wrong with a well-typed request: parameters against each other, tool calls against results."""
+"""Semantic validation of well-typed requests: parameters against each other, tool calls against results."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The legacy completion request, and the chats that answer it (facts/providers.md 1.7)."""
+"""The legacy completion request, and the chats that serve it (facts/providers.md 1.7)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The closed vocabulary of failures: every code that the gateway raises has a class."""
+"""The closed set of failures: every error code that the gateway raises has a class."""
 
 import ast
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ FOREIGN = {
 
 
 def calls() -> Iterator[tuple[str, ast.Call, str]]:
-    """Every call in the gateway that makes an error: file, call, and the name of what is called."""
+    """Every call in the gateway that creates an error: file, call node, and the callee's name."""
     for path in sorted(GATEWAY.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them (facts/providers.md 1.3)."""
+"""Error bodies and headers as OpenAI's clients read them (facts/providers.md 1.3)."""
 
 import json
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_should_retry_is_told(advice: bool, header: str) -> None:
     ],
 )
 def test_whether_another_attempt_may_help_is_always_told(error: GatewayError, again: str) -> None:
-    """practice.md 5: OpenAI's SDKs would try a refused vendor key three times."""
+    """practice.md 5: OpenAI's SDKs would retry a rejected vendor key three times."""
     assert error.http_headers() == {"x-should-retry": again}
 
 

@@ -1,4 +1,4 @@
-"""Retired function calling becomes tools; what is not well typed is left for the typing to name."""
+"""Deprecated function calling becomes tools; ill-typed fields are left for the request's type check to report."""
 
 import copy
 from typing import Any
@@ -118,7 +118,7 @@ def test_wrong_types_are_named(body: dict[str, Any], param: str) -> None:
     ],
 )
 def test_only_old_messages_are_named_in_the_old_words(param: str, told: str) -> None:
-    """What is wrong may be in a message of the new form, or in none at all where a vendor counts otherwise."""
+    """The fault may be in a message of the new form, or in none where a vendor counts differently."""
     calls = [{"id": "c", "type": "function", "function": CALL}]
     messages = [
         HI,

@@ -1,4 +1,4 @@
-"""One usage convention: sums, totals and OpenAI's object."""
+"""The usage convention: sums, totals and OpenAI's object."""
 
 import msgspec
 import pytest

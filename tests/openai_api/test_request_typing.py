@@ -1,4 +1,4 @@
-"""Every parameter of a chat request, of the wrong type or out of range: a 400 that names where."""
+"""Every parameter of a chat request with a wrong type or out of range: a 400 that names the field."""
 
 from itertools import cycle, islice
 from typing import Any
@@ -64,7 +64,7 @@ SAMPLES: dict[str, Any] = {STRING: "x", NUMBER: 0.5, INTEGER: 1, BOOLEAN: True, 
 
 
 def refusal(**changes: Any) -> tuple[str | None, str | None]:
-    """``param`` and ``code`` of the 400 that ``changes`` bring."""
+    """``param`` and ``code`` of the 400 that ``changes`` cause."""
     with pytest.raises(GatewayError) as caught:
         parse_chat({**BODY, **changes})
     assert (caught.value.status, caught.value.type) == (400, "invalid_request_error")
@@ -245,7 +245,7 @@ def test_what_is_no_json_object(body: bytes) -> None:
 
 @pytest.mark.parametrize("inner", ["{[", "[", "{"])
 def test_nesting_is_limited(inner: str) -> None:
-    """What is decoded is encoded and hashed later, deeper in the stack."""
+    """Decoded values are later encoded and hashed, at a greater stack depth."""
 
     def nested(depth: int) -> bytes:
         levels = ["{", *islice(cycle(inner), depth - 1)]
@@ -263,7 +263,7 @@ def test_a_wide_body_is_not_deep() -> None:
 
 @pytest.mark.parametrize("part", ["[],", "{},", "[{}],"])
 def test_parts_are_limited(part: str) -> None:
-    """A body of tiny parts takes seconds and thirty times its size, before anybody pays."""
+    """A body of tiny parts costs seconds and thirty times its size in memory, before any payment."""
 
     def wide(parts: int) -> bytes:
         return ('{"a":[' + part * ((parts - 2) // (part.count("[") + part.count("{"))) + "0]}").encode()

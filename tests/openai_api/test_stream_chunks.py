@@ -1,4 +1,4 @@
-"""Stream chunks to the byte (facts/providers.md 1.2, design 4.3), and back again through the verifier's reader."""
+"""Stream chunks byte for byte (facts/providers.md 1.2, design 4.3), and decoded again by the verifier's reader."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def chunk(body: str) -> bytes:
 
 
 def greeted(*choices: int) -> ChatChunkEncoder:
-    """An encoder past the role chunks."""
+    """An encoder that has written the role chunks."""
     encoder = chat()
     for choice in choices or (0,):
         encoder.encode(Text("", choice))
@@ -156,7 +156,7 @@ def test_the_last_event_carries_everything() -> None:
 
 
 def test_a_list_comes_whole_before_the_end() -> None:
-    """``openai``'s stream helper refuses to add to a list whose items have no index."""
+    """``openai``'s stream helper refuses to append to a list whose items have no index."""
     encoder = greeted(0, 1)
     cited = [MessageField("annotations", [n], n // 2) for n in range(4)]
     assert b"".join(encoder.encode(delta) for delta in cited) == b""
@@ -178,7 +178,7 @@ def test_a_client_that_asked_for_usage_gets_openais_usage_chunk() -> None:
 @pytest.mark.parametrize("make", [lambda: greeted(0, 1, 2), legacy], ids=["chat", "legacy"])
 @pytest.mark.parametrize("separate_usage", [False, True])
 def test_each_choice_ends_in_a_chunk_of_its_own(make: Callable[[], ChunkEncoder], separate_usage: bool) -> None:
-    """Clients of OpenAI's read the first choice of a chunk."""
+    """OpenAI's clients read only the first choice of a chunk."""
     encoder = make()
     finish = {0: "stop", 1: None, 2: "length"}
     *before, last = events(encoder.last(finish, {"tee_id": "0x1"}, separate_usage=separate_usage))
@@ -236,7 +236,7 @@ def test_fixed_frames() -> None:
 @settings(max_examples=40)
 @given(answers())
 def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
-    """Streamed and not, the same deltas are the same signed output."""
+    """The same deltas give the same signed output, streamed or not."""
     encoder, assembler = chat(), Assembler()
     assembler.extend(deltas)
     stream = b"".join(encoder.encode(delta) for delta in deltas)

@@ -1,6 +1,6 @@
-"""Peers that are not in the tests' own environment: found, installed, or skipped with the reason.
+"""Peers outside the tests' own environment: located, installed, or skipped with the reason.
 
-Where the environment variable CI is "true" nothing is skipped: what is missing fails.
+Where the environment variable CI is "true" nothing is skipped: a missing peer fails the test.
 """
 
 import os
@@ -19,14 +19,14 @@ PATIENCE = 600.0
 
 
 def missing(reason: str) -> None:
-    """Skip, or fail where nothing may be skipped."""
+    """Skip the test, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def installed(command: list[str], where: Path) -> None:
-    """Run an installer; without network the peer is missing."""
+    """Run an installer; without network the peer counts as missing."""
     try:
         done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -38,7 +38,7 @@ def installed(command: list[str], where: Path) -> None:
 
 @pytest.fixture(scope="session")
 def node() -> Path:
-    """Node with the locked packages of the folder ``npm`` beside it."""
+    """Node.js with the locked packages of the folder ``npm``."""
     found, npm = shutil.which("node"), shutil.which("npm")
     if found is None or npm is None:
         missing("node and npm are not installed")
@@ -50,7 +50,7 @@ def node() -> Path:
 
 @pytest.fixture(scope="session")
 def sdk_python() -> Path:
-    """Python of the OpenGradient SDK's own environment: it cannot share one with x402, which it ships a fork of."""
+    """The Python of the OpenGradient SDK's own environment: the SDK ships a fork of x402 that conflicts with it."""
     python = SDK_ENVIRONMENT / "bin" / "python"
     if not _has_sdk(python):
         uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")

@@ -55,7 +55,7 @@ def read_whole(response: requests.Response) -> tuple[dict, str]:  # type: ignore
 
 
 def read_stream(response: requests.Response) -> tuple[dict, str]:  # type: ignore[type-arg]
-    """The signed event, and the content as the SDK's client for verified streams puts it together."""
+    """The signed event, and the content as the SDK's client for verified streams accumulates it."""
     text, signed = "", {}
     calls: dict[int, dict] = {}  # type: ignore[type-arg]
     for frame in response.content.decode().split("\n\n"):

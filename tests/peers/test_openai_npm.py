@@ -1,6 +1,6 @@
-"""The unmodified npm package ``openai`` in front of the gateway, for all OpenAI-shaped upstreams.
+"""The unmodified npm package ``openai`` as client of the gateway, for all OpenAI-shaped upstreams.
 
-The list of cases is npm/cases.test.mjs.
+The test cases are in npm/cases.test.mjs.
 """
 
 import asyncio

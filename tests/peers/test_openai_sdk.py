@@ -1,4 +1,4 @@
-"""The unmodified ``openai`` package in front of the gateway, for all OpenAI-shaped upstreams."""
+"""The unmodified ``openai`` package as client of the gateway, for all OpenAI-shaped upstreams."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ async def test_stream_with_usage(client: AsyncOpenAI, provider: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_moderation(gateway: RunningGateway, client: AsyncOpenAI, stream: bool) -> None:
-    """The verdict that OpenAI was asked for comes back, in a stream with the last chunk."""
+    """OpenAI's moderation result is returned, in a stream with the last chunk."""
     assert gateway.fleet is not None
     failed = {"type": "error", "code": "moderation_error", "message": "Moderation failed"}
     told = {"moderation": {"input": failed, "output": failed}}

@@ -1,4 +1,4 @@
-"""The OpenGradient SDK 1.1.4 accepts our answers: its own requests, its own readers, its own verifier.
+"""The OpenGradient SDK 1.1.4 accepts our answers: its own requests, readers and verifier.
 
 It runs in an environment of its own (tests/peers/conftest.py). How its verifier and ours compare on damaged answers is
 tests/tools/verify/test_opengradient_sdk.py.
@@ -99,7 +99,7 @@ ENDS = {"a call": "tool_calls", "calls beside text": "tool_calls", "max_tokens":
 
 
 def asked(*, stream: bool) -> list[tuple[str, str]]:
-    """Every model and case that there is an answer to judge of."""
+    """Every model and case with a verifiable answer."""
     return [
         (model, name)
         for model in MODELS
@@ -109,7 +109,7 @@ def asked(*, stream: bool) -> list[tuple[str, str]]:
 
 
 async def judge(python: Path, gateway: RunningGateway, key: Path, requests: list[dict[str, Any]]) -> list[Any]:
-    """What the SDK says of the answers to these requests."""
+    """The SDK's verdicts on the answers to these requests."""
     command = [str(python), str(CLIENT), gateway.url, str(key)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)

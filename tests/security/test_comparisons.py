@@ -1,4 +1,4 @@
-"""What is compared with a secret is compared in constant time."""
+"""Secrets are compared in constant time."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ SECRET_WORDS = ("mac", "secret", "token_hash", "password", "api_key", "hmac")
 
 
 def comparisons(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that test for equality where a name says that one side is, or is made with, a secret."""
+    """Lines with an equality test in which a name suggests that one side is, or derives from, a secret."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Compare) and any(isinstance(operator, ast.Eq | ast.NotEq) for operator in node.ops):
             names = {_name(side) for side in (node.left, *node.comparators)}

@@ -1,4 +1,4 @@
-"""Known vulnerabilities of what enters the enclave, asked of pip-audit's service; out of reach is a visible skip."""
+"""Known vulnerabilities of the enclave's dependencies, from pip-audit's service; skipped visibly if unreachable."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Pictures behind URLs, asked for through the whole gateway: nothing inside is ever connected to."""
+"""Image URLs through the whole gateway: internal addresses are never connected to."""
 
 import asyncio
 

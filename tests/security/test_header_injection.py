@@ -1,4 +1,4 @@
-"""Headers of answers: ours, whatever is echoed in them; and of a vendor's, its id of the call under another name."""
+"""Response headers cannot be injected by echoed input; the vendor's request id is returned under another name."""
 
 import json
 
@@ -143,7 +143,7 @@ async def test_paths_that_would_break_a_header(gateway: RunningGateway, path: st
 
 
 async def test_what_a_caller_sends_is_not_sent_on(start_gateway: StartGateway) -> None:
-    """No header of a caller's reaches the vendor: neither cookies nor keys nor what would steer the vendor."""
+    """No header of the caller's reaches the vendor: no cookies, no keys, nothing that affects the call."""
     seen: list[bytes] = []
     data = http(200, json.dumps(ANSWER).encode())
     async with answering(data, seen) as url:

@@ -1,4 +1,4 @@
-"""JSON made to hurt: every body is answered at once, by 200 or by a short 4xx, and nothing is left behind."""
+"""Hostile JSON: every body is answered promptly, with 200 or a short 4xx, and leaves no memory behind."""
 
 import io
 import json
@@ -74,7 +74,7 @@ async def test_refused_at_once_in_few_words(fleet: Fleet, gateway: RunningGatewa
 async def test_the_last_of_equal_keys_is_what_is_answered_signed_and_sent(
     fleet: Fleet, gateway: RunningGateway
 ) -> None:
-    """Whoever reads the body differently must not be told another request by the signature than was carried out."""
+    """A client that reads duplicate keys differently must not be misled by the signature about what was executed."""
     raw = (
         b'{"model":"gpt-5","messages":[{"role":"user","content":"first"}],'
         b'"model":"gpt-4.1","messages":[{"role":"user","content":"last","content":"x"}]}'

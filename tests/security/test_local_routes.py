@@ -1,4 +1,4 @@
-"""``/v1/keys`` and ``/metrics`` belong to the host: no spelling of their paths, proxy or web page opens them."""
+"""``/v1/keys`` and ``/metrics`` are for the host only: no spelling of the path, proxy or web page opens them."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Log lines stay one line of plain JSON, whatever callers and vendors put into names, paths and ids."""
+"""Log records stay single lines of plain JSON, whatever callers and vendors put into names, paths and ids."""
 
 import asyncio
 import io
@@ -25,7 +25,7 @@ def requests_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What the process would write, apart from request lines."""
+    """The process's log output without request lines."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -35,7 +35,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def checked(data: bytes) -> list[dict[str, object]]:
-    """The lines of a log, none of which may hold a control character or anything but ASCII."""
+    """The log's lines, checked to be ASCII without control characters."""
     lines = data.splitlines()
     assert all(0x20 <= byte < 0x7F for line in lines for byte in line)
     assert PROMPT.encode() not in data

@@ -1,4 +1,4 @@
-"""A request's head is bounded as a whole, however it is cut into headers, reads and pipelined requests."""
+"""The size limit of a request head holds in total, however it is split into headers, reads and pipelined requests."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": 
 
 
 def head(size: int, *more: bytes, target: bytes = b"GET /health") -> bytes:
-    """A request's head whose target, names and values of headers are ``size`` bytes together."""
+    """A request head whose target, header names and values total ``size`` bytes."""
     fixed = len(target.split()[1]) + len(b"Hostx") + sum(len(line) - len(b": ") for line in more)
     paddings = []
     while (left := size - fixed) > 0:
@@ -25,7 +25,7 @@ def head(size: int, *more: bytes, target: bytes = b"GET /health") -> bytes:
 
 
 async def answers(gateway: RunningGateway, *pieces: bytes) -> list[tuple[int, bytes]]:
-    """Statuses and the rest of what comes for ``pieces``, each of which the server reads on its own."""
+    """Statuses and the remaining bytes in response to ``pieces``, each read by the server separately."""
     async with RawClient(gateway.url) as client:
         for piece in pieces:
             await client.send(piece)

@@ -1,5 +1,6 @@
-"""Bytes that two HTTP parsers could read differently: refused, with the connection closed, or read in the one way
-that leaves nothing over (RFC 9112 sections 2.2, 5, 6, 7.1 and 11.2)."""
+"""Ambiguous HTTP framing is rejected with the connection closed, or parsed in the one way that leaves no bytes over
+(RFC 9112 sections 2.2, 5, 6, 7.1 and 11.2).
+"""
 
 import json
 import re
@@ -90,7 +91,7 @@ PLAIN = {
 
 
 async def talk(gateway: RunningGateway, data: bytes, seconds: float = 3.0) -> bytes:
-    """All that comes back until the connection ends."""
+    """All bytes received until the connection closes."""
     async with RawClient(gateway.url) as client:
         await client.send(data)
         return await client.read_all(seconds)
@@ -150,7 +151,7 @@ async def test_a_body_where_none_belongs_is_no_request(gateway: RunningGateway) 
 
 
 async def test_a_body_that_was_refused_is_no_request(gateway: RunningGateway) -> None:
-    """What was not read of a body must not be taken for the next request."""
+    """The unread rest of a body must not be parsed as the next request."""
     refused = chat(b"Content-Encoding: gzip", b"Content-Length: %d" % (len(SMUGGLED) + 10), body=SMUGGLED)
     async with RawClient(gateway.url) as client:
         await client.send(refused)

@@ -1,4 +1,4 @@
-"""Keys are in no repr, no log line, no answer and no metric, before and after they were used."""
+"""Keys appear in no repr, log line, response or metric, before and after use."""
 
 import gc
 import io
@@ -25,7 +25,7 @@ SECRETS = (FROM_ENVIRONMENT, INJECTED, PRICE_KEY, JOURNAL_KEY, TRIAL_KEY, PROMPT
 
 
 def ours(root: object) -> Iterator[object]:
-    """Everything of the gateway's own classes that can be reached from ``root``."""
+    """Every object of the gateway's own classes reachable from ``root``."""
     seen: set[int] = set()
     pending = [root]
     while pending:
@@ -41,7 +41,7 @@ def ours(root: object) -> Iterator[object]:
 
 @pytest.fixture
 async def used(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
-    """A gateway with keys of both origins that has answered."""
+    """A gateway with keys of both origins that has served a request."""
     environment = {name: value for name, value in fleet.environment().items() if name.endswith("_BASE_URL")}
     gateway = await start_gateway({**environment, "OPENAI_API_KEY": FROM_ENVIRONMENT})
     injection = {
@@ -134,7 +134,7 @@ async def test_a_vendor_that_quotes_our_key(start_gateway: StartGateway, status:
 
 
 async def test_a_crash_with_keys_in_hand(used: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the log nor the answer shows what a failing frame held."""
+    """Neither log nor response shows the locals of a failing frame."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())

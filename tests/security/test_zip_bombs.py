@@ -1,4 +1,4 @@
-"""Compressed answers from upstreams, although none was asked for: unpacked no further than an answer may be large."""
+"""Unrequested compressed answers from upstreams are decompressed only up to the limit on responses."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ UNPACKED = 300 * MEGABYTE
 
 @cache
 def bomb(encoding: str) -> bytes:
-    """300 MB of zeros, packed into 300 KB."""
+    """300 MB of zeros, compressed to 300 KB."""
     block = b"\0" * MEGABYTE
     packer = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
     return b"".join(packer.compress(block) for _ in range(UNPACKED // MEGABYTE)) + packer.flush()
@@ -30,7 +30,7 @@ def reply(encoding: str, body: bytes, *, status: int = 200, kind: str = "applica
 
 
 def peak() -> int:
-    """The most bytes that this process ever had in memory."""
+    """Peak resident memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
