@@ -11,6 +11,7 @@ WORKDIR /source
 COPY pyproject.toml uv.lock ./
 COPY nitro nitro
 COPY gateway gateway
+COPY tools/__init__.py tools/command_line.py tools/
 ARG OPTIONS=
 RUN python3 -B -m nitro.image --rootfs /rootfs ${OPTIONS}
 

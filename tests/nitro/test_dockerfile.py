@@ -94,7 +94,7 @@ def test_the_same_root_file_system_as_make_image(tmp_path: Path, buildah: Builda
     context.mkdir()
     for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, context)
-    for name in ("nitro", "gateway"):
+    for name in ("nitro", "gateway", "tools"):
         shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
     arguments = ("--build-arg", "BASE=localhost/base", "--build-arg", "OPTIONS=--daemon nitro/start.sh")
     built = buildah("bud", "--isolation", "chroot", *arguments, "--tag", "localhost/gateway", context)
