@@ -1,10 +1,12 @@
 """Gemini's answers, whole and streamed: texts, calls, pictures, endings, counts and what can go wrong in between."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import (
     Delta,
     Finish,
@@ -163,7 +165,8 @@ def test_a_call_that_the_output_limit_cut_off(reason: str, tokens: int, finish: 
     counts = {"promptTokenCount": 5, "candidatesTokenCount": tokens - 8, "thoughtsTokenCount": 8}
     response = {"candidates": [{"content": {}, "finishReason": reason}], "usageMetadata": counts}
     bound = chat(max_tokens=20)
-    for read in (lambda: whole(response, bound), lambda: streamed(frames(response), bound)):
+    reads: list[Callable[[], Assembler]] = [lambda: whole(response, bound), lambda: streamed(frames(response), bound)]
+    for read in reads:
         if finish is None:
             with pytest.raises(GatewayError, match=reason):
                 read()
