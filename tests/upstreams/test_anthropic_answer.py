@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.openai_api.usage import Usage
-from tests.upstreams.anthropic_chats import adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream
 from tests.upstreams.anthropic_events import START_USAGE, answer, block, complete, end, start, streamed, text, tool
 
 
@@ -242,6 +242,51 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
     assert put_together(streamed(start(first), *text(0, "Hi"), *end(usage=last))).usage == expected
     merged = first | {name: value for name, value in last.items() if value is not None}
     assert complete([{"type": "text", "text": "Hi"}], usage=merged).usage == expected
+
+
+LONG, SHORT = {"type": "ephemeral", "ttl": "1h"}, {"type": "ephemeral"}
+
+
+def marked(*marks: dict[str, Any]) -> dict[str, Any]:
+    parts = [{"type": "text", "text": "x", "cache_control": mark} for mark in marks]
+    return {"messages": [{"role": "user", "content": parts}]}
+
+
+@pytest.mark.parametrize(
+    ("request_body", "written_5m", "written_1h"),
+    [
+        (marked(LONG, LONG), 0, 90),
+        ({"cache_control": LONG}, 0, 90),
+        ({"tools": [WEATHER | {"cache_control": LONG}]}, 0, 90),
+        ({"messages": [HELLO | {"cache_control": LONG}]}, 0, 90),
+        (marked(LONG, SHORT), 60, 30),
+        (marked(LONG) | {"cache_control": SHORT}, 60, 30),
+        (marked(SHORT), 60, 30),
+        ({}, 60, 30),
+    ],
+)
+def test_what_a_search_adds_to_the_cache_lives_as_long_as_all_that_the_request_has_cached(
+    request_body: dict[str, Any], written_5m: int, written_1h: int
+) -> None:
+    """message_delta has the grown total without its parts."""
+    first = START_USAGE | {
+        "cache_creation_input_tokens": 30,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 30},
+    }
+    last = {"output_tokens": 5, "cache_creation_input_tokens": 90}
+    events = (start(first), *text(0, "Hi"), *end(usage=last))
+    usage = put_together(streamed(*events, bound=chat(web_search_options={}, **request_body))).usage
+    assert usage == Usage(
+        prompt_tokens=100, completion_tokens=5, cache_write_tokens=written_5m, cache_write_1h_tokens=written_1h
+    )
+
+
+def test_cache_writes_without_parts_are_of_five_minutes() -> None:
+    """facts/providers.md 1.4"""
+    events = (start(START_USAGE | {"cache_creation_input_tokens": 30}), *text(0, "Hi"), *end())
+    usage = put_together(streamed(*events, bound=chat(cache_control=LONG))).usage
+    assert usage is not None
+    assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (30, 0)
 
 
 def test_usage_that_was_not_told_is_none_rather_than_zero() -> None:

@@ -10,6 +10,7 @@ from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.anthropic import errors, replay, request
 from gateway.upstreams.anthropic.blocks import Output
+from gateway.upstreams.anthropic.cache_lifetime import caches_for_an_hour
 from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
@@ -57,7 +58,14 @@ class AnthropicAdapter:
             output = paused.state
         recorder = TurnRecorder() if chat.may_pause else None
         cache_thinking = partial(self._cache_thinking, chat)
-        return AnthropicDecoder(chat.model, output, cache_thinking, recorder=recorder, paused=paused)
+        return AnthropicDecoder(
+            chat.model,
+            output,
+            cache_thinking,
+            caches_for_an_hour=partial(caches_for_an_hour, chat.request),
+            recorder=recorder,
+            paused=paused,
+        )
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_response(chat.model, status, headers, body)

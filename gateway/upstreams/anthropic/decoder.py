@@ -41,6 +41,7 @@ class AnthropicDecoder:
         output: Output,
         on_tool_calls: Callable[[Output], None],
         *,
+        caches_for_an_hour: Callable[[], bool],
         recorder: TurnRecorder | None = None,
         paused: Paused | None = None,
     ) -> None:
@@ -50,7 +51,7 @@ class AnthropicDecoder:
         self._recorder = recorder
         self._paused = paused
         self._pausing = False
-        self._usage = UsageCounter()
+        self._usage = UsageCounter(caches_for_an_hour)
         self._blocks: dict[int, BlockDecoder] = {}
         self._message_id: str | None = None
         self._stopped = False

@@ -1,6 +1,6 @@
 """Anthropic's token counts in the gateway's convention (facts/providers.md 1.4, 3.11, 3.12)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,9 +14,11 @@ class UsageCounter:
     """The counts of one message: those of its start, updated by later events.
 
     Anthropic's ``input_tokens`` exclude both cache counts; ``output_tokens`` are cumulative and include thinking.
+    ``caches_for_an_hour`` says whether all that the request has cached lives for an hour.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, caches_for_an_hour: Callable[[], bool]) -> None:
+        self._caches_for_an_hour = caches_for_an_hour
         self._counts: dict[str, Any] = {}
         self._reported = False
         self._final = False
@@ -47,7 +49,7 @@ class UsageCounter:
         counts = self._counts
         uncached, output, read, written, written_5m, written_1h, thinking, searches = _numbers(counts)
         if written_5m + written_1h != written:
-            written_5m = max(written - written_1h, written_5m)
+            written_5m, written_1h = self._split_writes(written, written_5m, written_1h)
         return Usage(
             prompt_tokens=uncached + read + written_5m + written_1h,
             completion_tokens=output,
@@ -59,6 +61,15 @@ class UsageCounter:
             tier="fast" if counts.get("speed") == "fast" else _TIERS.get(str(counts.get("service_tier")), ""),
             region="us" if counts.get("inference_geo") == "us" else "",
         )
+
+    def _split_writes(self, written: int, written_5m: int, written_1h: int) -> tuple[int, int]:
+        """The writes of five minutes and of an hour, for a total that does not agree with its parts.
+
+        A stream's total grows without them, as its web searches do. Without any parts all are of five minutes (1.4).
+        """
+        if isinstance(self._counts.get("cache_creation"), dict) and self._caches_for_an_hour():
+            return written_5m, max(written - written_5m, written_1h)
+        return max(written - written_1h, written_5m), written_1h
 
 
 _PATHS = (
