@@ -70,8 +70,8 @@ class Dialect:
     tool calls may have no content. ``empty_system``: a system message may be empty. ``reasoning_counted``:
     completion_tokens includes reasoning_tokens. ``thinking_prompt``: a system text that turns reasoning on, for
     models without a parameter. ``effort_aliases``: efforts that are renamed. ``service_tiers``: None for any.
-    ``user_tag``: the user goes into ``tags``, without which no request is valid. ``errors``: the first matching rule
-    applies.
+    ``user_tag``: the user goes into ``tags``, without which the vendor has answered live requests as well. ``errors``:
+    the first matching rule applies.
     """
 
     accepts: frozenset[str]
