@@ -99,15 +99,18 @@ def section_offsets(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_order(types: Sequence[SectionType]) -> None:
-    """Check for AWS's order: kernel, command line, [metadata], one or more ramdisks, [signature]. Raises EifError.
+    """Check for AWS's order: kernel, command line, metadata, one or more ramdisks, [signature]. Raises EifError.
 
-    Sections are measured in file order, so that another order would have other PCRs.
+    Sections are measured in file order, so that another order would have other PCRs. The hypervisor refuses an image of
+    version 4 without metadata.
     """
     rest = list(types)
     if rest[:2] != [SectionType.KERNEL, SectionType.CMDLINE]:
         raise EifError("the sections do not begin with kernel and command line")
     rest = rest[2:]
-    if rest[:1] == [SectionType.METADATA]:
+    if SectionType.METADATA not in rest:
+        raise EifError(f"there is no metadata, which version {VERSION} requires")
+    if rest[0] is SectionType.METADATA:
         rest = rest[1:]
     if rest[-1:] == [SectionType.SIGNATURE]:
         rest = rest[:-1]

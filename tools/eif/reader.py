@@ -42,7 +42,7 @@ class EifImage:
 
 
 def read_eif(path: Path) -> EifImage:
-    """Read and measure an image. Raises EifError for anything that the writer does not produce."""
+    """Read and measure an image. Raises EifError for a layout that AWS's writer does not produce."""
     with path.open("rb") as file:
         return read_image(file)
 

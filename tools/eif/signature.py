@@ -1,11 +1,13 @@
 """The signature section: a signature of PCR0, and the certificate that is measured in PCR8.
 
 CBOR array of ``{signing_certificate, signature}``; the certificate is the PEM file's bytes, the signature an untagged
-COSE_Sign1 over CBOR ``{register_index, register_value}``. AWS's builder writes byte strings as arrays of numbers, and
-its reader accepts nothing else (tested with aws-nitro-enclaves-image-format 0.5.0).
+COSE_Sign1 over CBOR ``{register_index, register_value}``, by ES256, ES384 or ES512 after the key's curve. AWS's builder
+writes byte strings as arrays of numbers, and its reader accepts nothing else (tested with
+aws-nitro-enclaves-image-format 0.5.0). Images are signed here with ES384 only.
 """
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import cbor2
@@ -14,13 +16,30 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.eif.layout import EifError
 
-_PROTECTED_ES384 = bytes.fromhex("a1013822")
-_SIGNATURE_BYTES = 96
+MAX_SECTION_BYTES = 32 * 1024
+"""SIGNATURE_MAX_SIZE of AWS's format; the section holds about two bytes for each of the PEM file's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Algorithm:
+    """An ECDSA algorithm of COSE: its protected header, and the size of r and of s."""
+
+    protected: bytes
+    digest: SHA256 | SHA384 | SHA512
+    integer_bytes: int
+
+
+_ES384 = _Algorithm(bytes.fromhex("a1013822"), SHA384(), 48)
+_ALGORITHMS = {
+    "secp256r1": _Algorithm(bytes.fromhex("a10126"), SHA256(), 32),
+    "secp384r1": _ES384,
+    "secp521r1": _Algorithm(bytes.fromhex("a1013823"), SHA512(), 66),
+}
 
 
 def certificate_der(pem: bytes) -> bytes:
@@ -30,17 +49,19 @@ def certificate_der(pem: bytes) -> bytes:
 
 def sign_pcr0(pcr0: bytes, pem: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
     """The section for an image with this PCR0; ``key`` is the certificate's P-384 key. The output is deterministic: the
-    ECDSA nonce is derived by RFC 6979. Raises EifError for another key."""
+    ECDSA nonce is derived by RFC 6979. Raises EifError for another key, or a PEM file too large for the section."""
     if _public_key(pem) != key.public_key():
         raise EifError("the signing certificate is of another key")
     if not isinstance(key.curve, ec.SECP384R1):
         raise EifError("the signing key is not on P-384")
     payload = cbor2.dumps({"register_index": 0, "register_value": list(pcr0)})
-    algorithm = ec.ECDSA(SHA384(), deterministic_signing=True)
-    r, s = decode_dss_signature(key.sign(_to_be_signed(payload), algorithm))
-    raw = r.to_bytes(48, "big") + s.to_bytes(48, "big")
-    cose = cbor2.dumps([_PROTECTED_ES384, {}, payload, raw])
-    return cbor2.dumps([{"signing_certificate": list(pem), "signature": list(cose)}])
+    algorithm = ec.ECDSA(_ES384.digest, deterministic_signing=True)
+    r, s = decode_dss_signature(key.sign(_to_be_signed(_ES384.protected, payload), algorithm))
+    raw = r.to_bytes(_ES384.integer_bytes, "big") + s.to_bytes(_ES384.integer_bytes, "big")
+    cose = cbor2.dumps([_ES384.protected, {}, payload, raw])
+    section = cbor2.dumps([{"signing_certificate": list(pem), "signature": list(cose)}])
+    _check_size(section)
+    return section
 
 
 def read_certificate(section: bytes) -> bytes:
@@ -50,31 +71,45 @@ def read_certificate(section: bytes) -> bytes:
 
 def check_signature(section: bytes, pcr0: bytes) -> None:
     """Raises EifError unless the section's certificate signed this PCR0."""
-    pem, cose = _entry(section)
-    key = _public_key(pem)
-    match _decode(cose):
-        case [bytes(protected), dict(), bytes(payload), bytes(raw)]:
-            pass
-        case _:
-            raise EifError("the signature is not a COSE_Sign1")
-    if protected != _PROTECTED_ES384 or len(raw) != _SIGNATURE_BYTES or not isinstance(key, ec.EllipticCurvePublicKey):
-        raise EifError("the image is not signed with ES384")
-    try:
-        der = encode_dss_signature(int.from_bytes(raw[:48], "big"), int.from_bytes(raw[48:], "big"))
-        key.verify(der, _to_be_signed(payload), ec.ECDSA(SHA384()))
-    except InvalidSignature:
-        raise EifError("the signature was not made by the certificate's key") from None
-    match _decode(payload):
+    match _decode(_verified_payload(*_entry(section))):
         case {"register_index": 0, "register_value": value} if _bytes(value) == pcr0:
             return
     raise EifError("the signature is over another PCR0")
 
 
-def _to_be_signed(payload: bytes) -> bytes:
-    return cbor2.dumps(["Signature1", _PROTECTED_ES384, b"", payload])
+def _verified_payload(pem: bytes, cose: bytes) -> bytes:
+    """The payload of a COSE_Sign1 by the certificate's key. Raises EifError."""
+    match _decode(cose):
+        case [bytes(protected), dict(), bytes(payload), bytes(raw)]:
+            pass
+        case _:
+            raise EifError("the signature is not a COSE_Sign1")
+    key = _public_key(pem)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _ALGORITHMS:
+        raise EifError("the signing certificate's key is not on P-256, P-384 or P-521")
+    algorithm = _ALGORITHMS[key.curve.name]
+    half = algorithm.integer_bytes
+    if protected != algorithm.protected or len(raw) != 2 * half:
+        raise EifError(f"the image is not signed with the algorithm of its key's curve, {key.curve.name}")
+    try:
+        der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+        key.verify(der, _to_be_signed(protected, payload), ec.ECDSA(algorithm.digest))
+    except InvalidSignature:
+        raise EifError("the signature was not made by the certificate's key") from None
+    return payload
+
+
+def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    return cbor2.dumps(["Signature1", protected, b"", payload])
+
+
+def _check_size(section: bytes) -> None:
+    if len(section) > MAX_SECTION_BYTES:
+        raise EifError(f"the signature section is {len(section)} bytes, more than {MAX_SECTION_BYTES}")
 
 
 def _entry(section: bytes) -> tuple[bytes, bytes]:
+    _check_size(section)
     match _decode(section):
         case [{"signing_certificate": certificate, "signature": signature}, *_]:
             return _bytes(certificate), _bytes(signature)

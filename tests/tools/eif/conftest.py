@@ -37,8 +37,12 @@ def p256_signer() -> Signer:
 
 @pytest.fixture
 def signer_files(signer: Signer, tmp_path: Path) -> tuple[Path, Path]:
+    return write_signer(signer, tmp_path)
+
+
+def write_signer(signer: Signer, folder: Path) -> tuple[Path, Path]:
     """Certificate and private key as PEM files."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
     certificate.write_bytes(signer.certificate)
     key.write_bytes(signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return certificate, key

@@ -1,4 +1,4 @@
-"""Our EIFs against AWS's own crate aws-nitro-enclaves-image-format: the same bytes, the same PCRs, read both ways."""
+"""Our EIFs against AWS's own crate aws-nitro-enclaves-image-format: same bytes, same PCRs, each reads the other's files."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1, EllipticCurve
 
+from tests.tools.eif.conftest import make_signer, write_signer
 from tools.eif.layout import Architecture
 from tools.eif.pcrs import measurements
 from tools.eif.reader import read_eif
@@ -31,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def aws_eif() -> Run:
-    """Builds the peer (minutes the first time) and runs it; its JSON answer comes back."""
+    """Build the Rust program (minutes the first time) and run it; return its JSON output."""
     subprocess.run(
         ["cargo", "build", "--quiet", "--locked", "--target-dir", str(TARGET)],
         cwd=SOURCE,
@@ -91,10 +93,9 @@ def test_the_crate_accepts_our_signature(aws_eif: Run, parts: Parts, signer: Sig
     assert described["measurements"]["PCR8"] == written[8].hex()
 
 
-def test_we_accept_the_crates_signature(
-    aws_eif: Run, parts: Parts, signer_files: tuple[Path, Path], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("curve", [SECP256R1(), SECP384R1(), SECP521R1()], ids=lambda curve: str(curve.name))
+def test_we_accept_the_crates_signature(aws_eif: Run, parts: Parts, curve: EllipticCurve, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.eif"
-    stated = build_with_crate(aws_eif, parts, theirs, *signer_files)
+    stated = build_with_crate(aws_eif, parts, theirs, *write_signer(make_signer(curve), tmp_path))
     assert pcrs(read_eif(theirs).pcrs) == stated
     assert "PCR8" in stated

@@ -1,4 +1,4 @@
-"""newc archives: parsed back by hand, and by cpio where there is one."""
+"""newc archives: parsed by hand, and by cpio where installed."""
 
 import io
 import os

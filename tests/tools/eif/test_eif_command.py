@@ -1,4 +1,4 @@
-"""``python -m tools.eif`` as a person runs it."""
+"""The ``python -m tools.eif`` command line."""
 
 import hashlib
 import json

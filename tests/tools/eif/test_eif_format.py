@@ -1,4 +1,4 @@
-"""EIF bytes: what the writer lays down field by field, and what the reader refuses."""
+"""EIF bytes: the writer's output field by field, and the files that the reader rejects."""
 
 import base64
 import hashlib
@@ -11,10 +11,22 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256K1,
+    SECP256R1,
+    SECP384R1,
+    SECP521R1,
+    EllipticCurve,
+)
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.tools.eif.conftest import make_signer
 from tools.eif.layout import Architecture, EifError, SectionType
 from tools.eif.reader import read_eif
+from tools.eif.signature import check_signature
 from tools.eif.writer import Parts, Signer, measure, write_eif
 
 KERNEL, CMDLINE, FIRST, SECOND = b"kernel" * 200, b"console=ttyS0", b"first ramdisk", b"second" * 99
@@ -35,7 +47,7 @@ def image(parts: Parts, tmp_path: Path) -> Path:
 
 
 def with_crc(data: bytes) -> bytes:
-    """The same file with its CRC put right again."""
+    """The file with a corrected CRC."""
     return data[:544] + zlib.crc32(data[548:], zlib.crc32(data[:544])).to_bytes(4, "big") + data[548:]
 
 
@@ -136,6 +148,57 @@ def test_a_key_that_does_not_belong_or_fit_is_refused(
     assert not list(tmp_path.glob("no.eif*"))
 
 
+def test_a_certificate_too_large_for_the_signature_section(
+    parts: Parts, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS's SIGNATURE_MAX_SIZE: an image with a larger section would not boot."""
+    output = tmp_path / "large.eif"
+    large = Signer(signer.certificate * (16 * 1024 // len(signer.certificate) + 1), signer.key)
+    with pytest.raises(EifError, match="more than 32768"):
+        write_eif(parts, output, large)
+    assert not output.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("tools.eif.signature.MAX_SECTION_BYTES", 1 << 20)
+        write_eif(parts, output, large)
+    with pytest.raises(EifError, match="more than 32768"):
+        read_eif(output)
+
+
+def signature_section(signer: Signer, protected: str, digest: HashAlgorithm, pcr0: bytes) -> bytes:
+    """As AWS's builder writes it, for a key on any curve."""
+    header = bytes.fromhex(protected)
+    payload = cbor2.dumps({"register_index": 0, "register_value": list(pcr0)})
+    signature = signer.key.sign(cbor2.dumps(["Signature1", header, b"", payload]), ECDSA(digest))
+    size = (signer.key.curve.key_size + 7) // 8
+    raw = b"".join(number.to_bytes(size, "big") for number in decode_dss_signature(signature))
+    cose = cbor2.dumps([header, {}, payload, raw])
+    return cbor2.dumps([{"signing_certificate": list(signer.certificate), "signature": list(cose)}])
+
+
+@pytest.mark.parametrize(
+    ("curve", "protected", "digest"),
+    [(SECP256R1(), "a10126", SHA256()), (SECP384R1(), "a1013822", SHA384()), (SECP521R1(), "a1013823", SHA512())],
+)
+def test_images_may_be_signed_with_each_of_awss_algorithms(
+    curve: EllipticCurve, protected: str, digest: HashAlgorithm
+) -> None:
+    signer = make_signer(curve)
+    check_signature(signature_section(signer, protected, digest, EXPECTED[0]), EXPECTED[0])
+    with pytest.raises(EifError, match="another PCR0"):
+        check_signature(signature_section(signer, protected, digest, EXPECTED[1]), EXPECTED[0])
+    other = replace(make_signer(curve), certificate=signer.certificate)
+    with pytest.raises(EifError, match="not made by the certificate's key"):
+        check_signature(signature_section(other, protected, digest, EXPECTED[0]), EXPECTED[0])
+    with pytest.raises(EifError, match=f"not signed with the algorithm of its key's curve, {curve.name}"):
+        check_signature(signature_section(signer, "a10127", digest, EXPECTED[0]), EXPECTED[0])
+
+
+def test_a_signing_key_on_another_curve_is_refused() -> None:
+    section = signature_section(make_signer(SECP256K1()), "a10126", SHA256(), EXPECTED[0])
+    with pytest.raises(EifError, match="not on P-256, P-384 or P-521"):
+        check_signature(section, EXPECTED[0])
+
+
 @pytest.mark.parametrize(
     ("sound", "changed", "reason"),
     [
@@ -177,6 +240,7 @@ def test_bytes_moved_between_parts_change_pcr1_or_pcr2_though_pcr0_stays(parts: 
 
 
 SECTION_AT = 548
+METADATA_AT = SECTION_AT + 12 + len(KERNEL) + 12 + len(CMDLINE)
 
 
 def put(position: int, value: bytes) -> tuple[int, bytes]:
@@ -199,6 +263,7 @@ def put(position: int, value: bytes) -> tuple[int, bytes]:
         ([put(SECTION_AT + 2, b"\x00\x01")], "flags"),
         ([put(SECTION_AT + 4, struct.pack(">Q", 1199))], "disagree on its size"),
         ([put(SECTION_AT, b"\x00\x03")], "begin with kernel"),
+        ([put(METADATA_AT, b"\x00\x03")], "no metadata, which version 4 requires"),
         ([put(SECTION_AT + 12, b"K")], "CRC mismatch"),
     ],
 )
