@@ -1,6 +1,5 @@
 """Attestation of a live enclave, with every claim required to pass."""
 
-import base64
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tools.verify.attestation.document import Document
+from tools.verify.attestation.document import Document, decode
 from tools.verify.attestation.measurements import Measurements
 from tools.verify.attestation.policy import LIVE_MAX_AGE, Expectations, verify_attestation
 from tools.verify.attestation.root import aws_root, load_certificate
@@ -70,8 +69,7 @@ def attest(
     if wrong := _unsatisfied(verification.claims):
         raise UntrustedError("; ".join(f"{claim.name}: {claim.detail}" for claim in wrong))
     assert verification.document is not None  # noqa: S101 (the claim "format" passed)
-    raw = base64.b64decode(fetched.body.strip())
-    return AttestedEnclave(raw, verification.document, fetched.certificate, key, verification.claims)
+    return AttestedEnclave(decode(fetched.body), verification.document, fetched.certificate, key, verification.claims)
 
 
 def read_root(path: Path | None) -> x509.Certificate | None:

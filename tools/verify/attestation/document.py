@@ -51,7 +51,7 @@ class Document:
 
 def parse(data: bytes) -> Document:
     """Parse a document given as raw CBOR or as base64 text in any number of lines. Raises MalformedError."""
-    data = _decode_base64(data)
+    data = decode(data)
     if len(data) > MAX_DOCUMENT_BYTES:
         raise MalformedError(f"{len(data)} bytes long, more than {MAX_DOCUMENT_BYTES}")
     payload, signature = _cose_sign1(data.removeprefix(_COSE_SIGN1_TAG))
@@ -70,7 +70,8 @@ def parse(data: bytes) -> Document:
     )
 
 
-def _decode_base64(data: bytes) -> bytes:
+def decode(data: bytes) -> bytes:
+    """The CBOR of a document given in either form. Raises MalformedError if it is neither."""
     if data[:1] in (b"\x84", _COSE_SIGN1_TAG):
         return data
     if len(data) > MAX_BASE64_BYTES:
