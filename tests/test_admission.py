@@ -1,4 +1,4 @@
-"""Places and queue: bounded, one caller's in order of arrival, and nothing leaks when waiters leave."""
+"""The concurrency limit and its queue: bounded, FIFO per caller, and nothing leaks when waiting tasks are cancelled."""
 
 import asyncio
 from types import SimpleNamespace
@@ -13,18 +13,18 @@ from gateway.openai_api.errors import Fault, GatewayError
 
 
 async def settle() -> None:
-    """Let every task that can run do so."""
+    """Run every ready task."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 def place(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:
-    """One of one address and caller, unless others are named."""
+    """A slot for one address and caller, the same unless others are named."""
     return admission.slot(upstream, lambda: caller or ("address", "caller"))
 
 
 class Guest:
-    """A task that takes a place and keeps it until ``leave``."""
+    """A task that acquires a place and holds it until ``leave``."""
 
     def __init__(self, admission: Admission, arrivals: list[int], number: int) -> None:
         self._stay = asyncio.Event()
@@ -83,7 +83,7 @@ async def test_a_full_queue_refuses(arrivals: list[int]) -> None:
 async def test_who_is_refused_is_told_how_long_the_last_one_has_waited(
     arrivals: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that nobody waited in any more begins anew."""
+    """A queue that has been empty starts anew."""
     now = 100.0
     monkeypatch.setattr(gateway.admission, "time", SimpleNamespace(monotonic=lambda: now))
     admission = Admission(1, 2)
@@ -122,7 +122,7 @@ async def test_no_queue_at_all(arrivals: list[int]) -> None:
 
 
 async def test_nobody_overtakes_a_waiter(arrivals: list[int]) -> None:
-    """A place that becomes free while somebody waits is his, even for one who comes in the same moment."""
+    """A place that becomes free goes to the waiting request, even if another arrives at the same moment."""
     admission = Admission(1, 10)
     first, second = await visit(admission, arrivals, 0), await visit(admission, arrivals, 1)
     first.leave()
@@ -199,7 +199,7 @@ async def test_idle(arrivals: list[int]) -> None:
 
 @given(st.integers(1, 3), st.integers(0, 3), st.lists(st.sampled_from("alc"), max_size=30), st.data())
 async def test_places_are_never_lost_nor_shared(places: int, queue: int, steps: list[str], data: st.DataObject) -> None:
-    """Arriving, leaving and cancelling in any order: never more than the places, and all of them back in the end."""
+    """Arrivals, releases and cancellations in any order: never more than the limit, and all places free in the end."""
     admission, arrivals, guests = Admission(places, queue), list[int](), list[Guest]()
     for number, step in enumerate(steps):
         if step == "a":

@@ -1,4 +1,4 @@
-"""The import directions of design 3 hold, and the script that watches them sees wrong ones."""
+"""The import directions of design 3 hold, and the script that checks them detects violations."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def test_right_arrows_pass(tmp_path: Path, module: str, source: str) -> None:
 
 
 def test_the_serving_process_loads_no_tools() -> None:
-    """Whatever is imported lazily or by others: a gateway that is ready has none of these in memory."""
+    """Including lazy and transitive imports: a ready gateway has none of these in memory."""
     script = "import sys, gateway.__main__, gateway.composition; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = {name.split(".")[0] for name in run.stdout.split()}

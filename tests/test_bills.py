@@ -1,4 +1,4 @@
-"""What a request is quoted by and billed for, beside what its vendor counts."""
+"""What a request is quoted and billed for beyond the vendor's reported usage."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ both_forms = pytest.mark.parametrize("stream", [False, True], ids=["whole", "str
 
 
 async def heard(gateway: RunningGateway, path: str, body: dict[str, Any]) -> bytes:
-    """Everything that comes, up to the end of the connection, which has to be the gateway's doing."""
+    """Everything received until the gateway closes the connection."""
     host, port = gateway.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     content = json.dumps(body).encode()
@@ -55,7 +55,7 @@ async def test_an_echo_is_no_output(
 async def test_an_echo_of_a_prompt_that_is_never_answered(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
 ) -> None:
-    """It is no part of an answer either: the failure still has a status of its own."""
+    """It does not start the response either: the failure still has its own status."""
     fleet.openai.enqueue(Scenario(error="bad_key"))
     response = await paid.post(COMPLETIONS, {"model": "gpt-4.1", "prompt": "Once", "echo": True, "stream": stream})
     assert (response.status, (await response.json())["error"]["code"]) == (502, "upstream_auth_failed")
@@ -92,7 +92,7 @@ async def test_a_picture_without_a_count_is_not_free(
 async def test_our_own_fault_breaks_a_stream_off(
     paid: RunningGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No second status line in the midst of the first answer, on a connection that stays open."""
+    """No second status line inside the first response, on a connection that stays open."""
     monkeypatch.setattr(Exchange, "_usage_and_cost", None)
     received = await heard(paid, CHAT, {**HI, "stream": True})
     assert received.count(b"HTTP/1.1") == 1
@@ -144,7 +144,7 @@ async def test_nobody_is_asked_to_pay_again_for_a_fault_of_our_own(
 
 
 async def terms(paid: RunningGateway, payments: RecordingPayments, path: str, body: dict[str, Any]) -> PriceTerms:
-    """What the request is quoted by."""
+    """The price terms that the request is quoted by."""
     assert (await paid.post(path, body)).status == 200
     return payments.orders[-1].price_terms
 
@@ -156,7 +156,7 @@ async def terms(paid: RunningGateway, payments: RecordingPayments, path: str, bo
 async def test_only_a_tier_that_may_answer_is_quoted(
     paid: RunningGateway, payments: RecordingPayments, tier: str | None, quoted: tuple[str, ...]
 ) -> None:
-    """Flex is answered as flex or not at all; an exact payer would be charged for the dearest."""
+    """Flex is answered as flex or not at all; an exact payer would be charged for the dearest tier."""
     body = {**HI, "model": "gpt-5"} | ({"service_tier": tier} if tier else {})
     assert (await terms(paid, payments, CHAT, body)).tiers == quoted
 
@@ -177,7 +177,7 @@ async def test_a_film_has_a_sound_track(paid: RunningGateway, payments: Recordin
 async def test_leaving_just_before_the_count_is_no_discount(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hidden thoughts are most of what such an answer costs, and only the vendor's last words tell how many."""
+    """Hidden reasoning is most of the cost of such an answer, and only the vendor's last event reports it."""
     monkeypatch.setattr(gateway.dispatch, "USAGE_GRACE_SECONDS", 30.0)  # a busy machine is slow to say them
     for simulator in fleet.simulators.values():
         simulator.enqueue(Scenario(text="The answer is 42.", reasoning="", reasoning_tokens=5000, event_delay=0.02))

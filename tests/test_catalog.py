@@ -1,4 +1,4 @@
-"""Prices, limits, ids and dates of the bundled catalogue against facts/providers.md, copied here by hand."""
+"""Prices, limits, ids and dates of the bundled catalogue against facts/providers.md, transcribed here by hand."""
 
 from datetime import date
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""A catalogue that contradicts itself does not load, and says where: each broken one gets its own complaint only."""
+"""A catalogue that contradicts itself does not load: each fault gets its own error, and no other."""
 
 # ruff: noqa: E501 - a case is a row
 

@@ -1,4 +1,4 @@
-"""Finding models by the names that callers and upstreams use."""
+"""Looking up models by the names that callers and upstreams use."""
 
 from datetime import date
 
@@ -98,7 +98,7 @@ def test_near_matches(catalog: Catalog, name: str, near: str) -> None:
 
 
 def test_the_names_of_one_model_leave_room_for_others(catalog: Catalog) -> None:
-    """The nearest four names are all of two models."""
+    """The closest four names all belong to two models."""
     message = refusal(catalog, "seed-2.0-lit").message
     assert message.endswith(" Did you mean seed-2.0-lite, seed-2-0-lite-260428, seed-1.8?")
 

@@ -1,4 +1,4 @@
-"""The main job end to end: a chat goes through the gateway and comes back signed."""
+"""Chat completions end to end: forwarded, answered and signed."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The clock: kept by a source, honest about how far off it may be, never going backwards."""
+"""The clock: synchronised to a source, with a bound on its error, never going backwards."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ TRUE_TIME = 1_800_000_000.0
 
 
 class Hypervisor:
-    """True time, a monotonic clock that may drift against it, and calls that take time or fail."""
+    """True time, a monotonic clock that may drift from it, and calls that take time or fail."""
 
     def __init__(self) -> None:
         self.true = TRUE_TIME

@@ -1,4 +1,4 @@
-"""What becomes of a vendor's answer when its client leaves or cannot keep up (design 4.5)."""
+"""The upstream response when its client disconnects or stops reading (design 4.5)."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ QUICK, LATER = 0.05, 30.0
 
 
 class Answer:
-    """A vendor's, under way; ``told`` is what was asked of it."""
+    """An upstream response in progress; ``told`` records the calls made to it."""
 
     def __init__(self, *, paused: bool) -> None:
         self.paused = paused
@@ -57,7 +57,7 @@ def watched(answer: Answer, *, stops_billing: bool) -> Reply:
 
 
 async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when a slow client had held it back; for so long, and no longer."""
+    """Also if a slow client had paused it; only up to the timeout."""
     monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
     watched(answer, stops_billing=False).leave()

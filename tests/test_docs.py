@@ -1,4 +1,4 @@
-"""Pages that are made from code are up to date."""
+"""Generated documentation pages are up to date."""
 
 from pathlib import Path
 

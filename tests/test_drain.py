@@ -1,4 +1,4 @@
-"""Stopping: readiness flips, what runs may finish, what does not finish is told."""
+"""Draining: readiness flips, running requests may finish, and those that do not finish get an error."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: 
 async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     fleet: Fleet, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    """Also where the vendor bills on when it is left, and its usage would have been waited for."""
+    """Also where the vendor bills a closed stream in full, and its usage would have been awaited."""
     monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 1.0)
     payments = RecordingPayments()
 
@@ -93,7 +93,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
 
 
 async def test_admission_queue(fleet: Fleet, start_gateway: StartGateway) -> None:
-    """Two places: one works, one waits, the third is told to come again; then the queue moves."""
+    """Two places: one request runs, one waits, the third is rejected with Retry-After; then the queue advances."""
     environment = {**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1", "GATEWAY_QUEUE": "1"}
     gateway = await start_gateway(environment)
     for _ in range(2):

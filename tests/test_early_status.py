@@ -1,4 +1,4 @@
-"""A complete answer whose client has left behind the early status: nobody to tell, and nothing that fails."""
+"""A complete answer after the early status, when the client has disconnected: nothing is sent, and nothing fails."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from gateway.openai_api.errors import GatewayError, internal_error
 
 
 class GoneResponse:
-    """A response whose client has left: what is sent to it fails, the status having been sent if ``prepared``."""
+    """A response whose client has disconnected: every send fails; ``prepared`` tells whether the status was sent."""
 
     made: ClassVar[list["GoneResponse"]] = []
     prepared = True
@@ -50,7 +50,7 @@ async def no_failure(failure: Exception) -> GatewayError:
 
 
 async def padded(gone: type[GoneResponse]) -> None:
-    """Returns once padding was tried."""
+    """Return once padding was attempted."""
     async with asyncio.timeout(10):
         while not (gone.made and gone.made[0].sent):
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Entering service inside an enclave: daemon, port, key hash, ready, in that order or not at all."""
+"""Startup inside an enclave: daemon, port, key hash, ready, in that order or not at all."""
 
 import asyncio
 import hashlib

@@ -232,7 +232,7 @@ def test_digest(timestamp: int) -> None:
 
 
 def test_digest_vector() -> None:
-    """Computed with eth-hash once and for all."""
+    """Computed once with eth-hash."""
     digest = signing_digest(keccak256(b"request"), keccak256(b"output"), 1_700_000_000)
     assert digest.hex() == "832a40a50eebb04c4e9e0d9cde7cbf088e535da73cf621105b7896cf60c7bfac"
 

@@ -1,4 +1,4 @@
-"""The life of a request: what is charged, signed and given back when things go wrong."""
+"""The request lifecycle: what is charged, signed and released when something fails."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ GEMINI = {**CHAT, "model": "gemini-2.5-flash"}
 
 
 async def leave_after(gateway: RunningGateway, body: object, events: int) -> None:
-    """Read some events of a stream and go away."""
+    """Read some events of a stream and disconnect."""
     async with aiohttp.ClientSession() as session:
         response = await session.post(gateway.url + "/v1/chat/completions", json=body)
         for _ in range(events * 2):
@@ -35,7 +35,7 @@ async def leave_after(gateway: RunningGateway, body: object, events: int) -> Non
 
 
 async def broken_stream(gateway: RunningGateway, body: object, path: str = "/v1/chat/completions") -> bytes:
-    """What arrives of a stream that is broken off."""
+    """Everything received from a stream that breaks off."""
     received = b""
     async with gateway.session.post(gateway.url + path, json=body) as response:
         assert response.status == 200
@@ -124,7 +124,7 @@ async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
 async def test_a_prompt_that_the_vendor_refuses_costs_nothing(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
 ) -> None:
-    """The prompts before it were answered, and are paid for."""
+    """The prompts before it were answered and are billed."""
     fleet.openai.enqueue(Scenario(text="One.", prompt_tokens=5, completion_tokens=2), Scenario(error="bad_key"))
     await broken_stream(paid, {"model": "gpt-4.1", "prompt": ["a", "b" * 9000], "stream": True}, "/v1/completions")
     [bill] = payments.bills
@@ -187,7 +187,7 @@ async def test_leaving_before_the_first_byte_is_free(
 async def test_leaving_before_the_upstream_answers(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stops_billing: bool
 ) -> None:
-    """Where leaving stops the bill it also stops the call, answered or not."""
+    """Where closing stops the bill, it also stops the call, answered or not."""
     simulator, body = (fleet.openai, CHAT) if stops_billing else (fleet.google, GEMINI)
     simulator.enqueue(Scenario(first_byte_delay=1.0))
     with pytest.raises(TimeoutError):
@@ -206,7 +206,7 @@ async def test_leaving_before_the_upstream_answers(
 async def test_leaving_a_call_that_is_not_streamed(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet
 ) -> None:
-    """The vendor bills it in full, so it is read to its end; the client, who got nothing, pays nothing."""
+    """The vendor bills it in full, so it is read to its end; the client, who received nothing, pays nothing."""
     fleet.openai.enqueue(Scenario(first_byte_delay=0.3))
     with pytest.raises(TimeoutError):
         await paid.session.post(paid.url + "/v1/chat/completions", json=CHAT, timeout=aiohttp.ClientTimeout(total=0.1))
@@ -259,7 +259,7 @@ async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
 
 
 class Fetched(FileFetcher):
-    """Finds seven bytes behind every URL."""
+    """Returns seven bytes for every URL."""
 
     async def attach(self, chat: Chat, urls: Iterable[str]) -> int:
         chat.attachments.update({url: Attachment("image/png", b"picture") for url in urls})

@@ -1,4 +1,4 @@
-"""Fair order: upstreams, addresses and callers take turns, and nobody's crowd keeps the others out."""
+"""Fair queueing: upstreams, addresses and callers take turns, and no flood of requests starves the others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,13 +16,13 @@ from gateway.openai_api.errors import GatewayError
 
 
 async def settle() -> None:
-    """Let every task that can run do so."""
+    """Run every ready task."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 class Guests:
-    """Requests that take places in the order in which they are given them, and keep them until told."""
+    """Requests that acquire places in order of arrival and hold them until released."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -32,7 +32,7 @@ class Guests:
         self.served: list[str] = []
 
     async def come(self, *names: str) -> None:
-        """A name is ``upstream address caller``, and whatever else makes it unlike the others."""
+        """Each name is ``upstream address caller``, with an optional suffix to make it unique."""
         for name in names:
             upstream, address, caller, *_ = name.split()
             self._stays[name] = asyncio.Event()
@@ -46,7 +46,7 @@ class Guests:
             await settle()
 
     async def serve_all(self) -> list[str]:
-        """Let whoever is served go, one after another; the order in which all were served."""
+        """Release the served requests one after another; return the order in which all were served."""
         for name in self.served:
             await self.go(name)
         return self.served

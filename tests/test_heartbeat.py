@@ -1,4 +1,4 @@
-"""Heartbeats: relayed by a real facilitator to a registry on a local chain, and what becomes of those that fail."""
+"""Heartbeats: relayed by a real facilitator to a registry on a local chain, and how failures are handled."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ async def registered(chain: LocalChain, signer: Signer) -> bytes:
 
 
 class Beating:
-    """A heartbeat with the pieces around it."""
+    """A heartbeat with its metrics registry."""
 
     def __init__(self, signer: Signer) -> None:
         self.registry = CollectorRegistry()
@@ -129,7 +129,7 @@ async def test_what_is_signed(
 
 
 def test_a_clock_that_has_just_begun_ends_no_heartbeat(signer: Signer) -> None:
-    """Before 1970 there is nothing to sign; the registry refuses what is too old, and the next beat is a later one."""
+    """Clamped to 1970; the registry rejects a timestamp that is too old, and the next heartbeat has a later one."""
     heartbeat = Heartbeat(signer, lambda: 100, CollectorRegistry())
     relay = Relay(facilitator_url="https://pay.example", contract=TEE_REGISTRY, buffer=300)
     assert heartbeat.message(relay)["timestamp"] == "0"

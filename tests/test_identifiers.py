@@ -1,4 +1,4 @@
-"""Identifiers that are made many at a time."""
+"""Identifiers generated in batches."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The digests are pycryptodome's, whatever the length, in every thread."""
+"""Digests equal pycryptodome's for every length and in every thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 from random import Random

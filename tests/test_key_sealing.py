@@ -1,4 +1,4 @@
-"""Sealed bundles: what the attested key says of them, who can open them, what is told of them."""
+"""Sealed key bundles: the signature over the offer, who can decrypt a bundle, and how faults are reported."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ def other_signer() -> Signer:
 
 
 def signed_by(signer: Signer, signature: str, message: bytes) -> None:
-    """Checked without any of the gateway's code."""
+    """Verified without the gateway's code."""
     public = load_der_public_key(signer.public_der)
     assert isinstance(public, rsa.RSAPublicKey)
     pss = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)

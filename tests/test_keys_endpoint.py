@@ -1,4 +1,4 @@
-"""``POST /v1/keys``: once, checked completely, and silent about what it was told."""
+"""``POST /v1/keys``: accepted once, validated completely, and never echoing a key."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""Properties of the table that orders money, work and signature."""
+"""Properties of the state table that orders payment, upstream call and signature."""
 
 import itertools
 
@@ -56,7 +56,7 @@ def paths(state: State = State.RECEIVED) -> list[list[State]]:
 
 @pytest.mark.parametrize("path", paths(), ids="-".join)
 def test_order_of_money_work_and_signature(path: list[State]) -> None:
-    """No work before the payment is admitted, no settlement before the signature, never both settled and released."""
+    """No call before the payment is admitted, no settlement before the signature, never both settled and released."""
     order = {state: place for place, state in enumerate(path)}
     for earlier, later in itertools.pairwise(
         [State.ADMITTED, State.DISPATCHED, State.ANSWERING, State.SIGNED, State.SETTLING, State.SETTLED]

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` says what may be asked for and what it costs today."""
+"""``GET /v1/models``: the models offered today, their prices and parameters."""
 
 from datetime import date
 from typing import Any
@@ -25,7 +25,7 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 def dropped(model: str, **parameters: Any) -> tuple[str, ...]:
-    """What is dropped of a request with the parameters; raises GatewayError for one that is refused."""
+    """The parameters dropped from a request; raises GatewayError if it is refused."""
     body = {"model": model, "messages": [{"role": "user", "content": "Answer in JSON"}], **parameters}
     bound = bundled().find(model)
     adapter = adapters()[bound.provider][bound.endpoint]

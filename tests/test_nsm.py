@@ -1,4 +1,4 @@
-"""gateway.nsm against a device double that reads and writes the memory which the ioctl names, as the driver does."""
+"""gateway.nsm against a device double that reads and writes the memory named by the ioctl, as the driver does."""
 
 import ctypes
 import errno
@@ -28,7 +28,7 @@ def attests(request: Any, **changes: Any) -> Any:
 
 
 class Device:
-    """The driver's side of NSM_IOCTL_RAW, and the messages that came."""
+    """The driver's side of NSM_IOCTL_RAW, and the messages received."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer

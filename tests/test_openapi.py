@@ -1,4 +1,4 @@
-"""``/openapi.json`` admits the bodies that the gateway takes and no others, and describes what it answers."""
+"""``/openapi.json`` admits exactly the bodies that the gateway accepts, and describes its responses."""
 
 from typing import Any
 

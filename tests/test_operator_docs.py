@@ -1,4 +1,4 @@
-"""Operators' pages: every command, option, target, file and variable in them exists."""
+"""Operators' documentation: every command, option, target, file and variable named there exists."""
 
 import re
 import shlex

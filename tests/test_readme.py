@@ -1,4 +1,4 @@
-"""The README's own check of an answer works as it is printed."""
+"""The README's verification example works as printed."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The second attempt at an upstream call, and the prelude of a call's answer."""
+"""The retry of an upstream call, and the prelude of its answer."""
 
 import asyncio
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ CHAT: Any = SimpleNamespace(body={})
 
 
 class Attempts:
-    """A dispatch whose attempts fail by what is scripted for them, None for one that succeeds."""
+    """A dispatch whose attempts fail as scripted; None is a success."""
 
     def __init__(self, *failures: GatewayError | None, retryable: bool = True) -> None:
         transport = SimpleNamespace(should_retry=lambda error: retryable, retry_delay=lambda error, attempt: 0.0)

@@ -1,4 +1,4 @@
-"""The server's manners: routes, mistakes, limits, CORS, who may do what."""
+"""The server: routes, invalid requests, limits, CORS and access to local routes."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ GOOD = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def refused(gateway: RunningGateway, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
-    """Status and error of a request; the envelope has OpenAI's four keys and the answer an id."""
+    """Status and error of a request; asserts the envelope's four keys and the request id."""
     async with gateway.session.request(method, gateway.url + path, **options) as response:
         assert response.headers["x-request-id"].startswith("req_")
         if method == "HEAD":
@@ -30,7 +30,7 @@ async def refused(gateway: RunningGateway, method: str, path: str, **options: An
 
 
 async def raw(gateway: RunningGateway, data: bytes) -> bytes:
-    """What comes back for bytes on a bare socket, until the server closes or falls silent."""
+    """The response to bytes on a bare socket, until the server closes or is silent for two seconds."""
     host, port = gateway.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
@@ -229,7 +229,7 @@ async def test_local_routes_refuse_proxies(gateway: RunningGateway, header: str,
 async def test_local_routes_inside_an_enclave(
     start_gateway: StartGateway, audience: Audience, method: str, path: str
 ) -> None:
-    """The public listener has no such routes; the host's listens to the host link's address only."""
+    """The public listener has no such routes; the host's accepts only the host link's address."""
     gateway = await start_gateway({}, audience=audience)
     got, error = await refused(gateway, method, path, json={})
     assert (got, error["type"]) == (403, "permission_error")

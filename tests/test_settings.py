@@ -1,4 +1,4 @@
-"""Settings: everything checked at the start, one clear line when it cannot be used."""
+"""Settings: validated completely at startup, with one clear line for each error."""
 
 import asyncio
 import os
@@ -158,7 +158,7 @@ async def test_the_process_ends_with_one_line() -> None:
     ],
 )
 async def test_arguments_start_nothing(arguments: list[str], status: int, told: str) -> None:
-    """A gateway that took `--help` for nothing would listen to the world instead."""
+    """A gateway that ignored ``--help`` would start listening to the world instead."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

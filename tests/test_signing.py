@@ -1,4 +1,4 @@
-"""The signature, the enclave's ids and the wallet, against other people's code and one golden vector."""
+"""Signature, enclave ids and wallet, against independent implementations and one golden vector."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What a gateway logs once it listens."""
+"""The log lines of a gateway that has started to listen."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The wire formats of both endpoints: ids, objects, choices, and what the OpenGradient SDK reads from the top level."""
+"""Response formats of both endpoints: ids, objects, choices, and top-level fields that the OpenGradient SDK reads."""
 
 import pytest
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def answering(data: bytes, heads: list[bytes] | None = None) -> AsyncIterator[str]:
-    """Yield the server's URL. One request per connection is read, answered and closed; ``heads`` collects request heads."""
+    """Yield the server's URL. Each connection gets one response and is closed; ``heads`` collects request heads."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Slow uploads fill the budget of request bodies: new requests are served, and no more uploads than needed are ended."""
+"""Slow uploads fill the budget of request bodies: new requests are served, and no more uploads than needed end."""
 
 import asyncio
 import json

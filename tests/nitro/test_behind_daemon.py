@@ -87,7 +87,7 @@ async def test_the_key_was_registered_and_the_public_let_in_once(behind: Behind)
 
 
 async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
-    """facts/enclave.md 1.2: the hash registered by the gateway cannot be overwritten."""
+    """The daemon's own endpoints, public and internal, and its validation of hashes (facts/enclave.md 1.2)."""
     for path, status in (
         ("/enclave", 200),
         ("/enclave/config", 200),

@@ -1,4 +1,4 @@
-"""Counts as Prometheus scrapes them."""
+"""Counters in Prometheus's text format."""
 
 from prometheus_client import CollectorRegistry, generate_latest
 

@@ -1,4 +1,4 @@
-"""The histogram counts as prometheus_client's own does."""
+"""The histogram counts and renders like prometheus_client's."""
 
 from hypothesis import given
 from hypothesis import strategies as st

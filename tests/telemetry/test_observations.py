@@ -1,4 +1,4 @@
-"""What requests leave in the metrics, also those that end badly after their status had left."""
+"""The metrics that requests update, also those that fail after their status was sent."""
 
 import ast
 import asyncio
@@ -84,7 +84,7 @@ def test_log_line_has_the_class_and_no_moments(
 
 
 class Pipe(io.RawIOBase):
-    """Keeps what is written to it, write by write."""
+    """A pipe that records each write."""
 
     def __init__(self) -> None:
         super().__init__()

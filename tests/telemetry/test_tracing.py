@@ -1,4 +1,4 @@
-"""Traces: what a collector is sent, and that nothing waits for one that is away."""
+"""Traces: the exported spans, and that nothing waits for an unavailable collector."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Collector:
-    """Takes traces on a loopback port, with ``status``; ``requests`` are what came."""
+    """A trace collector on a loopback port that answers with ``status``; ``requests`` are those received."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
@@ -184,7 +184,7 @@ def test_a_bad_traceparent_is_ignored(header: str) -> None:
 
 
 def test_payload_is_an_export_request() -> None:
-    """Read by the protocol's own message types, which refuse fields that they do not know."""
+    """Parsed by the protocol's own message types, which reject unknown fields."""
     trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     json_format = pytest.importorskip("google.protobuf.json_format")
     record = finished(model="gpt-4.1", upstream="openai", prompt_tokens=3, finish_reasons=["stop"], client_left=True)

@@ -1,4 +1,4 @@
-"""Ctrl-C ends every command with 130 and without a word, a closed output with 141."""
+"""Ctrl-C ends every command silently with status 130, a closed output with 141."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ COMMANDS = [
 
 @pytest.fixture
 def silent() -> socket.socket:
-    """Takes connections and says nothing."""
+    """Accepts connections and sends nothing."""
     listening = socket.create_server(("127.0.0.1", 0))
     listening.settimeout(60)
     return listening

@@ -1,4 +1,4 @@
-"""The fuzzer: every target passes a short run, and a planted mistake is found, written down and replayed."""
+"""The fuzzer: every target passes a short run, and a planted fault is found, saved and replayed."""
 
 import json
 import signal
@@ -85,7 +85,7 @@ def test_the_input_that_kills_the_interpreter_is_known(findings: Path) -> None:
 
 
 def test_what_is_no_exception_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rust code panics past every ``except Exception``."""
+    """Panics of Rust code pass every ``except Exception``."""
 
     def panic(case: int) -> None:
         raise SystemExit(case)

@@ -1,4 +1,4 @@
-"""The mutator: every operator makes its mutants, what is no behaviour is left alone, and names stay apart."""
+"""The mutation runner: every operator produces its mutants, non-behavioural code is skipped, and names are unique."""
 
 import ast
 import subprocess

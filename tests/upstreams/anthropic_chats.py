@@ -1,4 +1,4 @@
-"""Chats for the Anthropic adapter, its answers put together, and the vendor SDK's own idea of a request."""
+"""Chats for the Anthropic adapter, its decoded answers, and the vendor SDK's request types."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -46,7 +46,7 @@ def adapter() -> AnthropicAdapter:
 
 
 def sent(bound: Chat, through: AnthropicAdapter | None = None) -> dict[str, Any]:
-    """The outgoing body, accepted by the SDK's types to the last key."""
+    """The outgoing body, validated by the SDK's types without unknown keys."""
     body: dict[str, Any] = msgspec.json.decode((through or adapter()).build_request(bound).body)
     check_with_sdk(body)
     return body
@@ -57,7 +57,7 @@ def dropped(bound: Chat) -> tuple[str, ...]:
 
 
 def check_with_sdk(body: dict[str, Any]) -> None:
-    """``body`` is what the SDK's types describe, and holds nothing that they do not know."""
+    """Assert that ``body`` matches the SDK's types and has no unknown keys."""
     plain = {name: value for name, value in body.items() if name not in _OLDER_VERSION}
     _check(
         MessageCreateParamsNonStreaming,
@@ -105,7 +105,7 @@ def put_together(deltas: Iterable[Delta]) -> Assembler:
 
 
 def read_stream(decoder: AnthropicDecoder, body: bytes, cuts: Iterable[int] = ()) -> Iterable[Delta]:
-    """The deltas of an event stream that arrives cut at ``cuts``."""
+    """The deltas of an event stream split at ``cuts``."""
     reader = SSEReader()
     edges = [0, *sorted(cuts), len(body)]
     for start, end in pairwise(edges):
@@ -117,7 +117,7 @@ def read_stream(decoder: AnthropicDecoder, body: bytes, cuts: Iterable[int] = ()
 
 
 def as_stream(events: Iterable[dict[str, Any]]) -> bytes:
-    """Events in Anthropic's framing, padding blanks included."""
+    """Events in Anthropic's framing, padding included."""
     return b"".join(
         b"event: " + event["type"].encode() + b"\ndata: " + msgspec.json.encode(event)[:-1] + b"   }\n\n"
         for event in events

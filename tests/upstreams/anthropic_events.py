@@ -1,4 +1,4 @@
-"""The events of Anthropic's streams, and answers made of them."""
+"""Anthropic's stream events, and answers composed of them."""
 
 from collections.abc import Sequence
 from typing import Any

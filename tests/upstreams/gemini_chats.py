@@ -1,4 +1,4 @@
-"""Chats for the Gemini adapter, its answers put together, and the vendor SDK's own idea of a request."""
+"""Chats for the Gemini adapter, its decoded answers, and the vendor SDK's request types."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -40,7 +40,7 @@ def adapter() -> GeminiAdapter:
 
 
 def sent(bound: Chat, through: GeminiAdapter | None = None) -> dict[str, Any]:
-    """The outgoing body, read by the SDK's types to the last key."""
+    """The outgoing body, validated by the SDK's types without unknown keys."""
     body = (through or adapter()).build_request(bound).body
     check_with_sdk(body)
     decoded: dict[str, Any] = msgspec.json.decode(body)
@@ -54,7 +54,7 @@ def turns(*messages: dict[str, Any], model: str = "gemini-3-flash-preview", **bo
 
 
 def refusal(model: str = "gemini-3-flash-preview", **body: Any) -> GatewayError:
-    """The 400 that a chat is refused with."""
+    """The 400 that a chat is rejected with."""
     with pytest.raises(GatewayError) as caught:
         adapter().build_request(chat(model, **body))
     assert caught.value.status == 400
@@ -68,14 +68,14 @@ def assembled(deltas: Iterable[Delta]) -> Assembler:
 
 
 def whole(response: dict[str, Any], bound: Chat | None = None, through: GeminiAdapter | None = None) -> Assembler:
-    """A complete answer, put together."""
+    """A complete answer, assembled."""
     return assembled((through or adapter()).decode_response(bound or chat(), msgspec.json.encode(response)))
 
 
 def streamed(
     stream: bytes, bound: Chat | None = None, through: GeminiAdapter | None = None, step: int = 0
 ) -> Assembler:
-    """An event stream, put together; cut into pieces of ``step`` bytes unless that is 0."""
+    """An event stream, assembled; split into pieces of ``step`` bytes unless that is 0."""
     reader, assembler = SSEReader(), Assembler()
     decoder = (through or adapter()).decoder(bound or chat(stream=True))
     for start in range(0, len(stream), step or len(stream) or 1):
@@ -88,7 +88,7 @@ def streamed(
 
 
 def frames(*responses: dict[str, Any]) -> bytes:
-    """An event stream as Google writes it."""
+    """An event stream in Google's framing."""
     return b"".join(b"data: " + msgspec.json.encode(response) + b"\r\n\r\n" for response in responses)
 
 
@@ -101,14 +101,14 @@ def parts(*items: dict[str, Any], finish: str | None = None, **rest: Any) -> dic
 
 
 def check_with_sdk(body: bytes) -> None:
-    """``body`` is what the SDK's types describe, and holds nothing that they do not know."""
+    """Assert that ``body`` matches the SDK's types and has no unknown keys."""
     _sdk_request().validate_json(body)
 
 
 @cache
 def _sdk_request() -> TypeAdapter[BaseModel]:
     class Request(BaseModel):
-        """A generateContent body out of the SDK's own types, which refuse unknown keys."""
+        """A generateContent body of the SDK's own types, which reject unknown keys."""
 
         model_config = ConfigDict(extra="forbid", alias_generator=to_camel, val_json_bytes="base64")
 

@@ -1,4 +1,4 @@
-"""Chats for the OpenAI-shaped adapter, and the vendor SDK's own idea of a request."""
+"""Chats for the OpenAI-shaped adapter, and the vendor SDK's request types."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -66,7 +66,7 @@ def adapter(bound: Chat) -> OpenAIAdapter:
 
 
 def sent(bound: Chat) -> dict[str, Any]:
-    """The outgoing body; what OpenAI's SDK types do not describe fails."""
+    """The outgoing body; fails on anything that OpenAI's SDK types do not describe."""
     body: dict[str, Any] = msgspec.json.decode(adapter(bound).build_request(bound).body)
     check_with_sdk(body, bound.model.provider)
     return body
@@ -77,7 +77,7 @@ def dropped(bound: Chat) -> tuple[str, ...]:
 
 
 def streamed(bound: Chat, data: bytes, pieces: int | None = None) -> list[Delta]:
-    """The deltas of an event stream that comes whole, or in pieces of so many bytes."""
+    """The deltas of an event stream, whole or in pieces of so many bytes."""
     reader, decoder = SSEReader(), adapter(bound).decoder(bound)
     size = pieces or max(len(data), 1)
     deltas: list[Delta] = []
@@ -96,7 +96,7 @@ def put_together(deltas: Iterable[Delta]) -> Assembler:
 
 
 def check_with_sdk(body: dict[str, Any], provider: str = "openai") -> None:
-    """``body`` is what the SDK's types describe; for OpenAI itself it also holds nothing that they do not know."""
+    """Assert that ``body`` matches the SDK's types; for OpenAI itself, also without unknown keys."""
     form = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
     unknown = body.keys() - get_type_hints(form).keys() - _VENDOR_EXTRAS.get(provider, set())
     assert not unknown, unknown

@@ -1,4 +1,4 @@
-"""Streams and answers of an OpenAI-shaped vendor, written by hand, and what becomes of them."""
+"""Handwritten streams and answers of an OpenAI-shaped vendor, and their decoding."""
 
 import json
 from typing import Any

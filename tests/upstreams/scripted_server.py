@@ -1,4 +1,4 @@
-"""A TCP server that answers HTTP requests from a script, for what a well-behaved server never does."""
+"""A TCP server with scripted HTTP responses, for behaviour that no regular server has."""
 
 import asyncio
 import ssl
@@ -10,14 +10,14 @@ Reply = bytes | Callable[[Writer], Awaitable[None]] | None
 
 
 def http(status: int, body: bytes = b"{}", headers: str = "", *, content_type: str = "application/json") -> bytes:
-    """A whole answer."""
+    """A complete response."""
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     return head.encode() + body
 
 
 @dataclass
 class Request:
-    """One request as it came: the first line, the headers with lower-case names, the body."""
+    """A received request: the request line, the headers with lower-case names, the body."""
 
     line: str
     headers: dict[str, str]
@@ -26,9 +26,9 @@ class Request:
 
 @dataclass
 class ScriptedServer:
-    """Takes the replies in turn, the last one again and again.
+    """Sends the replies in turn, the last one repeatedly.
 
-    Bytes are sent; a function gets the writer; None closes the connection without a word.
+    Bytes are sent; a function gets the writer; None closes the connection without a response.
     """
 
     replies: list[Reply]
@@ -55,7 +55,7 @@ class ScriptedServer:
 
     @property
     def open(self) -> int:
-        """Connections open now."""
+        """The number of open connections."""
         return len(self._writers)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:

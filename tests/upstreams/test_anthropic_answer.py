@@ -1,4 +1,4 @@
-"""Anthropic's answers, streamed and complete, as OpenAI's (facts/providers.md 3.11, 3.12, 12.2)."""
+"""Anthropic's answers, streamed and complete, converted to OpenAI's (facts/providers.md 3.11, 3.12, 12.2)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Messages as Anthropic's turns: order, alternation, kinds of content (facts/providers.md 3.4)."""
+"""Converting messages to Anthropic's turns: order, alternation, kinds of content (facts/providers.md 3.4)."""
 
 import base64
 from itertools import pairwise
@@ -166,7 +166,7 @@ def test_an_id_that_serves_in_several_turns_is_another_one_in_each() -> None:
 
 @pytest.mark.parametrize("content", ["", " \n", [], [text(" ")]])
 def test_a_failure_without_words_gets_some(content: Any) -> None:
-    """Anthropic answers 400 "content cannot be empty if `is_error` is true", and takes no text of blanks anywhere."""
+    """Anthropic answers 400 "content cannot be empty if `is_error` is true", and accepts no blank text anywhere."""
     block = turns(HELLO, calls("a"), result("a", content, is_error=True))[2]["content"][0]
     assert (block["content"], block["is_error"]) == ("The tool failed.", True)
     assert "content" not in turns(HELLO, calls("a"), result("a", content, is_error=False))[2]["content"][0]
@@ -332,7 +332,7 @@ ROUND = st.integers(1, 3)
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Any order of system, user and assistant messages; calls answered in any order, with talk in between."""
+    """System, user and assistant messages in any order; calls answered in any order, with other messages in between."""
     messages: list[dict[str, Any]] = [HELLO] if draw(st.booleans()) else []
     for number in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(["system", "user", "assistant", "round"]))

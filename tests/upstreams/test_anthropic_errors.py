@@ -1,4 +1,4 @@
-"""Anthropic's error answers (facts/providers.md 3.13, 12.7)."""
+"""Anthropic's error responses (facts/providers.md 3.13, 12.7)."""
 
 from typing import Any
 

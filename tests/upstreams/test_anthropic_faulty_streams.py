@@ -1,4 +1,4 @@
-"""Streams that break off, begin again, fail in the middle or say nonsense (facts/providers.md 3.12)."""
+"""Streams that break off, restart, fail midway or are malformed (facts/providers.md 3.12)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Turns that Anthropic pauses: what is sent back, and that the rest continues the answer (facts/providers.md 3.10)."""
+"""Anthropic's ``pause_turn``: the continuation request, and joining both answers into one (facts/providers.md 3.10)."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Outgoing bodies, parameter by parameter and model by model; every one is also read by the vendor SDK's types."""
+"""Request bodies, parameter by parameter and model by model, each validated by the vendor SDK's types."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""When Claude thinks, and how its thoughts go out and come back (facts/providers.md 3.8, 4)."""
+"""When Claude thinks, and how its thinking blocks are returned and replayed (facts/providers.md 3.8, 4)."""
 
 from typing import Any
 
@@ -145,7 +145,7 @@ BOUND: dict[str, Any] = {"reasoning_effort": "low", "tools": [WEATHER]}
 
 
 def answered(through: AnthropicAdapter, bound: Any, *content: Any) -> dict[str, Any]:
-    """The message that a client gets for an answer of these blocks."""
+    """The message that a client receives for an answer of these blocks."""
     body = {
         "type": "message",
         "id": "msg_1",
@@ -164,12 +164,12 @@ def results(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def forgetful(message: dict[str, Any]) -> dict[str, Any]:
-    """The message as a client keeps it that knows OpenAI's keys only."""
+    """The message as kept by a client that knows only OpenAI's keys."""
     return {key: message[key] for key in ("role", "content", "tool_calls")}
 
 
 def replayed(through: AnthropicAdapter, message: dict[str, Any], model: str, caller: str = "") -> list[dict[str, Any]]:
-    """The thinking blocks sent back with ``message``; thinking is on exactly when there is something to send."""
+    """The thinking blocks sent back with ``message``; asserts that thinking is on exactly if there are any."""
     bound = chat(model, caller=caller, messages=[HELLO, message, *results(message)], **BOUND)
     body = sent(bound, through)
     blocks = [block for block in body["messages"][1]["content"] if "thinking" in block["type"]]
@@ -206,7 +206,7 @@ def test_thoughts_belong_to_the_caller_that_got_them() -> None:
 @pytest.mark.parametrize("thoughts", [[THOUGHT], [SEALED], [THOUGHT, SEALED, SILENT]])
 @pytest.mark.parametrize("gateway", ["same", "another"])
 def test_thoughts_of_another_model_stay_away(thoughts: list[Any], gateway: str) -> None:
-    """Their signatures are refused; a gateway that has not made them itself knows them by what it marks them with."""
+    """Their signatures would be rejected; a gateway without them in its cache recognises them by their format mark."""
     through = adapter()
     message = answered(through, chat("claude-haiku-4-5", **BOUND), *thoughts, CALL)
     assert replayed(through if gateway == "same" else adapter(), message, "claude-sonnet-4-6") == []
@@ -228,7 +228,7 @@ def test_a_streams_thoughts_name_their_model_as_well(model: str, sent_back: list
 
 
 def test_a_mark_that_is_no_models_says_nothing() -> None:
-    """OpenRouter's, for one."""
+    """OpenRouter's, for example."""
     message = answered(adapter(), chat(**BOUND), THOUGHT, CALL)
     message["reasoning_details"][0]["id"] = "rs_1"
     assert replayed(adapter(), message, "claude-haiku-4-5") == [THOUGHT]
@@ -274,7 +274,7 @@ def test_without_thoughts_of_known_origin_thinking_stays_off(extra: dict[str, An
 
 @pytest.mark.parametrize("content", [None, "", " \n", [{"type": "text", "text": " "}]])
 def test_an_answer_that_said_nothing_leaves_the_calls_before_it_open(content: Any) -> None:
-    """Nothing of it is sent, so Anthropic sees the results, and what follows, as one turn of the user's."""
+    """It is not sent, so Anthropic sees the results and what follows as one user turn."""
     message = answered(adapter(), chat(**BOUND), THOUGHT, CALL)
     after = [{"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
     for kept, thoughts in ((message, [THOUGHT]), (forgetful(message), [])):
@@ -313,7 +313,7 @@ def test_the_pieces_of_a_stream_kept_one_by_one_are_joined() -> None:
 
 
 def test_thoughts_that_openais_stream_helper_put_together_come_back() -> None:
-    """It joins the format that every piece names."""
+    """It concatenates the ``format`` of all fragments."""
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     piece = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
     message: dict[Any, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -324,7 +324,7 @@ def test_thoughts_that_openais_stream_helper_put_together_come_back() -> None:
 
 
 def test_the_last_piece_of_a_thought_is_none() -> None:
-    """It is all that the npm package's stream helper keeps; Anthropic refuses a thought without its text."""
+    """The npm package's stream helper keeps nothing else; Anthropic rejects a thinking block without its text."""
     piece = {"type": "reasoning.text", "signature": "sig-1", "format": "anthropic-claude-v1", "index": 0}
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     message = {"role": "assistant", "content": "", "tool_calls": [call], "reasoning_content": " m."}
@@ -340,7 +340,7 @@ def test_thoughts_come_first_also_after_another_message_of_the_same_turn() -> No
 
 
 def test_a_later_call_that_was_made_without_a_new_thought_keeps_thinking_on() -> None:
-    """Thinking is not interleaved before 4.6: the second call of a round comes without one."""
+    """Thinking is not interleaved before 4.6: the second call of a round comes without any."""
     through = adapter()
     first = forgetful(answered(through, chat(**BOUND), THOUGHT, CALL))
     round_one = [HELLO, first, *results(first)]

@@ -1,4 +1,4 @@
-"""Recorded exchanges with Anthropic, replayed; what was recorded is read here by nothing but ``json``."""
+"""Recorded exchanges with Anthropic, replayed; the expectations are read with ``json`` alone."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def model_of(recording: dict[str, Any]) -> Model:
-    """The catalogue's model; one that it does not have stands for older ones, which make no difference here."""
+    """The catalogue's model; for one that it lacks, an equivalent older one."""
     return bundled().get(recording["model"]) or bundled().find("claude-haiku-4-5")
 
 
@@ -191,7 +191,7 @@ def test_the_recorded_conversation_is_sent_again(path: Path) -> None:
 
 
 def plain(block: dict[str, Any]) -> dict[str, Any]:
-    """A recorded block as we write it: without an ``is_error`` that says no."""
+    """A recorded block as we write it: without a false ``is_error``."""
     return {key: value for key, value in block.items() if not (key == "is_error" and value is False)}
 
 

@@ -1,4 +1,4 @@
-"""Chunks that are read by their text alone say what they say when they are read in full."""
+"""Chunks decoded by the template give the same deltas as the full decoder."""
 
 import json
 import tracemalloc

@@ -1,4 +1,4 @@
-"""The circuit breaker: opens for a model that is down, never for another one's fault or a caller's mistake."""
+"""The circuit breaker opens for a model that is down, never for another model's failure or a caller's mistake."""
 
 import asyncio
 
@@ -124,7 +124,7 @@ def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
 
 
 def test_one_that_nobody_asks_is_not_in_use() -> None:
-    """Or a model that was down when it was last asked for would be reported as long as the gateway lives."""
+    """Otherwise a model that was down when last called would be reported for as long as the gateway runs."""
     clock = Clock()
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     states = [(breaker.open, breaker.active)]

@@ -1,4 +1,4 @@
-"""What vendors' errors mean (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7)."""
+"""The classification of vendor errors (facts/providers.md 2.6, 6.5, 7.3, 8, 12.7)."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Fetching callers' files over real TLS sockets: what arrives, and everything that must not be reached."""
+"""Fetching callers' files over real TLS sockets: accepted files, and addresses that must not be reached."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ MODEL = bundled().find("gemini-2.5-flash")
 
 
 class Names(AbstractResolver):
-    """A DNS of our own: ``answers`` by host, the next answer at each question."""
+    """A resolver with scripted answers per host, the next one for each query."""
 
     def __init__(self, answers: dict[str, list[list[str]]]) -> None:
         self.answers = answers
@@ -55,7 +55,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """A TLS server on loopback. ``routes`` maps paths to handlers; ``seen`` lists the requests that came."""
+    """A TLS server on loopback. ``routes`` maps paths to handlers; ``seen`` lists the requests received."""
 
     def __init__(self) -> None:
         self.routes: dict[str, Handler] = {}
@@ -102,7 +102,7 @@ MakeFetcher = Callable[..., FileFetcher]
 
 @pytest.fixture
 async def fetcher(certificate: Path) -> AsyncIterator[MakeFetcher]:
-    """Makes fetchers that trust the server's certificate and, unless told otherwise, its address."""
+    """Create fetchers that trust the server's certificate and, by default, its address."""
     tls = ssl.create_default_context(cafile=str(certificate))
     made: list[FileFetcher] = []
 
@@ -229,7 +229,7 @@ async def test_a_redirect_into_the_inside_is_not_followed(server: Server, fetche
 
 
 async def test_the_checked_address_is_the_one_connected_to(server: Server, fetcher: MakeFetcher) -> None:
-    """A name server that answers differently the second time is never asked a second time."""
+    """A name server whose second answer differs is not queried twice."""
     names = Names({HOST: [["127.0.0.1"], ["10.0.0.1"]]})
     server.serve("/a", PNG)
     url = server.url("/a")
@@ -242,7 +242,7 @@ async def test_the_checked_address_is_the_one_connected_to(server: Server, fetch
 
 
 async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: MakeFetcher) -> None:
-    """Also once nobody waits any more: a lookup in a thread cannot be stopped."""
+    """Even once no request waits for them: a lookup in a thread cannot be cancelled."""
 
     class Slow(Names):
         busy = most = 0

@@ -1,4 +1,4 @@
-"""Gemini's answers, whole and streamed: texts, calls, pictures, endings, counts and what can go wrong in between."""
+"""Decoding Gemini's answers, complete and streamed: text, calls, images, finish reasons, usage and faults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,13 +39,13 @@ CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
 
 
 def only(response: dict[str, Any]) -> dict[str, Any]:
-    """The one choice of a complete answer."""
+    """The only choice of a complete answer."""
     [choice] = whole(response).choices()
     return choice
 
 
 def fed(*responses: dict[str, Any]) -> list[Delta]:
-    """The deltas of a stream up to the error in it."""
+    """The deltas of a stream up to its error."""
     decoder = adapter().decoder(chat(stream=True))
     deltas: list[Delta] = []
     try:
@@ -358,7 +358,7 @@ def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
     ],
 )
 def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[str, int], seen: Usage) -> None:
-    """A count of zero is absent, but what was said, called or drawn has one."""
+    """A zero count is absent, but output of any kind has a count."""
     for part in ({"text": "x"}, CALL, PNG_PART):
         usage = whole(parts(part, finish="STOP", usageMetadata=counts)).usage
         assert usage is not None
@@ -378,7 +378,7 @@ def test_a_picture_that_is_not_told_from_text_is_left_to_be_estimated(details: d
 
 
 def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
-    """What max_tokens leaves when thinking has used it up (facts/providers.md 5.4)."""
+    """What remains when thinking has used up max_tokens (facts/providers.md 5.4)."""
     counts = {"promptTokenCount": 7, "thoughtsTokenCount": 30}
     usage = whole(parts({"text": "Hm", "thought": True}, finish="MAX_TOKENS", usageMetadata=counts)).usage
     assert usage == Usage(prompt_tokens=7, completion_tokens=30, reasoning_tokens=30)
@@ -436,7 +436,7 @@ def test_sources_are_cited_by_characters() -> None:
     ],
 )
 def test_a_stretch_is_where_its_words_are(segment: dict[str, Any], place: tuple[int, int]) -> None:
-    """Offsets count within a part, which is named seldom; the words tell whether that is the whole answer."""
+    """Offsets count within a part, whose index is rarely given; the text tells whether that is the whole answer."""
     response = parts({"text": "Så Kaldt. "}, {"text": "Varmt."}, finish="STOP", usageMetadata=COUNTS)
     response["candidates"][0]["groundingMetadata"] = {
         "groundingChunks": [{"web": {"uri": "https://a.example/"}}],

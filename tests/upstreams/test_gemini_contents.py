@@ -1,4 +1,4 @@
-"""Messages on their way to Gemini: turns, files, tool calls and their results."""
+"""Converting messages to Gemini's contents: turns, files, tool calls and their results."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Gemini's error answers and what they mean to the caller (facts/providers.md 5.9, 12.7)."""
+"""Gemini's error responses and their classification (facts/providers.md 5.9, 12.7)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""OpenAI's parameters for Gemini: passed, renamed, dropped or refused (facts/providers.md 1.8, 5.2 to 5.5, 5.10)."""
+"""OpenAI's parameters for Gemini: passed, renamed, dropped or rejected (facts/providers.md 1.8, 5.2 to 5.5, 5.10)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Thought signatures: out to the client, back in every carrier or from the cache (facts/providers.md 1.5, 5.6)."""
+"""Thought signatures: returned to the client, replayed from any carrier or the cache (facts/providers.md 1.5, 5.6)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Gemini's event streams: chunks, pieces of arguments, cuts, and errors that are no events (facts/providers.md 5.8)."""
+"""Gemini's event streams: chunks, partial arguments, splits, and errors outside events (facts/providers.md 5.8)."""
 
 from contextlib import suppress
 from typing import Any
@@ -137,7 +137,7 @@ PIECES = st.lists(
 
 @given(PIECES, st.integers(1, 40))
 def test_streamed_and_whole_answers_are_equal(pieces: list[dict[str, Any]], step: int) -> None:
-    """Whatever the parts are, however they are spread over chunks and cut by the network."""
+    """Whatever the parts are, and however they are spread over chunks and split by the network."""
     together = whole(parts(*pieces, finish="STOP", usageMetadata=COUNTS))
     chunks = [parts(piece) for piece in pieces]
     stream = frames(*chunks, parts({"text": ""}, finish="STOP", usageMetadata=COUNTS))

@@ -1,6 +1,6 @@
-"""Recorded exchanges with the live API, replayed: every answer to the letter, every count to the token.
+"""Recorded exchanges with the live API, replayed: every answer and every token count exactly.
 
-What is expected is read from the recording by the few lines here, not by the adapter's own code.
+Expectations are read from the recordings independently of the adapter's code.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Pictures of xAI and ModelArk behind chat (facts/providers.md 6.5, 6.6, 7.3, 7.4, 9.2)."""
+"""Image generation of xAI and ModelArk behind chat completions (facts/providers.md 6.5, 6.6, 7.3, 7.4, 9.2)."""
 
 import base64
 from typing import Any

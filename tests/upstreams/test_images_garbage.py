@@ -1,4 +1,4 @@
-"""Picture endpoints that answer with anything at all: the upstream's fault, never ours."""
+"""Malformed answers of image endpoints are the upstream's fault, never the gateway's."""
 
 import pytest
 

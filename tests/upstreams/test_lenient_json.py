@@ -1,4 +1,4 @@
-"""What is no character is replaced, and nothing else is touched."""
+"""Invalid characters are replaced, and nothing else is changed."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_what_is_no_character_is_replaced(data: bytes, text: str) -> None:
 
 
 def without(text: str) -> str:
-    """``text`` without surrogates and without what stands for them."""
+    """``text`` without surrogates and their replacements."""
     return "".join(character for character in text if character != "\ufffd" and not "\ud800" <= character <= "\udfff")
 
 

@@ -1,4 +1,4 @@
-"""Text that callers and models choose is read in linear time: one event loop serves everybody."""
+"""Text chosen by callers and models is processed in linear time: one event loop serves all requests."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Kinds of file by their first bytes."""
+"""Media types detected by their first bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who speaks and how closely to look: what a vendor has no place for is listed among what was dropped."""
+"""Participant names and image detail: hints that a vendor does not support are listed as dropped."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Answers of the OpenAI-shaped vendors: whole or in chunks, the same choices."""
+"""Answers of the OpenAI-shaped vendors: the same choices, complete or streamed."""
 
 import json
 from typing import Any

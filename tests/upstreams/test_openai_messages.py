@@ -1,4 +1,4 @@
-"""Messages and tools as the OpenAI-shaped vendors take them (facts/providers.md 2.3, 6.2, 7.2)."""
+"""Messages and tools in the form that the OpenAI-shaped vendors accept (facts/providers.md 2.3, 6.2, 7.2)."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ TEXT = {"type": "text", "text": "What is this?"}
 
 
 def first(model: str, message: dict[str, Any]) -> dict[str, Any]:
-    """The first message as it goes upstream."""
+    """The first message as sent upstream."""
     found: dict[str, Any] = sent(chat(model, messages=[message]))["messages"][0]
     return found
 
@@ -144,7 +144,7 @@ def test_no_arguments_are_empty_arguments(model: str) -> None:
 
 
 def ids(model: str, *given: str) -> list[str]:
-    """What two calls and their results are called upstream, one after the other."""
+    """The upstream ids of two calls and their results, in order."""
     calls = {"role": "assistant", "content": None, "tool_calls": [CALL | {"id": call_id} for call_id in given]}
     results = [{"role": "tool", "tool_call_id": call_id, "content": "4 C"} for call_id in given]
     calling, *told = sent(chat(model, messages=[HI, calls, *results]))["messages"][1:]

@@ -37,7 +37,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type":
 
 
 def everyone(outcome: Any, **vendors: Any) -> dict[str, Any]:
-    """The same for all groups, except those of the vendors that are named."""
+    """The same for all groups, except those of the named vendors."""
     groups = {"openai": OPENAI, "xai": XAI, "ark": ARK, "nous": NOUS}
     exceptions = {group: other for vendor, other in vendors.items() for group in groups[vendor]}
     return dict.fromkeys(EVERYONE, outcome) | exceptions
@@ -343,7 +343,7 @@ def test_nous_thinks_when_its_system_prompt_says_so(effort: str | None, thinks: 
 
 
 def test_nous_is_told_who_asks_in_every_request() -> None:
-    """Its gateway refuses requests without such a tag (facts/providers.md 8)."""
+    """Its gateway rejects requests without such a tag (facts/providers.md 8)."""
     for user in (None, ""):
         assert sent(chat("hermes-4-70b", user=user))["tags"] == ["user=tee-gateway"]
     assert "user" not in sent(chat("hermes-4-70b", user="u"))

@@ -1,4 +1,4 @@
-"""Tool calls of the OpenAI-shaped vendors: whatever indexes and ids they use, ours are never shared."""
+"""Tool calls of the OpenAI-shaped vendors: whatever their indexes and ids, ours are unique."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.upstreams.openai_streams import DONE, message, more, piece, start, wh
 
 
 def calls(*fragments: dict[str, Any], finish: bool = True) -> list[dict[str, Any]]:
-    """The calls that fragments, one chunk each, add up to."""
+    """The calls assembled from fragments, one chunk each."""
     stream = b"".join(piece(tool_calls=[fragment]) for fragment in fragments) + piece(finish="tool_calls") + DONE
     found: list[dict[str, Any]] = message(stream)["tool_calls"]
     return found
@@ -59,7 +59,7 @@ def test_a_call_without_an_id_gets_one() -> None:
 
 
 def test_an_id_given_twice_is_used_once() -> None:
-    """Clients answer calls by id, and the gateway itself refuses two calls with one (facts/providers.md 6.3)."""
+    """Clients answer calls by id, and the gateway rejects two calls with the same id (facts/providers.md 6.3)."""
     first, second, third = calls(start(0, "a", "[1]"), start(1, "b", "[2", "call_a"), more(1, "]"), start(2, "c"))
     assert (first["id"], third["id"]) == ("call_a", "call_c")
     assert second["id"].startswith("call_")

@@ -135,7 +135,7 @@ def test_the_tier_may_be_told_before_the_usage() -> None:
     ],
 )
 def test_half_a_usage_leaves_the_rest_to_be_estimated(usage: dict[str, Any], seen: Usage) -> None:
-    """What was not counted would be free."""
+    """Uncounted tokens would be free."""
     stream = piece(content="x", finish="stop") + chunk([], usage=usage) + DONE
     assert put_together(streamed(chat(), stream)).usage == seen
 

@@ -1,4 +1,4 @@
-"""Which addresses belong to anybody on the internet, and to nobody inside."""
+"""Which addresses are public on the internet."""
 
 import pytest
 

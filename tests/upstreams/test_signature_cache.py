@@ -1,4 +1,4 @@
-"""The cache of sealed values: who finds what again, and what bounds it."""
+"""The signature cache: who can read which entry, and its bounds."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The event reader: whatever way the bytes are cut, the same events come out (facts/providers.md 1.6)."""
+"""The SSE decoder: the same events however the bytes are split (facts/providers.md 1.6)."""
 
 import itertools
 import re
@@ -213,7 +213,7 @@ streams = st.lists(st.tuples(lines, st.sampled_from([b"\n", b"\r\n"]))).map(
 
 
 def naive(stream: bytes) -> list[Event]:
-    """The same events, found the slow way: all bytes at once, split by blank lines."""
+    """A reference decoder: all bytes at once, split at blank lines."""
     found = []
     blocks = re.split(rb"\n(?:\n)+", b"\n" + stream.replace(b"\r\n", b"\n"))
     for block in blocks:

@@ -1,4 +1,4 @@
-"""``<think>`` at the head of an answer: streamed in any pieces or whole, the same thought and answer."""
+"""``<think>`` at the start of an answer: the same reasoning and content, however the text is split."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from gateway.upstreams.openai.think_tags import ThinkTagParser
 
 
 def split(pieces: Iterable[str], choice: int = 0) -> tuple[str, str]:
-    """Thought and answer of a text that comes in ``pieces``."""
+    """Reasoning and content of a text that arrives in ``pieces``."""
     tags = ThinkTagParser(choice)
     deltas = [delta for piece in pieces for delta in tags.feed(piece)] + list(tags.finish())
     assert all(delta.choice == choice and delta.text for delta in deltas)

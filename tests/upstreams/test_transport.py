@@ -1,4 +1,4 @@
-"""The pooled session on real sockets: what is sent, what is tried again, and what bounds a call (facts 1.6)."""
+"""The pooled HTTP transport on real sockets: requests sent, retries, and limits of a call (facts/providers.md 1.6)."""
 
 import asyncio
 import gzip
@@ -211,7 +211,7 @@ async def test_no_first_byte_is_a_timeout_and_not_tried_again() -> None:
 
 
 async def test_time_to_connect_is_bounded() -> None:
-    """A listener that accepts and never shakes hands."""
+    """A listener that accepts and never completes the TLS handshake."""
     async with ScriptedServer([silence]) as server:
         url = server.url.replace("http:", "https:")
         async with opened(url, Limits(connect_timeout=0.1, max_attempts=2, backoff=0.01)) as transport:
@@ -244,7 +244,7 @@ async def test_the_pool_is_bounded() -> None:
 
 
 async def test_a_connection_that_was_held_as_its_answer_ended_takes_the_next() -> None:
-    """A client may be full in the very moment in which the last of an answer arrives."""
+    """A client's buffer may be full at the moment in which the last bytes of a response arrive."""
 
     async def late(writer: Writer) -> None:
         head, _, body = http(200, b"first").partition(b"\r\n\r\n")
@@ -292,9 +292,9 @@ LARGE = UpstreamCall("/chat/completions", b"x" * 8_000_000, stream=False)
 
 @asynccontextmanager
 async def refusing_early(answer: bytes, *, closes: bool) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that answers large requests once it has their headers, reads nothing more, and perhaps closes.
+    """A server that answers large requests once it has their headers, reads no further, and may close.
 
-    Small requests are read and answered 200. The list gets the first lines.
+    Small requests are read and answered with 200. The list collects the request lines.
     """
     lines: list[bytes] = []
     waiting: set[Writer] = set()
@@ -326,7 +326,7 @@ async def refusing_early(answer: bytes, *, closes: bool) -> AsyncIterator[tuple[
 @pytest.mark.parametrize("closes", [True, False])
 @pytest.mark.parametrize("headers", ["", "Connection: close\r\n"])
 async def test_a_refusal_before_the_request_was_read_is_heard(closes: bool, headers: str) -> None:
-    """It is no failed connection, and what was not sent of the request is no part of the next one."""
+    """It is not a connection failure, and the unsent rest of the request is not sent with the next one."""
     error = b'{"error":{"message":"too large","type":"invalid_request_error","code":null}}'
     async with (
         refusing_early(http(413, error, headers), closes=closes) as (url, lines),

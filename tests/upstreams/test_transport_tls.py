@@ -1,4 +1,4 @@
-"""TLS to an upstream: who is trusted with a request."""
+"""TLS to an upstream: which certificates are trusted."""
 
 import ssl
 from pathlib import Path

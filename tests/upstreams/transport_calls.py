@@ -1,4 +1,4 @@
-"""Calls over a transport of their own, for the tests of it."""
+"""Calls through a separate transport, for the transport's tests."""
 
 import ssl
 from collections.abc import AsyncIterator, Mapping

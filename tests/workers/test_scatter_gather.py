@@ -1,4 +1,4 @@
-"""What becomes of a question whose workers answer, end or stay silent."""
+"""Scatter/gather requests whose workers answer, exit or stay silent."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ ASKER, NUMBER = 10, 7
 
 
 class Post:
-    """Everything that was sent, by whom it was for."""
+    """Records the packets sent, with the recipient's process id."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, Packet]] = []
@@ -29,7 +29,7 @@ class Post:
         return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "answer"]
 
     def answer(self, body: Any) -> Packet:
-        """To the question that was asked last."""
+        """Answer the latest request."""
         return Packet("answer", self.sent[-1][1].number, body)
 
 

@@ -1,5 +1,7 @@
-"""The supervisor when signals and shortages meet it at awkward moments: each as a process of its own, because it takes
-over the signals of its process."""
+"""The supervisor under signals and resource shortages at awkward moments.
+
+Each test runs in a separate process, because the supervisor installs signal handlers.
+"""
 
 import asyncio
 import sys
@@ -23,7 +25,7 @@ forks = 0
 
 
 async def run(script: str) -> tuple[int | None, str]:
-    """Exit status and output of ``script`` behind the prologue; None for one that does not end."""
+    """Exit status and output of ``script`` after the prologue; None if it does not exit."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -50,7 +52,7 @@ async def _end_group(pid: int) -> None:
 
 
 async def test_a_worker_that_is_told_to_stop_as_it_is_forked() -> None:
-    """Before it has handlers of its own, which used to swallow the signal and be waited for in vain."""
+    """Before it has installed its own handlers: the signal was once lost and the worker waited for in vain."""
     status, output = await run("""
         def late_fork():
             pid = fork()
@@ -107,7 +109,7 @@ async def test_a_signal_during_the_start_is_heeded() -> None:
 
 @pytest.mark.parametrize("call", ["os.fork", "supervisor_module.channel_pair"])
 async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> None:
-    """Memory or files that are short for a moment cost the gateway one worker for that moment, not all of them."""
+    """A brief shortage of memory or files costs the gateway one worker for that moment, not all of them."""
     status, output = await run(f"""
         import gateway.workers.supervisor as supervisor_module
 
@@ -136,7 +138,7 @@ async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> 
 
 
 async def test_a_worker_that_cannot_tell_its_metrics_ends_nobody() -> None:
-    """Its ``SupervisorLink`` answers None for a question that it failed at."""
+    """Its ``SupervisorLink`` answers None for a request that failed."""
     status, output = await run("""
         from gateway.workers.channel import receive
 

@@ -1,4 +1,4 @@
-"""What several workers measured, as one gateway's."""
+"""Metrics of several workers merged into one gateway's."""
 
 import math
 
@@ -11,7 +11,7 @@ from gateway.workers.metrics import ClusterMetrics, Snapshot, merged, render, sn
 
 
 def worker(requests: int, age: float, seconds: float) -> Snapshot:
-    """One process's metrics as they arrive over the channel."""
+    """One process's metrics as received over the channel."""
     registry = CollectorRegistry()
     Counter("served", "Requests", ("path",), registry=registry).labels("/v1").inc(requests)
     Gauge("streams", "Open streams", registry=registry).set(requests)

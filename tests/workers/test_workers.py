@@ -1,4 +1,4 @@
-"""Several workers are one gateway: one identity, one injection, one set of metrics, and none is missed when lost."""
+"""Several workers act as one gateway: one identity, one injection, one set of metrics, and lost ones are replaced."""
 
 import asyncio
 import json
@@ -23,19 +23,19 @@ TWO_ANSWERS = 'gateway_requests_total{path="/v1/chat/completions",status="200"} 
 
 @dataclass
 class Running:
-    """A gateway as a process with two workers. ``url`` has no trailing slash."""
+    """A gateway process with two workers. ``url`` has no trailing slash."""
 
     url: str
     process: asyncio.subprocess.Process
     log: list[str]
 
     def workers(self) -> list[int]:
-        """The children's process ids."""
+        """The worker process ids."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8")
         return [int(pid) for pid in listed.split()]
 
     async def get(self, path: str) -> aiohttp.ClientResponse:
-        """On a connection of its own, so that the workers take turns."""
+        """Use a new connection, so that the workers take turns."""
         async with aiohttp.ClientSession() as session:
             response = await session.get(self.url + path)
             await response.read()
@@ -235,7 +235,7 @@ async def answers(running: Running) -> bool:
 
 
 async def test_nobody_is_kept_waiting_by_workers_that_have_drained(fleet: Fleet) -> None:
-    """The worker without a stream ends first; who comes then is served by the other, and by nobody after that."""
+    """The worker without a stream exits first; later requests are served by the other, and by none after that."""
     fleet.openai.enqueue(Scenario(text="one two three four five six seven eight nine ten", event_delay=0.2))
     async with gateway(**fleet.environment()) as running, aiohttp.ClientSession() as session:
         stream = await session.post(running.url + "/v1/chat/completions", json={**CHAT, "stream": True})

@@ -23,7 +23,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, S
 
 
 def as_they_are(job: Job, server: Server, workload: Workload) -> None:
-    """Our own servers' clients send nothing more."""
+    """The comparison servers' clients send nothing more."""
 
 
 def test_one_shape(servers: Mapping[str, Server]) -> None:

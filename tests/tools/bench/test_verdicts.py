@@ -1,4 +1,4 @@
-"""The arithmetic of the ratios, and what is said of them."""
+"""The benchmark's ratios and the verdicts drawn from them."""
 
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -28,7 +28,7 @@ def outcome(milliseconds: float, latency: float = 0.001, **fields: float) -> Out
 
 
 def found(results: Results, words: str) -> Verdict:
-    """The one verdict whose title has these words."""
+    """The one verdict whose title contains these words."""
     [verdict] = [verdict for verdict in verdicts(results) if words in verdict.title]
     return verdict
 

@@ -1,4 +1,4 @@
-"""One chain for the whole run; each test brings wallets of its own and starts a facilitator of its own."""
+"""One chain per run; each test creates its own wallets and starts its own facilitator."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""`python -m tools.chain`: up, described in JSON, and down with SIGTERM."""
+"""``python -m tools.chain``: starts, prints its description as JSON, and stops on SIGTERM."""
 
 import asyncio
 import json

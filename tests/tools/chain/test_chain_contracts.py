@@ -1,4 +1,4 @@
-"""The committed artefacts: that they are what the sources compile to, and that the first block holds them."""
+"""The committed contract artefacts match what their sources compile to, and the first block contains them."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parents[3] / "tools" / "chain"
 
 
 def domain_separator(**domain: str | int) -> bytes:
-    """As eth-account computes it."""
+    """As computed by eth-account."""
     kinds = {"name": "string", "version": "string", "chainId": "uint256", "verifyingContract": "address"}
     fields = [{"name": name, "type": kinds[name]} for name in domain]
     types = {"EIP712Domain": fields, "Empty": []}

@@ -1,4 +1,4 @@
-"""The node seen through JSON-RPC: what clients of a live chain rely on, and the switches that a live one lacks."""
+"""The node over JSON-RPC: the behaviour that clients of a live chain rely on, and its extra controls."""
 
 import time
 from typing import Any
@@ -178,7 +178,7 @@ async def test_used_nonces_and_known_transactions_are_refused(chain: LocalChain)
 
 
 async def test_a_reverted_transaction_is_an_error_with_a_receipt(chain: LocalChain) -> None:
-    """Valid when estimated, hopeless when mined: the first of two transfers takes the balance."""
+    """Valid when estimated, reverted when mined: the first of two transfers takes the balance."""
     wallet = await chain.wallet(usdc=1)
     await chain.stop_mining()
     try:

@@ -1,4 +1,4 @@
-"""Every switch of the facilitator: what the caller sees, and what really happened on the chain."""
+"""Every injected fault of the facilitator: what the caller sees, and what happened on the chain."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

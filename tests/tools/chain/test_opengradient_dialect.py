@@ -1,4 +1,4 @@
-"""Settlement as jobs, settlement data and relayed heartbeats (facts/x402.md 2.3)."""
+"""Settlement jobs, settlement data and relayed heartbeats (facts/x402.md 2.3)."""
 
 import asyncio
 import base64

@@ -1,6 +1,6 @@
-"""How the real facilitator and the contracts treat payments that are used twice, altered, late or unfunded.
+"""How the real facilitator and the contracts treat payments that are reused, altered, late or unfunded.
 
-The experiments of facts/x402.md 3.4 that need no gateway; reasons are the package's own words.
+The experiments of facts/x402.md 3.4 that need no gateway; reasons are the package's own strings.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def payee() -> str:
 
 
 async def signed(chain: LocalChain, facilitator: LocalFacilitator, scheme: str, payee: str) -> tuple[Wallet, Payment]:
-    """A payment of CAP by a new wallet that holds just that."""
+    """A payment of CAP by a new wallet that holds exactly that."""
     wallet = await chain.wallet(usdc=CAP, approve=True)
     return wallet, await Payment.sign(wallet, OFFERS[scheme](facilitator, payee))
 
@@ -85,7 +85,7 @@ async def test_second_settlement_fails_and_pays_nothing(
 async def test_verify_after_settle(
     chain: LocalChain, facilitator: LocalFacilitator, post: Post, payee: str, scheme: str, verdict: dict[str, Any]
 ) -> None:
-    """Of exact over Permit2 the package simulates nothing: a used payment stays valid while the payer has funds."""
+    """For exact over Permit2 the package simulates nothing: a used payment stays valid while the payer has funds."""
     wallet, payment = await signed(chain, facilitator, scheme, payee)
     await post("/settle", payment.body())
     await chain.mint(wallet, USDC, CAP)
@@ -167,7 +167,7 @@ async def test_signed_terms_must_be_the_servers(
 async def test_the_echo_is_not_checked(
     chain: LocalChain, facilitator: LocalFacilitator, post: Post, payee: str, scheme: str
 ) -> None:
-    """`accepted.extra`, `accepted.maxTimeoutSeconds` and `resource` are nobody's business here: ours, that is."""
+    """`accepted.extra`, `accepted.maxTimeoutSeconds` and `resource` are left to the resource server, the gateway."""
     _, payment = await signed(chain, facilitator, scheme, payee)
     body = payment.body()
     body["paymentPayload"]["accepted"]["extra"]["quote"] = {"rate": "0.000001"}
@@ -243,7 +243,7 @@ async def test_five_permits_over_one_balance_all_verify_and_one_settles(
 async def test_parallel_first_payments_share_one_eip2612_nonce(
     chain: LocalChain, facilitator: LocalFacilitator, post: Post, payee: str
 ) -> None:
-    """The second permit fails silently, and what the first one left decides."""
+    """The second permit fails silently; the allowance left by the first one decides."""
     wallet = await chain.wallet(usdc=3 * CAP)
     offer = upto_offer(USDC, CAP, facilitator.address, payee=payee)
     first, second = [await Payment.sign(wallet, offer, chain.rpc_url) for _ in range(2)]

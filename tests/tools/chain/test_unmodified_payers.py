@@ -1,4 +1,4 @@
-"""PyPI's httpx client pays a server made of PyPI's server classes; what moved is read on the chain."""
+"""PyPI's httpx client pays a server built of PyPI's server classes; transfers are read from the chain."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ CHARGE = 1234
 
 
 class Shop:
-    """Sells one page: verify, settle CHARGE of an `upto` and all of an `exact`, answer."""
+    """A server of one paid page: verify, settle CHARGE of an `upto` and all of an `exact`, answer."""
 
     def __init__(self, offer: PaymentRequirements, client: HTTPFacilitatorClient) -> None:
         self.offer = offer
@@ -78,7 +78,7 @@ async def open_shop(facilitator: LocalFacilitator, offer: PaymentRequirements) -
 
 
 async def buy(shop: Shop, wallet: Wallet, rpc_url: str | None = None) -> tuple[int, str]:
-    """Status, and the transaction or the reason."""
+    """The status, and the transaction or the error."""
     async with x402HttpxClient(wallet.x402_client(rpc_url)) as client:
         response = await client.get(shop.url)
     if response.status_code == 200:
@@ -125,7 +125,7 @@ async def test_upto_charges_what_was_used(chain: LocalChain, facilitator: LocalF
 
 
 async def test_first_payment_brings_its_own_approval(chain: LocalChain, facilitator: LocalFacilitator) -> None:
-    """Zero allowance and an EIP-2612 permit of the cap: the payer never sends a transaction."""
+    """Zero allowance and an EIP-2612 permit of the cap: the payer sends no transaction."""
     wallet, payee = await chain.wallet(opg=9000), Wallet().address
     sent = await chain.rpc("eth_getTransactionCount", wallet.address)
     async with open_shop(facilitator, upto_offer(OPG, 5000, facilitator.address, payee=payee)) as shop:

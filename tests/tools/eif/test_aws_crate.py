@@ -1,4 +1,4 @@
-"""Our EIFs against AWS's own crate aws-nitro-enclaves-image-format: same bytes, same PCRs, each reads the other's files."""
+"""Our EIFs against AWS's own crate aws-nitro-enclaves-image-format: same bytes, same PCRs, mutually readable."""
 
 import json
 import os

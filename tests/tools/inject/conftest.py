@@ -1,4 +1,4 @@
-"""Two enclaves, what an operator needs for them, and a host that sits on the host link."""
+"""Two enclaves, what an operator needs for them, and a proxy on the host link."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ Meddling = Callable[[web.Request, bytes], Awaitable[web.Response | None]]
 
 @dataclass
 class HostLink:
-    """The host's end of the link: passes everything on and keeps a copy, unless ``meddling`` answers first."""
+    """The host's end of the link: forwards and records everything, unless ``meddling`` answers first."""
 
     enclave: Enclave[NitridingDouble]
     url: str = ""
@@ -58,14 +58,14 @@ class HostLink:
 
 @dataclass
 class Operator:
-    """Somebody with the command, a root to trust, measurements and keys."""
+    """An operator with the command, a trusted root, measurements and keys."""
 
     folder: Path
     link: HostLink
     options: dict[str, str]
 
     async def inject(self, *flags: str, **changes: str | None) -> int:
-        """The command's exit status; an option set to None is left out."""
+        """Return the command's exit status; an option set to None is omitted."""
         options = {**self.options, **{name.replace("_", "-"): value for name, value in changes.items()}}
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
         return await asyncio.to_thread(main, [*given, *flags])

@@ -1,4 +1,4 @@
-"""Reading ``.env``: what it may look like, and which of its names a gateway is told."""
+"""Parsing ``.env``: its syntax, and the variables that are passed to a gateway."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""``python -m tools.inject`` against gateways in pretended enclaves, with honest and with meddling hosts."""
+"""``python -m tools.inject`` against gateways in simulated enclaves, with honest and tampering hosts."""
 
 import asyncio
 import base64
@@ -78,7 +78,7 @@ ZERO_PCRS = dict.fromkeys(DEFAULT_PCRS, bytes(48))
 
 @dataclass
 class Fault:
-    """``stated`` is what the documents say instead; ``measurements`` and ``flags`` are the operator's."""
+    """``stated`` overrides the documents' fields; ``measurements`` and ``flags`` are the operator's."""
 
     claim: str
     stated: dict[str, Any] = field(default_factory=dict)
@@ -171,7 +171,7 @@ async def test_what_is_no_sealing_key_is_refused(operator: Operator, offer: byte
 
 
 async def test_a_host_that_was_first_is_noticed(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It injects keys of its own, which it may, and claims that the operator's were taken, which it cannot prove."""
+    """It injects keys of its own, which it may, and claims that the operator's were accepted, which it cannot prove."""
 
     async def meddle(request: web.Request, body: bytes) -> web.Response | None:
         if not body:

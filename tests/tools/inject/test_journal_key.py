@@ -1,4 +1,4 @@
-"""``python -m tools.inject.journal_key``: a key is made once, for good, and shown to nobody."""
+"""``python -m tools.inject.journal_key``: generates a key once and never prints it."""
 
 import base64
 import os

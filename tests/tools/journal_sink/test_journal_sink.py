@@ -1,4 +1,4 @@
-"""The host's side of the journal takes and gives back what the gateway's side sends, and lets go of what is old."""
+"""The host's journal sink stores and returns what the gateway's client sends, and deletes what has expired."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""``python -m tools.registry`` on the local chain: approve an image, register an enclave, see it live and die."""
+"""``python -m tools.registry`` on the local chain: approve an image, register an enclave, watch its liveness."""
 
 import asyncio
 import hashlib
@@ -36,7 +36,7 @@ def chain() -> Iterator[LocalChain]:
 
 @dataclass
 class Administrator:
-    """Somebody with ether, measurements, and types of TEE that no other test uses."""
+    """An administrator with ether, measurements, and TEE types unique to the test."""
 
     folder: Path
     rpc: str

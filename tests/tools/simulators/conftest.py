@@ -1,4 +1,4 @@
-"""Simulators, and the vendors' own SDKs pointed at them."""
+"""Simulators, and clients of the vendors' own SDKs for them."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -48,7 +48,7 @@ async def wire(fleet: Fleet) -> AsyncIterator[Wire]:
 
 @pytest.fixture
 def weather() -> Callable[[str], list[dict[str, Any]]]:
-    """The tools `get_weather(city)` and `now()` as a vendor declares them."""
+    """The tools `get_weather(city)` and `now()` in a vendor's format."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
     def declare(vendor: str) -> list[dict[str, Any]]:

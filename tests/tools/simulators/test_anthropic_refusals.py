@@ -1,4 +1,4 @@
-"""Requests that the Messages API refuses (facts/providers.md 3)."""
+"""Requests that the Messages API rejects (facts/providers.md 3)."""
 
 from typing import Any
 

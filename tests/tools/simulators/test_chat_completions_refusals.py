@@ -1,4 +1,4 @@
-"""Requests that the OpenAI-shaped vendors refuse, each in its own words."""
+"""Requests that the OpenAI-shaped vendors reject, with each vendor's own messages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whatever is in a request, a simulator answers as a vendor would and never falls over."""
+"""Arbitrarily malformed requests: a simulator answers as its vendor would and never crashes."""
 
 from typing import Any
 

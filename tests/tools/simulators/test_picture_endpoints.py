@@ -1,4 +1,4 @@
-"""/images/generations of xAI and ModelArk, and the pictures themselves."""
+"""/images/generations of xAI and ModelArk, and the generated images."""
 
 import base64
 import struct

@@ -1,4 +1,4 @@
-"""Every key of a recorded answer is in the simulator's answer of the same kind, and recordings replay unchanged."""
+"""Every key of a recorded answer is in the simulator's answer of the same kind; recordings are replayed unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def keys(value: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of every key, lists looked through; free-form arguments are left out."""
+    """Dotted names of every key, lists included; free-form arguments are left out."""
     if isinstance(value, list):
         for item in value:
             yield from keys(item, prefix)

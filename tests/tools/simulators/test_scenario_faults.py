@@ -1,4 +1,4 @@
-"""What a client of any vendor sees when a scenario delays, splits, spoils or breaks an answer."""
+"""Faults of a scenario as clients of every vendor see them: delays, splits, corruption and truncation."""
 
 import asyncio
 import json

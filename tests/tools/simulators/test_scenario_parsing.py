@@ -1,4 +1,4 @@
-"""Scenarios that come as JSON."""
+"""Parsing scenarios from JSON."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`python -m tools.simulators` as a process of its own."""
+"""``python -m tools.simulators`` as a separate process."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Each vendor counts tokens its own way (facts/providers.md 1.4); the recorded figures of 12.5 come out."""
+"""Each vendor's usage convention (facts/providers.md 1.4); reproduces the recorded figures of 12.5."""
 
 from typing import Any
 

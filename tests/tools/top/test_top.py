@@ -1,4 +1,4 @@
-"""The live view: what it reads, how it counts, and a frame of a running gateway."""
+"""The live view: parsed metrics, rates and quantiles, and a frame of a running gateway."""
 
 import asyncio
 import inspect
@@ -23,7 +23,7 @@ from tools.top.screen import frame
 
 
 def scrape(moment: float, requests: int, counts: tuple[int, int, int] = (0, 0, 0)) -> Scrape:
-    """``counts`` are the cumulative buckets up to 0.1 s, 1 s and without bound."""
+    """``counts`` are the cumulative buckets up to 0.1 s, 1 s and infinity."""
     return read(
         f"""
 gateway_workers{{version="0.1.0"}} 2

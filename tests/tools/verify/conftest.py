@@ -1,4 +1,4 @@
-"""Answers signed here by hand, without the gateway's own envelope code: hashes from eth_hash, bytes spelled out."""
+"""Answers signed by hand, without the gateway's envelope code: hashes from eth_hash, explicit bytes."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def other_answer_signer() -> Signer:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, bytes | Json], str]:
-    """Write bytes as they are and anything else as JSON; returns the path."""
+    """Write bytes unchanged and anything else as JSON; return the path."""
 
     def write_file(name: str, content: bytes | Json) -> str:
         path = tmp_path / name

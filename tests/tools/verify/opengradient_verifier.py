@@ -1,4 +1,4 @@
-"""Run by the OpenGradient SDK's own interpreter: its verdict on exchanges given as JSON lines on standard input.
+"""Run by the OpenGradient SDK's own interpreter: verify exchanges given as JSON lines on standard input.
 
 In: ``{request, response, key}``; out: ``{canonical, verdict}``, where the verdict is null for a verified answer.
 """

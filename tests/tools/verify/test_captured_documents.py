@@ -1,4 +1,4 @@
-"""Real attestation documents: each gets the verdict that its README states, and no touched byte gets through."""
+"""Real attestation documents: each gets the verdict stated in its README, and every altered byte is detected."""
 
 import base64
 import json
@@ -107,7 +107,7 @@ def test_another_moment_is_not_fresh(offset: timedelta, reason: str) -> None:
 
 
 def edit_payload(data: bytes, edit: Callable[[dict[str, object]], object]) -> bytes:
-    """The document with other fields under the old signature."""
+    """The document with changed fields under the old signature."""
     array = cbor2.loads(data)
     fields = cbor2.loads(array[2])
     edit(fields)
@@ -180,7 +180,7 @@ def test_every_flipped_byte_is_refused(name: str) -> None:
 
 
 def test_base64_with_newlines_is_the_same_document() -> None:
-    """One at the end as nitriding sends it, one after every 76 characters as the command base64 writes them."""
+    """One at the end as nitriding sends it, or one after every 76 characters as the command base64 writes them."""
     for text in (base64.b64encode(read(OG)) + b"\n", base64.encodebytes(read(OG)).replace(b"\n", b"\r\n")):
         assert verify_attestation(text, AT_DOCUMENT) == verify_attestation(read(OG), AT_DOCUMENT)
 

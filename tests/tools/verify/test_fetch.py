@@ -1,4 +1,4 @@
-"""One GET: what a server can do to whoever fetches."""
+"""One GET against servers that misbehave."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ Serve = Callable[[socket.socket], None]
 
 @contextmanager
 def serving(serve: Serve) -> Iterator[str]:
-    """``serve`` is given one connection, whose request has been read."""
+    """``serve`` is called with one connection, whose request has been read."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def accept() -> None:
@@ -34,7 +34,7 @@ def serving(serve: Serve) -> Iterator[str]:
 
 
 def dripping(head: bytes) -> Serve:
-    """Sends ``head`` and then a byte at a time until nobody listens any more."""
+    """Send ``head``, then one byte at a time until the client closes."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(head)

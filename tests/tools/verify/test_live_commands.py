@@ -1,4 +1,4 @@
-"""``attestation --url`` and ``answer`` against a gateway's front on a real TLS socket."""
+"""The commands ``attestation --url`` and ``answer`` against a gateway's public side over TLS."""
 
 import base64
 import http.server
@@ -30,7 +30,7 @@ CANONICAL = '{"messages": [{"content": "hi", "role": "user"}], "model": "m", "te
 
 @dataclass
 class Front:
-    """nitriding with the application behind it; the attributes make it lie."""
+    """nitriding with the application behind it; its attributes inject faults."""
 
     enclave: AttestationDouble
     signer: Any
@@ -227,7 +227,7 @@ def test_an_answer_needs_measurements(
 def test_an_archived_answer(
     front: Front, options: list[str], exchange: list[str], write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Months later: the saved document and key, valid when made."""
+    """Verified months later from the saved document and key, valid at the time of signing."""
     made = datetime.now(UTC) - timedelta(days=100)
     front.enclave = AttestationDouble(made)
     Path(options[3]).write_bytes(front.enclave.root.public_bytes(Encoding.PEM))
@@ -241,7 +241,7 @@ def test_an_archived_answer(
 
 
 def measured(**changes: Any) -> Json:
-    """Measurements of a whole image; a register that is ``...`` is left out."""
+    """Measurements of a whole image; a register given as ``...`` is omitted."""
     pcrs = {"PCR0": "11" * 48, "PCR1": "22" * 48, "PCR2": "33" * 48} | changes
     stated = {name: value for name, value in pcrs.items() if value is not ...}
     return {"Measurements": {"HashAlgorithm": "SHA384", **stated}, "recipe": {}}

@@ -1,6 +1,6 @@
-"""Our verifier and the one of the unmodified OpenGradient SDK 1.1.4 agree, exchange by exchange.
+"""Our verifier and that of the unmodified OpenGradient SDK 1.1.4 agree on every exchange.
 
-The SDK cannot share an environment with x402, so it has its own: ``.venv-opengradient`` at the repository's root.
+The SDK conflicts with x402, so it has an environment of its own: ``.venv-opengradient`` at the repository's root.
 """
 
 import json
@@ -90,7 +90,7 @@ def random_answer(chooser: random.Random) -> tuple[Json, str]:
 
 
 def tamper(answer: Json, chooser: random.Random) -> Json:
-    """The answer, half of the time with one field of its envelope changed."""
+    """The answer, half of the time with one changed field of its envelope."""
     if chooser.random() < 0.5:
         return answer
     field = chooser.choice(["tee_request_hash", "tee_output_hash", "tee_timestamp", "tee_id", "tee_signature"])

@@ -1,4 +1,4 @@
-"""Signed JSON answers: what verifies, and which claim names each change."""
+"""Signed JSON answers: what verifies, and which claim fails for each change."""
 
 import base64
 import copy
@@ -238,7 +238,7 @@ def test_a_completion_field_that_differs_from_the_signed_text_fails(answer_signe
     ],
 )
 def test_a_second_output_beside_the_signed_one_is_refused(name: str, outputs: Json, answer_signer: Any) -> None:
-    """The caller may read the one that is not signed."""
+    """The caller might read the unsigned one."""
     request, canonical, honest, output = EXCHANGES[name]
     answer = copy.deepcopy(honest) | answer_signer.envelope(canonical, output)
     answer["choices"][0] |= outputs

@@ -1,4 +1,4 @@
-"""``python -m tools.verify response`` as a person runs it: lines, JSON and exit codes."""
+"""The ``python -m tools.verify response`` command line: output, JSON and exit codes."""
 
 import http.server
 import json
@@ -117,7 +117,7 @@ def test_missing_options_exit_2(files: dict[str, str]) -> None:
 
 @pytest.fixture
 def key_server(answer_signer: Any) -> Iterator[str]:
-    """A /signing-key that answers like the gateway, and 404 for the rest."""
+    """Serves /signing-key like the gateway, and 404 for everything else."""
     document = {"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id, "wallet_address": "0x00"}
 
     class Handler(http.server.BaseHTTPRequestHandler):

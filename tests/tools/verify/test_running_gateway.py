@@ -1,4 +1,4 @@
-"""Answers of a running gateway, saved as a client receives them, pass; each touched byte of their substance fails."""
+"""Saved answers of a running gateway verify; every altered byte of their content fails."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ async def test_answers_verify(gateway: RunningGateway, name: str, form: str) -> 
 
 
 def first_word(data: bytes, answer: Json) -> bytes:
-    """The first stretch of the answer's own text, as it stands in ``data``."""
+    """The first word of the answer's text, as encoded in ``data``."""
     text: str = answer["choices"][0]["message"]["content"]
     return text.split(maxsplit=1)[0].encode()
 

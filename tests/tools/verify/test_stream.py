@@ -1,4 +1,4 @@
-"""SSE answers put together again, and the ways in which a stream is not a whole answer."""
+"""Accumulating SSE answers, and streams that are not complete answers."""
 
 import contextlib
 import json

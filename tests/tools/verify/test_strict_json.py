@@ -1,4 +1,4 @@
-"""JSON with one reading: what the standard decoder reads is read, unless it is ambiguous or too deep."""
+"""Unambiguous JSON: accepts what the standard decoder accepts, unless it is ambiguous or nested too deeply."""
 
 import json
 import time
