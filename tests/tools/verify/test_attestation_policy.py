@@ -1,5 +1,6 @@
-"""The double drives every refusal: an honest document passes, and each fault fails exactly its own claim."""
+"""The attestation policy, driven by the double: a valid document passes, and each fault fails only its own claim."""
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -375,3 +376,14 @@ def test_any_touched_stretch_of_an_honest_document_is_refused(data: st.DataObjec
 
 
 HONEST = ENCLAVE.document(tls_certificate=CERTIFICATE, app_key_hash=b"k" * 32, nonce=NONCE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HONEST.hex().encode(), b"".join([b'{"document":"', base64.b64encode(HONEST), b'"}']), b"AAAA", b" \n", b""],
+    ids=["hexadecimal", "JSON", "base64 of something else", "blank", "empty"],
+)
+def test_another_form_of_text_is_named_as_such(text: bytes) -> None:
+    """Hexadecimal digits are digits of base64 too."""
+    claim = verify_attestation(text, Expectations(now=None, root=ENCLAVE.root)).claims[0]
+    assert claim.detail == "malformed: neither a COSE_Sign1 array nor base64 text of one"

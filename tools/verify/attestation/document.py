@@ -17,6 +17,7 @@ MAX_BASE64_BYTES = 24 * 1024
 
 _PROTECTED_ES384 = bytes.fromhex("a1013822")
 _COSE_SIGN1_TAG = b"\xd2"
+_FIRST_BYTES = (b"\x84", _COSE_SIGN1_TAG)
 _INDEFINITE_MAP, _BREAK = b"\xbf", b"\xff"
 _SIGNATURE_BYTES = 96
 _PCR_BYTES = (32, 48, 64)
@@ -71,15 +72,18 @@ def parse(data: bytes) -> Document:
 
 
 def decode(data: bytes) -> bytes:
-    """The CBOR of a document given in either form. Raises MalformedError if it is neither."""
-    if data[:1] in (b"\x84", _COSE_SIGN1_TAG):
+    """The CBOR of a document given in either form. Raises MalformedError if it is neither, as hexadecimal text is."""
+    if data[:1] in _FIRST_BYTES:
         return data
     if len(data) > MAX_BASE64_BYTES:
         raise MalformedError(f"{len(data)} bytes long, more than {MAX_BASE64_BYTES}")
     try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
+        decoded = base64.b64decode(b"".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise MalformedError("neither a COSE_Sign1 array nor base64 text") from None
+        decoded = b""
+    if decoded[:1] not in _FIRST_BYTES:
+        raise MalformedError("neither a COSE_Sign1 array nor base64 text of one")
+    return decoded
 
 
 def _cose_sign1(data: bytes) -> tuple[bytes, bytes]:
