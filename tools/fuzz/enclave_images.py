@@ -55,8 +55,8 @@ def _signer() -> tuple[bytes, ec.EllipticCurvePrivateKey]:
 
 def _make(random: Random) -> Image:
     ramdisks = [(_RAMDISK, random.randbytes(random.randrange(60))) for _ in range(random.randint(1, 3))]
-    metadata = [(_METADATA, random.choice(_METADATA_TEXTS[:2]))] if random.random() < 0.8 else []
-    sections: list[Section] = [(_KERNEL, b"kernel"), (_CMDLINE, b"console=ttyS0"), *metadata, *ramdisks]
+    metadata = (_METADATA, random.choice(_METADATA_TEXTS[:2]))
+    sections: list[Section] = [(_KERNEL, b"kernel"), (_CMDLINE, b"console=ttyS0"), metadata, *ramdisks]
     pcrs = _measured(sections)
     if random.random() < 0.6:
         certificate, key = _signer()
@@ -173,7 +173,7 @@ def _check(image: Image) -> None:
         raise BrokenPropertyError(f"{taken.pcrs} instead of {image.pcrs}")
     sections = _sections(image.data)
     kinds = [kind for kind, _ in sections]
-    if kinds != [section.type for section in taken.sections] or sorted(kinds[:2]) != [_KERNEL, _CMDLINE]:
+    if kinds != [section.type for section in taken.sections] or kinds[:3] != [_KERNEL, _CMDLINE, _METADATA]:
         raise BrokenPropertyError(f"sections {kinds}")
     if _crc(image.data) != image.data[_CRC_AT:_HEADER_BYTES] or _measured(sections).items() - taken.pcrs.items():
         raise BrokenPropertyError("taken with a wrong CRC, or measured wrong")
