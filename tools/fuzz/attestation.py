@@ -162,10 +162,10 @@ class _StubNsm(Nsm):
 
     def __init__(self, answer: bytes) -> None:
         super().__init__()
-        self._canned = answer
+        self._response = answer
 
     def _exchange(self, message: bytes) -> bytes:
-        return self._canned
+        return self._response
 
 
 def _make_answer(random: Random) -> bytes:
