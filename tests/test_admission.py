@@ -12,31 +12,31 @@ from gateway.admission import Admission, Slot
 from gateway.openai_api.errors import Fault, GatewayError
 
 
-async def settle() -> None:
+async def run_ready_tasks() -> None:
     """Run every ready task."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-def place(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:
+def slot(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:
     """A slot for one address and caller, the same unless others are named."""
     return admission.slot(upstream, lambda: caller or ("address", "caller"))
 
 
-class Guest:
-    """A task that acquires a place and holds it until ``leave``."""
+class Holder:
+    """A task that acquires a place and holds it until ``release``."""
 
     def __init__(self, admission: Admission, arrivals: list[int], number: int) -> None:
-        self._stay = asyncio.Event()
-        self.task = asyncio.create_task(self._visit(admission, arrivals, number))
+        self._released = asyncio.Event()
+        self.task = asyncio.create_task(self._hold(admission, arrivals, number))
 
-    async def _visit(self, admission: Admission, arrivals: list[int], number: int) -> None:
-        async with place(admission):
+    async def _hold(self, admission: Admission, arrivals: list[int], number: int) -> None:
+        async with slot(admission):
             arrivals.append(number)
-            await self._stay.wait()
+            await self._released.wait()
 
-    def leave(self) -> None:
-        self._stay.set()
+    def release(self) -> None:
+        self._released.set()
 
 
 @pytest.fixture
@@ -44,40 +44,40 @@ def arrivals() -> list[int]:
     return []
 
 
-async def visit(admission: Admission, arrivals: list[int], number: int) -> Guest:
-    guest = Guest(admission, arrivals, number)
-    await settle()
-    return guest
+async def acquire(admission: Admission, arrivals: list[int], number: int) -> Holder:
+    holder = Holder(admission, arrivals, number)
+    await run_ready_tasks()
+    return holder
 
 
 async def test_places_are_given_in_order_of_arrival(arrivals: list[int]) -> None:
     admission = Admission(2, 10)
-    guests = [await visit(admission, arrivals, number) for number in range(5)]
+    holders = [await acquire(admission, arrivals, number) for number in range(5)]
     assert (arrivals, admission.active, admission.waiting) == ([0, 1], 2, 3)
-    guests[1].leave()
-    await settle()
-    guests[0].leave()
-    await settle()
+    holders[1].release()
+    await run_ready_tasks()
+    holders[0].release()
+    await run_ready_tasks()
     assert (arrivals, admission.active, admission.waiting) == ([0, 1, 2, 3], 2, 1)
-    for guest in guests:
-        guest.leave()
-    await asyncio.gather(*(guest.task for guest in guests))
+    for holder in holders:
+        holder.release()
+    await asyncio.gather(*(holder.task for holder in holders))
     assert (arrivals, admission.active, admission.waiting) == ([0, 1, 2, 3, 4], 0, 0)
 
 
 async def test_a_full_queue_refuses(arrivals: list[int]) -> None:
     admission = Admission(1, 1)
-    guests = [await visit(admission, arrivals, number) for number in range(2)]
+    holders = [await acquire(admission, arrivals, number) for number in range(2)]
     with pytest.raises(GatewayError) as caught:
-        async with place(admission):
+        async with slot(admission):
             pytest.fail("there was no place")
     error = caught.value
     assert (error.status, error.type, error.code) == (503, "server_error", "overloaded")
     assert (error.fault, error.http_headers()["Retry-After"]) == (Fault.GATEWAY, "1")
     assert (admission.active, admission.waiting) == (1, 1)
-    for guest in guests:
-        guest.leave()
-    await asyncio.gather(*(guest.task for guest in guests))
+    for holder in holders:
+        holder.release()
+    await asyncio.gather(*(holder.task for holder in holders))
 
 
 async def test_who_is_refused_is_told_how_long_the_last_one_has_waited(
@@ -90,129 +90,129 @@ async def test_who_is_refused_is_told_how_long_the_last_one_has_waited(
 
     async def refused() -> str:
         with pytest.raises(GatewayError) as caught:
-            await place(admission).__aenter__()
+            await slot(admission).__aenter__()
         return caught.value.http_headers()["Retry-After"]
 
-    guests = [await visit(admission, arrivals, number) for number in range(3)]
+    holders = [await acquire(admission, arrivals, number) for number in range(3)]
     assert await refused() == "1"
     now += 12.5
-    guests[0].leave()
-    await settle()
-    guests.append(await visit(admission, arrivals, 3))
+    holders[0].release()
+    await run_ready_tasks()
+    holders.append(await acquire(admission, arrivals, 3))
     assert await refused() == "13"
-    for guest in guests:
-        guest.leave()
-    await asyncio.gather(*(guest.task for guest in guests))
-    guests = [await visit(admission, arrivals, number) for number in range(3)]
+    for holder in holders:
+        holder.release()
+    await asyncio.gather(*(holder.task for holder in holders))
+    holders = [await acquire(admission, arrivals, number) for number in range(3)]
     assert await refused() == "1"
-    for guest in guests:
-        guest.leave()
-    await asyncio.gather(*(guest.task for guest in guests))
+    for holder in holders:
+        holder.release()
+    await asyncio.gather(*(holder.task for holder in holders))
 
 
 async def test_no_queue_at_all(arrivals: list[int]) -> None:
     admission = Admission(1, 0)
-    guest = await visit(admission, arrivals, 0)
+    holder = await acquire(admission, arrivals, 0)
     with pytest.raises(GatewayError):
-        await place(admission).__aenter__()
-    guest.leave()
-    await guest.task
-    async with place(admission):
+        await slot(admission).__aenter__()
+    holder.release()
+    await holder.task
+    async with slot(admission):
         assert admission.active == 1
 
 
 async def test_nobody_overtakes_a_waiter(arrivals: list[int]) -> None:
     """A place that becomes free goes to the waiting request, even if another arrives at the same moment."""
     admission = Admission(1, 10)
-    first, second = await visit(admission, arrivals, 0), await visit(admission, arrivals, 1)
-    first.leave()
+    first, second = await acquire(admission, arrivals, 0), await acquire(admission, arrivals, 1)
+    first.release()
     await asyncio.sleep(0)
-    third = Guest(admission, arrivals, 2)
-    second.leave()
-    third.leave()
+    third = Holder(admission, arrivals, 2)
+    second.release()
+    third.release()
     await asyncio.gather(first.task, second.task, third.task)
     assert arrivals == [0, 1, 2]
 
 
 async def test_a_waiter_that_leaves_makes_room(arrivals: list[int]) -> None:
     admission = Admission(1, 1)
-    guests = [await visit(admission, arrivals, number) for number in range(2)]
-    guests[1].task.cancel()
-    await settle()
+    holders = [await acquire(admission, arrivals, number) for number in range(2)]
+    holders[1].task.cancel()
+    await run_ready_tasks()
     assert admission.waiting == 0
-    third = await visit(admission, arrivals, 2)
-    guests[0].leave()
-    third.leave()
-    await asyncio.gather(guests[0].task, third.task)
+    third = await acquire(admission, arrivals, 2)
+    holders[0].release()
+    third.release()
+    await asyncio.gather(holders[0].task, third.task)
     assert (arrivals, admission.active) == ([0, 2], 0)
 
 
 async def test_a_place_handed_to_one_who_leaves_in_the_same_moment_goes_on(arrivals: list[int]) -> None:
     admission = Admission(1, 10)
-    guests = [await visit(admission, arrivals, number) for number in range(3)]
-    guests[0].leave()
+    holders = [await acquire(admission, arrivals, number) for number in range(3)]
+    holders[0].release()
     while admission.waiting == 2:
         await asyncio.sleep(0)
-    guests[1].task.cancel()
-    await settle()
+    holders[1].task.cancel()
+    await run_ready_tasks()
     assert (arrivals, admission.active) == ([0, 2], 1)
-    guests[2].leave()
-    await guests[2].task
-    async with place(admission):
+    holders[2].release()
+    await holders[2].task
+    async with slot(admission):
         assert admission.active == 1
 
 
 async def test_an_error_inside_gives_the_place_back() -> None:
     admission = Admission(1, 0)
     with pytest.raises(ZeroDivisionError):
-        async with place(admission):
+        async with slot(admission):
             raise ZeroDivisionError
     assert admission.active == 0
-    async with place(admission):
+    async with slot(admission):
         pass
 
 
 async def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch, arrivals: list[int]) -> None:
     monkeypatch.setattr(gateway.admission, "MAX_WAIT_SECONDS", 0.02)
     admission = Admission(1, 5)
-    guest = await visit(admission, arrivals, 0)
+    holder = await acquire(admission, arrivals, 0)
     with pytest.raises(GatewayError) as caught:
-        await place(admission).__aenter__()
+        await slot(admission).__aenter__()
     assert caught.value.code == "overloaded"
     assert (admission.active, admission.waiting) == (1, 0)
-    guest.leave()
-    await guest.task
+    holder.release()
+    await holder.task
 
 
 async def test_idle(arrivals: list[int]) -> None:
     admission = Admission(2, 0)
     await admission.wait_idle()
-    guests = [await visit(admission, arrivals, number) for number in range(2)]
+    holders = [await acquire(admission, arrivals, number) for number in range(2)]
     idle = asyncio.create_task(admission.wait_idle())
-    guests[0].leave()
-    await settle()
+    holders[0].release()
+    await run_ready_tasks()
     assert not idle.done()
-    guests[1].leave()
+    holders[1].release()
     await asyncio.wait_for(idle, 1)
-    await asyncio.gather(*(guest.task for guest in guests))
+    await asyncio.gather(*(holder.task for holder in holders))
 
 
 @given(st.integers(1, 3), st.integers(0, 3), st.lists(st.sampled_from("alc"), max_size=30), st.data())
 async def test_places_are_never_lost_nor_shared(places: int, queue: int, steps: list[str], data: st.DataObject) -> None:
     """Arrivals, releases and cancellations in any order: never more than the limit, and all places free in the end."""
-    admission, arrivals, guests = Admission(places, queue), list[int](), list[Guest]()
+    admission, arrivals, holders = Admission(places, queue), list[int](), list[Holder]()
     for number, step in enumerate(steps):
         if step == "a":
-            guests.append(Guest(admission, arrivals, number))
-        elif guests:
-            guest = data.draw(st.sampled_from(guests))
-            guest.leave() if step == "l" else guest.task.cancel()
+            holders.append(Holder(admission, arrivals, number))
+        elif holders:
+            holder = data.draw(st.sampled_from(holders))
+            holder.release() if step == "l" else holder.task.cancel()
         for _ in range(data.draw(st.integers(0, 3))):
             await asyncio.sleep(0)
         assert 0 <= admission.active <= places
         assert admission.waiting <= queue
-    for guest in guests:
-        guest.leave()
-    await asyncio.gather(*(guest.task for guest in guests), return_exceptions=True)
+    for holder in holders:
+        holder.release()
+    await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
     assert (admission.active, admission.waiting, admission._free) == (0, 0, places)
     assert arrivals == sorted(arrivals)

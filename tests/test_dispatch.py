@@ -13,21 +13,21 @@ from gateway.dispatch import Dispatch
 QUICK, LATER = 0.05, 30.0
 
 
-class Answer:
-    """An upstream response in progress; ``told`` records the calls made to it."""
+class UpstreamResponse:
+    """An upstream response in progress; ``calls`` records the calls made to it."""
 
     def __init__(self, *, paused: bool) -> None:
         self.paused = paused
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def close(self) -> None:
-        self.told.append("close")
+        self.calls.append("close")
 
     def pause_reading(self) -> None:
-        self.told.append("pause")
+        self.calls.append("pause")
 
     def resume_reading(self) -> None:
-        self.told.append("resume")
+        self.calls.append("resume")
 
 
 class Reply:
@@ -42,11 +42,11 @@ class Reply:
 
 
 @pytest.fixture(params=[False, True], ids=["read", "held"])
-def answer(request: pytest.FixtureRequest) -> Answer:
-    return Answer(paused=request.param)
+def answer(request: pytest.FixtureRequest) -> UpstreamResponse:
+    return UpstreamResponse(paused=request.param)
 
 
-def watched(answer: Answer, *, stops_billing: bool) -> Reply:
+def watched(answer: UpstreamResponse, *, stops_billing: bool) -> Reply:
     upstream: Any = SimpleNamespace(provider=SimpleNamespace(stops_billing_on_close=stops_billing))
     nothing: Any = None
     reply: Any = Reply()
@@ -56,42 +56,46 @@ def watched(answer: Answer, *, stops_billing: bool) -> Reply:
     return reply
 
 
-async def test_a_vendor_that_bills_on_is_heard_to_the_end(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_vendor_that_bills_on_is_heard_to_the_end(
+    answer: UpstreamResponse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also if a slow client had paused it; only up to the timeout."""
     monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
     watched(answer, stops_billing=False).leave()
     await asyncio.sleep(QUICK)
-    assert answer.told == ["resume"]
+    assert answer.calls == ["resume"]
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", 0.0)
     watched(answer, stops_billing=False).leave()
     await asyncio.sleep(QUICK)
-    assert answer.told == ["resume", "resume", "close"]
+    assert answer.calls == ["resume", "resume", "close"]
 
 
 async def test_a_vendor_that_then_stops_has_a_moment_for_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "DRAIN_SECONDS", LATER)
-    answer = Answer(paused=False)
+    answer = UpstreamResponse(paused=False)
     monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", LATER)
     watched(answer, stops_billing=True).leave()
     await asyncio.sleep(QUICK)
-    assert "close" not in answer.told
+    assert "close" not in answer.calls
     monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", 0.0)
     watched(answer, stops_billing=True).leave()
     await asyncio.sleep(QUICK)
-    assert answer.told[-1] == "close"
+    assert answer.calls[-1] == "close"
 
 
 async def test_of_one_that_was_held_back_there_is_more_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "USAGE_GRACE_SECONDS", LATER)
-    answer = Answer(paused=True)
+    answer = UpstreamResponse(paused=True)
     watched(answer, stops_billing=True).leave()
-    assert answer.told == ["close"]
+    assert answer.calls == ["close"]
 
 
 @pytest.mark.parametrize("stops_billing", [True, False])
-async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(answer: Answer, stops_billing: bool) -> None:
+async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(
+    answer: UpstreamResponse, stops_billing: bool
+) -> None:
     reply = watched(answer, stops_billing=stops_billing)
     reply.full()
     reply.drained()
-    assert answer.told == ["pause", "resume"]
+    assert answer.calls == ["pause", "resume"]

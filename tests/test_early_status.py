@@ -12,10 +12,10 @@ from gateway.endpoints.early_status import with_early_status
 from gateway.openai_api.errors import GatewayError, internal_error
 
 
-class GoneResponse:
+class DisconnectedResponse:
     """A response whose client has disconnected: every send fails; ``prepared`` tells whether the status was sent."""
 
-    made: ClassVar[list["GoneResponse"]] = []
+    made: ClassVar[list["DisconnectedResponse"]] = []
     prepared = True
 
     def __init__(self, headers: dict[str, str]) -> None:
@@ -38,25 +38,25 @@ class Request:
 
 
 @pytest.fixture
-def gone(monkeypatch: pytest.MonkeyPatch) -> type[GoneResponse]:
-    monkeypatch.setattr(early_status, "StreamingResponse", GoneResponse)
+def gone(monkeypatch: pytest.MonkeyPatch) -> type[DisconnectedResponse]:
+    monkeypatch.setattr(early_status, "StreamingResponse", DisconnectedResponse)
     monkeypatch.setattr(early_status, "EARLY_STATUS_SECONDS", 0.0)
-    monkeypatch.setattr(GoneResponse, "made", [])
-    return GoneResponse
+    monkeypatch.setattr(DisconnectedResponse, "made", [])
+    return DisconnectedResponse
 
 
 async def no_failure(failure: Exception) -> GatewayError:
     raise AssertionError from failure
 
 
-async def padded(gone: type[GoneResponse]) -> None:
+async def padded(gone: type[DisconnectedResponse]) -> None:
     """Return once padding was attempted."""
     async with asyncio.timeout(10):
         while not (gone.made and gone.made[0].sent):
             await asyncio.sleep(0)
 
 
-async def test_its_answer_is_sent_to_nobody(gone: type[GoneResponse]) -> None:
+async def test_its_answer_is_sent_to_nobody(gone: type[DisconnectedResponse]) -> None:
     async def answering() -> Answer:
         await padded(gone)
         return Answer(b"{}", {})
@@ -67,7 +67,7 @@ async def test_its_answer_is_sent_to_nobody(gone: type[GoneResponse]) -> None:
     assert (ended.sent, ended.closed) == ([b" ", b"{}"], False)
 
 
-async def test_its_error_is_told_to_nobody(gone: type[GoneResponse]) -> None:
+async def test_its_error_is_told_to_nobody(gone: type[DisconnectedResponse]) -> None:
     async def failing() -> Answer:
         await padded(gone)
         raise ZeroDivisionError
@@ -82,7 +82,7 @@ async def test_its_error_is_told_to_nobody(gone: type[GoneResponse]) -> None:
     assert (ended.sent, ended.closed) == ([b" ", internal_error().body()], True)
 
 
-async def test_an_answer_that_found_its_client_gone_is_none(gone: type[GoneResponse]) -> None:
+async def test_an_answer_that_found_its_client_gone_is_none(gone: type[DisconnectedResponse]) -> None:
     async def left() -> None:
         await padded(gone)
 

@@ -15,46 +15,46 @@ from gateway.fair_queue import FairQueue
 from gateway.openai_api.errors import GatewayError
 
 
-async def settle() -> None:
+async def run_ready_tasks() -> None:
     """Run every ready task."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-class Guests:
+class Requests:
     """Requests that acquire places in order of arrival and hold them until released."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._stays: dict[str, asyncio.Event] = {}
+        self._released: dict[str, asyncio.Event] = {}
         self.slots: dict[str, Slot] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.served: list[str] = []
 
-    async def come(self, *names: str) -> None:
+    async def arrive(self, *names: str) -> None:
         """Each name is ``upstream address caller``, with an optional suffix to make it unique."""
         for name in names:
             upstream, address, caller, *_ = name.split()
-            self._stays[name] = asyncio.Event()
+            self._released[name] = asyncio.Event()
             self.slots[name] = self._admission.slot(upstream, partial(_caller, address, caller))
-            self.tasks[name] = asyncio.create_task(self._visit(name))
-            await settle()
+            self.tasks[name] = asyncio.create_task(self._hold(name))
+            await run_ready_tasks()
 
-    async def go(self, *names: str) -> None:
+    async def release(self, *names: str) -> None:
         for name in names:
-            self._stays[name].set()
-            await settle()
+            self._released[name].set()
+            await run_ready_tasks()
 
     async def serve_all(self) -> list[str]:
         """Release the served requests one after another; return the order in which all were served."""
         for name in self.served:
-            await self.go(name)
+            await self.release(name)
         return self.served
 
-    async def _visit(self, name: str) -> None:
+    async def _hold(self, name: str) -> None:
         async with self.slots[name]:
             self.served.append(name)
-            await self._stays[name].wait()
+            await self._released[name].wait()
 
 
 def _caller(address: str, caller: str) -> tuple[str, ...]:
@@ -62,108 +62,108 @@ def _caller(address: str, caller: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def guests_of(admission: Admission) -> AsyncIterator[Guests]:
-    guests = Guests(admission)
+async def requests_of(admission: Admission) -> AsyncIterator[Requests]:
+    requests = Requests(admission)
     try:
-        yield guests
+        yield requests
     finally:
-        for task in guests.tasks.values():
+        for task in requests.tasks.values():
             task.cancel()
-        await asyncio.gather(*guests.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*requests.tasks.values(), return_exceptions=True)
         assert (admission.active, admission.waiting) == (0, 0)
 
 
 async def test_callers_take_turns() -> None:
-    async with guests_of(Admission(1, 10)) as guests:
-        await guests.come("v a x 1", "v a x 2", "v a x 3", "v a x 4", "v a y 1", "v a z 1")
-        assert await guests.serve_all() == ["v a x 1", "v a x 2", "v a y 1", "v a z 1", "v a x 3", "v a x 4"]
+    async with requests_of(Admission(1, 10)) as requests:
+        await requests.arrive("v a x 1", "v a x 2", "v a x 3", "v a x 4", "v a y 1", "v a z 1")
+        assert await requests.serve_all() == ["v a x 1", "v a x 2", "v a y 1", "v a z 1", "v a x 3", "v a x 4"]
 
 
 async def test_an_address_gains_nothing_by_many_callers() -> None:
-    async with guests_of(Admission(1, 10)) as guests:
-        await guests.come("v a 0", "v a 1", "v a 2", "v a 3", "v b 1", "v b 2")
-        assert await guests.serve_all() == ["v a 0", "v a 1", "v b 1", "v a 2", "v b 2", "v a 3"]
+    async with requests_of(Admission(1, 10)) as requests:
+        await requests.arrive("v a 0", "v a 1", "v a 2", "v a 3", "v b 1", "v b 2")
+        assert await requests.serve_all() == ["v a 0", "v a 1", "v b 1", "v a 2", "v b 2", "v a 3"]
 
 
 async def test_upstreams_take_turns() -> None:
-    async with guests_of(Admission(1, 10)) as guests:
-        await guests.come("v a x 1", "v a x 2", "v a x 3", "w a x 1", "w a x 2")
-        assert await guests.serve_all() == ["v a x 1", "v a x 2", "w a x 1", "v a x 3", "w a x 2"]
+    async with requests_of(Admission(1, 10)) as requests:
+        await requests.arrive("v a x 1", "v a x 2", "v a x 3", "w a x 1", "w a x 2")
+        assert await requests.serve_all() == ["v a x 1", "v a x 2", "w a x 1", "v a x 3", "w a x 2"]
 
 
 async def test_a_slow_upstream_leaves_places_to_others() -> None:
-    async with guests_of(Admission(4, 10)) as guests:
-        await guests.come("fast a x 1")
-        await guests.come(*(f"slow a x {number}" for number in range(5)))
-        assert guests.served == ["fast a x 1", "slow a x 0", "slow a x 1", "slow a x 2"]
-        await guests.go("fast a x 1")
-        assert "slow a x 3" not in guests.served
-        await guests.come("fast a x 2")
-        assert guests.served[-1] == "fast a x 2"
-        await guests.go("slow a x 0")
-        assert guests.served[-1] == "slow a x 3"
+    async with requests_of(Admission(4, 10)) as requests:
+        await requests.arrive("fast a x 1")
+        await requests.arrive(*(f"slow a x {number}" for number in range(5)))
+        assert requests.served == ["fast a x 1", "slow a x 0", "slow a x 1", "slow a x 2"]
+        await requests.release("fast a x 1")
+        assert "slow a x 3" not in requests.served
+        await requests.arrive("fast a x 2")
+        assert requests.served[-1] == "fast a x 2"
+        await requests.release("slow a x 0")
+        assert requests.served[-1] == "slow a x 3"
 
 
 async def test_places_are_kept_for_an_upstream_at_work() -> None:
-    async with guests_of(Admission(4, 10, share=0.5)) as guests:
-        await guests.come("w a x", "v a x 1", "v a x 2", "v a x 3")
-        assert guests.served == ["w a x", "v a x 1", "v a x 2"]
+    async with requests_of(Admission(4, 10, share=0.5)) as requests:
+        await requests.arrive("w a x", "v a x 1", "v a x 2", "v a x 3")
+        assert requests.served == ["w a x", "v a x 1", "v a x 2"]
 
 
 async def test_the_only_upstream_has_all_places() -> None:
-    async with guests_of(Admission(4, 10)) as guests:
-        await guests.come(*(f"v a x {number}" for number in range(4)))
-        assert len(guests.served) == 4
+    async with requests_of(Admission(4, 10)) as requests:
+        await requests.arrive(*(f"v a x {number}" for number in range(4)))
+        assert len(requests.served) == 4
 
 
 async def test_places_kept_for_an_upstream_that_is_not_used_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with guests_of(Admission(4, 10)) as guests:
-        await guests.come("w a x")
-        await guests.go("w a x")
-        await guests.come(*(f"v a x {number}" for number in range(4)))
-        assert len(guests.served) == 4
+    async with requests_of(Admission(4, 10)) as requests:
+        await requests.arrive("w a x")
+        await requests.release("w a x")
+        await requests.arrive(*(f"v a x {number}" for number in range(4)))
+        assert len(requests.served) == 4
         monkeypatch.setattr(gateway.admission, "RECENT_SECONDS", 0.0)
-        await guests.go("v a x 0")
-        assert guests.served[-1] == "v a x 3"
-        await guests.come("v a x 4")
-        assert guests.served[-1] == "v a x 4"
+        await requests.release("v a x 0")
+        assert requests.served[-1] == "v a x 3"
+        await requests.arrive("v a x 4")
+        assert requests.served[-1] == "v a x 4"
 
 
 async def test_an_upstream_that_holds_all_lets_the_next_one_in_first() -> None:
-    async with guests_of(Admission(2, 10, share=0.5)) as guests:
-        await guests.come("v a x 1", "v a x 2", "v a x 3", "w a x 1")
-        await guests.go("v a x 1")
-        assert guests.served == ["v a x 1", "v a x 2", "w a x 1"]
-        await guests.go("w a x 1")
-        assert len(guests.served) == 3
-        await guests.go("v a x 2")
-        assert guests.served[-1] == "v a x 3"
+    async with requests_of(Admission(2, 10, share=0.5)) as requests:
+        await requests.arrive("v a x 1", "v a x 2", "v a x 3", "w a x 1")
+        await requests.release("v a x 1")
+        assert requests.served == ["v a x 1", "v a x 2", "w a x 1"]
+        await requests.release("w a x 1")
+        assert len(requests.served) == 3
+        await requests.release("v a x 2")
+        assert requests.served[-1] == "v a x 3"
 
 
 async def test_a_full_queue_makes_room_for_the_newcomer_of_a_short_line() -> None:
-    async with guests_of(Admission(1, 3)) as guests:
-        await guests.come("v a x 0", "v a x 1", "v a x 2", "v a x 3")
-        await guests.come("v b y 1")
+    async with requests_of(Admission(1, 3)) as requests:
+        await requests.arrive("v a x 0", "v a x 1", "v a x 2", "v a x 3")
+        await requests.arrive("v b y 1")
         with pytest.raises(GatewayError) as caught:
-            await guests.tasks["v a x 3"]
+            await requests.tasks["v a x 3"]
         assert (caught.value.status, caught.value.http_headers()["Retry-After"]) == (503, "1")
-        await guests.come("v b y 2")
+        await requests.arrive("v b y 2")
         with pytest.raises(GatewayError):
-            await guests.tasks["v b y 2"]
-        await guests.come("v a z 1")
+            await requests.tasks["v b y 2"]
+        await requests.arrive("v a z 1")
         with pytest.raises(GatewayError):
-            await guests.tasks["v a x 2"]
-        assert await guests.serve_all() == ["v a x 0", "v a x 1", "v b y 1", "v a z 1"]
+            await requests.tasks["v a x 2"]
+        assert await requests.serve_all() == ["v a x 0", "v a x 1", "v b y 1", "v a z 1"]
 
 
 async def test_who_leaves_the_queue_is_told_so_at_once() -> None:
-    async with guests_of(Admission(1, 3)) as guests:
-        await guests.come("v a x 0", "v a x 1", "v a x 2")
-        guests.slots["v a x 1"].cancel()
-        guests.slots["v a x 0"].cancel()
+    async with requests_of(Admission(1, 3)) as requests:
+        await requests.arrive("v a x 0", "v a x 1", "v a x 2")
+        requests.slots["v a x 1"].cancel()
+        requests.slots["v a x 0"].cancel()
         with pytest.raises(ConnectionResetError):
-            await guests.tasks["v a x 1"]
-        assert await guests.serve_all() == ["v a x 0", "v a x 2"]
+            await requests.tasks["v a x 1"]
+        assert await requests.serve_all() == ["v a x 0", "v a x 2"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("vw"), st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40))

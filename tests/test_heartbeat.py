@@ -49,8 +49,8 @@ async def registered(chain: LocalChain, signer: Signer) -> bytes:
     return await register(chain, operator, TEERecord("https://tee.example", signer.public_der, b"", operator.address))
 
 
-class Beating:
-    """A heartbeat with its metrics registry."""
+class HeartbeatHarness:
+    """A heartbeat and its metrics registry."""
 
     def __init__(self, signer: Signer) -> None:
         self.registry = CollectorRegistry()
@@ -64,10 +64,10 @@ class Beating:
 
 
 @pytest.fixture
-async def beating(signer: Signer) -> AsyncIterator[Beating]:
-    beating = Beating(signer)
-    yield beating
-    await beating.heartbeat.stop()
+async def harness(signer: Signer) -> AsyncIterator[HeartbeatHarness]:
+    harness = HeartbeatHarness(signer)
+    yield harness
+    await harness.heartbeat.stop()
 
 
 def relay(facilitator: LocalFacilitator, **changes: Any) -> Relay:
@@ -81,9 +81,9 @@ async def last_heartbeat(chain: LocalChain, signer: Signer) -> int:
 
 
 async def test_a_heartbeat_reaches_the_registry(
-    chain: LocalChain, facilitator: LocalFacilitator, registered: bytes, beating: Beating, signer: Signer
+    chain: LocalChain, facilitator: LocalFacilitator, registered: bytes, harness: HeartbeatHarness, signer: Signer
 ) -> None:
-    assert beating.heartbeat.status() == {
+    assert harness.heartbeat.status() == {
         "enabled": False,
         "last_success": None,
         "last_error": None,
@@ -94,8 +94,8 @@ async def test_a_heartbeat_reaches_the_registry(
     }
     before = await last_heartbeat(chain, signer)
     await asyncio.sleep(1.1)
-    beating.heartbeat.start(relay(facilitator))
-    status = await beating.until(total_sent=1)
+    harness.heartbeat.start(relay(facilitator))
+    status = await harness.until(total_sent=1)
     assert status["enabled"] is True
     assert status["interval_seconds"] == NEVER
     assert (status["last_error"], status["total_errors"]) == (None, 0)
@@ -104,15 +104,15 @@ async def test_a_heartbeat_reaches_the_registry(
     assert receipt is not None
     assert receipt["status"] == "0x1"
     assert await last_heartbeat(chain, signer) > before
-    assert beating.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "sent"}) == 1
-    assert beating.registry.get_sample_value("gateway_heartbeat_last_success_seconds") == status["last_success"]
+    assert harness.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "sent"}) == 1
+    assert harness.registry.get_sample_value("gateway_heartbeat_last_success_seconds") == status["last_success"]
 
 
 async def test_what_is_signed(
-    facilitator: LocalFacilitator, registered: bytes, beating: Beating, signer: Signer
+    facilitator: LocalFacilitator, registered: bytes, harness: HeartbeatHarness, signer: Signer
 ) -> None:
-    beating.heartbeat.start(relay(facilitator, buffer=120))
-    await beating.until(total_sent=1)
+    harness.heartbeat.start(relay(facilitator, buffer=120))
+    await harness.until(total_sent=1)
     [call] = facilitator.called("heartbeat")
     assert call.body.keys() == {"teeId", "timestamp", "signature", "contractAddress"}
     assert (call.body["teeId"], call.body["contractAddress"]) == (signer.tee_id, TEE_REGISTRY)
@@ -156,25 +156,29 @@ async def test_nothing_is_signed_by_a_clock_that_cannot_be_believed(
     await heartbeat.stop()
 
 
-async def test_it_beats_until_it_is_stopped(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
-    beating.heartbeat.start(relay(facilitator, interval=1))
-    status = await beating.until(total_sent=2)
-    await beating.heartbeat.stop()
+async def test_it_beats_until_it_is_stopped(
+    facilitator: LocalFacilitator, registered: bytes, harness: HeartbeatHarness
+) -> None:
+    harness.heartbeat.start(relay(facilitator, interval=1))
+    status = await harness.until(total_sent=2)
+    await harness.heartbeat.stop()
     sent = len(facilitator.called("heartbeat"))
     await asyncio.sleep(1.2)
     assert len(facilitator.called("heartbeat")) == sent
-    assert beating.heartbeat.status() == {**status, "enabled": False}
+    assert harness.heartbeat.status() == {**status, "enabled": False}
 
 
-async def test_passing_faults_are_outlived(facilitator: LocalFacilitator, registered: bytes, beating: Beating) -> None:
+async def test_passing_faults_are_outlived(
+    facilitator: LocalFacilitator, registered: bytes, harness: HeartbeatHarness
+) -> None:
     facilitator.faults.set("heartbeat", Status(503), times=2)
-    beating.heartbeat.start(relay(facilitator))
-    status = await beating.until(total_sent=1)
+    harness.heartbeat.start(relay(facilitator))
+    status = await harness.until(total_sent=1)
     assert (status["total_errors"], status["last_error"]) == (0, None)
     assert len(facilitator.called("heartbeat")) == 3
 
 
-async def test_an_answer_that_comes_in_pieces(beating: Beating) -> None:
+async def test_an_answer_that_comes_in_pieces(harness: HeartbeatHarness) -> None:
     async def in_pieces(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -185,9 +189,9 @@ async def test_an_answer_that_comes_in_pieces(beating: Beating) -> None:
 
     async with RawTestServer(in_pieces) as server:
         url = str(server.make_url("")).rstrip("/")
-        beating.heartbeat.start(Relay(facilitator_url=url, contract=TEE_REGISTRY, interval=NEVER))
-        status = await beating.until(total_sent=1)
-        await beating.heartbeat.stop()
+        harness.heartbeat.start(Relay(facilitator_url=url, contract=TEE_REGISTRY, interval=NEVER))
+        status = await harness.until(total_sent=1)
+        await harness.heartbeat.stop()
     assert (status["last_tx_hash"], status["total_errors"]) == ("0xabc", 0)
 
 
@@ -209,30 +213,30 @@ async def test_an_answer_that_comes_in_pieces(beating: Beating) -> None:
     ],
 )
 async def test_failures_are_counted_and_told(
-    facilitator: LocalFacilitator, beating: Beating, fault: Any, tries: int, reason: str
+    facilitator: LocalFacilitator, harness: HeartbeatHarness, fault: Any, tries: int, reason: str
 ) -> None:
     facilitator.faults.set("heartbeat", fault)
-    beating.heartbeat.start(relay(facilitator))
-    status = await beating.until(total_errors=1)
+    harness.heartbeat.start(relay(facilitator))
+    status = await harness.until(total_errors=1)
     assert (status["total_sent"], status["last_success"], status["last_tx_hash"]) == (0, None, None)
     assert status["last_error"] == reason
     assert len(facilitator.called("heartbeat")) == tries
-    assert beating.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "failed"}) == 1
+    assert harness.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "failed"}) == 1
 
 
 async def test_a_registry_that_refuses_is_an_error_until_it_takes_one(
-    facilitator: LocalFacilitator, registered: bytes, beating: Beating
+    facilitator: LocalFacilitator, registered: bytes, harness: HeartbeatHarness
 ) -> None:
     facilitator.faults.set("heartbeat", Status(400), times=1)
-    beating.heartbeat.start(relay(facilitator, interval=1))
-    await beating.until(total_errors=1)
-    status = await beating.until(total_sent=1)
+    harness.heartbeat.start(relay(facilitator, interval=1))
+    await harness.until(total_errors=1)
+    status = await harness.until(total_sent=1)
     assert (status["total_errors"], status["last_error"]) == (1, None)
 
 
-async def test_a_facilitator_that_is_away_is_an_error(beating: Beating) -> None:
-    beating.heartbeat.start(Relay(facilitator_url="http://127.0.0.1:1", contract=TEE_REGISTRY, interval=NEVER))
-    status = await beating.until(total_errors=1)
+async def test_a_facilitator_that_is_away_is_an_error(harness: HeartbeatHarness) -> None:
+    harness.heartbeat.start(Relay(facilitator_url="http://127.0.0.1:1", contract=TEE_REGISTRY, interval=NEVER))
+    status = await harness.until(total_errors=1)
     assert status["last_error"] == "the facilitator did not answer: ClientConnectorError"
 
 

@@ -54,7 +54,7 @@ from tools.verify.signing_key import SigningKey, load_signing_key
 
 BOOT_SECONDS = 400.0
 CLOCK_SECONDS = 30
-PATIENCE = httpx.Timeout(120.0)
+REQUEST_TIMEOUT = httpx.Timeout(120.0)
 UNSIGNED = bytes.fromhex("a10120")
 """QEMU's protected header: an algorithm that COSE knows nothing of, where hardware says ES384."""
 MULTIHASH = bytes.fromhex("1220")
@@ -92,7 +92,7 @@ class Serving:
         wallet = await self.booted.chain.wallet(opg=10**20, approve=True)
         url = self.booted.machine.public_url + CHAT_PATH
         transport = x402_httpx_transport(wallet.x402_client(), httpx.AsyncHTTPTransport(verify=self.pinned))
-        async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(transport=transport, timeout=REQUEST_TIMEOUT) as client:
             return await client.post(url, json=request)
 
 
@@ -121,7 +121,7 @@ async def booted() -> AsyncIterator[Booted]:
         await stack.enter_async_context(keeping(folder / "journal"))
         machine = await stack.enter_async_context(Machine(folder, parent))
         stack.callback(lambda: shutil.copy(folder / "console.log", FOLDER / "console.log"))
-        await in_good_health(machine)
+        await until_healthy(machine)
         yield Booted(machine, chain, facilitator, openai, Wallet().address, folder / "journal")
 
 
@@ -141,13 +141,13 @@ async def keeping(folder: Path) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def in_good_health(machine: Machine) -> None:
+async def until_healthy(machine: Machine) -> None:
     """Return once ``/health`` on the public side reports ``tee_enabled``."""
     begun = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         try:
             async with asyncio.timeout(BOOT_SECONDS):
-                while not await vouched_for(session, machine.public_url):
+                while not await is_attested(session, machine.public_url):
                     machine.check()
                     await asyncio.sleep(1)
         except (TimeoutError, MachineError) as error:
@@ -155,7 +155,7 @@ async def in_good_health(machine: Machine) -> None:
     log.info("public side after %.0f s", time.monotonic() - begun)
 
 
-async def vouched_for(session: aiohttp.ClientSession, url: str) -> bool:
+async def is_attested(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url + "/health", ssl=False) as answer:
             return answer.status == 200 and (await answer.json())["tee_enabled"] is True

@@ -26,7 +26,7 @@ from tools.soak.recorder import Recorder
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-class Generous(SimulatedPayments):
+class FreePayments(SimulatedPayments):
     """Never fails, never rejects, and sets no timeout."""
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Generous(SimulatedPayments):
 
 
 @pytest.fixture
-def payments() -> Generous:
-    return Generous()
+def payments() -> FreePayments:
+    return FreePayments()
 
 
 @pytest.fixture

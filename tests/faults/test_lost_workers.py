@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import aiohttp
 import pytest
 
-from tests.workers.test_workers import Running, gateway
+from tests.workers.test_workers import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request
@@ -33,7 +33,7 @@ def many_files() -> Iterator[None]:
 
 
 @contextmanager
-def connected(running: Running, count: int) -> Iterator[None]:
+def connected(running: GatewayProcess, count: int) -> Iterator[None]:
     """Open that many idle client connections."""
     host, _, port = running.url.removeprefix("http://").rpartition(":")
     with ExitStack() as stack:

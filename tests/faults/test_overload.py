@@ -21,7 +21,7 @@ async def narrow(fleet: Fleet, start_gateway: StartGateway) -> RunningGateway:
     return gateway
 
 
-class Visitors:
+class ConcurrentRequests:
     """Concurrent requests, and the order in which they are answered."""
 
     def __init__(self, gateway: RunningGateway) -> None:
@@ -30,11 +30,11 @@ class Visitors:
         self.answered: list[str] = []
         self.responses: dict[str, aiohttp.ClientResponse] = {}
 
-    async def come(self, name: str, model: str = "gpt-4.1", **headers: str) -> None:
+    async def send(self, name: str, model: str = "gpt-4.1", **headers: str) -> None:
         self._tasks.append(asyncio.create_task(self._ask(name, model, headers)))
         await asyncio.sleep(0.02)
 
-    async def all(self) -> list[str]:
+    async def finish(self) -> list[str]:
         await asyncio.gather(*self._tasks)
         return self.answered
 
@@ -53,50 +53,50 @@ def payment(payer: str, *, permit2: bool = False) -> str:
 
 
 async def test_callers_take_turns(narrow: RunningGateway) -> None:
-    visitors = Visitors(narrow)
+    requests = ConcurrentRequests(narrow)
     for name in ("a0", "a1", "a2", "a3", "b1", "c1"):
-        await visitors.come(name, Authorization=f"Bearer {name[0]}")
-    assert await visitors.all() == ["a0", "a1", "b1", "c1", "a2", "a3"]
+        await requests.send(name, Authorization=f"Bearer {name[0]}")
+    assert await requests.finish() == ["a0", "a1", "b1", "c1", "a2", "a3"]
 
 
 async def test_payers_take_turns(narrow: RunningGateway) -> None:
-    visitors = Visitors(narrow)
-    await visitors.come("0")
+    requests = ConcurrentRequests(narrow)
+    await requests.send("0")
     for name in ("a1", "a2", "B1", "A3"):
-        await visitors.come(name, PAYMENT_SIGNATURE=payment("0x" + name[0] * 40, permit2=name == "a2"))
-    assert await visitors.all() == ["0", "a1", "B1", "a2", "A3"]
+        await requests.send(name, PAYMENT_SIGNATURE=payment("0x" + name[0] * 40, permit2=name == "a2"))
+    assert await requests.finish() == ["0", "a1", "B1", "a2", "A3"]
 
 
 async def test_addresses_behind_the_proxy_take_turns_however_many_callers_they_make_up(
     narrow: RunningGateway,
 ) -> None:
     """The proxy's own entry is the last one; earlier entries are the client's claim."""
-    visitors = Visitors(narrow)
+    requests = ConcurrentRequests(narrow)
     for number, name in enumerate(("a0", "a1", "a2", "a3", "b1", "b2")):
         forwarded = f"198.51.100.{number}, 203.0.113.{ord(name[0])}"
-        await visitors.come(name, Authorization=f"Bearer {number}", X_Forwarded_For=forwarded)
-    assert await visitors.all() == ["a0", "a1", "b1", "a2", "b2", "a3"]
+        await requests.send(name, Authorization=f"Bearer {number}", X_Forwarded_For=forwarded)
+    assert await requests.finish() == ["a0", "a1", "b1", "a2", "b2", "a3"]
 
 
 async def test_payments_that_cannot_be_read_wait_like_everybody(narrow: RunningGateway) -> None:
-    visitors = Visitors(narrow)
-    await visitors.come("0")
+    requests = ConcurrentRequests(narrow)
+    await requests.send("0")
     for header in ("!", "e30=", "bnVsbA==", payment("0x1")[:-8], "W10=", "A" * 20_000):
-        await visitors.come(header[:8], PAYMENT_SIGNATURE=header)
-    await visitors.all()
-    assert [answer.status for answer in visitors.responses.values()] == [200] * 7
+        await requests.send(header[:8], PAYMENT_SIGNATURE=header)
+    await requests.finish()
+    assert [answer.status for answer in requests.responses.values()] == [200] * 7
 
 
 async def test_a_crowd_makes_room_for_somebody_else(narrow: RunningGateway) -> None:
-    visitors = Visitors(narrow)
+    requests = ConcurrentRequests(narrow)
     for number in range(8):
-        await visitors.come(f"a{number}", Authorization="Bearer a")
-    assert [(name, answer.status) for name, answer in visitors.responses.items()] == [("a7", 503)]
-    await visitors.come("b0", Authorization="Bearer b")
-    answered = await visitors.all()
-    assert {name for name, answer in visitors.responses.items() if answer.status == 503} == {"a7", "a6"}
-    assert visitors.responses["a6"].headers["Retry-After"] == "1"
-    served = [name for name in answered if visitors.responses[name].status == 200]
+        await requests.send(f"a{number}", Authorization="Bearer a")
+    assert [(name, answer.status) for name, answer in requests.responses.items()] == [("a7", 503)]
+    await requests.send("b0", Authorization="Bearer b")
+    answered = await requests.finish()
+    assert {name for name, answer in requests.responses.items() if answer.status == 503} == {"a7", "a6"}
+    assert requests.responses["a6"].headers["Retry-After"] == "1"
+    served = [name for name in answered if requests.responses[name].status == 200]
     assert served == ["a0", "a1", "b0", "a2", "a3", "a4", "a5"]
 
 
@@ -117,10 +117,10 @@ async def test_a_slow_vendor_leaves_places_to_the_others(fleet: Fleet, start_gat
 
 async def test_refusals_are_not_charged_nor_sent_on(narrow: RunningGateway) -> None:
     assert narrow.fleet is not None
-    visitors = Visitors(narrow)
+    requests = ConcurrentRequests(narrow)
     for number in range(10):
-        await visitors.come(str(number))
-    await visitors.all()
-    statuses = [answer.status for answer in visitors.responses.values()]
+        await requests.send(str(number))
+    await requests.finish()
+    statuses = [answer.status for answer in requests.responses.values()]
     assert (statuses.count(200), statuses.count(503)) == (7, 3)
     assert narrow.fleet.openai.request_count == 7

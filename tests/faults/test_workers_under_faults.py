@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.workers.test_workers import Running, gateway
+from tests.workers.test_workers import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak import clients
@@ -40,20 +40,20 @@ def resident(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-async def busy(running: Running) -> dict[str, float]:
+async def busy(running: GatewayProcess) -> dict[str, float]:
     """The gauges that are not zero; the scrape itself takes no place."""
     text = await (await running.get("/metrics")).text()
     samples = re.findall(r"^gateway_(\w+)(?:\{[^}]*\})? ([\d.]+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in samples if name in _GAUGES and float(value)}
 
 
-async def at_rest(running: Running) -> None:
+async def at_rest(running: GatewayProcess) -> None:
     async with asyncio.timeout(15):
         while await busy(running) or connections(port_of(running)) > 0:
             await asyncio.sleep(0.1)
 
 
-def port_of(running: Running) -> int:
+def port_of(running: GatewayProcess) -> int:
     return int(running.url.rpartition(":")[2])
 
 

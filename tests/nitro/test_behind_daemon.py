@@ -39,7 +39,7 @@ PARALLEL = 100
 
 
 @dataclass(frozen=True)
-class Behind:
+class ProxiedGateway:
     """``pinned`` trusts only the certificate that the daemon serves."""
 
     inside: Enclave[Daemon]
@@ -57,14 +57,14 @@ class Behind:
 
 
 @pytest.fixture(params=["double", *PROGRAMS])
-async def behind(
+async def proxied(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     fleet: Fleet,
     signer: Signer,
     catalog: Catalog,
-) -> AsyncIterator[Behind]:
+) -> AsyncIterator[ProxiedGateway]:
     monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
     daemon: Any = NitridingDouble(tmp_path)
     if request.param != "double":
@@ -73,20 +73,20 @@ async def behind(
         pinned = pinning(await served_certificate(daemon.public_url))
         connector = aiohttp.TCPConnector(ssl=pinned, limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            yield Behind(inside, fleet, pinned, session)
+            yield ProxiedGateway(inside, fleet, pinned, session)
 
 
-async def test_the_key_was_registered_and_the_public_let_in_once(behind: Behind) -> None:
-    async with behind.session.get(behind.url + "/health") as health:
+async def test_the_key_was_registered_and_the_public_let_in_once(proxied: ProxiedGateway) -> None:
+    async with proxied.session.get(proxied.url + "/health") as health:
         assert (await health.json())["tee_enabled"] is True
-    async with behind.session.get(behind.inside.daemon.internal_url + "/enclave/ready") as again:
+    async with proxied.session.get(proxied.inside.daemon.internal_url + "/enclave/ready") as again:
         assert again.status == 410
-    async with behind.session.get(f"{behind.url}/enclave/attestation?nonce={'ab' * 20}") as attestation:
+    async with proxied.session.get(f"{proxied.url}/enclave/attestation?nonce={'ab' * 20}") as attestation:
         assert (attestation.status, attestation.content_type) == (200, "text/plain")
         assert base64.b64decode(await attestation.read(), validate=False)
 
 
-async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
+async def test_what_the_daemon_answers_itself(proxied: ProxiedGateway) -> None:
     """The daemon's own endpoints, public and internal, and its validation of hashes (facts/enclave.md 1.2)."""
     for path, status in (
         ("/enclave", 200),
@@ -98,9 +98,9 @@ async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
         ("/enclave/attestation?nonce=" + "AB" * 20, 200),
         ("/enclave/hash", 404),
     ):
-        async with behind.session.get(behind.url + path) as answer:
+        async with proxied.session.get(proxied.url + path) as answer:
             assert answer.status == status, path
-    internal = behind.inside.daemon.internal_url
+    internal = proxied.inside.daemon.internal_url
     for method, path, body, status in (
         ("GET", "/enclave/hash", b"", 405),
         ("POST", "/enclave/ready", b"", 405),
@@ -112,7 +112,7 @@ async def test_what_the_daemon_answers_itself(behind: Behind) -> None:
         ("POST", "/enclave/hash", base64.b64encode(bytes(32)) + b"\n\n", 400),
         ("POST", "/enclave/hash", base64.b64encode(b"\xff" * 32) + b"\n", 200),
     ):
-        async with behind.session.request(method, internal + path, data=body) as answer:
+        async with proxied.session.request(method, internal + path, data=body) as answer:
             assert answer.status == status, (method, path, body)
 
 
@@ -147,14 +147,14 @@ async def test_what_the_daemon_hands_on(request: pytest.FixtureRequest, tmp_path
     assert sent.headers.getall("X-Forwarded-For") == ["203.0.113.9, 127.0.0.1"]
 
 
-async def test_nobody_else_is_trusted(behind: Behind) -> None:
+async def test_nobody_else_is_trusted(proxied: ProxiedGateway) -> None:
     async with aiohttp.ClientSession() as stranger:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await stranger.get(behind.url + "/health")
+            await stranger.get(proxied.url + "/health")
 
 
-async def test_the_openai_sdk(behind: Behind) -> None:
-    async with behind.openai() as client:
+async def test_the_openai_sdk(proxied: ProxiedGateway) -> None:
+    async with proxied.openai() as client:
         completion = await client.chat.completions.create(model=MODEL, messages=HELLO)
         assert completion.choices[0].message.content == "You said: Hello there"
         stream = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=True)
@@ -163,41 +163,41 @@ async def test_the_openai_sdk(behind: Behind) -> None:
     assert (chunks[-1].model_extra or {})["tee_signature"]
 
 
-async def test_keys_are_refused_at_the_front_and_taken_at_the_side(behind: Behind) -> None:
+async def test_keys_are_refused_at_the_front_and_taken_at_the_side(proxied: ProxiedGateway) -> None:
     keys = {"openai_api_key": "sk-another"}
     for body in (keys, {"sealed": "AAAA"}):
-        async with behind.session.post(behind.url + "/v1/keys", json=body) as refused:
+        async with proxied.session.post(proxied.url + "/v1/keys", json=body) as refused:
             assert refused.status == 403
-    async with behind.session.get(behind.url + "/metrics") as metrics:
+    async with proxied.session.get(proxied.url + "/metrics") as metrics:
         assert metrics.status == 403
-    async with behind.session.post(behind.inside.host_url + "/v1/keys", json=keys) as taken:
+    async with proxied.session.post(proxied.inside.host_url + "/v1/keys", json=keys) as taken:
         assert taken.status == 200
 
 
-async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(behind: Behind) -> None:
+async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(proxied: ProxiedGateway) -> None:
     """The vendor stalls until its client disconnects: its earlier output must have arrived."""
-    behind.fleet.openai.enqueue(Scenario(text="one two three four five", stall_after=3))
+    proxied.fleet.openai.enqueue(Scenario(text="one two three four five", stall_after=3))
     body = {"model": MODEL, "messages": HELLO, "stream": True}
     async with asyncio.timeout(20):
-        async with behind.session.post(behind.url + CHAT_PATH, json=body) as response:
+        async with proxied.session.post(proxied.url + CHAT_PATH, json=body) as response:
             assert response.status == 200
             seen = b""
             while b'"content":"' not in seen:
                 seen += await response.content.readany()
-            assert not behind.fleet.openai.aborted
-        while not behind.fleet.openai.aborted:
+            assert not proxied.fleet.openai.aborted
+        while not proxied.fleet.openai.aborted:
             await asyncio.sleep(0.02)
 
 
-async def test_a_hundred_streams_at_once(behind: Behind, signer: Signer) -> None:
+async def test_a_hundred_streams_at_once(proxied: ProxiedGateway, signer: Signer) -> None:
     """All are open before the first one ends, and each is signed for its own request."""
     key = load_signing_key(signer.public_pem.encode())
-    behind.fleet.openai.default = Scenario(event_delay=0.05)
+    proxied.fleet.openai.default = Scenario(event_delay=0.05)
     opened = asyncio.Barrier(PARALLEL)
 
     async def stream(number: int) -> None:
         body = {"model": MODEL, "messages": [{"role": "user", "content": f"Number {number}"}], "stream": True}
-        async with behind.session.post(behind.url + CHAT_PATH, json=body) as response:
+        async with proxied.session.post(proxied.url + CHAT_PATH, json=body) as response:
             assert response.status == 200, await response.text()
             await opened.wait()
             content = await response.read()

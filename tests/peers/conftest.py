@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NPM = Path(__file__).parent / "npm"
 SDK_ENVIRONMENT = ROOT / ".venv-opengradient"
 SDK = "opengradient==1.1.4"
-PATIENCE = 600.0
+INSTALL_TIMEOUT = 600.0
 
 
 def missing(reason: str) -> None:
@@ -28,7 +28,7 @@ def missing(reason: str) -> None:
 def installed(command: list[str], where: Path) -> None:
     """Run an installer; without network the peer counts as missing."""
     try:
-        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=INSTALL_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         missing(f"{command[0]} did not install its packages: {error}")
         return

@@ -23,7 +23,7 @@ HOST = "files.example"
 MODEL = bundled().find("gemini-2.5-flash")
 
 
-class Names(AbstractResolver):
+class ScriptedResolver(AbstractResolver):
     """A resolver with scripted answers per host, the next one for each query."""
 
     def __init__(self, answers: dict[str, list[list[str]]]) -> None:
@@ -106,13 +106,13 @@ async def fetcher(certificate: Path) -> AsyncIterator[MakeFetcher]:
     tls = ssl.create_default_context(cafile=str(certificate))
     made: list[FileFetcher] = []
 
-    def make(names: Names | None = None, allowed: str = "127.0.0.1", **limits: float) -> FileFetcher:
+    def make(resolver: ScriptedResolver | None = None, allowed: str = "127.0.0.1", **limits: float) -> FileFetcher:
         made.append(
             FileFetcher(
                 enabled=True,
                 limits=FetchLimits(**limits),  # type: ignore[arg-type]
                 allowed=lambda address: address == allowed,
-                resolver=names or Names({HOST: [["127.0.0.1"]]}),
+                resolver=resolver or ScriptedResolver({HOST: [["127.0.0.1"]]}),
                 tls=tls,
             )
         )
@@ -199,9 +199,9 @@ async def test_redirects_are_followed_to_a_limit(server: Server, fetcher: MakeFe
     ],
 )
 async def test_urls_that_are_never_asked(url: str, fetcher: MakeFetcher) -> None:
-    names = Names({})
-    error = await refusal(fetcher(names), url)
-    assert names.asked == []
+    resolver = ScriptedResolver({})
+    error = await refusal(fetcher(resolver), url)
+    assert resolver.asked == []
     assert "secret" not in error.message
 
 
@@ -214,37 +214,37 @@ async def test_a_host_inside_is_not_reached(server: Server, fetcher: MakeFetcher
 
 async def test_one_inner_address_among_several_refuses_the_host(server: Server, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
-    await refusal(fetcher(Names({HOST: [["127.0.0.1", "10.0.0.1"]]})), server.url("/a"))
+    await refusal(fetcher(ScriptedResolver({HOST: [["127.0.0.1", "10.0.0.1"]]})), server.url("/a"))
     assert server.seen == []
 
 
 async def test_a_redirect_into_the_inside_is_not_followed(server: Server, fetcher: MakeFetcher) -> None:
-    names = Names({HOST: [["127.0.0.1"]], "inner.example": [["10.0.0.1"]]})
+    resolver = ScriptedResolver({HOST: [["127.0.0.1"]], "inner.example": [["10.0.0.1"]]})
     server.redirect("/name", f"https://inner.example:{server.port}/a")
     server.redirect("/literal", "https://169.254.169.254/latest")
     server.redirect("/plain", f"http://{HOST}:{server.port}/a")
     for path in ("/name", "/literal", "/plain"):
-        await refusal(fetcher(names), server.url(path))
+        await refusal(fetcher(resolver), server.url(path))
     assert [request.path for request in server.seen] == ["/name", "/literal", "/plain"]
 
 
 async def test_the_checked_address_is_the_one_connected_to(server: Server, fetcher: MakeFetcher) -> None:
     """A name server whose second answer differs is not queried twice."""
-    names = Names({HOST: [["127.0.0.1"], ["10.0.0.1"]]})
+    resolver = ScriptedResolver({HOST: [["127.0.0.1"], ["10.0.0.1"]]})
     server.serve("/a", PNG)
     url = server.url("/a")
-    source = fetcher(names)
+    source = fetcher(resolver)
     await source.attach(chat_with(url), [url])
-    assert names.asked == [HOST]
+    assert resolver.asked == [HOST]
     await refusal(source, url)
-    assert names.asked == [HOST, HOST]
+    assert resolver.asked == [HOST, HOST]
     assert len(server.seen) == 1
 
 
 async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: MakeFetcher) -> None:
     """Even once no request waits for them: a lookup in a thread cannot be cancelled."""
 
-    class Slow(Names):
+    class Slow(ScriptedResolver):
         busy = most = 0
 
         async def resolve(
@@ -258,18 +258,18 @@ async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: 
 
     server.serve("/a", PNG)
     hosts = [f"{number}.example" for number in range(8)]
-    names = Slow({host: [["127.0.0.1"]] for host in hosts})
-    source = fetcher(names, timeout=0.02)
+    resolver = Slow({host: [["127.0.0.1"]] for host in hosts})
+    source = fetcher(resolver, timeout=0.02)
     async with asyncio.timeout(10):
-        while len(names.asked) < 6:
+        while len(resolver.asked) < 6:
             await refusal(source, *(server.url("/a", host) for host in hosts))
-    assert names.most == 2
+    assert resolver.most == 2
 
 
 async def test_the_certificate_must_be_that_of_the_host(server: Server, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
-    names = Names({"files.other": [["127.0.0.1"]]})
-    await refusal(fetcher(names), server.url("/a", host="files.other"))
+    resolver = ScriptedResolver({"files.other": [["127.0.0.1"]]})
+    await refusal(fetcher(resolver), server.url("/a", host="files.other"))
     assert server.seen == []
 
 

@@ -11,7 +11,7 @@ from gateway.workers.scatter_gather import ScatterGather
 ASKER, NUMBER = 10, 7
 
 
-class Post:
+class SentPackets:
     """Records the packets sent, with the recipient's process id."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Post:
         return [pid for pid, packet in self.sent if packet.op != "answer"]
 
     @property
-    def told(self) -> list[tuple[int, int, Any]]:
+    def answered(self) -> list[tuple[int, int, Any]]:
         return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "answer"]
 
     def answer(self, body: Any) -> Packet:
@@ -38,46 +38,46 @@ def counted(value: str) -> list[list[Any]]:
 
 
 def test_the_asker_is_told_once_all_have_answered() -> None:
-    post = Post()
-    asking = ScatterGather(post)
+    sent = SentPackets()
+    asking = ScatterGather(sent)
     asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
     first, second = counted("1.0"), counted("2.0")
-    answers = post.answer(first), post.answer(second)
-    assert sorted(post.asked) == [1, 2]
+    answers = sent.answer(first), sent.answer(second)
+    assert sorted(sent.asked) == [1, 2]
     asking.gather(1, answers[0])
-    assert post.told == []
+    assert sent.answered == []
     asking.gather(2, answers[1])
-    assert post.told == [(ASKER, NUMBER, counted("3.0"))]
+    assert sent.answered == [(ASKER, NUMBER, counted("3.0"))]
     asking.gather(2, answers[1])
-    assert len(post.told) == 1
+    assert len(sent.answered) == 1
 
 
 def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
-    post = Post()
-    asking = ScatterGather(post)
+    sent = SentPackets()
+    asking = ScatterGather(sent)
     asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
-    asking.gather(1, post.answer(counted("1.0")))
+    asking.gather(1, sent.answer(counted("1.0")))
     asking.remove_worker(2)
     asking.remove_worker(1)
     asking.scatter(ASKER, NUMBER + 1, Packet("metrics"), set())
-    assert post.told == [(ASKER, NUMBER, counted("1.0")), (ASKER, NUMBER + 1, counted("1.0"))]
+    assert sent.answered == [(ASKER, NUMBER, counted("1.0")), (ASKER, NUMBER + 1, counted("1.0"))]
 
 
 def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    post, now = Post(), 1000.0
+    sent, now = SentPackets(), 1000.0
     monkeypatch.setattr("gateway.workers.scatter_gather.time.monotonic", lambda: now)
-    asking = ScatterGather(post)
+    asking = ScatterGather(sent)
     asking.scatter(ASKER, NUMBER, Packet("lead_status"), {1, 2})
-    asking.gather(1, post.answer({"enabled": True}))
+    asking.gather(1, sent.answer({"enabled": True}))
     now += scatter_gather.TIMEOUT_SECONDS
     asking.expire()
-    assert post.told == []
+    assert sent.answered == []
     now += 0.001
     asking.expire()
-    assert post.told == [(ASKER, NUMBER, {"enabled": True})]
+    assert sent.answered == [(ASKER, NUMBER, {"enabled": True})]
 
 
 def test_nobody_to_ask_is_an_answer() -> None:
-    post = Post()
-    ScatterGather(post).scatter(ASKER, NUMBER, Packet("lead_status"), set())
-    assert post.told == [(ASKER, NUMBER, None)]
+    sent = SentPackets()
+    ScatterGather(sent).scatter(ASKER, NUMBER, Packet("lead_status"), set())
+    assert sent.answered == [(ASKER, NUMBER, None)]

@@ -22,7 +22,7 @@ TWO_ANSWERS = 'gateway_requests_total{path="/v1/chat/completions",status="200"} 
 
 
 @dataclass
-class Running:
+class GatewayProcess:
     """A gateway process with two workers. ``url`` has no trailing slash."""
 
     url: str
@@ -49,7 +49,7 @@ class Running:
 
 
 @asynccontextmanager
-async def gateway(**variables: str) -> AsyncIterator[Running]:
+async def gateway(**variables: str) -> AsyncIterator[GatewayProcess]:
     environment = {
         **os.environ,
         "API_SERVER_HOST": "127.0.0.1",
@@ -70,7 +70,7 @@ async def gateway(**variables: str) -> AsyncIterator[Running]:
             while not (found := re.search(r"listens on (\S+?)\"", "".join(log))):
                 assert process.returncode is None, log
                 await asyncio.sleep(0.02)
-        yield Running(f"http://{found[1]}", process, log)
+        yield GatewayProcess(f"http://{found[1]}", process, log)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -227,7 +227,7 @@ async def test_drain_waits_for_streams_of_all_workers(fleet: Fleet) -> None:
         assert await running.process.wait() == 0
 
 
-async def answers(running: Running) -> bool:
+async def answers(running: GatewayProcess) -> bool:
     try:
         return (await running.get("/health")).status == 200
     except aiohttp.ClientConnectionError:

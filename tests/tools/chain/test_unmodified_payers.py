@@ -30,7 +30,7 @@ from tools.chain.wallet import Wallet
 CHARGE = 1234
 
 
-class Shop:
+class PaidServer:
     """A server of one paid page: verify, settle CHARGE of an `upto` and all of an `exact`, answer."""
 
     def __init__(self, offer: PaymentRequirements, client: HTTPFacilitatorClient) -> None:
@@ -61,26 +61,26 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(facilitator: LocalFacilitator, offer: PaymentRequirements) -> AsyncIterator[Shop]:
+async def open_paid_server(facilitator: LocalFacilitator, offer: PaymentRequirements) -> AsyncIterator[PaidServer]:
     async with HTTPFacilitatorClient(FacilitatorConfig(url=facilitator.url)) as client:
-        shop = Shop(offer, client)
-        await asyncio.to_thread(shop.server.initialize)
+        paid = PaidServer(offer, client)
+        await asyncio.to_thread(paid.server.initialize)
         app = web.Application()
-        app.router.add_get("/", shop.handle)
+        app.router.add_get("/", paid.handle)
         runner = web.AppRunner(app, max_field_size=16_384)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        shop.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        paid.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
         try:
-            yield shop
+            yield paid
         finally:
             await runner.cleanup()
 
 
-async def buy(shop: Shop, wallet: Wallet, rpc_url: str | None = None) -> tuple[int, str]:
+async def buy(paid: PaidServer, wallet: Wallet, rpc_url: str | None = None) -> tuple[int, str]:
     """The status, and the transaction or the error."""
     async with x402HttpxClient(wallet.x402_client(rpc_url)) as client:
-        response = await client.get(shop.url)
+        response = await client.get(paid.url)
     if response.status_code == 200:
         assert json.loads(response.content) == {"sold": True}
         return 200, decode_payment_response_header(response.headers["PAYMENT-RESPONSE"]).transaction
@@ -90,8 +90,8 @@ async def buy(shop: Shop, wallet: Wallet, rpc_url: str | None = None) -> tuple[i
 @pytest.mark.parametrize("token", [USDC, OPG], ids=lambda token: token.symbol)
 async def test_exact_by_eip3009(chain: LocalChain, facilitator: LocalFacilitator, token: Token) -> None:
     wallet, payee = await chain.wallet(usdc=5000, opg=5000), Wallet().address
-    async with open_shop(facilitator, exact_offer(token, 1000, payee=payee)) as shop:
-        status, transaction = await buy(shop, wallet)
+    async with open_paid_server(facilitator, exact_offer(token, 1000, payee=payee)) as paid:
+        status, transaction = await buy(paid, wallet)
     assert status == 200
     assert [(each.amount, each.transaction) for each in await chain.transfers(token, payee=payee)] == [
         (1000, transaction)
@@ -101,15 +101,15 @@ async def test_exact_by_eip3009(chain: LocalChain, facilitator: LocalFacilitator
 
 async def test_exact_by_permit2(chain: LocalChain, facilitator: LocalFacilitator) -> None:
     wallet, payee = await chain.wallet(usdc=5000, approve=True), Wallet().address
-    async with open_shop(facilitator, exact_offer(USDC, 1000, method="permit2", payee=payee)) as shop:
-        assert (await buy(shop, wallet))[0] == 200
+    async with open_paid_server(facilitator, exact_offer(USDC, 1000, method="permit2", payee=payee)) as paid:
+        assert (await buy(paid, wallet))[0] == 200
     assert await chain.balance(USDC, payee) == 1000
 
 
 async def test_exact_by_permit2_without_allowance_is_refused(chain: LocalChain, facilitator: LocalFacilitator) -> None:
     wallet, payee = await chain.wallet(usdc=5000), Wallet().address
-    async with open_shop(facilitator, exact_offer(USDC, 1000, method="permit2", payee=payee)) as shop:
-        assert (await buy(shop, wallet))[0] == 402
+    async with open_paid_server(facilitator, exact_offer(USDC, 1000, method="permit2", payee=payee)) as paid:
+        assert (await buy(paid, wallet))[0] == 402
     [call] = facilitator.called("verify")
     assert call.answer["invalidReason"] == "permit2_allowance_required"
     assert await chain.balance(USDC, payee) == 0
@@ -118,8 +118,8 @@ async def test_exact_by_permit2_without_allowance_is_refused(chain: LocalChain, 
 @pytest.mark.parametrize("token", [USDC, OPG], ids=lambda token: token.symbol)
 async def test_upto_charges_what_was_used(chain: LocalChain, facilitator: LocalFacilitator, token: Token) -> None:
     wallet, payee = await chain.wallet(usdc=9000, opg=9000, approve=True), Wallet().address
-    async with open_shop(facilitator, upto_offer(token, 5000, facilitator.address, payee=payee)) as shop:
-        assert (await buy(shop, wallet))[0] == 200
+    async with open_paid_server(facilitator, upto_offer(token, 5000, facilitator.address, payee=payee)) as paid:
+        assert (await buy(paid, wallet))[0] == 200
     assert await chain.balance(token, payee) == CHARGE
     assert await chain.balance(token, wallet.address) == 9000 - CHARGE
 
@@ -128,8 +128,8 @@ async def test_first_payment_brings_its_own_approval(chain: LocalChain, facilita
     """Zero allowance and an EIP-2612 permit of the cap: the payer sends no transaction."""
     wallet, payee = await chain.wallet(opg=9000), Wallet().address
     sent = await chain.rpc("eth_getTransactionCount", wallet.address)
-    async with open_shop(facilitator, upto_offer(OPG, 5000, facilitator.address, payee=payee)) as shop:
-        assert (await buy(shop, wallet, chain.rpc_url))[0] == 200
+    async with open_paid_server(facilitator, upto_offer(OPG, 5000, facilitator.address, payee=payee)) as paid:
+        assert (await buy(paid, wallet, chain.rpc_url))[0] == 200
     assert await chain.balance(OPG, payee) == CHARGE
     assert await chain.allowance(OPG, wallet.address) == 5000 - CHARGE
     assert await chain.permits_used(OPG, wallet.address) == 1
@@ -140,7 +140,7 @@ async def test_first_exact_payment_over_permit2_brings_its_own_approval(
     chain: LocalChain, facilitator: LocalFacilitator
 ) -> None:
     wallet, payee = await chain.wallet(usdc=9000), Wallet().address
-    async with open_shop(facilitator, exact_offer(USDC, 700, method="permit2", payee=payee)) as shop:
-        assert (await buy(shop, wallet, chain.rpc_url))[0] == 200
+    async with open_paid_server(facilitator, exact_offer(USDC, 700, method="permit2", payee=payee)) as paid:
+        assert (await buy(paid, wallet, chain.rpc_url))[0] == 200
     assert await chain.balance(USDC, payee) == 700
     assert await chain.allowance(USDC, wallet.address) == 0

@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from google import genai
 
-from tests.tools.simulators.wire import CHAT_MODELS, DEMANDED, ChatVendor, Client, Wire
+from tests.tools.simulators.clients import CHAT_MODELS, DEMANDED, ChatVendor, Client, HttpClient
 from tools.simulators import Fleet
 
 
@@ -41,9 +41,9 @@ async def gemini(fleet: Fleet) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def wire(fleet: Fleet) -> AsyncIterator[Wire]:
+async def http(fleet: Fleet) -> AsyncIterator[HttpClient]:
     async with aiohttp.ClientSession() as session:
-        yield Wire(fleet, session)
+        yield HttpClient(fleet, session)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.simulators.wire import Wire
+from tests.tools.simulators.clients import HttpClient
 
 USER = {"role": "user", "content": "hi"}
 USE = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
@@ -164,12 +164,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-async def test_the_api_refuses(wire: Wire, case: str) -> None:
+async def test_the_api_refuses(http: HttpClient, case: str) -> None:
     fields, said = REFUSED[case]
-    answered = await wire.messages(**fields)
-    assert answered.status == 400, answered.body
-    assert answered.json["error"]["type"] == "invalid_request_error"
-    assert said in answered.json["error"]["message"]
+    response = await http.messages(**fields)
+    assert response.status == 400, response.body
+    assert response.json["error"]["type"] == "invalid_request_error"
+    assert said in response.json["error"]["message"]
 
 
 TAKEN: dict[str, dict[str, Any]] = {
@@ -204,42 +204,42 @@ TAKEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", list(TAKEN))
-async def test_the_api_takes(wire: Wire, case: str) -> None:
-    answered = await wire.messages(**TAKEN[case])
-    assert answered.status == 200, answered.body
+async def test_the_api_takes(http: HttpClient, case: str) -> None:
+    response = await http.messages(**TAKEN[case])
+    assert response.status == 200, response.body
 
 
 @pytest.mark.parametrize(
     "model", ["claude-3-5-haiku-20241022", "claude-3-7-sonnet-20250219", "claude-sonnet-4-0", "gpt-5"]
 )
-async def test_retired_and_unknown_models_are_404(wire: Wire, model: str) -> None:
-    answered = await wire.messages(model=model)
-    assert answered.status == 404
-    assert answered.json["error"] == {"type": "not_found_error", "message": f"model: {model}"}
+async def test_retired_and_unknown_models_are_404(http: HttpClient, model: str) -> None:
+    response = await http.messages(model=model)
+    assert response.status == 404
+    assert response.json["error"] == {"type": "not_found_error", "message": f"model: {model}"}
 
 
-async def test_headers_are_demanded(wire: Wire) -> None:
+async def test_headers_are_demanded(http: HttpClient) -> None:
     body = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [USER]}
     cases = {"x-api-key": 401, "anthropic-version": 400}
     for header, status in cases.items():
         headers = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
         del headers[header]
-        url = f"{wire.fleet.anthropic.base_url}/v1/messages"
-        async with wire.session.post(url, json=body, headers=headers) as response:
+        url = f"{http.fleet.anthropic.base_url}/v1/messages"
+        async with http.session.post(url, json=body, headers=headers) as response:
             assert response.status == status, header
-    wrong = await wire.post("anthropic", "/v1/messages", body, **{"x-api-key": "wrong"})
+    wrong = await http.post("anthropic", "/v1/messages", body, **{"x-api-key": "wrong"})
     assert (wrong.status, wrong.json["error"]["message"]) == (401, "invalid x-api-key")
-    bearer = await wire.post("anthropic", "/v1/messages", body, **{"x-api-key": "", "authorization": "Bearer any"})
+    bearer = await http.post("anthropic", "/v1/messages", body, **{"x-api-key": "", "authorization": "Bearer any"})
     assert bearer.status == 401
 
 
-async def test_the_newer_version_refuses_sampling(wire: Wire) -> None:
+async def test_the_newer_version_refuses_sampling(http: HttpClient) -> None:
     body = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [USER], "temperature": 1}
-    newer = await wire.post("anthropic", "/v1/messages", body, **{"anthropic-version": "2026-10-21"})
-    older = await wire.post("anthropic", "/v1/messages", body)
+    newer = await http.post("anthropic", "/v1/messages", body, **{"anthropic-version": "2026-10-21"})
+    older = await http.post("anthropic", "/v1/messages", body)
     assert (newer.status, older.status) == (400, 200)
 
 
-async def test_a_prompt_longer_than_the_context_is_counted_out(wire: Wire) -> None:
-    answered = await wire.messages(messages=[{"role": "user", "content": "word" * 200_001}])
-    assert answered.json["error"]["message"] == "prompt is too long: 200001 tokens > 200000 maximum"
+async def test_a_prompt_longer_than_the_context_is_counted_out(http: HttpClient) -> None:
+    response = await http.messages(messages=[{"role": "user", "content": "word" * 200_001}])
+    assert response.json["error"]["message"] == "prompt is too long: 200001 tokens > 200000 maximum"

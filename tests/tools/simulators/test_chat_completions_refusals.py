@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.simulators.wire import CHAT_MODELS, Wire
+from tests.tools.simulators.clients import CHAT_MODELS, HttpClient
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
@@ -63,10 +63,10 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("vendor", list(CHAT_MODELS))
 @pytest.mark.parametrize("case", list(EVERYWHERE))
-async def test_every_vendor_refuses(wire: Wire, vendor: str, case: str) -> None:
-    answered = await wire.chat(vendor, **EVERYWHERE[case])
-    assert answered.status in (400, 422), answered.body
-    assert "error" in answered.json
+async def test_every_vendor_refuses(http: HttpClient, vendor: str, case: str) -> None:
+    response = await http.chat(vendor, **EVERYWHERE[case])
+    assert response.status in (400, 422), response.body
+    assert "error" in response.json
 
 
 OWN: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -170,11 +170,11 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", list(OWN))
-async def test_a_vendor_refuses_what_it_does_not_take(wire: Wire, case: str) -> None:
+async def test_a_vendor_refuses_what_it_does_not_take(http: HttpClient, case: str) -> None:
     vendor, fields, said = OWN[case]
-    answered = await wire.chat(vendor, **fields)
-    assert answered.status in (400, 422)
-    assert said in answered.body.decode()
+    response = await http.chat(vendor, **fields)
+    assert response.status in (400, 422)
+    assert said in response.body.decode()
 
 
 TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -214,10 +214,10 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", list(TAKEN))
-async def test_a_vendor_takes_what_its_facts_allow(wire: Wire, case: str) -> None:
+async def test_a_vendor_takes_what_its_facts_allow(http: HttpClient, case: str) -> None:
     vendor, fields = TAKEN[case]
-    answered = await wire.chat(vendor, **fields)
-    assert answered.status == 200, answered.body
+    response = await http.chat(vendor, **fields)
+    assert response.status == 200, response.body
 
 
 @pytest.mark.parametrize(
@@ -229,57 +229,57 @@ async def test_a_vendor_takes_what_its_facts_allow(wire: Wire, case: str) -> Non
     ],
 )
 async def test_a_wrong_key_is_answered_as_the_vendor_does(
-    wire: Wire, vendor: str, status: int, body: dict[str, str]
+    http: HttpClient, vendor: str, status: int, body: dict[str, str]
 ) -> None:
-    answered = await wire.post(
+    response = await http.post(
         vendor,
         "/chat/completions",
         {"model": CHAT_MODELS[vendor], "messages": [USER]},
         Authorization="Bearer wrong-key",
     )
-    assert answered.status == status
-    assert answered.json["error"].items() >= body.items()
+    assert response.status == status
+    assert response.json["error"].items() >= body.items()
 
 
-async def test_xai_answers_a_wrong_key_with_400_and_a_missing_one_with_401(wire: Wire) -> None:
+async def test_xai_answers_a_wrong_key_with_400_and_a_missing_one_with_401(http: HttpClient) -> None:
     body = {"model": "grok-4.3", "messages": [USER]}
-    wrong = await wire.post("xai", "/chat/completions", body, Authorization="Bearer wrong")
-    missing = await wire.post("xai", "/chat/completions", body, Authorization="")
+    wrong = await http.post("xai", "/chat/completions", body, Authorization="Bearer wrong")
+    missing = await http.post("xai", "/chat/completions", body, Authorization="")
     assert (wrong.status, missing.status) == (400, 401)
     assert wrong.json["error"].startswith("Incorrect API key provided")
     assert wrong.json["code"] == "Client specified an invalid argument"
 
 
-async def test_nous_wants_payment_from_a_caller_without_key(wire: Wire) -> None:
-    answered = await wire.post("nous", "/chat/completions", {"messages": [USER]}, Authorization="")
-    assert answered.status == 402
-    assert answered.json["accepts"][0]["scheme"] == "exact"
+async def test_nous_wants_payment_from_a_caller_without_key(http: HttpClient) -> None:
+    response = await http.post("nous", "/chat/completions", {"messages": [USER]}, Authorization="")
+    assert response.status == 402
+    assert response.json["accepts"][0]["scheme"] == "exact"
 
 
 @pytest.mark.parametrize(
     ("vendor", "model"),
     [("openai", "o4-mini"), ("openai", "gpt-9"), ("xai", "grok-4"), ("xai", "grok-2-1212"), ("bytedance", "seed-9")],
 )
-async def test_retired_and_unknown_models_are_404(wire: Wire, vendor: str, model: str) -> None:
-    assert (await wire.chat(vendor, model=model)).status == 404
+async def test_retired_and_unknown_models_are_404(http: HttpClient, vendor: str, model: str) -> None:
+    assert (await http.chat(vendor, model=model)).status == 404
 
 
-async def test_a_body_that_is_no_json_is_400(wire: Wire) -> None:
-    url = f"{wire.fleet.openai.base_url}/chat/completions"
-    async with wire.session.post(url, data=b"{", headers={"Authorization": "Bearer any"}) as response:
+async def test_a_body_that_is_no_json_is_400(http: HttpClient) -> None:
+    url = f"{http.fleet.openai.base_url}/chat/completions"
+    async with http.session.post(url, data=b"{", headers={"Authorization": "Bearer any"}) as response:
         assert response.status == 400
         assert (await response.json())["error"]["type"] == "invalid_request_error"
 
 
-async def test_other_paths_and_methods_are_refused(wire: Wire) -> None:
-    base = wire.fleet.openai.base_url
-    async with wire.session.get(f"{base}/chat/completions", headers={"Authorization": "Bearer any"}) as response:
+async def test_other_paths_and_methods_are_refused(http: HttpClient) -> None:
+    base = http.fleet.openai.base_url
+    async with http.session.get(f"{base}/chat/completions", headers={"Authorization": "Bearer any"}) as response:
         assert response.status == 405
-    async with wire.session.post(f"{base}/nothing", json={}, headers={"Authorization": "Bearer any"}) as response:
+    async with http.session.post(f"{base}/nothing", json={}, headers={"Authorization": "Bearer any"}) as response:
         assert response.status == 404
 
 
-async def test_a_prompt_longer_than_the_context_is_refused(wire: Wire) -> None:
-    answered = await wire.chat("nous", messages=[{"role": "user", "content": "word" * 131_073}])
-    assert answered.status == 400
-    assert answered.json["error"]["code"] == "context_length_exceeded"
+async def test_a_prompt_longer_than_the_context_is_refused(http: HttpClient) -> None:
+    response = await http.chat("nous", messages=[{"role": "user", "content": "word" * 131_073}])
+    assert response.status == 400
+    assert response.json["error"]["code"] == "context_length_exceeded"

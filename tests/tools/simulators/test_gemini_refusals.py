@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.simulators.wire import Wire
+from tests.tools.simulators.clients import HttpClient
 from tools.simulators import Scenario
 
 USER = {"role": "user", "parts": [{"text": "hi"}]}
@@ -148,12 +148,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-async def test_the_api_refuses(wire: Wire, case: str) -> None:
+async def test_the_api_refuses(http: HttpClient, case: str) -> None:
     model, fields, said = REFUSED[case]
-    answered = await wire.generate(model, **fields)
-    assert answered.status == 400, answered.body
-    assert answered.json["error"]["status"] == "INVALID_ARGUMENT"
-    assert said in answered.json["error"]["message"]
+    response = await http.generate(model, **fields)
+    assert response.status == 400, response.body
+    assert response.json["error"]["status"] == "INVALID_ARGUMENT"
+    assert said in response.json["error"]["message"]
 
 
 TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -203,38 +203,38 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", list(TAKEN))
-async def test_the_api_takes(wire: Wire, case: str) -> None:
+async def test_the_api_takes(http: HttpClient, case: str) -> None:
     model, fields = TAKEN[case]
-    answered = await wire.generate(model, **fields)
-    assert answered.status == 200, answered.body
+    response = await http.generate(model, **fields)
+    assert response.status == 200, response.body
 
 
-async def test_a_wrong_key_is_http_400_and_a_missing_one_403(wire: Wire) -> None:
+async def test_a_wrong_key_is_http_400_and_a_missing_one_403(http: HttpClient) -> None:
     path = f"/v1beta/models/{FLASH}:generateContent"
-    wrong = await wire.post("google", path, {"contents": [USER]}, **{"x-goog-api-key": "wrong"})
-    missing = await wire.post("google", path, {"contents": [USER]}, **{"x-goog-api-key": ""})
+    wrong = await http.post("google", path, {"contents": [USER]}, **{"x-goog-api-key": "wrong"})
+    missing = await http.post("google", path, {"contents": [USER]}, **{"x-goog-api-key": ""})
     assert (wrong.status, missing.status) == (400, 403)
     assert wrong.json["error"]["details"][0]["reason"] == "API_KEY_INVALID"
 
 
-async def test_retry_delay_is_in_the_body_and_in_no_header(wire: Wire) -> None:
-    wire.fleet.google.enqueue(Scenario(error="rate_limit", retry_after="34.4"))
-    answered = await wire.generate()
-    assert answered.status == 429
-    assert "retry-after" not in answered.headers
-    assert answered.json["error"]["details"][-1]["retryDelay"] == "34.4s"
+async def test_retry_delay_is_in_the_body_and_in_no_header(http: HttpClient) -> None:
+    http.fleet.google.enqueue(Scenario(error="rate_limit", retry_after="34.4"))
+    response = await http.generate()
+    assert response.status == 429
+    assert "retry-after" not in response.headers
+    assert response.json["error"]["details"][-1]["retryDelay"] == "34.4s"
 
 
-async def test_without_alt_sse_a_stream_is_one_json_array(wire: Wire) -> None:
-    answered = await wire.post("google", f"/v1beta/models/{FLASH}:streamGenerateContent", {"contents": [USER]})
-    assert [chunk["modelVersion"] for chunk in answered.json] == [FLASH] * len(answered.json)
+async def test_without_alt_sse_a_stream_is_one_json_array(http: HttpClient) -> None:
+    response = await http.post("google", f"/v1beta/models/{FLASH}:streamGenerateContent", {"contents": [USER]})
+    assert [chunk["modelVersion"] for chunk in response.json] == [FLASH] * len(response.json)
 
 
-async def test_frames_end_with_crlf_and_usage_precedes_the_text(wire: Wire) -> None:
-    answered = await wire.post(
+async def test_frames_end_with_crlf_and_usage_precedes_the_text(http: HttpClient) -> None:
+    response = await http.post(
         "google", f"/v1beta/models/{FLASH_3}:streamGenerateContent?alt=sse", {"contents": [USER]}
     )
-    frames = answered.body.split(b"\r\n\r\n")
+    frames = response.body.split(b"\r\n\r\n")
     assert frames[-1] == b""
     assert all(frame.startswith(b'data: {"candidates": [') for frame in frames[:-1])
     assert b"thoughtSignature" in frames[-2]

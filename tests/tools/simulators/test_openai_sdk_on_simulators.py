@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.tools.simulators.wire import CHAT_MODELS, DEMANDED, ChatVendor
+from tests.tools.simulators.clients import CHAT_MODELS, DEMANDED, ChatVendor
 from tools.simulators import Fleet, Scenario, ToolCall
 
 HELLO: Any = [{"role": "user", "content": "héllo 你好"}]

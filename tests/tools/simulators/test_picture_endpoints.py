@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.tools.simulators.wire import Answered, Wire
+from tests.tools.simulators.clients import HttpClient, Response
 from tools.simulators import Fleet, Scenario
 from tools.simulators.sample_images import jpeg, png
 
 SEEDREAM = "seedream-4-0-250828"
 
 
-async def paint(wire: Wire, vendor: str, **fields: Any) -> Answered:
+async def paint(http: HttpClient, vendor: str, **fields: Any) -> Response:
     model = SEEDREAM if vendor == "bytedance" else "grok-imagine-image"
-    return await wire.post(vendor, "/images/generations", {"model": model, "prompt": "a cat", **fields})
+    return await http.post(vendor, "/images/generations", {"model": model, "prompt": "a cat", **fields})
 
 
 @pytest.mark.parametrize("size", [0, 1000, 200_000])
@@ -52,39 +52,39 @@ def test_seeds_make_different_pictures() -> None:
     assert jpeg(1) != jpeg(2)
 
 
-async def test_xai_prices_each_picture(wire: Wire) -> None:
-    answered = await paint(wire, "xai", n=3, response_format="b64_json")
-    assert answered.json["usage"] == {"cost_in_usd_ticks": 600_000_000}
-    for picture in answered.json["data"]:
+async def test_xai_prices_each_picture(http: HttpClient) -> None:
+    response = await paint(http, "xai", n=3, response_format="b64_json")
+    assert response.json["usage"] == {"cost_in_usd_ticks": 600_000_000}
+    for picture in response.json["data"]:
         assert base64.b64decode(picture["b64_json"]).startswith(b"\xff\xd8")
         assert picture["mime_type"] == "image/jpeg"
         assert picture["revised_prompt"]
 
 
-async def test_modelark_counts_delivered_pictures_and_reports_failed_ones(wire: Wire) -> None:
-    wire.fleet.ark.enqueue(Scenario(pictures=1, failed_pictures=1))
-    answered = await paint(wire, "bytedance", response_format="b64_json", size="2K", watermark=False)
-    assert (answered.status, answered.json["model"]) == (200, SEEDREAM)
-    assert answered.json["usage"]["generated_images"] == 1
-    assert answered.json["data"][0]["size"] == "2048x2048"
-    assert answered.json["data"][1]["error"]["code"] == "OutputImageSensitiveContentDetected"
+async def test_modelark_counts_delivered_pictures_and_reports_failed_ones(http: HttpClient) -> None:
+    http.fleet.ark.enqueue(Scenario(pictures=1, failed_pictures=1))
+    response = await paint(http, "bytedance", response_format="b64_json", size="2K", watermark=False)
+    assert (response.status, response.json["model"]) == (200, SEEDREAM)
+    assert response.json["usage"]["generated_images"] == 1
+    assert response.json["data"][0]["size"] == "2048x2048"
+    assert response.json["data"][1]["error"]["code"] == "OutputImageSensitiveContentDetected"
 
 
-async def test_modelark_makes_several_pictures_in_sequence_only(wire: Wire) -> None:
-    answered = await paint(
-        wire,
+async def test_modelark_makes_several_pictures_in_sequence_only(http: HttpClient) -> None:
+    response = await paint(
+        http,
         "bytedance",
         sequential_image_generation="auto",
         sequential_image_generation_options={"max_images": 3},
     )
-    assert len(answered.json["data"]) == 3
-    assert answered.json["data"][0]["url"].startswith("https://")
+    assert len(response.json["data"]) == 3
+    assert response.json["data"][0]["url"].startswith("https://")
 
 
-async def test_a_picture_can_be_large_and_prefixed(wire: Wire) -> None:
-    wire.fleet.xai.enqueue(Scenario(picture_bytes=2_000_000, picture_prefix=True))
-    answered = await paint(wire, "xai", response_format="b64_json")
-    text = answered.json["data"][0]["b64_json"]
+async def test_a_picture_can_be_large_and_prefixed(http: HttpClient) -> None:
+    http.fleet.xai.enqueue(Scenario(picture_bytes=2_000_000, picture_prefix=True))
+    response = await paint(http, "xai", response_format="b64_json")
+    text = response.json["data"][0]["b64_json"]
     assert text.startswith("data:image/jpeg;base64,")
     assert len(text) > 2_600_000
 
@@ -102,17 +102,17 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-async def test_the_endpoints_refuse(wire: Wire, case: str) -> None:
+async def test_the_endpoints_refuse(http: HttpClient, case: str) -> None:
     vendor, fields, said = REFUSED[case]
-    answered = await paint(wire, vendor, **fields)
-    assert answered.status == 400
-    assert said in answered.body.decode()
+    response = await paint(http, vendor, **fields)
+    assert response.status == 400
+    assert said in response.body.decode()
 
 
-async def test_grok_2_image_is_gone_with_a_500(wire: Wire) -> None:
-    answered = await paint(wire, "xai", model="grok-2-image")
-    assert answered.status == 500
-    assert "grok-imagine-image" in answered.json["error"]
+async def test_grok_2_image_is_gone_with_a_500(http: HttpClient) -> None:
+    response = await paint(http, "xai", model="grok-2-image")
+    assert response.status == 500
+    assert "grok-imagine-image" in response.json["error"]
 
 
 async def test_grok_2_image_still_answers_in_a_fleet_of_the_past() -> None:
@@ -120,10 +120,10 @@ async def test_grok_2_image_still_answers_in_a_fleet_of_the_past() -> None:
         import aiohttp
 
         async with aiohttp.ClientSession() as session:
-            answered = await paint(Wire(fleet, session), "xai", model="grok-2-image")
-    assert answered.json["usage"] == {"cost_in_usd_ticks": 700_000_000}
+            response = await paint(HttpClient(fleet, session), "xai", model="grok-2-image")
+    assert response.json["usage"] == {"cost_in_usd_ticks": 700_000_000}
 
 
-async def test_a_prompt_can_spell_out_its_scenario(wire: Wire) -> None:
-    answered = await paint(wire, "xai", prompt='@sim {"error": "content_policy"}')
-    assert answered.status == 403
+async def test_a_prompt_can_spell_out_its_scenario(http: HttpClient) -> None:
+    response = await paint(http, "xai", prompt='@sim {"error": "content_policy"}')
+    assert response.status == 403

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.simulators.wire import Wire
+from tests.tools.simulators.clients import HttpClient
 from tools.simulators import directive
 from tools.simulators.transcripts import replay
 
@@ -70,29 +70,29 @@ CHAT: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", list(CHAT))
-async def test_chat_completions_have_the_recorded_keys(wire: Wire, name: str) -> None:
+async def test_chat_completions_have_the_recorded_keys(http: HttpClient, name: str) -> None:
     vendor, fields = CHAT[name]
     recorded = load(name)["response"]
-    answered = await wire.chat(vendor, messages=[{"role": "user", "content": ASK}], **fields)
-    assert answered.status == 200, answered.body
+    response = await http.chat(vendor, messages=[{"role": "user", "content": ASK}], **fields)
+    assert response.status == 200, response.body
     if fields.get("stream"):
-        expected, found = set(keys(payloads(recorded["body"]))), set(keys(payloads(answered.body.decode())))
+        expected, found = set(keys(payloads(recorded["body"]))), set(keys(payloads(response.body.decode())))
     else:
-        expected, found = set(keys(recorded["json"])), set(keys(answered.json))
+        expected, found = set(keys(recorded["json"])), set(keys(response.json))
     assert expected - found <= NOT_SIMULATED
 
 
-async def test_a_first_chunk_is_spelt_as_recorded(wire: Wire) -> None:
+async def test_a_first_chunk_is_spelt_as_recorded(http: HttpClient) -> None:
     name = "openai/pai-run-stream-sync-streams-real-model-0.json"
     recorded = payloads(load(name)["response"]["body"])
-    answered = await wire.chat(
+    response = await http.chat(
         "openai",
         messages=[{"role": "user", "content": ASK}],
         tools=CHAT_TOOLS,
         stream=True,
         stream_options=USAGE["stream_options"],
     )
-    simulated = payloads(answered.body.decode())
+    simulated = payloads(response.body.decode())
     for theirs, ours in ((recorded[0], simulated[0]), (recorded[1], simulated[1]), (recorded[-2], simulated[-2])):
         assert list(ours["choices"][0]) == list(theirs["choices"][0])
         assert ours["choices"][0]["delta"].keys() == theirs["choices"][0]["delta"].keys()
@@ -114,17 +114,17 @@ ANTHROPIC: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(ANTHROPIC))
-async def test_messages_have_the_recorded_keys(wire: Wire, name: str) -> None:
+async def test_messages_have_the_recorded_keys(http: HttpClient, name: str) -> None:
     recorded = load(name)["response"]
-    answered = await wire.messages(messages=[{"role": "user", "content": ASK}], **ANTHROPIC[name])
+    response = await http.messages(messages=[{"role": "user", "content": ASK}], **ANTHROPIC[name])
     if "body" in recorded:
         for event in ("message_start", "content_block_start", "content_block_delta", "message_delta"):
             theirs = next(payload for payload in payloads(recorded["body"]) if payload["type"] == event)
-            ours = next(payload for payload in payloads(answered.body.decode()) if payload["type"] == event)
+            ours = next(payload for payload in payloads(response.body.decode()) if payload["type"] == event)
             assert set(keys(theirs)) <= set(keys(ours))
-        assert b'event: ping\ndata: {"type":"ping"' in answered.body
+        assert b'event: ping\ndata: {"type":"ping"' in response.body
     else:
-        assert set(keys(recorded["json"])) <= set(keys(answered.json))
+        assert set(keys(recorded["json"])) <= set(keys(response.json))
 
 
 GOOGLE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -141,16 +141,16 @@ GOOGLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", list(GOOGLE))
-async def test_generated_content_has_the_recorded_keys(wire: Wire, name: str) -> None:
+async def test_generated_content_has_the_recorded_keys(http: HttpClient, name: str) -> None:
     model, fields = GOOGLE[name]
     recorded = load(name)["response"]
     body = {"contents": [{"parts": [{"text": ASK}]}], **{k: v for k, v in fields.items() if k != "stream"}}
     method = "streamGenerateContent?alt=sse" if fields.get("stream") else "generateContent"
-    answered = await wire.post("google", f"/v1beta/models/{model}:{method}", body)
+    response = await http.post("google", f"/v1beta/models/{model}:{method}", body)
     if "body" in recorded:
-        expected, found = set(keys(payloads(recorded["body"]))), set(keys(payloads(answered.body.decode())))
+        expected, found = set(keys(payloads(recorded["body"]))), set(keys(payloads(response.body.decode())))
     else:
-        expected, found = set(keys(recorded["json"])), set(keys(answered.json))
+        expected, found = set(keys(recorded["json"])), set(keys(response.json))
     assert expected <= found
 
 
@@ -165,16 +165,16 @@ ERRORS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", list(ERRORS))
-async def test_errors_have_the_recorded_shape(wire: Wire, name: str) -> None:
+async def test_errors_have_the_recorded_shape(http: HttpClient, name: str) -> None:
     transcript = load(name)
     vendor = transcript["provider"]
     text = directive({"error": ERRORS[name], "retry_after": "34.4"})
     if vendor == "anthropic":
-        result = await wire.messages(messages=[{"role": "user", "content": text}])
+        result = await http.messages(messages=[{"role": "user", "content": text}])
     elif vendor == "google":
-        result = await wire.generate(contents=[{"parts": [{"text": text}]}])
+        result = await http.generate(contents=[{"parts": [{"text": text}]}])
     else:
-        result = await wire.chat(vendor, messages=[{"role": "user", "content": text}])
+        result = await http.chat(vendor, messages=[{"role": "user", "content": text}])
     recorded = transcript["response"]
     assert result.status == (recorded["status"] or 429)
     assert set(keys(recorded["json"])) == set(keys(result.json))
@@ -189,23 +189,23 @@ OPENAI_ERRORS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(OPENAI_ERRORS))
-async def test_openais_refusals_are_word_for_word(wire: Wire, name: str) -> None:
+async def test_openais_refusals_are_word_for_word(http: HttpClient, name: str) -> None:
     recorded = load(name)["response"]
-    answered = await wire.chat("openai", **OPENAI_ERRORS[name])
-    assert answered.status == recorded["status"]
+    response = await http.chat("openai", **OPENAI_ERRORS[name])
+    assert response.status == recorded["status"]
     recorded_error = recorded["json"]["error"]
-    assert answered.json["error"] == {**recorded_error, "param": answered.json["error"]["param"]}
-    assert recorded_error["param"] in (answered.json["error"]["param"], None)
+    assert response.json["error"] == {**recorded_error, "param": response.json["error"]["param"]}
+    assert recorded_error["param"] in (response.json["error"]["param"], None)
 
 
-async def test_every_recording_replays_byte_for_byte(wire: Wire) -> None:
+async def test_every_recording_replays_byte_for_byte(http: HttpClient) -> None:
     index = load("index.json")
     assert index["count"] == len(index["entries"])
     for entry in index["entries"]:
         transcript = load(entry["file"])
-        simulator = wire.fleet.simulators[entry["provider"]]
+        simulator = http.fleet.simulators[entry["provider"]]
         simulator.enqueue(replay(transcript, piece=4096))
-        async with wire.session.post(simulator.origin + "/anything", json={}) as response:
+        async with http.session.post(simulator.origin + "/anything", json={}) as response:
             body = await response.read()
         recorded = transcript["response"]
         assert response.status == (recorded["status"] or recorded.get("json", {}).get("error", {}).get("code", 200))

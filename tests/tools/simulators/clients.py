@@ -1,4 +1,4 @@
-"""Plain HTTP to the simulators, and what the SDK tests share."""
+"""Clients of the simulators: plain HTTP, and what the tests with SDKs share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tools.simulators import Fleet, Simulator
 
 @dataclass(frozen=True)
 class ChatVendor:
-    """One OpenAI-shaped vendor with a model that answers today."""
+    """An OpenAI-shaped vendor with a model that it serves today."""
 
     name: str
     model: str
@@ -33,7 +33,7 @@ DEMANDED: Mapping[str, dict[str, Any]] = {"nous": {"tags": ["user=test"]}}
 
 
 class Client(openai.AsyncOpenAI):
-    """The SDK, with what ``demanded`` has for every body."""
+    """The SDK, adding the ``demanded`` fields to every body."""
 
     demanded: Mapping[str, Any] = {}
 
@@ -44,7 +44,7 @@ class Client(openai.AsyncOpenAI):
 
 
 @dataclass(frozen=True)
-class Answered:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -52,25 +52,25 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Wire:
-    """Plain HTTP to a vendor, with a good key and what else the vendor demands of headers."""
+class HttpClient:
+    """Plain HTTP to a vendor, with a valid key and the vendor's required headers."""
 
     fleet: Fleet
     session: aiohttp.ClientSession
 
-    async def post(self, vendor: str, path: str, body: Any, **headers: str) -> Answered:
+    async def post(self, vendor: str, path: str, body: Any, **headers: str) -> Response:
         url = self.fleet.simulators[vendor].base_url + path
         async with self.session.post(url, json=body, headers={**HEADERS[vendor], **headers}) as response:
             data = await response.read()
             parsed = await response.json() if "json" in response.headers["content-type"] else None
-            return Answered(response.status, response.headers, data, parsed)
+            return Response(response.status, response.headers, data, parsed)
 
-    async def chat(self, vendor: str, **fields: Any) -> Answered:
+    async def chat(self, vendor: str, **fields: Any) -> Response:
         greeting = [{"role": "user", "content": "hi"}]
         body = {"model": CHAT_MODELS[vendor], "messages": greeting, **DEMANDED.get(vendor, {}), **fields}
         return await self.post(vendor, "/chat/completions", body)
 
-    async def messages(self, **fields: Any) -> Answered:
+    async def messages(self, **fields: Any) -> Response:
         body = {
             "model": "claude-haiku-4-5",
             "max_tokens": 100,
@@ -79,7 +79,7 @@ class Wire:
         }
         return await self.post("anthropic", "/v1/messages", {k: v for k, v in body.items() if v is not None})
 
-    async def generate(self, model: str = "gemini-2.5-flash", **fields: Any) -> Answered:
+    async def generate(self, model: str = "gemini-2.5-flash", **fields: Any) -> Response:
         body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], **fields}
         return await self.post("google", f"/v1beta/models/{model}:generateContent", body)
 
