@@ -24,7 +24,7 @@ from tools.simulators.fleet import Fleet
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
-# No test is timed: the machine may be doing other things.
+# No deadlines: the machine may be under other load.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 

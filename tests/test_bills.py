@@ -178,7 +178,7 @@ async def test_leaving_just_before_the_count_is_no_discount(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hidden reasoning is most of the cost of such an answer, and only the vendor's last event reports it."""
-    monkeypatch.setattr(gateway.dispatch, "USAGE_GRACE_SECONDS", 30.0)  # a busy machine is slow to say them
+    monkeypatch.setattr(gateway.dispatch, "USAGE_GRACE_SECONDS", 30.0)  # a loaded machine may need longer
     for simulator in fleet.simulators.values():
         simulator.enqueue(Scenario(text="The answer is 42.", reasoning="", reasoning_tokens=5000, event_delay=0.02))
     async with paid.session.post(paid.url + CHAT, json={**HI, "model": model, "stream": True}) as response:

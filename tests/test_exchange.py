@@ -240,7 +240,7 @@ async def test_slow_answers_keep_paying_clients_waiting(
     assert running.services.metrics.registry.get_sample_value("gateway_errors_total", failed) == 1
 
 
-async def test_the_wait_for_a_place_tries_a_paying_clients_patience_as_well(
+async def test_the_early_status_is_sent_to_a_paying_client_in_the_queue_as_well(
     fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.4)

@@ -30,7 +30,7 @@ OUTPUT = "Gr\u00fc\u00df Gott"
 OUTPUT_HASH = "68b63361c30f1a5486fb501d44916716a93fef15e23b0082cef0334fba07129f"
 TIMESTAMP = 1_700_000_000
 DIGEST = "c413bcceb08eb15b96b17b687668977babd8585f6843039be4ffa073ae44e895"
-# Made once with the golden key; PSS salts its signatures, so another run makes another one.
+# Generated once with the golden key; PSS is salted, so every signature differs.
 SIGNATURE = (
     "ohGE0HrsD6sykBq628GMq211pW4cUQRtkKK3BCqtA6K5LxKNPSqWq0NS5LoMISPO2WZLCUy+NV3Ru3k+sQ2Qb4L+DCekygXei8ktLc44hLu1TlU2"
     "Slr0NJbZ3v1GqmrIIFOlA3nN4S5GqFwnx0Y1seINUpTJZ8dKILD+znxL9iU1e3OAnjvlu2JLmD8Oeh3+PhNrq/os/y/fdLG5WgP0hg3D9VpzUy2T"

@@ -28,7 +28,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def impatient(signer: Signer, catalog: Catalog) -> AsyncIterator[Harness]:
+async def short_timeouts(signer: Signer, catalog: Catalog) -> AsyncIterator[Harness]:
     """A gateway with read timeouts of less than half a second."""
     limits = replace(FAST, first_byte_timeout=SILENCE, read_timeout=SILENCE, max_attempts=1)
     async with open_harness(signer, catalog, limits) as opened:
@@ -82,12 +82,12 @@ BREAKS = {
 
 @pytest.mark.parametrize("fault", BREAKS)
 @every_model
-async def test_a_broken_stream_ends_in_an_error(impatient: Harness, model: str, fault: str) -> None:
+async def test_a_broken_stream_ends_in_an_error(short_timeouts: Harness, model: str, fault: str) -> None:
     """Delivered output is metered and billed; the caller gets neither ``[DONE]`` nor a signature."""
-    impatient.fleet.reset()
+    short_timeouts.fleet.reset()
     scenario, code = BREAKS[fault]
-    impatient.simulator(model).enqueue(replace(scenario, text=TEXT, reasoning=""))
-    exchange = await impatient.ask(request(model, stream=True))
+    short_timeouts.simulator(model).enqueue(replace(scenario, text=TEXT, reasoning=""))
+    exchange = await short_timeouts.ask(request(model, stream=True))
     *chunks, last = events(exchange.raw)
     assert (exchange.status, last["error"]["code"]) == (200, code)
     delivered = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
@@ -96,7 +96,7 @@ async def test_a_broken_stream_ends_in_an_error(impatient: Harness, model: str, 
     assert b"[DONE]" not in exchange.raw
     assert b"tee_signature" not in exchange.raw
     assert all(claim.verdict is not Verdict.PASS for claim in exchange.claims)
-    record = await impatient.record(exchange)
+    record = await short_timeouts.record(exchange)
     assert (record.state, record.estimated) == ("settled", True)
 
 
@@ -133,19 +133,19 @@ WHOLE_BREAKS = {
 
 @pytest.mark.parametrize("fault", WHOLE_BREAKS)
 @every_model
-async def test_a_broken_answer_is_an_error_that_costs_nothing(impatient: Harness, model: str, fault: str) -> None:
-    impatient.fleet.reset()
+async def test_a_broken_answer_is_an_error_that_costs_nothing(short_timeouts: Harness, model: str, fault: str) -> None:
+    short_timeouts.fleet.reset()
     scenario, status, code = WHOLE_BREAKS[fault]
-    impatient.simulator(model).enqueue(*[replace(scenario, text=TEXT, reasoning="")] * 3)
-    exchange = await impatient.ask(request(model, stream=False))
+    short_timeouts.simulator(model).enqueue(*[replace(scenario, text=TEXT, reasoning="")] * 3)
+    exchange = await short_timeouts.ask(request(model, stream=False))
     assert (exchange.status, exchange.error["code"]) == (status, code)
-    assert (await impatient.record(exchange)).state == "released"
+    assert (await short_timeouts.record(exchange)).state == "released"
 
 
 @every_model
-async def test_a_stream_that_never_begins_is_a_plain_error(impatient: Harness, model: str) -> None:
-    impatient.fleet.reset()
-    impatient.simulator(model).enqueue(Scenario(stall_after=0))
-    exchange = await impatient.ask(request(model, stream=True))
+async def test_a_stream_that_never_begins_is_a_plain_error(short_timeouts: Harness, model: str) -> None:
+    short_timeouts.fleet.reset()
+    short_timeouts.simulator(model).enqueue(Scenario(stall_after=0))
+    exchange = await short_timeouts.ask(request(model, stream=True))
     assert (exchange.status, exchange.error["code"]) == (504, "upstream_timeout")
     assert exchange.headers["Content-Type"].startswith("application/json")

@@ -20,7 +20,7 @@ TURNS = 5
 TOOLS: Any = [function("weather", CITY), function("clock")]
 CITIES = ("Oslo", "Rome", "Lima", "Bern", "Kyiv")
 
-# Who answers the user, and who is told the results of the tools: the same model, or already the next one.
+# For each turn, the model that answers the user and the model that gets the tool results: the same or the next one.
 MODELS = ("gpt-5.2", "claude-sonnet-4-6", "gemini-3.5-flash", "claude-haiku-4-5", "gemini-2.5-flash", "gpt-4.1")
 ROUTES = {
     "a model for every turn": [(model, model) for model in MODELS[:TURNS]],

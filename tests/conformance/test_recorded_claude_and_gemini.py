@@ -20,12 +20,12 @@ ANSWERS = recordings("anthropic", errors=False) + recordings("google", errors=Fa
 if not ANSWERS:
     pytest.skip("../shared/transcripts is not here", allow_module_level=True)
 
-# The recordings of models that the catalogue does not have are asked for under a sibling's name.
+# Recordings of models that the catalogue lacks are requested under a related model's name.
 SIBLINGS = {"anthropic": "claude-haiku-4-5", "google": "gemini-3-flash-preview"}
 SIBLING_OF = {"gemini-3.1-flash-lite-image": "gemini-3.1-flash-image"}
 READERS: Mapping[str, ModuleType] = {"anthropic": recorded_claude, "google": recorded_gemini}
-# A second beginning in the middle, and arguments that arrive in parts: no complete answer says the same. Each with the
-# arguments of its calls.
+# A second message_start midway, and partial arguments: no complete answer is equivalent. Each with the arguments of its
+# calls.
 ONLY_AS_STREAM: dict[str, list[Any]] = {
     "anthropic/vai-spliced-message-start-chunks.json": [{"value": "Spark"}, {"value": "Sparkle Day"}],
     "google/vai-google-stream-no-args-tool-call-chunks.json": [{}, {"id": "A"}, {"id": "B"}, {"id": "C"}],

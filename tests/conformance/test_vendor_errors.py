@@ -48,7 +48,7 @@ MEANINGS: dict[str, Meaning] = {
     "timeout": (504, "upstream_timeout"),
     "proxy_page": (502, "upstream_error"),
 }
-# Where a vendor says it in a way that does not tell more, or means something else by it.
+# Where a vendor's error is less specific, or has another meaning.
 EXCEPTIONS: dict[tuple[str, str], Meaning] = {
     ("openai", "content_policy"): (400, "invalid_prompt"),
     ("nous", "content_policy"): (400, None),

@@ -127,7 +127,7 @@ async def test_what_came_before_a_fault_in_the_framing_is_delivered(at_once: boo
     assert taken == [b"{}"]
 
 
-async def test_the_shorter_patience_with_a_stream_counts_from_its_last_byte() -> None:
+async def test_the_shorter_read_timeout_of_a_stream_counts_from_its_last_byte() -> None:
     """The connection's timer was armed for the longer first-byte timeout."""
 
     async def stall(writer: Writer) -> None:

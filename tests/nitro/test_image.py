@@ -18,7 +18,7 @@ from nitro.tree import File, Symlink, Tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get"), pytest.mark.needs("dpkg-deb")]
 
-# The only programs an enclave starts: nitriding, Python, and the shell that starts those two.
+# The only programs that run in an enclave: nitriding, Python, and the shell that starts both.
 PROGRAMS = {"bin/busybox", "usr/bin/python3.11", "usr/local/bin/nitriding", "usr/local/bin/start.sh"}
 
 

@@ -86,7 +86,7 @@ CASES: dict[str, dict[str, Any]] = {
     "temperature": {"messages": user("Hello there"), "temperature": 1},
     "what is not signed": {"messages": user("Hello there"), "tool_choice": "auto", **TOOLS},
 }
-# What these models cannot do is a 400 (tests/conformance/cases); there is nothing to verify.
+# Unsupported by these models and answered with 400 (tests/conformance/cases): there is nothing to verify.
 IMPOSSIBLE = {
     "a picture": {"hermes-4-405b"},
     "a document": {"grok-4.3", "seed-1.8", "hermes-4-405b"},

@@ -32,7 +32,7 @@ HELLO = {"role": "user", "content": "Hello"}
 WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA}}
 
-# Version 2023-06-01 knows them; the SDK's types, made for a later one, do not.
+# Part of version 2023-06-01, but missing in the SDK's types, which describe a later one.
 _OLDER_VERSION = ("temperature", "top_p", "top_k", "stream")
 
 

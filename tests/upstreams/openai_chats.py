@@ -40,7 +40,7 @@ TOOL: dict[str, Any] = {
 DIALECTS = {"openai": OPENAI, "xai": XAI, "bytedance": MODELARK, "nous": NOUS}
 MODELS = [m.id for m in bundled().models.values() if m.provider in DIALECTS and m.endpoint == "chat"]
 
-# What these vendors take beyond OpenAI's own parameters (facts/providers.md 7.2, 8).
+# Parameters that these vendors accept beyond OpenAI's own (facts/providers.md 7.2, 8).
 _VENDOR_EXTRAS = {
     "bytedance": {"top_k", "repetition_penalty", "thinking"},
     "nous": {"top_k", "repetition_penalty", "tags"},

@@ -163,7 +163,7 @@ def results(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "tool", "tool_call_id": call["id"], "content": "4 C"} for call in message["tool_calls"]]
 
 
-def forgetful(message: dict[str, Any]) -> dict[str, Any]:
+def standard_keys(message: dict[str, Any]) -> dict[str, Any]:
     """The message as kept by a client that knows only OpenAI's keys."""
     return {key: message[key] for key in ("role", "content", "tool_calls")}
 
@@ -193,14 +193,14 @@ def test_a_client_that_drops_them_is_helped_out(kept: list[int]) -> None:
     through = adapter()
     message = answered(through, chat(**BOUND), THOUGHT, SEALED, CALL, SECOND)
     message["tool_calls"] = [message["tool_calls"][index] for index in kept]
-    assert replayed(through, forgetful(message), "claude-haiku-4-5") == [THOUGHT, SEALED]
+    assert replayed(through, standard_keys(message), "claude-haiku-4-5") == [THOUGHT, SEALED]
 
 
 def test_thoughts_belong_to_the_caller_that_got_them() -> None:
     through = adapter()
     message = answered(through, chat(caller="a", **BOUND), THOUGHT, CALL)
-    assert replayed(through, forgetful(message), "claude-haiku-4-5", caller="b") == []
-    assert replayed(through, forgetful(message), "claude-haiku-4-5", caller="a") == [THOUGHT]
+    assert replayed(through, standard_keys(message), "claude-haiku-4-5", caller="b") == []
+    assert replayed(through, standard_keys(message), "claude-haiku-4-5", caller="a") == [THOUGHT]
 
 
 @pytest.mark.parametrize("thoughts", [[THOUGHT], [SEALED], [THOUGHT, SEALED, SILENT]])
@@ -277,7 +277,7 @@ def test_an_answer_that_said_nothing_leaves_the_calls_before_it_open(content: An
     """It is not sent, so Anthropic sees the results and what follows as one user turn."""
     message = answered(adapter(), chat(**BOUND), THOUGHT, CALL)
     after = [{"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
-    for kept, thoughts in ((message, [THOUGHT]), (forgetful(message), [])):
+    for kept, thoughts in ((message, [THOUGHT]), (standard_keys(message), [])):
         body = sent(chat(messages=[HELLO, kept, *results(kept), *after], **BOUND))
         assert [block for block in body["messages"][1]["content"] if block["type"] == "thinking"] == thoughts
         assert ("thinking" in body) is bool(thoughts)
@@ -342,9 +342,9 @@ def test_thoughts_come_first_also_after_another_message_of_the_same_turn() -> No
 def test_a_later_call_that_was_made_without_a_new_thought_keeps_thinking_on() -> None:
     """Thinking is not interleaved before 4.6: the second call of a round comes without any."""
     through = adapter()
-    first = forgetful(answered(through, chat(**BOUND), THOUGHT, CALL))
+    first = standard_keys(answered(through, chat(**BOUND), THOUGHT, CALL))
     round_one = [HELLO, first, *results(first)]
-    second = forgetful(answered(through, chat(messages=round_one, **BOUND), SECOND))
+    second = standard_keys(answered(through, chat(messages=round_one, **BOUND), SECOND))
     body = sent(chat(messages=[*round_one, second, *results(second)], **BOUND), through)
     assert "thinking" in body
     assert [block["type"] for block in body["messages"][1]["content"]] == ["thinking", "tool_use"]
@@ -353,7 +353,7 @@ def test_a_later_call_that_was_made_without_a_new_thought_keeps_thinking_on() ->
 
 def test_a_call_made_while_not_thinking_keeps_it_off() -> None:
     through = adapter()
-    first = forgetful(answered(through, chat(tools=[WEATHER]), CALL))
+    first = standard_keys(answered(through, chat(tools=[WEATHER]), CALL))
     assert replayed(through, first, "claude-haiku-4-5") == []
 
 

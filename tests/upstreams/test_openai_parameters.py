@@ -28,8 +28,7 @@ ARK = ("seed", "seed-late")
 NOUS = ("hermes",)
 EVERYONE = OPENAI + XAI + ARK + NOUS
 
-# What becomes of a parameter: it travels as it is, it is dropped and listed, it is left out because it says nothing,
-# or it is refused under its own name.
+# A parameter is passed unchanged, dropped and listed, silently left out because it has no effect, or refused by name.
 PASS, DROP, SILENT = "pass", "drop", "silent"
 PARAMETER, VALUE = "unsupported_parameter", "unsupported_value"
 

@@ -20,7 +20,7 @@ async def silence(writer: Writer) -> None:
     await asyncio.sleep(30)
 
 
-# ------------------------------------------------------------------------------------------------------ what is sent
+# -------------------------------------------------------------------------------------------------------- requests sent
 
 
 async def test_the_request_on_the_wire() -> None:
@@ -87,7 +87,7 @@ async def test_an_answer_compressed_unasked_is_read() -> None:
         assert await read_body(await send(transport)) == b'{"a":1}'
 
 
-# ------------------------------------------------------------------------------------------------ what is tried again
+# -------------------------------------------------------------------------------------------------------------- retries
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
@@ -196,7 +196,7 @@ async def test_no_such_host() -> None:
         assert (await refused(transport)).code == "upstream_unreachable"
 
 
-# ------------------------------------------------------------------------------------------------ what bounds a call
+# ---------------------------------------------------------------------------------------------------- limits of a call
 
 
 async def test_no_first_byte_is_a_timeout_and_not_tried_again() -> None:

@@ -43,7 +43,7 @@ gateway_first_byte_seconds_bucket{{le="+Inf",upstream="openai"}} {counts[2]}
     )
 
 
-def test_rates_between_two_looks() -> None:
+def test_rates_between_two_scrapes() -> None:
     window = Window(scrape(12.0, 30), scrape(10.0, 10))
     assert window.rate("gateway_requests_total") == 10.0
     assert window.rate("gateway_requests_total", status="400") == 0.0
@@ -146,7 +146,7 @@ async def test_live_until_interrupted(gateway: RunningGateway) -> None:
     )
     assert process.stdout is not None
     async with asyncio.timeout(20):
-        while looks(gateway) < 3:
+        while scrape_count(gateway) < 3:
             await asyncio.sleep(0.02)
         process.send_signal(signal.SIGINT)
         seen = (await process.stdout.read()).decode()
@@ -155,7 +155,7 @@ async def test_live_until_interrupted(gateway: RunningGateway) -> None:
     assert re.search(r"last \d+ s", seen)
 
 
-def looks(gateway: RunningGateway) -> float:
+def scrape_count(gateway: RunningGateway) -> float:
     where = {"path": "/metrics", "status": "200"}
     return gateway.services.metrics.registry.get_sample_value("gateway_requests_total", where) or 0.0
 
