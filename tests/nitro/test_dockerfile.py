@@ -1,4 +1,4 @@
-"""The Dockerfile agrees with the builder in what it repeats, and gives the same root file system."""
+"""The Dockerfile repeats the builder's values exactly, and builds the same root file system."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_the_context_has_no_secrets() -> None:
 
 
 class Buildah:
-    """buildah with a store of its own, without a daemon and without name spaces."""
+    """buildah with its own storage, without a daemon and without namespaces."""
 
     def __init__(self, folder: Path) -> None:
         self._options = ["--root", f"{folder}/store", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
@@ -83,7 +83,7 @@ def test_the_archive_loads_in_both_forms(tmp_path: Path, buildah: Buildah, form:
 @pytest.mark.needs("buildah")
 @pytest.mark.needs("mmdebstrap")
 def test_the_same_root_file_system_as_make_image(tmp_path: Path, buildah: Buildah) -> None:
-    """On a base made here, with a stand-in for nitriding: what is compared is the way from the locks to the files."""
+    """On a base built here, with a stand-in for nitriding: compares the path from lock files to file system."""
     base, context = tmp_path / "base", tmp_path / "context"
     base.mkdir()
     included = "--include=ca-certificates,python3,python3-venv"
