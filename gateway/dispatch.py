@@ -16,7 +16,7 @@ from gateway.openai_api.errors import GatewayError, upstream_timeout
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Consume, Upstream, UpstreamResponse
+from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Consumer, Upstream, UpstreamResponse
 
 DRAIN_SECONDS = 120.0
 """How long an answer is still read after the client has left, from a vendor that bills it in full."""
@@ -62,34 +62,36 @@ class Dispatch:
             self._add_usage(self._unmetered, complete=False)
         return self._usages
 
-    async def run(self, consume: Consume, reply: StreamReply | None) -> None:
+    async def run(self, consume: Consumer, reply: StreamReply | None) -> None:
         """Pass the deltas of all calls to ``consume`` as they arrive, their choices numbered consecutively.
 
         Returns early if the client has disconnected. Raises GatewayError.
         """
         for position, (chat, call) in enumerate(self._calls):
-            emit = _with_choice_offset(consume, position * chat.request.choices) if position else consume
+            consume_call = _with_choice_offset(consume, position * chat.request.choices) if position else consume
             if self._prelude is not None:
-                emit = _with_prelude(self._prelude(position), emit, self._assembler)
+                consume_call = _with_prelude(self._prelude(position), consume_call, self._assembler)
             started, own = time.perf_counter(), self._record.own_seconds
             try:
-                if not await self._call_with_retry(chat, call, emit, reply):
+                if not await self._call_with_retry(chat, call, consume_call, reply):
                     return
                 if chat.paused is not None:
-                    await self._resume_paused(chat, emit, reply)
+                    await self._resume_paused(chat, consume_call, reply)
             finally:
                 self._add_upstream_time(started, own)
             if reply is not None and reply.disconnected:
                 return
 
-    async def _call_with_retry(self, chat: Chat, call: UpstreamCall, emit: Consume, reply: StreamReply | None) -> bool:
+    async def _call_with_retry(
+        self, chat: Chat, call: UpstreamCall, consume: Consumer, reply: StreamReply | None
+    ) -> bool:
         """Make one call; retry it once if its answer fails with a retryable error before anything was forwarded.
 
         False if the client disconnected before the upstream answered.
         """
         forwarded = self._record.chunks
         try:
-            return await self._receive(chat, call, emit, reply)
+            return await self._receive(chat, call, consume, reply)
         except _AnswerFailedError as failure:
             error, transport = failure.error, self._upstream.transport
             gone = reply is not None and reply.disconnected
@@ -98,11 +100,11 @@ class Dispatch:
             await asyncio.sleep(transport.retry_delay(error, 0))
         self._discard_call()
         try:
-            return await self._receive(chat, call, emit, reply)
+            return await self._receive(chat, call, consume, reply)
         except _AnswerFailedError as failure:
             raise failure.error from None
 
-    async def _receive(self, chat: Chat, call: UpstreamCall, emit: Consume, reply: StreamReply | None) -> bool:
+    async def _receive(self, chat: Chat, call: UpstreamCall, consume: Consumer, reply: StreamReply | None) -> bool:
         """Make one call and pass on its answer; False if the client disconnected before the upstream answered.
 
         Raises GatewayError if the upstream does not answer, _AnswerFailedError if its answer fails.
@@ -121,7 +123,7 @@ class Dispatch:
             self._watch_client(reply, response)
         deadline_timer = None if self._deadline is None else self._close_at(self._deadline, response.close)
         try:
-            await response.run(_capturing_pause(chat, emit) if chat.may_pause else emit)
+            await response.run(_capturing_pause(chat, consume) if chat.may_pause else consume)
         except GatewayError as error:
             raise _AnswerFailedError(error) from None
         finally:
@@ -135,20 +137,20 @@ class Dispatch:
         self._add_usage(chat, complete=response.complete)
         return True
 
-    async def _resume_paused(self, chat: Chat, emit: Consume, reply: StreamReply | None) -> None:
+    async def _resume_paused(self, chat: Chat, consume: Consumer, reply: StreamReply | None) -> None:
         """Request the rest of a paused answer; one that cannot be completed finishes with ``length``."""
         for _ in range(MAX_PAUSES):
             paused, forwarded = chat.paused, self._record.chunks
             try:
                 call = self._upstream.adapter(chat).build_request(chat)
-                if not await self._call_with_retry(chat, call, emit, reply) or chat.paused is paused:
+                if not await self._call_with_retry(chat, call, consume, reply) or chat.paused is paused:
                     return
             except GatewayError:
                 if self._record.chunks != forwarded:
                     raise
                 self._discard_call()
                 break
-        emit([Finish("length")])
+        consume([Finish("length")])
 
     def _discard_call(self) -> None:
         """Drop what was metered of a call of which nothing was forwarded: nobody pays for it."""
@@ -230,7 +232,7 @@ class _AnswerFailedError(Exception):
         self.error = error
 
 
-def _capturing_pause(chat: Chat, consume: Consume) -> Consume:
+def _capturing_pause(chat: Chat, consume: Consumer) -> Consumer:
     """``consume`` for an answer that may end in a ``Paused`` delta, which goes to ``chat.paused`` instead."""
 
     def capture(batch: list[Delta]) -> None:
@@ -251,7 +253,7 @@ def _deadline_exceeded() -> GatewayError:
     return upstream_timeout("The payment's deadline is near; the answer was cut here")
 
 
-def _with_prelude(prelude: list[Delta], consume: Consume, assembler: Assembler) -> Consume:
+def _with_prelude(prelude: list[Delta], consume: Consumer, assembler: Assembler) -> Consumer:
     """``consume`` with ``prelude`` before the first output delta; the prelude itself is not metered as output."""
 
     def prepend(batch: list[Delta]) -> None:
@@ -264,7 +266,7 @@ def _with_prelude(prelude: list[Delta], consume: Consume, assembler: Assembler) 
     return prepend
 
 
-def _with_choice_offset(consume: Consume, offset: int) -> Consume:
+def _with_choice_offset(consume: Consumer, offset: int) -> Consumer:
     """``consume`` with ``offset`` added to the choice index of every delta."""
 
     def shift(batch: list[Delta]) -> None:

@@ -32,7 +32,7 @@ class Attempts:
         self.metered: list[tuple[Usage | None, int, Any]] = []
         self.dispatch._receive = self._receive  # type: ignore[method-assign]
 
-    async def _receive(self, chat: Any, call: Any, emit: Any, reply: Any) -> bool:
+    async def _receive(self, chat: Any, call: Any, consume: Any, reply: Any) -> bool:
         self.made += 1
         self.metered.append((self.assembler.usage, self.assembler.output_bytes, self.dispatch._unmetered))
         self.dispatch._unmetered = chat
@@ -92,10 +92,10 @@ def test_a_prelude_comes_once_before_the_first_output_and_is_not_metered() -> No
         batches.append(batch)
         assembler.extend(batch)
 
-    emit = _with_prelude([Text("echo")], consume, assembler)
+    with_prelude = _with_prelude([Text("echo")], consume, assembler)
     told: list[Delta] = [UpstreamMetadata(model="m"), Usage(prompt_tokens=1)]
     upstream: list[list[Delta]] = [told, [Usage(prompt_tokens=2), Text("ab")], [Text("c")]]
     for batch in upstream:
-        emit(batch)
+        with_prelude(batch)
     assert batches == [told, [Text("echo")], [Usage(prompt_tokens=2), Text("ab")], [Text("c")]]
     assert assembler.output_bytes == len("abc")

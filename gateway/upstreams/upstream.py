@@ -26,7 +26,8 @@ _MAX_REQUEST_ID_LENGTH = 128
 _CLOSE_TIMEOUT = 1.0
 """Seconds for the body to end after the vendor's end-of-stream marker, so that the connection can be reused."""
 
-Consume = Callable[[list[Delta]], None]
+Consumer = Callable[[list[Delta]], None]
+"""Gets the deltas of an answer in batches, one per network read."""
 
 
 class ApiKeys(Protocol):
@@ -130,7 +131,7 @@ class UpstreamResponse:
     def resume_reading(self) -> None:
         self._response.resume_reading()
 
-    async def run(self, consume: Consume) -> None:
+    async def run(self, consume: Consumer) -> None:
         """Pass the deltas to ``consume``, one batch per network read, until the end of the response or ``close``.
 
         Raises GatewayError, and what ``consume`` raises.
@@ -149,7 +150,7 @@ class UpstreamResponse:
                 self._close_timer.cancel()
             self._response.close()
 
-    async def _stream(self, consume: Consume) -> None:
+    async def _stream(self, consume: Consumer) -> None:
         stream = StreamDecoder(self._adapter.decoder(self._chat))
 
         def on_data(chunk: bytes) -> None:
