@@ -82,15 +82,16 @@ class Exchange:
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
         self._dispatch: Dispatch
+        self._stream_model: Model
         self._encoder: ChunkEncoder
         self._inter_event = services.metrics.inter_event(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
         self.started = record.started
-        self._fetched = 0
+        self._fetched_bytes = 0
 
     @property
-    def upstream(self) -> str:
+    def provider(self) -> str:
         """The id of the provider that answers."""
         return self._upstream.provider.id
 
@@ -109,11 +110,11 @@ class Exchange:
         try:
             self._upstream.require_key()
             adapter = self._upstream.adapter(self._chats[0])
-            remote = [url for chat in self._chats for url in adapter.remote_files(chat)]
-            expected = None if self._services.settings.payments == "off" else self._order.output_tokens
+            remote_files = [url for chat in self._chats for url in adapter.remote_files(chat)]
+            requested_limit = None if self._services.settings.payments == "off" else self._order.output_tokens
             for chat in self._chats:
-                chat.output_limit = expected
-            if not remote:
+                chat.output_limit = requested_limit
+            if not remote_files:
                 self._calls = [adapter.build_request(chat) for chat in self._chats]
             started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
@@ -122,8 +123,8 @@ class Exchange:
             self._lifecycle.transition(State.REFUSED)
             raise
         self._lifecycle.transition(State.ADMITTED)
-        if remote or self._payment.output_limit != expected:
-            await self._prepare(adapter)
+        if remote_files or self._payment.output_limit != requested_limit:
+            await self._fetch_and_translate(adapter)
         self._dispatch = self._create_dispatch()
 
     def _create_dispatch(self) -> Dispatch:
@@ -137,12 +138,12 @@ class Exchange:
             prelude=self._prelude,
         )
 
-    async def _prepare(self, adapter: Adapter) -> None:
+    async def _fetch_and_translate(self, adapter: Adapter) -> None:
         """Fetch remote files, and translate with them and the payment's output limit. Raises GatewayError."""
         try:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit
-                self._fetched += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
+                self._fetched_bytes += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
             self._calls = [adapter.build_request(chat) for chat in self._chats]
         except GatewayError as error:
             await self._release("refused", error)
@@ -155,8 +156,8 @@ class Exchange:
             headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
         if dropped := {name for call in self._calls for name in call.dropped}:
             headers["x-dropped-params"] = ",".join(sorted(dropped))
-        limit, wanted = self._payment.output_limit, self._order.output_tokens
-        if limit is not None and (wanted is None or limit < wanted):
+        limit, requested = self._payment.output_limit, self._order.output_tokens
+        if limit is not None and (requested is None or limit < requested):
             headers["x-output-limit"] = str(limit)
         return headers
 
@@ -181,7 +182,7 @@ class Exchange:
 
     async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> AnswerMetadata:
         """Price, sign and settle the answer. Raises GatewayError if the payment refuses the bill."""
-        if self._fetched:
+        if self._fetched_bytes:
             self._release_files()
         served = self._served_model()
         now = self._services.clock()
@@ -256,13 +257,13 @@ class Exchange:
 
     def _release_files(self) -> None:
         """Return the memory of fetched files to the fetcher's budget."""
-        self._services.fetcher.release(self._fetched)
-        self._fetched = 0
+        self._services.fetcher.release(self._fetched_bytes)
+        self._fetched_bytes = 0
 
     async def _release(self, reason: str, error: GatewayError | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
         self._lifecycle.transition(State.RELEASED)
-        if self._fetched:
+        if self._fetched_bytes:
             self._release_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}

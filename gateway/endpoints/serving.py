@@ -150,7 +150,7 @@ async def serve(
 
     Raises GatewayError, and ConnectionError if the client has left.
     """
-    slot = services.admission.slot(exchange.upstream, lambda: queue_key(request))
+    slot = services.admission.slot(exchange.provider, lambda: queue_key(request))
     connection = request.protocol
     if isinstance(connection, ServerConnection):
         connection.on_disconnect = slot.cancel
