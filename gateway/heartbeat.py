@@ -41,7 +41,7 @@ class Relay:
     buffer: int = BUFFER_SECONDS
 
     @classmethod
-    def of(cls, injection: Injection, settings: Settings) -> "Relay | None":
+    def from_injection(cls, injection: Injection, settings: Settings) -> "Relay | None":
         """The relay that ``injection`` configures; None without a registry contract or a facilitator."""
         facilitator_url = injection.facilitator_url or settings.facilitator_url
         if not injection.heartbeat_contract_address or not facilitator_url:

@@ -75,15 +75,15 @@ class GatewayServer:
         """Bind the listeners; return the bound addresses (port 0 lets the system choose)."""
         bound: list[tuple[str, int]] = []
         for listener in listeners:
-            runner = await self._runner(listener.audience)
+            runner = await self._start_runner(listener.audience)
             await web.TCPSite(runner, listener.host, listener.port, backlog=1024).start()
             bound += [(address[0], address[1]) for address in runner.addresses]
         return bound
 
-    async def adopt(self, audiences: Sequence[Audience]) -> Callable[[int, socket.socket], None]:
+    async def serve_accepted(self, audiences: Sequence[Audience]) -> Callable[[int, socket.socket], None]:
         """Serve connections accepted elsewhere; the returned function takes the index of an audience and a socket."""
         loop = asyncio.get_running_loop()
-        runners = [await self._runner(audience) for audience in audiences]
+        runners = [await self._start_runner(audience) for audience in audiences]
         connecting: set[asyncio.Task[Any]] = set()
 
         def connect(number: int, connection: socket.socket) -> None:
@@ -94,7 +94,7 @@ class GatewayServer:
 
         return connect
 
-    async def _runner(self, audience: Audience) -> web.ServerRunner:
+    async def _start_runner(self, audience: Audience) -> web.ServerRunner:
         dispatcher = _Dispatcher(self._services, audience)
         http = HttpServer(
             dispatcher.handle, dispatcher.record_protocol_error, file_descriptors.max_client_connections()

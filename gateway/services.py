@@ -64,7 +64,7 @@ class Services:
 
     def start_heartbeat(self, injection: Injection | None) -> None:
         """Start the heartbeat if this process is the leader and ``injection`` configures one."""
-        if self.is_leader and injection is not None and (relay := Relay.of(injection, self.settings)):
+        if self.is_leader and injection is not None and (relay := Relay.from_injection(injection, self.settings)):
             self.heartbeat.start(relay)
 
     def update_gauges(self) -> None:

@@ -244,13 +244,15 @@ INJECTION = Injection(facilitator_url="https://f.example/", heartbeat_contract_a
 
 
 def test_the_relay_of_an_injection() -> None:
-    assert Relay.of(INJECTION, Settings()) == Relay(facilitator_url="https://f.example", contract=TEE_REGISTRY)
+    assert Relay.from_injection(INJECTION, Settings()) == Relay(
+        facilitator_url="https://f.example", contract=TEE_REGISTRY
+    )
     chosen = Injection(heartbeat_contract_address=TEE_REGISTRY, tee_heartbeat_interval=60, tee_heartbeat_buffer=0)
-    assert Relay.of(chosen, Settings(facilitator_url="https://e.example")) == Relay(
+    assert Relay.from_injection(chosen, Settings(facilitator_url="https://e.example")) == Relay(
         facilitator_url="https://e.example", contract=TEE_REGISTRY, interval=60, buffer=0
     )
-    assert Relay.of(chosen, Settings()) is None
-    assert Relay.of(Injection(facilitator_url="https://f.example"), Settings()) is None
+    assert Relay.from_injection(chosen, Settings()) is None
+    assert Relay.from_injection(Injection(facilitator_url="https://f.example"), Settings()) is None
 
 
 async def status_of(gateway: RunningGateway) -> Any:

@@ -7,7 +7,7 @@ from gateway.endpoints.serving import BodyReader, payment_order, serve
 from gateway.exchange import Exchange
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.legacy_functions import functions_to_tools, in_legacy_terms
+from gateway.openai_api.legacy_functions import functions_to_tools, with_legacy_params
 from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
@@ -29,4 +29,4 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
             exchange = Exchange(services, CHAT, body.json, [chat], order, record)
             return await serve(services, exchange, request, stream=chat.stream)
         except GatewayError as error:
-            raise error if translated is body.json else in_legacy_terms(error, body.json) from None
+            raise error if translated is body.json else with_legacy_params(error, body.json) from None

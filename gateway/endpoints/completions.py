@@ -37,10 +37,10 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
         try:
             return await serve(services, exchange, request, stream=record.stream)
         except GatewayError as error:
-            raise _in_legacy_terms(error) from None
+            raise _with_prompt_param(error) from None
 
 
-def _in_legacy_terms(error: GatewayError) -> GatewayError:
+def _with_prompt_param(error: GatewayError) -> GatewayError:
     """``error`` with ``param`` naming the prompt instead of the messages made from it."""
     if error.param is not None and error.param.startswith("messages"):
         error.param = "prompt"

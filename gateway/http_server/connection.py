@@ -232,8 +232,8 @@ def _discarded_response() -> web.Response:
 class HttpServer(web.Server):
     """A low-level aiohttp server of ``ServerConnection``s, at most ``max_connections`` of them.
 
-    To accept one more, those that have been idle idlest are closed, a few at a time since finding them takes a scan of
-    all; if none is idle, the new one is closed.
+    To accept one more, the connections that have been idle longest are closed, a few at a time because finding them
+    takes a scan of all; if none is idle, the new one is closed.
     """
 
     def __init__(self, handler: Handler, on_protocol_error: OnProtocolError, max_connections: int) -> None:
@@ -258,8 +258,10 @@ class HttpServer(web.Server):
         super().connection_made(handler, transport)
         if len(self._connections) > self._max_connections:
             idle = [each for each in self._connections if each._waiter is not None and not each._waiter.done()]
-            idlest = nsmallest(1 + self._max_connections // 64, idle, key=lambda each: each._next_keepalive_close_time)
-            for each in idlest:
+            longest_idle = nsmallest(
+                1 + self._max_connections // 64, idle, key=lambda each: each._next_keepalive_close_time
+            )
+            for each in longest_idle:
                 each.force_close()
-            if not idlest:
+            if not longest_idle:
                 asyncio.get_running_loop().call_soon(handler.force_close)  # its task has not started yet

@@ -42,7 +42,7 @@ _TOOL_CALL = re.compile(r"\btool_calls\[0\]\.function\b")
 _MESSAGE = re.compile(r"messages\[(\d{1,9})\]\.(.+)")
 
 
-def in_legacy_terms(error: GatewayError, sent: Json) -> GatewayError:
+def with_legacy_params(error: GatewayError, sent: Json) -> GatewayError:
     """``error`` about the translated request, its message and ``param`` rewritten in terms of ``sent``."""
     if (match := _MESSAGE.fullmatch(error.param or "")) is not None:
         position, field = match.groups()

@@ -66,7 +66,7 @@ async def _serve(
         services.tee_enabled = settings.enclave
         services.is_leader = False
         server = GatewayServer(services)
-        link = SupervisorLink(channel, await server.adopt([listener.audience for listener in listeners]))
+        link = SupervisorLink(channel, await server.serve_accepted([listener.audience for listener in listeners]))
         services.cluster = ClusterMember(services, link)
         if injected is not None:
             await apply_injection(services, injected)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError, invalid_request
-from gateway.openai_api.legacy_functions import functions_to_tools, in_legacy_terms
+from gateway.openai_api.legacy_functions import functions_to_tools, with_legacy_params
 from gateway.openai_api.request import parse_chat
 
 HI = {"role": "user", "content": "Hi"}
@@ -127,5 +127,5 @@ def test_only_old_messages_are_named_in_the_old_words(param: str, told: str) -> 
         {"role": "assistant", "tool_calls": calls},
         {"role": "tool", "tool_call_id": "c", "content": "4 C"},
     ]
-    error = in_legacy_terms(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
+    error = with_legacy_params(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
     assert (error.message, error.param) == (f"Invalid '{told}'.", told)
