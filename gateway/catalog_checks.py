@@ -303,10 +303,10 @@ def _parameters(model: Model) -> Iterator[str]:
     if traits.output_within_context and model.max_output_tokens is None:
         yield "output_within_context: without max_output_tokens"
     if model.endpoint == "images":
-        yield from _picture_only(traits)
+        yield from _image_only(traits)
 
 
-def _picture_only(traits: Traits) -> Iterator[str]:
+def _image_only(traits: Traits) -> Iterator[str]:
     for field in ("tools", "json_object", "json_schema", "stop", "logprobs", "max_completion_tokens"):
         if getattr(traits, field):
             yield f"{field}: an images endpoint has none"

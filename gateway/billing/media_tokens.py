@@ -13,7 +13,7 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-_PICTURE_TOKENS = 1120
+_IMAGE_TOKENS = 1120
 _PAGE_TOKENS = 1500
 _AUDIO_TOKENS = 32
 """Per second, like the other figures of audio and video."""
@@ -63,7 +63,7 @@ def _file(media_type: str, data: str, frames: int) -> int:
         case "video":
             return _seconds(data, _VIDEO_BYTES) * _VIDEO_TOKENS * frames
         case _:
-            return _PICTURE_TOKENS
+            return _IMAGE_TOKENS
 
 
 def _unfetched(name: str, frames: int) -> int:
@@ -74,7 +74,7 @@ def _unfetched(name: str, frames: int) -> int:
         case "video_url":
             return _DEFAULT_SECONDS * _VIDEO_TOKENS * frames
         case _:
-            return _PICTURE_TOKENS
+            return _IMAGE_TOKENS
 
 
 def _content(name: str, medium: Any) -> str:

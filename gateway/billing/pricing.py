@@ -18,8 +18,8 @@ from gateway.openai_api.usage import Usage
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _PER_MILLION = -6
 _ONE = Decimal(1)
-_PICTURE_TOKENS = 2520
-"""Tokens of the largest generated picture, at 4K (facts/providers.md 10.3)."""
+_IMAGE_TOKENS = 2520
+"""Tokens of the largest generated image, at 4K (facts/providers.md 10.3)."""
 
 Priced = TypeVar("Priced")
 
@@ -72,7 +72,7 @@ def worst_case(
     """The maximum cost of a request, whatever is cached or answered, before and after announced price changes.
 
     ``prompt_tokens`` is an upper bound, ``output_tokens`` the limit per choice (None: the model's), ``images`` the
-    maximum number of pictures.
+    maximum number of images.
     """
     with localcontext(_EXACT):
         fixed, per_token = _highest_rates(model, prompt_tokens, images, terms)
@@ -89,7 +89,7 @@ def affordable_output(
 ) -> int | None:
     """The largest output limit per choice whose worst case is within ``usd``; None if the model's own limit fits.
 
-    Negative if ``usd`` does not cover the prompt and the pictures.
+    Negative if ``usd`` does not cover the prompt and the images.
     """
     with localcontext(_EXACT):
         fixed, per_token = _highest_rates(model, prompt_tokens, images, terms)
@@ -165,9 +165,9 @@ def _cached_audio(rates: Rates) -> Decimal | None:
 
 
 def _completion_cost(rates: Rates, usage: Usage) -> Decimal:
-    pictures = min(usage.image_tokens, usage.completion_tokens)
+    image_tokens = min(usage.image_tokens, usage.completion_tokens)
     image_rate = rates.output if rates.image_output is None else rates.image_output
-    return pictures * image_rate + (usage.completion_tokens - pictures) * rates.output
+    return image_tokens * image_rate + (usage.completion_tokens - image_tokens) * rates.output
 
 
 def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTerms) -> tuple[Decimal, Decimal]:
@@ -227,5 +227,5 @@ def _output_bound(model: Model, output_tokens: int | None) -> int:
 
 
 def _output_floor(model: Model) -> int:
-    """A picture is generated whole, whatever the output limit."""
-    return _PICTURE_TOKENS if "image" in model.outputs else 0
+    """An image is generated whole, whatever the output limit."""
+    return _IMAGE_TOKENS if "image" in model.outputs else 0

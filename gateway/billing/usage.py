@@ -11,26 +11,26 @@ from gateway.billing import media_tokens as media
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_PICTURE_TOKENS = 1120  # a generated picture of 1K (10.3)
+_IMAGE_TOKENS = 1120  # a generated image of 1K (10.3)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
-def estimate(body: dict[str, Any], produced_bytes: int, seen: Usage | None = None, pictures: int = 0) -> Usage:
-    """Estimate the usage of an answer to ``body`` of ``produced_bytes`` (text, reasoning, arguments) and ``pictures``.
+def estimate(body: dict[str, Any], produced_bytes: int, reported: Usage | None = None, images: int = 0) -> Usage:
+    """Estimate the usage of an answer to ``body`` of ``produced_bytes`` (text, reasoning, arguments) and ``images``.
 
-    ``seen`` is the usage that the vendor reported so far. Its prompt count is final; its completion count is a lower
+    ``reported`` is the usage that the vendor has sent so far. Its prompt count is final; its completion count is a lower
     bound, because some vendors start with a provisional one.
     """
-    seen = seen or Usage()
-    picture_tokens = pictures * _PICTURE_TOKENS
+    reported = reported or Usage()
+    image_tokens = images * _IMAGE_TOKENS
     return msgspec.structs.replace(
-        seen,
-        prompt_tokens=seen.prompt_tokens or prompt_tokens(body),
-        completion_tokens=max(seen.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + picture_tokens),
-        image_tokens=max(seen.image_tokens, picture_tokens),
+        reported,
+        prompt_tokens=reported.prompt_tokens or prompt_tokens(body),
+        completion_tokens=max(reported.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + image_tokens),
+        image_tokens=max(reported.image_tokens, image_tokens),
         estimated=True,
     )
 

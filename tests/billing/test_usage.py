@@ -101,10 +101,10 @@ def test_a_provisional_completion_count_is_raised() -> None:
 
 
 def test_pictures_that_were_not_counted() -> None:
-    drawn = estimate(HELLO, 8, None, pictures=2)
+    drawn = estimate(HELLO, 8, None, images=2)
     assert drawn == Usage(prompt_tokens=5, completion_tokens=2242, image_tokens=2240, estimated=True)
     seen = Usage(prompt_tokens=9, completion_tokens=2600, image_tokens=2520)
-    assert estimate(HELLO, 8, seen, pictures=1).image_tokens == 2520
+    assert estimate(HELLO, 8, seen, images=1).image_tokens == 2520
 
 
 def test_hidden_reasoning_that_was_counted_stays_counted() -> None:
