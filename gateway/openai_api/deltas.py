@@ -106,13 +106,13 @@ class UpstreamMetadata(msgspec.Struct, frozen=True, kw_only=True):
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
     """In place of ``Finish``: the vendor has paused its answer, and resumes it when the answer so far is sent back.
 
-    ``content`` is the answer so far in the vendor's format, ``state`` the decoder state needed to resume, ``spent`` the
-    number of output tokens so far.
+    ``content`` is the answer so far in the vendor's format, ``state`` the decoder state needed to resume,
+    ``output_tokens`` those of the answer so far.
     """
 
     content: list[dict[str, Any]]
     state: Any
-    spent: int
+    output_tokens: int
     choice: int = 0
 
 

@@ -9,7 +9,7 @@ MAX_PACKET_BYTES = 512 * 1024
 
 
 class Packet(msgspec.Struct, omit_defaults=True):
-    """One message. ``op`` is its kind; a call and its answer share a ``number``."""
+    """One message. ``op`` is its kind; a call and its reply share a ``number``."""
 
     op: str
     number: int = 0

@@ -56,9 +56,9 @@ class SupervisorLink:
         if self.gone.is_set():
             raise SupervisorGoneError
         self._last_number += 1
-        answer = self._calls[self._last_number] = self._loop.create_future()
+        reply = self._calls[self._last_number] = self._loop.create_future()
         self._send(Packet(op, self._last_number, body))
-        return await answer
+        return await reply
 
     def close(self) -> None:
         """Stop receiving, and cancel calls being handled."""
@@ -82,7 +82,7 @@ class SupervisorLink:
         if connection is not None:
             connection.setblocking(False)
             self._on_connection(packet.number, connection)
-        elif packet.op == "answer":
+        elif packet.op == "reply":
             if (call := self._calls.pop(packet.number, None)) is not None and not call.done():
                 call.set_result(packet.body)
         else:
@@ -92,13 +92,13 @@ class SupervisorLink:
 
     async def _handle(self, packet: Packet) -> None:
         handler = self.handlers.get(packet.op)
-        answer = None
+        reply = None
         if handler is not None:
             try:
-                answer = await handler(packet.body)
+                reply = await handler(packet.body)
             except Exception:
                 log.exception("%s", packet.op)
-        self._send(Packet("answer", packet.number, answer))
+        self._send(Packet("reply", packet.number, reply))
 
     def _send(self, packet: Packet) -> None:
         try:

@@ -34,7 +34,7 @@ class ScatterGather:
         self._metrics = ClusterMetrics()
 
     def scatter(self, caller: int, number: int, request: Packet, workers: set[int]) -> None:
-        """Send ``request`` to ``workers``; ``caller`` is answered under ``number``, at once if there are none."""
+        """Send ``request`` to ``workers``; the reply goes to ``caller`` under ``number``, at once if there are none."""
         id_, self._next_id = self._next_id, self._next_id + 1
         self._calls[id_] = _Call(caller, number, request.op, workers, time.monotonic() + TIMEOUT_SECONDS)
         for pid in list(workers):
@@ -69,7 +69,7 @@ class ScatterGather:
         call = self._calls[id_]
         if not call.pending:
             del self._calls[id_]
-            self._send(call.caller, Packet("answer", call.number, self._result(call)))
+            self._send(call.caller, Packet("reply", call.number, self._result(call)))
 
     def _result(self, call: _Call) -> Any:
         match call.op:

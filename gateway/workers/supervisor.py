@@ -154,10 +154,10 @@ class Supervisor:
             except OSError:
                 return
             with connection:
-                self._pass_on(Packet("connection", number), connection)
+                self._assign(Packet("connection", number), connection)
 
-    def _pass_on(self, packet: Packet, connection: socket.socket) -> None:
-        """Pass a connection to the next worker, round-robin; those whose channel is full are skipped."""
+    def _assign(self, packet: Packet, connection: socket.socket) -> None:
+        """Send a connection to the next worker, round-robin; those whose channel is full are skipped."""
         ready = [worker for worker in self._accepting_workers() if not worker.unsent]
         for _ in range(len(ready)):
             self._round_robin += 1
@@ -191,13 +191,13 @@ class Supervisor:
                 worker.ready = False
             case "unusable":
                 self._failure = packet.body
-            case "answer":
+            case "reply":
                 self._calls.gather(worker.pid, packet)
             case "may_inject":
                 self._injection_requests.append((worker.pid, packet.number))
                 self._grant_injection()
             case "refused":
-                self._answer(worker, packet.number, None)
+                self._reply(worker, packet.number, None)
                 self._injecting = None
                 self._grant_injection()
             case "inject":
@@ -215,7 +215,7 @@ class Supervisor:
             pid, number = self._injection_requests.pop(0)
             if (worker := self._workers.get(pid)) is not None:
                 self._injecting = pid
-                self._answer(worker, number, self._injected is None)
+                self._reply(worker, number, self._injected is None)
 
     def _inject(self, pid: int, packet: Packet) -> None:
         """Send it to all other workers, including those not ready yet, which were forked without it."""
@@ -233,8 +233,8 @@ class Supervisor:
         leader = set() if self._leader is None else {self._leader}
         self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
 
-    def _answer(self, worker: _Worker, number: int, body: Any) -> None:
-        self._send(worker.pid, Packet("answer", number, body))
+    def _reply(self, worker: _Worker, number: int, body: Any) -> None:
+        self._send(worker.pid, Packet("reply", number, body))
 
     def _send(self, pid: int, packet: Packet) -> None:
         if (worker := self._workers.get(pid)) is not None:
@@ -352,8 +352,8 @@ class Supervisor:
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
-        self._signals = reader
-        self._writer = writer
+        self._signal_reader = reader
+        self._signal_writer = writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
@@ -361,5 +361,5 @@ class Supervisor:
 
     def _read_signals(self) -> None:
         with suppress(BlockingIOError):
-            if set(self._signals.recv(4096)) & {signal.SIGTERM, signal.SIGINT}:
+            if set(self._signal_reader.recv(4096)) & {signal.SIGTERM, signal.SIGINT}:
                 self._stopping = True

@@ -59,7 +59,7 @@ def paused(bound: Chat, *events: dict[str, Any]) -> Paused:
 
 def test_the_turn_goes_back_as_it_came() -> None:
     pause = paused(searching(), *first_part())
-    assert (pause.content, pause.spent) == (SO_FAR, 5)
+    assert (pause.content, pause.output_tokens) == (SO_FAR, 5)
 
 
 def test_a_complete_answer_pauses_alike() -> None:
@@ -121,7 +121,7 @@ def test_a_turn_paused_twice_goes_back_whole() -> None:
         "server_tool_use",
         "web_search_tool_result",
     ]
-    assert again.spent == 10
+    assert again.output_tokens == 10
 
 
 def test_an_answer_that_comes_again_does_not_go_on() -> None:

@@ -22,15 +22,15 @@ class SentPackets:
 
     @property
     def asked(self) -> list[int]:
-        return [pid for pid, packet in self.sent if packet.op != "answer"]
+        return [pid for pid, packet in self.sent if packet.op != "reply"]
 
     @property
     def answered(self) -> list[tuple[int, int, Any]]:
-        return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "answer"]
+        return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "reply"]
 
     def answer(self, body: Any) -> Packet:
         """Answer the latest request."""
-        return Packet("answer", self.sent[-1][1].number, body)
+        return Packet("reply", self.sent[-1][1].number, body)
 
 
 def counted(value: str) -> list[list[Any]]:

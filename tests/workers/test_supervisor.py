@@ -150,8 +150,8 @@ async def test_a_worker_that_cannot_tell_its_metrics_ends_nobody() -> None:
                 while (received := receive(channel)) is not None:
                     match received[0]:
                         case Packet("metrics", number):
-                            send(channel, Packet("answer", number))
-                        case Packet("answer", 7, told):
+                            send(channel, Packet("reply", number))
+                        case Packet("reply", 7, told):
                             return 0 if told == [] else 1
 
         supervisor = Supervisor([], 1, failing)

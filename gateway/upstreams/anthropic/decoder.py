@@ -112,7 +112,7 @@ class AnthropicDecoder:
         return Paused(
             content=[*before.content, *content] if before else content,
             state=self._output,
-            spent=self._usage.update(None).completion_tokens + (before.spent if before else 0),
+            output_tokens=self._usage.update(None).completion_tokens + (before.output_tokens if before else 0),
         )
 
     def _event(self, fields: Fields) -> Iterable[Delta]:

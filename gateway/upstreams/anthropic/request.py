@@ -88,7 +88,7 @@ def _max_tokens(chat: Chat) -> int:
     if limit is None:
         limit = chat.model.max_output_tokens or DEFAULT_MAX_TOKENS
         limit = min(limit, DEFAULT_MAX_TOKENS) if chat.model.traits.output_within_context else limit
-    left = limit - chat.paused.spent if chat.paused else limit
+    left = limit - chat.paused.output_tokens if chat.paused else limit
     if left < 1:
         raise invalid_request("The answer was paused at its output limit", "max_tokens")
     return left
