@@ -23,11 +23,11 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class CatalogError(Exception):
-    """The catalogue is invalid; every complaint begins with the path of the offending entry."""
+    """The catalogue is invalid; every problem begins with the path of the offending entry."""
 
-    def __init__(self, *complaints: str) -> None:
-        super().__init__("\n".join(complaints))
-        self.complaints = complaints
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,11 +165,11 @@ class Catalog:
         self.providers = providers
         self.models = models
         self._names: dict[str, Model] = {}
-        complaints = [*check(providers, models)]
+        problems = [*check(providers, models)]
         for model in models.values():
-            complaints += self._index(model)
-        if complaints:
-            raise CatalogError(*complaints)
+            problems += self._index(model)
+        if problems:
+            raise CatalogError(*problems)
 
     def find(self, name: str) -> Model:
         """The model called ``name``, retired or not; raises 404 model_not_found with close matches."""

@@ -1,6 +1,6 @@
 """Consistency checks of the catalogue.
 
-Checks yield complaints, each beginning with the path of the offending entry, instead of raising, so that one start
+Checks yield problems, each beginning with the path of the offending entry, instead of raising, so that one start
 reports all of them.
 """
 
@@ -43,7 +43,7 @@ _PRICE_ORDER = (
 
 
 def check(providers: Mapping[str, Provider], models: Mapping[str, Model]) -> Iterator[str]:
-    """All complaints about the entries, except about names."""
+    """All problems about the entries, except about names."""
     for provider in providers.values():
         yield from _under(f"providers.{provider.id}", _provider(provider))
     yield from _shared_names(providers)
@@ -60,9 +60,9 @@ def check(providers: Mapping[str, Provider], models: Mapping[str, Model]) -> Ite
         yield from _under(f"{path}.traits", _parameters(model))
 
 
-def _under(path: str, complaints: Iterator[str]) -> Iterator[str]:
-    for complaint in complaints:
-        yield f"{path}.{complaint}"
+def _under(path: str, problems: Iterator[str]) -> Iterator[str]:
+    for problem in problems:
+        yield f"{path}.{problem}"
 
 
 # ---------------------------------------------------------------------------------------------------------- providers

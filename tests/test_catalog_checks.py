@@ -105,11 +105,11 @@ json_with_tools = false
 """
 
 
-def complaints(text: str) -> tuple[str, ...]:
+def problems(text: str) -> tuple[str, ...]:
     with pytest.raises(CatalogError) as caught:
         load(text)
-    assert str(caught.value) == "\n".join(caught.value.complaints)
-    return caught.value.complaints
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
 
 
 def broken(old: str, new: str) -> str:
@@ -252,15 +252,15 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "complaint"), CASES, ids=[case[2] for case in CASES])
-def test_a_broken_catalogue_says_what_is_wrong(old: str, new: str, complaint: str) -> None:
-    assert complaints(broken(old, new)) == (complaint,)
+@pytest.mark.parametrize(("old", "new", "problem"), CASES, ids=[case[2] for case in CASES])
+def test_a_broken_catalogue_says_what_is_wrong(old: str, new: str, problem: str) -> None:
+    assert problems(broken(old, new)) == (problem,)
 
 
 @pytest.mark.parametrize("thinking", ["effort", "switch", "prompt", "adaptive", "always", "level"])
 def test_thinking_by_words_needs_words(thinking: str) -> None:
     text = broken('traits.thinking = "level"\ntraits.efforts = ["low"]', f'traits.thinking = "{thinking}"')
-    assert complaints(text) == (f"models.level.traits.efforts: missing for thinking by {thinking}",)
+    assert problems(text) == (f"models.level.traits.efforts: missing for thinking by {thinking}",)
 
 
 @pytest.mark.parametrize("thinking", ["always", "level"])
@@ -268,8 +268,8 @@ def test_thinking_that_cannot_be_switched_off(thinking: str) -> None:
     text = broken(
         '"level"\ntraits.efforts = ["low"]\ntraits.thinking_off = false', f'"{thinking}"\ntraits.efforts = ["low"]'
     )
-    complaint = f"models.level.traits.thinking_off: thinking by {thinking} cannot be switched off"
-    assert complaints(text) == (complaint,)
+    problem = f"models.level.traits.thinking_off: thinking by {thinking} cannot be switched off"
+    assert problems(text) == (problem,)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_figures_that_just_hold(old: str, new: str) -> None:
 
 
 def test_an_unknown_provider() -> None:
-    found = complaints(
+    found = problems(
         broken('provider = "acme"\nupstream_id = "budgeter"', 'provider = "nobody"\nupstream_id = "budgeter"')
     )
     assert found == ("models.budgeter.provider: unknown provider 'nobody'",)
@@ -298,11 +298,11 @@ def test_an_unknown_provider() -> None:
 
 def test_all_complaints_come_at_once() -> None:
     text = broken("[10, 99]", "[0, 99]").replace('per_image = "0.05"', 'per_image = "0"')
-    assert len(complaints(text)) == 2
+    assert len(problems(text)) == 2
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "complaint"),
+    ("old", "new", "problem"),
     [
         ('provider = "acme"\nupstream_id = "budgeter"', 'upstream_id = "budgeter"', "models.budgeter: Object missing required field `provider`"),
         ("[10, 99]", '["ten", 99]', "models.budgeter: Expected `int`, got `str` - at `$.traits.thinking_budget[0]`"),
@@ -315,8 +315,8 @@ def test_all_complaints_come_at_once() -> None:
         ('provider = "acme"\nupstream_id = "budgeter"', 'provider = ["acme"]\nupstream_id = "budgeter"', "models.budgeter: Expected `str`, got `array` - at `$.provider`"),
     ],
 )  # fmt: skip
-def test_a_field_of_the_wrong_kind(old: str, new: str, complaint: str) -> None:
-    assert complaints(broken(old, new)) == (complaint,)
+def test_a_field_of_the_wrong_kind(old: str, new: str, problem: str) -> None:
+    assert problems(broken(old, new)) == (problem,)
 
 
 def test_a_catalogue_without_models_knows_none() -> None:
@@ -325,9 +325,9 @@ def test_a_catalogue_without_models_knows_none() -> None:
 
 
 def test_text_that_is_not_toml() -> None:
-    (complaint,) = complaints("[models")
-    assert complaint.startswith("Expected ']' at the end of a table declaration")
+    (problem,) = problems("[models")
+    assert problem.startswith("Expected ']' at the end of a table declaration")
 
 
 def test_a_file_without_models() -> None:
-    assert complaints("[providers]") == ("Object missing required field `models`",)
+    assert problems("[providers]") == ("Object missing required field `models`",)

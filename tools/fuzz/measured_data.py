@@ -72,7 +72,7 @@ def _check_catalogue(text: str) -> None:
     try:
         loaded = catalog.load(text)
     except catalog.CatalogError as error:
-        if not str(error) or not error.complaints:
+        if not str(error) or not error.problems:
             raise BrokenPropertyError("refused without a word") from error
         return
     for model in loaded.models.values():
