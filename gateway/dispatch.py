@@ -250,7 +250,7 @@ def _expire(timeout: asyncio.Timeout) -> None:
 
 
 def _deadline_exceeded() -> GatewayError:
-    return upstream_timeout("The payment's deadline is near; the answer was cut here")
+    return upstream_timeout("The response was truncated because the payment deadline is near")
 
 
 def _with_prelude(prelude: list[Delta], consume: Consumer, assembler: Assembler) -> Consumer:

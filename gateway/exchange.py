@@ -319,7 +319,7 @@ class Exchange:
             if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
                 self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
         if self._lifecycle.state is not State.ANSWERING:
-            failure = failure or upstream_error("upstream_truncated", "The upstream answered nothing")
+            failure = failure or upstream_error("upstream_truncated", "The upstream returned an empty response")
             await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
             raise failure
         choices = self._format.choices(self._assembler)

@@ -173,7 +173,7 @@ class _Dispatcher:
 
     async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
         if request.version.major != 1:
-            raise GatewayError("Only HTTP/1.1 is spoken here", status=505, code="http_version_not_supported")
+            raise GatewayError("Only HTTP/1.1 is supported", status=505, code="http_version_not_supported")
         route = find(request.path)
         if route is not None:
             record.path = route.path
@@ -202,7 +202,7 @@ class _Dispatcher:
         foreign = any(name in request.headers for name in _FOREIGN_HEADERS)
         if not allowed or foreign or _is_domain(request.headers.get("Host", "")):
             raise GatewayError(
-                "This endpoint answers to the gateway's own host only",
+                "This endpoint only accepts requests from the gateway's own host",
                 status=403,
                 type="permission_error",
                 code="forbidden",
@@ -231,7 +231,7 @@ class _Dispatcher:
 
 def _new_protocol(server: web.Server | None) -> ServerConnection:
     if not isinstance(server, HttpServer):
-        raise ConnectionResetError("the server has been closed")
+        raise ConnectionResetError("the server is closed")
     return server()
 
 

@@ -49,7 +49,10 @@ def _with_prompt_param(error: GatewayError) -> GatewayError:
 
 def _text_only(model: str) -> GatewayError:
     """Legacy answers hold text only: an image would be paid for and not delivered."""
-    return unsupported_value(f"The model '{model}' produces pictures: ask it at /v1/chat/completions.", "model")
+    return unsupported_value(
+        f"The model '{model}' generates images and is not supported by this endpoint. Use /v1/chat/completions.",
+        "model",
+    )
 
 
 class _Echo:

@@ -118,7 +118,7 @@ def _resource_url(request: web.BaseRequest) -> str:
     try:
         return _url(request.scheme, request.headers.get("Host", ""), request.path)
     except ValueError:
-        raise GatewayError("The Host header is not a host", status=400, code="invalid_host") from None
+        raise GatewayError("The Host header is not a valid host", status=400, code="invalid_host") from None
 
 
 @lru_cache(maxsize=256)
@@ -176,7 +176,7 @@ async def serve(
 
 def _require_connected(request: web.BaseRequest) -> None:
     if request.transport is None:
-        raise ConnectionResetError("the client left before its turn")
+        raise ConnectionResetError("the client disconnected while queued")
 
 
 async def _answer(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:

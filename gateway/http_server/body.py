@@ -111,9 +111,9 @@ class Body:
         except TimeoutError:
             if self._evicted:
                 raise _overloaded() from None
-            raise GatewayError("The request body came too slowly", status=408, code="request_timeout") from None
+            raise GatewayError("Timed out while reading the request body", status=408, code="request_timeout") from None
         except (web.RequestPayloadError, HTTPException, ConnectionError):
-            raise GatewayError("The request body broke off", status=400, code="incomplete_body") from None
+            raise GatewayError("The request body is incomplete", status=400, code="incomplete_body") from None
 
     def release(self) -> None:
         """Return the bytes to the budget; idempotent."""
@@ -170,14 +170,14 @@ class Body:
 
 
 def _overloaded() -> GatewayError:
-    return gateway_unavailable("overloaded", "The gateway holds too many large requests right now")
+    return gateway_unavailable("overloaded", "The gateway is processing too many large requests")
 
 
 def _check_headers(request: web.BaseRequest) -> None:
     headers = request.headers
     coding = headers.get("Transfer-Encoding")
     if coding is not None and request.version < HttpVersion11:
-        raise GatewayError("Transfer-Encoding is not part of HTTP/1.0", status=400, code="bad_framing")
+        raise GatewayError("Transfer-Encoding is not supported with HTTP/1.0", status=400, code="bad_framing")
     if coding is not None and coding.lower() != "chunked":
         raise GatewayError(
             f"Transfer-Encoding '{coding[:32]}' is not supported", status=501, code="unsupported_transfer_encoding"

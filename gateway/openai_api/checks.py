@@ -16,7 +16,7 @@ def check(request: ChatRequest) -> None:
     if request.stream_options is not None and not request.stream:
         raise invalid_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
     if request.top_logprobs and not request.logprobs:
-        raise invalid_request("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+        raise invalid_request("'top_logprobs' is only allowed when 'logprobs' is true.", "top_logprobs")
     if request.stop is not None and len(request.stops) > MAX_STOPS:
         raise invalid_request(f"At most {MAX_STOPS} stop sequences are supported.", "stop", "array_above_max_length")
     if request.tools or request.tool_choice is not None:

@@ -88,6 +88,10 @@ def _check_prompts(prompts: list[Any]) -> None:
         raise invalid_request(f"At most {MAX_PROMPTS} prompts are supported.", "prompt", "array_above_max_length")
     for position, prompt in enumerate(prompts):
         if isinstance(prompt, int | list):
-            raise invalid_request("Token arrays are not supported: send text.", "prompt", "unsupported_value")
+            raise invalid_request(
+                "Token arrays are not supported; 'prompt' must be a string or an array of strings.",
+                "prompt",
+                "unsupported_value",
+            )
         if not isinstance(prompt, str):
             raise invalid_request("A prompt must be a string.", f"prompt[{position}]", "invalid_type")

@@ -179,13 +179,13 @@ def upstream_overloaded(retry_after: float | None = None) -> GatewayError:
     )
 
 
-def upstream_timeout(message: str = "The upstream did not answer in time") -> GatewayError:
+def upstream_timeout(message: str = "The upstream did not respond in time") -> GatewayError:
     """504: no first byte in time, or a read timeout within the answer."""
     return GatewayError(message, status=504, type="server_error", code="upstream_timeout", fault=Fault.UPSTREAM)
 
 
 def upstream_error(
-    code: str, message: str = "The upstream answered with an error", *, retryable: bool = False
+    code: str, message: str = "The upstream returned an error", *, retryable: bool = False
 ) -> GatewayError:
     """502: a failure of the upstream, or of the gateway's account there.
 

@@ -53,7 +53,7 @@ def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
     for rule in rules:
         if rule.matches(error):
             return rule.make_error(error)
-    reported = "reported an error" if error.status == 200 else f"answered with status {error.status}"
+    reported = "reported an error" if error.status == 200 else f"returned status {error.status}"
     return errors.upstream_error("upstream_bad_response", f"The upstream {reported}")
 
 
@@ -128,7 +128,7 @@ _ACCOUNT = re.compile(
 
 def public_message(message: str) -> str:
     """A vendor's message about the request, without names and ids of accounts and pieces of keys."""
-    return _ACCOUNT.sub("", message)[:2000] or "The upstream refused the request"
+    return _ACCOUNT.sub("", message)[:2000] or "The upstream rejected the request"
 
 
 def _invalid_with_code(error: VendorError) -> GatewayError:
@@ -151,7 +151,7 @@ def _content_policy(error: VendorError) -> GatewayError:
 
 def _guidelines(error: VendorError) -> GatewayError:
     """xAI's message about a refused prompt is withheld: it may name the team and its key."""
-    return errors.content_policy_violation("The upstream refuses the content of the request")
+    return errors.content_policy_violation("The upstream rejected the content of the request")
 
 
 def _model_not_found(error: VendorError) -> GatewayError:
@@ -159,11 +159,11 @@ def _model_not_found(error: VendorError) -> GatewayError:
 
 
 def _too_large(error: VendorError) -> GatewayError:
-    return GatewayError("The upstream refused the request as too large", status=413, code="request_too_large")
+    return GatewayError("The upstream rejected the request as too large", status=413, code="request_too_large")
 
 
 def _auth(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+    return errors.upstream_error("upstream_auth_failed", "The upstream rejected the gateway's credentials")
 
 
 def _billing(error: VendorError) -> GatewayError:

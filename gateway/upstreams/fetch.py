@@ -100,9 +100,12 @@ class FileFetcher:
         if not wanted:
             return 0
         if not self._enabled:
-            raise _refusal(wanted[0][1], "this model takes files as bytes only; send the file as a data: URI")
+            raise _refusal(wanted[0][1], "file URLs are not supported with this model; send the file as a data: URI")
         if len(wanted) > self._limits.files:
-            raise _refusal(wanted[self._limits.files][1], f"at most {self._limits.files} files are fetched")
+            raise _refusal(
+                wanted[self._limits.files][1],
+                f"at most {self._limits.files} files per request can be fetched from URLs",
+            )
         budget = _ByteBudget(self._limits.chat_bytes)
         fetches = [asyncio.create_task(self._fetch(url, param, budget)) for url, param in wanted]
         try:
@@ -124,14 +127,14 @@ class FileFetcher:
             async with asyncio.timeout(self._limits.timeout):
                 data = await self._download(url, param, budget)
         except TimeoutError:
-            raise _refusal(param, "the file did not arrive in time") from None
+            raise _refusal(param, "fetching the file timed out") from None
         except ForbiddenAddressError:
-            raise _refusal(param, "its host is not on the public internet") from None
+            raise _refusal(param, "its host does not have a public address") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise _refusal(param, "the file could not be fetched") from None
         media_type = media_types.sniff(data[: media_types.HEAD])
         if media_type is None:
-            raise _refusal(param, "the file is no picture, PDF, audio or video of a known kind")
+            raise _refusal(param, "the file is not a supported image, PDF, audio or video")
         return Attachment(media_type, data)
 
     async def _download(self, url: str, param: str, budget: _ByteBudget) -> bytes:
@@ -149,13 +152,13 @@ class FileFetcher:
         if target.scheme != "https" or not target.host:
             raise _refusal(param, "only https: and data: URLs are accepted")
         if target.user is not None or target.password is not None:
-            raise _refusal(param, "the URL must not carry credentials")
+            raise _refusal(param, "the URL must not contain credentials")
         if _is_ip_literal(target.host) and not self._allowed(target.host):
             raise ForbiddenAddressError(target.host)
 
     async def _read(self, response: aiohttp.ClientResponse, param: str, budget: _ByteBudget) -> bytes:
         if response.status != 200:
-            raise _refusal(param, f"its server answered with status {response.status}")
+            raise _refusal(param, f"its server returned status {response.status}")
         limit = self._limits.file_bytes
         too_large = _refusal(param, f"the file is larger than {limit} bytes")
         if (response.content_length or 0) > limit:
@@ -171,9 +174,9 @@ class FileFetcher:
     def _reserve(self, size: int, param: str, budget: _ByteBudget) -> None:
         """Take ``size`` bytes of the buffer. Raises 503 when it is full, and 400 when the chat's budget is used up."""
         if size > self._free_bytes:
-            raise gateway_unavailable("overloaded", "The gateway holds too many files right now")
+            raise gateway_unavailable("overloaded", "The gateway is processing too many files")
         if not budget.reserve(size):
-            raise _refusal(param, "the files of the request are too large together")
+            raise _refusal(param, "the files of the request exceed their total size limit")
         self._free_bytes -= size
 
     def _client(self) -> aiohttp.ClientSession:

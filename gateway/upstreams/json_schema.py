@@ -77,8 +77,8 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
     if lost and lossless:
         keyword = next(iter(lost))
         raise unsupported_value(
-            f"Invalid '{param}': '{keyword}' cannot be enforced with this model; leave out 'strict' to have it "
-            "passed on as a description.",
+            f"Invalid '{param}': '{keyword}' cannot be enforced with this model; omit 'strict' to send it "
+            "as a description.",
             f"{param}.{keyword}",
         )
     if lost:

@@ -106,7 +106,7 @@ class Transport:
         except ReadTimeoutError:
             raise upstream_timeout() from None
         except RemoteProtocolError:
-            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
         except TransportError:
             raise _unreachable() from None
         if response.status != 200:
@@ -143,12 +143,14 @@ async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:
     try:
         return await response.read(limit)
     except ReadTimeoutError:
-        raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
+        raise upstream_timeout("The upstream stopped sending in the middle of its response") from None
     except (ResponseTooLargeError, RemoteProtocolError) as error:
-        problem = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be read"
-        raise upstream_error("upstream_bad_response", f"The upstream's answer {problem}") from None
+        problem = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be decoded"
+        raise upstream_error("upstream_bad_response", f"The upstream's response {problem}") from None
     except TransportError:
-        raise upstream_error("upstream_truncated", "The upstream broke off its answer") from None
+        raise upstream_error(
+            "upstream_truncated", "The upstream closed the connection before its response was complete"
+        ) from None
 
 
 def _unreachable() -> GatewayError:

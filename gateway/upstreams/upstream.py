@@ -165,9 +165,9 @@ class UpstreamResponse:
         try:
             await self._response.stream(on_data, self._read_timeout)
         except ReadTimeoutError:
-            raise upstream_timeout("The upstream fell silent in the middle of its answer") from None
+            raise upstream_timeout("The upstream stopped sending in the middle of its response") from None
         except ResponseTooLargeError:
-            raise upstream_error("upstream_bad_response", "The upstream's answer is too large") from None
+            raise upstream_error("upstream_bad_response", "The upstream's response is too large") from None
         except TransportError:
             truncated = True  # the decoder knows whether the answer was complete
         consume(stream.close(truncated=truncated))

@@ -336,7 +336,7 @@ def test_an_unknown_error_inside_an_answer_is_not_told_as_a_status() -> None:
         ("Blocked for team 1a2b-3c4d, sorry", "Blocked, sorry"),
         ("Project proj_x is closed.", " is closed."),
         ("The steam engine", "The steam engine"),
-        ("", "The upstream refused the request"),
+        ("", "The upstream rejected the request"),
         ("x" * 3000, "x" * 2000),
     ],
 )

@@ -302,7 +302,7 @@ async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) 
     for path in ("/a", "/b"):
         server.serve(path, PNG)
     urls = [server.url("/a"), server.url("/b")]
-    assert "together" in (await refusal(fetcher(chat_bytes=len(PNG) + 1), *urls)).message
+    assert "exceed their total size limit" in (await refusal(fetcher(chat_bytes=len(PNG) + 1), *urls)).message
     assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
 
 

@@ -58,7 +58,7 @@ def _image(url: str, where: str) -> Block:
     image = data_uri.parse(url, where)
     if image.media_type not in _IMAGE_TYPES:
         raise invalid_request(
-            f"Invalid '{where}': pictures must be JPEG, PNG, GIF or WebP, not '{image.media_type}'.",
+            f"Invalid '{where}': images must be JPEG, PNG, GIF or WebP, not '{image.media_type}'.",
             where,
             "invalid_image",
         )
@@ -67,7 +67,9 @@ def _image(url: str, where: str) -> Block:
 
 def _file(file: File, where: str) -> Block:
     if file.file_data is None:
-        raise unsupported_value(f"Invalid '{where}': send the file itself as 'file_data'.", f"{where}.file_id")
+        raise unsupported_value(
+            f"Invalid '{where}': file IDs are not supported. Send the file as 'file_data'.", f"{where}.file_id"
+        )
     source = _document(file.file_data, f"{where}.file_data")
     if source.get("media_type") in _IMAGE_TYPES:
         return {"type": "image", "source": source}

@@ -187,7 +187,7 @@ class Conversation:
             raise invalid_request(f"Invalid '{where}': the last message must have content with this model.", where)
         if not self._model.traits.prefill:
             raise unsupported_value(
-                f"The model '{self._model.id}' does not continue an assistant message; end with the user's.",
+                f"The model '{self._model.id}' does not support a final assistant message; end with a user message.",
                 f"messages[{position}].role",
             )
         last = self.turns[-1]["content"][-1]

@@ -87,7 +87,7 @@ class AnthropicDecoder:
     def finish(self) -> Iterable[Delta]:
         """The end of the message, held back until the end of the stream. Raises upstream_truncated if it is missing."""
         if not self._stopped:
-            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
         deltas: list[Delta] = []
         if (provisional := self._usage.provisional()) is not None:
             deltas.append(provisional)
@@ -166,7 +166,7 @@ class AnthropicDecoder:
             self._output.reset()
             self._recorder = self._recorder and TurnRecorder()
         if self._paused is not None and message_id == self._output.message_id:
-            raise upstream_error("upstream_bad_response", "The upstream repeats its answer instead of going on")
+            raise upstream_error("upstream_bad_response", "The upstream repeated its response instead of continuing it")
         self._message_id = message_id
         deltas.append(
             UpstreamMetadata(
@@ -202,4 +202,4 @@ class AnthropicDecoder:
 
 
 def _unreadable() -> GatewayError:
-    return upstream_error("upstream_bad_response", "The upstream's answer could not be read")
+    return upstream_error("upstream_bad_response", "The upstream's response could not be decoded")

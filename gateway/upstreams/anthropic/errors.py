@@ -55,7 +55,7 @@ def _billing(error: VendorError) -> GatewayError:
 
 
 def _auth(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+    return errors.upstream_error("upstream_auth_failed", "The upstream rejected the gateway's credentials")
 
 
 def _context_length(error: VendorError) -> GatewayError:

@@ -90,7 +90,7 @@ def _max_tokens(chat: Chat) -> int:
         limit = min(limit, DEFAULT_MAX_TOKENS) if chat.model.traits.output_within_context else limit
     left = limit - chat.paused.output_tokens if chat.paused else limit
     if left < 1:
-        raise invalid_request("The answer was paused at its output limit", "max_tokens")
+        raise invalid_request("The response was paused at its output limit", "max_tokens")
     return left
 
 
@@ -106,7 +106,9 @@ def _output_config(chat: Chat, parts: Draft) -> dict[str, Any]:
     wanted = chat.request.response_format
     if isinstance(wanted, JsonSchemaFormat) and wanted.json_schema.schema is not None:
         if parts.conversation.prefilled:
-            raise unsupported_value("A JSON schema and a last assistant message cannot be combined.", "response_format")
+            raise unsupported_value(
+                "'json_schema' cannot be combined with a final assistant message.", "response_format"
+            )
         if emulated_schema(chat) is None:
             schema = restrict(
                 wanted.json_schema.schema,

@@ -81,7 +81,10 @@ class Contents:
             case ToolMessage():
                 raise _unmatched_result(position, message)
             case AssistantMessage() | FunctionMessage():
-                raise unsupported_value("Functions are not supported; use tools.", f"messages[{position}]")
+                raise unsupported_value(
+                    "Messages of role 'function' and 'function_call' are not supported; use 'tools'.",
+                    f"messages[{position}]",
+                )
 
     @cached_property
     def _names(self) -> NameMap:
@@ -153,7 +156,7 @@ class Contents:
         for number, call in enumerate(calls):
             if not (found := by_id[plain_id(call.id)]):
                 param = f"messages[{position}].tool_calls[{number}].id"
-                raise invalid_request(f"No tool message follows that answers the tool call '{call.id}'.", param)
+                raise invalid_request(f"No tool message follows with the result of the tool call '{call.id}'.", param)
             answered, message = found.popleft()
             response, files = self._response(message, f"messages[{answered}].content")
             if files and self._chat.model.traits.tool_result_images:

@@ -49,7 +49,7 @@ class GeminiDecoder:
         except ValueError:
             if self._ended:
                 return
-            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
         for response in responses:
             if response.error is None:
                 deltas: list[Delta] = []
@@ -63,8 +63,10 @@ class GeminiDecoder:
     def finish(self) -> Iterable[Delta]:
         if not self._ended:
             if self._complete:
-                raise upstream_error("upstream_bad_response", "The upstream sent no candidate", retryable=True)
-            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+                raise upstream_error(
+                    "upstream_bad_response", "The upstream's response has no candidates", retryable=True
+                )
+            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
         if self._blocked and not self._candidates:
             return [Finish("content_filter")]
         deltas: list[Delta] = []
@@ -126,7 +128,9 @@ class GeminiDecoder:
         limit = self._chat.output_tokens
         is_cut = usage is not None and limit is not None and usage.completion_tokens >= limit
         if reason != "MALFORMED_FUNCTION_CALL" or len(self._candidates) > 1 or not is_cut:
-            raise upstream_error("upstream_bad_response", f"The model's answer was broken: {reason}", retryable=True)
+            raise upstream_error(
+                "upstream_bad_response", f"The model's response was malformed: {reason}", retryable=True
+            )
         self._reasons[choice] = "MAX_TOKENS"
 
     def _candidate(self, choice: int, candidate: Candidate, deltas: list[Delta]) -> None:
@@ -137,7 +141,7 @@ class GeminiDecoder:
             for part in (candidate.content and candidate.content.parts) or ():
                 deltas += decoder.feed(part, self._scope)
         except ValueError as error:
-            raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from error
+            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from error
         if (grounding := candidate.grounding_metadata) is not None:
             self._searches.update(filter(None, grounding.web_search_queries or ()))  # empty ones are free of charge
             if grounding.grounding_chunks:  # a later chunk may have an empty one

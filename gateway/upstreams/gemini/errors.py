@@ -74,7 +74,7 @@ def _model_not_found(error: VendorError) -> GatewayError:
 
 
 def _auth(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_auth_failed", "The upstream refused the gateway's credentials")
+    return errors.upstream_error("upstream_auth_failed", "The upstream rejected the gateway's credentials")
 
 
 def _billing(error: VendorError) -> GatewayError:
@@ -83,7 +83,7 @@ def _billing(error: VendorError) -> GatewayError:
 
 def _region(error: VendorError) -> GatewayError:
     return GatewayError(
-        "The vendor does not serve this model where the gateway runs",
+        "The upstream does not serve this model in the gateway's region",
         status=403,
         type="permission_error",
         fault=Fault.UPSTREAM,
@@ -92,7 +92,7 @@ def _region(error: VendorError) -> GatewayError:
 
 def _one_choice(error: VendorError) -> GatewayError:
     """Which models take a candidateCount above 1 is not documented (5.3)."""
-    return errors.unsupported_value("This model gives one choice only.", "n")
+    return errors.unsupported_value("This model supports only one choice; 'n' must be 1.", "n")
 
 
 def _context_length(error: VendorError) -> GatewayError:
@@ -100,7 +100,7 @@ def _context_length(error: VendorError) -> GatewayError:
 
 
 def _too_large(error: VendorError) -> GatewayError:
-    return GatewayError("The upstream refused the request as too large", status=413, code="request_too_large")
+    return GatewayError("The upstream rejected the request as too large", status=413, code="request_too_large")
 
 
 def _invalid(error: VendorError) -> GatewayError:

@@ -56,7 +56,9 @@ def media(chat: Chat, url: str, param: str) -> Part:
         return _inline(chat, attachment.media_type, base64.b64encode(attachment.data).decode(), param)
     if _fetched_by_gemini(url):
         return {"fileData": {"fileUri": url}}
-    raise invalid_request(f"Invalid '{param}': this model takes files as bytes only. Send a data: URI.", param)
+    raise invalid_request(
+        f"Invalid '{param}': this URL is not supported with this model. Send the file as a data: URI.", param
+    )
 
 
 def remote_urls(chat: Chat) -> list[str]:
@@ -82,18 +84,22 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
             media_type = _AUDIO_FORMATS.get(audio.format.lower())
             if media_type is None:
                 known = ", ".join(_AUDIO_FORMATS)
-                raise unsupported_value(f"Audio formats of this model: {known}.", f"{where}.input_audio.format")
+                raise unsupported_value(
+                    f"Supported audio formats for this model: {known}.", f"{where}.input_audio.format"
+                )
             data = data_uri.checked_base64(audio.data, f"{where}.input_audio.data")
             return _inline(chat, media_type, data, f"{where}.input_audio")
         case FilePart(file=file) if file.file_data:
             return media(chat, file.file_data, f"{where}.file.file_data")
         case FilePart():
-            raise unsupported_value("This model takes files as 'file_data' only.", f"{where}.file.file_id")
+            raise unsupported_value(
+                "File IDs are not supported with this model. Send the file as 'file_data'.", f"{where}.file.file_id"
+            )
 
 
 def _require_media_type(part: Part, kind: str, param: str) -> Part:
     if "inlineData" in part and not part["inlineData"]["mimeType"].startswith(kind):
-        raise unsupported_value(f"Invalid '{param}': not a picture.", param)
+        raise unsupported_value(f"Invalid '{param}': not an image.", param)
     return part
 
 

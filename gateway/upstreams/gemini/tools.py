@@ -88,7 +88,7 @@ def _calling_config(request: ChatRequest, names: NameMap, functions: list[Functi
     known = {function.name for function in functions}
     for name in allowed:
         if name not in known:
-            raise invalid_request(f"'tool_choice' names '{name}', which is none of the tools.", "tool_choice")
+            raise invalid_request(f"'tool_choice' names '{name}', which is not in 'tools'.", "tool_choice")
     if mode == "AUTO" and (allowed or any(function.strict for function in functions)):
         mode = "VALIDATED"
     if mode == "AUTO" and (request.tool_choice is None or mixes_tools(request)):

@@ -120,9 +120,9 @@ class ImagesAdapter:
         """The error of a response with status 200 but no image; the failure's code decides whose fault it is (7.4)."""
         failure = answer.failure
         if failure is None and answer.moderated:
-            return content_policy_violation("The upstream withholds the picture, which did not pass its moderation")
+            return content_policy_violation("The upstream withheld the image because of its moderation policy")
         if failure is None:
-            return upstream_error("upstream_bad_response", "The upstream delivered no picture")
+            return upstream_error("upstream_bad_response", "The upstream returned no image")
         code = failure.code or ""
         status = 400 if any(word in code for word in ("Sensitive", "RiskDetection", "Invalid")) else 500
         return map_error(self._dialect.errors, VendorError(status, failure.message or "", code))
@@ -149,10 +149,10 @@ class NoStreamDecoder:
     """The decoder of an endpoint that is never requested to stream."""
 
     def feed(self, event: Event) -> Iterable[Delta]:
-        raise upstream_error("upstream_bad_response", "The upstream streamed an answer that was not asked for")
+        raise upstream_error("upstream_bad_response", "The upstream returned a stream for a request without streaming")
 
     def finish(self) -> Iterable[Delta]:
-        raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+        raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
 
 
 def _check(request: ChatRequest) -> None:
@@ -168,4 +168,4 @@ def _check(request: ChatRequest) -> None:
         if modality not in ("image", "text"):
             raise unsupported_value(f"This model does not produce '{modality}'.", "modalities")
     if request.modalities is not None and "image" not in request.modalities:
-        raise unsupported_value("This model produces pictures: 'modalities' must contain 'image'.", "modalities")
+        raise unsupported_value("This model generates images; 'modalities' must contain 'image'.", "modalities")

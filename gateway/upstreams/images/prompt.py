@@ -21,7 +21,7 @@ def prompt(messages: list[Message]) -> str:
     position, message = _last_user_message(messages)
     text = text_of(message.content).strip()
     if not text:
-        raise invalid_request("A picture needs a user message with text.", f"messages[{position}].content")
+        raise invalid_request("Image generation requires a user message with text.", f"messages[{position}].content")
     instructions = [
         text_of(item.content).strip() for item in messages if isinstance(item, SystemMessage | DeveloperMessage)
     ]
@@ -36,8 +36,8 @@ def references(messages: list[Message], limit: int) -> list[str]:
     position, message = _last_user_message(messages)
     user_images = list(_user_images(position, message))
     if len(user_images) > limit:
-        allowed = f"at most {limit} input pictures" if limit else "no input pictures"
-        raise unsupported_value(f"This model takes {allowed}.", user_images[limit][0])
+        allowed = f"at most {limit} input images" if limit else "no input images"
+        raise unsupported_value(f"This model supports {allowed}.", user_images[limit][0])
     room = limit - len(user_images)
     earlier = list(_assistant_images(messages))
     return (earlier[-room:] if room else []) + [url for _, url in user_images]
@@ -48,7 +48,7 @@ def _last_user_message(messages: list[Message]) -> tuple[int, UserMessage]:
         message = messages[position]
         if isinstance(message, UserMessage):
             return position, message
-    raise invalid_request("A picture needs a user message that describes it.", "messages")
+    raise invalid_request("Image generation requires a user message that describes the image.", "messages")
 
 
 def _user_images(position: int, message: UserMessage) -> Iterator[tuple[str, str]]:
@@ -58,7 +58,7 @@ def _user_images(position: int, message: UserMessage) -> Iterator[tuple[str, str
         if isinstance(part, ImagePart):
             yield f"{where}.image_url", part.image_url.url
         elif not isinstance(part, TextPart):
-            raise unsupported_value("This model reads text and pictures only.", f"{where}.type")
+            raise unsupported_value("This model supports text and image input only.", f"{where}.type")
 
 
 def _assistant_images(messages: list[Message]) -> Iterator[str]:

@@ -32,7 +32,9 @@ class Item(msgspec.Struct):
         try:
             head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4], strict_mode=True)
         except ValueError:
-            raise upstream_error("upstream_bad_response", "The upstream sent a picture that is not base64") from None
+            raise upstream_error(
+                "upstream_bad_response", "The upstream returned an image that is not valid base64"
+            ) from None
         return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
 
 
@@ -62,4 +64,4 @@ def decode(body: bytes) -> ImagesResponse:
     try:
         return _decode(body)
     except (ValueError, RecursionError):
-        raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+        raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None

@@ -129,7 +129,7 @@ class OpenAIDecoder:
     def finish(self) -> list[Delta]:
         reasons = self._finish.values()
         if not reasons or (not self._done and "" in reasons) or not _ABORTED.isdisjoint(reasons):
-            raise upstream_error("upstream_truncated", "The upstream's answer ended before it was complete")
+            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
         deltas: list[Delta] = []
         for index, reason in self._finish.items():
             if index in self._think_tags:

@@ -97,4 +97,4 @@ def decode_broken_chunk(data: bytes) -> Chunk:
     try:
         return decode_repaired(decode_chunk, data)
     except (ValueError, RecursionError):
-        raise upstream_error("upstream_bad_response", "The upstream's answer could not be read") from None
+        raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
