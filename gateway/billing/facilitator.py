@@ -113,13 +113,13 @@ class Facilitator:
         if usage and self._queues_jobs:
             body["usageMetadata"] = usage
         try:
-            status, _, answer = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
+            status, _, response = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error))
-        if status == 202 and (queued := _decode(answer, _JobResponse)) is not None:
+        if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
             return await self.poll_job(queued.payment_job.job_id, requirements)
-        return _outcome(_decode(answer, SettleResponse), status, requirements)
+        return _outcome(_decode(response, SettleResponse), status, requirements)
 
     async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
         """Poll a queued settlement until it ends, for up to ``job_seconds`` (facts/x402.md 2.3)."""
@@ -137,18 +137,18 @@ class Facilitator:
 
     async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is queued or running."""
-        status, _, answer = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
-        wrapped = _decode(answer, _JobResponse)
-        state = wrapped.payment_job if wrapped is not None else _decode(answer, _Job)
+        status, _, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
+        wrapped = _decode(body, _JobResponse)
+        job_state = wrapped.payment_job if wrapped is not None else _decode(body, _Job)
         if status == 404:
             return Unknown("the facilitator has forgotten the settlement")
-        if state is None:
+        if job_state is None:
             raise FacilitatorUnavailableError(f"/settle/{{job}} answered {status}")
-        if state.status not in {"succeeded", "failed"}:
+        if job_state.status not in {"succeeded", "failed"}:
             return None
-        if state.result is None:
-            return Unknown(f"the settlement job {state.status} without a result")
-        return _outcome(state.result, 200, requirements)
+        if job_state.result is None:
+            return Unknown(f"the settlement job {job_state.status} without a result")
+        return _outcome(job_state.result, 200, requirements)
 
     async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
         """Submit the hashes and the signature of an answer to OpenGradient's batch; never the prompt or the answer.
@@ -197,17 +197,17 @@ def _body(payment: dict[str, Any], requirements: dict[str, Any]) -> dict[str, An
     return {"x402Version": VERSION, "paymentPayload": payment, "paymentRequirements": requirements}
 
 
-def _decode(answer: bytes, form: type[T]) -> T | None:
+def _decode(body: bytes, type_: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(answer, type=form)
+        return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _verify_response(status: int, fields: Mapping[bytes, bytes], answer: bytes) -> VerifyResponse:
-    verdict = _decode(answer, VerifyResponse)
+def _verify_response(status: int, raw_headers: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
+    verdict = _decode(body, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw_headers.items()}
         raise FacilitatorUnavailableError(f"/verify answered {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _truncated(verdict)
 

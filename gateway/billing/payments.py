@@ -12,7 +12,7 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from gateway.billing import definitions as measured
+from gateway.billing import definitions as definitions_module
 from gateway.billing import facilitator
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy
@@ -129,7 +129,7 @@ class X402Payments:
         cannot be read.
         """
         if definitions is None:
-            definitions = await asyncio.to_thread(measured.bundled)
+            definitions = await asyncio.to_thread(definitions_module.bundled)
         metrics = metrics or PaymentMetrics(CollectorRegistry())
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         try:

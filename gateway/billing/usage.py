@@ -21,8 +21,8 @@ _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 def estimate(body: dict[str, Any], produced_bytes: int, reported: Usage | None = None, images: int = 0) -> Usage:
     """Estimate the usage of an answer to ``body`` of ``produced_bytes`` (text, reasoning, arguments) and ``images``.
 
-    ``reported`` is the usage that the vendor has sent so far. Its prompt count is final; its completion count is a lower
-    bound, because some vendors start with a provisional one.
+    ``reported`` is the usage that the vendor has sent so far. Its prompt count is final; its completion count is a
+    lower bound, because some vendors start with a provisional one.
     """
     reported = reported or Usage()
     image_tokens = images * _IMAGE_TOKENS

@@ -38,6 +38,8 @@ DECLARATION: dict[str, Any] = {
 
 
 class _Info(msgspec.Struct, frozen=True):
+    """The permit as sent."""
+
     from_: str = msgspec.field(name="from")
     asset: str
     spender: str
@@ -46,6 +48,16 @@ class _Info(msgspec.Struct, frozen=True):
     deadline: str
     signature: str
     version: str = "1"
+
+
+class _Permit(msgspec.Struct, frozen=True):
+    owner: bytes
+    token: bytes
+    spender: bytes
+    amount: int
+    nonce: int
+    deadline: int
+    signature: bytes
 
 
 def read_permit(
@@ -59,25 +71,12 @@ def read_permit(
     info = extension.get("info") if isinstance(extension, dict) else None
     if not isinstance(info, dict) or "signature" not in info or not authorization.is_permit2:
         return None
-    try:
-        wire = msgspec.convert(info, _Info)
-        signed_fields = (
-            evm.address(wire.from_),
-            evm.address(wire.asset),
-            evm.address(wire.spender),
-            evm.uint256(wire.amount),
-        )
-        nonce, deadline, signature = (
-            evm.uint256(wire.nonce),
-            evm.uint256(wire.deadline),
-            eip712.normalise_signature(evm.hex_bytes(wire.signature)),
-        )
-    except (msgspec.ValidationError, ValueError) as error:
-        raise x402.MalformedPaymentError(f"extension {x402.EIP2612_EXTENSION}: {error}") from None
-    permit2 = evm.address(contracts.permit2)
-    if signed_fields != (authorization.payer, evm.address(terms.token.address), permit2, authorization.amount):
+    permit = _parse(info)
+    token, permit2 = evm.address(terms.token.address), evm.address(contracts.permit2)
+    expected = (authorization.payer, token, permit2, authorization.amount)
+    if (permit.owner, permit.token, permit.spender, permit.amount) != expected:
         raise RefusedPaymentError("eip2612_mismatch", "The EIP-2612 permit is not for this payment.")
-    if deadline < authorization.deadline:
+    if permit.deadline < authorization.deadline:
         raise RefusedPaymentError("eip2612_deadline_expired", "The EIP-2612 permit expires before the payment.")
     return {
         "info": {
@@ -85,9 +84,26 @@ def read_permit(
             "asset": terms.token.address,
             "spender": contracts.permit2,
             "amount": str(authorization.amount),
-            "nonce": str(nonce),
-            "deadline": str(deadline),
-            "signature": evm.as_hex(signature),
+            "nonce": str(permit.nonce),
+            "deadline": str(permit.deadline),
+            "signature": evm.as_hex(permit.signature),
             "version": "1",
         }
     }
+
+
+def _parse(info: dict[str, Any]) -> _Permit:
+    """Raises MalformedPaymentError."""
+    try:
+        wire = msgspec.convert(info, _Info)
+        return _Permit(
+            owner=evm.address(wire.from_),
+            token=evm.address(wire.asset),
+            spender=evm.address(wire.spender),
+            amount=evm.uint256(wire.amount),
+            nonce=evm.uint256(wire.nonce),
+            deadline=evm.uint256(wire.deadline),
+            signature=eip712.normalise_signature(evm.hex_bytes(wire.signature)),
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        raise x402.MalformedPaymentError(f"extension {x402.EIP2612_EXTENSION}: {error}") from None
