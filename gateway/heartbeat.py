@@ -169,16 +169,16 @@ class Heartbeat:
             async with session.post(
                 f"{relay.facilitator_url}/heartbeat", json=self.message(relay), allow_redirects=False
             ) as response:
-                answer = _decoded(await _body(response))
+                result = _decoded(await _body(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RelayError(f"the facilitator did not answer: {type(error).__name__}", transient=True) from error
-        if response.status != 200 or answer.get("success") is not True:
-            reason = answer.get("error") or answer.get("errorReason") or "no success"
+        if response.status != 200 or result.get("success") is not True:
+            reason = result.get("error") or result.get("errorReason") or "no success"
             raise RelayError(
                 f"the facilitator answered {response.status}: {reason}",
                 transient=response.status >= 500 or response.status == 429,
             )
-        transaction = answer.get("txHash")
+        transaction = result.get("txHash")
         return transaction if isinstance(transaction, str) else None
 
     def message(self, relay: Relay) -> dict[str, str]:
@@ -204,7 +204,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 def _decoded(body: bytes) -> dict[str, Any]:
     try:
-        answer = msgspec.json.decode(body)
+        decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return decoded if isinstance(decoded, dict) else {}

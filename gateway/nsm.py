@@ -48,24 +48,24 @@ class Nsm:
     def attest(self, *, nonce: bytes | None = None, user_data: bytes | None = None) -> Attestation:
         """A new attestation document over ``nonce`` and ``user_data``, 512 bytes each at most. Raises NsmError."""
         wanted = {"user_data": user_data, "nonce": nonce, "public_key": None}
-        document = _field(self._answer("Attestation", wanted), "document", bytes)
+        document = _field(self._call("Attestation", wanted), "document", bytes)
         payload = _payload(document)
         if payload.get("nonce") != nonce:
             raise NsmError("the document was made for another nonce")
         return Attestation(document, _field(payload, "timestamp", int) / 1000)
 
-    def _answer(self, request: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _call(self, request: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            answer = cbor2.loads(self._exchange(cbor2.dumps({request: fields})))
+            response = cbor2.loads(self._exchange(cbor2.dumps({request: fields})))
         except OSError as error:
             raise NsmError(f"{self._path}: {error.strerror}") from error
         except (cbor2.CBORError, ValueError) as error:
             raise NsmError("the answer is not CBOR") from error
-        match answer:
+        match response:
             case {"Error": str(code)}:
                 raise NsmError(f"{request}: {code}")
-            case dict() if isinstance(answer.get(request), dict):
-                found: Mapping[str, Any] = answer[request]
+            case dict() if isinstance(response.get(request), dict):
+                found: Mapping[str, Any] = response[request]
                 return found
         raise NsmError(f"the answer is not one to {request}")
 

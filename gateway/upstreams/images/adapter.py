@@ -97,13 +97,13 @@ class ImagesAdapter:
         return UpstreamCall("/images/generations", msgspec.json.encode(body), stream=False, dropped=tuple(dropped))
 
     def decode_response(self, chat: Chat, body: bytes) -> Iterator[Delta]:
-        answer = decode(body)
-        if answer.error:
-            raise map_error(self._dialect.errors, parse_embedded(msgspec.structs.asdict(answer)))
-        images = [item.image for item in answer.data or ()]
+        response = decode(body)
+        if response.error:
+            raise map_error(self._dialect.errors, parse_embedded(msgspec.structs.asdict(response)))
+        images = [item.image for item in response.data or ()]
         if not any(images):
-            raise self._no_image_error(answer)
-        yield UpstreamMetadata(model=answer.model)
+            raise self._no_image_error(response)
+        yield UpstreamMetadata(model=response.model)
         for choice, url in enumerate(images):
             if url:
                 yield Image(url, choice)
@@ -116,10 +116,10 @@ class ImagesAdapter:
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return map_error(self._dialect.errors, parse(status, headers, body))
 
-    def _no_image_error(self, answer: ImagesResponse) -> GatewayError:
+    def _no_image_error(self, response: ImagesResponse) -> GatewayError:
         """The error of a response with status 200 but no image; the failure's code decides whose fault it is (7.4)."""
-        failure = answer.failure
-        if failure is None and answer.moderated:
+        failure = response.failure
+        if failure is None and response.moderated:
             return content_policy_violation("The upstream withheld the image because of its moderation policy")
         if failure is None:
             return upstream_error("upstream_bad_response", "The upstream returned no image")
