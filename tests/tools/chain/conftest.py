@@ -6,11 +6,18 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
+from tools.chain.payments import Payment, upto_offer
+from tools.chain.wallet import Wallet
 
 Post = Callable[[str, Any], Awaitable[Any]]
 """Posts JSON to a path of the facilitator and returns the JSON of its 200."""
+
+
+CAP = 5000
+"""The maximum of ``payment``, in atomic units of USDC."""
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +30,17 @@ def chain() -> Iterator[LocalChain]:
 async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
     async with LocalFacilitator(chain.rpc_url) as facilitator:
         yield facilitator
+
+
+@pytest.fixture
+def payee() -> str:
+    return Wallet().address
+
+
+@pytest.fixture
+async def payment(chain: LocalChain, facilitator: LocalFacilitator, payee: str) -> Payment:
+    wallet = await chain.wallet(usdc=2 * CAP, approve=True)
+    return await Payment.sign(wallet, upto_offer(USDC, CAP, facilitator.address, payee=payee))
 
 
 @pytest.fixture

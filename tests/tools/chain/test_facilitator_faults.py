@@ -1,12 +1,12 @@
 """Every injected fault of the facilitator: what the caller sees, and what happened on the chain."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.tools.chain.conftest import CAP, Post
 from tools.chain.deployment import NETWORK, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -25,23 +25,8 @@ from tools.chain.faults import (
     WholeAmount,
 )
 from tools.chain.local_chain import LocalChain
-from tools.chain.payments import Payment, exact_offer, upto_offer
+from tools.chain.payments import Payment, exact_offer
 from tools.chain.wallet import Wallet
-
-Post = Callable[[str, Any], Awaitable[Any]]
-
-CAP = 5000
-
-
-@pytest.fixture
-def payee() -> str:
-    return Wallet().address
-
-
-@pytest.fixture
-async def payment(chain: LocalChain, facilitator: LocalFacilitator, payee: str) -> Payment:
-    wallet = await chain.wallet(usdc=2 * CAP, approve=True)
-    return await Payment.sign(wallet, upto_offer(USDC, CAP, facilitator.address, payee=payee))
 
 
 async def test_supported_says_what_is_offered(facilitator: LocalFacilitator, http: aiohttp.ClientSession) -> None:

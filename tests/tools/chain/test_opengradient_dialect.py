@@ -11,26 +11,13 @@ import pytest
 from x402.http import FacilitatorConfig, HTTPFacilitatorClient
 
 from gateway.keccak import keccak256
+from tests.tools.chain.conftest import CAP
 from tools.chain.deployment import TEE_REGISTRY, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import JobMode, OtherAmount
 from tools.chain.local_chain import LocalChain
-from tools.chain.payments import Payment, upto_offer
+from tools.chain.payments import Payment
 from tools.chain.registry import TEERecord, active_tees, register
-from tools.chain.wallet import Wallet
-
-CAP = 5000
-
-
-@pytest.fixture
-def payee() -> str:
-    return Wallet().address
-
-
-@pytest.fixture
-async def payment(chain: LocalChain, facilitator: LocalFacilitator, payee: str) -> Payment:
-    wallet = await chain.wallet(usdc=2 * CAP, approve=True)
-    return await Payment.sign(wallet, upto_offer(USDC, CAP, facilitator.address, payee=payee))
 
 
 class Client:

@@ -34,11 +34,6 @@ SETTLE_FAILURE = {
 }
 
 
-@pytest.fixture
-def payee() -> str:
-    return Wallet().address
-
-
 async def signed(chain: LocalChain, facilitator: LocalFacilitator, scheme: str, payee: str) -> tuple[Wallet, Payment]:
     """A payment of CAP by a new wallet that holds exactly that."""
     wallet = await chain.wallet(usdc=CAP, approve=True)
