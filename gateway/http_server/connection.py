@@ -24,7 +24,7 @@ STALL_SECONDS = 60.0
 STALL_BYTES = 16 * 1024
 _MESSAGES = {
     HTTPStatus.BAD_REQUEST: "The request is not valid HTTP, or its headers are too large",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The request's headers are more than {MAX_HEAD_BYTES} bytes together",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The request headers exceed the limit of {MAX_HEAD_BYTES} bytes",
 }
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnProtocolError = Callable[[GatewayError], str]
@@ -87,7 +87,8 @@ class ServerConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Replaces aiohttp's method, which does not bound the size of a head or of trailers.
 
-        A request to upgrade to another protocol is served like any other, and what follows it is read as HTTP at once.
+        A request to upgrade to WebSocket is served like any other, and what follows it is read as HTTP at once; after
+        other upgrades and CONNECT the connection is closed.
         ``_head_bytes`` is an upper bound for the incomplete head, or trailers: all bytes since the last read that
         completed a head or held some of a body, including that read, which may have held the beginning of the next.
         """
@@ -99,6 +100,8 @@ class ServerConnection(RequestHandler):
             self._reject(HTTPStatus.BAD_REQUEST, error)
             return
         if requests:
+            if requests[-1][0].upgrade:
+                requests = _close_if_unreadable(requests)
             if self._head_bytes + len(data) > MAX_HEAD_BYTES:
                 requests = self._reject_large_heads(requests)
             self._head_bytes = len(data) or self._head_bytes
@@ -199,7 +202,7 @@ class ServerConnection(RequestHandler):
             return _discarded_response()
         client_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
         if not client_fault:
-            log.error("a request was given up", exc_info=exc)
+            log.error("request aborted", exc_info=exc)
         error = GatewayError(
             _MESSAGES.get(HTTPStatus(status)) or HTTPStatus(status).phrase,
             status=status,
@@ -215,6 +218,19 @@ class ServerConnection(RequestHandler):
         )
         response.force_close()
         return response
+
+
+def _close_if_unreadable(requests: Sequence[tuple[RawRequestMessage, Any]]) -> list[tuple[RawRequestMessage, Any]]:
+    """``requests`` with ``Connection: close`` for the last one, an upgrade, if what follows it cannot be read reliably.
+
+    aiohttp's parser drops the rest of the read that completes an upgrade to anything but WebSocket, be it the next
+    request or its beginning, and takes the content of a CONNECT request for the next one.
+    """
+    *earlier, (head, body) = requests
+    protocol = head.headers.get("Upgrade", "")
+    if head.method == "CONNECT" or not (protocol.isascii() and protocol.lower() == "websocket"):
+        head = head._replace(should_close=True)
+    return [*earlier, (head, body)]
 
 
 def _error_item(status: HTTPStatus, error: HttpProcessingError | None = None) -> tuple[Any, Any]:
