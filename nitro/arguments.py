@@ -8,10 +8,14 @@ from nitro.inputs import Inputs
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--inputs", type=Path, default=Inputs().folder, metavar="DIR", help="where fetched inputs are kept"
+        "--inputs",
+        type=Path,
+        default=Inputs().folder,
+        metavar="DIR",
+        help="directory in which fetched inputs are cached",
     )
     parser.add_argument(
-        "--offline", type=Path, metavar="DIR", help="take every input from DIR, an inputs folder, and fetch nothing"
+        "--offline", type=Path, metavar="DIR", help="take every input from DIR and do not use the network"
     )
 
 

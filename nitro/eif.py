@@ -24,7 +24,7 @@ def main() -> int:
     add_inputs(parser)
     parser.add_argument("--output", type=Path, default=BUILD / "enclave.eif", help="build/enclave.eif")
     parser.add_argument("--blobs", type=Path, metavar="DIR", help="boot with nitro-cli's kernel, init and nsm.ko")
-    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding: a variant, for tests")
+    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests")
     arguments = parser.parse_args()
     inputs = inputs_of(arguments)
     try:
@@ -39,7 +39,7 @@ def main() -> int:
         print(f"eif: {error}", file=sys.stderr)
         return 1
     if arguments.daemon:
-        print(f"variant with {arguments.daemon.name} in place of nitriding")
+        print(f"variant with {arguments.daemon.name} instead of nitriding")
     print(f"recipe {boot_parts.recipe}")
     for index, value in sorted(pcrs.items()):
         print(f"PCR{index} {value.hex()}")

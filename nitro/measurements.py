@@ -39,7 +39,7 @@ def load(file: Path) -> Committed:
         pcrs = {name: value for name, value in content["Measurements"].items() if name != "HashAlgorithm"}
         return Committed({**content["recipe"], **pcrs}, frozenset(content.get("not built", ())))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BuildError(f"{file.name} is not measurements with a recipe: {error}") from error
+        raise BuildError(f"{file.name} is not a measurements file with a recipe: {error}") from error
 
 
 def document(measured: Measured, before: Mapping[str, str]) -> dict[str, object]:
@@ -107,12 +107,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=__doc__.splitlines()[0])
     add_inputs(parser)
     parser.add_argument("--file", type=Path, default=FILE)
-    parser.add_argument("--write", action="store_true", help="renew the file instead of comparing")
-    parser.add_argument("--blobs", type=Path, metavar="DIR", help="measure the boot by nitro-cli's blobs; needs --file")
-    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding; needs --file")
+    parser.add_argument("--write", action="store_true", help="write the file instead of comparing")
+    parser.add_argument(
+        "--blobs", type=Path, metavar="DIR", help="measure the boot with nitro-cli's blobs; requires --file"
+    )
+    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding; requires --file")
     arguments = parser.parse_args()
     if (arguments.blobs or arguments.daemon) and arguments.file == FILE:
-        parser.error("a variant is kept apart from measurements.txt: name another --file")
+        parser.error("a variant must not be written to measurements.txt: give another --file")
     try:
         program = arguments.daemon.read_bytes() if arguments.daemon else None
         measured = measure(inputs_of(arguments), program, arguments.blobs)

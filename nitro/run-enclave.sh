@@ -11,8 +11,8 @@ verifies its attestation against measurements.txt, only then injects the keys of
 ready. Ctrl-C ends the enclave.
 
 The enclave's journal of payments is kept, sealed, in JOURNAL_FOLDER, so that the next enclave settles what this one left
-behind. The key for that is JOURNAL_KEY in .env; where there is none, one is made and added. JOURNAL_FOLDER= (empty) does
-without: then a payment that is unsettled when the enclave ends is lost.
+behind. Its key is JOURNAL_KEY in .env, which is generated and added if missing. An empty JOURNAL_FOLDER= disables the
+journal: payments that are unsettled when the enclave ends are then lost.
 
 Settings, from the environment:
   ENCLAVE_CID      vsock address of the enclave, 4 or more           (4)
@@ -21,11 +21,11 @@ Settings, from the environment:
   PUBLIC_PORT      port of this host that is open to everybody       (443)
   HOST_PORT        port on 127.0.0.1 for key injection               (8000)
   ENV_FILE         provider keys, payee, heartbeat settings          (.env)
-  MEASUREMENTS     the PCRs to insist on                             (measurements.txt beside this repository)
-  JOURNAL_FOLDER   where the sealed journal is kept                  (enclave-journal)
-  HEALTH_SECONDS   how long the gateway may take to come up          (180)
-  READY_SECONDS    how long it may then take to be ready             (60)
-  WATCH_SECONDS    how often the enclave is looked after             (10)
+  MEASUREMENTS     the expected PCRs                                 (measurements.txt beside this repository)
+  JOURNAL_FOLDER   directory of the sealed journal                   (enclave-journal)
+  HEALTH_SECONDS   timeout for the gateway to come up                (180)
+  READY_SECONDS    timeout for it to become ready                    (60)
+  WATCH_SECONDS    interval of the checks on the running enclave     (10)
 
 Exit status: 0 ended by Ctrl-C, 2 usage, 3 tool missing, 4 port taken, 5 .env, 6 launch, 7 health, 8 attestation,
 9 injection.
@@ -78,7 +78,7 @@ clean_up() {
 
 check_number() { # name, value, minimum, maximum
     if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ((10#$2 < $3 || 10#$2 > ${4:-9999999})); then
-        fail "$USAGE" "$1 is '$2', but has to be a number from $3 ${4:+to }${4:-up}"
+        fail "$USAGE" "$1 is '$2', but must be a number from $3 ${4:+to }${4:-up}"
     fi
 }
 
@@ -86,7 +86,7 @@ check_number() { # name, value, minimum, maximum
 check_distinct_ports() {
     ((10#$public_port != 10#$host_port)) || fail "$USAGE" "PUBLIC_PORT and HOST_PORT are both '$host_port'"
     [[ -z $journal ]] || ((10#$public_port != JOURNAL_PORT && 10#$host_port != JOURNAL_PORT)) ||
-        fail "$USAGE" "port $JOURNAL_PORT is the journal's: choose another PUBLIC_PORT or HOST_PORT"
+        fail "$USAGE" "port $JOURNAL_PORT is reserved for the journal: choose another PUBLIC_PORT or HOST_PORT"
 }
 
 check_tools() {
@@ -116,7 +116,7 @@ check_env_file() {
 check_journal_key() {
     local output
     output=$(PYTHONPATH=$root python3 -m tools.inject.journal_key "$env_file" 2>&1) ||
-        fail "$ENV" "${output#python -m tools.inject.journal_key: }; JOURNAL_FOLDER= does without"
+        fail "$ENV" "${output#python -m tools.inject.journal_key: }; set JOURNAL_FOLDER= to run without a journal"
     [[ -z $output ]] || echo "$output"
 }
 
@@ -128,13 +128,13 @@ start_sink() {
 
 await_sink() {
     curl --silent --fail --head --output /dev/null --retry 10 --retry-delay 1 --retry-all-errors \
-        "http://127.0.0.1:$JOURNAL_PORT/" || fail "$LAUNCH" "the journal in $journal cannot be kept"
+        "http://127.0.0.1:$JOURNAL_PORT/" || fail "$LAUNCH" "the journal sink for $journal does not respond"
 }
 
 # Requires all three registers: an image that cannot be verified is not launched.
 check_measurements() {
     local problem
-    [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing: there is nothing to verify against"
+    [[ -r $measurements ]] || fail "$ATTESTATION" "$measurements is missing or cannot be read: the enclave cannot be verified"
     problem=$(PYTHONPATH=$root python3 -m tools.verify measurements "$measurements" 2>&1 >/dev/null) ||
         fail "$ATTESTATION" "nothing was launched: ${problem#python -m tools.verify measurements: }"
 }
@@ -165,7 +165,7 @@ launch() {
     trap 'stopped=yes' INT TERM
     answer=$(trap '' INT TERM && nitro-cli run-enclave --eif-path "$1" --enclave-cid "$cid" --cpu-count "$cpus" \
         --memory "$memory") || fail "$LAUNCH" "nitro-cli could not launch $1"
-    [[ $answer =~ \"EnclaveID\":\ *\"([^\"]+)\" ]] || fail "$LAUNCH" "nitro-cli named no enclave"
+    [[ $answer =~ \"EnclaveID\":\ *\"([^\"]+)\" ]] || fail "$LAUNCH" "nitro-cli returned no enclave ID"
     enclave=${BASH_REMATCH[1]}
     trap 'exit 0' INT TERM
     [[ -z $stopped ]] || exit 0
@@ -175,12 +175,12 @@ launch() {
 await_health() {
     curl --silent --fail --insecure --output /dev/null --max-time 5 "$public_url/health" \
         --retry 1000000 --retry-delay 1 --retry-all-errors --retry-max-time "$health_seconds" ||
-        fail "$HEALTH" "no health from $public_url after $health_seconds s"
+        fail "$HEALTH" "$public_url/health did not respond within $health_seconds s"
 }
 
 verify_attestation() {
     PYTHONPATH=$root python3 -m tools.verify attestation --url "$public_url" --measurements "$measurements" ||
-        fail "$ATTESTATION" "the enclave is not what $measurements says; no key was injected"
+        fail "$ATTESTATION" "the enclave does not match $measurements; no key was injected"
 }
 
 inject() {
@@ -195,7 +195,7 @@ await_ready() {
         [[ $answer == *$'\n200' ]]; do
         answer=${answer%$'\n'*}
         ((SECONDS < deadline)) ||
-            fail "$HEALTH" "the keys are in, but the gateway is not ready after $ready_seconds s: ${answer:-no answer}"
+            fail "$HEALTH" "the keys are in, but the gateway is not ready after $ready_seconds s: ${answer:-no response}"
         sleep 1
     done
 }
@@ -246,7 +246,7 @@ main() {
 enclave      $enclave, CID $cid, $cpus CPUs, $memory MiB
 public       https://<this host>:$public_port
 attestation  https://<this host>:$public_port/enclave/attestation?nonce=<40 hex digits>
-journal      ${journal:-none: what is unsettled is lost with the enclave}
+journal      ${journal:-none: unsettled payments are lost when the enclave stops}
 host only    $host_url
 TEXT
     while running; do

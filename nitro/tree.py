@@ -42,14 +42,14 @@ class Tree:
         """Add ``entry`` at ``path``. Raises :class:`BuildError` if it conflicts with an entry there or above it."""
         name = PurePosixPath(path)
         if name.is_absolute() or ".." in name.parts or name == PurePosixPath("."):
-            raise BuildError(f"{path!r} is no path in an image")
+            raise BuildError(f"{path!r} is not a valid path in an image")
         for parent in [str(each) for each in name.parents][-2::-1]:
             if not isinstance(self._entries.setdefault(parent, Directory()), Directory):
-                raise BuildError(f"{path} is below {parent}, which is no directory")
+                raise BuildError(f"{path} is below {parent}, which is not a directory")
         existing = self._entries.setdefault(str(name), entry)
         if existing != entry:
             if not (isinstance(existing, Directory) and isinstance(entry, Directory)):
-                raise BuildError(f"two inputs want to be {path}")
+                raise BuildError(f"two inputs have the path {path}")
             self._entries[str(name)] = entry
 
     def add_tree(self, prefix: str, tree: "Tree") -> None:
@@ -111,7 +111,7 @@ class Tree:
                 elif source.is_file():
                     tree.add(path, File(source.read_bytes(), mode))
                 else:
-                    raise BuildError(f"{path} is neither file, directory nor link")
+                    raise BuildError(f"{path} is not a file, directory or link")
         return tree
 
 

@@ -44,16 +44,16 @@ def _fetch_deb(deb: Deb, archive: str, inputs: Inputs) -> Path:
             inputs.debs.mkdir(parents=True, exist_ok=True)
             shutil.move(file, target)
             return target
-    raise BuildError(f"{deb} cannot be had as locked; " + "; ".join(failures))
+    raise BuildError(f"{deb} cannot be fetched as locked; " + "; ".join(failures))
 
 
 def _verify(deb: Deb, file: Path) -> None:
     content = file.read_bytes()
     if len(content) != deb.size:
-        raise BuildError(f"{deb} has {len(content)} bytes, the lock says {deb.size}")
+        raise BuildError(f"{deb} has {len(content)} bytes, expected {deb.size} as locked")
     digest = hashlib.sha256(content).hexdigest()
     if digest != deb.sha256:
-        raise BuildError(f"{deb} has SHA-256 {digest}, the lock says {deb.sha256}")
+        raise BuildError(f"{deb} has SHA-256 {digest}, expected {deb.sha256} as locked")
 
 
 def _from_mirror(deb: Deb, folder: Path) -> Path:
@@ -64,7 +64,7 @@ def _from_mirror(deb: Deb, folder: Path) -> Path:
     )
     files = list(folder.glob("*.deb"))
     if len(files) != 1:
-        raise BuildError(f"apt-get brought {len(files)} files")
+        raise BuildError(f"apt-get fetched {len(files)} files")
     return files[0]
 
 

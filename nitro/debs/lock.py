@@ -48,7 +48,7 @@ class Lock:
             sets = {name: tuple(Deb(**deb) for deb in debs) for name, debs in content["sets"].items()}
             return cls(content["archive"], sets)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BuildError(f"{file.name} is no lock of packages: {error}") from error
+            raise BuildError(f"{file.name} is not a package lock: {error}") from error
 
     def save(self, file: Path = LOCK_FILE) -> None:
         sets = {name: [asdict(deb) for deb in debs] for name, debs in self.sets.items()}

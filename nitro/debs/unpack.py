@@ -31,5 +31,5 @@ def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, deb: Path) -> Entry:
         return Symlink(member.linkname)
     content = tar.extractfile(member) if member.isreg() or member.islnk() else None
     if content is None:
-        raise BuildError(f"{deb.name}: {member.name} is neither file, directory nor link")
+        raise BuildError(f"{deb.name}: {member.name} is not a file, directory or link")
     return File(content.read(), mode)

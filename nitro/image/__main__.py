@@ -19,10 +19,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nitro.image", description=__doc__)
     add_inputs(parser)
     parser.add_argument("--output", type=Path, default=BUILD / "image.tar", help="the archive (build/image.tar)")
-    parser.add_argument("--rootfs", type=Path, metavar="DIR", help="lay the root file system out in DIR as well")
-    parser.add_argument("--list", action="store_true", help="print every file with its mode and SHA-256 as well")
+    parser.add_argument("--rootfs", type=Path, metavar="DIR", help="also write the root file system to DIR")
+    parser.add_argument("--list", action="store_true", help="also print every file with its mode and SHA-256")
     parser.add_argument(
-        "--daemon", type=Path, metavar="FILE", help="FILE in place of nitriding: a variant, for tests, never published"
+        "--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests, never published"
     )
     arguments = parser.parse_args()
     inputs = inputs_of(arguments)
@@ -40,7 +40,7 @@ def main() -> int:
         print(f"image: {error}", file=sys.stderr)
         return 1
     if arguments.daemon:
-        print(f"variant with {arguments.daemon.name} in place of nitriding")
+        print(f"variant with {arguments.daemon.name} instead of nitriding")
     listing = tree.listing()
     if arguments.list:
         print(listing, end="")

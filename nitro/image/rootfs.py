@@ -103,7 +103,9 @@ def gateway(folder: Path = ROOT / "gateway") -> Tree:
             continue
         path = file.relative_to(folder).as_posix()
         if file.suffix not in _GATEWAY_SUFFIXES:
-            raise BuildError(f"gateway/{path} is of no kind that belongs in the image: {', '.join(_GATEWAY_SUFFIXES)}")
+            raise BuildError(
+                f"gateway/{path} does not have a suffix that is allowed in the image: {', '.join(_GATEWAY_SUFFIXES)}"
+            )
         package.add(path, File(file.read_bytes()))
     return package
 

@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nitro.kernel", description=__doc__)
     add_inputs(parser)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--again", action="store_true", help="compile although it is cached, and compare")
+    parser.add_argument("--again", action="store_true", help="compile even if cached, and compare")
     arguments = parser.parse_args()
     try:
         before = cached(Lock.load())

@@ -62,7 +62,7 @@ def build(inputs: Inputs, *, jobs: int, cache: Path = CACHE) -> Kernel:
         shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", target / "bzImage")
     kernel = cached(lock, cache)
     if kernel is None:
-        raise BuildError("the kernel was compiled and then lost")
+        raise BuildError("the compiled kernel is missing from its cache")
     return kernel
 
 

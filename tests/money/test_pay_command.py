@@ -213,7 +213,7 @@ async def test_a_paid_answer_that_is_cut_off_or_cannot_be_checked(
     status, out, _ = await pay(await shop.wallet(), chat(), "--yes")
     assert status == 1
     assert "PASS charge " in out
-    assert "FAIL signature no key to check it with" in out
+    assert "FAIL signature the signing key could not be fetched" in out
 
     def cut(self: Session, *arguments: Any) -> Answer:
         answer = send(self, *arguments)

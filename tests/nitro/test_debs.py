@@ -123,7 +123,7 @@ def test_the_dated_archive_steps_in(
 def test_a_vanished_package_fails_by_name(deb: Deb, inputs: Inputs, mirror: Path, archive: tuple[Path, str]) -> None:
     assert not list(mirror.iterdir())
     with pytest.raises(
-        BuildError, match=r"hello 1:2\.0-1 cannot be had as locked; mirror: .*Unable to locate.*; archive: .*404"
+        BuildError, match=r"hello 1:2\.0-1 cannot be fetched as locked; mirror: .*Unable to locate.*; archive: .*404"
     ):
         fetch(Lock(archive[1], {"rootfs": (deb,)}), "rootfs", inputs)
     assert not inputs.debs.exists()
@@ -132,9 +132,9 @@ def test_a_vanished_package_fails_by_name(deb: Deb, inputs: Inputs, mirror: Path
 def test_changed_bytes_fail_by_name(deb: Deb, deb_file: Path, inputs: Inputs, mirror: Path) -> None:
     shutil.copy(deb_file, mirror / "hello.deb")
     lock = Lock("http://127.0.0.1:9", {"rootfs": (replace(deb, sha256="0" * 64),)})
-    with pytest.raises(BuildError, match=rf"hello 1:2\.0-1 has SHA-256 {deb.sha256}, the lock says 0000"):
+    with pytest.raises(BuildError, match=rf"hello 1:2\.0-1 has SHA-256 {deb.sha256}, expected 0000"):
         fetch(lock, "rootfs", inputs)
-    with pytest.raises(BuildError, match=r"bytes, the lock says 1;"):
+    with pytest.raises(BuildError, match=r"bytes, expected 1 as locked;"):
         fetch(Lock("http://127.0.0.1:9", {"rootfs": (replace(deb, size=1),)}), "rootfs", inputs)
 
 
@@ -180,7 +180,7 @@ def test_a_lock_survives_being_saved(deb: Deb, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"archive": "", "sets": {"rootfs": [{"package": "x"}]}}'])
 def test_a_broken_lock_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "lock").write_text(content)
-    with pytest.raises(BuildError, match="lock is no lock of packages"):
+    with pytest.raises(BuildError, match="lock is not a package lock"):
         Lock.load(tmp_path / "lock")
 
 

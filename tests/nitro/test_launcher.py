@@ -232,17 +232,17 @@ def on(condition: str, does: str) -> str:
             "python3",
             on("*journal_key*", "echo .env is odd >&2; exit 2"),
             5,
-            ".env is odd; JOURNAL_FOLDER= does without",
+            ".env is odd; set JOURNAL_FOLDER= to run without a journal",
         ),
-        ("curl", on("*:8010/", "exit 7"), 6, "the journal in enclave-journal cannot be kept"),
+        ("curl", on("*:8010/", "exit 7"), 6, "the journal sink for enclave-journal does not respond"),
         ("curl", on("*expose*:443*", "exit 7"), 6, "gvproxy does not forward :443 to port 443"),
         ("curl", on("*expose*8000*", "exit 22"), 6, "gvproxy does not forward 127.0.0.1:8000 to port 8000"),
         ("nitro-cli", "exit 1", 6, "nitro-cli could not launch gateway.eif"),
-        ("nitro-cli", "echo {}; exit", 6, "nitro-cli named no enclave"),
-        ("curl", on("*/health*", "exit 28"), 7, "no health from https://127.0.0.1:443 after 180 s"),
+        ("nitro-cli", "echo {}; exit", 6, "nitro-cli returned no enclave ID"),
+        ("curl", on("*/health*", "exit 28"), 7, "https://127.0.0.1:443/health did not respond within 180 s"),
         ("python3", on("*tools.verify?attestation*", "exit 1"), 8, "no key was injected"),
         ("python3", on("*tools.inject?--*", "exit 1"), 9, "the keys were not injected"),
-        ("curl", on("*/health/ready", r"printf '\n000'; exit 28"), 7, "is not ready after 0 s: no answer"),
+        ("curl", on("*/health/ready", r"printf '\n000'; exit 28"), 7, "is not ready after 0 s: no response"),
         ("curl", on("*/health/ready", r"printf 'bad gateway\n502'; exit"), 7, "is not ready after 0 s: bad gateway"),
         ("curl", on("*/health/ready", NOT_READY), 7, "after 0 s: {reasons: the facilitator is not usable}"),
     ],
@@ -295,7 +295,7 @@ def test_without_a_journal_nothing_is_kept_and_no_key_is_made(host: Host) -> Non
     with host.launched() as (process, endpoints):
         process.terminate()
         process.communicate(timeout=30)
-    assert "journal      none: what is unsettled is lost with the enclave\n" in endpoints
+    assert "journal      none: unsettled payments are lost when the enclave stops\n" in endpoints
     assert not host.called("python3 -m tools.inject.journal_key")
     assert not host.called("python3 -m tools.journal_sink")
     assert "8010" not in "".join(host.calls)
@@ -332,7 +332,7 @@ def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> No
     [line] = [line for line in (host.folder / ".env").read_text().splitlines() if line.startswith("JOURNAL_KEY=")]
     key = line.partition("=")[2]
     assert re.fullmatch("[0-9a-f]{64}", key)
-    assert printed[0].startswith("JOURNAL_KEY was made and added to .env")
+    assert printed[0].startswith("JOURNAL_KEY was generated and added to .env")
     assert "was made" not in printed[3]
     assert key not in "".join(printed)
     assert key not in "\n".join(host.calls) + (host.folder / "notes" / "environments").read_text()
@@ -342,7 +342,7 @@ def test_no_measurements_no_launch(host: Host) -> None:
     (host.folder / "measurements.txt").unlink()
     code, _, errors = host.run("gateway.eif")
     assert code == 8
-    assert "there is nothing to verify against" in errors
+    assert "is missing or cannot be read: the enclave cannot be verified" in errors
     assert not host.called("nitro-cli")
 
 
@@ -358,7 +358,7 @@ async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, t
     claims = dict(line.split()[1::-1] for line in output.splitlines() if line[:5] in ("PASS ", "FAIL "))
     assert claims["chain"] == "FAIL"
     assert claims["pcrs"] == claims["nonce"] == claims["tls_cert"] == "PASS"
-    assert re.fullmatch(r"run-enclave: the enclave is not what \S+ says; no key was injected\n", errors)
+    assert re.fullmatch(r"run-enclave: the enclave does not match \S+; no key was injected\n", errors)
     assert not host.called("python3 -m tools.inject --")
     assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}")
 

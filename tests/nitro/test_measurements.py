@@ -203,7 +203,7 @@ def test_the_blobs_of_nitro_cli_stand_for_our_kernel_and_init(tmp_path: Path, mo
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"Measurements": {}}', '{"Measurements": [], "recipe": {}}'])
 def test_a_file_of_another_shape_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "measurements.txt").write_text(content)
-    with pytest.raises(BuildError, match=r"measurements\.txt is not measurements with a recipe"):
+    with pytest.raises(BuildError, match=r"measurements\.txt is not a measurements file with a recipe"):
         load(tmp_path / "measurements.txt")
 
 
@@ -287,4 +287,4 @@ def test_a_variant_never_lands_in_measurements_txt(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, BUILT, option, tmp_path, "--write")
-    assert "a variant is kept apart from measurements.txt" in capsys.readouterr().err
+    assert "a variant must not be written to measurements.txt" in capsys.readouterr().err

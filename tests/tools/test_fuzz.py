@@ -48,7 +48,8 @@ def test_a_planted_mistake_is_found_and_found_again(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"\xff", "no finding"), (b"[]", "no finding"), (b"{}", "no finding")]
+    ("content", "said"),
+    [(None, "No such file"), (b"\xff", "not a finding"), (b"[]", "not a finding"), (b"{}", "not a finding")],
 )
 def test_what_is_no_finding_is_not_replayed(
     content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

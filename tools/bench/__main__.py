@@ -32,7 +32,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog="Exit status: 0 when every measured ratio keeps its bound, 1 when one misses it, 2 when the run failed.",
     )
     names = [workload.name for workload in WORKLOADS]
-    parser.add_argument("--quick", action="store_true", help="few short rounds; docs/benchmarks.md stays as it is")
+    parser.add_argument("--quick", action="store_true", help="few short rounds; docs/benchmarks.md is not written")
     parser.add_argument("--only", action="append", metavar="SHAPE", choices=names, help=f"one of {', '.join(names)}")
     parser.add_argument("--no-peers", action="store_true", help="without LiteLLM and Portkey")
     return parser.parse_args(argv)
@@ -85,7 +85,7 @@ def start_servers(environment: Mapping[str, str], vendors: int, *, with_peers: b
         servers[PAID] = stack.enter_context(paid_gateway(environment))
         for name, peer in _PEERS.items():
             if not with_peers:
-                _log(f"{name}: skipped, not asked for")
+                _log(f"{name}: skipped, not selected")
                 continue
             try:
                 peer.install()

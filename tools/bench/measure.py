@@ -150,7 +150,7 @@ def run_job(job: Job) -> Outcome:
     try:
         return msgspec.json.decode(done.stdout, type=Outcome)
     except msgspec.DecodeError as error:
-        raise LoadError(f"the load generator said {len(done.stdout)} bytes: {error}") from None
+        raise LoadError(f"the load generator printed {len(done.stdout)} bytes: {error}") from None
 
 
 def signature_seconds(signer: Signer) -> float:

@@ -63,4 +63,4 @@ def _required(url: str, body: bytes) -> PaymentRequired:
             required = decode_payment_required_header(error.headers[PAYMENT_REQUIRED])
         if isinstance(required, PaymentRequired):
             return required
-    raise ValueError("the gateway asked for no payment")
+    raise ValueError("the gateway did not require a payment")

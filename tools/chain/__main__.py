@@ -47,8 +47,8 @@ async def run(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.chain", description=__doc__)
-    parser.add_argument("--rpc-port", type=int, default=0, help="port of the JSON-RPC server; 0 takes a free one")
-    parser.add_argument("--facilitator-port", type=int, default=0, help="port of the facilitator; 0 takes a free one")
+    parser.add_argument("--rpc-port", type=int, default=0, help="port of the JSON-RPC server; 0 for a free one")
+    parser.add_argument("--facilitator-port", type=int, default=0, help="port of the facilitator; 0 for a free one")
     parser.add_argument(
         "--approve-permit2",
         action="store_true",

@@ -72,7 +72,7 @@ async def _end_of_input(stop: asyncio.Event) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.chain.node", description="A local EVM chain, id 8453.")
-    parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; 0, the default, takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; 0, the default, for a free one")
     asyncio.run(serve(parser.parse_args().port))
 
 

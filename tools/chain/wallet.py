@@ -59,7 +59,7 @@ class ContractWallet(Wallet):
 
     def _x402_signer(self, rpc_url: str | None) -> EthAccountSigner:
         if rpc_url is not None:
-            raise ValueError("a contract signs no EIP-2612 permit here")
+            raise ValueError("a contract account cannot sign an EIP-2612 permit")
         return _OwnerSigner(self.account, self._address)
 
 

@@ -17,7 +17,7 @@ from tools.demo.steps import Step, demo_steps
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="run the printed lines, verify the answers, and end")
+    parser.add_argument("--check", action="store_true", help="run the printed commands, verify the answers, and exit")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # all requests are local
@@ -42,7 +42,7 @@ async def show() -> int:
             print("The first four, run for you:\n", flush=True)
             for step in steps[:4]:
                 await run(step)
-            print("\nUp until Ctrl-C.", flush=True)
+            print("\nRunning until Ctrl-C.", flush=True)
             await stopped.wait()
     return 0
 

@@ -14,12 +14,14 @@ from tools.command_line import exit_with
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo.balances", description=__doc__)
-    parser.add_argument("rpc_url", metavar="RPC_URL", help="the demo's chain, as it prints it")
+    parser.add_argument("rpc_url", metavar="RPC_URL", help="RPC URL of the demo's chain, as printed by the demo")
     url = parser.parse_args().rpc_url
     try:
         return asyncio.run(show(url))
     except (aiohttp.ClientError, TimeoutError) as error:
-        sys.stderr.write(f"balances: no chain at {url} ({type(error).__name__}): is the demo up?\n")
+        sys.stderr.write(
+            f"balances: cannot connect to the chain at {url} ({type(error).__name__}): is the demo running?\n"
+        )
         return 3
 
 

@@ -93,7 +93,7 @@ async def _wait_until_listening(log: asyncio.StreamReader) -> str:
             return f"http://{event.rpartition(' ')[2]}"
         if line.startswith(b"gateway:"):
             raise StartError(event)
-    raise StartError("the gateway ended before it listened")
+    raise StartError("the gateway exited before it was listening")
 
 
 async def _discard(log: asyncio.StreamReader) -> None:

@@ -28,7 +28,7 @@ def main() -> int:
     except HTTPError as error:
         return _show(error.code, error.read())
     except URLError as error:
-        sys.stderr.write(f"post: nobody answers at {url} ({error.reason}): is the demo up?\n")
+        sys.stderr.write(f"post: cannot connect to {url} ({error.reason}): is the demo running?\n")
         return 3
 
 

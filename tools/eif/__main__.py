@@ -76,7 +76,7 @@ def _add_parts(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--cmdline-file",
         type=Path,
         metavar="FILE",
-        help="the same from a file, without outer white space, as nitro-cli takes it",
+        help="the same from a file, stripped of surrounding whitespace, as nitro-cli does",
     )
     parser.add_argument(
         "--ramdisk", type=Path, action="append", required=required, metavar="FILE", help="in boot order"

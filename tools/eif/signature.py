@@ -51,7 +51,7 @@ def sign_pcr0(pcr0: bytes, pem: bytes, key: ec.EllipticCurvePrivateKey) -> bytes
     """The section for an image with this PCR0; ``key`` is the certificate's P-384 key. The output is deterministic: the
     ECDSA nonce is derived by RFC 6979. Raises EifError for another key, or a PEM file too large for the section."""
     if _public_key(pem) != key.public_key():
-        raise EifError("the signing certificate is of another key")
+        raise EifError("the signing certificate does not match the signing key")
     if not isinstance(key.curve, ec.SECP384R1):
         raise EifError("the signing key is not on P-384")
     payload = cbor2.dumps({"register_index": 0, "register_value": list(pcr0)})
@@ -74,7 +74,7 @@ def check_signature(section: bytes, pcr0: bytes) -> None:
     match _decode(_verified_payload(*_entry(section))):
         case {"register_index": 0, "register_value": value} if _bytes(value) == pcr0:
             return
-    raise EifError("the signature is over another PCR0")
+    raise EifError("the signature is for another PCR0")
 
 
 def _verified_payload(pem: bytes, cose: bytes) -> bytes:

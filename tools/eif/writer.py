@@ -48,7 +48,7 @@ class Parts:
     def sections(self) -> list["Section"]:
         """All sections but the signature, in file order. Raises EifError."""
         if b"\x00" in self.cmdline:
-            raise EifError("the command line has a NUL in it")
+            raise EifError("the command line contains a NUL byte")
         if not self.ramdisks:
             raise EifError("there is no ramdisk")
         if len(self.ramdisks) > MAX_SECTIONS - 4:

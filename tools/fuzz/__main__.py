@@ -38,9 +38,9 @@ class TooSlowError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (60)")
-    parser.add_argument("--seed", type=int, help="of the inputs; a new one when none is given")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="only this one; may be repeated")
-    parser.add_argument("--replay", type=_finding, metavar="FILE", help="the input of a finding, again")
+    parser.add_argument("--seed", type=int, help="seed of the inputs (default: random)")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="only this target; may be repeated")
+    parser.add_argument("--replay", type=_finding, metavar="FILE", help="rerun the input of a finding")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGALRM, _too_slow)
     if chosen.replay is not None:
@@ -58,7 +58,7 @@ def _finding(path: str) -> tuple[AnyTarget, int, int]:
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError):
-        raise argparse.ArgumentTypeError(f"{path} is no finding") from None
+        raise argparse.ArgumentTypeError(f"{path} is not a finding") from None
 
 
 def _run(targets: list[AnyTarget], seed: int, seconds: float) -> int:

@@ -179,7 +179,7 @@ def _check(case: ResponseCase) -> None:
     if len(whole.body) > _LIMIT:
         raise BrokenPropertyError("a body beyond the limit")
     if case.junk and (outcome.reusable or whole.reusable):
-        raise BrokenPropertyError("a connection on which something arrived unasked is used again")
+        raise BrokenPropertyError("a connection with unsolicited data is reused")
 
 
 HTTP_ANSWERS = Target("http-answers", _make, _check)

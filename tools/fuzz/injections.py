@@ -106,7 +106,7 @@ def _check(bundle: Bundle) -> None:
 def _check_usable(keyring: Keyring, injection: Injection) -> None:
     keyring.store(injection)
     if _SECRET in f"{keyring!r} {injection!r}":
-        raise BrokenPropertyError("a secret is shown")
+        raise BrokenPropertyError("a secret is disclosed")
     values = [keyring.key(provider) for provider in keyring.configured()]
     values += [injection.facilitator_url, injection.evm_rpc_url, injection.evm_payment_address, injection.journal_key]
     for value in filter(None, values):

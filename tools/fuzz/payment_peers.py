@@ -90,7 +90,7 @@ def _check_facilitator(asked: PeerCase) -> None:
         return
     if asked.question in ("settle", "poll_job"):
         if not isinstance(answer, Settled | Refused | Unknown):
-            raise BrokenPropertyError(f"{answer} is no outcome")
+            raise BrokenPropertyError(f"{answer} is not an outcome")
         if isinstance(answer, Settled) and answer.amount is not None and not 0 <= answer.amount < 2**256:
             raise BrokenPropertyError(f"{answer.amount} was settled")
 
@@ -221,7 +221,7 @@ def _check_price(asked: PeerCase) -> None:
             raise BrokenPropertyError(f"to be asked again in {error.retry_after} s") from error
         return
     if not reading.usd.is_finite() or reading.usd <= 0:
-        raise BrokenPropertyError(f"{reading.usd} is no price")
+        raise BrokenPropertyError(f"{reading.usd} is not a price")
 
 
 FACILITATOR_ANSWERS = Target("facilitator-answers", _make_facilitator, _check_facilitator)

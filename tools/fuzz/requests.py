@@ -87,7 +87,7 @@ def _translate(chat: Chat) -> None:
         _check_refusal(error)
         return
     if not isinstance(json.loads(call.body), dict):
-        raise BrokenPropertyError("what goes upstream is no JSON object")
+        raise BrokenPropertyError("the upstream request is not a JSON object")
 
 
 def _check_canonical(canonical: bytes) -> None:

@@ -22,10 +22,10 @@ from tools.verify.claims import one_line
 from tools.verify.errors import VerifyError
 from tools.verify.measurements_command import read_measurements
 
-SEALED = "sealed on the host, where tools.journal_sink has to run"
-IN_MEMORY = "in the enclave's memory only, what is unsettled is lost with it (no JOURNAL_KEY)"
+SEALED = "sealed on the host, where tools.journal_sink must run"
+IN_MEMORY = "in the enclave's memory only; unsettled payments are lost when it stops (no JOURNAL_KEY)"
 EPILOG = f"""\
-The environment file has NAME=value lines. Injected are these names, others are left alone with a note:
+The environment file has NAME=value lines. These names are injected; others are ignored with a note:
 {fill(", ".join(sorted(FIELDS)), width=100, initial_indent="  ", subsequent_indent="  ")}
 
 Exit status:
@@ -78,11 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--url", default="http://127.0.0.1:8000", help="the host link, perhaps forwarded by SSH; default %(default)s"
+        "--url",
+        default="http://127.0.0.1:8000",
+        help="URL of the host link, possibly forwarded by SSH; default %(default)s",
     )
     parser.add_argument("--attestation-url", required=True, metavar="URL", help="the public https://HOST[:PORT]")
     parser.add_argument(
-        "--measurements", type=Path, required=True, metavar="FILE", help="the PCRs to insist on: measurements.txt"
+        "--measurements", type=Path, required=True, metavar="FILE", help="the expected PCRs: measurements.txt"
     )
     parser.add_argument(
         "--env-file",

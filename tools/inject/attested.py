@@ -48,11 +48,11 @@ def attest(
     nonce = secrets.token_bytes(NITRIDING_NONCE_BYTES)
     fetched = fetch_document(url, nonce)
     if fetched.certificate is None:
-        raise UsageError(f"{url} is not https: without TLS there is no certificate to attest")
+        raise UsageError(f"{url} is not https: a TLS certificate is required for attestation")
     try:
         key = load_signing_key(fetch_signing_key(url))
     except MalformedError as error:
-        raise UntrustedError(f"what {url}/signing-key answered is {error}") from None
+        raise UntrustedError(f"the response of {url}/signing-key is {error}") from None
     verification = verify_attestation(
         fetched.body,
         Expectations(

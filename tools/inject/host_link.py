@@ -37,13 +37,15 @@ def fetch_sealing_key(url: str, key: SigningKey) -> bytes:
     """Fetch the sealing key (32 bytes). Raises UntrustedError unless it is signed by ``key``."""
     fetched = fetch(f"{origin(url)}{PATH}/sealing-key")
     if fetched.status != 200:
-        raise UnreachableError(f"{url}{PATH}/sealing-key answered {fetched.status}")
+        raise UnreachableError(f"{url}{PATH}/sealing-key returned {fetched.status}")
     try:
         return _check_sealing_key(strict_json.loads_object(fetched.body), key)
     except _MALFORMED:
-        raise UntrustedError(f"what {url}{PATH}/sealing-key answered is no sealing key") from None
+        raise UntrustedError(f"the response of {url}{PATH}/sealing-key is not a sealing key") from None
     except InvalidSignature:
-        raise UntrustedError("the sealing key is not signed by the attested key: somebody is in between") from None
+        raise UntrustedError(
+            "the sealing key is not signed by the attested key: the connection may be intercepted"
+        ) from None
 
 
 def _check_sealing_key(info: dict[str, Any], key: SigningKey) -> bytes:
@@ -73,20 +75,20 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
         body = response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
         raise UntrustedError(
-            f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may be in. Try "
-            "again, and if that is answered 409, end this enclave and start another: nobody can tell whose keys it has"
+            f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may have been "
+            "injected. Try again; on a 409, terminate this enclave and start another, as it may hold the keys of others"
         ) from None
     finally:
         connection.close()
     if response.status != 200:
-        raise RejectedError(f"{url}{PATH} answered {response.status}{_reason(body)}{_HINTS.get(response.status, '')}")
+        raise RejectedError(f"{url}{PATH} returned {response.status}{_reason(body)}{_HINTS.get(response.status, '')}")
     try:
         answer = strict_json.loads_object(body)
         _verify(key, answer["receipt"], injection_statement(key.tee_id, sealed))
     except (*_MALFORMED, InvalidSignature):
         raise UntrustedError(
-            "the bundle was sent, but its receipt is not signed by the attested key: somebody is in between, "
-            "and the enclave may hold other keys than these"
+            "the bundle was sent, but its receipt is not signed by the attested key: the connection may be "
+            "intercepted, and the enclave may hold keys other than these"
         ) from None
     return answer
 
@@ -97,7 +99,7 @@ def _verify(key: SigningKey, signature: str, message: bytes) -> None:
 
 _HINTS = {
     403: "; give --url the host link, not the public address",
-    409: "; somebody was first: unless that was you, end this enclave and start another",
+    409: "; unless you injected them, terminate this enclave and start another",
 }
 
 

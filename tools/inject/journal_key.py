@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = parser.parse_args(argv).file
     try:
         if ensure_journal_key(file):
-            print(f"{NAME} was made and added to {file}: keep it for the enclaves to come")
+            print(f"{NAME} was generated and added to {file}: keep it for later enclaves")
     except UsageError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return error.exit_code
@@ -44,7 +44,7 @@ def ensure_journal_key(file: Path) -> bool:
     try:
         _append(file, f"{NAME}={secrets.token_hex(JOURNAL_KEY_BYTES)}\n")
     except OSError as error:
-        raise UsageError(f"{file} has no {NAME}, and none can be added: {error.strerror}") from None
+        raise UsageError(f"{file} has no {NAME}, and none could be added: {error.strerror}") from None
     return True
 
 

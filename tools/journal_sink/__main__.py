@@ -33,7 +33,7 @@ def application(log: HourlyLog) -> web.Application:
         try:
             await log.append(record)
         except OSError as error:
-            print(f"journal_sink: a record was not kept: {error}", file=sys.stderr, flush=True)
+            print(f"journal_sink: a record could not be stored: {error}", file=sys.stderr, flush=True)
             raise web.HTTPInsufficientStorage from None
         return web.Response()
 
@@ -69,7 +69,7 @@ async def serve(log: HourlyLog, host: str, port: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.journal_sink", description=__doc__)
-    parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="where the records are kept")
+    parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="directory of the records")
     parser.add_argument("--hours", default=KEPT_HOURS, type=_hours, help="for how long; default %(default)s")
     parser.add_argument("--host", default="127.0.0.1", help="default %(default)s")
     parser.add_argument("--port", default=PORT, type=_port, help="default %(default)s; 0 lets the system choose")
@@ -90,7 +90,7 @@ def _port(text: str) -> int:
 
 def _hours(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError("not a whole number from 2 up")
+        raise argparse.ArgumentTypeError("not an integer of at least 2")
     return int(text)
 
 

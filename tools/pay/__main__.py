@@ -49,10 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rpc", metavar="URL", help="an RPC endpoint: for balances, first-time permits and a look at the transfer"
     )
-    parser.add_argument("--offer", type=int, metavar="N", help="take this offer instead of the first that fits")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the answer there too, as it was received")
-    parser.add_argument("--cert", type=Path, metavar="PEM", help="trust exactly this certificate of the gateway")
-    parser.add_argument("--yes", action="store_true", help="sign without asking")
+    parser.add_argument("--offer", type=int, metavar="N", help="accept this offer instead of the first affordable one")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the answer to this file, as received")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="trust only this certificate of the gateway")
+    parser.add_argument("--yes", action="store_true", help="sign without confirmation")
     return parser
 
 
@@ -68,9 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         session = Session(http, arguments.url)
         first = session.send(body)
         if first.status == 200:
-            raise NotPaidError("this gateway answers without payment")
+            raise NotPaidError("this gateway does not require payment")
         if first.status != 402:
-            raise NotPaidError(f"the gateway refused: {describe_error(first)}")
+            raise NotPaidError(f"the gateway rejected the request: {describe_error(first)}")
         required = read_required(first.headers)
         offers = known_offers(required, bundled())
         for number, offer in enumerate(offers, start=1):
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain.web3)
         answer = session.send(body, sign(with_single_offer(required, offer), signer), _print_chunk)
     if answer.status != 200:
-        raise NotPaidError(f"the payment was refused: {describe_error(answer)}")
+        raise NotPaidError(f"the payment was rejected: {describe_error(answer)}")
     _write(arguments.output, answer.body)
     return report(base_url, request, answer, offer, account.address, chain)
 
@@ -95,7 +95,9 @@ def choose(offers: Sequence[Offer], number: int | None, payer: str, chain: Chain
     for offer in offers:
         if chain is None or chain.balance(offer.token, payer) >= offer.amount:
             return offer
-    raise NotPaidError(f"{payer} cannot afford any of the offers" if offers else "there is no offer in a known token")
+    raise NotPaidError(
+        f"{payer} cannot afford any of the offers" if offers else "none of the offers is in a known token"
+    )
 
 
 def show(message: str) -> None:
@@ -121,14 +123,14 @@ def report(
     try:
         payment = read_payment(answer)
     except MalformedError as error:
-        raise NotPaidError(f"what came is {error}; {MAY_BE_CHARGED}") from None
+        raise NotPaidError(f"the response is {error}; {MAY_BE_CHARGED}") from None
     print(f"\n\n{summary(offer, payment)}\n")
     claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
     try:
         claims += verify_response(fetch_key(base_url), request, answer.body)
     except verify_errors.UnreachableError as error:
-        claims.append(failed("signature", f"no key to check it with: {error}"))
-    verdict = Report(claims, meaning="charged what was due, and signed for exactly this request")
+        claims.append(failed("signature", f"the signing key could not be fetched: {error}"))
+    verdict = Report(claims, meaning="charged the amount due, and signed for exactly this request")
     verdict.write(sys.stdout)
     return verdict.exit_code
 
@@ -154,11 +156,11 @@ def read_account(path: Path) -> LocalAccount:
     """The key in a file: 64 hexadecimal digits, with or without 0x."""
     text = read_file(path, what="key", limit=1024).decode("ascii", "replace").strip()
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
-        raise UsageError(f"{path} holds no private key: 64 hexadecimal digits are expected")
+        raise UsageError(f"{path} does not contain a private key: expected 64 hexadecimal digits")
     try:
         account: LocalAccount = Account.from_key(text)
     except ValueError:
-        raise UsageError(f"{path} holds no private key: its number is not one of the curve's") from None
+        raise UsageError(f"{path} does not contain a private key: the number is not valid for the curve") from None
     return account
 
 
@@ -169,7 +171,7 @@ def _ssl_context(certificate: Path | None) -> ssl.SSLContext | bool:
     try:
         context = ssl.create_default_context(cafile=str(certificate))
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"{certificate} is no certificate: {error}") from None
+        raise UsageError(f"{certificate} is not a certificate: {error}") from None
     context.check_hostname = False
     return context
 

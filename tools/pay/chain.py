@@ -37,7 +37,7 @@ class ChainReader:
         try:
             return int(contract.functions.balanceOf(Web3.to_checksum_address(account)).call())
         except _RPC_ERRORS as error:
-            raise UnreachableError(f"the RPC endpoint does not tell the balance: {type(error).__name__}") from None
+            raise UnreachableError(f"the RPC endpoint did not return the balance: {type(error).__name__}") from None
 
     def transferred(self, transaction: str, token: Token, payer: str, payee: str) -> int | None:
         """Atomic units transferred from payer to payee in a transaction; None if it is not on the chain."""
@@ -55,4 +55,4 @@ class ChainReader:
         except TransactionNotFound:
             return None
         except _RPC_ERRORS as error:
-            raise UnreachableError(f"the RPC endpoint does not tell the receipt: {type(error).__name__}") from None
+            raise UnreachableError(f"the RPC endpoint did not return the receipt: {type(error).__name__}") from None

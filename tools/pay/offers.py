@@ -55,13 +55,13 @@ def read_required(headers: Mapping[str, str]) -> PaymentRequired:
     """The PAYMENT-REQUIRED header of a 402; raises NotPaidError if it is missing or invalid."""
     header = headers.get(PAYMENT_REQUIRED)
     if header is None:
-        raise NotPaidError(f"the gateway refused without a {PAYMENT_REQUIRED} header")
+        raise NotPaidError(f"the gateway's 402 response has no {PAYMENT_REQUIRED} header")
     try:
         required = decode_payment_required_header(header)
     except ValueError as error:
         raise NotPaidError(f"the {PAYMENT_REQUIRED} header cannot be read: {type(error).__name__}") from None
     if not isinstance(required, PaymentRequired):
-        raise NotPaidError("the gateway speaks x402 version 1")
+        raise NotPaidError("the gateway uses x402 version 1, which is not supported")
     return required
 
 

@@ -25,7 +25,7 @@ def read_payment(answer: Answer) -> dict[str, Any]:
     """The ``payment`` object of an answer; raises MalformedError if the answer is malformed or has none."""
     payment = read_answer(answer.body).get("payment")
     if not isinstance(payment, dict):
-        raise MalformedError("an answer without a payment object")
+        raise MalformedError("a response without a payment object")
     return payment
 
 
@@ -90,16 +90,16 @@ def _amount_due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
 
 def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: ChainReader | None) -> Claim:
     if payment.get("status") != "settled":
-        return skipped("transfer", f"nothing to see on the chain: the payment is {payment.get('status')}")
+        return skipped("transfer", f"not on the chain: the payment is {payment.get('status')}")
     if chain is None:
-        return skipped("transfer", "no --rpc to look at the chain with")
+        return skipped("transfer", "not checked on the chain: no --rpc given")
     transaction = str(payment.get("transaction"))
     try:
         transferred = chain.transferred(transaction, offer.token, payer, offer.requirements.pay_to)
     except UnreachableError as error:
         return skipped("transfer", str(error))
     if transferred is None:
-        return failed("transfer", f"the chain has no transaction {transaction}")
+        return failed("transfer", f"the chain does not have the transaction {transaction}")
     if str(transferred) != payment.get("amount"):
         return failed("transfer", f"{offer.show(transferred)} went to {offer.requirements.pay_to}")
     return passed("transfer", f"{offer.show(transferred)} went from {payer} to {offer.requirements.pay_to}")

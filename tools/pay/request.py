@@ -15,7 +15,7 @@ from tools.pay.errors import NotPaidError, UnreachableError
 from tools.pay.signer import ConsentingSigner
 
 TIMEOUT_SECONDS = 600.0
-MAY_BE_CHARGED = "what was answered by then may have been charged, so look at the chain before you pay again"
+MAY_BE_CHARGED = "the part received so far may have been charged: check the chain before paying again"
 Show = Callable[[bytes], None]
 
 

@@ -60,7 +60,7 @@ def approve(arguments: argparse.Namespace, registry: "Registry") -> None:
     measurements = read_measurements(arguments.measurements)
     pcr_hash = keccak256(b"".join(measurements.pcrs))
     if registry.is_approved(arguments.type, pcr_hash):
-        print(f"0x{pcr_hash.hex()} was approved before")
+        print(f"0x{pcr_hash.hex()} is already approved")
         return
     transaction = registry.approve(read_account(arguments.key), measurements, arguments.version, arguments.type)
     print(f"0x{pcr_hash.hex()} approved as {arguments.version}: {transaction}")
@@ -114,7 +114,7 @@ def _served_tee_id(url: str) -> str:
     try:
         return load_signing_key(fetch_signing_key(url)).tee_id
     except MalformedError as error:
-        raise UsageError(f"what {url}/signing-key answered is {error}") from None
+        raise UsageError(f"the response of {url}/signing-key is {error}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,13 +138,15 @@ def _parser() -> argparse.ArgumentParser:
 
     approving = command("approve", approve)
     _add_transaction_arguments(approving, "an administrator of the registry")
-    approving.add_argument("--version", required=True, metavar="TEXT", help="what the image is called, e.g. v1.2.0")
+    approving.add_argument("--version", required=True, metavar="TEXT", help="name of the image, e.g. v1.2.0")
 
     registering = command("register", register)
-    _add_transaction_arguments(registering, "an operator known to the registry")
+    _add_transaction_arguments(registering, "key file of an operator known to the registry")
     registering.add_argument("--url", required=True, help="the enclave, https://HOST[:PORT]")
-    registering.add_argument("--payment-address", type=_address, required=True, metavar="0x...", help="who is paid")
-    registering.add_argument("--endpoint", metavar="URL", help="where clients find it; default: the origin of --url")
+    registering.add_argument(
+        "--payment-address", type=_address, required=True, metavar="0x...", help="address that is paid"
+    )
+    registering.add_argument("--endpoint", metavar="URL", help="URL for clients; default: the origin of --url")
     registering.add_argument("--root", type=Path, metavar="FILE", help="FOR TESTS: trust this root instead of AWS's")
     return parser
 
@@ -162,13 +164,13 @@ def _tee_type(text: str) -> int:
 
 def _tee_id(text: str) -> str:
     if not re.fullmatch(r"0x[0-9a-fA-F]{64}", text):
-        raise argparse.ArgumentTypeError("not 0x and 64 hex digits")
+        raise argparse.ArgumentTypeError("not 0x followed by 64 hex digits")
     return text.lower()
 
 
 def _address(text: str) -> str:
     if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
-        raise argparse.ArgumentTypeError("not 0x and 40 hex digits")
+        raise argparse.ArgumentTypeError("not 0x followed by 40 hex digits")
     return text
 
 

@@ -151,9 +151,11 @@ def read_account(path: Path) -> LocalAccount:
     """Read an account from a file with its private key, 64 hexadecimal digits with or without 0x."""
     text = read_file(path, what="key file", limit=1024).decode("ascii", "replace").strip()
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
-        raise UsageError(f"the key file {path} holds no private key of 64 hexadecimal digits")
+        raise UsageError(f"the key file {path} does not contain a private key of 64 hexadecimal digits")
     try:
         account: LocalAccount = Account.from_key(text)
     except ValueError:
-        raise UsageError(f"the key file {path} holds no private key: its number is not one of the curve's") from None
+        raise UsageError(
+            f"the key file {path} does not contain a private key: the number is not valid for the curve"
+        ) from None
     return account

@@ -17,7 +17,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Serve simulated upstreams on loopback until SIGTERM or Ctrl-C, and print how to reach them.",
     )
     parser.add_argument("--json", action="store_true", help="print the environment as one JSON object")
-    parser.add_argument("--serve-retired", action="store_true", help="let models answer that the vendors switched off")
+    parser.add_argument(
+        "--serve-retired", action="store_true", help="also serve models that the vendors have shut down"
+    )
     return parser.parse_args(argv)
 
 

@@ -13,8 +13,8 @@ from tools.soak.run import Outcome, soak
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1200.0, help="how long to load the gateway (default: 1200)")
-    parser.add_argument("--seed", type=int, help="what everything is drawn from (default: another one every time)")
+    parser.add_argument("--seconds", type=float, default=1200.0, help="duration of the load in seconds (default: 1200)")
+    parser.add_argument("--seed", type=int, help="random seed (default: random)")
     options = parser.parse_args(argv)
     seed = secrets.randbelow(10**9) if options.seed is None else options.seed
     print(f"seed {seed}, {options.seconds:g} s", flush=True)

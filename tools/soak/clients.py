@@ -121,7 +121,7 @@ class Client:
         elif "error" not in json.loads(data):
             self._findings.problems.append(f"status {response.status} without an error: {data[:200]!r}")
         elif b'"overloaded"' in data and "Retry-After" not in response.headers:
-            self._findings.problems.append("overloaded, and not told when to come again")
+            self._findings.problems.append("overloaded, without a Retry-After header")
 
     def _verify(self, body: dict[str, Any], data: bytes) -> None:
         if body.get("stream") and not data.endswith(b"data: [DONE]\n\n"):

@@ -51,11 +51,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.top",
         description="A running gateway, live: traffic, errors by domain, latencies, upstreams, payments, trust. "
-        "Metrics are given to the gateway's own host only: run it there, or forward the port by SSH.",
+        "Metrics are only served to the gateway's own host: run it there, or forward the port over SSH.",
     )
     parser.add_argument("url", metavar="URL", nargs="?", default="http://127.0.0.1:8000", help="default %(default)s")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default %(default)g")
-    parser.add_argument("--once", action="store_true", help="print one frame, of all since the start")
+    parser.add_argument("--once", action="store_true", help="print one frame of the totals since the start and exit")
     parser.add_argument("--width", type=int, metavar="COLUMNS", help="default: the terminal's")
     arguments = parser.parse_args()
     try:

@@ -51,7 +51,7 @@ def read(text: str, time: float) -> Scrape:
         for name, labels, value in _samples(text):
             samples.setdefault(name, {})[labels] = value
     except (ValueError, KeyError, IndexError) as error:
-        raise UnreachableError(f"the answer is not in Prometheus' format: {error}") from None
+        raise UnreachableError(f"the response is not in the Prometheus text format: {error}") from None
     if "gateway_workers" not in samples:
         raise UnreachableError("these are not the metrics of a gateway")
     return Scrape(time, samples)
@@ -64,9 +64,9 @@ def fetch(url: str, time: float) -> Scrape:
         with _OPENER.open(request, timeout=5) as response:
             body: bytes = response.read(MAX_BYTES)
     except URLError as error:
-        raise UnreachableError(f"{url} gives no metrics: {error.reason}") from None
+        raise UnreachableError(f"cannot read metrics from {url}: {error.reason}") from None
     except (OSError, HTTPException, UnicodeError) as error:
-        raise UnreachableError(f"{url} gives no metrics: {error}") from None
+        raise UnreachableError(f"cannot read metrics from {url}: {error}") from None
     return read(body.decode("utf-8", "replace"), time)
 
 

@@ -14,10 +14,10 @@ from tools.top.rates import Window
 
 DOMAINS = {"gateway": "red", "upstream": "yellow", "policy": "cyan", "caller": "dim"}
 LATENCIES = (
-    ("own time", "gateway_overhead_seconds"),
+    ("overhead", "gateway_overhead_seconds"),
     ("first output", "gateway_first_byte_seconds"),
     ("between events", "gateway_inter_event_seconds"),
-    ("whole answer", "gateway_answer_seconds"),
+    ("whole response", "gateway_answer_seconds"),
     ("settlement", "gateway_settlement_seconds"),
 )
 QUANTILES = (0.5, 0.95, 0.99)
@@ -119,7 +119,7 @@ def _money(window: Window) -> Panel:
         for token, age in sorted(now.by_label("gateway_price_age_seconds", "token").items())
     ]
     if settlements:
-        rows.append(("under way", f"{now.total('gateway_payment_tasks'):.0f}"))
+        rows.append(("in progress", f"{now.total('gateway_payment_tasks'):.0f}"))
     return _panel("payments", rows or [("payments", "off")])
 
 
@@ -134,7 +134,7 @@ def _trust(window: Window) -> Panel:
                 for outcome in sorted(now.by_label("gateway_heartbeats_total", "outcome"))
             ),
             ("since the last heartbeat", _duration(time.time() - last if last else math.inf)),
-            ("clock may be off by", _duration(now.maximum("gateway_clock_uncertainty_seconds"))),
+            ("clock uncertainty", _duration(now.maximum("gateway_clock_uncertainty_seconds"))),
         ],
     )
 

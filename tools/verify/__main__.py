@@ -25,12 +25,12 @@ _COMMANDS: dict[str, Command] = {
         attestation_command.run,
     ),
     "answer": (
-        "did this answer come from this code? attestation, key and answer in one run",
+        "did this answer come from this code? verify attestation, key and answer at once",
         answer_command.add_arguments,
         answer_command.run,
     ),
     "measurements": (
-        "does this file name a whole image, fit to verify against?",
+        "is this file complete enough to verify an image against?",
         measurements_command.add_arguments,
         measurements_command.run,
     ),

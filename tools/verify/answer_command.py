@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> Report:
     The claims in _REQUIRED tie the answer to the code: a skipped one counts as failed.
     """
     if not arguments.measurements:
-        raise UsageError("--measurements is needed: without expected PCRs there is no code to speak of")
+        raise UsageError("--measurements is required: it has the expected PCRs")
     request = read_json_object(arguments.request, what="request")
     response = read_file(arguments.response, what="response")
     inspection = attestation_command.inspect(arguments)

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"oldest document that is fresh; default {LIVE_MAX_AGE.seconds} with --url, else {LEAF_LIFETIME.seconds}",
     )
-    parser.add_argument("--allow-debug", action="store_true", help="accept an enclave whose console is open")
+    parser.add_argument("--allow-debug", action="store_true", help="accept a debug enclave, whose console is open")
     parser.add_argument(
         "--root", type=Path, metavar="FILE", help="FOR TESTS: trust this root certificate instead of the AWS root"
     )
@@ -127,7 +127,7 @@ def _served_key(url: str, notes: list[str]) -> SigningKey | None:
     except UnreachableError as error:
         notes.append(f"no signing key to compare: {error}")
     except MalformedError as error:
-        notes.append(f"no signing key to compare: what /signing-key answered is {error}")
+        notes.append(f"no signing key to compare: the response of /signing-key is {error}")
     return None
 
 
@@ -147,5 +147,5 @@ def _seconds(text: str) -> timedelta:
     except (ValueError, OverflowError):
         span = timedelta(-1)
     if span < timedelta(0):
-        raise argparse.ArgumentTypeError("not a number of seconds from 0 up")
+        raise argparse.ArgumentTypeError("not a non-negative number of seconds")
     return span

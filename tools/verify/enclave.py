@@ -10,7 +10,7 @@ NITRIDING_NONCE_BYTES = 20
 def fetch_document(url: str, nonce: bytes) -> Fetched:
     """``GET /enclave/attestation?nonce=…`` of the URL's origin; nitriding requires a nonce of 20 bytes."""
     if len(nonce) != NITRIDING_NONCE_BYTES:
-        raise UsageError(f"a nonce for nitriding has {NITRIDING_NONCE_BYTES} bytes, not {len(nonce)}")
+        raise UsageError(f"a nonce for nitriding must be {NITRIDING_NONCE_BYTES} bytes, not {len(nonce)}")
     return _fetch_ok(f"{origin(url)}/enclave/attestation?nonce={nonce.hex()}", limit=MAX_BASE64_BYTES)
 
 
@@ -22,5 +22,5 @@ def fetch_signing_key(url: str) -> bytes:
 def _fetch_ok(url: str, limit: int) -> Fetched:
     fetched = fetch(url, limit=limit)
     if fetched.status != 200:
-        raise UnreachableError(f"{url} answered {fetched.status}")
+        raise UnreachableError(f"{url} returned {fetched.status}")
     return fetched

@@ -103,7 +103,7 @@ class _DeadlineReader(io.RawIOBase):
             except TimeoutError:
                 if time.monotonic() < self._deadline:
                     raise
-        raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+        raise TimeoutError(f"no complete response within {self._seconds:g} s")
 
     def close(self) -> None:
         self._raw.close()
@@ -120,5 +120,5 @@ def _read_body(response: http.client.HTTPResponse, url: str, limit: int) -> byte
     while piece := response.read1(limit + 1 - len(body)):
         body += piece
         if len(body) > limit:
-            raise UnreachableError(f"{url} answered with more than {limit} bytes")
+            raise UnreachableError(f"{url} returned more than {limit} bytes")
     return bytes(body)

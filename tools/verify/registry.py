@@ -84,7 +84,7 @@ def compare(document: Document, tees: Sequence[RegisteredTee]) -> list[Claim]:
     """One claim per name in CLAIMS. The entry is the one whose key has the attested hash."""
     binding = read_binding(document.user_data)
     if binding is None:
-        return [failed("registry_key", "no attested key to look for"), *skip_all(CLAIMS[1:], "no entry")]
+        return [failed("registry_key", "no attested key to look up"), *skip_all(CLAIMS[1:], "no entry")]
     tee = next((tee for tee in tees if hashlib.sha256(tee.public_key).digest() == binding.app_key_hash), None)
     if tee is None:
         reason = f"none of {len(tees)} active entries has the attested key"
@@ -115,7 +115,7 @@ def _heartbeat(tee: RegisteredTee) -> Claim:
     try:
         heartbeat = datetime.fromtimestamp(tee.last_heartbeat, UTC)
     except (ValueError, OverflowError, OSError):
-        return failed("registry_alive", "the last heartbeat is in a year that no calendar has")
+        return failed("registry_alive", "the last heartbeat is out of range")
     if not tee.enabled:
         return failed("registry_alive", "the entry is disabled")
     if tee.block_time - tee.last_heartbeat > HEARTBEAT_MAX_AGE_SECONDS:

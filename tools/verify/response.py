@@ -117,7 +117,7 @@ def _signed_output(answer: Mapping[str, Json]) -> bytes:
     try:
         return signed_output(choices).encode()
     except UnicodeEncodeError:
-        raise MalformedError("the answer's text has half a surrogate pair in it") from None
+        raise MalformedError("the answer's text has an unpaired surrogate") from None
 
 
 def _check_output(choice: Mapping[str, Json]) -> None:

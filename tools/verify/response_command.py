@@ -51,8 +51,8 @@ def fetch_key(url: str) -> SigningKey:
         url = base + "/signing-key"
     fetched = fetch(url)
     if fetched.status != 200:
-        raise UnreachableError(f"{url} answered {fetched.status}")
+        raise UnreachableError(f"{url} returned {fetched.status}")
     try:
         return load_signing_key(fetched.body)
     except MalformedError as error:
-        raise UnreachableError(f"what {url} answered is {error}") from None
+        raise UnreachableError(f"the response of {url} is {error}") from None

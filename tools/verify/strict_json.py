@@ -28,7 +28,7 @@ def loads(data: bytes) -> Json:
     except json.JSONDecodeError as error:
         raise MalformedError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except ValueError:
-        raise MalformedError("not JSON that can be held: a number is too long") from None
+        raise MalformedError("not JSON that can be parsed: a number is too long") from None
 
 
 def loads_object(data: bytes) -> dict[str, Json]:

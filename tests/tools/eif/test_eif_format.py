@@ -139,7 +139,7 @@ def test_a_key_that_does_not_belong_or_fit_is_refused(
     parts: Parts, signer: Signer, p256_signer: Signer, tmp_path: Path
 ) -> None:
     output = tmp_path / "no.eif"
-    with pytest.raises(EifError, match="of another key"):
+    with pytest.raises(EifError, match="does not match the signing key"):
         write_eif(parts, output, Signer(signer.certificate, p256_signer.key))
     with pytest.raises(EifError, match="not on P-384"):
         write_eif(parts, output, p256_signer)

@@ -69,7 +69,7 @@ async def test_a_bundle_is_good_for_once(operator: Operator, capsys: pytest.Capt
     replayed, _ = await post(operator.link.enclave.host_url + "/v1/keys", json.loads(operator.link.bundles[0]))
     assert replayed == 409
     assert await operator.inject() == 4
-    assert "answered 409: The keys have been injected already; somebody was first" in capsys.readouterr().err
+    assert "returned 409: The keys have been injected already; unless you injected them" in capsys.readouterr().err
 
 
 OTHER_MEASUREMENTS = {"Measurements": {**MEASUREMENTS["Measurements"], "PCR1": "bb" * 48}}

@@ -32,7 +32,7 @@ def test_a_key_is_added_where_there_is_none(tmp_path: Path, content: str, capsys
     assert file.read_text() == content + ("\n" if content and content[-1] != "\n" else "") + f"JOURNAL_KEY={key}\n"
     assert file.stat().st_mode & 0o777 == 0o600
     printed = capsys.readouterr()
-    assert printed.out == f"JOURNAL_KEY was made and added to {file}: keep it for the enclaves to come\n"
+    assert printed.out == f"JOURNAL_KEY was generated and added to {file}: keep it for later enclaves\n"
     assert key not in printed.out + printed.err
     assert main([str(file)]) == 0
     assert read_variables(file)["JOURNAL_KEY"] == key
@@ -96,4 +96,4 @@ def test_a_file_that_cannot_be_added_to(
 
     monkeypatch.setattr(os, "fsync", refuse)
     assert main([str(file)]) == 2
-    assert "has no JOURNAL_KEY, and none can be added: No space left on device" in capsys.readouterr().err
+    assert "has no JOURNAL_KEY, and none could be added: No space left on device" in capsys.readouterr().err

@@ -106,7 +106,7 @@ async def test_from_approval_to_a_living_node(
     assert await administrator.approve() == 0
     assert f"{PCR_HASH} approved as v1: 0x" in capsys.readouterr().out
     assert await administrator.approve() == 0
-    assert "approved before" in capsys.readouterr().out
+    assert "is already approved" in capsys.readouterr().out
 
     assert await register(administrator, running, "--endpoint", "https://tee.example/\x1b[2J") == 0
     registered = facts(capsys.readouterr().out)

@@ -124,7 +124,7 @@ async def test_once(gateway: RunningGateway, fleet: Fleet) -> None:
         assert name in out
     assert re.search(r"unknown_model\s+1 ", out)
     assert re.search(r"auth\s+1 ", out)
-    assert re.search(r"whole answer\s+\S+ \S+", out)
+    assert re.search(r"whole response\s+\S+ \S+", out)
 
 
 async def test_no_proxy_is_asked(

@@ -59,7 +59,7 @@ def dripping(head: bytes) -> Serve:
 )
 def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "_TOTAL_SECONDS", 0.3)
-    with serving(dripping(head)) as url, pytest.raises(UnreachableError, match=r"no complete answer within 0\.3 s"):
+    with serving(dripping(head)) as url, pytest.raises(UnreachableError, match=r"no complete response within 0\.3 s"):
         fetch(url)
 
 

@@ -184,7 +184,7 @@ def test_a_pinned_certificate_and_key_from_files(
 def test_no_document_exits_3(front: Front, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     front.attestation_status = 500
     assert main(["attestation", *options]) == 3
-    assert "answered 500" in capsys.readouterr().err
+    assert "returned 500" in capsys.readouterr().err
 
 
 def test_without_a_served_key_the_claim_is_skipped_and_an_answer_cannot_be_judged(
@@ -194,7 +194,7 @@ def test_without_a_served_key_the_claim_is_skipped_and_an_answer_cannot_be_judge
     assert main(["attestation", *options]) == 0
     assert "SKIP key_hash" in capsys.readouterr().out
     assert main(["answer", *options, *exchange]) == 2
-    assert "answered 502" in capsys.readouterr().err
+    assert "returned 502" in capsys.readouterr().err
 
 
 def test_from_url_to_this_answer_came_from_this_code(
@@ -221,7 +221,7 @@ def test_an_answer_needs_measurements(
     options: list[str], exchange: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["answer", *options[:4], *exchange]) == 2
-    assert "--measurements is needed" in capsys.readouterr().err
+    assert "--measurements is required" in capsys.readouterr().err
 
 
 def test_an_archived_answer(

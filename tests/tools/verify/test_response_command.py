@@ -148,7 +148,7 @@ def test_key_from_a_url(path: str, key_server: str, files: dict[str, str], capsy
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("/other", "answered 404"), ("/large", "more than"), (":1/signing-key", "not a URL")]
+    ("path", "message"), [("/other", "returned 404"), ("/large", "more than"), (":1/signing-key", "not a URL")]
 )
 def test_a_url_without_a_key_is_reported(
     path: str, message: str, key_server: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]

@@ -145,7 +145,7 @@ def _timestamp(fields: Mapping[Any, Any]) -> datetime:
     try:
         return _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
-        raise MalformedError("made in a year that no calendar has") from None
+        raise MalformedError("made at a time that is out of range") from None
 
 
 def _pcrs(fields: Mapping[Any, Any]) -> dict[int, bytes]:

@@ -110,7 +110,7 @@ def _time(document: Document, path: CertificatePath, expected: Expectations) -> 
     if when_made:
         return failed("time", f"not valid when made: {when_made}")
     if expected.now is None:
-        return passed("time", f"valid when made ({document.timestamp:%FT%TZ}); freshness was not asked")
+        return passed("time", f"valid when made ({document.timestamp:%FT%TZ}); freshness was not checked")
     problem = _validity_problem(path, expected.now) or _age_problem(expected.now - document.timestamp, expected.max_age)
     if problem:
         return failed("time", f"not fresh: {problem}; it was valid when made")
@@ -162,7 +162,7 @@ def _nonce(document: Document, nonce: bytes | None) -> Claim:
         return skipped("nonce", "no nonce given")
     if document.nonce is None or not hmac.compare_digest(document.nonce, nonce):
         return failed("nonce", "mismatch: the document was not made for this nonce")
-    return passed("nonce", f"{len(nonce)} bytes as asked for")
+    return passed("nonce", f"{len(nonce)} bytes as requested")
 
 
 def _tls_certificate(document: Document, certificates: tuple[bytes, ...]) -> Claim:
