@@ -93,7 +93,7 @@ class Heartbeat:
         self._beats = Counter("gateway_heartbeats", "Heartbeats by outcome", ("outcome",), registry=registry)
         Gauge(
             "gateway_heartbeat_last_success_seconds",
-            "When the registry last took a heartbeat, 0 for never",
+            "Unix time of the last heartbeat that the registry accepted, 0 if none",
             registry=registry,
         ).set_function(lambda: self._last_success or 0)
 
@@ -116,7 +116,7 @@ class Heartbeat:
     def start(self, relay: Relay) -> None:
         """Send a heartbeat now and then every ``relay.interval`` seconds."""
         if self._task is not None:
-            raise RuntimeError("the heartbeat was started before")
+            raise RuntimeError("the heartbeat is already started")
         self._relay = relay
         self._task = asyncio.create_task(self._run(relay))
 
@@ -171,11 +171,11 @@ class Heartbeat:
             ) as response:
                 result = _decoded(await _body(response))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise RelayError(f"the facilitator did not answer: {type(error).__name__}", transient=True) from error
+            raise RelayError(f"the facilitator did not respond: {type(error).__name__}", transient=True) from error
         if response.status != 200 or result.get("success") is not True:
             reason = result.get("error") or result.get("errorReason") or "no success"
             raise RelayError(
-                f"the facilitator answered {response.status}: {reason}",
+                f"the facilitator returned {response.status}: {reason}",
                 transient=response.status >= 500 or response.status == 429,
             )
         transaction = result.get("txHash")

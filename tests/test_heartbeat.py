@@ -198,18 +198,18 @@ async def test_an_answer_that_comes_in_pieces(harness: HeartbeatHarness) -> None
 @pytest.mark.parametrize(
     ("fault", "tries", "reason"),
     [
-        (Status(500), 4, "the facilitator answered 500: injected fault"),
-        (Status(429), 4, "the facilitator answered 429: injected fault"),
-        (Status(400), 1, "the facilitator answered 400: injected fault"),
-        (Drop(), 4, "the facilitator did not answer: ServerDisconnectedError"),
-        (Body("no JSON"), 1, "the facilitator answered 200: no success"),
-        (Body("[" * 5000), 1, "the facilitator answered 200: no success"),
+        (Status(500), 4, "the facilitator returned 500: injected fault"),
+        (Status(429), 4, "the facilitator returned 429: injected fault"),
+        (Status(400), 1, "the facilitator returned 400: injected fault"),
+        (Drop(), 4, "the facilitator did not respond: ServerDisconnectedError"),
+        (Body("no JSON"), 1, "the facilitator returned 200: no success"),
+        (Body("[" * 5000), 1, "the facilitator returned 200: no success"),
         (
             Body('{"success": false, "error": "two\\nlines \\u001b[31m"}'),
             1,
-            "the facilitator answered 200: two lines  [31m",
+            "the facilitator returned 200: two lines  [31m",
         ),
-        (Body(f'{{"success": false, "error": "{"x" * 900}"}}'), 1, "the facilitator answered 200: " + "x" * 170),
+        (Body(f'{{"success": false, "error": "{"x" * 900}"}}'), 1, "the facilitator returned 200: " + "x" * 170),
     ],
 )
 async def test_failures_are_counted_and_told(
@@ -237,7 +237,7 @@ async def test_a_registry_that_refuses_is_an_error_until_it_takes_one(
 async def test_a_facilitator_that_is_away_is_an_error(harness: HeartbeatHarness) -> None:
     harness.heartbeat.start(Relay(facilitator_url="http://127.0.0.1:1", contract=TEE_REGISTRY, interval=NEVER))
     status = await harness.until(total_errors=1)
-    assert status["last_error"] == "the facilitator did not answer: ClientConnectorError"
+    assert status["last_error"] == "the facilitator did not respond: ClientConnectorError"
 
 
 INJECTION = Injection(facilitator_url="https://f.example/", heartbeat_contract_address=TEE_REGISTRY)

@@ -45,7 +45,7 @@ class PaymentMetrics:
         )
         self._lag = Histogram(
             "gateway_settlement_seconds",
-            "From submitting a signed answer's bill to the end of its settlement",
+            "Time from submitting a response's bill to the end of its settlement",
             _LAG_SECONDS,
             registry,
         )

@@ -26,29 +26,29 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = self._labeled("requests", "Answered requests", ("path", "status"))
-        self._errors = self._counter("errors", "Failed requests by class and its domain", ("domain", "error"))
+        self._errors = self._counter("errors", "Failed requests by class and domain", ("domain", "error"))
         self._classes = {name: self._errors.labels(name.partition("_")[0], name) for name in CLASSES}
         self._tokens = self._labeled("tokens", "Metered tokens", ("model", "kind"))
-        self.estimated = self._counter("estimated_answers", "Answers whose usage had to be estimated", ("upstream",))
+        self.estimated = self._counter("estimated_answers", "Responses with estimated usage", ("upstream",))
         self.unknown_served = self._counter(
-            "unknown_served_models", "Answers by a model that the catalogue does not know", ("upstream",)
+            "unknown_served_models", "Responses by a model that is not in the catalogue", ("upstream",)
         )
-        self._cpu = self._counter("cpu_seconds", "Processor time of all workers", ())
+        self._cpu = self._counter("cpu_seconds", "CPU time of all workers", ())
         self._cpu_seen = 0.0
         self.overhead = self._histogram(
-            "overhead_seconds", "Own time of a request, excluding upstream and payment", _OVERHEAD_BUCKETS
+            "overhead_seconds", "Gateway time of a request, excluding upstream and payment", _OVERHEAD_BUCKETS
         )
         self.chunk = self._histogram(
-            "chunk_seconds", "Own time per batch of stream events, mean of a stream", _OVERHEAD_BUCKETS
+            "chunk_seconds", "Gateway time per batch of stream events, mean of a stream", _OVERHEAD_BUCKETS
         )
         self.duration = self._histogram(
-            "answer_seconds", "From a model request to the end of its answer", _REQUEST_BUCKETS, "upstream"
+            "answer_seconds", "Time from a model request to the end of its response", _REQUEST_BUCKETS, "upstream"
         )
         self.first_byte = self._histogram(
             "first_byte_seconds", "Time to a stream's first output", _REQUEST_BUCKETS, "upstream"
         )
         self._inter_event = self._histogram(
-            "inter_event_seconds", "Between a stream's output events", _EVENT_BUCKETS, "upstream"
+            "inter_event_seconds", "Time between a stream's output events", _EVENT_BUCKETS, "upstream"
         )
         self.workers = self._gauge("workers", "Serving processes", ("version",))
         self.ready = self._gauge("workers_ready", "Processes ready for new work", ())

@@ -48,7 +48,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Tokens", "short", (("{{kind}}", _rate("gateway_tokens_total", "kind")),), stacked=True),
             Panel("Tokens by model", "short", (("{{model}}", _rate("gateway_tokens_total", "model")),), stacked=True),
             Panel(
-                "At work",
+                "Requests in progress",
                 "short",
                 (
                     ("in flight", _instant("gateway_requests_in_flight")),
@@ -61,9 +61,9 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (("serving", _instant("gateway_workers")), ("ready", _instant("gateway_workers_ready"))),
             ),
-            Panel("Processors in use", "short", (("cores", _rate("gateway_cpu_seconds_total")),)),
+            Panel("CPU cores in use", "short", (("cores", _rate("gateway_cpu_seconds_total")),)),
             Panel(
-                "Largest memory so far",
+                "Peak memory",
                 "bytes",
                 (("{{instance}}", _instant("gateway_peak_memory_bytes", by="instance")),),
             ),
@@ -74,12 +74,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Errors", "reqps", (("{{domain}}", _rate("gateway_errors_total", "domain")),), stacked=True),
             Panel(
-                "Ours and the vendors'",
+                "Gateway and upstream errors",
                 "reqps",
                 (("{{error}}", _rate("gateway_errors_total", "error", ',domain=~"gateway|upstream"')),),
             ),
             Panel(
-                "The callers'",
+                "Caller and policy errors",
                 "reqps",
                 (("{{error}}", _rate("gateway_errors_total", "error", ',domain=~"caller|policy"')),),
             ),
@@ -88,11 +88,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Latency",
         (
-            Panel("Own time", "s", _quantiles("gateway_overhead_seconds")),
-            Panel("First output of a stream", "s", _quantiles("gateway_first_byte_seconds")),
-            Panel("Between output events", "s", _quantiles("gateway_inter_event_seconds")),
-            Panel("Whole answers by vendor", "s", _quantiles("gateway_answer_seconds", "upstream")[1:2]),
-            Panel("Own time per batch of events", "s", _quantiles("gateway_chunk_seconds")),
+            Panel("Gateway overhead", "s", _quantiles("gateway_overhead_seconds")),
+            Panel("Time to first output", "s", _quantiles("gateway_first_byte_seconds")),
+            Panel("Time between output events", "s", _quantiles("gateway_inter_event_seconds")),
+            Panel("Response time by upstream", "s", _quantiles("gateway_answer_seconds", "upstream")[1:2]),
+            Panel("Gateway overhead per batch of events", "s", _quantiles("gateway_chunk_seconds")),
         ),
     ),
     (
@@ -100,12 +100,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Connections", "short", (("{{upstream}}", _instant("gateway_upstream_connections", by="upstream")),)),
             Panel(
-                "Workers that refuse calls",
+                "Workers with an open circuit breaker",
                 "short",
                 (("{{upstream}}", _instant("gateway_upstream_breaker_open", by="upstream")),),
             ),
             Panel(
-                "Odd answers",
+                "Irregular responses",
                 "short",
                 (
                     ("usage estimated, {{upstream}}", _rate("gateway_estimated_answers_total", "upstream")),
@@ -115,12 +115,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
-        "Money",
+        "Payments",
         (
             Panel("Settlements", "reqps", (("{{outcome}}", _rate("gateway_settlements_total", "outcome")),)),
-            Panel("Signed to settled", "s", _quantiles("gateway_settlement_seconds")),
+            Panel("Settlement time", "s", _quantiles("gateway_settlement_seconds")),
             Panel(
-                "Unknown at first",
+                "Settlements with an unknown outcome",
                 "s",
                 (
                     *_quantiles("gateway_settlement_pending_seconds")[1:2],
@@ -128,7 +128,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Payments refused", "reqps", (("{{reason}}", _rate("gateway_payments_refused_total", "reason")),)),
-            Panel("Under way", "short", (("settlements and releases", _instant("gateway_payment_tasks")),)),
+            Panel("In progress", "short", (("settlements and releases", _instant("gateway_payment_tasks")),)),
             Panel("Age of prices", "s", (("{{token}}", _instant("gateway_price_age_seconds", "max", "token")),)),
         ),
     ),
@@ -137,7 +137,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Heartbeats", "short", (("{{outcome}}", _rate("gateway_heartbeats_total", "outcome")),)),
             Panel(
-                "Since the registry took one",
+                "Time since the last accepted heartbeat",
                 "s",
                 (
                     (
@@ -150,7 +150,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Clock",
                 "s",
                 (
-                    ("may be off by", _instant("gateway_clock_uncertainty_seconds", "max")),
+                    ("uncertainty", _instant("gateway_clock_uncertainty_seconds", "max")),
                     ("system clock ahead", _instant("gateway_clock_skew_seconds", "max")),
                     ("behind the chain", _instant("gateway_chain_clock_lag_seconds", "max")),
                 ),
