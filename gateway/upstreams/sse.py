@@ -76,7 +76,7 @@ class SSEReader:
         return events
 
     def close(self) -> list[Event]:
-        """What the end of the stream completes: an event without its blank line, or bare JSON."""
+        """What the end of the stream completes: events without their blank line, and bare JSON."""
         rest = b"".join(self._partial_line).removesuffix(b"\r")
         self._partial_line.clear()
         if rest:
@@ -84,9 +84,10 @@ class SSEReader:
                 self._parse_bare(rest)
             else:
                 self._parse_line(rest)
+        events = self._end_event() if self._data else []
         if self._bare:
-            return [Event("", b"\n".join(self._bare), bare=True)]
-        return self._end_event() if self._data else []
+            events.append(Event("", b"\n".join(self._bare), bare=True))
+        return events
 
     def _buffer(self, rest: bytes) -> None:
         if rest:

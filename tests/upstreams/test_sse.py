@@ -58,6 +58,11 @@ def read(pieces: Iterable[bytes], limit: int = MAX_EVENT_BYTES) -> list[Event]:
         (b"data: a\n\nevent: x", [Event("", b"a")]),
         (b"data: a\n\nevent: x\n", [Event("", b"a")]),
         (b'{"error": 1}', [Event("", b'{"error": 1}', bare=True)]),
+        (
+            b'data: {"a": 1}\ndata: {"a": 2}\n{"error": 1}\n',
+            [Event("", b'{"a": 1}'), Event("", b'{"a": 2}'), Event("", b'{"error": 1}', bare=True)],
+        ),
+        (b'event: x\ndata: a\n{"error": 1}', [Event("x", b"a"), Event("", b'{"error": 1}', bare=True)]),
         (b'{\r\n  "error": 1\r\n}\r\n', [Event("", b'{\n  "error": 1\n}', bare=True)]),
         (b'[{\n"a": 1\n}]', [Event("", b'[{\n"a": 1\n}]', bare=True)]),
         (
