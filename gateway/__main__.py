@@ -71,7 +71,7 @@ def usage(arguments: Sequence[str]) -> int:
     if list(arguments) in (["--help"], ["-h"]):
         sys.stdout.write(USAGE)
         return 0
-    sys.stderr.write(f"gateway: unknown argument {arguments[0]!r}; python -m gateway --help tells what there is\n")
+    sys.stderr.write(f"gateway: unrecognized argument {arguments[0]!r}; see python -m gateway --help\n")
     return 2
 
 
@@ -145,7 +145,7 @@ def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
     for host, port in addresses:
         log.info("gateway %s listens on %s:%d", __version__, f"[{host}]" if ":" in host else host, port)
     if settings.payments == "off":
-        log.warning("PAYMENTS ARE OFF: every answer is free (GATEWAY_PAYMENTS=off)")
+        log.warning("PAYMENTS ARE DISABLED: every request is served for free (GATEWAY_PAYMENTS=off)")
 
 
 def listeners(settings: Settings) -> list[Listener]:

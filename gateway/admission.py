@@ -176,4 +176,4 @@ class Slot:
 
     def cancel(self) -> None:
         """Reject the request with ConnectionResetError if it is still queued: its client has disconnected."""
-        self._admission.reject(self, ConnectionResetError("the client left the queue"))
+        self._admission.reject(self, ConnectionResetError("the client disconnected while queued"))

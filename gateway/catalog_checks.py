@@ -94,7 +94,7 @@ def _shared_names(providers: Mapping[str, Provider]) -> Iterator[str]:
 def _identity(model: Model) -> Iterator[str]:
     for name in (model.id, model.upstream_id, *model.aliases):
         if not name or name != name.strip():
-            yield f"aliases: {name!r} is empty or has blanks around it"
+            yield f"aliases: {name!r} is empty or has surrounding whitespace"
     yield from _repeated("aliases", (model.id, *model.aliases))
 
 
@@ -114,33 +114,33 @@ def _modalities(model: Model) -> Iterator[str]:
     yield from _repeated("inputs", model.inputs)
     yield from _repeated("outputs", model.outputs)
     if "text" not in model.inputs:
-        yield "inputs: no text"
+        yield "inputs: must include text"
     if model.endpoint == "images" and model.outputs != ("image",):
-        yield "outputs: an images endpoint delivers pictures only"
+        yield "outputs: must be only image for an images endpoint"
     if model.endpoint == "chat" and "text" not in model.outputs:
-        yield "outputs: no text"
+        yield "outputs: must include text"
 
 
 def _retirement(model: Model, models: Mapping[str, Model]) -> Iterator[str]:
     """Dates and replacement, which must outlive the model."""
     if model.retires_on and model.released and model.retires_on <= model.released:
-        yield "retires_on: not after released"
+        yield "retires_on: must be after released"
     if model.replacement is None:
         if model.retires_on is not None:
-            yield "replacement: missing for a model that retires"
+            yield "replacement: required with retires_on"
         if model.rerouted:
-            yield "rerouted: there is no replacement to be rerouted to"
+            yield "rerouted: requires a replacement"
         return
     replacement = models.get(model.replacement)
     if replacement is None:
         yield f"replacement: unknown model {model.replacement!r}"
         return
     if model.retires_on is None:
-        yield "replacement: the model has no retires_on"
+        yield "replacement: requires retires_on"
     elif replacement.retires_on is not None and replacement.retires_on <= model.retires_on:
-        yield f"replacement: {replacement.id} does not outlive the model"
+        yield f"replacement: {replacement.id} is retired no later than the model"
     if replacement.endpoint != model.endpoint:
-        yield f"replacement: {replacement.id} is served by another endpoint"
+        yield f"replacement: {replacement.id} has a different endpoint"
 
 
 # ------------------------------------------------------------------------------------------------------------- prices
@@ -155,7 +155,7 @@ def _prices(model: Model) -> Iterator[str]:
         if price is not None and not _is_price(price):
             yield f"{field}: {price} is not a price"
     if prices.per_web_search is not None and prices.per_grounded_prompt is not None:
-        yield "per_grounded_prompt: a search is charged by query or by prompt, not both"
+        yield "per_grounded_prompt: cannot be combined with per_web_search"
     yield from _factors(prices)
     yield from _flat_or_metered(model)
     if prices.rates is None:
@@ -171,16 +171,16 @@ def _flat_or_metered(model: Model) -> Iterator[str]:
     prices = model.prices
     if model.endpoint == "images":
         if prices.per_image is None:
-            yield "per_image: missing for an images endpoint"
+            yield "per_image: required for an images endpoint"
         if prices.rates is not None:
-            yield "rates: an images endpoint charges by picture"
+            yield "rates: not allowed for an images endpoint"
         return
     if prices.per_image is not None:
-        yield "per_image: only an images endpoint charges by picture"
+        yield "per_image: only allowed for an images endpoint"
     if prices.rates is None:
         yield "rates: missing"
     elif (prices.rates.image_output is not None) != ("image" in model.outputs):
-        yield "rates.image_output: goes with image among the outputs"
+        yield "rates.image_output: required if and only if outputs include image"
 
 
 def _rates(rates: Rates) -> Iterator[str]:
@@ -194,9 +194,9 @@ def _rates(rates: Rates) -> Iterator[str]:
         if cheaper in priced and dearer in priced and priced[cheaper] > priced[dearer]:
             yield f"{cheaper}: {priced[cheaper]} is more than {dearer}"
     if "cached_audio_input" in priced and "audio_input" not in priced:
-        yield "cached_audio_input: without audio_input"
+        yield "cached_audio_input: requires audio_input"
     if ("cache_write_5m" in priced) != ("cache_write_1h" in priced):
-        yield "cache_write_5m: goes with cache_write_1h"
+        yield "cache_write_5m: requires cache_write_1h and vice versa"
 
 
 def _variants(model: Model, rates: Rates) -> Iterator[str]:
@@ -214,17 +214,17 @@ def _variants(model: Model, rates: Rates) -> Iterator[str]:
     if announced := prices.announced:
         yield from _under("announced", _variant(announced, rates))
         if long or own_tiers:
-            yield "announced: would have to announce the long context and tier rates as well"
+            yield "announced: not supported with long context or tier rates"
     for name, tier in own_tiers.items():
         yield from _under(f"tiers.{name}", _variant(tier, rates))
         if long:
-            yield f"tiers.{name}: has to be a factor, because of the long context rates"
+            yield f"tiers.{name}: must be a factor with long context rates"
 
 
 def _variant(variant: Rates, standard: Rates) -> Iterator[str]:
     yield from _rates(variant)
     if different := _priced(variant).keys() ^ _priced(standard).keys():
-        yield f"{min(different)}: priced here or in the standard rates only"
+        yield f"{min(different)}: must be priced both here and in the standard rates"
 
 
 def _factors(prices: Prices) -> Iterator[str]:
@@ -258,17 +258,17 @@ def _thinking(model: Model) -> Iterator[str]:
     worded = traits.thinking in ("effort", "switch", "prompt", "adaptive", "always", "level")
     yield from _ordered("efforts", traits.efforts, EFFORTS)
     if worded and not traits.efforts:
-        yield f"efforts: missing for thinking by {traits.thinking}"
+        yield f"efforts: required with thinking {traits.thinking!r}"
     if traits.thinking == "none":
         for field in ("efforts", "default_effort", "signatures", "thinking_hidden"):
             if getattr(traits, field):
-                yield f"{field}: the model does not think"
+                yield f"{field}: requires thinking"
     if not traits.thinking_off and traits.thinking == "none":
-        yield "thinking_off: the model does not think"
+        yield "thinking_off: must be true without thinking"
     if traits.thinking_off and traits.thinking in ("always", "level"):
-        yield f"thinking_off: thinking by {traits.thinking} cannot be switched off"
+        yield f"thinking_off: thinking {traits.thinking!r} cannot be switched off"
     if traits.thinking == "effort" and traits.thinking_off != ("none" in traits.efforts):
-        yield "thinking_off: goes with the effort none"
+        yield "thinking_off: required if and only if efforts include none"
     defaults = {None, *traits.efforts, *(["none"] if traits.thinking_off else [])}
     if traits.default_effort not in defaults:
         yield f"default_effort: {traits.default_effort} is not one of the efforts"
@@ -278,13 +278,13 @@ def _thinking(model: Model) -> Iterator[str]:
 def _budget(model: Model) -> Iterator[str]:
     budget = model.traits.thinking_budget
     if (model.traits.thinking == "budget") != (budget is not None):
-        yield "thinking_budget: goes with thinking by budget"
+        yield "thinking_budget: required if and only if thinking is 'budget'"
     if budget is not None:
         smallest, largest = budget
         if not 1 <= smallest < largest:
-            yield f"thinking_budget: {smallest} to {largest} is no range"
+            yield f"thinking_budget: {smallest} to {largest} is not a range"
         if model.max_output_tokens is not None and largest >= model.max_output_tokens:
-            yield f"thinking_budget: {largest} leaves no room for an answer"
+            yield f"thinking_budget: {largest} must be below max_output_tokens"
 
 
 def _parameters(model: Model) -> Iterator[str]:
@@ -293,15 +293,15 @@ def _parameters(model: Model) -> Iterator[str]:
     if not 1 <= traits.max_choices <= 128:
         yield f"max_choices: {traits.max_choices} is not between 1 and 128"
     if traits.sampling == "without_effort" and "none" not in traits.efforts:
-        yield "sampling: without_effort needs the effort none"
+        yield "sampling: 'without_effort' requires the effort none"
     if traits.parallel_tool_calls and not traits.tools:
-        yield "parallel_tool_calls: without tools"
+        yield "parallel_tool_calls: requires tools"
     if traits.json_with_tools and not (traits.tools and (traits.json_object or traits.json_schema)):
-        yield "json_with_tools: without tools or without JSON"
+        yield "json_with_tools: requires tools and JSON output"
     if traits.tool_result_images and "image" not in model.inputs:
-        yield "tool_result_images: the model reads no images"
+        yield "tool_result_images: requires image input"
     if traits.output_within_context and model.max_output_tokens is None:
-        yield "output_within_context: without max_output_tokens"
+        yield "output_within_context: requires max_output_tokens"
     if model.endpoint == "images":
         yield from _image_only(traits)
 
@@ -309,9 +309,9 @@ def _parameters(model: Model) -> Iterator[str]:
 def _image_only(traits: Traits) -> Iterator[str]:
     for field in ("tools", "json_object", "json_schema", "stop", "logprobs", "max_completion_tokens"):
         if getattr(traits, field):
-            yield f"{field}: an images endpoint has none"
+            yield f"{field}: not allowed for an images endpoint"
     if traits.thinking != "none":
-        yield "thinking: an images endpoint has none"
+        yield "thinking: not allowed for an images endpoint"
 
 
 def _ordered(field: str, words: Sequence[str], order: Sequence[str]) -> Iterator[str]:

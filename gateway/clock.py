@@ -77,7 +77,7 @@ class Clock:
         if self.uncertainty <= TOLERANCE_SECONDS:
             return []
         if self._offset is None:
-            return ["the clock has no source: the NSM has not told the time yet"]
+            return ["the clock has no source: the NSM has not returned the time yet"]
         return [f"the clock may be off by more than {TOLERANCE_SECONDS:g} s"]
 
     async def sync(self) -> None:
@@ -134,6 +134,6 @@ class Clock:
             async with asyncio.timeout(SYNC_TIMEOUT_SECONDS):
                 await self.sync()
         except (NsmError, TimeoutError) as error:
-            log.warning("the NSM does not tell the time: %s", str(error) or "no answer")
+            log.warning("the NSM does not return the time: %s", str(error) or "no answer")
             return RETRY_SECONDS
         return SYNC_SECONDS

@@ -77,7 +77,7 @@ class DeferredPayments:
             return
         settings = self._payment_settings(injected, payee, facilitator)
         if problems := settings.problems():
-            raise invalid_request(f"No payment can be taken: {'; '.join(problems)}.")
+            raise invalid_request(f"Invalid payment settings: {'; '.join(problems)}.")
         await self._cancel_opening()
         if self._latest == settings:
             self._current = self._opened[-1]
@@ -85,7 +85,7 @@ class DeferredPayments:
             await self._open_after_replay(settings)
         else:
             if self._settings.enclave:
-                log.warning("no journal_key was injected: what is unsettled is lost with this enclave")
+                log.warning("no journal_key was injected: unsettled payments are lost when this enclave stops")
             await self._open(settings)
 
     def _payment_settings(self, injected: Injection, payee: str, facilitator: str) -> PaymentSettings:
@@ -121,7 +121,7 @@ class DeferredPayments:
 
     async def _open_after_replay(self, settings: PaymentSettings) -> None:
         """Take no payment before the sink is replayed: authorizations that are already used would be accepted."""
-        self._current = PaymentsUnconfigured(["the journal is being read back from its sink"])
+        self._current = PaymentsUnconfigured(["the journal is being restored from its sink"])
         attempted = asyncio.Event()
         self._opening = asyncio.create_task(self._open_with_retries(settings, attempted))
         with suppress(TimeoutError):
@@ -135,7 +135,7 @@ class DeferredPayments:
             try:
                 return await self._open(settings)
             except (SinkUnavailableError, StoreUnavailableError) as error:
-                self._current = PaymentsUnconfigured([f"the journal cannot be read back: {error}"])
+                self._current = PaymentsUnconfigured([f"the journal cannot be restored: {error}"])
                 log.warning("journal not read back", extra={"reason": str(error)})
             finally:
                 attempted.set()

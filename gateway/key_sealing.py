@@ -76,13 +76,13 @@ class SealingKey:
         try:
             keys = SUITE.decrypt(base64.b64decode(sealed, validate=True), self._private, _context(self._signer.tee_id))
         except (InvalidTag, ValueError):
-            raise _unusable("was not sealed for this gateway") from None
+            raise _unusable("is not sealed for this gateway's key") from None
         try:
             fields = msgspec.json.decode(keys)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise _unusable("does not hold JSON") from None
+            raise _unusable("does not contain JSON") from None
         if not isinstance(fields, dict):
-            raise _unusable("does not hold a JSON object")
+            raise _unusable("does not contain a JSON object")
         return fields
 
 

@@ -91,7 +91,7 @@ class Keyring:
             raise already_injected()
         injection = convert(body, self.injection_type)
         if all(getattr(injection, name) in (None, "") for name in injection.__struct_fields__):
-            raise invalid_request("The injection sets nothing: every value is absent, null or empty.")
+            raise invalid_request("The injection has no values: every field is absent, null or empty.")
         for provider in self._providers.values():
             _checked(checked_key, injection, provider.injected_key)
         for name in _SECRETS:

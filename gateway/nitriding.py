@@ -56,7 +56,7 @@ class Nitriding:
         """
         status, text = await self._send_with_retry("GET", "/enclave/hash")
         if status != 405:
-            raise DaemonUnreachableError(f"{self._url} is not nitriding: GET /enclave/hash gave {status} {text}")
+            raise DaemonUnreachableError(f"{self._url} is not nitriding: GET /enclave/hash returned {status} {text}")
 
     async def register_key(self, spki_der: bytes) -> bytes:
         """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER; return the 32-byte hash.
@@ -67,11 +67,11 @@ class Nitriding:
         try:
             load_der_public_key(spki_der)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise ValueError("the signing key is not a SubjectPublicKeyInfo in DER") from error
+            raise ValueError("the signing key is not a DER-encoded SubjectPublicKeyInfo") from error
         digest = hashlib.sha256(spki_der).digest()
         status, text = await self._send_with_retry("POST", "/enclave/hash", base64.b64encode(digest))
         if status != 200:
-            raise KeyRefusedError(f"POST /enclave/hash gave {status} {text}")
+            raise KeyRefusedError(f"POST /enclave/hash returned {status} {text}")
         return digest
 
     async def signal_ready(self) -> None:
@@ -85,7 +85,7 @@ class Nitriding:
         except _TransientError as error:
             raise DaemonUnreachableError(f"{self._url}/enclave/ready: {error}") from error
         if status != 200:
-            raise ReadyRefusedError(f"GET /enclave/ready gave {status} {text}")
+            raise ReadyRefusedError(f"GET /enclave/ready returned {status} {text}")
 
     async def _send_with_retry(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
         retrying = AsyncRetrying(

@@ -51,7 +51,7 @@ class Nsm:
         document = _field(self._call("Attestation", wanted), "document", bytes)
         payload = _payload(document)
         if payload.get("nonce") != nonce:
-            raise NsmError("the document was made for another nonce")
+            raise NsmError("the document was issued for another nonce")
         return Attestation(document, _field(payload, "timestamp", int) / 1000)
 
     def _call(self, request: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -60,14 +60,14 @@ class Nsm:
         except OSError as error:
             raise NsmError(f"{self._path}: {error.strerror}") from error
         except (cbor2.CBORError, ValueError) as error:
-            raise NsmError("the answer is not CBOR") from error
+            raise NsmError("the response is not CBOR") from error
         match response:
             case {"Error": str(code)}:
                 raise NsmError(f"{request}: {code}")
             case dict() if isinstance(response.get(request), dict):
                 found: Mapping[str, Any] = response[request]
                 return found
-        raise NsmError(f"the answer is not one to {request}")
+        raise NsmError(f"the response does not match the request {request}")
 
     def _exchange(self, message: bytes) -> bytes:
         request, response = array("B", message), array("B", bytes(MAX_RESPONSE_BYTES))
@@ -97,5 +97,5 @@ def _payload(document: bytes) -> Mapping[str, Any]:
 def _field(fields: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     value = fields.get(name)
     if type(value) is not kind:
-        raise NsmError(f"the answer has no {name}")
+        raise NsmError(f"the response has no {name}")
     return value

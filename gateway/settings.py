@@ -88,11 +88,11 @@ class Settings:
         if self.payments != "off":
             return
         if self.enclave:
-            raise SettingsError("GATEWAY_PAYMENTS=off is refused inside an enclave")
+            raise SettingsError("GATEWAY_PAYMENTS=off is not allowed inside an enclave")
         if not is_loopback(self.host) and not allowed_publicly:
             raise SettingsError(
                 f"GATEWAY_PAYMENTS=off serves everybody for free: bind a loopback address instead of {self.host} "
-                "(API_SERVER_HOST=127.0.0.1), or say so with GATEWAY_UNPAID_PUBLIC=1"
+                "(API_SERVER_HOST=127.0.0.1), or set GATEWAY_UNPAID_PUBLIC=1 to allow it"
             )
 
 
@@ -111,7 +111,7 @@ def is_loopback(host: str | None) -> bool:
 def checked_url(name: str, url: str) -> str:
     """``url`` without a trailing slash; it must be https, or http to loopback. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]+", url):
-        raise SettingsError(f"{name} holds characters that no URL has")
+        raise SettingsError(f"{name} contains characters that are not allowed in a URL")
     if len(url) > _MAX_URL_CHARS:
         raise SettingsError(f"{name} is longer than {_MAX_URL_CHARS} characters")
     try:
@@ -123,7 +123,7 @@ def checked_url(name: str, url: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise SettingsError(f"{name} must be an https URL")
     if parts.scheme == "http" and not is_loopback(host):
-        raise SettingsError(f"{name} must be https; http is allowed to loopback addresses only")
+        raise SettingsError(f"{name} must be https; http is only allowed for loopback addresses")
     if parts.query or parts.fragment or parts.username or parts.password:
         raise SettingsError(f"{name} must be a plain URL without credentials, query or fragment")
     return url.rstrip("/")
@@ -148,7 +148,7 @@ def checked_address(name: str, address: str) -> str:
 def checked_key(name: str, key: str) -> str:
     """An API key that is valid in a header: printable ASCII without spaces. Raises SettingsError."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
-        raise SettingsError(f"{name} holds characters that no API key has")
+        raise SettingsError(f"{name} contains characters that are not allowed in an API key")
     return key
 
 
@@ -179,7 +179,7 @@ class _EnvironmentReader:
         try:
             _ = (text or "localhost").encode("idna")
         except UnicodeError:
-            raise SettingsError(f"{name} must be an address or a host's name") from None
+            raise SettingsError(f"{name} must be an IP address or a host name") from None
         return text
 
     def integer(self, name: str, default: int, *, minimum: int = 0, maximum: int = 10**9) -> int:
@@ -209,7 +209,7 @@ class _EnvironmentReader:
         text = self.text(name)
         if text is not None and not (_POSTGRES.match(text) and _is_readable(text)):
             raise SettingsError(
-                f"{name} must be a PostgreSQL URL (postgresql://...), what is special in a password percent-encoded"
+                f"{name} must be a PostgreSQL URL (postgresql://...); percent-encode special characters in the password"
             )
         return text
 
@@ -237,7 +237,7 @@ class _EnvironmentReader:
         pairs = [pair.partition("=") for pair in (self.text(name) or "").split(",") if pair.strip()]
         headers = {key.strip(): unquote(value.strip()) for key, _, value in pairs}
         if not all(re.fullmatch(r"[\w-]+", key) and value.isprintable() and value for key, value in headers.items()):
-            raise SettingsError(f"{name} must be a list of name=value, separated by commas")
+            raise SettingsError(f"{name} must be a comma-separated list of name=value pairs")
         return headers
 
     def payments(self) -> Literal["required", "off"]:

@@ -159,7 +159,7 @@ async def test_it_is_asked_again_and_sooner_after_a_failure(
             asked = len(hypervisor.threads)
             while len(hypervisor.threads) < asked + 2:
                 await asyncio.sleep(0.01)
-    assert "the NSM does not tell the time: no answer" in caplog.text
+    assert "the NSM does not return the time: no answer" in caplog.text
     asked = len(hypervisor.threads)
     await asyncio.sleep(0.05)
     assert len(hypervisor.threads) == asked

@@ -153,7 +153,7 @@ async def test_the_process_enters_service_and_leaves(daemon: NitridingDouble, tm
             async with session.get(daemon.public_url + "/health/ready", ssl=False) as response:
                 reasons = (await response.json())["reasons"]
             assert response.status == 503
-            assert "the clock has no source: the NSM has not told the time yet" in reasons
+            assert "the clock has no source: the NSM has not returned the time yet" in reasons
             await asyncio.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
@@ -174,5 +174,5 @@ async def test_the_process_ends_with_one_line_when_it_is_not_vouched_for(
     assert process.returncode == 3
     [line] = [line for line in errors.decode().splitlines() if not line.startswith("{")]
     assert line.startswith("gateway: cannot enter service: ")
-    assert ("POST /enclave/hash gave 400" in line) is (fault == "refuses")
+    assert ("POST /enclave/hash returned 400" in line) is (fault == "refuses")
     assert daemon.public_url == ""

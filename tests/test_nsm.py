@@ -81,8 +81,8 @@ def test_the_time_is_asked_with_a_nonce_of_its_own(use: Callable[[Answer], tuple
     ("answer", "reason"),
     [
         (lambda _: {"Error": "InvalidArgument"}, "Attestation: InvalidArgument"),
-        (lambda _: "DescribeNSM", "not one to Attestation"),
-        (lambda _: {"Attestation": None}, "not one to Attestation"),
+        (lambda _: "DescribeNSM", "does not match the request Attestation"),
+        (lambda _: {"Attestation": None}, "does not match the request Attestation"),
         (lambda _: b"\x81", "not CBOR"),
         (lambda _: b"", "not CBOR"),
         (lambda _: {"Attestation": {}}, "no document"),

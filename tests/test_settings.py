@@ -37,7 +37,7 @@ def test_defaults(catalog: Catalog) -> None:
         ({"API_SERVER_HOST": "\udcff"}, "API_SERVER_HOST"),
         ({"GATEWAY_STORE": "postgresql://user@db:port/x"}, "GATEWAY_STORE"),
         ({"GATEWAY_STORE": "postgresql://user@[db/x"}, "GATEWAY_STORE"),
-        ({"GATEWAY_STORE": "postgresql://user:se/cret@db/x"}, "percent-encoded"),
+        ({"GATEWAY_STORE": "postgresql://user:se/cret@db/x"}, "percent-encode special characters"),
         ({"GATEWAY_JOURNAL_SINK": "http://[host/"}, "GATEWAY_JOURNAL_SINK"),
         ({"OPENAI_BASE_URL": "http://api.example/v1"}, "OPENAI_BASE_URL"),
         ({"OPENAI_BASE_URL": "ftp://api.example"}, "OPENAI_BASE_URL"),
@@ -154,7 +154,7 @@ async def test_the_process_ends_with_one_line() -> None:
     [
         (["--help"], 0, "usage: python -m gateway"),
         (["-h"], 0, "usage"),
-        (["--port", "1"], 2, "gateway: unknown argument"),
+        (["--port", "1"], 2, "gateway: unrecognized argument"),
     ],
 )
 async def test_arguments_start_nothing(arguments: list[str], status: int, told: str) -> None:

@@ -106,7 +106,7 @@ def _operation(path: str, text: str, body: dict[str, Any] | None) -> dict[str, A
         },
     }
     if path == "/health/ready":
-        operation["responses"]["503"] = {"description": "Not ready, and why", "content": _OBJECT}
+        operation["responses"]["503"] = {"description": "Not ready, with the reasons", "content": _OBJECT}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     if "{id}" in path:

@@ -24,9 +24,9 @@ async def health(services: Services, request: web.BaseRequest, record: RequestRe
         "pay_to": (injected and injected.evm_payment_address) or settings.pay_to,
     }
     if settings.payments == "off":
-        body["warning"] = "payments are off: every answer is free"
+        body["warning"] = "payments are disabled: every request is served for free"
     elif settings.enclave and injected is not None and not injected.journal_key:
-        body["warning"] = "no journal_key was injected: what is unsettled is lost with this enclave"
+        body["warning"] = "no journal_key was injected: unsettled payments are lost when this enclave stops"
     return json_response(body)
 
 

@@ -112,7 +112,7 @@ class Tracer:
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = type(error).__name__
         if problem is not None and not self._unreachable:
-            log.warning("traces are dropped, the collector does not take them: %s", problem)
+            log.warning("dropping traces, the collector does not accept them: %s", problem)
         self._unreachable = problem is not None
         return problem is None
 

@@ -65,7 +65,7 @@ async def apply_injection(services: Services, body: Any) -> None:
     try:
         await services.inject(msgspec.convert(body, services.keyring.injection_type))
     except Exception as error:
-        raise SystemExit("the injection could not be taken") from error
+        raise SystemExit("the injection could not be applied") from error
 
 
 def _fields(injection: Injection) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Supervisor:
         self._accepting = False
         self._leader: int | None = None
         self._spawn_after = 0.0
-        self._failure = "a worker ended before it could serve"
+        self._failure = "a worker exited before it was ready"
         self._selector = selectors.DefaultSelector()
 
     def start(self) -> None:
@@ -250,7 +250,7 @@ class Supervisor:
                 worker.unsent.popleft()
                 worker.kill_at = time.monotonic() + _STALL_SECONDS
             if worker.unsent and time.monotonic() > worker.kill_at:
-                log.error("worker %d does not take messages; it is ended", worker.pid)
+                log.error("worker %d does not accept messages; terminating it", worker.pid)
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.unsent.clear()
 
@@ -310,7 +310,7 @@ class Supervisor:
         self._unregister(worker.channel)
         worker.channel.close()
         if not self._stopping:
-            log.error("worker %d ended with status %d", pid, status)
+            log.error("worker %d exited with status %d", pid, status)
             self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
         self._calls.remove_worker(pid)
         if self._injecting == pid:
@@ -330,7 +330,7 @@ class Supervisor:
             while len(self._workers) < self._count:
                 self._spawn()
         except OSError:
-            log.exception("no worker can be forked")
+            log.exception("cannot fork a worker")
             self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
 
     def _unset_leader(self, pid: int) -> None:

@@ -32,7 +32,7 @@ from tools.journal_sink.__main__ import PORT
 from tools.simulators.fleet import Fleet
 
 JOURNAL_KEY = "5a" * 32
-LOST_WITH_IT = "no journal_key was injected: what is unsettled is lost with this enclave"
+LOST_WITH_IT = "no journal_key was injected: unsettled payments are lost when this enclave stops"
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ async def test_the_next_enclave_is_paid_for_what_the_last_one_served(
 async def test_no_payment_is_taken_before_the_journal_has_been_read(node: Node, host: Host, chain: LocalChain) -> None:
     async with node.launch() as live:
         assert await live.reasons() == [
-            "the journal cannot be read back: the journal sink cannot be reached: ClientConnectorError"
+            "the journal cannot be restored: the journal sink cannot be reached: ClientConnectorError"
         ]
         status, answer, _ = await live.post()
         assert (status, answer["error"]["code"]) == (503, "payments_unavailable")
@@ -223,7 +223,7 @@ async def test_several_workers_wait_for_the_journal_and_none_is_lost(node: Node,
 
         async with aiohttp.ClientSession() as session, session.post(url + "/v1/keys", json=facts) as injected:
             assert injected.status == 200
-        assert await reasons() == {"the journal cannot be read back"}
+        assert await reasons() == {"the journal cannot be restored"}
         async with host.keeping(), asyncio.timeout(20):
             while await reasons() != {"the facilitator is not usable"}:
                 await asyncio.sleep(0.1)
@@ -232,7 +232,7 @@ async def test_several_workers_wait_for_the_journal_and_none_is_lost(node: Node,
 
 async def test_an_enclave_that_ends_while_it_waits_for_its_journal(node: Node, host: Host) -> None:
     async with node.launch() as live:
-        assert "the journal cannot be read back" in (await live.reasons())[0]
+        assert "the journal cannot be restored" in (await live.reasons())[0]
 
 
 async def test_a_sink_that_fails_later_is_counted(node: Node, host: Host, chain: LocalChain) -> None:

@@ -111,7 +111,7 @@ async def test_a_daemon_that_never_comes_is_an_error(session: aiohttp.ClientSess
 
 async def test_something_else_on_the_port_is_an_error(session: aiohttp.ClientSession) -> None:
     async with TestServer(web.Application()) as server:
-        with pytest.raises(DaemonUnreachableError, match="is not nitriding: GET /enclave/hash gave 404"):
+        with pytest.raises(DaemonUnreachableError, match="is not nitriding: GET /enclave/hash returned 404"):
             await Nitriding(session, str(server.make_url("/"))).wait()
 
 
@@ -153,13 +153,13 @@ async def test_what_is_no_public_key_is_never_registered(
 async def test_ready_twice_is_refused(session: aiohttp.ClientSession, daemon: tuple[InternalApi, str]) -> None:
     nitriding = Nitriding(session, daemon[1])
     await nitriding.signal_ready()
-    with pytest.raises(ReadyRefusedError, match="gave 410"):
+    with pytest.raises(ReadyRefusedError, match="returned 410"):
         await nitriding.signal_ready()
 
 
 async def test_ready_needs_a_daemon_that_waits(session: aiohttp.ClientSession) -> None:
     async with TestServer(InternalApi(wait_for_app=False).app) as server:
-        with pytest.raises(ReadyRefusedError, match="gave 404"):
+        with pytest.raises(ReadyRefusedError, match="returned 404"):
             await Nitriding(session, str(server.make_url("/"))).signal_ready()
 
 

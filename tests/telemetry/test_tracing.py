@@ -224,7 +224,7 @@ async def test_an_absent_collector_costs_traces_only(collector: Collector, caplo
         collector.status = 200
         tracer.record(finished())
     assert counts(registry) == {"sent": 1, "dropped": 6}
-    assert sum("the collector does not take them" in line for line in caplog.messages) == 1
+    assert sum("the collector does not accept them" in line for line in caplog.messages) == 1
 
 
 async def test_a_collector_that_refuses_connections(unused_tcp_port: int) -> None:

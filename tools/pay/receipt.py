@@ -92,7 +92,7 @@ def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: Chain
     if payment.get("status") != "settled":
         return skipped("transfer", f"not on the chain: the payment is {payment.get('status')}")
     if chain is None:
-        return skipped("transfer", "not checked on the chain: no --rpc given")
+        return skipped("transfer", "no --rpc given to check it on the chain")
     transaction = str(payment.get("transaction"))
     try:
         transferred = chain.transferred(transaction, offer.token, payer, offer.requirements.pay_to)

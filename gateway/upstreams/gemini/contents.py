@@ -220,6 +220,6 @@ def _is_object(text: str) -> bool:
 
 def _unmatched_result(position: int, message: ToolMessage) -> Exception:
     return invalid_request(
-        f"The tool message answers '{message.tool_call_id}', which is no tool call of the assistant message before it.",
+        f"No tool call of the preceding assistant message has the id '{message.tool_call_id}'.",
         f"messages[{position}].tool_call_id",
     )
