@@ -94,7 +94,7 @@ def read(payload: x402.SchemePayload) -> Authorization:
             return _read_permit(payload.permit2_authorization, signature, raw)
     except ValueError as error:
         raise x402.MalformedPaymentError(f"payment authorization: {error}") from None
-    raise x402.MalformedPaymentError("payment payload holds no authorization")
+    raise x402.MalformedPaymentError("payment payload contains no authorization")
 
 
 def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, raw: bytes) -> Authorization:
@@ -137,18 +137,20 @@ def check(
     """
     permit2 = authorization.is_permit2
     if permit2 != (terms.method == "permit2"):
-        raise RefusedPaymentError("unsupported_payload_type", f"this offer is paid by {terms.method}")
+        raise RefusedPaymentError(
+            "unsupported_payload_type", f"The accepted offer requires the transfer method {terms.method}."
+        )
     kind = "permit2" if permit2 else "invalid_exact_evm_payload_authorization"
     least = now + deadlines.settle_margin_seconds + deadlines.least_answer_seconds
     for passed, reason, message in (
         *(_permit2_checks(authorization, terms, contracts) if permit2 else ()),
         (authorization.payee == terms.payee, f"{kind}_recipient_mismatch", "is signed for another payee"),
-        (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "is signed for another amount than accepted"),
+        (authorization.amount == terms.amount, f"{kind}_amount_mismatch", "is not signed for the accepted amount"),
         (authorization.valid_after <= now, f"{kind}_not_yet_valid", "is not valid yet"),
         (
             authorization.deadline >= least,
             f"{kind}_deadline_expired",
-            "expires before the answer could be given and settled",
+            "expires too early for the response to be served and settled",
         ),
         (
             authorization.deadline <= now + deadlines.furthest_seconds,
@@ -169,7 +171,11 @@ def _permit2_checks(
     facilitator = terms.facilitator if upto else None
     return (
         (authorization.token == token, "permit2_token_mismatch", "is signed for another token"),
-        (authorization.spender == proxy, "invalid_permit2_spender", f"is not for the {terms.scheme} proxy"),
+        (
+            authorization.spender == proxy,
+            "invalid_permit2_spender",
+            f"does not name the {terms.scheme} proxy as its spender",
+        ),
         (authorization.facilitator == facilitator, "upto_facilitator_mismatch", "is signed for another facilitator"),
     )
 

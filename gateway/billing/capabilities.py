@@ -45,7 +45,7 @@ def read(supported: Supported, definitions: Definitions) -> Capabilities:
             kinds.add((kind.scheme, network.id))
         signers[network.id] = frozenset(listed)
     if not any((offer.scheme, definitions.tokens[offer.token].network) in kinds for offer in definitions.offers):
-        raise UnusableFacilitatorError("the facilitator supports none of our schemes and networks")
+        raise UnusableFacilitatorError("the facilitator supports none of the configured schemes and networks")
     return Capabilities(frozenset(kinds), facilitators, signers, frozenset(supported.extensions or ()))
 
 

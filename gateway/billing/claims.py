@@ -60,10 +60,10 @@ class ClaimPolicy:
         if earlier is not None and earlier is not State.RELEASED:
             raise AlreadyClaimedError(earlier, upfront=entry.upfront)
         if standing.debt > 0 and not entry.upfront:
-            raise PayerOwesError(f"{standing.debt} USD are owed")
+            raise PayerOwesError(f"{standing.debt} USD owed")
         outstanding = sum((claim.cap_usd for claim in open_claims), Decimal(0))
         if open_claims and outstanding + entry.cap_usd > self._limit(standing):
-            raise ExposureExceededError(f"{outstanding} USD are unsettled")
+            raise ExposureExceededError(f"{outstanding} USD unsettled")
         return Claim(sum(claim.cap for claim in open_claims if claim.asset == entry.asset))
 
     def _limit(self, standing: Standing) -> Decimal:

@@ -179,9 +179,9 @@ def _problems(definitions: Definitions) -> list[str]:
     for position, offer in enumerate(definitions.offers):
         problems += [f"offers[{position}]: {problem}" for problem in _offer_problems(offer, definitions)]
     if not definitions.offers:
-        problems.append("offers: there is none")
+        problems.append("offers: must not be empty")
     if len(set(definitions.offers)) != len(definitions.offers):
-        problems.append("offers: one is listed twice")
+        problems.append("offers: must not contain duplicates")
     return problems
 
 
@@ -204,8 +204,8 @@ def _token_problems(token: Token, definitions: Definitions) -> list[str]:
         f"{token.address!r} is not an address": bool(_ADDRESS.fullmatch(token.address)),
         f"{token.decimals} decimals": 0 <= token.decimals <= 36,
         "name and version must not be empty": bool(token.name and token.version and token.symbol),
-        "no transfer method": bool(token.methods),
-        f"the same contract as {twins}": not twins,
+        "methods must not be empty": bool(token.methods),
+        f"same network and address as {twins}": not twins,
         "one of usd and feed must be given": (token.usd is None) != (token.feed is None),
         "usd must be positive": token.usd is None or _above_zero(token.usd),
         "the feed's band must be 0 < lowest_usd < highest_usd and its step above 1": _is_band(token.feed),
@@ -249,11 +249,11 @@ def _number_problems(definitions: Definitions) -> list[str]:
         return problems
     deadlines, quotes = definitions.deadlines, definitions.quotes
     if quotes.max_timeout_seconds < deadlines.settle_margin_seconds + deadlines.least_answer_seconds:
-        problems.append("quotes.max_timeout_seconds: leaves no time to answer and settle")
+        problems.append("quotes.max_timeout_seconds: must not be below settle_margin_seconds + least_answer_seconds")
     if deadlines.furthest_seconds < quotes.max_timeout_seconds:
-        problems.append("deadlines.furthest_seconds: refuses what quotes.max_timeout_seconds asks for")
+        problems.append("deadlines.furthest_seconds: must not be below quotes.max_timeout_seconds")
     if definitions.exposure.ceiling_usd < definitions.exposure.newcomer_usd:
-        problems.append("exposure.ceiling_usd: below newcomer_usd")
+        problems.append("exposure.ceiling_usd: must not be below newcomer_usd")
     return problems
 
 

@@ -83,10 +83,10 @@ class Facilitator:
         """Raises FacilitatorUnavailableError, also when nothing in the response can be used."""
         status, _, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
         if status != 200:
-            raise FacilitatorUnavailableError(f"/supported answered {status}")
+            raise FacilitatorUnavailableError(f"/supported returned {status}")
         supported = _decode(body, Supported)
         if supported is None:
-            raise FacilitatorUnavailableError("/supported is not what x402 has there")
+            raise FacilitatorUnavailableError("/supported did not return a valid x402 response")
         try:
             return capabilities.read(supported, self._definitions)
         except UnusableFacilitatorError as error:
@@ -141,9 +141,9 @@ class Facilitator:
         wrapped = _decode(body, _JobResponse)
         job_state = wrapped.payment_job if wrapped is not None else _decode(body, _Job)
         if status == 404:
-            return Unknown("the facilitator has forgotten the settlement")
+            return Unknown("the facilitator no longer has the settlement job")
         if job_state is None:
-            raise FacilitatorUnavailableError(f"/settle/{{job}} answered {status}")
+            raise FacilitatorUnavailableError(f"/settle/{{job}} returned {status}")
         if job_state.status not in {"succeeded", "failed"}:
             return None
         if job_state.result is None:
@@ -165,9 +165,9 @@ class Facilitator:
         status, _, _ = await self._request("POST", "/settle_data", {}, self._timeouts.verify_seconds, headers)
         if status in {404, 405, 501}:
             self._accepts_data = False
-            log.info("settlement data is not taken here", extra={"status": status})
+            log.info("the facilitator does not accept settlement data", extra={"status": status})
         elif status >= 300:
-            raise FacilitatorUnavailableError(f"/settle_data answered {status}")
+            raise FacilitatorUnavailableError(f"/settle_data returned {status}")
 
     async def _request(
         self,
@@ -186,9 +186,9 @@ class Facilitator:
             request = self._pool.encode(method, path, headers, b"" if body is None else msgspec.json.encode(body))
             return await self._pool.fetch(request, seconds, _MAX_RESPONSE_BYTES)
         except (TimeoutError, ReadTimeoutError):
-            raise FacilitatorUnavailableError(f"{name}: no answer within {seconds:g} s") from None
+            raise FacilitatorUnavailableError(f"{name}: no response within {seconds:g} s") from None
         except ResponseTooLargeError:
-            raise FacilitatorUnavailableError(f"an answer of more than {_MAX_RESPONSE_BYTES} bytes") from None
+            raise FacilitatorUnavailableError(f"a response larger than {_MAX_RESPONSE_BYTES} bytes") from None
         except TransportError as error:
             raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
 
@@ -208,7 +208,7 @@ def _verify_response(status: int, raw_headers: Mapping[bytes, bytes], body: byte
     verdict = _decode(body, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw_headers.items()}
-        raise FacilitatorUnavailableError(f"/verify answered {status}", read_retry_after(headers))
+        raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _truncated(verdict)
 
 
@@ -224,13 +224,13 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
 def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
     """A refusal counts at any status; a success only at 200, for the requested network and with a transaction."""
     if response is None or (response.success and status != 200):
-        return Unknown(f"settle answered {status}")
+        return Unknown(f"settle returned {status}")
     transaction, network = (response.transaction or "")[:_MAX_TEXT], (response.network or "")[:_MAX_TEXT]
     if response.success:
         if network != requirements["network"]:
-            return Unknown(f"settle answered for {network}", transaction=transaction)
+            return Unknown(f"settle returned the network {network}", transaction=transaction)
         if not transaction:
-            return Unknown("settle answered without a transaction")
+            return Unknown("settle returned no transaction")
         return Settled(transaction, _amount(response.amount))
     reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
     if reason in _NOT_FINAL:

@@ -41,7 +41,7 @@ from gateway.openai_api.errors import GatewayError
 log = logging.getLogger(__name__)
 
 _NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
-_V1_PAYMENT = f"x402 version 1 is not spoken here: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
+_V1_PAYMENT = f"x402 version 1 is not supported: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
 
 
 class _UpfrontRequiredError(RefusedPaymentError):
@@ -87,9 +87,9 @@ class Gate:
                 order, estimate, error.reason, str(error), upfront_only=isinstance(error, _UpfrontRequiredError)
             ) from None
         except FacilitatorUnavailableError as error:
-            raise unavailable(f"The payment cannot be verified now: {error}", error.retry_after) from None
+            raise unavailable(f"The payment could not be verified: {error}", error.retry_after) from None
         except StoreUnavailableError as error:
-            raise unavailable(f"The payment cannot be recorded now: {error}") from None
+            raise unavailable(f"The payment could not be recorded: {error}") from None
 
     def _payment_required(
         self, order: Order, estimate: Estimate, code: str, message: str, *, upfront_only: bool = False
@@ -156,9 +156,13 @@ class Gate:
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
         """Require an amount that covers this request, whichever request was quoted (facts/x402.md 4 rows 14, 16)."""
         if not self._quoter.covers(terms, estimate.usd):
-            raise RefusedPaymentError("quote_too_small", "This request can cost more than what was quoted.")
+            raise RefusedPaymentError(
+                "quote_too_small", "The maximum cost of this request exceeds the accepted amount."
+            )
         if terms.scheme == "exact" and order.stream and not terms.upfront:
-            raise RefusedPaymentError("payment_flow_mismatch", "A stream is paid by upto, or by exact upfront.")
+            raise RefusedPaymentError(
+                "payment_flow_mismatch", "Streaming requires the 'upto' scheme, or 'exact' settled upfront."
+            )
 
     async def _claim(self, entry: Entry) -> Claim:
         try:
@@ -166,13 +170,16 @@ class Gate:
         except AlreadyClaimedError as error:
             if error.in_use:
                 raise payment_in_flight(error.state) from None
-            raise RefusedPaymentError("payment_already_used", "This payment was used for another request.") from None
+            raise RefusedPaymentError(
+                "payment_already_used", "This payment has already been used for another request."
+            ) from None
         except PayerOwesError:
             raise _UpfrontRequiredError(
-                "upfront_required", "Earlier answers were not paid; until they are, payments are taken upfront."
+                "upfront_required",
+                "Earlier responses have not been paid; until they are, payments are settled upfront.",
             ) from None
         except ExposureExceededError as error:
-            raise too_much_unsettled(f"Too much of this payer is in flight: {error}.") from None
+            raise too_much_unsettled(f"The payer has too many unsettled payments: {error}.") from None
         except CommitUnknownError:
             undo = _Release(self._context.store, _version(entry))
             self._context.settlements.detach(self._retry_release(undo, entry, "the journal was lost"))
@@ -208,7 +215,7 @@ class Gate:
         except StoreUnavailableError:
             self._context.settlements.detach(self._retry_release(release, payment, reason))
         except IllegalTransitionError as error:
-            log.warning("payment not given back", extra={"payment": payment.id, "state": error.origin.value})
+            log.warning("payment not released", extra={"payment": payment.id, "state": error.origin.value})
 
     async def _retry_release(self, release: "_Release", payment: Entry, reason: str) -> None:
         await self._context.settlements.write(release, payment, State.RELEASED, note=reason)

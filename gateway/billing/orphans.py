@@ -43,10 +43,10 @@ class OrphanRecovery:
         try:
             await self._store.move(entry, state, **changes)
         except StoreUnavailableError as error:
-            log.warning("orphan not ended at once", extra={"payment": entry.id, "reason": str(error)})
+            log.warning("orphan not ended immediately", extra={"payment": entry.id, "reason": str(error)})
             self._settlements.detach(self._retry(entry, state, changes))
         except IllegalTransitionError as error:
-            log.info("no orphan after all", extra={"payment": entry.id, "state": error.origin.value})
+            log.info("payment is not an orphan", extra={"payment": entry.id, "state": error.origin.value})
 
     async def _retry(self, entry: Entry, state: State, changes: dict[str, Any]) -> None:
         await self._settlements.write(self._store.move, entry, state, **changes)

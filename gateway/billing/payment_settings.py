@@ -45,13 +45,13 @@ class PaymentSettings:
         problems = []
         try:
             if not any(evm.address(self.payee)):
-                problems.append("the payee is the zero address")
+                problems.append("the payee must not be the zero address")
         except ValueError:
             problems.append("the payee is not an address")
         if not self.facilitator_url.startswith(("https://", "http://")):
             problems.append("the facilitator is not an http or https URL")
         if self.max_usd is not None and self.max_usd <= 0:
-            problems.append("the most that a request may cost is not above zero")
+            problems.append("the maximum cost of a request must be above zero")
         if self.sink is not None and (self.journal_key is None or len(self.journal_key) != 32):
-            problems.append("the journal sink needs a journal key of 32 bytes")
+            problems.append("the journal sink requires a journal key of 32 bytes")
         return problems

@@ -84,7 +84,7 @@ class X402Payments:
         self._refreshed_at = 0.0
         self._attempted_at = 0.0
         self._refresh_requested = asyncio.Event()
-        self._unavailable_reason = "the facilitator has not answered yet"
+        self._unavailable_reason = "the facilitator has not responded yet"
         self._quoter = Quoter(
             definitions,
             self._feed,
@@ -204,7 +204,9 @@ class X402Payments:
     def challenge(self, resource_url: str) -> GatewayError:
         if reasons := self.reasons():
             return payments_unavailable(reasons)
-        error = "This body is too large to be read unpaid; it is quoted at the most that a request may cost."
+        error = (
+            "The request body is too large to be read without a payment; the quote is the maximum cost of a request."
+        )
         required = self._quoter.required(resource_url, None, error, self._clock(), stream=True)
         return payment_required(required, "payment_required")
 
@@ -214,8 +216,8 @@ class X402Payments:
         if self._quoter.ready:
             return []
         if self._capabilities is not None and self._trial.is_pending(self._capabilities):
-            return ["upto has not passed its trial, and nothing else can be offered"]
-        return ["no token that the facilitator settles has a price"]
+            return ["the facilitator has not passed the trial of upto, and no other offer is available"]
+        return ["no price is known for any token that the facilitator settles"]
 
     def _fresh_capabilities(self) -> Capabilities | None:
         age = time.monotonic() - self._refreshed_at
@@ -234,7 +236,7 @@ class X402Payments:
                 log.warning("facilitator not usable", extra={"reason": str(error)})
             self._unavailable_reason = reason
             return
-        self._unavailable_reason = "the facilitator has not been heard for too long"
+        self._unavailable_reason = "the facilitator has not responded for too long"
         await self._trial.run(self._capabilities)
 
     def _refresh_interval(self) -> float:
@@ -277,7 +279,7 @@ class X402Payments:
                 try:
                     await work()
                 except Exception:
-                    log.exception("a task in the background failed")
+                    log.exception("a background task failed")
                 first_run.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(interval()):

@@ -64,12 +64,12 @@ class PriceFilter:
         if not feed.lowest_usd <= reading.usd <= feed.highest_usd:
             raise PriceUnavailableError(f"{reading.usd} is outside {feed.lowest_usd}..{feed.highest_usd} USD")
         if reading.source_time is not None and reading.read_at - reading.source_time > self._times.source_stale_seconds:
-            raise PriceUnavailableError("the source's own price is too old")
+            raise PriceUnavailableError("the source's price is too old")
         if self._last is not None and not self._near(reading.usd, self._last.usd):
             self._outliers = [usd for usd in self._outliers if self._near(usd, reading.usd)] + [reading.usd]
             if len(self._outliers) < self._times.confirmations:
                 raise PriceUnavailableError(
-                    f"{reading.usd} is too far from {self._last.usd} USD to be believed at once"
+                    f"{reading.usd} is too far from {self._last.usd} USD to be accepted without confirmation"
                 )
         self._last, self._outliers = reading, []
 
@@ -165,9 +165,9 @@ class PriceFeed:
         except (TimeoutError, aiohttp.ClientError) as error:
             raise _RetryableError(f"the source cannot be reached: {type(error).__name__}") from None
         if response.status == 429 or response.status >= 500:
-            raise _RetryableError(f"the source answered {response.status}", read_retry_after(response.headers))
+            raise _RetryableError(f"the source returned status {response.status}", read_retry_after(response.headers))
         if response.status != 200:
-            raise PriceUnavailableError(f"the source answered {response.status}")
+            raise PriceUnavailableError(f"the source returned status {response.status}")
         return _parse(body, token.address.lower(), self._clock())
 
 
@@ -183,7 +183,7 @@ def _parse(body: bytes, address: str, now: float) -> PriceReading:
         quote = msgspec.json.decode(body, type=dict[str, _Quote])[address]
         usd = Decimal(bytes(quote.usd).decode())
     except (msgspec.DecodeError, KeyError, InvalidOperation, UnicodeDecodeError, RecursionError):
-        raise PriceUnavailableError("the source knows no price of this token") from None
+        raise PriceUnavailableError("the source has no price for this token") from None
     if not usd.is_finite() or usd <= 0:
         raise PriceUnavailableError(f"{usd} is not a price")
     return PriceReading(usd, now, quote.last_updated_at)

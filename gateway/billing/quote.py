@@ -183,7 +183,9 @@ class Quoter:
         except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError):
             authentic = False
         if not authentic:
-            raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are not an offer of ours.")
+            raise RefusedPaymentError(
+                "invalid_payment_requirements", "The accepted terms were not offered by this gateway."
+            )
         if quote["expires"] < now:
             raise RefusedPaymentError("quote_expired", "The quote has expired.")
         url = (resource or {}).get("url")
@@ -202,10 +204,10 @@ class Quoter:
             raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are no longer offered.")
         token = self._definitions.tokens[offer.token]
         if (offer.scheme, token.network) not in capabilities.kinds:
-            raise RefusedPaymentError("unsupported_scheme", "The facilitator does not settle this scheme any more.")
+            raise RefusedPaymentError("unsupported_scheme", "The facilitator no longer settles this scheme.")
         facilitator = evm.address(extra["facilitatorAddress"]) if offer.scheme == "upto" else None
         if facilitator is not None and facilitator not in capabilities.signers[token.network]:
-            raise RefusedPaymentError("upto_facilitator_mismatch", "The facilitator signs with other keys now.")
+            raise RefusedPaymentError("upto_facilitator_mismatch", "The facilitator's signing keys have changed.")
         return PaymentTerms(
             scheme=offer.scheme,
             method=offer.method,

@@ -58,7 +58,7 @@ def payment_response(entry: Entry) -> str:
 def settlement_failed(entry: Entry) -> GatewayError:
     """402 for an answer withheld because its settlement failed; without an offer, so that it is not paid again."""
     return GatewayError(
-        f"The payment could not be settled ({_reason(entry)}); the answer is withheld and nothing was charged.",
+        f"The payment could not be settled ({_reason(entry)}); the response is withheld and nothing was charged.",
         status=402,
         type="payment_error",
         code=_reason(entry),

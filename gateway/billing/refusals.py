@@ -30,7 +30,7 @@ def invalid_payment(message: str) -> GatewayError:
 def payment_in_flight(state: State) -> GatewayError:
     """409: the same authorization is being served, or the outcome of its settlement is not known yet."""
     return GatewayError(
-        f"This payment is already in use ({state.value}); wait for the answer to the request that it came with.",
+        f"This payment is already in use ({state.value}); wait for the response to the request that it was sent with.",
         status=409,
         type="payment_error",
         code="payment_in_flight",
@@ -63,7 +63,7 @@ def unavailable(message: str, retry_after: float | None = None) -> GatewayError:
 def payment_closed(state: State) -> GatewayError:
     """402 without an offer, for an answer withheld because it was completed after the deadline; not charged."""
     return GatewayError(
-        f"The payment was closed before the answer was complete ({state.value}); the answer is withheld.",
+        f"The payment was closed before the response was complete ({state.value}); the response is withheld.",
         status=402,
         type="payment_error",
         code="payment_closed",
@@ -78,8 +78,8 @@ def settlement_pending(entry: Entry) -> GatewayError:
     ``entry`` is PENDING; the response names its transaction, if one is known.
     """
     return GatewayError(
-        "The payment was sent for settlement and its outcome is not known yet. Nothing was served; what turns out to "
-        "be paid is credited to the payer's next upfront payment.",
+        "The payment was sent for settlement and its outcome is not known yet. Nothing was served; if the payment "
+        "settles, it is credited to the payer's next upfront payment.",
         status=503,
         type="payment_error",
         code="settlement_pending",

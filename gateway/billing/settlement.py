@@ -265,7 +265,7 @@ class Settlements:
         changes: dict[str, Any],
     ) -> Entry:
         """Retry ``step``. An attempt whose commit had an unknown outcome may have succeeded already."""
-        log.warning("journal not written at once", extra={"payment": entry.id, "reason": str(error)})
+        log.warning("journal write delayed", extra={"payment": entry.id, "reason": str(error)})
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_MAX_BACKOFF)
         )

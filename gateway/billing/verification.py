@@ -60,7 +60,9 @@ class Verifier:
         needed = claim.outstanding + entry.cap
         funds = await self._funds(entry, terms)
         if sponsored and claim.outstanding and (funds is None or funds.allowance < needed):
-            raise too_much_unsettled("An EIP-2612 permit covers one payment at a time; wait for the one before.")
+            raise too_much_unsettled(
+                "An EIP-2612 permit covers one payment at a time; wait until the previous payment is settled."
+            )
         if funds is None:
             return
         if funds.balance < needed:
@@ -80,4 +82,4 @@ class Verifier:
             return await self._chain.funds(terms.token, entry.payer)
         except ChainUnavailableError as error:
             log.warning("funds not checked", extra={"payment": entry.id, "reason": str(error)})
-            raise unavailable("The payer's funds cannot be checked now.") from None
+            raise unavailable("The payer's funds could not be checked.") from None

@@ -178,7 +178,7 @@ def read_header(header: str, form: type[T], *, max_bytes: int = 65536) -> T:
 
 def _decode_base64(header: str, max_bytes: int) -> bytes:
     if len(header) > max_bytes:
-        raise MalformedPaymentError(f"payment header of {len(header)} bytes; at most {max_bytes} are read")
+        raise MalformedPaymentError(f"payment header of {len(header)} bytes exceeds the limit of {max_bytes} bytes")
     try:
         return base64.b64decode(header.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
@@ -189,9 +189,9 @@ def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedPaymentError("payment header does not hold JSON") from None
+        raise MalformedPaymentError("payment header is not JSON") from None
     if not isinstance(value, dict):
-        raise MalformedPaymentError("payment header does not hold a JSON object")
+        raise MalformedPaymentError("payment header is not a JSON object")
     if _deeper_than(value, max_depth):
         raise MalformedPaymentError(f"payment header is nested deeper than {max_depth} levels")
     version = value.get("x402Version")

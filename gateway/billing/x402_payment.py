@@ -91,7 +91,7 @@ class X402Payment:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
             if waived:
                 await self.release("its answer was withheld")
-            raise unavailable(f"The payment cannot be recorded: {error}") from None
+            raise unavailable(f"The payment could not be recorded: {error}") from None
         except IllegalTransitionError as error:
             log.exception("payment closed before its answer", extra={"payment": self._entry.id})
             raise payment_closed(error.origin) from None

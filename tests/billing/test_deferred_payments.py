@@ -129,4 +129,4 @@ async def test_a_facilitator_that_does_not_answer_is_waited_for_in_the_backgroun
             )
             async with gateway.session.get(gateway.url + "/health/ready") as ready:
                 body = await ready.json()
-    assert (ready.status, body["reasons"]) == (503, ["the facilitator has not answered yet"])
+    assert (ready.status, body["reasons"]) == (503, ["the facilitator has not responded yet"])

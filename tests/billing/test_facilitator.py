@@ -71,12 +71,12 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
     [
         (200, SUCCESS, Settled("0xab", 7)),
         (200, {"success": True, "transaction": "0xab", "network": "eip155:8453"}, Settled("0xab", None)),
-        (200, SUCCESS | {"network": "eip155:84532"}, Unknown("settle answered for eip155:84532", "0xab")),
+        (200, SUCCESS | {"network": "eip155:84532"}, Unknown("settle returned the network eip155:84532", "0xab")),
         (200, SUCCESS | {"amount": "9" * 5000}, Settled("0xab", None)),
-        (200, SUCCESS | {"transaction": ""}, Unknown("settle answered without a transaction")),
-        (200, SUCCESS | {"transaction": None}, Unknown("settle answered without a transaction")),
+        (200, SUCCESS | {"transaction": ""}, Unknown("settle returned no transaction")),
+        (200, SUCCESS | {"transaction": None}, Unknown("settle returned no transaction")),
         (200, SUCCESS | {"amount": "\u0667"}, Settled("0xab", None)),
-        (500, SUCCESS, Unknown("settle answered 500")),
+        (500, SUCCESS, Unknown("settle returned 500")),
         (200, {"success": False, "errorReason": "transaction_failed"}, Refused("transaction_failed")),
         (
             200,
@@ -95,20 +95,20 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
             Unknown("settlement_pending", "0xcd"),
         ),
         (200, {"success": False, "errorReason": "unexpected_settle_error"}, Unknown("unexpected_settle_error")),
-        (400, {"error": "missing"}, Unknown("settle answered 400")),
-        (401, {}, Unknown("settle answered 401")),
-        (429, {"error": "slow down"}, Unknown("settle answered 429")),
-        (500, {"error": "boom"}, Unknown("settle answered 500")),
-        (200, b"", Unknown("settle answered 200")),
-        (200, b"\xff\xfe", Unknown("settle answered 200")),
-        (200, b'{"success": false, "errorReason": "\xff"}', Unknown("settle answered 200")),
-        (200, b"[" * 5000, Unknown("settle answered 200")),
-        (200, b'{"success": true, "x": ' + b"[" * 5000, Unknown("settle answered 200")),
-        (200, {"success": "yes"}, Unknown("settle answered 200")),
+        (400, {"error": "missing"}, Unknown("settle returned 400")),
+        (401, {}, Unknown("settle returned 401")),
+        (429, {"error": "slow down"}, Unknown("settle returned 429")),
+        (500, {"error": "boom"}, Unknown("settle returned 500")),
+        (200, b"", Unknown("settle returned 200")),
+        (200, b"\xff\xfe", Unknown("settle returned 200")),
+        (200, b'{"success": false, "errorReason": "\xff"}', Unknown("settle returned 200")),
+        (200, b"[" * 5000, Unknown("settle returned 200")),
+        (200, b'{"success": true, "x": ' + b"[" * 5000, Unknown("settle returned 200")),
+        (200, {"success": "yes"}, Unknown("settle returned 200")),
         (400, {"success": False, "errorReason": "r", "transaction": None, "network": None}, Refused("r")),
-        (202, {"settlementJob": None}, Unknown("settle answered 202")),
-        (301, {}, Unknown("settle answered 301")),
-        (200, b"x" * (1 << 21), Unknown("an answer of more than 1048576 bytes")),
+        (202, {"settlementJob": None}, Unknown("settle returned 202")),
+        (301, {}, Unknown("settle returned 301")),
+        (200, b"x" * (1 << 21), Unknown("a response larger than 1048576 bytes")),
     ],
 )
 async def test_settlements_are_settled_refused_or_unknown(
@@ -131,7 +131,7 @@ async def test_settlements_are_settled_refused_or_unknown(
         ({"status": "succeeded", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
         (
             {"status": "succeeded", "result": {**SUCCESS, "network": "eip155:1"}},
-            Unknown("settle answered for eip155:1", "0xab"),
+            Unknown("settle returned the network eip155:1", "0xab"),
         ),
         ({"status": "failed"}, Unknown("the settlement job failed without a result")),
         ({"status": "failed", "result": {"success": False, "errorReason": "r"}}, Refused("r")),
@@ -275,7 +275,7 @@ async def test_an_answer_that_trickles_is_not_waited_for() -> None:
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         pool = connection_pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         slow = Facilitator(pool, quick(facilitator={"settle_seconds": 0.2}))
-        assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no answer within 0.2 s")
+        assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no response within 0.2 s")
         assert pool.in_use == 0
         await pool.close()
         await asyncio.wait_for(hung_up.wait(), 10)

@@ -80,7 +80,7 @@ async def test_one_that_stays_away_is_told_of_once_for_each_reason(
             faults.set("supported", Status(status))
         await billing.payments._refresh_capabilities()
     reasons = [record.__dict__["reason"] for record in caplog.records if record.message == "facilitator not usable"]
-    assert reasons == [f"/supported answered {status}" for status in (500, 502, 502)]
+    assert reasons == [f"/supported returned {status}" for status in (500, 502, 502)]
 
 
 async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_fails(

@@ -132,7 +132,7 @@ async def test_without_payment_the_offer_is_quoted_from_the_request(billing: Bil
 async def test_a_version_1_header_is_told_what_to_do(billing: BillingHarness) -> None:
     error = await refusal(billing.payments, order(headers={"x-payment": "eyJ9"}))
     assert error.status == 402
-    assert "version 1 is not spoken" in required(error)["error"]
+    assert "x402 version 1 is not supported: pay with a PAYMENT-SIGNATURE header" in required(error)["error"]
 
 
 async def test_a_malformed_header_gets_no_offer(billing: BillingHarness) -> None:

@@ -219,7 +219,7 @@ def test_a_changed_offer_is_not_ours(harness: QuoterHarness, tamper: Callable[[d
 
 def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
-    with pytest.raises(RefusedPaymentError, match="not an offer of ours"):
+    with pytest.raises(RefusedPaymentError, match="not offered by this gateway"):
         harness.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
         harness.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
@@ -239,7 +239,7 @@ def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(har
         ),
         DEFINITIONS,
     )
-    with pytest.raises(RefusedPaymentError, match="other keys"):
+    with pytest.raises(RefusedPaymentError, match="signing keys have changed"):
         harness.quoter.accept(offer, None, PATH, NOW)
     assert harness.quoter.accept(harness.accepts()[0], None, PATH, NOW).facilitator == bytes.fromhex("44" * 20)
 
@@ -323,5 +323,5 @@ def test_the_estimate_fits_the_maximum_by_clamping_the_output() -> None:
         models.append(catalog.models[models[0].replacement])
     one_more = max(worst_case(model, 1000, clamped.output_limit + 1, 2, 0) for model in models)
     assert one_more > Decimal("0.05")
-    with pytest.raises(GatewayError, match="prompt and pictures alone"):
+    with pytest.raises(GatewayError, match="prompt and images alone"):
         estimator.estimate(order(catalog, prompt_tokens=250_000))

@@ -107,7 +107,7 @@ def test_frames_in_pieces_of_any_size(size: int) -> None:
 async def test_a_sink_that_answers_something_else(url: str, host: Host) -> None:
     host.body = b"<html>" * 1000
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(SinkUnavailableError, match="something else than records"):
+        with pytest.raises(SinkUnavailableError, match="data other than records"):
             await records(HttpSink(session, url))
 
 
@@ -253,7 +253,7 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
         await store.claim(payment, POLICY)
         moved = await store.move(payment, State.VERIFIED, State.SERVING)
         assert moved.state is State.SERVING
-        assert "not kept outside" in caplog.text
+        assert "not stored in the sink" in caplog.text
         assert lost == [1]
         await store.close()
         with pytest.raises(SinkUnavailableError):
@@ -332,4 +332,4 @@ def test_a_sink_without_a_key_is_a_problem(tmp_path: Path) -> None:
         mac_key=b"k",
         sink="https://s.example",
     )
-    assert settings.problems() == ["the journal sink needs a journal key of 32 bytes"]
+    assert settings.problems() == ["the journal sink requires a journal key of 32 bytes"]

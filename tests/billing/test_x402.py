@@ -52,14 +52,14 @@ def read_all(payload: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        ("A" * 16385, "at most 16384"),
+        ("A" * 16385, "exceeds the limit of 16384"),
         ("not base64!", "not standard base64"),
         ("eyJ4NDAyVmVyc2lvbiI6Mn0", "not standard base64"),
         ("eyJ4NDAyVmVyc2lvbiI6Mn0=\n", "not standard base64"),
         ("é", "not standard base64"),
-        (base64.b64encode(b"{").decode(), "does not hold JSON"),
-        (base64.b64encode(b"\xff\xfe").decode(), "does not hold JSON"),
-        (base64.b64encode(b"[" * 9000).decode(), "does not hold JSON"),
+        (base64.b64encode(b"{").decode(), "is not JSON"),
+        (base64.b64encode(b"\xff\xfe").decode(), "is not JSON"),
+        (base64.b64encode(b"[" * 9000).decode(), "is not JSON"),
         (base64.b64encode(b"[]").decode(), "JSON object"),
         (payers.encode({"x402Version": 1}), "x402Version must be 2"),
         (payers.encode({"x402Version": 2.0}), "x402Version must be 2"),

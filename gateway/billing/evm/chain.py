@@ -192,11 +192,11 @@ class Chain:
         criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._block_range(entry, used)}
         latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
         if as_integer(latest) < used.number:
-            raise ChainUnavailableError("eth_getLogs: the endpoint is behind what it told before")
+            raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
         for event in reversed(_log_entries(logs)):
             transaction = str(event.get("transactionHash"))
             if (mined := await self._receipt_and_call(transaction)) is None:
-                raise ChainUnavailableError("a transaction of the logs is not shown")
+                raise ChainUnavailableError("the transaction of a log was not found")
             amounts = self._amounts(entry, *mined)
             if amounts and amounts[0] == entry.amount:
                 return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))

@@ -67,7 +67,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_chunked(1 << 16):
         body += chunk
         if len(body) > _MAX_RESPONSE_BYTES:
-            raise ChainUnavailableError("an answer is too long")
+            raise ChainUnavailableError("the response is too large")
     return bytes(body)
 
 
@@ -76,11 +76,11 @@ def as_integer(value: Any) -> int:
     try:
         return evm.uint256(as_hex_text(value), hexadecimal=True)
     except ValueError:
-        raise ChainUnavailableError("an answer is no number of 256 bits") from None
+        raise ChainUnavailableError("the result is not a 256-bit number") from None
 
 
 def as_hex_text(value: Any) -> str:
     """The text of hexadecimal data, ``0x0`` for empty data. Raises ChainUnavailableError."""
     if not isinstance(value, str) or not value.startswith("0x"):
-        raise ChainUnavailableError("an answer is not hexadecimal")
+        raise ChainUnavailableError("the result is not hexadecimal")
     return value if len(value) > 2 else "0x0"

@@ -18,7 +18,7 @@ def address(text: str) -> bytes:
     """20 bytes; any letter case, because clients differ in checksums. Raises ValueError."""
     value = hex_bytes(text)
     if len(value) != 20:
-        raise ValueError("not an address of 20 bytes")
+        raise ValueError("not a 20-byte address")
     return value
 
 
@@ -46,7 +46,7 @@ def bytes32(text: str) -> bytes:
 def hex_bytes(text: str) -> bytes:
     """Whole bytes behind ``0x``. Raises ValueError."""
     if not _HEX_BYTES.fullmatch(text):
-        raise ValueError("not 0x and pairs of hexadecimal digits")
+        raise ValueError("not 0x followed by pairs of hexadecimal digits")
     return bytes.fromhex(text[2:])
 
 

@@ -19,7 +19,7 @@ class RecordCipher:
 
     def __init__(self, key: bytes) -> None:
         if len(key) != 32:
-            raise ValueError("a journal key has 32 bytes")
+            raise ValueError("a journal key must be 32 bytes")
         self._cipher = AESGCM(key)
 
     def encrypt(self, plain: bytes) -> bytes:

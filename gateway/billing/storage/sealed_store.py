@@ -81,7 +81,7 @@ class SealedStore:
     async def _copied(self, entry: Entry) -> Entry:
         if entry.state not in _PROGRESS:
             return entry
-        reason = "the sink has not answered yet"
+        reason = "the sink has not responded yet"
         if not self._backlog.timed_out:
             try:
                 await self._append(entry)
@@ -92,7 +92,7 @@ class SealedStore:
                 return entry
         self._backlog.add(entry)
         self._on_append_failed()
-        log.error("journal entry not kept outside", extra={"payment": entry.id, "reason": reason})
+        log.error("journal entry not stored in the sink", extra={"payment": entry.id, "reason": reason})
         return entry
 
     async def _append(self, entry: Entry) -> None:
@@ -135,5 +135,5 @@ def _decode(plain: bytes | None) -> Entry | None:
     try:
         return decode_entry(plain)
     except msgspec.DecodeError:
-        log.warning("a sealed journal record of another version is left out")
+        log.warning("skipping a sealed journal record of another version")
         return None

@@ -112,7 +112,7 @@ class FrameDecoder:
         while position + PREFIX_BYTES <= len(self._buffer):
             length = int.from_bytes(self._buffer[position : position + PREFIX_BYTES], "big")
             if length > MAX_RECORD_BYTES:
-                raise SinkUnavailableError(f"the journal sink answers with something else than records: {length} bytes")
+                raise SinkUnavailableError(f"the journal sink returned data other than records: {length} bytes")
             if position + PREFIX_BYTES + length > len(self._buffer):
                 break
             yield bytes(self._buffer[position + PREFIX_BYTES : position + PREFIX_BYTES + length])
@@ -128,7 +128,7 @@ def open_sink(url: str, session: aiohttp.ClientSession) -> Sink:
 
 def _check(status: int) -> None:
     if status // 100 != 2:
-        raise SinkUnavailableError(f"the journal sink answered {status}")
+        raise SinkUnavailableError(f"the journal sink returned status {status}")
 
 
 def _connection_error(error: Exception) -> SinkUnavailableError:

@@ -35,7 +35,7 @@ class SinkBacklog:
         self._entries[entry.key] = entry
         if len(self._entries) > _MAX_ENTRIES:
             dropped = self._entries.pop(next(iter(self._entries)))
-            log.error("journal entry given up", extra={"payment": dropped.id})
+            log.error("journal entry dropped", extra={"payment": dropped.id})
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 

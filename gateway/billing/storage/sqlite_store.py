@@ -179,7 +179,7 @@ class SqliteStore:
 
     def _defer(self, operation: _Operation, seconds: float = _DEFER_SECONDS) -> None:
         if self._closed:
-            log.error("a note came after the journal was closed")
+            log.error("journal note after the journal was closed")
             return
         self._batch.append(operation)
         if self._flush_timer is None:
@@ -218,10 +218,10 @@ class SqliteStore:
 
     def _on_deferred_error(self, operation: _Operation, error: Exception) -> None:
         if isinstance(error, StoreUnavailableError) and not self._closed:
-            log.warning("journal not written at once", extra={"reason": str(error)})
+            log.warning("journal write delayed", extra={"reason": str(error)})
             self._defer(operation, _RETRY_SECONDS)
         else:
-            log.error("a note cannot be written", exc_info=error)
+            log.error("journal note not written", exc_info=error)
 
     # Outside the event loop ------------------------------------------------------------------------------------
 

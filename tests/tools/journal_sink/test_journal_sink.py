@@ -175,7 +175,7 @@ async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:
     process, url = await start(folder)
     folder.rename(tmp_path / "moved away")
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(SinkUnavailableError, match="answered 507"):
+        with pytest.raises(SinkUnavailableError, match="returned status 507"):
             await HttpSink(session, url).append(b"record")
     process.terminate()
     await process.wait()
