@@ -33,7 +33,11 @@ def test_opg_is_offered_first_and_usdc_exact_by_eip3009_before_permit2() -> None
         ("chain_id = 8453\n", "chain_id = 8454\n", "another network's"),
         ("0xFbC2051AE2265686a469421b2C5A2D5462FbF5eB", "0xFbC2", "not an address"),
         ("0x000000000022D473030F116dDEE9F6B43aC78BA3", "permit2", "not an address"),
-        ("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "0xfbc2051AE2265686a469421b2C5A2D5462FbF5eB", "same network and address"),
+        (
+            "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+            "0xfbc2051AE2265686a469421b2C5A2D5462FbF5eB",
+            "same network and address",
+        ),
         ('usd = "1"', 'usd = "0"', "positive"),
         ('usd = "1"\n', "", "one of usd and feed"),
         ('usd = "1"', 'usd = "NaN"', "positive"),
