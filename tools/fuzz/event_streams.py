@@ -95,7 +95,7 @@ def reference(data: bytes) -> list[Event]:
     bare = next((place for place, line in enumerate(lines) if line[:1] in (b"{", b"[")), None)
     events: list[Event] = []
     name, collected = "", list[Event]()
-    for line in [*lines[:bare], *([b""] if bare is None else [])]:
+    for line in [*lines[:bare], b""]:
         if line.startswith(b"data:"):
             collected.append(Event(name, line[5:].removeprefix(b" ")))
         elif line.startswith(b"event:"):
