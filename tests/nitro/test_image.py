@@ -123,7 +123,7 @@ def builders(tmp_path: Path, need: Callable[..., None]) -> tuple[Builder, Builde
     for folder in (here, elsewhere):
         for part in ("nitro", "gateway", "tools/eif"):
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for part in ("pyproject.toml", "uv.lock", "README.md", "tools/__init__.py"):
+        for part in ("pyproject.toml", "uv.lock", "README.md", "tools/__init__.py", "tools/command_line.py"):
             shutil.copy(ROOT / part, folder / part)
     (elsewhere / ".env").write_text("OPENAI_API_KEY=sk-of-the-second-operator\n")
     plain = {**os.environ, "PATH": f"{ROOT}/.uv/bin:{os.environ['PATH']}"}
