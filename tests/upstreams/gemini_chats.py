@@ -25,6 +25,10 @@ WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA}}
 PNG = "data:image/png;base64,iVBORw0KGgo="
 PNG_PART = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+COUNTS = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
+CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
+FLASH, FLASH_3 = "gemini-2.5-flash", "gemini-3-flash-preview"
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "city", "schema": WEATHER_SCHEMA, "strict": True}}
 
 
 def chat(model: str = "gemini-3-flash-preview", *, caller: str = "0xpayer", **body: Any) -> Chat:
@@ -45,6 +49,17 @@ def sent(bound: Chat, through: GeminiAdapter | None = None) -> dict[str, Any]:
     check_with_sdk(body)
     decoded: dict[str, Any] = msgspec.json.decode(body)
     return decoded
+
+
+def config(model: str = FLASH, **body: Any) -> dict[str, Any]:
+    """The outgoing generationConfig."""
+    found: dict[str, Any] = sent(chat(model, **body)).get("generationConfig", {})
+    return found
+
+
+def tool(name: str, parameters: dict[str, Any] | None = None, **extra: Any) -> dict[str, Any]:
+    function = {"name": name, **({"parameters": parameters} if parameters is not None else {}), **extra}
+    return {"type": "function", "function": function}
 
 
 def turns(*messages: dict[str, Any], model: str = "gemini-3-flash-preview", **body: Any) -> list[dict[str, Any]]:

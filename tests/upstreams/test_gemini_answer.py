@@ -1,4 +1,4 @@
-"""Decoding Gemini's answers, complete and streamed: text, calls, images, finish reasons, usage and faults."""
+"""Decoding Gemini's answers, complete and streamed: text, calls, images, finish reasons and faults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,6 @@ from gateway.openai_api.deltas import (
     Delta,
     Finish,
     Image,
-    MessageField,
     Text,
     ToolCallArguments,
     ToolCallStart,
@@ -21,6 +20,8 @@ from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.sse import Event
 from tests.upstreams.gemini_chats import (
+    CALL,
+    COUNTS,
     PNG,
     PNG_PART,
     WEATHER,
@@ -33,9 +34,7 @@ from tests.upstreams.gemini_chats import (
     whole,
 )
 
-COUNTS = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
 USAGE = Usage(prompt_tokens=7, completion_tokens=3)
-CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
 
 
 def only(response: dict[str, Any]) -> dict[str, Any]:
@@ -270,194 +269,8 @@ def test_a_picture_may_be_missing() -> None:
     assert "images" not in choice["message"]
 
 
-ONE_EACH = {"promptTokenCount": 1, "candidatesTokenCount": 1}
-
-
-@pytest.mark.parametrize(
-    ("counts", "usage"),
-    [
-        (
-            {
-                "promptTokenCount": 3520,
-                "cachedContentTokenCount": 3512,
-                "candidatesTokenCount": 2,
-                "thoughtsTokenCount": 42,
-            },
-            Usage(prompt_tokens=3520, cached_tokens=3512, completion_tokens=44, reasoning_tokens=42),
-        ),
-        (
-            {
-                "promptTokenCount": 145,
-                "candidatesTokenCount": 10,
-                "thoughtsTokenCount": 24,
-                "cachedContentTokenCount": 50,
-                "promptTokensDetails": [
-                    {"modality": "TEXT", "tokenCount": 6},
-                    {"modality": "AUDIO", "tokenCount": 139},
-                ],
-                "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 40}, {"modality": "TEXT", "tokenCount": 10}],
-            },
-            Usage(
-                prompt_tokens=145,
-                audio_tokens=139,
-                cached_tokens=50,
-                cached_audio_tokens=40,
-                completion_tokens=34,
-                reasoning_tokens=24,
-            ),
-        ),
-        (
-            {
-                "promptTokenCount": 5,
-                "candidatesTokenCount": 1518,
-                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
-            },
-            Usage(prompt_tokens=5, completion_tokens=1518, image_tokens=1120),
-        ),
-        (
-            {
-                "promptTokenCount": 10,
-                "toolUsePromptTokenCount": 90,
-                "candidatesTokenCount": 1,
-                "serviceTier": "flex",
-            },
-            Usage(prompt_tokens=100, tool_prompt_tokens=90, completion_tokens=1, tier="flex"),
-        ),
-        (ONE_EACH | {"serviceTier": "standard"}, Usage(prompt_tokens=1, completion_tokens=1)),
-        (
-            ONE_EACH | {"serviceTier": "SERVICE_TIER_PRIORITY"},
-            Usage(prompt_tokens=1, completion_tokens=1, tier="priority"),
-        ),
-        (ONE_EACH | {"promptTokensDetails": [{"modality": "TEXT"}]}, Usage(prompt_tokens=1, completion_tokens=1)),
-        (
-            {"promptTokenCount": 29, "thoughtsTokenCount": 59, "totalTokenCount": 88},
-            Usage(prompt_tokens=29, completion_tokens=59, reasoning_tokens=59),
-        ),
-        (
-            {"promptTokenCount": 2, "toolUsePromptTokenCount": 3, "thoughtsTokenCount": 4, "totalTokenCount": 16},
-            Usage(prompt_tokens=5, tool_prompt_tokens=3, completion_tokens=11, reasoning_tokens=4),
-        ),
-        ({"trafficType": "ON_DEMAND"}, None),
-    ],
-)
-def test_usage(counts: dict[str, Any], usage: Usage | None) -> None:
-    assert whole(parts({"text": "x"}, finish="STOP", usageMetadata=counts)).usage == usage
-
-
-@pytest.mark.parametrize(
-    ("counts", "seen"),
-    [
-        ({"promptTokenCount": 7, "thoughtsTokenCount": 30}, Usage(prompt_tokens=7, completion_tokens=30)),
-        ({"candidatesTokenCount": 4}, Usage(completion_tokens=4)),
-        (
-            {"promptTokenCount": 7, "thoughtsTokenCount": 30, "totalTokenCount": 8},
-            Usage(prompt_tokens=7, completion_tokens=30),
-        ),
-        ({"thoughtsTokenCount": 30, "totalTokenCount": 99}, Usage(completion_tokens=30)),
-        ({"promptTokenCount": 7, "totalTokenCount": 7}, Usage(prompt_tokens=7)),
-    ],
-)
-def test_output_or_prompt_without_a_count_is_left_to_be_estimated(counts: dict[str, int], seen: Usage) -> None:
-    """A zero count is absent, but output of any kind has a count."""
-    for part in ({"text": "x"}, CALL, PNG_PART):
-        usage = whole(parts(part, finish="STOP", usageMetadata=counts)).usage
-        assert usage is not None
-        assert (usage.prompt_tokens, usage.completion_tokens) == (seen.prompt_tokens, seen.completion_tokens)
-        assert usage.estimated
-
-
-@pytest.mark.parametrize("details", [{}, {"candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]}])
-def test_a_picture_that_is_not_told_from_text_is_left_to_be_estimated(details: dict[str, Any]) -> None:
-    """It would be billed as text, at a twelfth of its price or less."""
-    counts = {"promptTokenCount": 7, "candidatesTokenCount": 1290, **details}
-    bound = chat("gemini-2.5-flash-image")
-    drawn = whole(parts({"text": "x"}, PNG_PART, finish="STOP", usageMetadata=counts), bound).usage
-    assert drawn == Usage(prompt_tokens=7, completion_tokens=1290, estimated=True)
-    told = whole(parts({"text": "I cannot draw that."}, finish="STOP", usageMetadata=counts), bound).usage
-    assert told == Usage(prompt_tokens=7, completion_tokens=1290)
-
-
-def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
-    """What remains when thinking has used up max_tokens (facts/providers.md 5.4)."""
-    counts = {"promptTokenCount": 7, "thoughtsTokenCount": 30}
-    usage = whole(parts({"text": "Hm", "thought": True}, finish="MAX_TOKENS", usageMetadata=counts)).usage
-    assert usage == Usage(prompt_tokens=7, completion_tokens=30, reasoning_tokens=30)
-
-
 def test_the_tier_that_answered_is_told() -> None:
     assert (
         whole(parts({"text": "x"}, finish="STOP", usageMetadata=COUNTS | {"serviceTier": "flex"})).metadata.service_tier
         == "flex"
     )
-
-
-GROUNDING = {
-    "webSearchQueries": ["", "oslo weather", "oslo weather", "oslo forecast", ""],
-    "groundingChunks": [
-        {"web": {"uri": "https://a.example/", "title": "A"}},
-        {"retrievedContext": {}},
-        {"web": {"uri": "https://b.example/"}},
-    ],
-    "groundingSupports": [
-        {"segment": {"startIndex": 3, "endIndex": 8, "text": "kaldt"}, "groundingChunkIndices": [0]},
-        {"groundingChunkIndices": [0]},
-    ],
-}
-
-
-def test_sources_are_cited_by_characters() -> None:
-    response = parts({"text": "Så "}, {"text": "kaldt"}, finish="STOP", usageMetadata=COUNTS)
-    response["candidates"][0]["groundingMetadata"] = GROUNDING | {
-        "groundingSupports": [{"segment": {"startIndex": 4, "endIndex": 9}, "groundingChunkIndices": [0]}]
-    }
-    expected = [
-        {
-            "type": "url_citation",
-            "url_citation": {"url": "https://a.example/", "title": "A", "start_index": 3, "end_index": 8},
-        },
-        {
-            "type": "url_citation",
-            "url_citation": {"url": "https://b.example/", "title": "", "start_index": 0, "end_index": 0},
-        },
-    ]
-    for answer in (whole(response), streamed(frames(response))):
-        assert answer.choices()[0]["message"]["annotations"] == expected
-        assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, web_searches=2)
-
-
-@pytest.mark.parametrize(
-    ("segment", "place"),
-    [
-        ({"partIndex": 1, "startIndex": 0, "endIndex": 6, "text": "Varmt."}, (10, 16)),
-        ({"startIndex": 0, "endIndex": 6, "text": "Varmt."}, (10, 16)),
-        ({"startIndex": 4, "endIndex": 10, "text": "Kaldt."}, (3, 9)),
-        ({"startIndex": 11, "endIndex": 17, "text": "Kaldt."}, (3, 9)),
-        ({"startIndex": 4, "endIndex": 10, "text": "Vått."}, (3, 9)),
-    ],
-)
-def test_a_stretch_is_where_its_words_are(segment: dict[str, Any], place: tuple[int, int]) -> None:
-    """Offsets count within a part, whose index is rarely given; the text tells whether that is the whole answer."""
-    response = parts({"text": "Så Kaldt. "}, {"text": "Varmt."}, finish="STOP", usageMetadata=COUNTS)
-    response["candidates"][0]["groundingMetadata"] = {
-        "groundingChunks": [{"web": {"uri": "https://a.example/"}}],
-        "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0]}],
-    }
-    [cited] = whole(response).choices()[0]["message"]["annotations"]
-    assert (cited["url_citation"]["start_index"], cited["url_citation"]["end_index"]) == place
-
-
-@pytest.mark.parametrize("later", [{}, {"searchEntryPoint": {"renderedContent": "<div>"}}, {"groundingChunks": []}])
-def test_sources_told_early_in_a_stream_are_kept(later: dict[str, Any]) -> None:
-    first, last = parts({"text": "Paa kaldt"}), parts({"text": "."}, finish="STOP")
-    first["candidates"][0]["groundingMetadata"] = GROUNDING
-    last["candidates"][0]["groundingMetadata"] = later
-    message = streamed(frames(first, last)).choices()[0]["message"]
-    assert [cited["url_citation"]["title"] for cited in message["annotations"]] == ["A", ""]
-
-
-@pytest.mark.parametrize("metadata", [None, {}, {"groundingChunks": []}])
-def test_an_ungrounded_answer_has_no_annotations(metadata: dict[str, Any] | None) -> None:
-    response = parts({"text": "x"}, finish="STOP")
-    response["candidates"][0]["groundingMetadata"] = metadata
-    deltas = adapter().decode_response(chat(), msgspec.json.encode(response))
-    assert not any(isinstance(delta, MessageField) for delta in deltas)

@@ -4,23 +4,22 @@ from typing import Any
 
 import pytest
 
-from gateway.upstreams.gemini.schema import translate
-from tests.upstreams.gemini_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, refusal, sent
+from tests.upstreams.gemini_chats import (
+    FLASH,
+    FLASH_3,
+    SCHEMA_FORMAT,
+    WEATHER,
+    WEATHER_SCHEMA,
+    adapter,
+    chat,
+    config,
+    refusal,
+    sent,
+)
 
-FLASH, LITE, PRO = "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"
-FLASH_3, PRO_3, PRO_31 = "gemini-3-flash-preview", "gemini-3-pro-preview", "gemini-3.1-pro-preview"
+LITE, PRO = "gemini-2.5-flash-lite", "gemini-2.5-pro"
+PRO_3, PRO_31 = "gemini-3-pro-preview", "gemini-3.1-pro-preview"
 DRAW_25, DRAW_31 = "gemini-2.5-flash-image", "gemini-3.1-flash-image"
-SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "city", "schema": WEATHER_SCHEMA, "strict": True}}
-
-
-def config(model: str = FLASH, **body: Any) -> dict[str, Any]:
-    found: dict[str, Any] = sent(chat(model, **body)).get("generationConfig", {})
-    return found
-
-
-def tool(name: str, parameters: dict[str, Any] | None = None, **extra: Any) -> dict[str, Any]:
-    function = {"name": name, **({"parameters": parameters} if parameters is not None else {}), **extra}
-    return {"type": "function", "function": function}
 
 
 def test_nothing_is_set_that_nobody_asked_for() -> None:
@@ -203,186 +202,6 @@ def test_levels(model: str, effort: str, level: str) -> None:
 def test_a_model_that_cannot_think() -> None:
     assert "thinkingConfig" not in config(DRAW_25, reasoning_effort="none")
     assert refusal(DRAW_25, reasoning_effort="low").param == "reasoning_effort"
-
-
-def test_tools_are_declared_with_json_schema() -> None:
-    strict = tool("b", {"type": "object", "properties": {"x": {"const": 1}}}, description="B.", strict=False)
-    body = sent(chat(FLASH, tools=[WEATHER, strict, tool("now"), tool("then", {"type": "object", "properties": {}})]))
-    assert body["tools"] == [
-        {
-            "functionDeclarations": [
-                {"name": "weather", "parametersJsonSchema": WEATHER_SCHEMA},
-                {
-                    "name": "b",
-                    "description": "B.",
-                    "parametersJsonSchema": {"type": "object", "properties": {"x": {"type": "integer", "enum": [1]}}},
-                },
-                {"name": "now"},
-                {"name": "then"},
-            ]
-        }
-    ]
-    assert "toolConfig" not in body
-
-
-def named(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name}}
-
-
-@pytest.mark.parametrize(
-    ("choice", "strict", "expected"),
-    [
-        ("auto", False, {"mode": "AUTO"}),
-        ("auto", True, {"mode": "VALIDATED"}),
-        (None, True, {"mode": "VALIDATED"}),
-        ("none", True, {"mode": "NONE"}),
-        ("required", True, {"mode": "ANY"}),
-        (named("a"), False, {"mode": "ANY", "allowedFunctionNames": ["a"]}),
-        (
-            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("a"), named("b")]}},
-            False,
-            {"mode": "ANY", "allowedFunctionNames": ["a", "b"]},
-        ),
-        (
-            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named("b")]}},
-            False,
-            {"mode": "VALIDATED", "allowedFunctionNames": ["b"]},
-        ),
-    ],
-)
-def test_tool_choice(choice: Any, strict: bool, expected: dict[str, Any]) -> None:
-    tools = [tool("a", WEATHER_SCHEMA, strict=strict), tool("b")]
-    body = sent(chat(FLASH, tools=tools, tool_choice=choice))
-    assert body["toolConfig"] == {"functionCallingConfig": expected}
-
-
-def test_a_tool_choice_without_tools_that_forces_nothing() -> None:
-    assert "toolConfig" not in sent(chat(FLASH, tool_choice="none"))
-    assert "toolConfig" not in sent(chat(FLASH, tool_choice="auto", tools=[]))
-
-
-def test_tool_names_that_gemini_refuses_are_rewritten_everywhere() -> None:
-    long = "x" * 80
-    call = {"id": "a", "type": "function", "function": {"name": "9lives", "arguments": "{}"}}
-    body = sent(
-        chat(
-            FLASH,
-            tools=[tool("9lives"), tool("_lives"), tool(long)],
-            tool_choice=named("_lives"),
-            messages=[
-                HELLO,
-                {"role": "assistant", "tool_calls": [call]},
-                {"role": "tool", "tool_call_id": "a", "content": "x"},
-            ],
-        )
-    )
-    declared = [each["name"] for each in body["tools"][0]["functionDeclarations"]]
-    assert declared == ["_lives", "_lives_2", "x" * 64]
-    assert body["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == ["_lives_2"]
-    assert body["contents"][1]["parts"][0]["functionCall"]["name"] == "_lives"
-    assert body["contents"][2]["parts"][0]["functionResponse"]["name"] == "_lives"
-
-
-def test_gemini_3_takes_json_and_search_beside_tools() -> None:
-    body = sent(chat(FLASH_3, tools=[WEATHER], response_format=SCHEMA_FORMAT, web_search=True))
-    assert body["generationConfig"]["responseJsonSchema"] == WEATHER_SCHEMA
-    assert [*map(list, body["tools"])] == [["functionDeclarations"], ["googleSearch"]]
-
-
-@pytest.mark.parametrize(
-    ("body", "calling"),
-    [
-        ({}, None),
-        ({"tool_choice": "auto"}, None),
-        ({"tool_choice": "none"}, {"mode": "NONE"}),
-        ({"tool_choice": "required"}, {"mode": "ANY"}),
-        ({"tools": [tool("weather", WEATHER_SCHEMA, strict=True)]}, {"mode": "VALIDATED"}),
-    ],
-)
-def test_search_beside_tools_is_allowed_expressly(body: dict[str, Any], calling: dict[str, Any] | None) -> None:
-    """Without the flag the request is refused, and AUTO is no mode for it: its default is VALIDATED."""
-    config = {"functionCallingConfig": calling} if calling else {}
-    asked: dict[str, Any] = {"tools": [WEATHER], "web_search": True} | body
-    mixed = sent(chat(FLASH_3, **asked))
-    assert mixed["toolConfig"] == config | {"includeServerSideToolInvocations": True}
-
-
-@pytest.mark.parametrize("body", [{"tools": [WEATHER]}, {"web_search": True}, {"tools": [], "web_search": True}])
-def test_one_kind_of_tool_needs_no_flag(body: dict[str, Any]) -> None:
-    assert "toolConfig" not in sent(chat(FLASH_3, **body))
-
-
-@pytest.mark.parametrize("body", [{"web_search": True}, {"web_search_options": {"search_context_size": "high"}}])
-def test_web_search(body: dict[str, Any]) -> None:
-    bound = chat(FLASH, **body)
-    assert sent(bound)["tools"] == [{"googleSearch": {}}]
-    hints = [f"web_search_options.{name}" for name in body.get("web_search_options", {})]
-    assert list(adapter().build_request(bound).dropped) == hints
-    assert "tools" not in sent(chat(FLASH, web_search=False))
-
-
-def test_the_schema_of_an_answer_may_be_described_and_refer_to_itself() -> None:
-    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
-    wanted = {"type": "json_schema", "json_schema": {"name": "list", "schema": schema, "description": "A list."}}
-    assert config(response_format=wanted)["responseJsonSchema"] == {"description": "A list.", **schema}
-
-
-@pytest.mark.parametrize(
-    ("values", "known"),
-    [(["a", "b"], "string"), ([1.5], "number"), (["a", None], None), ([1, True], None), ([{}], None), ([], None)],
-)
-def test_an_enum_gets_the_type_of_its_values(values: list[Any], known: str | None) -> None:
-    assert translate({"enum": values}) == ({"type": known} if known else {}) | {"enum": values}
-    assert translate({"type": "string", "enum": values}) == {"type": "string", "enum": values}
-
-
-def test_what_gemini_fails_on_is_left_out_of_a_schema() -> None:
-    branch = {"title": "A", "type": "object", "properties": {"title": {"title": "Title", "type": "string"}}}
-    union = {
-        "discriminator": {"propertyName": "title", "mapping": {"a": "#/$defs/A"}},
-        "oneOf": [{"$ref": "#/$defs/A"}],
-    }
-    schema = {"title": "T", "type": "object", "properties": {"discriminator": union}, "$defs": {"A": branch}}
-    plain = {"type": "object", "properties": {"title": {"type": "string"}}}
-    properties = {"discriminator": {"oneOf": [{"$ref": "#/$defs/A"}]}}
-    body = sent(chat(FLASH, tools=[tool("f", schema)]))
-    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == {
-        "type": "object",
-        "properties": properties,
-        "$defs": {"A": plain},
-    }
-    wanted = {"type": "json_schema", "json_schema": {"name": "f", "schema": schema}}
-    assert config(response_format=wanted)["responseJsonSchema"] == schema | {"properties": properties}
-
-
-def test_const_becomes_an_enum_of_one_at_every_depth_but_not_as_a_name() -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "const": {"const": "a"},
-            "list": {"type": "array", "items": {"anyOf": [{"const": 1}, {"type": "null"}]}},
-            "pair": {"prefixItems": [{"const": True}], "items": False},
-        },
-        "$defs": {"D": {"const": None}},
-        "additionalProperties": {"const": 2},
-        "default": {"const": 3},
-        "examples": [{"const": 4}],
-    }
-    before = repr(schema)
-    assert translate(schema) == {
-        "type": "object",
-        "properties": {
-            "const": {"type": "string", "enum": ["a"]},
-            "list": {"type": "array", "items": {"anyOf": [{"type": "integer", "enum": [1]}, {"type": "null"}]}},
-            "pair": {"prefixItems": [{"type": "boolean", "enum": [True]}], "items": False},
-        },
-        "$defs": {"D": {"type": "null", "enum": [None]}},
-        "additionalProperties": {"type": "integer", "enum": [2]},
-        "default": {"const": 3},
-        "examples": [{"const": 4}],
-    }
-    assert repr(schema) == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""JSON Schemas of tools and answers as Gemini takes them (facts/providers.md 5.2)."""
+
+from typing import Any
+
+import pytest
+
+from gateway.upstreams.gemini.schema import translate
+from tests.upstreams.gemini_chats import (
+    FLASH,
+    chat,
+    config,
+    sent,
+    tool,
+)
+
+
+def test_the_schema_of_an_answer_may_be_described_and_refer_to_itself() -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+    schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "list", "schema": schema, "description": "A list."}}
+    assert config(response_format=wanted)["responseJsonSchema"] == {"description": "A list.", **schema}
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [(["a", "b"], "string"), ([1.5], "number"), (["a", None], None), ([1, True], None), ([{}], None), ([], None)],
+)
+def test_an_enum_gets_the_type_of_its_values(values: list[Any], known: str | None) -> None:
+    assert translate({"enum": values}) == ({"type": known} if known else {}) | {"enum": values}
+    assert translate({"type": "string", "enum": values}) == {"type": "string", "enum": values}
+
+
+def test_what_gemini_fails_on_is_left_out_of_a_schema() -> None:
+    branch = {"title": "A", "type": "object", "properties": {"title": {"title": "Title", "type": "string"}}}
+    union = {
+        "discriminator": {"propertyName": "title", "mapping": {"a": "#/$defs/A"}},
+        "oneOf": [{"$ref": "#/$defs/A"}],
+    }
+    schema = {"title": "T", "type": "object", "properties": {"discriminator": union}, "$defs": {"A": branch}}
+    plain = {"type": "object", "properties": {"title": {"type": "string"}}}
+    properties = {"discriminator": {"oneOf": [{"$ref": "#/$defs/A"}]}}
+    body = sent(chat(FLASH, tools=[tool("f", schema)]))
+    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == {
+        "type": "object",
+        "properties": properties,
+        "$defs": {"A": plain},
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "f", "schema": schema}}
+    assert config(response_format=wanted)["responseJsonSchema"] == schema | {"properties": properties}
+
+
+def test_const_becomes_an_enum_of_one_at_every_depth_but_not_as_a_name() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "const": {"const": "a"},
+            "list": {"type": "array", "items": {"anyOf": [{"const": 1}, {"type": "null"}]}},
+            "pair": {"prefixItems": [{"const": True}], "items": False},
+        },
+        "$defs": {"D": {"const": None}},
+        "additionalProperties": {"const": 2},
+        "default": {"const": 3},
+        "examples": [{"const": 4}],
+    }
+    before = repr(schema)
+    assert translate(schema) == {
+        "type": "object",
+        "properties": {
+            "const": {"type": "string", "enum": ["a"]},
+            "list": {"type": "array", "items": {"anyOf": [{"type": "integer", "enum": [1]}, {"type": "null"}]}},
+            "pair": {"prefixItems": [{"type": "boolean", "enum": [True]}], "items": False},
+        },
+        "$defs": {"D": {"type": "null", "enum": [None]}},
+        "additionalProperties": {"type": "integer", "enum": [2]},
+        "default": {"const": 3},
+        "examples": [{"const": 4}],
+    }
+    assert repr(schema) == before
