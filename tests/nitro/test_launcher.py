@@ -333,7 +333,7 @@ def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> No
     key = line.partition("=")[2]
     assert re.fullmatch("[0-9a-f]{64}", key)
     assert printed[0].startswith("JOURNAL_KEY was generated and added to .env")
-    assert "was made" not in printed[3]
+    assert "was generated" not in printed[3]
     assert key not in "".join(printed)
     assert key not in "\n".join(host.calls) + (host.folder / "notes" / "environments").read_text()
 
