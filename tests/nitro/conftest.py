@@ -1,7 +1,8 @@
-"""Shared by the slow tests: one root file system, built once."""
+"""Shared fixtures: one root file system, built once, and the launcher's host."""
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from nitro.image import rootfs
 from nitro.inputs import Inputs
 from nitro.tree import Tree
+from tests.nitro.launcher_host import BACKGROUND, Host, ended
 
 STAND_IN_DAEMON = b"#!/bin/sh\nexit 1\n"
 
@@ -41,3 +43,13 @@ def root_folder(root_tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> It
     root_tree.write_to(folder)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host of stand-in commands; what is still running at the end is killed."""
+    host = Host(tmp_path)
+    yield host
+    for name in BACKGROUND:
+        if not ended(pid := host.pid(name)):
+            os.kill(pid, signal.SIGKILL)

@@ -131,3 +131,8 @@ def ended(pid: int) -> bool:
         return pid == 0 or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def on(condition: str, does: str) -> str:
+    """Shell code for a stand-in: ``does`` if its arguments match ``condition``."""
+    return f'if [[ "$*" == {condition} ]]; then {does}; fi'

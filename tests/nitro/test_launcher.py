@@ -7,24 +7,14 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.nitriding_daemon import opened
 from tests.nitriding_double import MEASUREMENTS, NitridingDouble
-from tests.nitro.launcher_host import BACKGROUND, BEHAVIOUR, COREUTILS, ENCLAVE, SECRET, Host, ended
+from tests.nitro.launcher_host import BEHAVIOUR, ENCLAVE, SECRET, Host, on
 from tools.inject.env_file import FIELDS
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path)
-    yield host
-    for name in BACKGROUND:
-        if not ended(pid := host.pid(name)):
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -216,10 +206,6 @@ def test_an_env_file_as_the_injection_reads_it(host: Host, line: str) -> None:
 NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
 
 
-def on(condition: str, does: str) -> str:
-    return f'if [[ "$*" == {condition} ]]; then {does}; fi'
-
-
 @pytest.mark.parametrize(
     ("tool", "behaviour", "code", "reason"),
     [
@@ -288,54 +274,6 @@ def test_a_gateway_that_is_ready_only_later(host: Host) -> None:
     )
     host.launch_and_stop()
     assert len([call for call in host.calls if call.endswith("/health/ready")]) == 3
-
-
-def test_without_a_journal_nothing_is_kept_and_no_key_is_made(host: Host) -> None:
-    host.settings = {"JOURNAL_FOLDER": ""}
-    with host.launched() as (process, endpoints):
-        process.terminate()
-        process.communicate(timeout=30)
-    assert "journal      none: unsettled payments are lost when the enclave stops\n" in endpoints
-    assert not host.called("python3 -m tools.inject.journal_key")
-    assert not host.called("python3 -m tools.journal_sink")
-    assert "8010" not in "".join(host.calls)
-
-
-def test_a_journal_whose_other_end_is_lost_gets_a_new_one(host: Host) -> None:
-    host.settings = {"WATCH_SECONDS": "1"}
-    with host.launched() as (process, _):
-        first = host.pid("sink")
-        os.kill(first, signal.SIGKILL)
-        for _ in range(200):
-            if host.pid("sink") != first:
-                break
-            time.sleep(0.05)
-        second = host.pid("sink")
-        assert second != first
-        assert not ended(second)
-        process.terminate()
-        _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (0, "")
-    assert host.nothing_is_left()
-
-
-def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> None:
-    """Runs the real tool, not a stand-in."""
-    host.behaviour["python3"] = on("*journal_key*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
-    printed = []
-    for _ in range(2):
-        with host.launched() as (process, before):
-            process.terminate()
-            printed += [before, *process.communicate(timeout=30)]
-        for name in COREUTILS:
-            (host.folder / "bin" / name).unlink()
-    [line] = [line for line in (host.folder / ".env").read_text().splitlines() if line.startswith("JOURNAL_KEY=")]
-    key = line.partition("=")[2]
-    assert re.fullmatch("[0-9a-f]{64}", key)
-    assert printed[0].startswith("JOURNAL_KEY was generated and added to .env")
-    assert "was generated" not in printed[3]
-    assert key not in "".join(printed)
-    assert key not in "\n".join(host.calls) + (host.folder / "notes" / "environments").read_text()
 
 
 def test_no_measurements_no_launch(host: Host) -> None:
