@@ -1,5 +1,7 @@
 """A Retry-After that no vendor means: none is taken from it."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from gateway.http_client.retry_after import read_retry_after
@@ -22,3 +24,11 @@ def test_a_date_in_the_far_future_is_as_little_believed_as_a_number() -> None:
     assert read_retry_after({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}) is None
     assert read_retry_after({"Retry-After": "31622400"}) is None
     assert read_retry_after({"Retry-After": "31622399"}) == 31622399
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("GMT", 0), ("-0000", 0), ("+0200", 2), ("-0300", -3)])
+def test_a_date_counts_in_its_own_zone(zone: str, hours: int) -> None:
+    local = datetime.now(UTC) + timedelta(hours=hours, minutes=10)
+    delay = read_retry_after({"Retry-After": f"{local:%a, %d %b %Y %H:%M:%S} {zone}"})
+    assert delay is not None
+    assert 500 < delay <= 600
