@@ -52,8 +52,8 @@ FIGURES = """
     gemini-3.1-flash-lite         0.25  0.025  1.50   1048576  65536
     gemini-3.1-flash-lite-preview 0.25  0.025  1.50   1048576  65536
     gemini-3.5-flash              1.50  0.15   9.00   1048576  65536
-    gemini-3.5-flash-lite         0.30  -      2.50   1048576  65536
-    gemini-3.8-flash              0.75  -      3.75   1048576  65536
+    gemini-3.5-flash-lite         0.30  0.03   2.50   1048576  65536
+    gemini-3.8-flash              0.75  0.075  3.75   1048576  65536
     gemini-2.5-flash-image        0.30  0.03   2.50   65536    32768
     gemini-3.1-flash-image        0.50  0.05   3.00   131072   32768
     grok-2                        2     -      10     32768    -
@@ -286,7 +286,9 @@ def test_search_prices(catalog: Catalog) -> None:
 def test_the_announced_price_of_gemini_3_8_flash(catalog: Catalog) -> None:
     announced = {name: model.prices.announced for name, model in catalog.models.items() if model.prices.announced}
     assert announced == {
-        "gemini-3.8-flash": AnnouncedRates(starts_on=date(2027, 1, 1), input=Decimal("1.5"), output=Decimal("7.5"))
+        "gemini-3.8-flash": AnnouncedRates(
+            starts_on=date(2027, 1, 1), input=Decimal("1.5"), cached_input=Decimal("0.15"), output=Decimal("7.5")
+        )
     }
 
 

@@ -110,7 +110,7 @@ def test_gemini_rules(catalog: Catalog) -> None:
         "gemini-3.1-flash-lite-preview": "minimal low medium high",
         "gemini-3.5-flash": "minimal low medium high",
         "gemini-3.5-flash-lite": "minimal low medium high",
-        "gemini-3.8-flash": "minimal low medium high",
+        "gemini-3.8-flash": "low medium high",
         "gemini-3.1-flash-image": "minimal high",
     }
     pictures = {"gemini-2.5-flash-image", "gemini-3.1-flash-image"}

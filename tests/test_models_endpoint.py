@@ -68,5 +68,10 @@ def test_an_announced_price_is_the_price_from_its_day_on(catalog: Catalog) -> No
         models._pricing(flash, date(year, month, day)) for year, month, day in ((2026, 12, 31), (2027, 1, 1))
     )
     assert (before["input"], before["output"]) == ("0.75", "3.75")
-    assert before["announced"] == {"input": "1.5", "output": "7.5", "starts_on": "2027-01-01"}
+    assert before["announced"] == {
+        "input": "1.5",
+        "cached_input": "0.15",
+        "output": "7.5",
+        "starts_on": "2027-01-01",
+    }
     assert (after["input"], after["output"], "announced" in after) == ("1.5", "7.5", False)

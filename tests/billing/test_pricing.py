@@ -107,6 +107,14 @@ def test_cache_writes_without_a_price_of_their_own_are_input() -> None:
     assert usd("gpt-5", prompt_tokens=1000, cache_write_tokens=400) == usd("gpt-5", prompt_tokens=1000)
 
 
+def test_what_the_successors_of_gemini_2_5_had_cached_costs_a_tenth() -> None:
+    """Google caches without being asked, and answers the 2.5 models' requests with these from 2026-12-01."""
+    assert usd("gemini-3.5-flash-lite", prompt_tokens=1000, cached_tokens=1000) == Decimal("0.00003")
+    assert usd("gemini-3.8-flash", prompt_tokens=1000, cached_tokens=1000) == Decimal("0.000075")
+    cached = Usage(prompt_tokens=1000, cached_tokens=1000)
+    assert cost(model("gemini-3.8-flash"), cached, date(2027, 1, 1)) == Decimal("0.00015")
+
+
 def test_cached_audio() -> None:
     usage = {"prompt_tokens": 100, "audio_tokens": 60, "cached_tokens": 50, "cached_audio_tokens": 40}
     # 20 audio at 1.00, 40 cached audio at 0.10, 10 cached text at 0.03, 30 text at 0.30

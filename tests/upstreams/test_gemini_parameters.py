@@ -19,6 +19,7 @@ from tests.upstreams.gemini_chats import (
 
 LITE, PRO = "gemini-2.5-flash-lite", "gemini-2.5-pro"
 PRO_3, PRO_31 = "gemini-3-pro-preview", "gemini-3.1-pro-preview"
+FLASH_38 = "gemini-3.8-flash"
 DRAW_25, DRAW_31 = "gemini-2.5-flash-image", "gemini-3.1-flash-image"
 
 
@@ -185,6 +186,8 @@ def test_budgets(model: str, effort: str, budget: int) -> None:
         (FLASH_3, "xhigh", "high"),
         (FLASH_3, "max", "high"),
         (PRO_3, "none", "low"),
+        (FLASH_38, "none", "low"),
+        (FLASH_38, "minimal", "low"),
         (PRO_3, "minimal", "low"),
         (PRO_3, "medium", "high"),
         (PRO_31, "medium", "medium"),

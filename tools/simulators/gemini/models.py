@@ -66,7 +66,7 @@ _MODELS = (
     Model(name="gemini-3.1-flash-lite", generation=3, budgets=ANY_BUDGET, levels=FOUR_LEVELS),
     Model(name="gemini-3.5-flash", generation=3, budgets=ANY_BUDGET, levels=FOUR_LEVELS),
     Model(name="gemini-3.5-flash-lite", generation=3, budgets=ANY_BUDGET, levels=FOUR_LEVELS),
-    Model(name="gemini-3.8-flash", generation=3, budgets=ANY_BUDGET, levels=FOUR_LEVELS),
+    Model(name="gemini-3.8-flash", generation=3, budgets=ANY_BUDGET, levels=THREE_LEVELS),
     Model(
         name="gemini-2.5-flash-image",
         generation=2,
