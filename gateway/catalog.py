@@ -20,6 +20,8 @@ from gateway.openai_api.errors import model_not_found
 
 Modality = Literal["text", "image", "audio", "video", "pdf"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+IMAGE_TOKENS = 1120
+"""Prompt tokens of an image for most models (facts/providers.md 10.3)."""
 
 
 class CatalogError(Exception):
@@ -116,7 +118,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     ``replacement`` is what to use instead: the vendor's choice, or the nearest current model where it names none.
     ``rerouted``: the vendor answers, or may answer, with the replacement under this model's name.
-    ``max_output_tokens`` is None where the vendor limits only prompt and output together.
+    ``max_output_tokens`` is None where the vendor limits only prompt and output together. ``image_tokens`` is the
+    estimate for an input image; a quote covers twice as many, which must suffice for the largest.
     """
 
     id: str
@@ -126,6 +129,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     context_length: int | None = None
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
+    image_tokens: int = IMAGE_TOKENS
     inputs: tuple[Modality, ...] = ("text",)
     outputs: tuple[Modality, ...] = ("text",)
     endpoint: Literal["chat", "images"] = "chat"

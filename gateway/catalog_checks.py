@@ -111,6 +111,8 @@ def _limits(model: Model) -> Iterator[str]:
 
 
 def _modalities(model: Model) -> Iterator[str]:
+    if model.image_tokens < 1:
+        yield f"image_tokens: {model.image_tokens} is not positive"
     yield from _repeated("inputs", model.inputs)
     yield from _repeated("outputs", model.outputs)
     if "text" not in model.inputs:

@@ -167,6 +167,19 @@ async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments:
     assert (quoted.web_searches, quoted.calls) == (5, 3)
 
 
+@pytest.mark.parametrize(
+    ("model", "largest"),
+    [("claude-fable-5", 4784), ("claude-opus-4-8", 4784), ("claude-opus-4-7", 4784), ("claude-opus-4-6", 1600)],
+)
+async def test_the_largest_picture_is_quoted(
+    paid: RunningGateway, payments: RecordingPayments, model: str, largest: int
+) -> None:
+    """Five of them, which the resolution of the newer models makes three times as dear."""
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    await terms(paid, payments, CHAT, {"model": model, "messages": [{"role": "user", "content": [picture] * 5}]})
+    assert 5 * largest < payments.orders[-1].prompt_tokens < 5 * largest * 1.5
+
+
 async def test_a_film_has_a_sound_track(paid: RunningGateway, payments: RecordingPayments) -> None:
     film = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAG1wNDJpc29t"}}
     body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [film]}]}

@@ -152,6 +152,7 @@ CASES = [
     ("max_input_tokens = 900", "max_input_tokens = 1001", "models.text.max_input_tokens: 1001 is more than context_length"),
     ("max_output_tokens = 100\ninputs", "max_output_tokens = 1001\ninputs", "models.text.max_output_tokens: 1001 is more than context_length"),
     ("max_output_tokens = 100\ninputs", "max_output_tokens = -1\ninputs", "models.text.max_output_tokens: -1 is not positive"),
+    ("max_input_tokens = 900", "image_tokens = 0", "models.text.image_tokens: 0 is not positive"),
     ('inputs = ["text", "image"]', 'inputs = ["image"]', "models.text.inputs: must include text"),
     ('inputs = ["text", "image"]', 'inputs = ["text", "image", "text"]', "models.text.inputs: 'text' is repeated"),
     ('outputs = ["text", "image"]', 'outputs = ["image"]', "models.budgeter.outputs: must include text"),

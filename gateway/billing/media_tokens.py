@@ -1,8 +1,8 @@
 """Estimates of the prompt tokens of pictures, documents, audio and video.
 
 Vendors charge by page and second. Both are read from the file if possible, and otherwise estimated from its size.
-Sources: pictures facts/providers.md 10.3; pages Anthropic, "PDF support" (1,500 to 3,000 each, the most of all
-vendors); seconds Google, "Audio understanding" and "Video understanding".
+Sources: pictures facts/providers.md 10.3, and the catalogue's ``image_tokens``; pages Anthropic, "PDF support" (1,500
+to 3,000 each, the most of all vendors); seconds Google, "Audio understanding" and "Video understanding".
 """
 
 import binascii
@@ -13,7 +13,8 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-_IMAGE_TOKENS = 1120
+from gateway.catalog import IMAGE_TOKENS
+
 _PAGE_TOKENS = 1500
 _AUDIO_TOKENS = 32
 """Per second, like the other figures of audio and video."""
@@ -38,8 +39,8 @@ _MAX_COMPRESSED_BYTES = 128 * 1024
 _MAX_DECOMPRESSED_BYTES = 16 * 1024 * 1024
 
 
-def tokens(name: str, medium: Any) -> int:
-    """The prompt tokens of ``medium``, the value of a field ``name`` of a request.
+def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
+    """The prompt tokens of ``medium``, the value of a field ``name`` of a request; an image counts ``image_tokens``.
 
     ``name`` is ``image_url``, ``input_audio``, ``video_url`` or ``file``, or ``images`` for an item of that list.
     """
@@ -48,11 +49,11 @@ def tokens(name: str, medium: Any) -> int:
         return _recording(content)
     uri = _DATA_URI.match(content)
     if uri is None:
-        return _unfetched(name, frames)
-    return _file(uri[1].lower(), content[uri.end() :], frames)
+        return _unfetched(name, frames, image_tokens)
+    return _file(uri[1].lower(), content[uri.end() :], frames, image_tokens)
 
 
-def _file(media_type: str, data: str, frames: int) -> int:
+def _file(media_type: str, data: str, frames: int, image_tokens: int) -> int:
     match media_type.partition("/")[0]:
         case "text":
             return _size(data) // 4
@@ -63,10 +64,10 @@ def _file(media_type: str, data: str, frames: int) -> int:
         case "video":
             return _seconds(data, _VIDEO_BYTES) * _VIDEO_TOKENS * frames
         case _:
-            return _IMAGE_TOKENS
+            return image_tokens
 
 
-def _unfetched(name: str, frames: int) -> int:
+def _unfetched(name: str, frames: int, image_tokens: int) -> int:
     """The estimate for a URL that only the vendor fetches."""
     match name:
         case "file":
@@ -74,7 +75,7 @@ def _unfetched(name: str, frames: int) -> int:
         case "video_url":
             return _DEFAULT_SECONDS * _VIDEO_TOKENS * frames
         case _:
-            return _IMAGE_TOKENS
+            return image_tokens
 
 
 def _content(name: str, medium: Any) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from gateway.billing import media_tokens as media
+from gateway.catalog import IMAGE_TOKENS
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_IMAGE_TOKENS = 1120  # a generated image of 1K (10.3)
+_GENERATED_IMAGE_TOKENS = 1120  # of 1K (10.3)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
@@ -25,7 +26,7 @@ def estimate(body: dict[str, Any], produced_bytes: int, reported: Usage | None =
     lower bound, because some vendors start with a provisional one.
     """
     reported = reported or Usage()
-    image_tokens = images * _IMAGE_TOKENS
+    image_tokens = images * _GENERATED_IMAGE_TOKENS
     return msgspec.structs.replace(
         reported,
         prompt_tokens=reported.prompt_tokens or prompt_tokens(body),
@@ -35,8 +36,8 @@ def estimate(body: dict[str, Any], produced_bytes: int, reported: Usage | None =
     )
 
 
-def prompt_tokens(body: dict[str, Any]) -> int:
-    """Estimate the prompt tokens of the decoded request ``body``.
+def prompt_tokens(body: dict[str, Any], image_tokens: int = IMAGE_TOKENS) -> int:
+    """Estimate the prompt tokens of the decoded request ``body``, with ``image_tokens`` for each image.
 
     In tools and schemas, keys with the names of media fields are text.
     """
@@ -48,7 +49,8 @@ def prompt_tokens(body: dict[str, Any]) -> int:
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     read = -(-size // _BYTES_PER_TOKEN)
     for name, medium in found:
-        read += sum(media.tokens(name, each) for each in (medium if isinstance(medium, list) else (medium,)))
+        items = medium if isinstance(medium, list) else (medium,)
+        read += sum(media.tokens(name, item, image_tokens) for item in items)
     return read
 
 

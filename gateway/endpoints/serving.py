@@ -102,7 +102,7 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json),
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens),
         output_tokens=first.request.output_tokens,
         choices=choices * len(chats),
         images=choices if "image" in first.model.outputs else 0,
