@@ -34,8 +34,8 @@ class Estimator:
         limit = min(limit for limit in affordable if limit is not None)
         if limit < 1:
             raise context_length_exceeded(
-                f"This request can cost up to {usd.normalize():f} USD; its prompt and images alone exceed the limit of "
-                f"{self._max_usd} USD per request."
+                f"This request can cost up to {usd.normalize():f} USD; its prompt, images and web searches alone "
+                f"exceed the limit of {self._max_usd} USD per request."
             )
         return Estimate(_worst_case(order, models, limit), limit)
 

@@ -20,6 +20,9 @@ _PER_MILLION = -6
 _ONE = Decimal(1)
 _IMAGE_TOKENS = 2520
 """Tokens of the largest generated image, at 4K (facts/providers.md 10.3)."""
+_SEARCH_TOKENS = 12_000
+"""Prompt tokens that one web search is quoted at: Anthropic's example ("Web search tool") caches 7,345 tokens of
+results, at 1.25 times the price of input; each later search of the same answer reads them again, at a tenth."""
 
 Priced = TypeVar("Priced")
 
@@ -181,6 +184,8 @@ def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTe
     for rates, tier in _candidates(prices, prices.rates, prompt_tokens, terms):
         prompt_rate = max(prompt_rate, _highest_input_rate(rates, terms) * tier)
         output_rate = max(output_rate, _highest_output_rate(rates) * tier)
+    if prices.per_web_search is not None or prices.per_grounded_prompt is not None:
+        prompt_tokens += _SEARCH_TOKENS * terms.web_searches * terms.calls
     return fixed + prompt_rate * factor * prompt_tokens, output_rate * factor
 
 

@@ -323,5 +323,5 @@ def test_the_estimate_fits_the_maximum_by_clamping_the_output() -> None:
         models.append(catalog.models[models[0].replacement])
     one_more = max(worst_case(model, 1000, clamped.output_limit + 1, 2, 0) for model in models)
     assert one_more > Decimal("0.05")
-    with pytest.raises(GatewayError, match="prompt and images alone"):
+    with pytest.raises(GatewayError, match="prompt, images and web searches alone"):
         estimator.estimate(order(catalog, prompt_tokens=250_000))
