@@ -1,16 +1,19 @@
-"""Vendors' JSON whose strings are not valid Unicode: lone surrogates, or bytes that are not UTF-8.
+"""Vendors' JSON with a fault that is no reason to lose a response that is paid for.
 
-A model that is cut in the middle of a character leaves such halves. One unreadable character is no reason to lose a
-response that is paid for.
+Strings that are not valid Unicode: lone surrogates, or bytes that are not UTF-8. A model that is cut in the middle of a
+character leaves such halves. And token counts that are not integers, of which the readable ones are kept.
 """
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 _ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\.")
 _SURROGATE_LENGTH = len(rb"\ud83d")
 _REPLACEMENT = rb"\ufffd"
+_MAX_DIGITS = 18
 T = TypeVar("T")
 
 
@@ -24,3 +27,30 @@ def decode_repaired(decode: Callable[[bytes], T], data: bytes) -> T:
     if text == data:
         raise ValueError("nothing to repair")
     return decode(text)
+
+
+def readable_counts(counts: Any, type_: type[T]) -> T | None:
+    """Convert a vendor's token counts to ``type_``, without those that are not integers; None if that is impossible."""
+    try:
+        return msgspec.convert(_readable(counts), type_)
+    except msgspec.ValidationError:
+        return None
+
+
+def _readable(value: Any) -> Any:
+    """``value`` with integral floats and strings of digits as integers; None for what is neither number nor name.
+
+    An empty array is what some languages encode an empty object as.
+    """
+    match value:
+        case dict():
+            return {key: _readable(item) for key, item in value.items()}
+        case list():
+            return [_readable(item) for item in value] or None
+        case str():
+            return int(value) if value.isdecimal() and len(value) <= _MAX_DIGITS else value
+        case float():
+            return int(value) if value.is_integer() else None
+        case bool():
+            return None
+    return value

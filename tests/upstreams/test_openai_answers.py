@@ -166,7 +166,6 @@ def test_one_of_both_end_marks_is_enough(stream: bytes) -> None:
         b'data: {"choices": [{"index": "a"}]}\n\n',
         b'data: {"choices": [{"index": -1, "delta": {}}]}\n\n',
         b'data: {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": 1}}]}\n\n',
-        b'data: {"usage": {"prompt_tokens": "many"}}\n\n',
         b"[1, 2]",
     ],
 )

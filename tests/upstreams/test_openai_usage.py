@@ -152,3 +152,42 @@ def test_usage_that_counts_nothing_is_none(empty: dict[str, Any]) -> None:
     told = {"prompt_tokens": 3, "completion_tokens": 1}
     both = piece(content="x", finish="stop") + chunk([], usage=told) + chunk([], usage=empty) + DONE
     assert put_together(streamed(chat(), both)).usage == Usage(prompt_tokens=3, completion_tokens=1)
+
+
+ODD_COUNTS: list[tuple[Any, Usage | None]] = [
+    ({"prompt_tokens": 100.0, "completion_tokens": "50"}, Usage(prompt_tokens=100, completion_tokens=50)),
+    ({"prompt_tokens": 3.5, "completion_tokens": 50}, Usage(completion_tokens=50, estimated=True)),
+    ({"prompt_tokens": 100, "completion_tokens": True}, Usage(prompt_tokens=100, estimated=True)),
+    (
+        {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": []},
+        Usage(prompt_tokens=100, completion_tokens=50),
+    ),
+    (
+        {
+            "prompt_tokens": 9,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 4.0, "audio_tokens": 0.5},
+        },
+        Usage(prompt_tokens=9, completion_tokens=5, cached_tokens=4),
+    ),
+    ({"prompt_tokens": "many", "completion_tokens": 50}, None),
+    ({"prompt_tokens": {}, "completion_tokens": 50}, None),
+    ([], None),
+    ("none", None),
+]
+
+
+@pytest.mark.parametrize(("usage", "seen"), ODD_COUNTS)
+def test_counts_that_are_no_integers_lose_no_answer(usage: Any, seen: Usage | None) -> None:
+    """The vendor has billed it: what can be read counts, the rest is estimated."""
+    stream = piece(content="x", finish="stop") + chunk([], usage=usage) + DONE
+    answer = put_together(streamed(chat(), stream))
+    assert (answer.usage, answer.choices()[0]["message"]["content"]) == (seen, "x")
+
+
+def test_an_answer_may_have_broken_text_and_broken_counts() -> None:
+    choice = {"index": 0, "delta": {"content": "x?"}, "finish_reason": "stop"}
+    stream = chunk([choice], usage={"prompt_tokens": "7", "completion_tokens": 1.0}) + DONE
+    answer = put_together(streamed(chat(), stream.replace(b"x?", b"x\xff")))
+    assert answer.usage == Usage(prompt_tokens=7, completion_tokens=1)
+    assert answer.choices()[0]["message"]["content"] == "x\ufffd"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from gateway.openai_api.errors import upstream_error
-from gateway.upstreams.lenient_json import decode_repaired
+from gateway.upstreams.lenient_json import decode_repaired, readable_counts
 
 
 class Function(msgspec.Struct, gc=False):
@@ -89,12 +89,28 @@ class Chunk(msgspec.Struct):
     type: Any = None
 
 
+class _UnreadChunk(Chunk):
+    """A chunk with its usage as the vendor wrote it."""
+
+    usage: Any = None
+
+
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+_decode_unread = msgspec.json.Decoder(_UnreadChunk).decode
 
 
 def decode_broken_chunk(data: bytes) -> Chunk:
-    """Decode a chunk that ``decode_chunk`` refused, if only its text is broken; raises 502."""
+    """Decode a chunk that ``decode_chunk`` refused, if only its text or its usage is broken; raises 502."""
     try:
-        return decode_repaired(decode_chunk, data)
+        try:
+            return _decode_leniently(data)
+        except ValueError:
+            return decode_repaired(_decode_leniently, data)
     except (ValueError, RecursionError):
         raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
+
+
+def _decode_leniently(data: bytes) -> Chunk:
+    chunk = _decode_unread(data)
+    chunk.usage = readable_counts(chunk.usage, CompletionUsage)
+    return chunk
