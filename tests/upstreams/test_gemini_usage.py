@@ -119,3 +119,20 @@ def test_an_answer_of_thoughts_alone_counts_no_candidate() -> None:
     counts = {"promptTokenCount": 7, "thoughtsTokenCount": 30}
     usage = whole(parts({"text": "Hm", "thought": True}, finish="MAX_TOKENS", usageMetadata=counts)).usage
     assert usage == Usage(prompt_tokens=7, completion_tokens=30, reasoning_tokens=30)
+
+
+@pytest.mark.parametrize(
+    ("counts", "seen"),
+    [
+        ({"promptTokenCount": "100", "candidatesTokenCount": 50.0}, Usage(prompt_tokens=100, completion_tokens=50)),
+        ({"promptTokenCount": 0.5, "candidatesTokenCount": 50}, Usage(completion_tokens=50, estimated=True)),
+        (ONE_EACH | {"promptTokensDetails": []}, Usage(prompt_tokens=1, completion_tokens=1)),
+        (ONE_EACH | {"serviceTier": 3}, None),
+        (ONE_EACH | {"candidatesTokenCount": "few"}, None),
+        ("none", None),
+    ],
+)
+def test_counts_that_are_no_integers_lose_no_answer(counts: Any, seen: Usage | None) -> None:
+    """Google has billed it: what can be read counts, the rest is estimated."""
+    answer = whole(parts({"text": "x"}, finish="STOP", usageMetadata=counts))
+    assert (answer.usage, answer.choices()[0]["message"]["content"]) == (seen, "x")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.upstreams.lenient_json import decode_repaired
+from gateway.upstreams.lenient_json import decode_repaired, readable_counts
 
 
 class Blob(msgspec.Struct, rename="camel", gc=False):
@@ -126,7 +126,14 @@ class Response(msgspec.Struct, rename="camel"):
     error: ErrorBody | None = None
 
 
+class _UnreadResponse(Response, rename="camel"):
+    """A response with its usage as the vendor wrote it."""
+
+    usage_metadata: Any = None
+
+
 _decode = msgspec.json.Decoder(Response | list[Response]).decode
+_decode_unread = msgspec.json.Decoder(_UnreadResponse | list[_UnreadResponse]).decode
 
 
 def decode(data: bytes) -> list[Response]:
@@ -135,7 +142,23 @@ def decode(data: bytes) -> list[Response]:
         try:
             decoded = _decode(data)
         except ValueError:
-            decoded = decode_repaired(_decode, data)
+            return _decode_broken(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return decoded if isinstance(decoded, list) else [decoded]
+
+
+def _decode_broken(data: bytes) -> list[Response]:
+    """The responses in ``data`` if only their texts or usage are broken. Raises ValueError otherwise."""
+    try:
+        return _decode_leniently(data)
+    except ValueError:
+        return decode_repaired(_decode_leniently, data)
+
+
+def _decode_leniently(data: bytes) -> list[Response]:
+    decoded = _decode_unread(data)
+    responses = decoded if isinstance(decoded, list) else [decoded]
+    for response in responses:
+        response.usage_metadata = readable_counts(response.usage_metadata, UsageMetadata)
+    return [*responses]
