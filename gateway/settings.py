@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from gateway.billing.evm.values import has_valid_checksum
 from gateway.catalog import Provider
 
 NSM_DEVICE = Path("/dev/nsm")
@@ -142,6 +143,8 @@ def checked_address(name: str, address: str) -> str:
         raise SettingsError(f"{name} must be an Ethereum address (0x and 40 hexadecimal digits)")
     if not int(address, 16):
         raise SettingsError(f"{name} must not be the zero address")
+    if not has_valid_checksum(address):
+        raise SettingsError(f"{name} has a wrong EIP-55 checksum (the case of its letters): check it for typing errors")
     return address
 
 

@@ -71,6 +71,7 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"facilitator_url": "https://facilitator..example"}, "facilitator_url"),
         ({"evm_payment_address": "0x12"}, "evm_payment_address"),
         ({"evm_payment_address": "0x" + "0" * 40}, "evm_payment_address"),
+        ({"evm_payment_address": "0x9deEBB5D1b22e4a6e027977CeAd13893A7E4cC1A"}, "evm_payment_address"),
         ({"heartbeat_contract_address": "0x" + "0" * 40}, "heartbeat_contract_address"),
         ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
         ({"journal_key": "00" * 31}, "journal_key"),

@@ -11,6 +11,7 @@ from gateway.catalog import Catalog
 from gateway.settings import Settings, SettingsError, is_loopback
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104
+PAYEE = "0x9deEBB5D1b22e4a6e027977CeAd13893A7E4cC1a"
 
 
 def read(catalog: Catalog, variables: dict[str, str] | None = None, *, enclave: bool = False, **more: str) -> Settings:
@@ -58,6 +59,8 @@ def test_defaults(catalog: Catalog) -> None:
         ({"GATEWAY_MAX_INFLIGHT": "0"}, "GATEWAY_MAX_INFLIGHT"),
         ({"EVM_PAYMENT_ADDRESS": "0xabc"}, "EVM_PAYMENT_ADDRESS"),
         ({"EVM_PAYMENT_ADDRESS": "0x" + "0" * 40}, "EVM_PAYMENT_ADDRESS must not be the zero address"),
+        ({"EVM_PAYMENT_ADDRESS": PAYEE[:-1] + "B"}, "EVM_PAYMENT_ADDRESS has a wrong EIP-55 checksum"),
+        ({"EVM_PAYMENT_ADDRESS": PAYEE.replace("9d", "9D")}, "EVM_PAYMENT_ADDRESS has a wrong EIP-55 checksum"),
         ({"GATEWAY_STORE": "mysql://db"}, "GATEWAY_STORE"),
         ({"GATEWAY_STORE": "journal.sqlite3"}, "GATEWAY_STORE"),
         ({"GATEWAY_JOURNAL_SINK": "sink"}, "GATEWAY_JOURNAL_SINK"),
@@ -70,6 +73,11 @@ def test_unusable_settings_name_themselves(catalog: Catalog, variables: dict[str
     with pytest.raises(SettingsError, match=word) as caught:
         read(catalog, variables)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [PAYEE, PAYEE.lower(), "0x" + PAYEE[2:].upper(), "0x" + "1" * 40])
+def test_an_address_may_do_without_a_checksum(catalog: Catalog, address: str) -> None:
+    assert read(catalog, {"EVM_PAYMENT_ADDRESS": address}).pay_to == address
 
 
 @pytest.mark.parametrize(

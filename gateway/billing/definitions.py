@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.billing.evm import values as evm
+
 Scheme = Literal["upto", "exact"]
 TransferMethod = Literal["eip3009", "permit2"]
 
@@ -187,10 +189,16 @@ def _problems(definitions: Definitions) -> list[str]:
 
 def _contract_problems(contracts: Contracts) -> list[str]:
     return [
-        f"contracts.{name}: {address!r} is not an address"
+        f"contracts.{name}: {problem}"
         for name, address in msgspec.structs.asdict(contracts).items()
-        if not _ADDRESS.fullmatch(address)
+        if (problem := _address_problem(address)) is not None
     ]
+
+
+def _address_problem(address: str) -> str | None:
+    if not _ADDRESS.fullmatch(address):
+        return f"{address!r} is not an address"
+    return None if evm.has_valid_checksum(address) else f"{address!r} has a wrong EIP-55 checksum"
 
 
 def _token_problems(token: Token, definitions: Definitions) -> list[str]:
@@ -201,7 +209,6 @@ def _token_problems(token: Token, definitions: Definitions) -> list[str]:
     ]
     checks = {
         f"unknown network {token.network!r}": token.network in definitions.networks,
-        f"{token.address!r} is not an address": bool(_ADDRESS.fullmatch(token.address)),
         f"{token.decimals} decimals": 0 <= token.decimals <= 36,
         "name and version must not be empty": bool(token.name and token.version and token.symbol),
         "methods must not be empty": bool(token.methods),
@@ -210,7 +217,9 @@ def _token_problems(token: Token, definitions: Definitions) -> list[str]:
         "usd must be positive": token.usd is None or _above_zero(token.usd),
         "the feed's band must be 0 < lowest_usd < highest_usd and its step above 1": _is_band(token.feed),
     }
-    return [problem for problem, passed in checks.items() if not passed]
+    address_problem = _address_problem(token.address)
+    found = [] if address_problem is None else [address_problem]
+    return found + [problem for problem, passed in checks.items() if not passed]
 
 
 def _is_band(feed: Feed | None) -> bool:

@@ -34,8 +34,18 @@ def test_opg_is_offered_first_and_usdc_exact_by_eip3009_before_permit2() -> None
         ("0xFbC2051AE2265686a469421b2C5A2D5462FbF5eB", "0xFbC2", "not an address"),
         ("0x000000000022D473030F116dDEE9F6B43aC78BA3", "permit2", "not an address"),
         (
+            "0xFbC2051AE2265686a469421b2C5A2D5462FbF5eB",
+            "0xFbC2051AE2265686a469421b2C5A2D5462FbF5eC",
+            "tokens.opg: .*EIP-55",
+        ),
+        (
+            "0x000000000022D473030F116dDEE9F6B43aC78BA3",
+            "0x000000000022D473030F116dDEE9F6B43aC78Ba3",
+            "permit2: .*EIP-55",
+        ),
+        (
             "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
-            "0xfbc2051AE2265686a469421b2C5A2D5462FbF5eB",
+            "0xfbc2051ae2265686a469421b2c5a2d5462fbf5eb",
             "same network and address",
         ),
         ('usd = "1"', 'usd = "0"', "positive"),

@@ -64,6 +64,12 @@ def checksummed(value: bytes) -> str:
     )
 
 
+def has_valid_checksum(text: str) -> bool:
+    """Whether the letter case of an address is its EIP-55 checksum, or all lower or upper and thus none."""
+    digits = text[2:]
+    return digits in (digits.lower(), digits.upper()) or text == checksummed(address(text))
+
+
 def word(value: int | bytes) -> bytes:
     """The 32-byte ABI word of an integer, address or bytes32."""
     return words((value,))
