@@ -234,7 +234,7 @@ class _Release:
 
     async def __call__(self, payment: Entry, to: State, **changes: Any) -> Entry:
         """Move the stored entry rather than ``payment``: only the journal knows whether credit was used for it."""
-        stored = await self._store.find(payment.key)
+        stored = await self._store.find(payment)
         if stored is None:
             return payment
         self._version = self._version or _version(stored)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.journal import Entry
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
@@ -158,9 +159,9 @@ async def test_of_two_claims_only_the_one_that_was_lost_is_undone(
     verifying = asyncio.Event()
     find, verify = SqliteStore.find, billing.payments._facilitator.verify
 
-    async def late(store: SqliteStore, key: bytes) -> Any:
+    async def late(store: SqliteStore, payment: Entry) -> Any:
         await verifying.wait()
-        return await find(store, key)
+        return await find(store, payment)
 
     async def while_it_is_undone(*args: Any) -> Any:
         verifying.set()
@@ -214,9 +215,9 @@ async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_cla
         await move(*args, **kwargs)
         raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
 
-    async def late(key: bytes) -> Any:
+    async def late(payment: Entry) -> Any:
         await served.wait()
-        return await find(key)
+        return await find(payment)
 
     monkeypatch.setattr(store, "move", lost)
     billing.facilitator.faults.set("verify", Status(500))

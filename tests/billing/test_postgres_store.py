@@ -144,3 +144,40 @@ async def test_what_a_database_that_is_lost_while_it_commits_has_done_is_not_kno
         await is_lost()
     assert isinstance(lost.value, CommitUnknownError) is committing
     await store.close()
+
+
+SLOW_COMMIT_FUNCTION = """
+CREATE OR REPLACE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    FOR turn IN 1..20 LOOP
+        BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END;
+    END LOOP;
+    RETURN NULL;
+END $$
+"""
+SLOW_COMMIT_TRIGGER = """
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON gateway_payments
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()
+"""
+"""Claims take two seconds to commit, whatever the client does meanwhile."""
+
+
+async def test_a_claim_that_commits_after_it_was_given_up_is_found_by_its_undoing(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await postgres.empty(database)
+    monkeypatch.setattr("gateway.billing.storage.postgres_store._COMMAND_SECONDS", 0.5)
+    store = await PostgresStore.open(database)
+    monkeypatch.setattr("gateway.billing.storage.postgres_store._COMMAND_SECONDS", 15.0)
+    undoing = await PostgresStore.open(database)
+    for statement in (SLOW_COMMIT_FUNCTION, SLOW_COMMIT_TRIGGER):
+        await postgres.run(database, statement)
+    payment = owned_by(store, entry())
+    with pytest.raises(CommitUnknownError):
+        await store.claim(payment, POLICY)
+    found = await undoing.find(payment)
+    assert found is not None
+    assert found.state is State.RESERVED
+    await store.close()
+    await undoing.close()
+    await postgres.run(database, "DROP TRIGGER slow_commit ON gateway_payments")

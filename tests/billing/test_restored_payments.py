@@ -65,7 +65,7 @@ async def test_what_was_found_on_the_chain_is_known_to_the_next_enclave(tmp_path
     await first.close()
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
     await second.replay(payment.deadline - 1)
-    restored = await second.find(payment.key)
+    restored = await second.find(payment)
     assert restored is not None
     assert (restored.state, restored.transaction) == (State.SETTLED, "0xab")
     await second.close()

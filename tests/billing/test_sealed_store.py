@@ -306,7 +306,7 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
         chain, facilitator, tmp_path / "next.db", sink=url, journal_key=KEY, clock=lambda: then
     ) as billing:
         store = billing.payments._store
-        assert [await store.find(each.key) is not None for each in (left, older)] == [True, False]
+        assert [await store.find(each) is not None for each in (left, older)] == [True, False]
 
 
 async def test_a_journal_whose_sink_cannot_be_read_is_closed(tmp_path: Path) -> None:

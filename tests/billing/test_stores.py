@@ -79,10 +79,10 @@ async def test_moves_are_checked_in_the_store(store: Store, twin: Store) -> None
 
 async def test_what_was_claimed_is_found_by_any_worker(store: Store, twin: Store) -> None:
     payment = entry()
-    assert await twin.find(payment.key) is None
+    assert await twin.find(payment) is None
     await store.claim(payment, POLICY)
     await store.move(payment, State.SETTLING, amount=5)
-    found = await twin.find(payment.key)
+    found = await twin.find(payment)
     assert found is not None
     assert (found.key, found.state, found.amount) == (payment.key, State.SETTLING, 5)
     another = entry()

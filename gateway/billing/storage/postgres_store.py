@@ -115,9 +115,9 @@ class PostgresStore:
             await _write(db, entry)
             return claimed
 
-    async def find(self, key: bytes) -> Entry | None:
-        async with self._transaction(None) as db:
-            return await _find(db, key)
+    async def find(self, payment: Entry) -> Entry | None:
+        async with self._transaction(payment.payer) as db:
+            return await _find(db, payment.key)
 
     async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
         async with self._transaction(None) as db:

@@ -63,8 +63,8 @@ class SealedStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._inner.claim(entry, policy)
 
-    async def find(self, key: bytes) -> Entry | None:
-        return await self._inner.find(key)
+    async def find(self, payment: Entry) -> Entry | None:
+        return await self._inner.find(payment)
 
     async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
         return await self._inner.find_all(keys)

@@ -109,8 +109,8 @@ class SqliteStore:
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
-    async def find(self, key: bytes) -> Entry | None:
-        return await self._run(partial(sqlite_ledger.find, key=key))
+    async def find(self, payment: Entry) -> Entry | None:
+        return await self._run(partial(sqlite_ledger.find, key=payment.key))
 
     async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
         return await self._run(partial(sqlite_ledger.find_all, keys=keys))

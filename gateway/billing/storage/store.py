@@ -32,8 +32,8 @@ class Store(Protocol):
         """Insert a RESERVED payment. Raises ClaimRefusedError."""
         ...
 
-    async def find(self, key: bytes) -> Entry | None:
-        """The payment claimed under ``key``, or None."""
+    async def find(self, payment: Entry) -> Entry | None:
+        """The stored entry of ``payment``, or None; waits for a transaction on its payer that is still committing."""
         ...
 
     async def find_all(self, keys: Collection[bytes]) -> list[Entry]:
