@@ -7,6 +7,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,6 +32,13 @@ HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 """Headers for a request, by method and path: hosted facilitators require a fresh token for each."""
 
 _NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
+_UNCONFIRMED = (
+    "settlement_pending",
+    "Timed out while waiting for transaction",
+    "is not in the chain after",
+)
+"""Texts of refusals of a transaction that was broadcast but not seen in a block: of x402 when it could not store the
+pending transaction, of viem, and of web3."""
 _MAX_RESPONSE_BYTES = 1 << 20
 _MAX_TEXT = 300
 """Length that facilitator strings are truncated to: they end up in headers, of which clients read 8 KB."""
@@ -81,9 +89,9 @@ class Facilitator:
 
     async def supported(self) -> Capabilities:
         """Raises FacilitatorUnavailableError, also when nothing in the response can be used."""
-        status, _, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
+        status, fields, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
         if status != 200:
-            raise FacilitatorUnavailableError(f"/supported returned {status}")
+            raise FacilitatorUnavailableError(f"/supported returned {status}", _retry_after(fields))
         supported = _decode(body, Supported)
         if supported is None:
             raise FacilitatorUnavailableError("/supported did not return a valid x402 response")
@@ -113,13 +121,16 @@ class Facilitator:
         if usage and self._queues_jobs:
             body["usageMetadata"] = usage
         try:
-            status, _, response = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
+            status, fields, response = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
             return await self.poll_job(queued.payment_job.job_id, requirements)
-        return _outcome(_decode(response, SettleResponse), status, requirements)
+        outcome = _outcome(_decode(response, SettleResponse), status, requirements)
+        if isinstance(outcome, Unknown) and (retry_after := _retry_after(fields)):
+            return replace(outcome, retry_after=retry_after)
+        return outcome
 
     async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
         """Poll a queued settlement until it ends, for up to ``job_seconds`` (facts/x402.md 2.3)."""
@@ -133,17 +144,17 @@ class Facilitator:
         except TimeoutError:
             return still_queued
         except FacilitatorUnavailableError as error:
-            return Unknown(str(error), job=job)
+            return Unknown(str(error), job=job, retry_after=error.retry_after or 0.0)
 
     async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is queued or running."""
-        status, _, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
+        status, fields, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
         wrapped = _decode(body, _JobResponse)
         job_state = wrapped.payment_job if wrapped is not None else _decode(body, _Job)
         if status == 404:
             return Unknown("the facilitator no longer has the settlement job")
         if job_state is None:
-            raise FacilitatorUnavailableError(f"/settle/{{job}} returned {status}")
+            raise FacilitatorUnavailableError(f"/settle/{{job}} returned {status}", _retry_after(fields))
         if job_state.status not in {"succeeded", "failed"}:
             return None
         if job_state.result is None:
@@ -204,12 +215,15 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
         return None
 
 
-def _verify_response(status: int, raw_headers: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
+def _verify_response(status: int, fields: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
     verdict = _decode(body, VerifyResponse)
     if verdict is None or (verdict.is_valid and status != 200):
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw_headers.items()}
-        raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))
+        raise FacilitatorUnavailableError(f"/verify returned {status}", _retry_after(fields))
     return verdict if verdict.is_valid else _truncated(verdict)
+
+
+def _retry_after(fields: Mapping[bytes, bytes]) -> float | None:
+    return read_retry_after({name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()})
 
 
 def _truncated(verdict: VerifyResponse) -> VerifyResponse:
@@ -233,9 +247,10 @@ def _outcome(response: SettleResponse | None, status: int, requirements: dict[st
             return Unknown("settle returned no transaction")
         return Settled(transaction, _amount(response.amount))
     reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
-    if reason in _NOT_FINAL:
+    message = (response.error_message or "")[:_MAX_TEXT]
+    if reason in _NOT_FINAL or any(text in reason or text in message for text in _UNCONFIRMED):
         return Unknown(reason, transaction=transaction)
-    return Refused(reason, (response.error_message or "")[:_MAX_TEXT], transaction)
+    return Refused(reason, message, transaction)
 
 
 def _amount(text: str | None) -> int | None:

@@ -27,11 +27,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Possibly settled. ``transaction`` was broadcast, ``job`` queued, if known."""
+    """Possibly settled. ``transaction`` was broadcast, ``job`` queued, if known.
+
+    ``retry_after`` is the facilitator's Retry-After in seconds, 0 without one.
+    """
 
     reason: str
     transaction: str = ""
     job: str = ""
+    retry_after: float = 0.0
 
 
 Outcome = Settled | Refused | Unknown

@@ -47,6 +47,8 @@ from gateway.openai_api.errors import GatewayError
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 60.0
+"""The longest that the facilitator's Retry-After delays the next reading of its /supported."""
 _STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
 """Error codes that may mean that the facilitator's /supported has changed since it was last read."""
 _START_TIMEOUT = 1.0
@@ -84,6 +86,7 @@ class X402Payments:
         self._refreshed_at = 0.0
         self._attempted_at = 0.0
         self._refresh_requested = asyncio.Event()
+        self._retry_seconds = _RETRY_SECONDS
         self._unavailable_reason = "the facilitator has not responded yet"
         self._quoter = Quoter(
             definitions,
@@ -194,7 +197,7 @@ class X402Payments:
             return await asyncio.shield(admission)
         except GatewayError as error:
             self._metrics.refused(error)
-            if error.code in _STALE_CAPABILITY_CODES and time.monotonic() - self._attempted_at > _RETRY_SECONDS:
+            if error.code in _STALE_CAPABILITY_CODES and time.monotonic() - self._attempted_at > self._retry_seconds:
                 self._refresh_requested.set()
             raise
         except asyncio.CancelledError:
@@ -235,13 +238,14 @@ class X402Payments:
             if reason != self._unavailable_reason:
                 log.warning("facilitator not usable", extra={"reason": str(error)})
             self._unavailable_reason = reason
+            self._retry_seconds = min(max(_RETRY_SECONDS, error.retry_after or 0.0), _MAX_RETRY_SECONDS)
             return
         self._unavailable_reason = "the facilitator has not responded for too long"
         await self._trial.run(self._capabilities)
 
     def _refresh_interval(self) -> float:
         known = self._fresh_capabilities() is not None
-        return self._definitions.facilitator.supported_refresh_seconds if known else _RETRY_SECONDS
+        return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
 
     async def _refresh_chain_state(self) -> None:
         """Read the block time, and whether tokens support EIP-2612 as the definitions say."""

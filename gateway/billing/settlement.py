@@ -122,11 +122,12 @@ class Settlements:
         """The number of detached tasks that are running."""
         return len(self._tasks)
 
-    def detach(self, work: Coroutine[Any, Any, None]) -> None:
+    def detach(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` in a task that no request owns; ``drain`` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -168,7 +169,11 @@ class Settlements:
         """Reconcile until the outcome is known or can no longer change, then write it to the journal."""
         backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
         while isinstance(outcome, Unknown) and self._clock() < entry.deadline + _GRACE_SECONDS:
-            await asyncio.sleep(backoff)
+            pause = max(backoff, self._requested_pause(entry, outcome))
+            if pause > self._times.hold_seconds:
+                entry = await self._record_pending(entry, outcome)
+                settlement.resolve(entry)
+            await asyncio.sleep(pause)
             outcome = await self._retry(entry, outcome)
             if isinstance(outcome, Unknown):
                 entry = await self._record_pending(entry, outcome)
@@ -185,6 +190,11 @@ class Settlements:
             note = "credited: it was paid too late"
             entry = await self.write(self._store.move, entry, State.SERVED, note=note, credited=entry.cap)
         settlement.resolve(entry)
+
+    def _requested_pause(self, entry: Entry, unknown: Unknown) -> float:
+        """The facilitator's Retry-After, as far as it leaves time for one more attempt before the deadline."""
+        last_attempt = entry.deadline - 2 * self._times.give_up_before_deadline_seconds
+        return min(unknown.retry_after, last_attempt - self._clock())
 
     async def _retry(self, entry: Entry, unknown: Unknown) -> Outcome:
         """Query the chain, then the queued job, or else repeat the identical settlement while the deadline allows."""

@@ -5,6 +5,7 @@ With a payer account of the operator, it runs at the start: the payer signs two 
 partial amount. Payer and payee have the same owner, so the trial is free on every network.
 """
 
+import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
@@ -94,24 +95,26 @@ class UptoTrial:
             log.error("the facilitator refuses partial settlement", extra={"network": network, "reason": reason})
 
     async def run(self, capabilities: Capabilities) -> None:
-        """Run the trial on every network that has not passed it; one token is enough."""
+        """Run the trial on every network that has not passed it; one token is enough.
+
+        A trial in progress is finished even if the caller is cancelled, so that it does not leave its claim open.
+        """
         if self._payer is None:
             return
         for network in sorted(network for scheme, network in capabilities.kinds if scheme == "upto"):
-            if network not in self._passed and await self._try_network(
-                self._payer, network, capabilities.facilitators[network]
-            ):
-                self._passed.add(network)
-                log.info("upto passed its trial", extra={"network": network})
+            if network not in self._passed:
+                trial = self._try_network(self._payer, network, capabilities.facilitators[network])
+                await asyncio.shield(self._context.settlements.detach(trial))
 
-    async def _try_network(self, payer: TrialPayer, network: str, settler: bytes) -> bool:
+    async def _try_network(self, payer: TrialPayer, network: str, settler: bytes) -> None:
         definitions = self._context.definitions
         offers = [offer for offer in definitions.offers if offer.scheme == "upto"]
         tokens = [definitions.tokens[offer.token] for offer in offers]
         for token in tokens:
             if token.network == network and await self._settle_partially(payer, self._terms(token, settler)):
-                return True
-        return False
+                self._passed.add(network)
+                log.info("upto passed its trial", extra={"network": network})
+                return
 
     async def _settle_partially(self, payer: TrialPayer, terms: PaymentTerms) -> bool:
         store, contracts = self._context.store, self._context.definitions.contracts

@@ -95,6 +95,34 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
             Unknown("settlement_pending", "0xcd"),
         ),
         (200, {"success": False, "errorReason": "unexpected_settle_error"}, Unknown("unexpected_settle_error")),
+        (
+            200,
+            {
+                "success": False,
+                "errorReason": "transaction_failed",
+                "errorMessage": "settlement_pending, but failed to persist for retry: disk full",
+                "transaction": "0xcd",
+            },
+            Unknown("transaction_failed", "0xcd"),
+        ),
+        (
+            200,
+            {
+                "success": False,
+                "errorReason": 'transaction_failed: Timed out while waiting for transaction with hash "0xcd" to be',
+                "transaction": "",
+            },
+            Unknown('transaction_failed: Timed out while waiting for transaction with hash "0xcd" to be'),
+        ),
+        (
+            200,
+            {
+                "success": False,
+                "errorReason": "transaction_failed",
+                "errorMessage": "Transaction HexBytes('0xcd') is not in the chain after 120 seconds",
+            },
+            Unknown("transaction_failed"),
+        ),
         (400, {"error": "missing"}, Unknown("settle returned 400")),
         (401, {}, Unknown("settle returned 401")),
         (429, {"error": "slow down"}, Unknown("settle returned 429")),
@@ -178,6 +206,18 @@ async def test_verdicts(
     else:
         assert (await facilitator.verify({}, REQUIREMENTS)).is_valid is valid
     assert len(double.requests) == calls
+
+
+@pytest.mark.parametrize("status", [200, 429, 503])
+async def test_a_settlement_that_must_wait_says_how_long(facilitator: Facilitator, double: Double, status: int) -> None:
+    double.headers = {"Retry-After": "40"}
+    double.answer("/settle", (status, {"error": "slow down"}))
+    double.answer("/settle/job", (status, {"error": "slow down"}))
+    assert await facilitator.settle({}, REQUIREMENTS, {}) == Unknown(f"settle returned {status}", retry_after=40.0)
+    said = await facilitator.poll_job("job", REQUIREMENTS)
+    assert said == Unknown(f"/settle/{{job}} returned {status}", job="job", retry_after=40.0)
+    double.answer("/settle", (200, SUCCESS))
+    assert await facilitator.settle({}, REQUIREMENTS, {}) == Settled("0xab", 7)
 
 
 @pytest.mark.parametrize("status", [429, 503])

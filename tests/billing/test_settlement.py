@@ -123,6 +123,43 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     await store.claim(entry(owner=store.owner), POLICY)
 
 
+@pytest.mark.parametrize(
+    ("now", "retry_after", "pause", "state"),
+    [
+        (600.0, 0.0, 1.0, State.SETTLED),
+        (600.0, 1.5, 1.5, State.SETTLED),
+        (600.0, 40.0, 40.0, State.PENDING),
+        (980.0, 3600.0, 6.0, State.PENDING),
+        (990.0, 3600.0, 1.0, State.SETTLED),
+    ],
+)
+async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows(
+    store: SqliteStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    now: float,
+    retry_after: float,
+    pause: float,
+    state: State,
+) -> None:
+    pauses, sleep = [], asyncio.sleep
+
+    async def advance(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.now += seconds
+        await sleep(0.02)
+
+    script = Script(Unknown("settle returned 429", retry_after=retry_after), Settled("0xab"))
+    payment = await serving(store)
+    service = settlements(store, script, clock)
+    clock.now = now
+    monkeypatch.setattr(asyncio, "sleep", advance)
+    assert (await service.settle(payment, amount=7)).state is state
+    await service.drain(5)
+    assert (pauses, len(script.asked)) == ([pause], 2)
+    assert (await final(store, payment)).state is State.SETTLED
+
+
 async def test_what_the_chain_shows_after_the_deadline_still_counts(store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("no answer"))
     payment = await serving(store)

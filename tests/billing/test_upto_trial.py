@@ -14,9 +14,10 @@ from gateway.billing.upto_trial import CHARGED, TrialPayer, UptoTrial
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal, required, response
+from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Drop, OtherAmount, WholeAmount
+from tools.chain.faults import Drop, OtherAmount, Slow, WholeAmount
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
@@ -72,6 +73,21 @@ async def test_a_trial_that_failed_is_made_again(
         async with asyncio.timeout(10):
             while await schemes(billing) == {"exact"}:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_trial_in_progress_is_finished_by_a_configuration_that_is_replaced(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    """As by an injection: what is claimed must not count against the payer until the trial's deadline."""
+    facilitator.faults.set("verify", Slow(1.5))
+    wallet = await chain.wallet(opg=2, approve=True)
+    async with open_harness(chain, facilitator, journal, drain=5.0, **trial_of(wallet)) as billing:
+        async with asyncio.timeout(5):
+            while not facilitator.called("verify"):
+                await asyncio.sleep(0.01)
+        billing.payments.retire()
+    assert [entry.state for entry in read_journal(journal)] == [State.SETTLED]
+    assert await billing.balance(OPG) == CHARGED
 
 
 async def test_a_payer_without_funds_leaves_upto_untried_and_says_so(
