@@ -55,7 +55,9 @@ class PaymentMetrics:
         self._append_failures = Counter(
             "gateway_journal_entries_unkept", "Journal entries that the sink did not accept at once", registry=registry
         )
-        self._tasks = Gauge("gateway_payment_tasks", "Settlements and releases in progress", registry=registry)
+        self._task_counts: list[Callable[[], float]] = []
+        tasks = Gauge("gateway_payment_tasks", "Settlements and releases in progress", registry=registry)
+        tasks.set_function(lambda: sum(count() for count in self._task_counts))
         self._clock_lag = Gauge(
             "gateway_chain_clock_lag_seconds", "Lag of the clock behind the chain's latest block", registry=registry
         )
@@ -71,7 +73,8 @@ class PaymentMetrics:
             self._settlements.add((outcome,), 0)
 
     def watch_tasks(self, count: Callable[[], float]) -> None:
-        self._tasks.set_function(count)
+        """Add ``count`` to the gauge: earlier configurations settle what they admitted beside the newest."""
+        self._task_counts.append(count)
 
     def watch_clock(self, lag: Callable[[], float]) -> None:
         self._clock_lag.set_function(lag)

@@ -60,6 +60,12 @@ def test_reason_of_a_refusal(code: str, reason: str) -> None:
     assert refusal_reason(code) == reason
 
 
+def test_tasks_of_all_configurations_are_counted(metrics: PaymentMetrics, registry: CollectorRegistry) -> None:
+    metrics.watch_tasks(lambda: 2)
+    metrics.watch_tasks(lambda: 3)
+    assert registry.get_sample_value("gateway_payment_tasks") == 5
+
+
 def test_no_payment_is_no_refusal(metrics: PaymentMetrics, registry: CollectorRegistry) -> None:
     metrics.refused(GatewayError("", code="payment_required"))
     metrics.refused(refusals.payment_in_flight(State.SERVING))
