@@ -1,0 +1,31 @@
+"""A checkout has the committed bytes, however the user has configured git."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nitro.inputs import ROOT
+
+FILES = ("nitro/start.sh", "nitro/kernel/cmdline", "nitro/kernel/enclave.config", "gateway/__init__.py", "uv.lock")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
+def test_line_ends_are_never_converted(tmp_path: Path) -> None:
+    """Git for Windows sets core.autocrlf, which would move measurements and break start.sh's first line."""
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    for name in (".gitattributes", *FILES):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+
+    def git(*arguments: str | Path, folder: Path = source) -> None:
+        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, check=True)
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "source")
+    git("clone", "--quiet", "--config", "core.autocrlf=true", source, clone, folder=tmp_path)
+    for name in FILES:
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes(), name
