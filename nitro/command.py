@@ -7,8 +7,13 @@ from pathlib import Path
 
 from nitro.errors import BuildError
 
-# Variables passed to the tools: where programs are, and how to reach the package registries.
-_INHERITED = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
+# Variables passed to the tools: where programs and Go's build cache are, and how to reach the package registries.
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_INHERITED = (
+    *("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "GOCACHE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *_PROXIES,
+    *(name.upper() for name in _PROXIES),
+)
 _INHERITED_PREFIXES = (
     "UV_INDEX",
     "UV_DEFAULT_INDEX",
