@@ -47,7 +47,7 @@ def build_info(program: Path, inputs: Inputs) -> str:
 def _go(arguments: Sequence[str], inputs: Inputs, folder: Path | None = None) -> str:
     environment = {
         "GOENV": "off",
-        "GOFLAGS": "",
+        "GOFLAGS": "-modcacherw",
         "GOWORK": "off",
         "GOTOOLCHAIN": TOOLCHAIN,
         **_TARGET,

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +73,8 @@ def published(tmp_path: Path, need: Callable[..., None], monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def inputs_folders(tmp_path: Path) -> Iterator[tuple[Inputs, Inputs]]:
-    yield Inputs(tmp_path / "here"), Inputs(tmp_path / "there")
-    subprocess.run(["chmod", "-R", "u+w", str(tmp_path)], check=True)
+def inputs_folders(tmp_path: Path) -> tuple[Inputs, Inputs]:
+    return Inputs(tmp_path / "here"), Inputs(tmp_path / "there")
 
 
 @pytest.mark.usefixtures("published")
@@ -90,6 +89,9 @@ def test_a_commit_is_the_same_program_twice_and_offline(tmp_path: Path, inputs_f
     origin = golang.build_info(programs[0], here)
     assert f"{PUBLISHED}\t{PSEUDO_VERSION}\th1:" in origin
     assert "DefaultGODEBUG" not in origin, "an older Go's defaults, old TLS among them"
+    folders = [folder for folder, _, _ in os.walk(tmp_path)]
+    assert any(PUBLISHED in folder for folder in folders)
+    assert all(Path(folder).stat().st_mode & 0o200 for folder in folders), "make clean cannot remove read-only folders"
 
 
 @pytest.mark.usefixtures("published")
