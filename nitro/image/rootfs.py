@@ -96,17 +96,21 @@ def build_without_daemon(inputs: Inputs, packages: Tree, gateway_package: Tree) 
 
 
 def gateway(folder: Path = ROOT / "gateway") -> Tree:
-    """The gateway package with fixed modes. Raises BuildError for a file with an unexpected suffix."""
+    """The gateway package with fixed modes. Raises BuildError for a link, and for a file with an unexpected suffix."""
     package = Tree()
     for file in sorted(folder.rglob("*")):
-        if "__pycache__" in file.parts or file.is_dir():
+        path = file.relative_to(folder)
+        if "__pycache__" in path.parts:
             continue
-        path = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            raise BuildError(f"gateway/{path} is a symbolic link, which the image does not follow")
+        if file.is_dir():
+            continue
         if file.suffix not in _GATEWAY_SUFFIXES:
             raise BuildError(
                 f"gateway/{path} does not have a suffix that is allowed in the image: {', '.join(_GATEWAY_SUFFIXES)}"
             )
-        package.add(path, File(file.read_bytes()))
+        package.add(path.as_posix(), File(file.read_bytes()))
     return package
 
 

@@ -31,6 +31,23 @@ def test_a_stray_file_is_refused_not_packed(tmp_path: Path, name: str) -> None:
         gateway(tmp_path)
 
 
+@pytest.mark.parametrize("target", ["quote.py", "nowhere", "billing"])
+def test_a_link_is_refused_not_followed_or_left_out(tmp_path: Path, target: str) -> None:
+    """An editor's lock file, for example, is a link to nowhere whose name ends in .py."""
+    (tmp_path / "quote.py").touch()
+    (tmp_path / "billing").mkdir()
+    (tmp_path / ".#quote.py").symlink_to(target)
+    with pytest.raises(BuildError, match=r"gateway/\.#quote\.py is a symbolic link"):
+        gateway(tmp_path)
+
+
+def test_the_path_of_the_checkout_excludes_nothing(tmp_path: Path) -> None:
+    package = tmp_path / "__pycache__" / "gateway"
+    package.mkdir(parents=True)
+    (package / "quote.py").touch()
+    assert "quote.py" in gateway(package)
+
+
 def test_this_repository_s_gateway_is_packed_whole() -> None:
     packed = {path for path, entry in gateway(ROOT / "gateway").entries() if isinstance(entry, File)}
     sources = {file.relative_to(ROOT / "gateway").as_posix() for file in (ROOT / "gateway").rglob("*.py")}
