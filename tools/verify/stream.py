@@ -39,6 +39,7 @@ def reassemble(data: bytes) -> dict[str, Json]:
 def _chunks(data: bytes) -> Iterator[dict[str, Json]]:
     """The JSON objects of the stream, which must end in ``[DONE]``."""
     done = False
+    number = 0
     for number, event in enumerate(_events(data), start=1):
         if done:
             raise MalformedError("an event follows [DONE]")
@@ -52,6 +53,8 @@ def _chunks(data: bytes) -> Iterator[dict[str, Json]]:
         if "error" in chunk:
             raise MalformedError(f"event {number} is an error: {error_summary(chunk['error'])}")
         yield chunk
+    if number == 0:
+        raise MalformedError("neither a JSON object nor a stream of events")
     if not done:
         raise MalformedError("the stream ends without [DONE]: it was cut off")
 
