@@ -138,6 +138,7 @@ ENDS = {
     "claude-sonnet-4-5": date(2026, 11, 30),
     "gemini-3-pro-preview": date(2026, 3, 9),
     "gemini-3.1-flash-lite-preview": date(2026, 5, 25),
+    "gemini-3.1-flash-lite": date(2027, 5, 7),
     "gemini-2.5-pro": date(2026, 12, 1),
     "gemini-2.5-flash": date(2026, 12, 1),
     "gemini-2.5-flash-image": date(2027, 3, 15),
