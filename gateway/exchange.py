@@ -27,7 +27,7 @@ from gateway.http_server.stream_reply import StreamReply
 from gateway.keccak import keccak256
 from gateway.lifecycle import TRANSITIONS, Lifecycle, State
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta
+from gateway.openai_api.deltas import Delta, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, internal_error, upstream_error
 from gateway.openai_api.stream import ChunkEncoder
 from gateway.openai_api.usage import Usage
@@ -82,8 +82,9 @@ class Exchange:
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
         self._dispatch: Dispatch
-        self._stream_model: Model
         self._encoder: ChunkEncoder
+        self._described: UpstreamMetadata | None = None
+        """What the upstream had reported when the encoder was made."""
         self._inter_event = services.metrics.inter_event(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
@@ -308,7 +309,6 @@ class Exchange:
         Raises GatewayError when the upstream fails: an error status if nothing was sent yet, an event in the stream
         otherwise. What was delivered by then is signed and settled nevertheless.
         """
-        self._stream_model, self._encoder = self._model, self._format.encoder(self._id, self._created, self._model.id)
         failure: GatewayError | None = None
         self._lifecycle.transition(State.DISPATCHED)
         try:
@@ -334,11 +334,13 @@ class Exchange:
             self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
         )
 
-    def _set_stream_model(self, served: str) -> None:
-        """Name the model that answers in all chunks, as a complete answer does. Called before the first chunk."""
-        model = self._find_model(served) or self._model
-        if model is not self._stream_model:
-            self._stream_model, self._encoder = model, self._format.encoder(self._id, self._created, model.id)
+    def _describe_stream(self, upstream: UpstreamMetadata) -> None:
+        """Name the model that answers and its tier in all chunks, as a complete answer does. Before the first chunk."""
+        model, served = self._model, upstream.model
+        if served is not None and served != model.upstream_id:
+            model = self._find_model(served) or model
+        self._described = upstream
+        self._encoder = self._format.encoder(self._id, self._created, model.id, upstream.service_tier)
 
     def _forward(self, reply: StreamReply, batch: list[Delta]) -> None:
         """Write one network read's deltas at once; only meter them once the client has disconnected."""
@@ -349,10 +351,10 @@ class Exchange:
         arrived = time.perf_counter()
         for delta in batch:
             self._assembler.add(delta)
-        record, served, encode = self._record, self._assembler.metadata.model, self._encoder.encode
-        if record.last_output is None and served is not None and served != self._model.upstream_id:
-            self._set_stream_model(served)
-            encode = self._encoder.encode
+        record, upstream = self._record, self._assembler.metadata
+        if record.last_output is None and upstream is not self._described:
+            self._describe_stream(upstream)
+        encode = self._encoder.encode
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return

@@ -63,14 +63,19 @@ def error_event(envelope: Mapping[str, Any]) -> bytes:
 
 
 class _Encoder(ABC):
-    """What the encoders of both endpoints share."""
+    """What the encoders of both endpoints share.
+
+    ``service_tier`` is the one known at the beginning, as chat chunks carry it: ``openai``'s stream helpers take it
+    from the first. The one known at the end is among the last event's details.
+    """
 
     object: str
 
-    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002 - the wire's own word
+    def __init__(self, id: str, created: int, model: str, service_tier: str | None = None) -> None:  # noqa: A002
         head = {"id": id, "object": self.object, "created": created, "model": model}
         self._head = b"data: " + encode_json(head)[:-1]
-        self._open = self._head + b',"choices":[{"index":'
+        tier = b"" if service_tier is None else b',"service_tier":' + encode_json(service_tier)
+        self._open = self._head + tier + b',"choices":[{"index":'
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
         endings = [encode_json([self._final_choice(index, reason)]) for index, reason in finish.items()]
@@ -89,14 +94,15 @@ class _Encoder(ABC):
 class ChatChunkEncoder(_Encoder):
     """``chat.completion.chunk`` (facts/providers.md 1.2).
 
-    A list (``annotations``) is sent whole before the last chunk: ``openai``'s stream helpers cannot merge lists whose
+    A choice begins with its role, and no choice begins before those of lower index: ``openai``'s stream helpers find
+    choices by position. A list (``annotations``) is sent whole before the last chunk: they cannot merge lists whose
     items have no index.
     """
 
     object = "chat.completion.chunk"
 
-    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
-        super().__init__(id, created, model)
+    def __init__(self, id: str, created: int, model: str, service_tier: str | None = None) -> None:  # noqa: A002
+        super().__init__(id, created, model, service_tier)
         self._role_sent: set[int] = set()
         self._lists: dict[tuple[int, str], list[Any]] = {}
         self._text_open = self._open + b'0,"delta":{"content":'
@@ -117,7 +123,14 @@ class ChatChunkEncoder(_Encoder):
         if choice in self._role_sent:
             return frame
         self._role_sent.add(choice)
-        return self._chunk(choice, _ROLE, None) + frame
+        frame = self._chunk(choice, _ROLE, None) + frame
+        return self._earlier_roles(choice) + frame if choice else frame
+
+    def _earlier_roles(self, choice: int) -> bytes:
+        """The role chunks still missing of the choices before ``choice``."""
+        missing = [index for index in range(min(choice, _MAX_CHOICES)) if index not in self._role_sent]
+        self._role_sent.update(missing)
+        return b"".join(self._chunk(index, _ROLE, None) for index in missing)
 
     def last(self, finish: Mapping[int, str | None], extra: Mapping[str, Any], *, separate_usage: bool) -> bytes:
         before = b"".join(self._chunk(choice, _ROLE, None) for choice in finish if choice not in self._role_sent)
@@ -163,6 +176,8 @@ class TextChunkEncoder(_Encoder):
 
 
 _CLOSE = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+_MAX_CHOICES = 128
+"""OpenAI's limit on ``n``; an upstream may number its choices as it likes."""
 _ROLE = {"role": "assistant", "content": "", "refusal": None}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from openai.lib.streaming._deltas import accumulate_delta
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from gateway.envelope import signed_output
 from gateway.openai_api.assembler import Assembler
@@ -66,7 +68,26 @@ def test_every_choice_is_greeted_once() -> None:
     encoder = chat()
     stream = b"".join(encoder.encode(Text("x", choice)) for choice in (1, 0, 1, 0))
     roles = [(e["choices"][0]["index"], e["choices"][0]["delta"].get("role")) for e in events(stream)]
-    assert roles == [(1, "assistant"), (1, None), (0, "assistant"), (0, None), (1, None), (0, None)]
+    assert roles == [(0, "assistant"), (1, "assistant"), (1, None), (0, None), (1, None), (0, None)]
+
+
+def test_openai_s_helper_finds_a_choice_that_speaks_before_earlier_ones() -> None:
+    state = ChatCompletionStreamState()
+    encoder = chat()
+    stream = b"".join(encoder.encode(Text(text, choice)) for text, choice in (("c", 2), ("a", 0), ("C", 2), ("b", 1)))
+    for event in events(stream + encoder.last({0: "stop", 1: "stop", 2: "length"}, {}, separate_usage=False)):
+        state.handle_chunk(ChatCompletionChunk.model_validate(event))
+    choices = state.current_completion_snapshot.choices
+    assert [(choice.message.content, choice.finish_reason) for choice in choices] == [
+        ("a", "stop"),
+        ("b", "stop"),
+        ("cC", "length"),
+    ]
+
+
+def test_no_more_roles_are_sent_than_choices_can_be_requested() -> None:
+    stream = chat().encode(Text("x", 10**9))
+    assert [event["choices"][0]["index"] for event in events(stream)] == [*range(128), 10**9, 10**9]
 
 
 def test_logprobs_travel_with_their_text() -> None:
@@ -153,6 +174,15 @@ def test_the_last_event_carries_everything() -> None:
         )
         + b"data: [DONE]\n\n"
     )
+
+
+def test_a_service_tier_is_in_every_chunk_and_once_in_the_last_event() -> None:
+    encoder = ChatChunkEncoder("chatcmpl-1", 1_700_000_000, "gpt-4.1", "flex")
+    stream = encoder.encode(Text("a")) + encoder.encode(Text("b"))
+    assert [event["service_tier"] for event in events(stream)] == ["flex"] * 3
+    last = encoder.last({0: "stop"}, {"service_tier": "default"}, separate_usage=False)
+    assert last.count(b'"service_tier"') == 1
+    assert events(last)[-1]["service_tier"] == "default"
 
 
 def test_a_list_comes_whole_before_the_end() -> None:

@@ -112,6 +112,28 @@ async def test_moderation(gateway: RunningGateway, client: AsyncOpenAI, stream: 
     assert gateway.fleet.openai.requests[-1].json["moderation"] == asked
 
 
+async def test_stream_helper_with_choices_in_any_order(gateway: RunningGateway, client: AsyncOpenAI) -> None:
+    """OpenAI opens the choices in order, but their tokens come as they are generated."""
+    assert gateway.fleet is not None
+    role = {"role": "assistant", "content": ""}
+    deltas = [(0, role), (1, role), (1, {"content": "B"}), (0, {"content": "A"})]
+    choices: list[Any] = [{"index": index, "delta": delta, "finish_reason": None} for index, delta in deltas]
+    choices += [{"index": index, "delta": {}, "finish_reason": "stop"} for index in (1, 0)]
+    events = [b"data: " + json.dumps({"choices": [choice], "service_tier": "flex"}).encode() for choice in choices]
+    raw = RawReply(
+        headers=(("content-type", "text/event-stream"),),
+        chunks=(*(event + b"\n\n" for event in events), b"data: [DONE]\n\n"),
+    )
+    gateway.fleet.openai.enqueue(Scenario(raw=raw))
+    async with client.chat.completions.stream(model="gpt-5.2", messages=HELLO, n=2) as stream:
+        final = await stream.get_final_completion()
+    assert [(choice.message.content, choice.finish_reason) for choice in final.choices] == [
+        ("A", "stop"),
+        ("B", "stop"),
+    ]
+    assert final.service_tier == "flex"
+
+
 @every_upstream
 async def test_stream_helper(client: AsyncOpenAI, provider: str) -> None:
     async with client.chat.completions.stream(model=MODELS[provider], messages=HELLO) as stream:
