@@ -84,7 +84,11 @@ def unpack(debs: list[Path], root: Path) -> None:
 
 
 def _chroot(root: Path) -> list[str | Path]:
-    """The command prefix that runs a command in ``root``, in its own mount namespace and an empty environment."""
+    """The command prefix that runs a command in ``root``, in its own mount namespace and an empty environment.
+
+    Debian has chroot in /usr/sbin, which is not in the PATH of ordinary users.
+    """
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    inside = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" env -i "$@"'
+    mounts = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc"'
+    inside = f'PATH="$PATH:/usr/sbin:/sbin"; {mounts} && exec chroot "$0" env -i "$@"'
     return ["unshare", *as_root, "--mount", "--pid", "--fork", "sh", "-euc", inside, root]

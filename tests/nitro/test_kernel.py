@@ -2,11 +2,13 @@
 
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nitro.command import run
 from nitro.debs.lock import Lock
 from nitro.kernel import build
 from nitro.kernel.build import CACHE, HERE, cached, key
@@ -45,6 +47,16 @@ def test_a_compiled_kernel_is_found_again(tmp_path: Path) -> None:
     kernel = cached(lock, tmp_path)
     assert kernel is not None
     assert (kernel.key, kernel.image) == (key(lock), b"kernel")
+
+
+def test_a_command_in_the_build_root_with_an_ordinary_user_s_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("MAKEFLAGS", "-n")
+    command = build._chroot(Path("/"))
+    *unshare, _, _, _, _ = command
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    assert run([*command, "/usr/bin/env"]) == b""
 
 
 def test_the_configuration_has_what_an_enclave_needs_and_nothing_it_must_not() -> None:
