@@ -19,6 +19,7 @@ from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry.logs import configure_logging
+from gateway.telemetry.standard_error import open_standard_streams
 from gateway.workers.supervisor import WorkerLostError
 
 ENCLAVE_ADDRESS = "192.168.127.2"
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Run the gateway; return the exit status, see USAGE."""
     if arguments:
         return usage(arguments)
+    open_standard_streams()
     configure_logging()
     try:
         settings = Settings.from_environment(os.environ, bundled().providers)

@@ -1,10 +1,9 @@
-"""Logs as JSON lines on standard error: the formatter for ``logging``, and the faster path of the request log."""
+"""Logs as JSON lines on standard error: ``logging``'s handler and formatter, and the faster path of the request log."""
 
 import asyncio
 import json
 import logging
 import re
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from gateway.telemetry.request_record import RequestRecord
+from gateway.telemetry.standard_error import StandardError
 
 EXTRA_FIELDS = (
     *("payment", "payments", "reason", "state", "status", "token", "network"),
@@ -30,9 +30,23 @@ _AFTER_WORDS = re.compile(r"[^A-Za-z ].*", re.DOTALL)
 
 def configure_logging() -> None:
     """Send all loggers' records from INFO upwards to standard error, as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
+    _standard_error.open()
+    handler = _LineHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _LineHandler(logging.Handler):
+    """Writes records to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _standard_error.write(f"{self.format(record)}\n".encode())
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        _standard_error.flush()
 
 
 class JsonFormatter(logging.Formatter):
@@ -120,8 +134,7 @@ def _flush() -> None:
     writes = [data] if len(data) <= PIPE_BUF else [line + b"\n" for line in _pending]
     _pending.clear()
     for write in writes:
-        sys.stderr.buffer.write(write)
-        sys.stderr.buffer.flush()
+        _standard_error.write(write)
 
 
 def _encode_ascii(line: dict[str, object] | msgspec.Struct) -> bytes:
@@ -131,6 +144,15 @@ def _encode_ascii(line: dict[str, object] | msgspec.Struct) -> bytes:
     except UnicodeEncodeError:
         return json.dumps(msgspec.to_builtins(line)).encode()
     return encoded if encoded.isascii() else json.dumps(msgspec.to_builtins(line)).encode()
+
+
+def _dropped_line(count: int) -> bytes:
+    event = f"{count} log lines were dropped: standard error was not read"
+    line: dict[str, object] = {"time": _timestamp(time.time()), "level": "error", "logger": __name__, "event": event}
+    return _encode_ascii(line) + b"\n"
+
+
+_standard_error = StandardError(_dropped_line)
 
 
 def _timestamp(seconds: float) -> str:

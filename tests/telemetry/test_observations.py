@@ -2,10 +2,8 @@
 
 import ast
 import asyncio
-import io
 import json
 import logging
-import sys
 from pathlib import Path
 from select import PIPE_BUF
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 import gateway
 from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter, log_request
 from gateway.telemetry.request_record import RequestRecord
+from gateway.telemetry.standard_error import StandardError
 from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -83,36 +82,21 @@ def test_log_line_has_the_class_and_no_moments(
     assert not {"started", "dispatched", "last_output", "answered", "traceparent"} & set(line)
 
 
-class Pipe(io.RawIOBase):
-    """A pipe that records each write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.writes.append(bytes(data))
-        return len(self.writes[-1])
-
-
 @pytest.mark.parametrize(("requests", "writes"), [(2, 1), (40, 40)])
 async def test_log_lines_reach_a_pipe_whole(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, requests: int, writes: int
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.requests")
-    pipe = Pipe()
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(pipe)))
+    written: list[bytes] = []
+    monkeypatch.setattr(StandardError, "write", lambda _, lines: written.append(lines))
     for number in range(requests):
         log_request(RequestRecord(f"req_{number}", "POST", "/v1/chat/completions", model="m"))
     await asyncio.sleep(0)
-    assert [json.loads(line)["id"] for line in b"".join(pipe.writes).splitlines()] == [
+    assert [json.loads(line)["id"] for line in b"".join(written).splitlines()] == [
         f"req_{number}" for number in range(requests)
     ]
-    assert len(pipe.writes) == writes
-    assert all(len(written) <= PIPE_BUF and written.endswith(b"\n") for written in pipe.writes)
+    assert len(written) == writes
+    assert all(len(lines) <= PIPE_BUF and lines.endswith(b"\n") for lines in written)
 
 
 def _line(**facts: Any) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Log lines on standard error, written without ever waiting for whoever reads them.
+
+A full pipe would otherwise stop the process in the middle of its event loop: a reader that hangs would stop every
+answer and settlement with it. Lines that cannot be written are kept, up to a limit, and written later.
+"""
+
+import asyncio
+import os
+import select
+import stat
+import sys
+from collections import deque
+from collections.abc import Callable
+from select import PIPE_BUF
+
+MAX_KEPT_BYTES = 1024 * 1024
+RETRY_SECONDS = 0.1
+_STDERR = 2
+
+
+class StandardError:
+    """Writes lines to ``descriptor``. ``dropped_line`` makes the line that says how many were dropped."""
+
+    def __init__(self, dropped_line: Callable[[int], bytes], descriptor: int = _STDERR) -> None:
+        self._dropped_line = dropped_line
+        self._descriptor = descriptor
+        self._poll: select.poll | None = None
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._dropped = 0
+        self._retry_timer: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Write to the descriptor without blocking from now on."""
+        mode = os.fstat(self._descriptor).st_mode
+        if stat.S_ISFIFO(mode) and (own := _reopened(self._descriptor)) is not None:
+            self._descriptor = own
+        elif not stat.S_ISREG(mode):
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, or keep them for later. What a closed pipe or a full disk does not take is dropped."""
+        rest = lines if self._kept else self._write(lines)
+        if rest:
+            self._keep(rest)
+
+    def flush(self) -> None:
+        """Write the lines kept so far, as far as possible."""
+        while self._kept:
+            lines = self._kept.popleft()
+            rest = self._write(lines)
+            self._kept_bytes -= len(lines) - len(rest)
+            if rest:
+                self._kept.appendleft(rest)
+                return
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self.write(self._dropped_line(count))
+
+    def _write(self, lines: bytes) -> bytes:
+        """The part of ``lines`` that could not be written now. A pipe takes ``PIPE_BUF`` bytes whole or not at all."""
+        try:
+            while lines and (self._poll is None or self._poll.poll(0)):
+                lines = lines[os.write(self._descriptor, lines[:PIPE_BUF]) :]
+        except BlockingIOError:
+            return lines
+        except OSError:
+            return b""
+        return lines
+
+    def _keep(self, lines: bytes) -> None:
+        if self._kept_bytes + len(lines) > MAX_KEPT_BYTES:
+            self._dropped += lines.count(b"\n")
+        else:
+            self._kept.append(lines)
+            self._kept_bytes += len(lines)
+        self._schedule_retry()
+
+    def _schedule_retry(self) -> None:
+        """Retry in the event loop; without one, the next line does."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._retry_timer is None:
+            self._retry_timer = loop.call_later(RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        self.flush()
+        if self._kept:
+            self._schedule_retry()
+
+
+def open_standard_streams() -> None:
+    """Open ``/dev/null`` on the standard descriptors that the parent process has closed.
+
+    Otherwise the next sockets would get their numbers, and libuv ends a process that closes one of those.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+    sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
+
+
+def _reopened(pipe: int) -> int | None:
+    """A non-blocking descriptor of the same pipe; None if it cannot be opened.
+
+    The flag of the inherited one is shared with all processes that have inherited it.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None

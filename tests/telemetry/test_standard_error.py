@@ -1,0 +1,135 @@
+"""Standard error whose reader is slow, stuck or gone: it delays nothing and fails nothing."""
+
+import asyncio
+import os
+import socket
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.telemetry import standard_error
+from gateway.telemetry.standard_error import MAX_KEPT_BYTES, StandardError
+
+LINE = b"x" * 999 + b"\n"
+
+
+def dropped_line(count: int) -> bytes:
+    return f"dropped {count}\n".encode()
+
+
+class Ends:
+    """Both ends of a pipe or of a pair of sockets, and a StandardError that writes to one of them."""
+
+    def __init__(self, kind: str) -> None:
+        if kind == "socket":
+            self._sockets = socket.socketpair()
+            self.reader, self.writer = (end.detach() for end in self._sockets)
+        else:
+            self.reader, self.writer = os.pipe()
+        self.output = StandardError(dropped_line, self.writer)
+        self.output.open()
+
+    def read(self) -> bytes:
+        """What is there to be read, after what was kept has been written as far as possible."""
+        os.set_blocking(self.reader, False)
+        read = b""
+        while True:
+            self.output.flush()
+            try:
+                read += os.read(self.reader, 1 << 16)
+            except BlockingIOError:
+                return read
+
+    def close_reader(self) -> None:
+        os.close(self.reader)
+        self.reader = -1
+
+    def close(self) -> None:
+        for descriptor in {self.reader, self.writer, self.output._descriptor} - {-1}:
+            os.close(descriptor)
+
+
+KINDS = ("pipe", "socket", "pipe that cannot be reopened")
+
+
+@pytest.fixture(params=KINDS)
+def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
+    if request.param.endswith("reopened"):
+        monkeypatch.setattr(standard_error, "_reopened", lambda _: None)
+    ends = Ends(request.param)
+    yield ends
+    ends.close()
+
+
+def test_lines_wait_for_their_reader_in_order(ends: Ends) -> None:
+    lines = [b"%d " % number + LINE for number in range(500)]
+    for line in lines:
+        ends.output.write(line)
+    assert ends.read() == b"".join(lines)
+    ends.output.write(b"the next\n")
+    assert ends.read() == b"the next\n"
+
+
+def test_lines_beyond_the_limit_are_counted(ends: Ends) -> None:
+    written = 2 * MAX_KEPT_BYTES // len(LINE)
+    for _ in range(written):
+        ends.output.write(LINE)
+    *lines, last = ends.read().splitlines(keepends=True)
+    assert set(lines) == {LINE}
+    assert last == dropped_line(written - len(lines))
+    assert len(lines) * len(LINE) > MAX_KEPT_BYTES - len(LINE)
+    assert ends.read() == b"", "they are counted once"
+
+
+def test_a_line_longer_than_a_pipe_is_written_in_the_end(ends: Ends) -> None:
+    line = b"y" * 300_000 + b"\n"
+    ends.output.write(line)
+    assert ends.read() == line
+
+
+def test_a_reader_that_is_gone_fails_nothing(ends: Ends) -> None:
+    ends.close_reader()
+    ends.output.write(LINE)
+    ends.output.write(LINE)
+    assert not ends.output._kept
+
+
+def test_the_flag_of_the_inherited_descriptor_is_not_touched(ends: Ends) -> None:
+    assert os.get_blocking(ends.writer)
+
+
+@pytest.mark.parametrize("ends", KINDS[:1], indirect=True)
+async def test_the_event_loop_writes_what_was_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standard_error, "RETRY_SECONDS", 0.001)
+    for _ in range(300):
+        ends.output.write(LINE)
+    read = b""
+    async with asyncio.timeout(10):
+        while len(read) < 300 * len(LINE):
+            read += await asyncio.to_thread(os.read, ends.reader, 1 << 16)
+    assert read == 300 * LINE
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
+def test_no_socket_gets_the_number_of_a_standard_stream(closed: tuple[int, ...]) -> None:
+    """libuv aborts the process that closes a socket with such a number."""
+    script = textwrap.dedent("""
+        import os, sys
+        result = int(sys.argv[1])
+        from gateway.telemetry.standard_error import open_standard_streams
+        open_standard_streams()
+        taken, _ = os.pipe()
+        sys.stderr.write("lost")
+        os.write(result, f"{taken > 2} {os.readlink('/proc/self/fd/2')}".encode())
+    """)
+    reader, writer = os.pipe()
+    actions = [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in closed]
+    os.set_inheritable(writer, True)
+    command = [sys.executable, "-c", script, str(writer)]
+    pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as results:
+        assert results.read() == b"True /dev/null"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
