@@ -82,6 +82,8 @@ class SupervisorLink:
         if connection is not None:
             connection.setblocking(False)
             self._on_connection(packet.number, connection)
+        elif packet.op == "connection":
+            log.error("a connection was lost: too many open files")
         elif packet.op == "reply":
             if (call := self._calls.pop(packet.number, None)) is not None and not call.done():
                 call.set_result(packet.body)

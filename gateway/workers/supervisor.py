@@ -4,6 +4,7 @@ A single thread without an event loop, so that forking is safe at any time. It p
 channels is ``gateway.workers.link``.
 """
 
+import errno
 import logging
 import os
 import selectors
@@ -25,6 +26,9 @@ _ACCEPT_BATCH = 64
 _RESPAWN_SECONDS = 0.5
 _RESEND_SECONDS = 0.02
 _STALL_SECONDS = 20.0
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Why connections cannot be accepted for a while; they stay in the backlog, which remains readable meanwhile."""
+_SHORTAGE_SECONDS = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[socket.socket, Any], int]
@@ -69,6 +73,7 @@ class Supervisor:
         self._injection_requests: list[tuple[int, int]] = []
         self._stopping = False
         self._accepting = False
+        self._accept_after = 0.0
         self._leader: int | None = None
         self._spawn_after = 0.0
         self._failure = "a worker exited before it was ready"
@@ -121,7 +126,9 @@ class Supervisor:
     # The event loop.
 
     def _step(self, seconds: float, *, accepting: bool) -> None:
-        self._set_accepting(accepting=accepting and bool(self._accepting_workers()))
+        self._set_accepting(
+            accepting=accepting and time.monotonic() >= self._accept_after and bool(self._accepting_workers())
+        )
         stalled = any(worker.unsent for worker in self._workers.values())
         for key, _ in self._selector.select(_RESEND_SECONDS if stalled else seconds):
             if key.data is None:
@@ -151,7 +158,10 @@ class Supervisor:
         for _ in range(_ACCEPT_BATCH):
             try:
                 connection, _ = self._listeners[number].accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in _SHORTAGES:
+                    log.exception("cannot accept connections")
+                    self._accept_after = time.monotonic() + _SHORTAGE_SECONDS
                 return
             with connection:
                 self._assign(Packet("connection", number), connection)
@@ -191,6 +201,7 @@ class Supervisor:
                 worker.ready = False
             case "unusable":
                 self._failure = packet.body
+                log.error("worker %d cannot start: %s", worker.pid, packet.body)
             case "reply":
                 self._calls.gather(worker.pid, packet)
             case "may_inject":

@@ -162,3 +162,70 @@ async def test_a_worker_that_cannot_tell_its_metrics_ends_nobody() -> None:
     """)
     assert (status, output.splitlines()[-1]) == (0, "told")
     assert "exited with status 0" in output
+
+
+@pytest.mark.parametrize(("shortage", "tries"), [("EMFILE", 1), ("ENFILE", 1), ("ENOMEM", 1), ("ECONNABORTED", 5)])
+async def test_a_shortage_of_files_is_waited_out(shortage: str, tries: int) -> None:
+    """A connection that cannot be accepted keeps its listener readable: the supervisor once asked without a pause."""
+    status, output = await run(f"""
+        import errno, socket
+
+        class Short(socket.socket):
+            tries, short = 0, True
+
+            def accept(self):
+                Short.tries += 1
+                if Short.short:
+                    raise OSError(errno.{shortage}, os.strerror(errno.{shortage}))
+                return super().accept()
+
+        def serve_one(channel, injected):
+            from gateway.workers.channel import receive
+            send(channel, Packet("ready"))
+            while (received := receive(channel)) is None or received[1] is None:
+                time.sleep(0.01)
+            received[1].sendall(b"served")
+            time.sleep(60)
+
+        listener = Short()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        supervisor = Supervisor([listener], 1, serve_one)
+        supervisor.start()
+        client = socket.create_connection(listener.getsockname())
+        supervisor._set_accepting(accepting=True)
+        for _ in range(5):
+            supervisor._step(0.05, accepting=True)
+        print(Short.tries, flush=True)
+        Short.short = False
+        supervisor._accept_after = 0.0
+        supervisor._step(1.0, accepting=True)
+        print(client.recv(6))
+        supervisor.stop()
+    """)
+    assert status == 0
+    assert output.splitlines()[-2:] == [str(tries), "b'served'"]
+    assert ("cannot accept connections" in output) is (tries == 1)
+
+
+async def test_why_a_worker_cannot_be_replaced_is_logged() -> None:
+    status, output = await run("""
+        from gateway.billing.storage.store import StoreUnavailableError
+
+        def unusable(channel, injected):
+            raise StoreUnavailableError("journal: database or disk is full")
+
+        supervisor = Supervisor([], 1, serve)
+        supervisor.start()
+        supervisor._run_worker = unusable
+        [first] = supervisor._workers
+        kill(first, signal.SIGKILL)
+        while first in supervisor._workers:
+            supervisor._step(0.1, accepting=False)
+        supervisor._spawn_after = 0.0
+        supervisor._replace_lost()
+        while supervisor._workers:
+            supervisor._step(0.1, accepting=False)
+    """)
+    assert status == 0
+    assert "cannot start: journal: database or disk is full" in output

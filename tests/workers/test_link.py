@@ -1,0 +1,43 @@
+"""The worker's side of the channel when this process has no descriptor left for a connection."""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+
+import pytest
+
+from gateway.workers.channel import Packet, channel_pair, receive, send
+from gateway.workers.link import SupervisorLink
+
+
+async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answers_no_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The kernel closes such a connection. A reply to it once counted as one to the call of the listener's number."""
+    supervisor, worker = channel_pair()
+    connections: list[socket.socket] = []
+    link = SupervisorLink(worker, lambda _, connection: connections.append(connection))
+    left, right = socket.socketpair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    send(supervisor, Packet("connection", 1), right)
+    lowest_free = os.dup(left.fileno())
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        with caplog.at_level(logging.ERROR):
+            async with asyncio.timeout(5):
+                while "a connection was lost" not in caplog.text:
+                    await asyncio.sleep(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert receive(supervisor) is None
+    send(supervisor, Packet("connection", 1), right)
+    while not connections:
+        await asyncio.sleep(0)
+    link.close()
+    for end in (supervisor, worker, left, right, *connections):
+        end.close()
