@@ -32,7 +32,7 @@ class Clock:
     """Calling it gives the time in whole seconds since the epoch. It never goes backwards.
 
     ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Without it the clock is
-    ``system``.
+    ``system``, and is set back with it by more than ``TOLERANCE_SECONDS``: that clock has been corrected.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Clock:
         now = int(self._system() if self._offset is None else self._monotonic() + self._offset)
         if self._source is not None and self._offset is None:
             return now
-        if now > self._latest:
+        if now > self._latest or (self._source is None and now < self._latest - TOLERANCE_SECONDS):
             self._latest = now
         return self._latest
 
@@ -133,7 +133,10 @@ class Clock:
         try:
             async with asyncio.timeout(SYNC_TIMEOUT_SECONDS):
                 await self.sync()
-        except (NsmError, TimeoutError) as error:
-            log.warning("the NSM does not return the time: %s", str(error) or "no answer")
+        except TimeoutError:
+            log.warning("the NSM does not return the time: no answer")
+            return RETRY_SECONDS
+        except Exception as error:
+            log.warning("the NSM does not return the time: %s", error, exc_info=not isinstance(error, NsmError))
             return RETRY_SECONDS
         return SYNC_SECONDS

@@ -152,16 +152,22 @@ class Heartbeat:
         try:
             transaction: str | None = await retrying(self._send, session, relay)
         except RelayError as error:
-            self._errors += 1
-            self._last_error = str(error)
-            self._beats.labels("failed").inc()
-            log.warning("heartbeat failed: %s", error)
+            self._record_failure(str(error))
+        except Exception as error:
+            log.exception("heartbeat")
+            self._record_failure(f"the gateway failed: {type(error).__name__}")
         else:
             self._sent += 1
             self._last_success = self._clock()
             self._last_error = None
             self._last_transaction = transaction
             self._beats.labels("sent").inc()
+
+    def _record_failure(self, reason: str) -> None:
+        self._errors += 1
+        self._last_error = reason
+        self._beats.labels("failed").inc()
+        log.warning("heartbeat failed: %s", reason)
 
     async def _send(self, session: aiohttp.ClientSession, relay: Relay) -> str | None:
         """Sign a timestamp and have it relayed; the transaction hash, if the facilitator reports one."""

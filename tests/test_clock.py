@@ -60,6 +60,19 @@ async def test_without_a_source_it_is_the_system_clock() -> None:
         assert (clock.uncertainty, clock.skew, clock.reasons()) == (0.0, 0.0, [])
 
 
+async def test_a_system_clock_that_was_wrong_and_is_set_right_is_followed() -> None:
+    """A year ahead for a moment, it once refused every payment as expired until the process was restarted."""
+    readings = {
+        TRUE_TIME + 31_536_000: TRUE_TIME + 31_536_000,
+        TRUE_TIME + 1: TRUE_TIME + 1,
+        TRUE_TIME + 1 - TOLERANCE_SECONDS: TRUE_TIME + 1,
+        TRUE_TIME - TOLERANCE_SECONDS: TRUE_TIME - TOLERANCE_SECONDS,
+    }
+    system = iter(readings)
+    clock = Clock(system=lambda: next(system))
+    assert [clock() for _ in readings] == [*readings.values()]
+
+
 async def test_a_wrong_system_clock_does_not_matter() -> None:
     hypervisor = Hypervisor()
     clock = hypervisor.clock()
@@ -163,6 +176,25 @@ async def test_it_is_asked_again_and_sooner_after_a_failure(
     asked = len(hypervisor.threads)
     await asyncio.sleep(0.05)
     assert len(hypervisor.threads) == asked
+
+
+async def test_synchronization_outlives_an_unexpected_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clock_module, "RETRY_SECONDS", 0.0)
+    failures = [MemoryError(), RuntimeError("can't start new thread")]
+
+    def source() -> float:
+        if failures:
+            raise failures.pop()
+        return TRUE_TIME
+
+    clock = Clock(source)
+    async with asyncio.timeout(5), clock.synchronized():
+        while clock.reasons():
+            await asyncio.sleep(0)
+    assert caplog.text.count("the NSM does not return the time") == 2
+    assert "MemoryError" in caplog.text
 
 
 @asynccontextmanager

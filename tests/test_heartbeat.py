@@ -240,6 +240,31 @@ async def test_a_facilitator_that_is_away_is_an_error(harness: HeartbeatHarness)
     assert status["last_error"] == "the facilitator did not respond: ClientConnectorError"
 
 
+async def test_an_unexpected_failure_does_not_end_the_heartbeats(
+    facilitator: LocalFacilitator, registered: bytes, signer: Signer
+) -> None:
+    """The registry drops a node after half an hour without one."""
+    readings = iter([MemoryError()])
+
+    def clock() -> int:
+        for error in readings:
+            raise error
+        return int(time.time())
+
+    heartbeat = Heartbeat(signer, clock, CollectorRegistry(), retry_wait=0.01)
+    heartbeat.start(relay(facilitator, interval=1))
+    try:
+        async with asyncio.timeout(20):
+            while not (status := heartbeat.status())["total_errors"]:
+                await asyncio.sleep(0.01)
+            assert (status["enabled"], status["last_error"]) == (True, "the gateway failed: MemoryError")
+            while not (status := heartbeat.status())["total_sent"]:
+                await asyncio.sleep(0.01)
+        assert (status["total_errors"], status["last_error"]) == (1, None)
+    finally:
+        await heartbeat.stop()
+
+
 INJECTION = Injection(facilitator_url="https://f.example/", heartbeat_contract_address=TEE_REGISTRY)
 
 
