@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -23,6 +23,8 @@ from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
 from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FIRST_BACKOFF = 1.0
 _MAX_BACKOFF = 30.0
@@ -157,12 +159,8 @@ class Settlements:
         if settlement.abandoned:
             await self._finish(settlement, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
             return
-        try:
-            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
-            outcome = await self._reconciler.check(entry, outcome, first=True)
-        except Exception:
-            log.exception("settlement", extra={"payment": entry.id})
-            outcome = Unknown("the gateway failed while settling")
+        failed = Unknown("the gateway failed while settling")
+        outcome = await self._or_failed(entry, self._settle_first(entry), failed)
         await self._finish(settlement, entry, outcome)
 
     async def _finish(self, settlement: _Settlement, entry: Entry, outcome: Outcome) -> None:
@@ -174,13 +172,13 @@ class Settlements:
                 entry = await self._record_pending(entry, outcome)
                 settlement.resolve(entry)
             await asyncio.sleep(pause)
-            outcome = await self._retry(entry, outcome)
+            outcome = await self._or_failed(entry, self._retry(entry, outcome), outcome)
             if isinstance(outcome, Unknown):
                 entry = await self._record_pending(entry, outcome)
                 settlement.resolve(entry)
             backoff = min(max(backoff * 1.5, self._times.retry_seconds), _MAX_BACKOFF)
         if isinstance(outcome, Unknown):
-            outcome = await self._reconciler.look_up(entry) or outcome
+            outcome = await self._or_failed(entry, self._reconciler.look_up(entry), outcome) or outcome
         before, entry = entry, await self._record_outcome(entry, outcome)
         seconds = None if settlement.started is None else time.monotonic() - settlement.started
         self._metrics.ended(before, entry, seconds)
@@ -190,6 +188,22 @@ class Settlements:
             note = "credited: it was paid too late"
             entry = await self.write(self._store.move, entry, State.SERVED, note=note, credited=entry.cap)
         settlement.resolve(entry)
+
+    async def _or_failed(self, entry: Entry, work: Awaitable[T], failed: T) -> T:
+        """The result of ``work``, or ``failed`` after an error of this process, which is logged.
+
+        Such an error leaves the outcome unknown. If it ended the settlement, nobody would take it up again: its worker
+        is alive.
+        """
+        try:
+            return await work
+        except Exception:
+            log.exception("settlement", extra={"payment": entry.id})
+            return failed
+
+    async def _settle_first(self, entry: Entry) -> Outcome:
+        outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
+        return await self._reconciler.check(entry, outcome, first=True)
 
     def _requested_pause(self, entry: Entry, unknown: Unknown) -> float:
         """The facilitator's Retry-After, as far as it leaves time for one more attempt before the deadline."""

@@ -241,17 +241,40 @@ async def test_only_what_a_payer_can_do_makes_it_owe(store: SqliteStore, clock: 
     assert (ended.state, ended.payers_fault, ended.note) == (State.FAILED, owes, f"{reason}: why")
 
 
-async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(store: SqliteStore, clock: Clock) -> None:
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(
+    store: SqliteStore, clock: Clock, failures: int
+) -> None:
+    """Also when it fails again: the settlement once ended there, and its living worker's payment was nobody's."""
+
     class Broken(Script):
         async def settle(self, *arguments: Any) -> Outcome:
             self.asked.append({})
-            if len(self.asked) == 1:
-                raise RuntimeError("a defect")
+            if len(self.asked) <= failures:
+                raise MemoryError
             return Settled("0xab")
 
     payment = await serving(store)
     service = settlements(store, Broken(Settled("")), clock)
-    assert (await service.settle(payment, amount=7)).state is State.SETTLED
+    ended = await service.settle(payment, amount=7)
+    assert ended.state is (State.SETTLED if failures == 1 else State.PENDING)
+    await service.drain(5)
+    assert (await final(store, payment)).state is State.SETTLED
+
+
+async def test_a_chain_client_that_fails_after_the_deadline_leaves_it_unresolved(
+    store: SqliteStore, clock: Clock
+) -> None:
+    class Broken(Script):
+        async def look_up(self, entry: Entry) -> Outcome | None:
+            raise MemoryError
+
+    payment = await store.move(await serving(store), State.SETTLING, amount=7)
+    service = settlements(store, Broken(Unknown("no answer")), clock)
+    clock.now = 90_000.0
+    service.resume(payment)
+    await service.drain(5)
+    assert (await final(store, payment)).state is State.FAILED
 
 
 async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
