@@ -53,6 +53,11 @@ def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
     return _file(uri[1].lower(), content[uri.end() :], frames, image_tokens)
 
 
+def labels(name: str, medium: Any) -> list[Any]:
+    """What a field ``name`` has beside its content, such as the name of the file, which models read as text."""
+    return [value for key, value in medium.items() if key != _CONTENT.get(name)] if isinstance(medium, dict) else []
+
+
 def _file(media_type: str, data: str, frames: int, image_tokens: int) -> int:
     match media_type.partition("/")[0]:
         case "text":

@@ -55,7 +55,10 @@ def prompt_tokens(body: dict[str, Any], image_tokens: int = IMAGE_TOKENS) -> int
 
 
 def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
-    """All keys and values of decoded JSON as text; media are appended to ``found`` instead, unless it is None."""
+    """All keys and values of decoded JSON as text; media are appended to ``found`` instead, unless it is None.
+
+    Of a medium only its content is not text.
+    """
     texts: list[str] = []
     pending = [value]
     while pending:
@@ -68,6 +71,7 @@ def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
             for name, field in item.items():
                 if found is not None and name in _MEDIA:
                     found.append((name, field))
+                    pending += media.labels(name, field)
                 else:
                     texts.append(name)
                     pending.append(field)

@@ -71,6 +71,18 @@ def test_a_picture_counts_by_the_piece_not_by_the_byte() -> None:
     assert 1120 < prompt_tokens(body) < 1150
 
 
+@pytest.mark.parametrize(
+    ("kind", "medium", "tokens"),
+    [
+        ("file", {"file_data": "data:application/pdf;base64,AAAA", "filename": "word " * 4000}, 1500 + 5000),
+        ("image_url", {"url": "https://example.com/a.png", "detail": "word " * 4000}, 1120 + 5000),
+    ],
+)
+def test_the_name_of_a_file_is_text(kind: str, medium: dict[str, Any], tokens: int) -> None:
+    """Claude reads it as the document's title: a prompt in its place would be quoted as one page."""
+    assert tokens < prompt_tokens({"messages": [{"content": [{"type": kind, kind: medium}]}]}) < tokens + 20
+
+
 def test_pictures_of_earlier_answers_count_each() -> None:
     body = {"messages": [{"role": "assistant", "content": "", "images": ["data:,A", "data:,B"]}]}
     assert 2240 < prompt_tokens(body) < 2260
