@@ -9,6 +9,7 @@ from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
 
 MAX_STOPS = 16
 _CHOICES = ("auto", "none", "required")
+_NAMED_CHOICES = ("function", "custom", "allowed_tools")
 
 
 def check(request: ChatRequest) -> None:
@@ -47,9 +48,16 @@ def _tool_name(tool: FunctionTool | CustomTool) -> str | None:
 
 def _check_named_choice(choice: dict[str, Any], names: Sequence[str | None]) -> None:
     kind = choice.get("type")
-    named = choice.get(kind) if isinstance(kind, str) else None
-    if kind not in ("function", "custom", "allowed_tools") or not isinstance(named, dict):
-        raise invalid_request("Invalid 'tool_choice'.", "tool_choice", "invalid_value")
+    if kind not in _NAMED_CHOICES:
+        supported = ", ".join(f"'{name}'" for name in _NAMED_CHOICES)
+        raise invalid_request(
+            f"Invalid 'tool_choice.type': it must be one of {supported}.", "tool_choice.type", "invalid_value"
+        )
+    named = choice.get(kind)
+    if not isinstance(named, dict):
+        raise invalid_request(
+            f"Invalid 'tool_choice.{kind}': it must be an object.", f"tool_choice.{kind}", "invalid_value"
+        )
     if kind != "allowed_tools" and named.get("name") not in names:
         raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", f"tool_choice.{kind}.name")
 

@@ -178,8 +178,8 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ),
         ({"tools": [{"type": "function", "function": {"name": "f"}}] * 129}, "tools", "array_above_max_length"),
         ({"stop": ["a", 1]}, "stop[1]", "invalid_type"),
-        ({"logit_bias": {"50256": 100.5}}, "logit_bias", "decimal_above_max_value"),
-        ({"metadata": {"a": 1}}, "metadata", "invalid_type"),
+        ({"logit_bias": {"1": 5, "50256": 100.5, "2": 5}}, "logit_bias.50256", "decimal_above_max_value"),
+        ({"metadata": {"a": "x", "b.c": 1, "d": 2}}, "metadata.b.c", "invalid_type"),
         ({"modalities": [1]}, "modalities[0]", "invalid_type"),
         ({"response_format": {}}, "response_format.type", "missing_required_parameter"),
         ({"response_format": {"type": "yaml"}}, "response_format.type", "invalid_value"),
@@ -209,6 +209,11 @@ def test_required(name: str) -> None:
 def test_message_of_a_wrong_type_reads_like_openai() -> None:
     with pytest.raises(GatewayError, match=r"^Invalid 'stop\[1\]': expected 'str', got 'int'\.$"):
         parse_chat({**BODY, "stop": ["a", 1]})
+
+
+def test_message_of_a_wrong_value_names_its_key_and_not_the_object() -> None:
+    with pytest.raises(GatewayError, match=r"^Invalid 'metadata\.tries': expected 'str', got 'int'\.$"):
+        parse_chat({**BODY, "metadata": {"name": "a", "tries": 1}})
 
 
 def test_what_a_request_says_of_itself() -> None:
