@@ -1,5 +1,6 @@
 """The gateway's Prometheus metrics."""
 
+import re
 import resource
 import time
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from gateway.telemetry.request_record import RequestRecord
 _OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _REQUEST_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _EVENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
+_MAX_CODE = 64
+_CODE = re.compile(r"(?!\S*[0-9a-fA-F]{32})[\w.-]+", re.ASCII)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # timestamps do not add up over workers
 
 
@@ -100,7 +103,7 @@ class Metrics:
 
     def count_failure(self, record: RequestRecord, error: GatewayError) -> None:
         """Record that a request fails with ``error``, sent as a status or inside a response under way."""
-        record.error, record.fault = error.code or error.type, error.fault.value
+        record.error, record.fault = _code(error) or error.type, error.fault.value
         record.error_class = error_class(error)
         self._classes[record.error_class].inc()
 
@@ -129,3 +132,9 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' exposition format."""
         return generate_latest(self.registry)
+
+
+def _code(error: GatewayError) -> str | None:
+    """The leading word of the code, which a vendor or facilitator may have written; None if it is long hexadecimal."""
+    found = _CODE.match((error.code or "")[:_MAX_CODE])
+    return found and found[0]

@@ -85,6 +85,29 @@ async def test_vendors(start_gateway: StartGateway, capsysbinary: pytest.Capture
     assert len(json.dumps(line)) < 2048
 
 
+@pytest.mark.parametrize(
+    ("code", "logged"),
+    [
+        ("string_above_max_length", "string_above_max_length"),
+        ("InvalidParameter.UnsupportedInput", "InvalidParameter.UnsupportedInput"),
+        (f"invalid_value: {PROMPT}", "invalid_value"),
+        (f"0x{'7f' * 20}", "invalid_request_error"),
+        ("x" * 100_000, "x" * 64),
+        (f"\r\n{PROMPT}", "invalid_request_error"),
+    ],
+)
+async def test_a_vendors_error_code_is_logged_by_its_first_word(
+    start_gateway: StartGateway, capsysbinary: pytest.CaptureFixture[bytes], code: str, logged: str
+) -> None:
+    body = json.dumps({"error": {"message": "no", "code": code, "type": "invalid_request_error"}})
+    async with answering(http(400, body.encode())) as url:
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        response = await gateway.chat("gpt-4.1", PROMPT)
+    assert (await response.json())["error"]["code"] == code
+    [line] = checked(capsysbinary.readouterr().err)
+    assert line["error"] == logged
+
+
 async def test_exceptions_are_named_but_not_told(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
