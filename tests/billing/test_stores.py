@@ -339,6 +339,15 @@ async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await PostgresStore.open(f"postgresql://gateway:unused@/postgres?host={tmp_path}")
 
 
+async def test_a_journal_that_cannot_be_opened_leaves_no_lock_behind(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 100)
+    for name in ("folder", "text"):
+        with pytest.raises(StoreUnavailableError):
+            await SqliteStore.open(tmp_path / name)
+        assert list((tmp_path / f"{name}-workers").iterdir()) == []
+
+
 async def test_two_gateways_with_one_payee_serve_a_payload_once(
     chain: LocalChain, facilitator: LocalFacilitator, database: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -228,17 +228,28 @@ class SqliteStore:
     def _open_database(self) -> tuple[sqlite3.Connection, IO[bytes]]:
         try:
             self._lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock_path.open("xb")
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with _locked(self._lock_folder):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
-                db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
-                db.executescript(f"BEGIN IMMEDIATE; {sqlite_ledger.SCHEMA} COMMIT;")
+            with ExitStack() as on_failure:
+                lock = on_failure.enter_context(self._lock_path.open("xb"))
+                on_failure.callback(self._lock_path.unlink, missing_ok=True)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with _locked(self._lock_folder):
+                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
+                    db = self._connect()
+                on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
         return db, lock
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.executescript(f"BEGIN IMMEDIATE; {sqlite_ledger.SCHEMA} COMMIT;")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
 
     def _run_writer(self, db: sqlite3.Connection, lock: IO[bytes]) -> None:
         closing = False
