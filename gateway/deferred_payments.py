@@ -135,7 +135,8 @@ class DeferredPayments:
             try:
                 return await self._open(settings)
             except (SinkUnavailableError, StoreUnavailableError) as error:
-                self._current = PaymentsUnconfigured([f"the journal cannot be restored: {error}"])
+                reason = error if isinstance(error, SinkUnavailableError) else "it cannot be opened"
+                self._current = PaymentsUnconfigured([f"the journal cannot be restored: {reason}"])
                 log.warning("journal not read back", extra={"reason": str(error)})
             finally:
                 attempted.set()

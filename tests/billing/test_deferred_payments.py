@@ -110,6 +110,30 @@ async def test_what_others_have_taken_over_polls_nobody_any_more(
     assert not any(task.done() for task in latest._tasks)
 
 
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [("GATEWAY_JOURNAL_SINK", "journal sink: Is a directory"), ("GATEWAY_JOURNAL", "it cannot be opened")],
+)
+async def test_clients_do_not_see_where_a_journal_is_that_cannot_be_restored(
+    start_gateway: StartGateway, tmp_path: Path, payee: str, variable: str, problem: str
+) -> None:
+    gateway = await start_gateway(
+        {
+            "GATEWAY_PAYMENTS": "required",
+            "GATEWAY_JOURNAL": str(tmp_path / "journal"),
+            "GATEWAY_JOURNAL_SINK": f"file://{tmp_path}/sink",
+            variable: f"file://{tmp_path}" if variable.endswith("SINK") else str(tmp_path),
+            "EVM_PAYMENT_ADDRESS": payee,
+            "FACILITATOR_URL": "http://127.0.0.1:9",
+        }
+    )
+    assert (await gateway.post("/v1/keys", {"openai_api_key": "k", "journal_key": "5e" * 32})).status == 200
+    async with gateway.session.get(gateway.url + "/health/ready") as ready:
+        assert (await ready.json())["reasons"] == [f"the journal cannot be restored: {problem}"]
+    refusal = await gateway.chat("gpt-4.1", "Hello")
+    assert (refusal.status, str(tmp_path) in await refusal.text()) == (503, False)
+
+
 async def test_a_facilitator_that_does_not_answer_is_waited_for_in_the_background(
     start_gateway: StartGateway, journal: Path, payee: str
 ) -> None:

@@ -86,7 +86,7 @@ class FileSink:
         try:
             await asyncio.to_thread(self._file.append, encode_frame(record))
         except OSError as error:
-            raise SinkUnavailableError(f"journal sink: {error}") from None
+            raise _file_error(error) from None
 
     async def records(self) -> AsyncIterator[bytes]:
         try:
@@ -94,7 +94,7 @@ class FileSink:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise SinkUnavailableError(f"journal sink: {error}") from None
+            raise _file_error(error) from None
         for record in FrameDecoder().feed(content):
             yield record
 
@@ -129,6 +129,11 @@ def open_sink(url: str, session: aiohttp.ClientSession) -> Sink:
 def _check(status: int) -> None:
     if status // 100 != 2:
         raise SinkUnavailableError(f"the journal sink returned status {status}")
+
+
+def _file_error(error: OSError) -> SinkUnavailableError:
+    """Without the path: clients can read why payments are not taken."""
+    return SinkUnavailableError(f"journal sink: {error.strerror or type(error).__name__}")
 
 
 def _connection_error(error: Exception) -> SinkUnavailableError:
