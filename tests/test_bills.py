@@ -161,6 +161,14 @@ async def test_only_a_tier_that_may_answer_is_quoted(
     assert (await terms(paid, payments, CHAT, body)).tiers == quoted
 
 
+async def test_short_prompts_are_quoted_with_their_structure(paid: RunningGateway, payments: RecordingPayments) -> None:
+    """Twenty single letters are twenty calls, each of eight tokens."""
+    body = {"model": "gpt-4.1", "prompt": ["a"] * 20, "max_tokens": 1}
+    assert (await paid.post(COMPLETIONS, body)).status == 200
+    [bill] = payments.bills
+    assert bill.usage.prompt_tokens <= 160 <= payments.orders[-1].prompt_tokens < 180
+
+
 async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments: RecordingPayments) -> None:
     body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
     quoted = await terms(paid, payments, COMPLETIONS, body)

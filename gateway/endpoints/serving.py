@@ -31,10 +31,14 @@ from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
 MAX_WEB_SEARCHES = 5
+_CALL_TOKENS = 8
+"""Prompt tokens of a call beside its text: vendors count the structure of its messages."""
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
 """Requested service tiers that are never answered by one dearer than the standard tier."""
 _DEARER_TIERS = ("priority",)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_SDK_LANGUAGE = "X-Stainless-Lang"
+"""The header in which OpenAI's SDKs name their language."""
 RESPONSE_HEADERS = web.RequestKey("headers", dict[str, str])
 """The headers of every response; a stream has to send them before its handler returns."""
 
@@ -96,20 +100,20 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
     One prompt token per two bytes of text is an upper bound for all but contrived prompts; the charge never exceeds the
     quote.
     """
-    first = chats[0]
+    first, calls = chats[0], len(chats)
     choices = first.request.choices
     unpaid = isinstance(services.payments, PaymentsDisabled)
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens),
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens) + _CALL_TOKENS * calls,
         output_tokens=first.request.output_tokens,
-        choices=choices * len(chats),
+        choices=choices * calls,
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
         headers={} if unpaid else request.headers,
         resource_url="" if unpaid else _resource_url(request),
-        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, len(chats)),
+        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls),
     )
 
 
@@ -194,8 +198,10 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
     reply = StreamReply(request, exchange.headers() | request[RESPONSE_HEADERS])
     services.streams.add(reply)
+    headers = request.headers
+    is_java = _SDK_LANGUAGE in headers and headers[_SDK_LANGUAGE] == "java"
     try:
-        last = await exchange.stream(reply)
+        last = await exchange.stream(reply, usage_on_request=is_java)
     except Exception as failure:
         if reply.disconnected and isinstance(failure, GatewayError):
             raise ConnectionResetError from None
