@@ -134,5 +134,6 @@ def _sdk_request() -> TypeAdapter[BaseModel]:
         generation_config: types.GenerateContentConfig | None = None
         safety_settings: list[types.SafetySetting] | None = None
         service_tier: types.ServiceTier | None = None
+        store: bool | None = None
 
     return TypeAdapter(Request)

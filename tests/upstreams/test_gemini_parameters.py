@@ -116,6 +116,15 @@ def test_hints_are_dropped_and_named() -> None:
     assert set(adapter().build_request(bound).dropped) == set(hints)
 
 
+def test_what_must_not_be_stored_is_not_logged_by_google() -> None:
+    """Google logs generateContent by default in projects created since 2026-10-26."""
+    bound = chat(FLASH, store=False)
+    assert sent(bound)["store"] is False
+    assert adapter().build_request(bound).dropped == ()
+    for others in ({}, {"store": None}, {"store": True}):
+        assert "store" not in sent(chat(FLASH, **others))
+
+
 def test_a_hint_that_says_nothing_is_not_worth_naming() -> None:
     neutral: dict[str, Any] = {
         "frequency_penalty": 0,

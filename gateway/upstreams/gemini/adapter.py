@@ -64,4 +64,6 @@ class GeminiAdapter:
             body["safetySettings"] = chat.request.safety_settings
         if chat.request.service_tier is not None and (tier := generation_config.service_tier(chat)):
             body["serviceTier"] = tier
+        if chat.request.store is False:
+            body["store"] = False
         return body

@@ -22,6 +22,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "safetySettings": "[SafetySetting]",
         "cachedContent": "s",
         "serviceTier": "s",
+        "store": "b",
     },
     "Content": {"role": "s", "parts": "[Part]"},
     "Part": {
