@@ -79,3 +79,76 @@ def test_an_ungrounded_answer_has_no_annotations(metadata: dict[str, Any] | None
     response["candidates"][0]["groundingMetadata"] = metadata
     deltas = adapter().decode_response(chat(), msgspec.json.encode(response))
     assert not any(isinstance(delta, MessageField) for delta in deltas)
+
+
+RECITED = {
+    "citationSources": [
+        {"startIndex": 4, "endIndex": 10, "uri": "https://a.example/verse", "license": "mit"},
+        {"startIndex": 4, "endIndex": 10},
+        {"endIndex": 3, "uri": "https://b.example/"},
+    ]
+}
+RECITATIONS = [
+    {
+        "type": "url_citation",
+        "url_citation": {
+            "url": "https://a.example/verse",
+            "title": "",
+            "start_index": 3,
+            "end_index": 9,
+            "license": "mit",
+        },
+    },
+    {
+        "type": "url_citation",
+        "url_citation": {"url": "https://b.example/", "title": "", "start_index": 0, "end_index": 2},
+    },
+]
+
+
+def test_the_sources_of_recited_text_are_cited() -> None:
+    """Ranges are in bytes of the answer's text; a source without a URL cannot be cited."""
+    response = parts({"text": "Så kaldt."}, finish="STOP", usageMetadata=COUNTS)
+    response["candidates"][0]["citationMetadata"] = RECITED
+    for answer in (whole(response), streamed(frames(response))):
+        assert answer.choices()[0]["message"]["annotations"] == RECITATIONS
+        assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3)
+
+
+def test_sources_that_chunks_repeat_are_cited_once() -> None:
+    first, middle, last = parts({"text": "Så "}), parts({"text": "kaldt."}), parts(finish="STOP")
+    first["candidates"][0]["citationMetadata"] = {"citationSources": RECITED["citationSources"][:1]}
+    middle["candidates"][0]["citationMetadata"] = RECITED
+    last["candidates"][0]["citationMetadata"] = {"citationSources": []}
+    assert streamed(frames(first, middle, last)).choices()[0]["message"]["annotations"] == RECITATIONS
+
+
+def test_recited_sources_follow_the_pages_of_a_search() -> None:
+    response = parts({"text": "Så kaldt"}, finish="STOP", usageMetadata=COUNTS)
+    response["candidates"][0] |= {"citationMetadata": RECITED, "groundingMetadata": GROUNDING}
+    cited = whole(response).choices()[0]["message"]["annotations"]
+    assert [one["url_citation"]["url"] for one in cited] == [
+        "https://a.example/",
+        "https://b.example/",
+        "https://a.example/verse",
+        "https://b.example/",
+    ]
+
+
+def test_an_answer_survives_nulls_in_what_describes_it() -> None:
+    """The SDK's types allow null for every field."""
+    response = parts({"text": "Kaldt."}, finish="STOP", usageMetadata=COUNTS)
+    nothing = {"uri": None, "title": None}
+    response["candidates"][0] |= {
+        "citationMetadata": {"citationSources": [nothing | {"startIndex": None, "endIndex": None, "license": None}]},
+        "groundingMetadata": {
+            "groundingChunks": [{"web": nothing}],
+            "groundingSupports": [
+                {"segment": {"startIndex": None, "endIndex": None, "text": None}, "groundingChunkIndices": [0]}
+            ],
+        },
+    }
+    response["usageMetadata"] = COUNTS | {"promptTokensDetails": [{"modality": None, "tokenCount": None}]}
+    answer = whole(response)
+    assert answer.choices()[0]["message"]["content"] == "Kaldt."
+    assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3)

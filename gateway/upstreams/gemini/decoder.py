@@ -4,6 +4,7 @@ Every chunk is a response of its own whose parts continue those before; counts a
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -11,11 +12,18 @@ from gateway.openai_api.deltas import Delta, Finish, MessageField, UpstreamMetad
 from gateway.openai_api.errors import upstream_error
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.candidate import CandidateDecoder
-from gateway.upstreams.gemini.citations import annotations
+from gateway.upstreams.gemini.citations import annotations, citations
 from gateway.upstreams.gemini.errors import from_body
 from gateway.upstreams.gemini.finish_reasons import MALFORMED, finish_reason
 from gateway.upstreams.gemini.usage import candidates_of, tier_of, usage_of
-from gateway.upstreams.gemini.wire import Candidate, GroundingMetadata, Response, UsageMetadata, decode
+from gateway.upstreams.gemini.wire import (
+    Candidate,
+    CitationSource,
+    GroundingMetadata,
+    Response,
+    UsageMetadata,
+    decode,
+)
 from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import Event
 
@@ -30,6 +38,7 @@ class GeminiDecoder:
         self._candidates: dict[int, CandidateDecoder] = {}
         self._reasons: dict[int, str] = {}
         self._grounding: dict[int, GroundingMetadata] = {}
+        self._sources: dict[int, dict[CitationSource, None]] = {}
         self._searches: set[str] = set()
         self._blocked = False
         self._metadata: tuple[str | None, ...] = ()
@@ -72,13 +81,18 @@ class GeminiDecoder:
         deltas: list[Delta] = []
         for choice, decoder in sorted(self._candidates.items()):
             deltas += decoder.finish()
-            grounding = self._grounding.get(choice)
-            if grounding is not None and (citations := annotations(grounding, decoder.text)):
-                deltas.append(MessageField("annotations", citations, choice))
+            if found := self._annotations(choice, decoder):
+                deltas.append(MessageField("annotations", found, choice))
             reason = self._reasons.get(choice, "SAFETY" if self._blocked else "FINISH_REASON_UNSPECIFIED")
             reason = finish_reason(reason, calls=decoder.calls > 0, content=decoder.produced)
             deltas.append(Finish(reason, choice))
         return deltas
+
+    def _annotations(self, choice: int, decoder: CandidateDecoder) -> list[dict[str, Any]]:
+        """The web pages that support the text of a choice, and the sources from which it was recited."""
+        grounding, sources = self._grounding.get(choice), self._sources.get(choice)
+        pages = annotations(grounding, decoder.text) if grounding else []
+        return pages + citations(sources, decoder.text) if sources else pages
 
     @property
     def _ended(self) -> bool:
@@ -146,6 +160,8 @@ class GeminiDecoder:
             self._searches.update(filter(None, grounding.web_search_queries or ()))  # empty ones are free of charge
             if grounding.grounding_chunks:  # a later chunk may have an empty one
                 self._grounding[choice] = grounding
+        if (cited := candidate.citation_metadata) is not None and cited.citation_sources:
+            self._sources.setdefault(choice, {}).update(dict.fromkeys(cited.citation_sources))  # chunks repeat them
         reason = candidate.finish_reason or ("FINISH_REASON_UNSPECIFIED" if self._complete else None)
         if reason:
             self._reasons[choice] = reason

@@ -44,4 +44,4 @@ def tier_of(metadata: UsageMetadata) -> str:
 
 
 def _count(details: list[ModalityCount] | None, modality: str) -> int:
-    return sum(detail.token_count for detail in details if detail.modality == modality) if details else 0
+    return sum(detail.token_count or 0 for detail in details if detail.modality == modality) if details else 0

@@ -50,8 +50,8 @@ class Content(msgspec.Struct):
 
 
 class Web(msgspec.Struct):
-    uri: str = ""
-    title: str = ""
+    uri: str | None = None
+    title: str | None = None
 
 
 class GroundingChunk(msgspec.Struct):
@@ -61,9 +61,9 @@ class GroundingChunk(msgspec.Struct):
 class Segment(msgspec.Struct, rename="camel"):
     """A range of the answer's text, in UTF-8 bytes of one of its parts; which part is not always stated."""
 
-    start_index: int = 0
-    end_index: int = 0
-    text: str = ""
+    start_index: int | None = None
+    end_index: int | None = None
+    text: str | None = None
 
 
 class GroundingSupport(msgspec.Struct, rename="camel"):
@@ -77,10 +77,25 @@ class GroundingMetadata(msgspec.Struct, rename="camel"):
     grounding_supports: list[GroundingSupport] | None = None
 
 
+class CitationSource(msgspec.Struct, rename="camel", frozen=True):
+    """The source of a range of the answer's text, in UTF-8 bytes, that the model has recited."""
+
+    start_index: int | None = None
+    end_index: int | None = None
+    uri: str | None = None
+    title: str | None = None
+    license: str | None = None
+
+
+class CitationMetadata(msgspec.Struct, rename="camel"):
+    citation_sources: list[CitationSource] | None = None
+
+
 class Candidate(msgspec.Struct, rename="camel"):
     content: Content | None = None
     finish_reason: str | None = None
     index: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    citation_metadata: CitationMetadata | None = None
     grounding_metadata: GroundingMetadata | None = None
 
 
@@ -89,8 +104,8 @@ class PromptFeedback(msgspec.Struct, rename="camel"):
 
 
 class ModalityCount(msgspec.Struct, rename="camel"):
-    modality: str = ""
-    token_count: int = 0
+    modality: str | None = None
+    token_count: int | None = None
 
 
 class UsageMetadata(msgspec.Struct, rename="camel"):
