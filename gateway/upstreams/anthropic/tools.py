@@ -18,6 +18,9 @@ JSON_TOOL = "json_tool_call"
 MAX_STRICT = 20
 MAX_SEARCHES = 5
 
+_UNIONS = ("anyOf", "oneOf", "allOf")
+"""Keywords that Anthropic refuses at the top level of an input schema."""
+
 INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LIMIT = 128
 
@@ -93,17 +96,28 @@ def _declared(chat: Chat, names: NameMap) -> Toolset:
 
 def _tool(tool: FunctionTool, names: NameMap, where: str) -> dict[str, Any]:
     function = tool.function
-    schema = (
-        {"type": "object", "properties": {}}
-        if function.parameters is None
-        else {"type": "object", **function.parameters}
-    )
-    if schema["type"] != "object":
-        raise unsupported_value("The parameters of a tool must be of type 'object'.", f"{where}.parameters.type")
+    parameters = {"properties": {}} if function.parameters is None else function.parameters
+    schema = _input_schema(parameters, f"{where}.parameters")
     shape = {"name": names.outbound(function.name), "input_schema": schema}
     if function.description:
         shape["description"] = function.description
     return with_cache_control(shape, tool.cache_control)
+
+
+def _input_schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    """``schema``, whose JSON path is ``where``, as a tool's input schema. Raises 400 unless it is a plain object's."""
+    schema = {"type": "object", **schema}
+    if schema["type"] != "object":
+        raise unsupported_value(
+            f"Invalid '{where}': the schema's type must be 'object' with this model.", f"{where}.type"
+        )
+    for keyword in _UNIONS:
+        if keyword in schema:
+            raise unsupported_value(
+                f"Invalid '{where}': '{keyword}' is not supported at the top level with this model.",
+                f"{where}.{keyword}",
+            )
+    return schema
 
 
 def _enforceable(chat: Chat, schema: dict[str, Any]) -> dict[str, Any] | None:
@@ -167,10 +181,7 @@ def _search(chat: Chat) -> dict[str, Any]:
 
 def _force_json(chat: Chat, wanted: JsonSchema, chosen: Toolset) -> None:
     """Add a forced tool whose input becomes the answer's text."""
-    schema = {"type": "object", **(wanted.schema or {})}
-    if schema["type"] != "object":
-        where = "response_format.json_schema.schema.type"
-        raise unsupported_value("The schema's type must be 'object' with this model.", where)
+    schema = _input_schema(wanted.schema or {}, "response_format.json_schema.schema")
     if chat.request.tools or any(tool["name"] == SEARCH_TOOL for tool in chosen.tools):
         raise unsupported_value("'tools' and a JSON schema cannot be combined with this model.", "response_format")
     tool = {"name": JSON_TOOL, "description": wanted.description or "Give the answer.", "input_schema": schema}

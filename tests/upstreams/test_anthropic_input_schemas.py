@@ -1,0 +1,51 @@
+"""The schemas of tools, of which Anthropic takes plain objects only."""
+
+from typing import Any
+
+import pytest
+
+from gateway.openai_api.errors import GatewayError
+from tests.upstreams.anthropic_chats import WEATHER, WEATHER_SCHEMA, adapter, chat, sent
+
+UNIONS = ("anyOf", "oneOf", "allOf")
+ONE_OF_TWO = [{"required": ["city"]}, {"required": ["place"]}]
+
+
+def tool(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+
+def refusal(model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        adapter().build_request(chat(model, **body))
+    return caught.value
+
+
+@pytest.mark.parametrize("base", [WEATHER_SCHEMA, {}])
+@pytest.mark.parametrize("union", UNIONS)
+def test_a_union_at_the_top_level_is_refused(union: str, base: dict[str, Any]) -> None:
+    """The vendor's 400 says ``tools.1.custom.input_schema``, which is no parameter of the caller's."""
+    error = refusal(tools=[WEATHER, tool(base | {union: ONE_OF_TWO})])
+    assert (error.status, error.param) == (400, f"tools[1].function.parameters.{union}")
+
+
+@pytest.mark.parametrize("union", UNIONS)
+def test_a_union_is_refused_as_a_schema_that_a_tool_emulates(union: str) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": WEATHER_SCHEMA | {union: ONE_OF_TWO}}}
+    error = refusal("claude-sonnet-4-0", response_format=wanted)
+    assert (error.status, error.param) == (400, f"response_format.json_schema.schema.{union}")
+
+
+@pytest.mark.parametrize("union", UNIONS)
+def test_a_union_inside_a_property_is_sent(union: str) -> None:
+    schema = {"type": "object", "properties": {"place": {union: [{"type": "string"}, {"type": "number"}]}}}
+    assert sent(chat(tools=[tool(schema)]))["tools"][0]["input_schema"] == schema
+
+
+@pytest.mark.parametrize("kind", ["array", ["object", "null"], None])
+def test_another_type_than_object_is_refused(kind: Any) -> None:
+    error = refusal(tools=[tool({"type": kind})])
+    assert (error.status, error.param) == (400, "tools[0].function.parameters.type")
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": kind}}}
+    error = refusal("claude-sonnet-4-0", response_format=wanted)
+    assert (error.status, error.param) == (400, "response_format.json_schema.schema.type")
