@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import re
+import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,14 +28,25 @@ _MAX_VALUE_CHARS = 300
 _MAX_JSON_INTEGER = 1 << 53
 _LONG_HEX = re.compile(r"(0x)?[0-9a-fA-F]{32,}")
 _AFTER_WORDS = re.compile(r"[^A-Za-z ].*", re.DOTALL)
+log = logging.getLogger(__name__)
 
 
 def configure_logging() -> None:
-    """Send all loggers' records from INFO upwards to standard error, as JSON lines."""
+    """Send all loggers' records from INFO upwards to standard error, as JSON lines.
+
+    So are exceptions that nothing catches, of which Python would print the text.
+    """
     _standard_error.open()
     handler = _LineHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    sys.excepthook = lambda *failure: log.critical("uncaught exception", exc_info=failure)
+    threading.excepthook = lambda failure: log.error("uncaught exception in a thread", exc_info=_exc_info(failure))
+    sys.unraisablehook = lambda failure: log.error("exception ignored", exc_info=_exc_info(failure))
+
+
+def _exc_info(failure: Any) -> Any:
+    return failure.exc_type, failure.exc_value, failure.exc_traceback
 
 
 class _LineHandler(logging.Handler):

@@ -4,11 +4,14 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.telemetry.logs import JsonFormatter
+from gateway.telemetry.standard_error import StandardError
 from tests.faults.raw_upstream import answering, http
 from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
@@ -21,6 +24,14 @@ ANSWER = "the-secret-answer"
 @pytest.fixture(autouse=True)
 def requests_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.requests")
+
+
+@pytest.fixture(autouse=True)
+def written(monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    """What the request log writes to standard error."""
+    lines = bytearray()
+    monkeypatch.setattr(StandardError, "write", lambda _, data: lines.extend(data))
+    return lines
 
 
 @pytest.fixture
@@ -43,7 +54,7 @@ def checked(data: bytes) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-async def test_callers(gateway: RunningGateway, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+async def test_callers(gateway: RunningGateway, written: bytearray) -> None:
     bodies = [
         {"model": NASTY, "messages": [{"role": "user", "content": PROMPT}]},
         {"model": "gpt-4.1", "messages": [{"role": "user", "content": PROMPT}], NASTY: 1},
@@ -56,13 +67,13 @@ async def test_callers(gateway: RunningGateway, capsysbinary: pytest.CaptureFixt
         async with RawClient(gateway.url) as client:
             await client.send(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: a\x85b\r\n\r\n".encode())
             await client.read()
-    lines = checked(capsysbinary.readouterr().err)
+    lines = checked(bytes(written))
     assert len(lines) == len(bodies) + 3
     assert {line["path"] for line in lines} == {"/v1/chat/completions", "unknown", "/v1/models/{id}"}
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-async def test_vendors(start_gateway: StartGateway, capsysbinary: pytest.CaptureFixture[bytes], status: int) -> None:
+async def test_vendors(start_gateway: StartGateway, written: bytearray, status: int) -> None:
     message = {"role": "assistant", "content": ANSWER}
     body = {
         "id": NASTY,
@@ -80,7 +91,7 @@ async def test_vendors(start_gateway: StartGateway, capsysbinary: pytest.Capture
         gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
         response = await gateway.chat("gpt-4.1", PROMPT)
     assert response.status != 500
-    [line] = checked(capsysbinary.readouterr().err)
+    [line] = checked(bytes(written))
     assert line["status"] == response.status
     assert len(json.dumps(line)) < 2048
 
@@ -97,14 +108,14 @@ async def test_vendors(start_gateway: StartGateway, capsysbinary: pytest.Capture
     ],
 )
 async def test_a_vendors_error_code_is_logged_by_its_first_word(
-    start_gateway: StartGateway, capsysbinary: pytest.CaptureFixture[bytes], code: str, logged: str
+    start_gateway: StartGateway, written: bytearray, code: str, logged: str
 ) -> None:
     body = json.dumps({"error": {"message": "no", "code": code, "type": "invalid_request_error"}})
     async with answering(http(400, body.encode())) as url:
         gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
         response = await gateway.chat("gpt-4.1", PROMPT)
     assert (await response.json())["error"]["code"] == code
-    [line] = checked(capsysbinary.readouterr().err)
+    [line] = checked(bytes(written))
     assert line["error"] == logged
 
 
@@ -135,3 +146,34 @@ async def test_the_event_loop_does_not_quote_what_was_involved(log: io.StringIO)
     loop.call_exception_handler({"message": "Task exception was never retrieved", "future": f"{PROMPT} {NASTY}"})
     lines = checked(log.getvalue().encode())
     assert [line["event"] for line in lines] == ["Exception in callback test", "Task exception was never retrieved"]
+
+
+CRASHING = f"""
+import sys, threading
+from gateway.telemetry.logs import configure_logging
+
+class Broken:
+    def __del__(self):
+        fail()
+
+def fail():
+    raise RuntimeError({PROMPT!r})
+
+configure_logging()
+Broken()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+fail()
+"""
+
+
+def test_exceptions_that_nothing_catches_are_named_but_not_told() -> None:
+    ended = subprocess.run([sys.executable, "-c", CRASHING], capture_output=True, check=False)
+    lines = checked(ended.stderr)
+    assert [(line["event"], line["exception"], line["at"]) for line in lines] == [
+        ("exception ignored", "RuntimeError", "fail:10"),
+        ("uncaught exception in a thread", "RuntimeError", "fail:10"),
+        ("uncaught exception", "RuntimeError", "fail:10"),
+    ]
+    assert ended.returncode == 1
