@@ -10,6 +10,7 @@ import pytest
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
+from gateway.billing.storage import postgres_store
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from tests.billing import postgres
@@ -116,6 +117,24 @@ async def test_connections_that_end_at_any_moment_are_a_journal_that_is_away(dat
     await store.close()
     assert outcomes - {Claim}
     assert all(issubclass(outcome, Claim | StoreUnavailableError) for outcome in outcomes)
+
+
+async def test_a_database_that_does_not_respond_keeps_no_request_waiting(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all connections of the pool wait for it, the others' requests once waited without a limit."""
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    monkeypatch.setattr(postgres_store, "_COMMAND_SECONDS", 0.05)
+    busy = [await store._pool.acquire() for _ in range(postgres_store._CONNECTIONS)]
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailableError):
+            await store.claim(owned_by(store, entry()), POLICY)
+    for connection in busy:
+        await store._pool.release(connection)
+    monkeypatch.undo()
+    assert await store.claim(owned_by(store, entry()), POLICY) == Claim(0)
+    await store.close()
 
 
 async def test_a_store_whose_database_has_just_gone_is_closed_all_the_same(database: str) -> None:

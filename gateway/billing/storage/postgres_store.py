@@ -42,6 +42,7 @@ _ADOPTABLE = [*_OPEN, UNSERVED]
 _PAID = [State.SETTLED.value, State.SERVED.value, UNSERVED]
 _NO_OWNER = "lost"
 _COMMAND_SECONDS = 15.0
+"""Longest wait for a connection of the pool, and for the response to one command."""
 _CONNECTIONS = 8
 _CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """asyncpg raises the last for a connection that was closed in the middle of the protocol."""
@@ -247,7 +248,7 @@ class PostgresStore:
             raise StoreUnavailableError("the journal is closed")
         done = False
         try:
-            async with _translated_errors(), self._pool.acquire() as db, db.transaction():
+            async with _translated_errors(), self._pool.acquire(timeout=_COMMAND_SECONDS) as db, db.transaction():
                 if payer is not None:
                     await db.execute("SELECT pg_advisory_xact_lock($1)", _lock_key(payer))
                 yield db
