@@ -10,6 +10,7 @@ import pytest
 from gateway import server
 from gateway.server import Audience
 from gateway.telemetry.request_record import RequestRecord
+from gateway.telemetry.standard_error import StandardError
 from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 
@@ -177,13 +178,15 @@ async def test_garbage_is_400(gateway: RunningGateway) -> None:
 
 
 async def test_what_is_not_http_is_counted_and_logged(
-    gateway: RunningGateway, capsysbinary: pytest.CaptureFixture[bytes], caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(StandardError, "write", lambda _, lines: written.append(lines))
     caplog.set_level(logging.INFO, "gateway.requests")
     answer = await raw(gateway, b"GET /v1/models HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert json.loads(body)["error"]["code"] == "bad_framing"
-    [line] = [json.loads(line) for line in capsysbinary.readouterr().err.splitlines()]
+    [line] = [json.loads(line) for line in b"".join(written).splitlines()]
     assert (line["status"], line["error_class"]) == (400, "caller_bad_http")
     assert f"x-request-id: {line['id']}".encode() in head
     told = gateway.services.metrics.registry.get_sample_value
