@@ -303,9 +303,11 @@ class Exchange:
         }
         return Answer(msgspec.json.encode(body), {**self.headers(), **metadata.headers()})
 
-    async def stream(self, reply: StreamReply) -> bytes:
+    async def stream(self, reply: StreamReply, *, usage_on_request: bool) -> bytes:
         """Write the answer to ``reply`` as it arrives; return the last events, with which the caller ends the stream.
 
+        ``usage_on_request``: send usage only if ``stream_options.include_usage`` is set, as OpenAI does. Its Java SDK's
+        accumulator passes over the choices of an event with usage, and the finish reason with them.
         Raises GatewayError when the upstream fails: an error status if nothing was sent yet, an event in the stream
         otherwise. What was delivered by then is signed and settled nevertheless.
         """
@@ -330,9 +332,10 @@ class Exchange:
         extra = {**self._format.extras(choices), **metadata.fields()}
         if images := self._assembler.images:
             extra["images"] = images
-        return self._encoder.last(
-            self._assembler.finish_reasons(), extra, separate_usage=self._chats[0].request.include_usage
-        )
+        include_usage = self._chats[0].request.include_usage
+        if usage_on_request and not include_usage:
+            del extra["usage"]
+        return self._encoder.last(self._assembler.finish_reasons(), extra, separate_usage=include_usage)
 
     def _describe_stream(self, upstream: UpstreamMetadata) -> None:
         """Name the model that answers and its tier in all chunks, as a complete answer does. Before the first chunk."""

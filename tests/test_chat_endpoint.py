@@ -1,5 +1,6 @@
 """Chat completions end to end: forwarded, answered and signed."""
 
+import json
 import re
 from typing import Any
 
@@ -67,3 +68,27 @@ async def test_gemini_searches_beside_functions(gateway: RunningGateway, choice:
     result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "Sunny"}
     response = await gateway.post("/v1/chat/completions", body | {"messages": [asked, called, result]})
     assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("language", "options", "expected"),
+    [
+        ("java", None, {"finish_reason"}),
+        ("java", {"include_usage": True}, {"usage"}),
+        ("js", None, {"finish_reason", "usage"}),
+        (None, None, {"finish_reason", "usage"}),
+    ],
+)
+async def test_openais_java_sdk_gets_usage_on_request_only(
+    gateway: RunningGateway, language: str | None, options: dict[str, bool] | None, expected: set[str]
+) -> None:
+    """Its ChatCompletionAccumulator passes over the choices of an event that has usage."""
+    body = {"model": "gpt-5", "messages": [HI], "stream": True, "stream_options": options}
+    headers = {} if language is None else {"X-Stainless-Lang": language}
+    response = await gateway.post("/v1/chat/completions", body, headers=headers)
+    *_, last, done = (await response.text()).strip().split("\n\n")
+    assert done == "data: [DONE]"
+    event = json.loads(last.removeprefix("data: "))
+    assert "tee_signature" in event
+    found = {"usage"} & event.keys() | {"finish_reason" for choice in event["choices"] if choice["finish_reason"]}
+    assert found == expected
