@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 
 CacheControl = dict[str, Any] | None
+CacheBreakpoint = dict[str, Any] | None
+"""OpenAI's ``prompt_cache_breakpoint``."""
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text"):
     text: str
     cache_control: CacheControl = None
+    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class ImageURL(msgspec.Struct):
@@ -26,6 +29,7 @@ class ImageURL(msgspec.Struct):
 class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
     image_url: ImageURL
     cache_control: CacheControl = None
+    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class VideoURL(msgspec.Struct):
@@ -46,6 +50,7 @@ class InputAudio(msgspec.Struct):
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
     input_audio: InputAudio
+    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class File(msgspec.Struct):
@@ -59,6 +64,7 @@ class File(msgspec.Struct):
 class FilePart(msgspec.Struct, tag_field="type", tag="file"):
     file: File
     cache_control: CacheControl = None
+    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):

@@ -106,6 +106,38 @@ def test_nulls_inside_parts_are_left_out() -> None:
     assert file["file"] == {"file_data": data}
 
 
+@pytest.mark.parametrize(
+    ("model", "part", "own"),
+    [
+        ("gpt-4.1", PICTURE, {}),
+        ("gpt-4.1", PDF, {}),
+        ("grok-4", PICTURE, {}),
+        ("seed-1.6", PICTURE, {"image_pixel_limit": {"max_pixels": 9}}),
+        ("seed-1.6", VIDEO, {}),
+        ("seed-2.0-lite", AUDIO, {}),
+    ],
+)
+def test_unknown_keys_inside_parts_are_left_out(model: str, part: dict[str, Any], own: dict[str, Any]) -> None:
+    """OpenAI refuses them; LiteLLM's clients send ``format`` beside an image's URL."""
+    kind = part["type"]
+    told = part | {kind: part[kind] | own}
+    noisy = told | {kind: told[kind] | {"mime_type": "image/png", "image_pixel_limit": {"max_pixels": 9}}}
+    assert first(model, {"role": "user", "content": [noisy]})["content"] == [told]
+
+
+@pytest.mark.parametrize(("model", "kept"), [("gpt-4.1", True), *((model, False) for model in VENDORS[1:])])
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_cache_breakpoints_are_openai_s(model: str, role: str, kept: bool) -> None:
+    marked = TEXT | {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
+    assert first(model, {"role": role, "content": [marked]})["content"] == [marked if kept else TEXT]
+
+
+def test_a_breakpoint_of_no_cache_is_left_out() -> None:
+    assert first("gpt-4.1", {"role": "user", "content": [TEXT | {"prompt_cache_breakpoint": None}]})["content"] == [
+        TEXT
+    ]
+
+
 @pytest.mark.parametrize("empty", [[], None])
 def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
     assert first("gpt-4.1", {"role": "assistant", "content": "x", "tool_calls": empty}) == {
@@ -246,6 +278,11 @@ def test_custom_tools(model: str) -> None:
         assert sent(chat(model, tools=[TOOL, tool]))["tools"][1] == tool
     else:
         assert refusal(model, tools=[TOOL, tool]) == ("tools[1].type", "unsupported_value")
+
+
+def test_nulls_of_a_custom_tool_are_left_out() -> None:
+    tool = {"type": "custom", "custom": {"name": "shell", "description": None, "format": None}}
+    assert sent(chat(tools=[tool]))["tools"] == [{"type": "custom", "custom": {"name": "shell"}}]
 
 
 def test_custom_calls_in_the_history() -> None:

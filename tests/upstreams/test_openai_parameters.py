@@ -347,3 +347,9 @@ def test_nous_is_told_who_asks_in_every_request() -> None:
         assert sent(chat("hermes-4-70b", user=user))["tags"] == ["user=tee-gateway"]
     assert "user" not in sent(chat("hermes-4-70b", user="u"))
     assert "tags" not in sent(chat("gpt-4.1", user="u"))
+
+
+def test_nulls_of_a_schema_are_left_out() -> None:
+    schema = {"name": "x", "schema": {"type": "object"}}
+    nulls = {"type": "json_schema", "json_schema": schema | {"description": None, "strict": None}}
+    assert sent(chat(response_format=nulls))["response_format"] == {"type": "json_schema", "json_schema": schema}

@@ -67,11 +67,12 @@ class Dialect:
     ``roles``: roles that are renamed. ``message_names``: messages may have a ``name``. ``message_keys``: keys of an
     assistant message beyond OpenAI's that the vendor takes back. ``allowed_tools``: tool_choice may list several
     tools. ``max_call_id_length``: in characters, None for any length. ``null_content``: an assistant message with
-    tool calls may have no content. ``empty_system``: a system message may be empty. ``reasoning_counted``:
-    completion_tokens includes reasoning_tokens. ``thinking_prompt``: a system text that turns reasoning on, for
-    models without a parameter. ``effort_aliases``: efforts that are renamed. ``service_tiers``: None for any.
-    ``user_tag``: the user goes into ``tags``, without which the vendor has answered live requests as well. ``errors``:
-    the first matching rule applies.
+    tool calls may have no content. ``empty_system``: a system message may be empty. ``cache_breakpoints``: content
+    parts may have a ``prompt_cache_breakpoint``. ``image_fields``: of an ``image_url``, beyond OpenAI's.
+    ``reasoning_counted``: completion_tokens includes reasoning_tokens. ``thinking_prompt``: a system text that turns
+    reasoning on, for models without a parameter. ``effort_aliases``: efforts that are renamed. ``service_tiers``: None
+    for any. ``user_tag``: the user goes into ``tags``, without which the vendor has answered live requests as well.
+    ``errors``: the first matching rule applies.
     """
 
     accepts: frozenset[str]
@@ -90,6 +91,8 @@ class Dialect:
     empty_system: bool = True
     file_parts: bool = False
     refusal_parts: bool = False
+    cache_breakpoints: bool = False
+    image_fields: frozenset[str] = frozenset()
     service_tiers: frozenset[str] | None = None
     user_tag: bool = False
     effort_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -127,6 +130,7 @@ OPENAI = Dialect(
     max_call_id_length=40,
     file_parts=True,
     refusal_parts=True,
+    cache_breakpoints=True,
     stream_options={"include_usage": True, "include_obfuscation": False},
 )
 
@@ -161,6 +165,7 @@ MODELARK = Dialect(
     output_limit=OutputLimit.ALWAYS,
     roles={"developer": "system"},
     message_keys=frozenset({"reasoning_content", "encrypted_content"}),
+    image_fields=frozenset({"image_pixel_limit"}),
     service_tiers=frozenset({"default", "flex"}),
     effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
 )

@@ -24,14 +24,13 @@ _KEYS = {
 }
 _PLAIN = frozenset({"role", "content"})
 _INSTRUCTIONS = ("system", "developer")
-_PART_KEYS = {
-    "text": ("text",),
-    "image_url": ("image_url",),
-    "input_audio": ("input_audio",),
-    "video_url": ("video_url",),
-    "file": ("file",),
-    "refusal": ("refusal",),
+_FIELDS = {
+    "image_url": frozenset({"url", "detail"}),
+    "input_audio": frozenset({"data", "format"}),
+    "video_url": frozenset({"url", "fps"}),
+    "file": frozenset({"file_data", "file_id", "filename"}),
 }
+_CACHE_BREAKPOINT = "prompt_cache_breakpoint"
 _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "pdf"}
 
 
@@ -116,13 +115,19 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
     readable = modality is None or (modality in chat.model.inputs and role == "user")
     if not readable or (kind == "file" and not dialect.file_parts):
         raise unsupported_value(f"The model '{chat.request.model}' cannot read '{kind}' parts here.", f"{where}.type")
-    keys = _PART_KEYS[kind]
-    return {"type": kind, **{key: _without_nulls(part[key]) for key in keys}}
+    body = part[kind]
+    if modality is not None:
+        fields = _FIELDS[kind] | dialect.image_fields if kind == "image_url" else _FIELDS[kind]
+        body = {name: value for name, value in body.items() if name in fields and value is not None}
+    copy = {"type": kind, kind: body}
+    if dialect.cache_breakpoints and kind != "refusal" and part.get(_CACHE_BREAKPOINT) is not None:
+        copy[_CACHE_BREAKPOINT] = part[_CACHE_BREAKPOINT]
+    return copy
 
 
-def _without_nulls(body: Any) -> Any:
+def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
     """``body`` without its null members, which vendors refuse."""
-    return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
@@ -161,7 +166,7 @@ def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, An
     if tool["type"] == "custom":
         if not dialect.custom_tools:
             raise unsupported_value("Custom tools are not supported with this model.", f"tools[{position}].type")
-        return {"type": "custom", "custom": tool["custom"]}
+        return {"type": "custom", "custom": without_nulls(tool["custom"])}
     keys = ("name", "description", "parameters", "strict") if dialect.strict_tools else _PLAIN_TOOL
     function = tool["function"]
     return {"type": "function", "function": {key: function[key] for key in keys if function.get(key) is not None}}

@@ -12,7 +12,7 @@ from gateway.openai_api.request import FunctionTool, Tool
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai.dialects import HINTS, Dialect, OutputLimit
-from gateway.upstreams.openai.messages import translate_messages, translate_tools
+from gateway.upstreams.openai.messages import translate_messages, translate_tools, without_nulls
 from gateway.upstreams.openai.tool_names import name_map, rename_tools
 
 _HANDLED = frozenset(
@@ -232,6 +232,9 @@ def _response_format(dialect: Dialect, chat: Chat, body: dict[str, Any], name: s
             if not traits.json_schema:
                 raise unsupported_value("This model does not support 'json_object'.", "response_format.type")
             body[name] = {"type": "json_schema", "json_schema": _PERMISSIVE_SCHEMA}
+            return True
+        case "json_schema":
+            body[name] = {"type": "json_schema", "json_schema": without_nulls(value["json_schema"])}
             return True
     body[name] = value
     return True

@@ -41,6 +41,7 @@ MESSAGE_RULES = MessageRules(
         "assistant": frozenset({"text", "refusal"}),
         "tool": TEXT,
     },
+    part_keys=frozenset({"prompt_cache_breakpoint"}),
     custom_tools=True,
     longest_call_id=40,
 )
