@@ -167,7 +167,7 @@ class Heartbeat:
         self._errors += 1
         self._last_error = reason
         self._beats.labels("failed").inc()
-        log.warning("heartbeat failed: %s", reason)
+        log.warning("heartbeat failed", extra={"reason": reason})
 
     async def _send(self, session: aiohttp.ClientSession, relay: Relay) -> str | None:
         """Sign a timestamp and have it relayed; the transaction hash, if the facilitator reports one."""

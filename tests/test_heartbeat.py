@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from gateway.heartbeat import Heartbeat, Relay
 from gateway.keyring import Injection
 from gateway.settings import Settings
 from gateway.signing import Signer
+from gateway.telemetry.logs import JsonFormatter
 from tests.running_gateway import RunningGateway, StartGateway
 from tools.chain.deployment import TEE_REGISTRY
 from tools.chain.facilitator import LocalFacilitator
@@ -222,6 +224,17 @@ async def test_failures_are_counted_and_told(
     assert status["last_error"] == reason
     assert len(facilitator.called("heartbeat")) == tries
     assert harness.registry.get_sample_value("gateway_heartbeats_total", {"outcome": "failed"}) == 1
+
+
+async def test_a_failure_is_logged_without_full_addresses(
+    facilitator: LocalFacilitator, harness: HeartbeatHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    facilitator.faults.set("heartbeat", Body(f'{{"success": false, "error": "{TEE_REGISTRY} reverted"}}'))
+    harness.heartbeat.start(relay(facilitator))
+    await harness.until(total_errors=1)
+    [line] = [json.loads(JsonFormatter().format(it)) for it in caplog.records if it.name == "gateway.heartbeat"]
+    assert line["event"] == "heartbeat failed"
+    assert line["reason"] == f"the facilitator returned 200: {TEE_REGISTRY[:10]}... reverted"
 
 
 async def test_a_registry_that_refuses_is_an_error_until_it_takes_one(
