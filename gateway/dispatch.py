@@ -102,7 +102,11 @@ class Dispatch:
         try:
             return await self._receive(chat, call, consume, reply)
         except _AnswerFailedError as failure:
+            failure.error.attempts = 2
             raise failure.error from None
+        except GatewayError as error:
+            error.attempts = 1 + (error.attempts or 1)
+            raise
 
     async def _receive(self, chat: Chat, call: UpstreamCall, consume: Consumer, reply: StreamReply | None) -> bool:
         """Make one call and pass on its answer; False if the client disconnected before the upstream answered.

@@ -40,6 +40,8 @@ from gateway.wire_formats import WireFormat
 log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86_400
+_MAX_MODEL_NAME = 128
+"""Length that a vendor's name for a model unknown to the catalogue is truncated to in logs and traces."""
 
 
 @lru_cache(maxsize=2)
@@ -170,7 +172,7 @@ class Exchange:
         served = self._find_model(name)
         if served is None:
             self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
-            self._record.served_model = name
+            self._record.served_model = name[:_MAX_MODEL_NAME]
             return self._model
         if served is not self._model:
             self._record.served_model = served.id

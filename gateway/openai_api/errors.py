@@ -33,7 +33,8 @@ class GatewayError(Exception):
 
     ``retryable`` tells the transport that the same upstream call may be sent again, before any byte was forwarded.
     ``retry_after`` is in seconds and sent to the client. ``should_retry`` becomes ``x-should-retry``, which OpenAI's
-    SDKs obey; if None it depends on the status.
+    SDKs obey; if None it depends on the status. ``upstream_status``, ``upstream_request_id`` and ``attempts`` are for
+    the log: the status and the vendor's id of the last response, and how often the upstream was called.
     """
 
     def __init__(
@@ -61,6 +62,9 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.headers = headers or {}
+        self.upstream_status: int | None = None
+        self.upstream_request_id: str | None = None
+        self.attempts: int | None = None
 
     def envelope(self) -> dict[str, Any]:
         """``{"error": {message, type, param, code}}``, with long messages and params truncated."""

@@ -105,6 +105,8 @@ class Metrics:
         """Record that a request fails with ``error``, sent as a status or inside a response under way."""
         record.error, record.fault = _code(error) or error.type, error.fault.value
         record.error_class = error_class(error)
+        record.upstream_status, record.attempts = error.upstream_status, error.attempts
+        record.upstream_request_id = error.upstream_request_id or record.upstream_request_id
         self._classes[record.error_class].inc()
 
     def count_request(self, record: RequestRecord) -> None:

@@ -24,6 +24,8 @@ class RequestRecord(msgspec.Struct):
     error: str | None = None
     error_class: str | None = None
     fault: str | None = None
+    upstream_status: int | None = None
+    attempts: int | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated: bool | None = None

@@ -79,6 +79,7 @@ class Transport:
         try:
             return await self._attempt(call, authorization, decode_error)
         except GatewayError as error:
+            error.attempts = 1
             if not self.should_retry(error):
                 raise
             first = error
@@ -94,7 +95,11 @@ class Transport:
             wait=self._wait,
             reraise=True,
         )
-        response: Response = await retrying(self._attempt, call, authorization, decode_error)
+        try:
+            response: Response = await retrying(self._attempt, call, authorization, decode_error)
+        except GatewayError as error:
+            error.attempts = 1 + retrying.statistics["attempt_number"]
+            raise
         return response
 
     async def _attempt(
@@ -110,7 +115,9 @@ class Transport:
         except TransportError:
             raise _unreachable() from None
         if response.status != 200:
-            raise decode_error(response.status, response.headers, await self._error_body(response))
+            error = decode_error(response.status, response.headers, await self._error_body(response))
+            error.upstream_status = response.status
+            raise error
         return response
 
     async def _error_body(self, response: Response) -> bytes:

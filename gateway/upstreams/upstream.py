@@ -72,7 +72,7 @@ class Upstream:
         def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
             error = _with_public_name(chat, adapter.decode_error(chat, status, headers, body))
             if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id"))) is not None:
-                error.headers[UPSTREAM_REQUEST_ID] = request_id
+                error.headers[UPSTREAM_REQUEST_ID] = error.upstream_request_id = request_id
             return error
 
         key = self.require_key()

@@ -15,7 +15,8 @@ import gateway
 from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter, log_request
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
-from tests.running_gateway import RunningGateway
+from tests.faults.raw_upstream import answering, http
+from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -82,13 +83,71 @@ def test_log_line_has_the_class_and_no_moments(
     assert not {"started", "dispatched", "last_output", "answered", "traceparent"} & set(line)
 
 
-@pytest.mark.parametrize(("requests", "writes"), [(2, 1), (40, 40)])
-async def test_log_lines_reach_a_pipe_whole(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, requests: int, writes: int
-) -> None:
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[bytes]:
+    """What the request log writes to standard error."""
     caplog.set_level(logging.INFO, "gateway.requests")
-    written: list[bytes] = []
-    monkeypatch.setattr(StandardError, "write", lambda _, lines: written.append(lines))
+    writes: list[bytes] = []
+    monkeypatch.setattr(StandardError, "write", lambda _, lines: writes.append(lines))
+    return writes
+
+
+VENDOR_ID = b"x-request-id: req_of_the_vendor"
+SERVER_ERROR = b'{"error": {"message": "no", "type": "server_error"}}'
+
+
+@pytest.mark.parametrize(
+    ("response", "logged"),
+    [
+        (http(500, b"{}", VENDOR_ID), ("upstream_error", 500, 3, "req_of_the_vendor")),
+        (http(418, b"{}", VENDOR_ID), ("upstream_bad_response", 418, 1, "req_of_the_vendor")),
+        (http(404, b"{}"), ("model_not_found", 404, 1, None)),
+        (http(200, SERVER_ERROR, VENDOR_ID), ("upstream_error", None, 2, "req_of_the_vendor")),
+        (b"", ("upstream_unreachable", None, 3, None)),
+    ],
+)
+async def test_a_failed_call_is_logged_with_the_vendors_status_and_id_and_the_attempts(
+    start_gateway: StartGateway, written: list[bytes], response: bytes, logged: tuple[Any, ...]
+) -> None:
+    async with answering(response) as url:
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        await gateway.chat("gpt-4.1", "Hi")
+    line = json.loads(b"".join(written))
+    names = ("error", "upstream_status", "attempts", "upstream_request_id")
+    assert tuple(line.get(name) for name in names) == logged
+
+
+async def test_a_call_that_fails_again_in_another_way_counts_all_attempts(
+    start_gateway: StartGateway, written: list[bytes]
+) -> None:
+    responses = [http(200, SERVER_ERROR), http(503, b"{}"), http(400, b"{}", VENDOR_ID)]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(responses.pop(0))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        gateway = await start_gateway({"OPENAI_BASE_URL": f"http://{host}:{port}", "OPENAI_API_KEY": "k"})
+        await gateway.chat("gpt-4.1", "Hi")
+    line = json.loads(b"".join(written))
+    assert (line["upstream_status"], line["attempts"], line["upstream_request_id"]) == (400, 3, "req_of_the_vendor")
+
+
+async def test_a_model_unknown_to_the_catalogue_is_logged_by_the_beginning_of_its_name(
+    start_gateway: StartGateway, written: list[bytes]
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    body = json.dumps({"model": "x" * 100_000, "choices": [choice]})
+    async with answering(http(200, body.encode())) as url:
+        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
+        assert (await gateway.chat("gpt-4.1", "Hi")).status == 200
+    assert json.loads(b"".join(written))["served_model"] == "x" * 128
+
+
+@pytest.mark.parametrize(("requests", "writes"), [(2, 1), (40, 40)])
+async def test_log_lines_reach_a_pipe_whole(written: list[bytes], requests: int, writes: int) -> None:
     for number in range(requests):
         log_request(RequestRecord(f"req_{number}", "POST", "/v1/chat/completions", model="m"))
     await asyncio.sleep(0)
