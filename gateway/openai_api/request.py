@@ -153,7 +153,9 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request has too many objects and arrays")
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise invalid_request("We could not parse the JSON body of your request: it is not valid UTF-8") from None
+    except msgspec.DecodeError as error:
         raise invalid_request(f"We could not parse the JSON body of your request: {error}") from None
     except RecursionError:
         raise invalid_request("The JSON body of your request is nested too deeply") from None

@@ -248,6 +248,13 @@ def test_what_is_no_json_object(body: bytes) -> None:
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, None, None)
 
 
+def test_a_body_in_another_encoding_is_called_that_and_not_in_pythons_words() -> None:
+    with pytest.raises(
+        GatewayError, match=r"^We could not parse the JSON body of your request: it is not valid UTF-8$"
+    ):
+        decode('{"model": "é"}'.encode("latin-1"))
+
+
 @pytest.mark.parametrize("inner", ["{[", "[", "{"])
 def test_nesting_is_limited(inner: str) -> None:
     """Decoded values are later encoded and hashed, at a greater stack depth."""
