@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
 from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
 
@@ -22,7 +22,7 @@ def check(request: ChatRequest) -> None:
         raise invalid_request(f"At most {MAX_STOPS} stop sequences are supported.", "stop", "array_above_max_length")
     if request.tools or request.tool_choice is not None:
         _check_tools(request)
-    _check_tool_results(request.messages)
+    _check_messages(request.messages)
 
 
 def _check_tools(request: ChatRequest) -> None:
@@ -62,8 +62,11 @@ def _check_named_choice(choice: dict[str, Any], names: Sequence[str | None]) -> 
         raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", f"tool_choice.{kind}.name")
 
 
-def _check_tool_results(messages: Sequence[Message]) -> None:
-    """Tool calls must be followed directly by their tool messages, and by no others (facts/providers.md 2.3)."""
+def _check_messages(messages: Sequence[Message]) -> None:
+    """Tool calls must be followed directly by their tool messages, and by no others (facts/providers.md 2.3).
+
+    An assistant message must not consist of audio alone, which is an id that only the vendor who gave it knows.
+    """
     open_calls: dict[str, None] = {}
     call_position = 0
     for position, message in enumerate(messages):
@@ -77,11 +80,17 @@ def _check_tool_results(messages: Sequence[Message]) -> None:
             continue
         if open_calls:
             raise _unanswered(open_calls, call_position)
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            call_position = position
-            open_calls = {call.id: None for call in message.tool_calls}
-            if len(open_calls) < len(message.tool_calls):
-                raise invalid_request("Two tool calls share an id.", f"messages[{position}].tool_calls")
+        if isinstance(message, AssistantMessage):
+            if message.tool_calls:
+                call_position = position
+                open_calls = {call.id: None for call in message.tool_calls}
+                if len(open_calls) < len(message.tool_calls):
+                    raise invalid_request("Two tool calls share an id.", f"messages[{position}].tool_calls")
+            elif message.audio is not None and not message.content and not message.refusal:
+                raise unsupported_value(
+                    "An earlier answer's audio is not available here; send its transcript as 'content'.",
+                    f"messages[{position}].audio",
+                )
     if open_calls:
         raise _unanswered(open_calls, call_position)
 

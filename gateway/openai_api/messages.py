@@ -146,6 +146,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     function_call: FunctionCall | None = None
     name: str | None = None
     refusal: str | None = None
+    audio: dict[str, Any] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[ReasoningDetail] | None = None

@@ -121,3 +121,13 @@ def test_long_ids_are_not_repeated_in_full() -> None:
     with pytest.raises(GatewayError) as caught:
         checked(messages=[HI, result("x" * 1000)])
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("rest", [{}, {"content": None, "refusal": None}, {"content": []}])
+def test_an_answer_of_audio_alone_would_be_lost(rest: dict[str, Any]) -> None:
+    spoken = {"role": "assistant", "audio": {"id": "audio_1"}}
+    with pytest.raises(GatewayError) as caught:
+        checked(messages=[HI, spoken | rest, HI])
+    assert (caught.value.status, caught.value.param) == (400, "messages[1].audio")
+    for beside in ({"content": "Hello"}, {"refusal": "no"}, {"audio": None}):
+        checked(messages=[HI, spoken | beside, HI])
