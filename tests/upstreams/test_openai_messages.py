@@ -112,7 +112,7 @@ def test_nulls_inside_parts_are_left_out() -> None:
         ("gpt-4.1", PICTURE, {}),
         ("gpt-4.1", PDF, {}),
         ("grok-4", PICTURE, {}),
-        ("seed-1.6", PICTURE, {"image_pixel_limit": {"max_pixels": 9}}),
+        ("seed-1.6", PICTURE, {"image_pixel_limit": {"max_pixels": 9}, "max_pixels": 9, "min_pixels": 1}),
         ("seed-1.6", VIDEO, {}),
         ("seed-2.0-lite", AUDIO, {}),
     ],
@@ -121,7 +121,7 @@ def test_unknown_keys_inside_parts_are_left_out(model: str, part: dict[str, Any]
     """OpenAI refuses them; LiteLLM's clients send ``format`` beside an image's URL."""
     kind = part["type"]
     told = part | {kind: part[kind] | own}
-    noisy = told | {kind: told[kind] | {"mime_type": "image/png", "image_pixel_limit": {"max_pixels": 9}}}
+    noisy = told | {kind: {"format": "png", "image_pixel_limit": {"max_pixels": 9}, "fmt": 1} | told[kind]}
     assert first(model, {"role": "user", "content": [noisy]})["content"] == [told]
 
 

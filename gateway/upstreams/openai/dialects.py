@@ -165,7 +165,7 @@ MODELARK = Dialect(
     output_limit=OutputLimit.ALWAYS,
     roles={"developer": "system"},
     message_keys=frozenset({"reasoning_content", "encrypted_content"}),
-    image_fields=frozenset({"image_pixel_limit"}),
+    image_fields=frozenset({"image_pixel_limit", "max_pixels", "min_pixels"}),
     service_tiers=frozenset({"default", "flex"}),
     effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
 )
