@@ -1,4 +1,4 @@
-"""``python -m tools.top URL``: exit 0 ended by Ctrl-C or after ``--once``, 2 usage, 3 unreachable."""
+"""``python -m tools.top URL``: exit 0 ended by Ctrl-C or after one frame, 2 usage, 3 unreachable."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ def main() -> int:
     except UnreachableError as error:
         sys.stderr.write(f"top: {one_line(str(error))}\n")
         return 3
-    if arguments.once:
+    if arguments.once or not console.is_terminal:
         console.print(frame(arguments.url, window))
         return 0
     with suppress(KeyboardInterrupt):
@@ -55,7 +55,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("url", metavar="URL", nargs="?", default="http://127.0.0.1:8000", help="default %(default)s")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default %(default)g")
-    parser.add_argument("--once", action="store_true", help="print one frame of the totals since the start and exit")
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="print one frame of the totals since the start and exit; the default if the output is not a terminal",
+    )
     parser.add_argument("--width", type=int, metavar="COLUMNS", help="default: the terminal's")
     arguments = parser.parse_args()
     try:

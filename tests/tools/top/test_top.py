@@ -127,6 +127,12 @@ async def test_once(gateway: RunningGateway, fleet: Fleet) -> None:
     assert re.search(r"whole response\s+\S+ \S+", out)
 
 
+async def test_a_pipe_gets_one_frame(gateway: RunningGateway) -> None:
+    """Live frames would only be written at the end, which never comes."""
+    status, out, _ = await run(gateway.url, "--width", "180")
+    assert (status, out.count("since the start")) == (0, 1)
+
+
 async def test_no_proxy_is_asked(
     gateway: RunningGateway, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
