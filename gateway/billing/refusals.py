@@ -12,14 +12,13 @@ _RETRY_SECONDS = 5.0
 
 
 def payment_required(required: PaymentRequired, code: str) -> GatewayError:
-    """402 with offers: nothing was paid, or the payment is not acceptable."""
-    return GatewayError(
-        required.error,
-        status=402,
-        type="payment_required",
-        code=code,
-        headers={PAYMENT_REQUIRED: write_header(required), **NO_STORE},
-    )
+    """402 with offers: nothing was paid, or the payment is not acceptable.
+
+    Without PAYMENT-REQUIRED if there is no offer, as for a payer in debt where the facilitator settles nothing upfront:
+    x402 has no empty list of offers.
+    """
+    offers = {PAYMENT_REQUIRED: write_header(required)} if required.accepts else {}
+    return GatewayError(required.error, status=402, type="payment_required", code=code, headers={**offers, **NO_STORE})
 
 
 def invalid_payment(message: str) -> GatewayError:

@@ -1,14 +1,27 @@
 """Payers who burn the nonce of a verified payment, and have another transfer pass for it (facts/x402.md 4 row 9)."""
 
 import asyncio
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.billing.evm import values as evm
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import BillingHarness, bill, order, payload_of, refusal, required, response
+from tests.billing.harness import (
+    BillingHarness,
+    bill,
+    open_harness,
+    order,
+    payload_of,
+    quick,
+    refusal,
+    required,
+    response,
+)
 from tools.chain.contract import Contract
 from tools.chain.deployment import USDC
+from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
@@ -37,6 +50,23 @@ async def test_a_payment_burnt_after_verification_leads_to_upfront_only(
     await upfront.settle(bill())
     trusted = await billing.admit(wallet, order())
     await trusted.settle(bill())
+
+
+async def test_a_debtor_gets_no_empty_list_of_offers_where_nothing_is_settled_upfront(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    definitions = quick()
+    upto = tuple(offer for offer in definitions.offers if offer.scheme == "upto")
+    definitions = msgspec.structs.replace(definitions, offers=upto)
+    async with open_harness(chain, facilitator, journal, definitions=definitions) as billing:
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+        paid = await billing.pay(wallet, order())
+        payment = await billing.payments.admit(paid)
+        await chain.invalidate_permit2_nonce(wallet, int(payload_of(paid)["payload"]["permit2Authorization"]["nonce"]))
+        with pytest.raises(GatewayError):
+            await payment.settle(bill())
+        debtor = await refusal(billing.payments, await billing.pay(wallet, order()))
+        assert (debtor.status, debtor.code, debtor.headers) == (402, "upfront_required", {"Cache-Control": "no-store"})
 
 
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
