@@ -1,5 +1,6 @@
 """Translates messages into Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -45,7 +46,8 @@ class Conversation:
         self._model = chat.model
         self._tools = chat.request.tools
         self._results: dict[int, list[Block]] = {}
-        self._unanswered: dict[str, str] = {}
+        self._unanswered: dict[str, deque[tuple[str, str]]] = {}
+        """By the caller's id, which calls of one turn may share: their ids as sent, and their JSON paths."""
         self._add_all(chat, thinking_blocks)
         if self._unanswered:
             self._check_answered()
@@ -116,13 +118,16 @@ class Conversation:
         if message.refusal and (refusal := text_block(message.refusal)):
             found.append(refusal)
         calls = message.tool_calls or ()
+        waiting: list[tuple[str, str, str]] = []
         for index, call in enumerate(calls):
-            found.append(self._tool_use(call, f"{where}.tool_calls[{index}]"))
+            use = self._tool_use(call, f"{where}.tool_calls[{index}]")
+            found.append(use)
+            waiting.append((call.id, use["id"], f"{where}.tool_calls[{index}].id"))
         self._extend("assistant", [*thinking_blocks, *_cache_last_block(found, message.cache_control)])
         if thinking_blocks:
             _move_thinking_first(self.turns[-1]["content"])
-        for index, call in enumerate(calls):
-            self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
+        for call_id, sent_id, param in waiting:
+            self._unanswered.setdefault(call_id, deque()).append((sent_id, param))
 
     def _tool_use(self, call: ToolCall, where: str) -> Block:
         if isinstance(call, FunctionToolCall):
@@ -134,13 +139,16 @@ class Conversation:
         return {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
-        if self._unanswered.pop(message.tool_call_id, None) is None:
+        waiting = self._unanswered.get(message.tool_call_id)
+        if waiting is None:
             raise invalid_request(
                 f"Invalid '{where}.tool_call_id': no preceding tool call with id '{message.tool_call_id[:128]}' is "
                 "waiting for a result.",
                 f"{where}.tool_call_id",
             )
-        result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
+        result: Block = {"type": "tool_result", "tool_use_id": waiting.popleft()[0]}
+        if not waiting:
+            del self._unanswered[message.tool_call_id]
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
         if isinstance(content, str) and content.isspace():
             content = ""
@@ -165,9 +173,9 @@ class Conversation:
         return content
 
     def _check_answered(self) -> None:
-        for call_id, where in self._unanswered.items():
+        for call_id, waiting in self._unanswered.items():
             raise invalid_request(
-                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
+                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", waiting[0][1]
             )
 
     def _check_last_turn(self, messages: Sequence[Message]) -> None:
