@@ -83,6 +83,8 @@ def test_what_the_callers_own_thinking_leaves_no_place_for_is_listed(
     [
         ("claude-haiku-4-5", {"type": "enabled", "budget_tokens": 3000}, enabled(3000)),
         ("claude-haiku-4-5", {"type": "adaptive"}, enabled(2048)),
+        ("claude-haiku-4-5", enabled(3000) | {"display": "omitted"}, enabled(3000) | {"display": "omitted"}),
+        ("claude-haiku-4-5", enabled(3000) | {"display": None}, enabled(3000)),
         ("claude-opus-4-6", {"type": "enabled", "budget_tokens": 3000}, {"type": "adaptive"}),
         ("claude-opus-4-8", {"type": "adaptive", "display": "omitted"}, {"type": "adaptive", "display": "omitted"}),
         ("claude-opus-4-8", {"type": "disabled"}, None),
@@ -100,6 +102,8 @@ def test_anthropics_own_parameter(model: str, wish: dict[str, Any], thinking: An
         ("claude-fable-5", {"thinking": {"type": "disabled"}}, "thinking.type"),
         ("claude-haiku-4-5", {"thinking": {"type": "auto"}}, "thinking.type"),
         ("claude-haiku-4-5", {"thinking": enabled(100)}, "thinking.budget_tokens"),
+        ("claude-haiku-4-5", {"thinking": enabled(2000) | {"display": "full"}}, "thinking.display"),
+        ("claude-opus-4-8", {"thinking": {"type": "adaptive", "display": ["omitted"]}}, "thinking.display"),
     ],
 )
 def test_wishes_that_cannot_be_honoured(model: str, body: dict[str, Any], param: str) -> None:

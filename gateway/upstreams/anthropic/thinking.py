@@ -76,8 +76,8 @@ def _resolve(chat: Chat, traits: Traits, constraints: Constraints) -> Thinking:
         return Thinking(_adaptive(chat), effort, active=True)
     if constraints.lost or constraints.forced or constraints.prefilled or constraints.max_tokens <= MIN_BUDGET:
         return Thinking(effort=effort, dropped=(name,))
-    config = {"type": "enabled", "budget_tokens": min(_budget(chat), constraints.max_tokens - 1)}
-    return Thinking(config, effort, active=True)
+    budget = min(_budget(chat), constraints.max_tokens - 1)
+    return Thinking({"type": "enabled", "budget_tokens": budget} | _display(chat), effort, active=True)
 
 
 def _ignored(chat: Chat, thinking: Thinking) -> list[str]:
@@ -117,10 +117,17 @@ def _effort(chat: Chat, traits: Traits) -> str | None:
 
 
 def _adaptive(chat: Chat) -> dict[str, Any]:
+    return {"type": "adaptive"} | _display(chat)
+
+
+def _display(chat: Chat) -> dict[str, str]:
+    """Whether the thoughts are shown, for models that hide them unless asked. Raises 400 for an unknown value."""
     display = (chat.request.thinking or {}).get("display")
-    if display in ("summarized", "omitted"):
-        return {"type": "adaptive", "display": display}
-    return {"type": "adaptive", "display": "summarized"} if chat.model.traits.thinking_hidden else {"type": "adaptive"}
+    if display is None:
+        return {"display": "summarized"} if chat.model.traits.thinking_hidden else {}
+    if display not in ("summarized", "omitted"):
+        raise unsupported_value("Supported values: 'summarized', 'omitted'.", "thinking.display")
+    return {"display": display}
 
 
 def _budget(chat: Chat) -> int:
