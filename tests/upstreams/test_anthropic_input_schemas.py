@@ -1,4 +1,4 @@
-"""The schemas of tools, of which Anthropic takes plain objects only."""
+"""The schemas of tools, of which Anthropic takes plain objects only, and what describes the schema of an answer."""
 
 from typing import Any
 
@@ -49,3 +49,18 @@ def test_another_type_than_object_is_refused(kind: Any) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": kind}}}
     error = refusal("claude-sonnet-4-0", response_format=wanted)
     assert (error.status, error.param) == (400, "response_format.json_schema.schema.type")
+
+
+@pytest.mark.parametrize(
+    ("schema", "description"),
+    [
+        (WEATHER_SCHEMA, "A place."),
+        (WEATHER_SCHEMA | {"minProperties": 1}, "A place. (minProperties: 1)"),
+        (WEATHER_SCHEMA | {"description": "Its own."}, "Its own."),
+    ],
+)
+def test_the_description_of_the_answers_format_is_its_schemas(schema: dict[str, Any], description: str) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema, "description": "A place."}}
+    body = sent(chat(response_format=wanted))
+    expected = WEATHER_SCHEMA | {"additionalProperties": False, "description": description}
+    assert body["output_config"]["format"]["schema"] == expected

@@ -110,8 +110,9 @@ def _output_config(chat: Chat, parts: Draft) -> dict[str, Any]:
                 "'json_schema' cannot be combined with a final assistant message.", "response_format"
             )
         if emulated_schema(chat) is None:
+            description = {"description": wanted.json_schema.description} if wanted.json_schema.description else {}
             schema = restrict(
-                wanted.json_schema.schema,
+                description | wanted.json_schema.schema,
                 lossless=bool(wanted.json_schema.strict),
                 param="response_format.json_schema.schema",
             )
