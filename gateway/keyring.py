@@ -19,7 +19,7 @@ Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 
 
 class Injection(msgspec.Struct, kw_only=True):
-    """The body of ``POST /v1/keys`` (interfaces.md). Null or empty means: leave as it is."""
+    """The body of ``POST /v1/keys`` (interfaces.md). Null or empty means: leave as it is. Numbers may be strings."""
 
     openai_api_key: str | None = None
     anthropic_api_key: str | None = None
@@ -54,6 +54,7 @@ def injection_type(providers: Mapping[str, Provider]) -> type[Injection]:
 
 _URLS = ("facilitator_url", "evm_rpc_url")
 _ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")
+_NUMBERS = ("tee_heartbeat_interval", "tee_heartbeat_buffer")
 _SECRETS = ("coingecko_api_key", "journal_key")
 JOURNAL_KEY_BYTES = 32
 
@@ -89,7 +90,7 @@ class Keyring:
         """
         if self._injected is not None:
             raise already_injected()
-        injection = convert(body, self.injection_type)
+        injection = convert({**body, **_numbers(body)}, self.injection_type)
         if all(getattr(injection, name) in (None, "") for name in injection.__struct_fields__):
             raise invalid_request("The injection has no values: every field is absent, null or empty.")
         for provider in self._providers.values():
@@ -113,6 +114,16 @@ class Keyring:
     def providers_in(self, injection: Injection) -> list[str]:
         """The providers that ``injection`` has a key for, in catalogue order."""
         return [name for name, provider in self._providers.items() if getattr(injection, provider.injected_key)]
+
+
+def _numbers(body: dict[str, Any]) -> dict[str, int | None]:
+    """The numbers that ``body`` has as strings, as launchers do that copy them from an environment file."""
+    texts = {name: body[name] for name in _NUMBERS if isinstance(body.get(name), str)}
+    return {
+        name: int(text) if text else None
+        for name, text in texts.items()
+        if not text or (text.isascii() and text.isdigit() and len(text) < 8)
+    }
 
 
 def already_injected() -> GatewayError:

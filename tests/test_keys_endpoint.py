@@ -74,6 +74,11 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"evm_payment_address": "0x9deEBB5D1b22e4a6e027977CeAd13893A7E4cC1A"}, "evm_payment_address"),
         ({"heartbeat_contract_address": "0x" + "0" * 40}, "heartbeat_contract_address"),
         ({"tee_heartbeat_interval": 0}, "tee_heartbeat_interval"),
+        ({"tee_heartbeat_interval": "0"}, "tee_heartbeat_interval"),
+        ({"tee_heartbeat_interval": "-5"}, "tee_heartbeat_interval"),
+        ({"tee_heartbeat_interval": "15 minutes"}, "tee_heartbeat_interval"),
+        ({"tee_heartbeat_buffer": "\u0663"}, "tee_heartbeat_buffer"),
+        ({"tee_heartbeat_buffer": "9" * 5000}, "tee_heartbeat_buffer"),
         ({"journal_key": "00" * 31}, "journal_key"),
         ({"journal_key": "not base64!"}, "journal_key"),
         ({"upto_trial_key": "0x" + "00" * 32}, "upto_trial_key"),
@@ -89,6 +94,14 @@ async def test_malformed_injection_changes_nothing(
     assert (await response.json())["error"]["param"] == param
     assert gateway.services.keyring.configured() == []
     assert (await gateway.post("/v1/keys", KEYS)).status == 200
+
+
+async def test_numbers_may_be_strings_and_empty(gateway: RunningGateway) -> None:
+    body = {"xai_api_key": "good", "tee_heartbeat_interval": "600", "tee_heartbeat_buffer": ""}
+    assert (await gateway.post("/v1/keys", body)).status == 200
+    injected = gateway.services.keyring.injected
+    assert injected is not None
+    assert (injected.tee_heartbeat_interval, injected.tee_heartbeat_buffer) == (600, None)
 
 
 async def test_keys_are_never_told(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
