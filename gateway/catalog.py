@@ -149,7 +149,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One vendor: the base URL in its SDK's convention, and the names of the settings for its key and URL.
 
     ``prefixes``, beside ``id``, may precede a model's name: ``x-ai/grok-4``. ``stops_billing_on_close``: closing the
-    connection ends generation and billing (practice.md 2).
+    connection ends generation and billing (practice.md 2). ``call_tokens`` are the prompt tokens that the vendor adds
+    to the text of a call, ``tool_tokens`` those that it adds besides to one with tools; quotes cover both.
     """
 
     id: str
@@ -160,6 +161,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     injected_key: str
     prefixes: tuple[str, ...] = ()
     stops_billing_on_close: bool = False
+    call_tokens: int = 8
+    tool_tokens: int = 0
 
 
 class Catalog:

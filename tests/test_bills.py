@@ -169,6 +169,52 @@ async def test_short_prompts_are_quoted_with_their_structure(paid: RunningGatewa
     assert bill.usage.prompt_tokens <= 160 <= payments.orders[-1].prompt_tokens < 180
 
 
+WEATHER = {
+    "name": "weather",
+    "description": "Gets current weather for a location",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "latitude": {"type": "string", "description": "Latitude (e.g., 52.5200)"},
+            "longitude": {"type": "string", "description": "Longitude (e.g., 13.4050)"},
+        },
+        "required": ["latitude", "longitude"],
+        "additionalProperties": False,
+        "strict": True,
+    },
+}
+LANGUAGE = {
+    "name": "best_language_to_learn",
+    "description": "Gets the best language to learn",
+    "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False, "strict": True},
+}
+BERLIN = "What's the weather in Berlin (52.5200, 13.4050) and what's the best language to learn?"
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "functions", "counted"),
+    [
+        ("grok-4-1-fast-non-reasoning", "What's 2 + 2?", [], 175),
+        ("grok-4-1-fast-non-reasoning", "What's the weather in Berlin? (52.5200, 13.4050)", [WEATHER], 456),
+        ("claude-haiku-4-5", BERLIN, [WEATHER, LANGUAGE], 701),
+    ],
+)
+async def test_what_vendors_add_to_a_prompt_is_quoted(
+    paid: RunningGateway,
+    payments: RecordingPayments,
+    model: str,
+    text: str,
+    functions: list[dict[str, Any]],
+    counted: int,
+) -> None:
+    """Requests and counts of recorded exchanges, in which the vendors' own text is most of the prompt."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
+    if functions:
+        body["tools"] = [{"type": "function", "function": function} for function in functions]
+    assert (await paid.post(CHAT, body)).status == 200
+    assert counted <= payments.orders[-1].prompt_tokens < counted + 500
+
+
 async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments: RecordingPayments) -> None:
     body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
     quoted = await terms(paid, payments, COMPLETIONS, body)

@@ -138,6 +138,8 @@ CASES = [
     ('"OTHER_BASE_URL"', '"ACME_BASE_URL"', "providers.other.base_url_variable: 'ACME_BASE_URL' already belongs to acme"),
     ('"other_api_key"', '"acme_api_key"', "providers.other.injected_key: 'acme_api_key' already belongs to acme"),
     ('prefixes = ["ac-me"]', 'prefixes = ["other"]', "providers.other.prefixes: 'other' already belongs to acme"),
+    ('injected_key = "other_api_key"', 'injected_key = "other_api_key"\ncall_tokens = -1', "providers.other.call_tokens: -1 is negative"),
+    ('injected_key = "other_api_key"', 'injected_key = "other_api_key"\ntool_tokens = -1', "providers.other.tool_tokens: -1 is negative"),
     # Names.
     ('aliases = ["words"]', 'aliases = ["thinker-1"]', "models.thinker: the name 'thinker-1' already belongs to text"),
     ('aliases = ["words"]', 'aliases = ["THINKER-1"]', "models.thinker: the name 'thinker-1' already belongs to text"),

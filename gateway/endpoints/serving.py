@@ -31,8 +31,6 @@ from gateway.upstreams.adapter import Chat
 
 UNPAID_BODY_BYTES = 1024 * 1024
 MAX_WEB_SEARCHES = 5
-_CALL_TOKENS = 8
-"""Prompt tokens of a call beside its text: vendors count the structure of its messages."""
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
 """Requested service tiers that are never answered by one dearer than the standard tier."""
 _DEARER_TIERS = ("priority",)
@@ -102,11 +100,13 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
     """
     first, calls = chats[0], len(chats)
     choices = first.request.choices
+    provider = services.catalog.providers[first.model.provider]
+    added_tokens = provider.call_tokens + (provider.tool_tokens if first.request.tools else 0)
     unpaid = isinstance(services.payments, PaymentsDisabled)
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens) + _CALL_TOKENS * calls,
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens) + added_tokens * calls,
         output_tokens=first.request.output_tokens,
         choices=choices * calls,
         images=choices if "image" in first.model.outputs else 0,
