@@ -71,7 +71,7 @@ class Services:
         """Set the gauges to the present values."""
         gauges = self.metrics
         gauges.update_process()
-        gauges.ready.set(not self.not_ready())
+        gauges.ready.set(not self.reasons())
         gauges.in_flight.set(self.admission.active)
         gauges.queued.set(self.admission.waiting)
         gauges.streams.set(len(self.streams))
@@ -79,8 +79,8 @@ class Services:
             gauges.connections.labels(name).set(upstream.transport.open_connections)
             gauges.breakers.labels(name).set(any(breaker.active for breaker in upstream.breakers.values()))
 
-    def not_ready(self) -> list[str]:
-        """The reasons why new work should go elsewhere; empty if this gateway is ready."""
+    def reasons(self) -> list[str]:
+        """Why new work should go elsewhere; empty if this gateway is ready."""
         reasons = ["draining"] if self.draining else []
         if not self.keyring.configured():
             reasons.append("no upstream key is configured")

@@ -32,7 +32,7 @@ async def health(services: Services, request: web.BaseRequest, record: RequestRe
 
 async def ready(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """200 if the gateway is ready for new work, otherwise 503 with the reasons."""
-    reasons = services.not_ready()
+    reasons = services.reasons()
     return json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
