@@ -23,6 +23,8 @@ from gateway.upstreams.transport import Transport, read_body
 
 UPSTREAM_REQUEST_ID = "x-upstream-request-id"
 _MAX_REQUEST_ID_LENGTH = 128
+_SHORTEST_SECRET = 12
+"""Length below which an API key is no secret, and may be part of a word."""
 _CLOSE_TIMEOUT = 1.0
 """Seconds for the body to end after the vendor's end-of-stream marker, so that the connection can be reused."""
 
@@ -70,7 +72,7 @@ class Upstream:
         adapter = self.adapter(chat)
 
         def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-            error = _with_public_name(chat, adapter.decode_error(chat, status, headers, body))
+            error = _public_error(chat, key, adapter.decode_error(chat, status, headers, body))
             if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id"))) is not None:
                 error.headers[UPSTREAM_REQUEST_ID] = error.upstream_request_id = request_id
             return error
@@ -84,19 +86,20 @@ class Upstream:
             breaker.release(error, probe=probe)
             raise
         breaker.release(None)
-        return UpstreamResponse(chat, adapter, call, response, self.transport.limits.read_timeout)
+        return UpstreamResponse(chat, adapter, call, response, key, self.transport.limits.read_timeout)
 
 
 class UpstreamResponse:
     """A response in progress; ``complete`` once it has been read to its end without an error."""
 
     def __init__(
-        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, read_timeout: float
+        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, key: str, read_timeout: float
     ) -> None:
         self._chat = chat
         self._adapter = adapter
         self._call = call
         self._response = response
+        self._key = key
         self._read_timeout = read_timeout
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -144,7 +147,7 @@ class UpstreamResponse:
             self.complete = not self._closed
         except GatewayError as error:
             if not self._closed:
-                raise _with_public_name(self._chat, error) from None
+                raise _public_error(self._chat, self._key, error) from None
         finally:
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -184,8 +187,10 @@ def _header_safe(given: str | None) -> str | None:
     return given[:_MAX_REQUEST_ID_LENGTH] if given and given.isascii() and given.isprintable() else None
 
 
-def _with_public_name(chat: Chat, error: GatewayError) -> GatewayError:
-    """``error``, where it is ``model_not_found`` with the model's public name and its replacement."""
+def _public_error(chat: Chat, key: str, error: GatewayError) -> GatewayError:
+    """``error`` without ``key``; where it is ``model_not_found`` with the model's public name and its replacement."""
+    if len(key) >= _SHORTEST_SECRET:
+        error.message = error.message.replace(key, "***")
     if error.code != "model_not_found":
         return error
     model = chat.model

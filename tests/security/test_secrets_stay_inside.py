@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import logging
 from collections.abc import Iterator
 
@@ -131,6 +132,30 @@ async def test_a_vendor_that_quotes_our_key(start_gateway: StartGateway, status:
         response = await gateway.chat("gpt-4.1", PROMPT)
     assert response.status >= 400
     assert FROM_ENVIRONMENT not in await response.text()
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    ("variable", "model", "key"),
+    [
+        ("OPENAI", "gpt-4.1", "sk-proj-0123456789abcdef"),
+        ("ANTHROPIC", "claude-sonnet-4-5", "sk-ant-0123456789abcdef"),
+        ("GOOGLE", "gemini-2.5-flash", "AIzaSy-0123456789abcdef"),
+        ("XAI", "grok-3", "xai-0123456789abcdef"),
+        ("ARK", "seed-1.6", "01234567-89ab-cdef-0123-456789abcdef"),
+        ("NOUS", "hermes-4-70b", "0123456789abcdef0123"),
+    ],
+)
+async def test_a_vendor_that_quotes_our_key_in_a_message_about_the_request(
+    start_gateway: StartGateway, variable: str, model: str, key: str, status: int
+) -> None:
+    """Vendors' messages about a request are passed on, and each has keys of another format."""
+    error = {"message": f"Rejected for key {key}.", "type": "invalid_request_error", "code": 400}
+    async with answering(http(status, json.dumps({"type": "error", "error": error}).encode())) as url:
+        gateway = await start_gateway({f"{variable}_BASE_URL": url, f"{variable}_API_KEY": key})
+        response = await gateway.chat(model, PROMPT)
+    assert (response.status, key in await response.text()) == (400, False)
+    assert "Rejected for key" in await response.text()
 
 
 async def test_a_crash_with_keys_in_hand(used: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
