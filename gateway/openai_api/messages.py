@@ -4,7 +4,7 @@ Fields beyond OpenAI's own are those that other vendors' answers carry and expec
 Anthropic's ``cache_control``. Unknown keys are ignored and never sent upstream.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,12 @@ class TextPart(msgspec.Struct, tag_field="type", tag="text"):
     text: str
     cache_control: CacheControl = None
     prompt_cache_breakpoint: CacheBreakpoint = None
+
+
+class SystemTextPart(TextPart, tag=False, kw_only=True):
+    """A text part where no other kind is allowed: msgspec requires a tag only where it has to tell structs apart."""
+
+    type: Literal["text"]
 
 
 class ImageURL(msgspec.Struct):
@@ -123,13 +129,13 @@ class ReasoningDetail(msgspec.Struct):
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
-    content: str | list[TextPart]
+    content: str | list[SystemTextPart]
     name: str | None = None
     cache_control: CacheControl = None
 
 
 class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
-    content: str | list[TextPart]
+    content: str | list[SystemTextPart]
     name: str | None = None
     cache_control: CacheControl = None
 

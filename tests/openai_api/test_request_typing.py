@@ -123,6 +123,15 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "x - at `$.model`", "content": "x"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+        *(
+            ({"messages": [{"role": role, "content": [part]}]}, "messages[0].content[0].type", code)
+            for role in ("system", "developer", "user", "assistant")
+            for part, code in (
+                ({"text": "x"}, "missing_required_parameter"),
+                ({"type": "sound", "text": "x"}, "invalid_value"),
+                ({"type": None, "text": "x"}, "invalid_type"),
+            )
+        ),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "invalid_type"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "invalid_type"),
         (
