@@ -89,7 +89,9 @@ class GatewayError(Exception):
 
 
 def _truncated(text: str, size: int) -> str:
-    return text if len(text) <= size else f"{text[:size]}…"
+    """``text`` up to ``size`` characters, ``?`` for bytes of a header that are not UTF-8: JSON cannot hold them."""
+    text = text if len(text) <= size else f"{text[:size]}…"
+    return text.encode(errors="replace").decode()
 
 
 def invalid_request(message: str, param: str | None = None, code: str | None = None) -> GatewayError:

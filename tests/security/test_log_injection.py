@@ -72,6 +72,17 @@ async def test_callers(gateway: RunningGateway, written: bytearray) -> None:
     assert {line["path"] for line in lines} == {"/v1/chat/completions", "unknown", "/v1/models/{id}"}
 
 
+async def test_a_header_that_is_not_utf_8_is_the_callers_fault(gateway: RunningGateway, written: bytearray) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\nContent-Encoding: \xff\r\n\r\n"
+    async with RawClient(gateway.url) as client:
+        await client.send(head + b"{}")
+        answer = await client.read()
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"Content-Encoding '?' is not supported" in answer
+    [line] = checked(bytes(written))
+    assert (line["status"], line["error_class"]) == (415, "caller_unsupported")
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 async def test_vendors(start_gateway: StartGateway, written: bytearray, status: int) -> None:
     message = {"role": "assistant", "content": ANSWER}
