@@ -104,7 +104,8 @@ def write(measured: Measured, file: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=__doc__.splitlines()[0])
+    description = "Does the source still build to measurements.txt, and if not, which input moved?"
+    parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=description)
     add_inputs(parser)
     parser.add_argument("--file", type=Path, default=FILE)
     parser.add_argument("--write", action="store_true", help="write the file instead of comparing")

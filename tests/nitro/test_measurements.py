@@ -1,6 +1,7 @@
 """measurements.txt: its contents, what it is compared with, and how differences are reported."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from nitro import measurements
 from nitro.dependencies import DEPENDENCIES, carry_over, depth, root_causes
 from nitro.errors import BuildError
-from nitro.inputs import Inputs
+from nitro.inputs import ROOT, Inputs
 from nitro.measure import PCRS, Measured, _pcrs, declared, measure
 from nitro.measurements import FILE, RENEW, Committed, compare, document, load, verdict
 from tools.eif.writer import Parts
@@ -239,6 +240,13 @@ def test_written_and_then_checked(
     assert "measurements hold: PCR0, PCR1, PCR2" in printed
     assert "moved     kernel" in printed
     assert printed[-2:] == [f"a wanted change? {RENEW}", "measurements moved: kernel"]
+
+
+def test_without_docstrings() -> None:
+    """PYTHONOPTIMIZE=2 leaves them out."""
+    command = [sys.executable, "-OO", "-B", "-m", "nitro.measurements", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Does the source still build" in done.stdout
 
 
 def test_an_incomplete_file_says_so_and_is_completed_elsewhere(
