@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from gateway.openai_api.messages import ReasoningDetail
 from gateway.upstreams.anthropic import replay
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
+from gateway.upstreams.anthropic.thoughts import Thoughts, place_after
 from gateway.upstreams.error_rules import public_message
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
@@ -107,10 +109,19 @@ def chained() -> None:
 def thought_in_pieces() -> None:
     piece = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, text="x" * 100)
     sealed = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, signature="s")
-    assert replay._from_details([piece] * 5 * MANY + [sealed])
+    pieces = [*[piece] * 5 * MANY, sealed]
+    assert replay._from_details(pieces, [""] * len(pieces), "").blocks
 
 
-@pytest.mark.parametrize("translate", [alike, renewed, chained, thought_in_pieces], ids=lambda each: each.__name__)
+def thoughts_between_calls() -> None:
+    places = [place_after(number, number) for number in range(MANY)]
+    calls: list[dict[str, Any]] = [{"type": "tool_use"}] * MANY
+    assert Thoughts([{"type": "thinking"}] * MANY, places).interleave("x" * MANY, calls)
+
+
+@pytest.mark.parametrize(
+    "translate", [alike, renewed, chained, thought_in_pieces, thoughts_between_calls], ids=lambda each: each.__name__
+)
 def test_many_pieces_of_a_request(translate: Callable[[], None]) -> None:
     started = time.process_time()
     translate()

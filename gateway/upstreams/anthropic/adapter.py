@@ -13,6 +13,7 @@ from gateway.upstreams.anthropic.blocks import Output
 from gateway.upstreams.anthropic.cache_lifetime import caches_for_an_hour
 from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.anthropic.fences import FenceStripper
+from gateway.upstreams.anthropic.thoughts import Thoughts
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
 from gateway.upstreams.signature_cache import SignatureCache
 
@@ -73,4 +74,5 @@ class AnthropicAdapter:
     def _cache_thinking(self, chat: Chat, output: Output) -> None:
         """Cache the thinking blocks of an answer with tool calls; an empty list only while thinking is active."""
         if output.thinking_blocks or request.draft(chat, self._signatures).thinking.active:
-            replay.cache_thinking(chat, self._signatures, output.calls, output.thinking_blocks)
+            found = Thoughts(output.thinking_blocks, output.places)
+            replay.cache_thinking(chat, self._signatures, output.calls, found)

@@ -11,6 +11,7 @@ from gateway.openai_api.request import Tool
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.replay import FORMAT
+from gateway.upstreams.anthropic.thoughts import place_after
 from gateway.upstreams.anthropic.tools import JSON_TOOL, name_map
 from gateway.upstreams.name_map import NameMap
 
@@ -29,14 +30,17 @@ class Output:
     """State that the blocks of one answer share.
 
     ``tools`` are the caller's, ``model`` is the upstream id of the model that answers. ``calls`` are the finished tool
-    calls as (id, name, arguments), ``thinking_blocks`` the blocks to send back with them. ``message_id`` is the id of
-    the message in which the answer was paused, if it was. ``length`` counts the characters of text.
+    calls as (id, name, arguments), ``thinking_blocks`` the blocks to send back with them, and ``places`` where those
+    were. ``message_id`` is the id of the message in which the answer was paused, if it was. ``length``
+    counts the characters of text. ``hides_blocks``: some blocks were not passed on.
     """
 
     def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None, model: str) -> None:
         self.model = model
         self.calls: list[tuple[str, str, str]] = []
         self.thinking_blocks: list[Fields] = []
+        self.places: list[str] = []
+        self.hides_blocks = False
         self.message_id: str | None = None
         self.length = 0
         self._tools = tools
@@ -62,6 +66,15 @@ class Output:
         self._thinking_count += 1
         return self._thinking_count - 1
 
+    @property
+    def place(self) -> str:
+        """The place of a block that begins now."""
+        return place_after(self.length, None if self.hides_blocks else self._call_count)
+
+    def add_thinking(self, block: Fields, place: str) -> None:
+        self.thinking_blocks.append(block)
+        self.places.append(place)
+
     def text(self, text: str) -> Iterable[Delta]:
         if self._fences is not None:
             text = self._fences.feed(text)
@@ -79,6 +92,7 @@ class Output:
         """Forget the calls and thinking blocks of a message that the stream has replaced by another."""
         self.calls.clear()
         self.thinking_blocks.clear()
+        self.places.clear()
 
 
 class BlockDecoder(Protocol):
@@ -110,6 +124,7 @@ def block_decoder(output: Output, block: Fields) -> BlockDecoder:
             return _RedactedThinkingBlock(output)
         case "tool_use":
             return _JsonToolBlock(output) if block.get("name") == JSON_TOOL else _ToolUseBlock(output)
+    output.hides_blocks = True
     return _IgnoredBlock()
 
 
@@ -166,11 +181,12 @@ class _TextBlock:
 
 
 class _ThinkingBlock:
-    """Thinking and its signature, with which the model is named; omitted thinking is empty with a signature."""
+    """Thinking and its signature, which names model and place; omitted thinking is empty with a signature."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._index = output.next_thinking_index()
+        self._place = output.place
         self._block = {"type": "thinking", "thinking": "", "signature": ""}
 
     def start(self, block: Fields) -> Iterable[Delta]:
@@ -186,7 +202,7 @@ class _ThinkingBlock:
 
     def stop(self) -> Iterable[Delta]:
         if self._block["signature"]:
-            self._output.thinking_blocks.append(self._block)
+            self._output.add_thinking(self._block, self._place)
         return ()
 
     def _delta(self, text: str, signature: str) -> Iterable[Delta]:
@@ -194,7 +210,7 @@ class _ThinkingBlock:
             return ()
         self._block["thinking"] += text
         self._block["signature"] += signature
-        model = self._output.model if signature else None
+        model = self._output.model + self._place if signature else None
         return (Reasoning(text=text, signature=signature or None, id=model, format=FORMAT, index=self._index),)
 
 
@@ -206,9 +222,9 @@ class _RedactedThinkingBlock(_IgnoredBlock):
         self._index = output.next_thinking_index()
 
     def start(self, block: Fields) -> Iterable[Delta]:
-        data = string(block, "data")
-        self._output.thinking_blocks.append({"type": "redacted_thinking", "data": data})
-        return (Reasoning(data=data, id=self._output.model, format=FORMAT, index=self._index),)
+        data, place = string(block, "data"), self._output.place
+        self._output.add_thinking({"type": "redacted_thinking", "data": data}, place)
+        return (Reasoning(data=data, id=self._output.model + place, format=FORMAT, index=self._index),)
 
 
 class _JsonBuffer:

@@ -17,9 +17,11 @@ from gateway.openai_api.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    text_of,
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, content_blocks, text_block, with_cache_control
+from gateway.upstreams.anthropic.thoughts import Thoughts
 from gateway.upstreams.anthropic.tools import INVALID_CHARACTER, name_map
 from gateway.upstreams.name_map import NameMap
 
@@ -34,12 +36,12 @@ class Conversation:
     """The translated messages of a chat: ``system`` and ``turns`` go into the body.
 
     Every tool call must be answered in the turn that follows it, and every result must have its call; otherwise raises
-    400 naming what is missing. ``thinking_blocks`` are given by position of their message. ``called`` are the tools
+    400 naming what is missing. ``thoughts`` are given by position of their message. ``called`` are the tools
     that were called, by Anthropic's names and in order. ``prefilled``: the last turn is the assistant's, which the
     answer continues.
     """
 
-    def __init__(self, chat: Chat, thinking_blocks: Mapping[int, list[Block]]) -> None:
+    def __init__(self, chat: Chat, thoughts: Mapping[int, Thoughts]) -> None:
         self.system: list[Block] = []
         self.turns: list[dict[str, Any]] = []
         self.called: dict[str, None] = {}
@@ -48,7 +50,7 @@ class Conversation:
         self._results: dict[int, list[Block]] = {}
         self._unanswered: dict[str, deque[tuple[str, str]]] = {}
         """By the caller's id, which calls of one turn may share: their ids as sent, and their JSON paths."""
-        self._add_all(chat, thinking_blocks)
+        self._add_all(chat, thoughts)
         if self._unanswered:
             self._check_answered()
         for turn, results in self._results.items():
@@ -56,14 +58,14 @@ class Conversation:
         self._check_last_turn(chat.request.messages)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
-    def _add_all(self, chat: Chat, thinking_blocks: Mapping[int, list[Block]]) -> None:
+    def _add_all(self, chat: Chat, thoughts: Mapping[int, Thoughts]) -> None:
         """Add the messages in order; plain text messages, the most common, are added right here."""
         turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             role, text = sent["role"], sent["content"] if sent.keys() == _PLAIN else None
             if type(text) is not str or self._unanswered or (turns and role not in _TURN_ROLES):
                 message = chat.request.messages[position]
-                self._add(message, f"messages[{position}]", thinking_blocks.get(position, []))
+                self._add(message, f"messages[{position}]", thoughts.get(position))
             elif text and not text.isspace():
                 block = {"type": "text", "text": text}
                 if role not in _TURN_ROLES:
@@ -85,14 +87,14 @@ class Conversation:
         """
         return NameMap(INVALID_CHARACTER)
 
-    def _add(self, message: Message, where: str, thinking_blocks: list[Block]) -> None:
+    def _add(self, message: Message, where: str, thoughts: Thoughts | None) -> None:
         match message:
             case SystemMessage() | DeveloperMessage():
                 self._add_system(message, where)
             case UserMessage():
                 self._extend("user", _cache_last_block(self._blocks(message.content, where), message.cache_control))
             case AssistantMessage():
-                self._add_assistant(message, where, thinking_blocks)
+                self._add_assistant(message, where, thoughts)
             case ToolMessage():
                 self._add_result(message, where)
             case _:
@@ -111,23 +113,25 @@ class Conversation:
         else:
             self._extend("user", [block | {"text": f"<system>{block['text']}</system>"} for block in found])
 
-    def _add_assistant(self, message: AssistantMessage, where: str, thinking_blocks: list[Block]) -> None:
+    def _add_assistant(self, message: AssistantMessage, where: str, thoughts: Thoughts | None) -> None:
         if message.function_call is not None:
             raise unsupported_value("'function_call' is not supported; use 'tool_calls'.", f"{where}.function_call")
         found = self._blocks(message.content, where)
         if message.refusal and (refusal := text_block(message.refusal)):
             found.append(refusal)
         calls = message.tool_calls or ()
-        waiting: list[tuple[str, str, str]] = []
-        for index, call in enumerate(calls):
-            use = self._tool_use(call, f"{where}.tool_calls[{index}]")
-            found.append(use)
-            waiting.append((call.id, use["id"], f"{where}.tool_calls[{index}].id"))
-        self._extend("assistant", [*thinking_blocks, *_cache_last_block(found, message.cache_control)])
-        if thinking_blocks:
-            _move_thinking_first(self.turns[-1]["content"])
-        for call_id, sent_id, param in waiting:
-            self._unanswered.setdefault(call_id, deque()).append((sent_id, param))
+        uses = [self._tool_use(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
+        if thoughts is None or thoughts.leading:
+            found = _cache_last_block(found + uses, message.cache_control)
+            self._extend("assistant", [*thoughts.blocks, *found] if thoughts else found)
+            if thoughts is not None:
+                _move_thinking_first(self.turns[-1]["content"])
+        else:
+            found = thoughts.interleave(text_of(message.content), uses)
+            self._extend("assistant", _cache_last_block(found, message.cache_control))
+        for index, (call, use) in enumerate(zip(calls, uses, strict=True)):
+            waiting = self._unanswered.setdefault(call.id, deque())
+            waiting.append((use["id"], f"{where}.tool_calls[{index}].id"))
 
     def _tool_use(self, call: ToolCall, where: str) -> Block:
         if isinstance(call, FunctionToolCall):

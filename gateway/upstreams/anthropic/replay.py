@@ -21,11 +21,10 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, content_blocks, text_block
+from gateway.upstreams.anthropic.thoughts import Thoughts, place_in_mark
 from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
-
-_MODEL_PREFIX = "claude-"
 
 # Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
@@ -34,7 +33,7 @@ _CACHE_PREFIX = "anthropic:"
 _PROMPTS = (UserMessage, SystemMessage, DeveloperMessage)
 
 
-def thinking_blocks(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Block]] | None:
+def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, Thoughts] | None:
     """Thinking blocks of the current tool-use loop, by position of the assistant message.
 
     Empty when no tool call is being answered. None when the thinking of the calls being answered is lost.
@@ -42,16 +41,20 @@ def thinking_blocks(chat: Chat, cache: SignatureCache) -> Mapping[int, list[Bloc
     turns = _current_loop(chat)
     if not turns:
         return {}
-    known = {position: blocks for position, turn in turns if (blocks := _blocks_of(chat, cache, turn)) is not None}
+    known = {
+        position: found
+        for position, turn in turns
+        if (found := _thoughts_of(chat, cache, turn)) is not None and found.fit(turn)
+    }
     if turns[0][0] not in known:
         return None
-    return {position: blocks for position, blocks in known.items() if blocks}
+    return {position: found for position, found in known.items() if found.blocks}
 
 
-def cache_thinking(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], blocks: list[Block]) -> None:
+def cache_thinking(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], found: Thoughts) -> None:
     """Cache an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
     for call_id, name, arguments in calls:
-        value = {"model": chat.model.upstream_id, "blocks": blocks}
+        value = {"model": chat.model.upstream_id, "blocks": found.blocks, "places": found.places}
         cache.put(chat.caller, _CACHE_PREFIX + call_id, name, arguments, value)
 
 
@@ -83,53 +86,55 @@ def _is_empty(message: Message, model: Model) -> bool:
     )
 
 
-def _blocks_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> list[Block] | None:
+def _thoughts_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> Thoughts | None:
     """The thinking blocks of a message with tool calls, or None; an entry in the cache takes precedence."""
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
             cached = cache.get(chat.caller, _CACHE_PREFIX + call.id, call.function.name, call.function.arguments)
             if cached is not None:
-                blocks: list[Block] = cached["blocks"]
-                return blocks if cached["model"] == chat.model.upstream_id else None
+                if cached["model"] != chat.model.upstream_id:
+                    return None
+                return Thoughts(cached["blocks"], cached["places"])
     details = [detail for detail in message.reasoning_details or () if detail.has_format(FORMAT)]
-    if any(_is_of_another_model(detail, chat.model) for detail in details):
+    marks = [place_in_mark(detail.id or "", chat.model.upstream_id) for detail in details]
+    places = [place for place in marks if place is not None]
+    if len(places) < len(details):
         return None
-    found = _from_details(details, message.reasoning_content or "")
-    return found or _from_blocks(message.thinking_blocks or []) or None
+    found = _from_details(details, places, message.reasoning_content or "")
+    if found.blocks:
+        return found
+    blocks = _from_blocks(message.thinking_blocks or [])
+    return Thoughts(blocks, [""] * len(blocks)) if blocks else None
 
 
-def _is_of_another_model(detail: ReasoningDetail, model: Model) -> bool:
-    """Whether the gateway has marked the detail with another model's id; ids without the mark are ignored.
+def _from_details(details: list[ReasoningDetail], marked: list[str], reasoning: str) -> Thoughts:
+    """Blocks from ``reasoning_details``, whose ids have ``marked`` the places.
 
-    ``openai``'s stream helper concatenates the ids of fragments.
-    """
-    mark = detail.id or ""
-    return mark.startswith(_MODEL_PREFIX) and mark.replace(model.upstream_id, "") != ""
-
-
-def _from_details(details: list[ReasoningDetail], reasoning: str = "") -> list[Block]:
-    """Blocks from ``reasoning_details``; the entries of a stream's chunks are joined by their index.
+    The entries of a stream's chunks are joined by their index; the place is in those that have a signature.
 
     The npm package ``openai`` keeps only the last chunk's entry, a signature: blocks without text are discarded when
     ``reasoning``, the message's reasoning_content, has some.
     """
     blocks: list[Block] = []
+    places: list[str] = []
     index: int | None = None
-    for detail in details:
+    for detail, place in zip(details, marked, strict=True):
         if detail.data is not None:
             blocks.append({"type": "redacted_thinking", "data": detail.data})
         elif blocks and blocks[-1]["type"] == "thinking" and detail.index == index is not None:
             blocks[-1]["thinking"].append(detail.text or "")
             blocks[-1]["signature"] = detail.signature or blocks[-1]["signature"]
+            places[-1] = place or places[-1]
         else:
             blocks.append({"type": "thinking", "thinking": [detail.text or ""], "signature": detail.signature})
+        places += [place] * (len(blocks) - len(places))
         index = detail.index
     for block in blocks:
         if block["type"] == "thinking":
             block["thinking"] = "".join(block["thinking"])
-    if reasoning and not any(block.get("thinking") for block in blocks):
-        return []
-    return _if_complete(blocks)
+    if (reasoning and not any(block.get("thinking") for block in blocks)) or not _if_complete(blocks):
+        return Thoughts([], [])
+    return Thoughts(blocks, places)
 
 
 def _from_blocks(blocks: list[dict[str, Any]]) -> list[Block]:

@@ -33,18 +33,18 @@ class Draft(msgspec.Struct, frozen=True):
 
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
     """Translate messages, tools and thinking. Raises 400."""
-    thinking_blocks = replay.thinking_blocks(chat, cache)
-    conversation = Conversation(chat, thinking_blocks or {})
+    thoughts = replay.thoughts(chat, cache)
+    conversation = Conversation(chat, thoughts or {})
     tools = toolset(chat, conversation.called)
     max_tokens = _max_tokens(chat)
     constraints = Constraints(
         max_tokens=max_tokens,
         forced=tools.choice is not None and tools.choice["type"] in ("any", "tool"),
         prefilled=conversation.prefilled,
-        lost=thinking_blocks is None,
+        lost=thoughts is None,
     )
     thinking = resolve(chat, constraints)
-    if thinking_blocks and not thinking.active:
+    if thoughts and not thinking.active:
         conversation = Conversation(chat, {})
     return Draft(max_tokens, tools, thinking, conversation)
 
