@@ -36,7 +36,7 @@ from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import SinkUnavailableError, open_sink
 from gateway.billing.storage.sqlite_store import SqliteStore
-from gateway.billing.storage.store import Store
+from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.unpaid import payments_unavailable
 from gateway.billing.upto_trial import UptoTrial
 from gateway.billing.verification import Verifier
@@ -88,6 +88,7 @@ class X402Payments:
         self._refresh_requested = asyncio.Event()
         self._retry_seconds = _RETRY_SECONDS
         self._unavailable_reason = "the facilitator has not responded yet"
+        self._journal_reason: str | None = None
         self._quoter = Quoter(
             definitions,
             self._feed,
@@ -163,6 +164,7 @@ class X402Payments:
                 self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds
             ),
             self._run_periodically(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
+            self._run_periodically(self._check_journal, self._journal_check_interval),
         ]
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_TIMEOUT):
@@ -190,7 +192,7 @@ class X402Payments:
 
     async def admit(self, order: Order) -> X402Payment:
         """Admit a request; its payment is released if the caller is cancelled meanwhile."""
-        if reasons := self.reasons():
+        if reasons := self._no_offer_reasons():
             raise payments_unavailable(reasons)
         admission = asyncio.get_running_loop().create_task(self._gate.admit(order))
         try:
@@ -205,7 +207,7 @@ class X402Payments:
             raise
 
     def challenge(self, resource_url: str) -> GatewayError:
-        if reasons := self.reasons():
+        if reasons := self._no_offer_reasons():
             return payments_unavailable(reasons)
         error = (
             "The request body is too large to be read without a payment; the quote is the maximum cost of a request."
@@ -214,6 +216,11 @@ class X402Payments:
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
+        """A journal that failed is a reason too, but requests are admitted: each finds out whether it still fails."""
+        journal = [] if self._journal_reason is None else [self._journal_reason]
+        return journal + self._no_offer_reasons()
+
+    def _no_offer_reasons(self) -> list[str]:
         if self._fresh_capabilities() is None:
             return [self._unavailable_reason]
         if self._quoter.ready:
@@ -246,6 +253,19 @@ class X402Payments:
     def _refresh_interval(self) -> float:
         known = self._fresh_capabilities() is not None
         return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
+
+    async def _check_journal(self) -> None:
+        try:
+            await self._store.check()
+        except StoreUnavailableError as error:
+            if self._journal_reason is None:
+                log.exception("journal not writable")
+            self._journal_reason = f"no payment can be recorded: {error}"
+        else:
+            self._journal_reason = None
+
+    def _journal_check_interval(self) -> float:
+        return self._definitions.settlement.sweep_seconds if self._journal_reason is None else _RETRY_SECONDS
 
     async def _refresh_chain_state(self) -> None:
         """Read the block time, and whether tokens support EIP-2612 as the definitions say."""

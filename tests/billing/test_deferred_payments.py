@@ -106,7 +106,7 @@ async def test_what_others_have_taken_over_polls_nobody_any_more(
 
     assert await asked_by(latest) == 1
     assert await asked_by(earlier) == 0
-    assert [task.done() for task in earlier._tasks] == [False, True, True, True]
+    assert [task.done() for task in earlier._tasks] == [False, True, True, True, True]
     assert not any(task.done() for task in latest._tasks)
 
 

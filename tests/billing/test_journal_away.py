@@ -229,3 +229,23 @@ async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_cla
     await billing.payments.settlements.drain(10)
     await payment.settle(bill())
     assert await billing.balance() == 1230
+
+
+async def test_a_journal_that_cannot_be_written_is_a_reason_until_it_can(
+    billing: BillingHarness, chain: LocalChain, outage: Outage
+) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+
+    async def until(expected: list[str]) -> None:
+        async with asyncio.timeout(10):
+            while billing.payments.reasons() != expected:
+                await asyncio.sleep(0.01)
+
+    await until([])
+    outage.on = True
+    await until(["no payment can be recorded: away"])
+    assert (await refusal(billing.payments, paid)).status == 503
+    assert (await refusal(billing.payments, order())).status == 402, "offers need no journal"
+    outage.on = False
+    await (await billing.payments.admit(paid)).settle(bill())
+    await until([])

@@ -339,6 +339,43 @@ async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await PostgresStore.open(f"postgresql://gateway:unused@/postgres?host={tmp_path}")
 
 
+async def test_a_check_writes(store: Store) -> None:
+    await store.quote_key(b"k" * 32)
+    await store.check()
+    if isinstance(store, SqliteStore):
+        await store._run(lambda db: db.execute("PRAGMA query_only = ON"))
+    elif isinstance(store, PostgresStore):
+        await store._pool.execute("ALTER ROLE gateway SET default_transaction_read_only = on")
+        await store._pool.expire_connections()
+    with pytest.raises(StoreUnavailableError, match=r"readonly|ReadOnly"):
+        await store.check()
+    if isinstance(store, PostgresStore):
+        await store._lock_connection.execute("ALTER ROLE gateway RESET default_transaction_read_only")
+        await store._pool.expire_connections()
+        await store.check()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_no_claim_is_made_in_a_file_that_nobody_else_can_open(tmp_path: Path, replaced: bool) -> None:
+    """A worker that starts later has another file, and would serve the same payment again. Claims end as they began."""
+    path, aside = tmp_path / "journal.db", tmp_path / "aside"
+    store = await SqliteStore.open(path)
+    claimed, other = owned_by(store, entry()), owned_by(store, entry(payer=b"o" * 20))
+    await store.claim(claimed, POLICY)
+    path.rename(aside)
+    if replaced:
+        path.touch()
+    with pytest.raises(StoreUnavailableError, match="removed or replaced"):
+        await store.check()
+    with pytest.raises(StoreUnavailableError, match="removed or replaced"):
+        await store.claim(other, POLICY)
+    assert (await store.move(claimed, State.VERIFIED, State.SERVING)).state is State.SERVING
+    aside.rename(path)
+    await store.check()
+    await store.claim(other, POLICY)
+    await store.close()
+
+
 async def test_a_journal_that_cannot_be_opened_leaves_no_lock_behind(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 100)

@@ -101,6 +101,10 @@ class PostgresStore:
             key: bytes = await db.fetchval("SELECT value FROM gateway_keys WHERE name = 'quotes'")
             return key
 
+    async def check(self) -> None:
+        async with self._transaction(None) as db:
+            await db.execute("UPDATE gateway_keys SET value = value WHERE name = 'quotes'")
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         async with self._transaction(entry.payer) as db:
             earlier = await _find(db, entry.key)

@@ -60,6 +60,9 @@ class SealedStore:
     async def quote_key(self, proposed: bytes) -> bytes:
         return await self._inner.quote_key(proposed)
 
+    async def check(self) -> None:
+        await self._inner.check()
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         return await self._inner.claim(entry, policy)
 

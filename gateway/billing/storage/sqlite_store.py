@@ -40,6 +40,7 @@ _DEFER_SECONDS = 0.01
 _DEFER_SERVING_SECONDS = 0.1
 """Longest delay of a deferred move to SERVING."""
 _RETRY_SECONDS = 1.0
+_REPLACED = "journal: its file was removed or replaced while in use"
 _FILE_MODE = 0o600
 """The files hold signed authorizations, which anybody could submit, and payers' histories."""
 
@@ -92,6 +93,8 @@ class SqliteStore:
         self._lock_folder = path.with_name(f"{path.name}-workers")
         self._lock_path: Path = self._lock_folder / self.owner
         self._thread: threading.Thread
+        self._identity: tuple[int, int] | None = None
+        self._replaced = False
         self._closed = False
 
     @classmethod
@@ -106,7 +109,12 @@ class SqliteStore:
     async def quote_key(self, proposed: bytes) -> bytes:
         return await self._run(partial(sqlite_ledger.quote_key, proposed=proposed))
 
+    async def check(self) -> None:
+        await self._run(self._check)
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
+        if self._replaced:
+            raise StoreUnavailableError(_REPLACED)
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
     async def find(self, payment: Entry) -> Entry | None:
@@ -235,6 +243,7 @@ class SqliteStore:
                 with _locked(self._lock_folder):
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
                     db = self._connect()
+                    self._identity = _identity(self._path)
                 on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
@@ -286,6 +295,13 @@ class SqliteStore:
             for operation in operations:
                 operation.outcome = StoreUnavailableError(f"journal: {error}")
 
+    def _check(self, db: sqlite3.Connection) -> None:
+        """Claims in a file that nobody else can open any more would not be seen by workers that start later."""
+        self._replaced = _identity(self._path) != self._identity
+        if self._replaced:
+            raise StoreUnavailableError(_REPLACED)
+        sqlite_ledger.check(db)
+
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
         gone = [owner for owner in sqlite_ledger.owners(db) if owner != self.owner and not self._is_alive(owner)]
         return sqlite_ledger.adopt(db, gone, self.owner) + sqlite_ledger.abandoned(db, self.owner, now)
@@ -301,6 +317,15 @@ class SqliteStore:
             return True
         path.unlink(missing_ok=True)
         return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None if it cannot be looked up."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

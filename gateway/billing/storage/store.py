@@ -28,6 +28,10 @@ class Store(Protocol):
         """The MAC key of quotes, shared by all gateways on this store: the first key that was proposed."""
         ...
 
+    async def check(self) -> None:
+        """Write durably, to learn whether the store can be written."""
+        ...
+
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
         """Insert a RESERVED payment. Raises ClaimRefusedError."""
         ...
