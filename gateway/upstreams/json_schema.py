@@ -103,6 +103,10 @@ def _is_enforced(keyword: str, value: Any) -> bool:
     match keyword:
         case "minItems":
             return value in (0, 1)
+        case "enum":
+            return not (isinstance(value, list) and any(isinstance(item, dict | list) for item in value))
+        case "const":
+            return not isinstance(value, dict | list)
         case "format":
             return isinstance(value, str) and value in _FORMATS
         case "pattern":

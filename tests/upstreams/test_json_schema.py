@@ -46,6 +46,12 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
             {"anyOf": [{"type": "integer"}, {"type": "string"}], "oneOf": [{"type": "integer"}]},
             {"anyOf": [{"type": "integer"}, {"type": "string"}], "description": '(oneOf: [{"type":"integer"}])'},
         ),
+        ({"enum": ["a", 1, True, None]}, {"enum": ["a", 1, True, None]}),
+        ({"type": "array", "enum": [[1], []]}, {"type": "array", "description": "(enum: [[1],[]])"}),
+        (
+            {"type": "object", "const": {"a": 1}},
+            {"type": "object", "additionalProperties": False, "description": '(const: {"a":1})'},
+        ),
         ({"type": "array", "minItems": 1}, {"type": "array", "minItems": 1}),
         ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}),
         ({"type": "string", "format": "iban"}, {"type": "string", "description": '(format: "iban")'}),
