@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ async def test_the_ten_lines(gateway: RunningGateway, tmp_path: Path, kind: str,
     (tmp_path / "request.json").write_text(json.dumps(REQUESTS[kind]), encoding="utf-8")
     (tmp_path / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     assert (await run(sys.executable, "-c", python, folder=tmp_path))[0] == 0
-    shell = shell.replace("http://127.0.0.1:8000", gateway.url).replace("python3", sys.executable)
+    shell = shell.replace("http://127.0.0.1:8000", gateway.url).replace("python3", shlex.quote(sys.executable))
     status, told = await run("sh", "-e", "-c", shell, folder=tmp_path)
     assert ("Verified OK" in told, status == 0) == (not tampered, not tampered)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -286,7 +287,9 @@ def test_no_measurements_no_launch(host: Host) -> None:
 
 async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, tmp_path: Path) -> None:
     """Runs our real tools; the enclave is a double with correct registers under a root of its own."""
-    host.behaviour["python3"] = on("*tools.verify*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    host.behaviour["python3"] = (
+        on("*tools.verify*", f'exec {shlex.quote(sys.executable)} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    )
     (host.folder / "measurements.txt").write_text(json.dumps(MEASUREMENTS))
     async with NitridingDouble(tmp_path) as double:
         url, _ = await opened(double)
@@ -303,7 +306,7 @@ async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, t
 
 def test_incomplete_measurements_no_launch(host: Host) -> None:
     """Runs the real tools, not stand-ins, on a file without PCR0 and PCR2."""
-    host.behaviour["python3"] = f'exec {sys.executable} "$@"'
+    host.behaviour["python3"] = f'exec {shlex.quote(sys.executable)} "$@"'
     content = {"Measurements": {"HashAlgorithm": "SHA384", "PCR1": "11" * 48}, "recipe": {}}
     (host.folder / "measurements.txt").write_text(json.dumps(content))
     code, output, errors = host.run("gateway.eif")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -40,7 +41,9 @@ def test_a_journal_whose_other_end_is_lost_gets_a_new_one(host: Host) -> None:
 
 def test_a_key_for_the_journal_is_made_once_and_told_to_nobody(host: Host) -> None:
     """Runs the real tool, not a stand-in."""
-    host.behaviour["python3"] = on("*journal_key*", f'exec {sys.executable} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    host.behaviour["python3"] = (
+        on("*journal_key*", f'exec {shlex.quote(sys.executable)} "$@"') + f"\n{BEHAVIOUR['python3']}"
+    )
     printed = []
     for _ in range(2):
         with host.launched() as (process, before):
