@@ -1,6 +1,7 @@
 """Both stores: atomic between requests, workers and processes; complete after a crash."""
 
 import asyncio
+import secrets
 import sqlite3
 import stat
 import subprocess
@@ -383,6 +384,23 @@ async def test_a_journal_that_cannot_be_opened_leaves_no_lock_behind(tmp_path: P
         with pytest.raises(StoreUnavailableError):
             await SqliteStore.open(tmp_path / name)
         assert list((tmp_path / f"{name}-workers").iterdir()) == []
+
+
+async def test_the_next_worker_removes_the_locks_of_killed_ones(tmp_path: Path) -> None:
+    """A worker that crashes at every start would leave one each time."""
+    living = await SqliteStore.open(tmp_path / "journal.db")
+    killed = tmp_path / "journal.db-workers" / secrets.token_hex(8)
+    killed.touch()
+    payment = owned_by(living, entry())
+    await living.claim(payment, POLICY)
+    orphan = entry(payer=b"o" * 20, owner=killed.name)
+    await living.claim(orphan, POLICY)
+    other = await SqliteStore.open(tmp_path / "journal.db")
+    assert {path.name for path in killed.parent.iterdir()} == {living.owner, other.owner}
+    assert [each.key for each in await other.adopt(0.0)] == [orphan.key]
+    for store in (living, other):
+        await store.close()
+    assert list(killed.parent.iterdir()) == []
 
 
 async def test_two_gateways_with_one_payee_serve_a_payload_once(

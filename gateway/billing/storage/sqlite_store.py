@@ -236,14 +236,14 @@ class SqliteStore:
     def _open_database(self) -> tuple[sqlite3.Connection, IO[bytes]]:
         try:
             self._lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with ExitStack() as on_failure:
+            with _locked(self._lock_folder), ExitStack() as on_failure:
+                self._remove_free_locks()
                 lock = on_failure.enter_context(self._lock_path.open("xb"))
                 on_failure.callback(self._lock_path.unlink, missing_ok=True)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with _locked(self._lock_folder):
-                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
-                    db = self._connect()
-                    self._identity = _identity(self._path)
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
+                db = self._connect()
+                self._identity = _identity(self._path)
                 on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
@@ -306,6 +306,11 @@ class SqliteStore:
         gone = [owner for owner in sqlite_ledger.owners(db) if owner != self.owner and not self._is_alive(owner)]
         return sqlite_ledger.adopt(db, gone, self.owner) + sqlite_ledger.abandoned(db, self.owner, now)
 
+    def _remove_free_locks(self) -> None:
+        """Remove the files of workers that were killed: one that is killed again and again would leave ever more."""
+        for path in self._lock_folder.iterdir():
+            self._is_alive(path.name)
+
     def _is_alive(self, owner: str) -> bool:
         path = self._lock_folder / owner
         try:
@@ -330,7 +335,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Serialize workers: of two that switch a new file to WAL at once, SQLite fails one without waiting."""
+    """Serialize workers that open the store.
+
+    Of two that switch a new file to WAL at once, SQLite fails one without waiting; and a lock that one has created and
+    not taken yet would be free to the other.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
