@@ -40,8 +40,10 @@ async def test_one_unit_is_settled_before_upto_is_offered(
 ) -> None:
     wallet = await chain.wallet(**{token.symbol.lower(): 2}, approve=True)
     async with open_harness(chain, facilitator, journal, rpc=rpc, **trial_of(wallet)) as billing:
+        async with asyncio.timeout(10):
+            while billing.payments.reasons() or await schemes(billing) != {"upto", "exact"}:
+                await asyncio.sleep(0.05)
         assert await billing.balance(token) == CHARGED
-        assert await schemes(billing) == {"upto", "exact"}
         payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         await payment.settle(bill())
 
