@@ -44,6 +44,10 @@ _NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
 _V1_PAYMENT = f"x402 version 1 is not supported: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
 
 
+_EXPECTED = (RefusedPaymentError, GatewayError, FacilitatorUnavailableError, StoreUnavailableError)
+"""Errors whose text the journal may keep: that of any other may quote the request."""
+
+
 class _UpfrontRequiredError(RefusedPaymentError):
     """The 402 offers upfront payment only."""
 
@@ -126,7 +130,7 @@ class Gate:
             await self._verifier.verify(entry, terms, claim, sponsored=permit is not None)
             entry = await self._context.store.defer_move(entry, State.VERIFIED, State.SERVING)
         except Exception as error:
-            await self._release_unserved(entry, str(error))
+            await self._release_unserved(entry, error)
             raise
         return X402Payment(self._context, order, terms, entry, estimate.output_limit)
 
@@ -194,7 +198,7 @@ class Gate:
                 covered = await self._context.store.move(covered, State.VERIFIED, State.SERVING)
                 return X402Payment(self._context, order, terms, covered, output_limit)
         except Exception as error:
-            await self._release_unserved(entry, str(error))
+            await self._release_unserved(entry, error)
             raise
         entry = await self._context.settlements.settle(entry, amount=terms.amount)
         if entry.state is State.PENDING:
@@ -203,19 +207,20 @@ class Gate:
             raise settlement_failed(entry)
         return X402Payment(self._context, order, terms, entry, output_limit)
 
-    async def _release_unserved(self, payment: Entry, reason: str) -> None:
+    async def _release_unserved(self, payment: Entry, error: Exception) -> None:
         """Release a payment that is not served, so that the payer can present it again.
 
         Written at once, or in the background once the journal is available. An entry that turns out to be SERVING,
         because a commit with an unknown outcome succeeded, is waived instead.
         """
+        reason = str(error) if isinstance(error, _EXPECTED) else type(error).__name__
         release = _Release(self._context.store)
         try:
             await release(payment, State.RELEASED, note=reason)
         except StoreUnavailableError:
             self._context.settlements.detach(self._retry_release(release, payment, reason))
-        except IllegalTransitionError as error:
-            log.warning("payment not released", extra={"payment": payment.id, "state": error.origin.value})
+        except IllegalTransitionError as illegal:
+            log.warning("payment not released", extra={"payment": payment.id, "state": illegal.origin.value})
 
     async def _retry_release(self, release: "_Release", payment: Entry, reason: str) -> None:
         await self._context.settlements.write(release, payment, State.RELEASED, note=reason)

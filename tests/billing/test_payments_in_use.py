@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway.billing.facilitator import Facilitator
+from gateway.billing.journal import State
 from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
+from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Status
@@ -109,3 +112,16 @@ async def test_a_refusal_takes_one_look_into_the_journal(
         monkeypatch.setattr(SqliteStore, "_run", counted)
         error = await refusal(billing.payments, replace(paid, path="/v1/completions"))
         assert (error.status, len(looks)) == (402, 1)
+
+
+async def test_the_journal_does_not_quote_an_unexpected_failure(
+    billing: BillingHarness, chain: LocalChain, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("the prompt")
+
+    monkeypatch.setattr(Facilitator, "verify", fail)
+    with pytest.raises(RuntimeError):
+        await billing.admit(await chain.wallet(usdc=10**6), order())
+    [released] = read_journal(journal)
+    assert (released.state, released.note) == (State.RELEASED, "RuntimeError")
