@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.definitions import bundled
 from tests.billing.harness import BillingHarness, bill, open_harness, order, refusal, required
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Status
@@ -94,3 +95,16 @@ async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_f
         assert (await refusal(billing.payments, paid)).status == 503
     await asyncio.sleep(0.2)
     assert len(billing.facilitator.called("supported")) == asked
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 1.0), (0, 1.0), (30, 30.0), (3600, 60.0)])
+async def test_supported_is_read_again_after_the_facilitator_s_retry_after(
+    billing: BillingHarness, monkeypatch: pytest.MonkeyPatch, retry_after: int | None, seconds: float
+) -> None:
+    billing.facilitator.faults.set("supported", Status(429, retry_after))
+    monkeypatch.setattr(billing.payments, "_capabilities", None)
+    await billing.payments._refresh_capabilities()
+    assert billing.payments._refresh_interval() == seconds
+    billing.facilitator.faults.clear()
+    await billing.payments._refresh_capabilities()
+    assert billing.payments._refresh_interval() == bundled().facilitator.supported_refresh_seconds
