@@ -51,6 +51,8 @@ _MAX_RETRY_SECONDS = 60.0
 """The longest that the facilitator's Retry-After delays the next reading of its /supported."""
 _STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
 """Error codes that may mean that the facilitator's /supported has changed since it was last read."""
+_JOURNAL_SECONDS = 20.0
+"""After this long without a response the journal counts as hung. Longer than it waits for other processes."""
 _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
@@ -89,6 +91,7 @@ class X402Payments:
         self._retry_seconds = _RETRY_SECONDS
         self._unavailable_reason = "the facilitator has not responded yet"
         self._journal_reason: str | None = None
+        self._journal_hangs = False
         self._quoter = Quoter(
             definitions,
             self._feed,
@@ -216,11 +219,15 @@ class X402Payments:
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
-        """A journal that failed is a reason too, but requests are admitted: each finds out whether it still fails."""
-        journal = [] if self._journal_reason is None else [self._journal_reason]
-        return journal + self._no_offer_reasons()
+        """A journal that fails is a reason too, but requests are admitted: each finds out whether it still fails."""
+        if self._journal_reason is None or self._journal_hangs:
+            return self._no_offer_reasons()
+        return [self._journal_reason, *self._no_offer_reasons()]
 
     def _no_offer_reasons(self) -> list[str]:
+        """Includes a journal that hangs: a request would wait for it as long."""
+        if self._journal_reason is not None and self._journal_hangs:
+            return [self._journal_reason]
         if self._fresh_capabilities() is None:
             return [self._unavailable_reason]
         if self._quoter.ready:
@@ -255,14 +262,17 @@ class X402Payments:
         return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
 
     async def _check_journal(self) -> None:
+        reason, hangs = None, False
         try:
-            await self._store.check()
+            async with asyncio.timeout(_JOURNAL_SECONDS):
+                await self._store.check()
         except StoreUnavailableError as error:
-            if self._journal_reason is None:
-                log.exception("journal not writable")
-            self._journal_reason = f"no payment can be recorded: {error}"
-        else:
-            self._journal_reason = None
+            reason = f"no payment can be recorded: {error}"
+        except TimeoutError:
+            reason, hangs = "no payment can be recorded: the journal does not respond", True
+        if reason is not None and reason != self._journal_reason:
+            log.error("journal not usable", extra={"reason": reason})
+        self._journal_reason, self._journal_hangs = reason, hangs
 
     def _journal_check_interval(self) -> float:
         return self._definitions.settlement.sweep_seconds if self._journal_reason is None else _RETRY_SECONDS

@@ -2,11 +2,13 @@
 who gets no answer keeps its money and its credit, both at once and not when the deadline has passed."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from gateway.billing import payments as payments_module
 from gateway.billing.journal import Entry
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
@@ -231,21 +233,43 @@ async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_cla
     assert await billing.balance() == 1230
 
 
+async def reasons_become(billing: BillingHarness, expected: list[str]) -> None:
+    async with asyncio.timeout(10):
+        while billing.payments.reasons() != expected:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_journal_that_cannot_be_written_is_a_reason_until_it_can(
     billing: BillingHarness, chain: LocalChain, outage: Outage
 ) -> None:
     paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-
-    async def until(expected: list[str]) -> None:
-        async with asyncio.timeout(10):
-            while billing.payments.reasons() != expected:
-                await asyncio.sleep(0.01)
-
-    await until([])
+    await reasons_become(billing, [])
     outage.on = True
-    await until(["no payment can be recorded: away"])
+    await reasons_become(billing, ["no payment can be recorded: away"])
     assert (await refusal(billing.payments, paid)).status == 503
     assert (await refusal(billing.payments, order())).status == 402, "offers need no journal"
     outage.on = False
     await (await billing.payments.admit(paid)).settle(bill())
-    await until([])
+    await reasons_become(billing, [])
+
+
+async def test_nobody_is_kept_waiting_for_a_journal_that_hangs(
+    billing: BillingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that does not respond: requests once waited as long, of a gateway that called itself ready."""
+    responds = threading.Event()
+    commit = SqliteStore._commit
+
+    def hang(store: SqliteStore, db: Any, operations: Any) -> None:
+        responds.wait(20)
+        commit(store, db, operations)
+
+    monkeypatch.setattr(payments_module, "_JOURNAL_SECONDS", 0.05)
+    monkeypatch.setattr(SqliteStore, "_commit", hang)
+    try:
+        await reasons_become(billing, ["no payment can be recorded: the journal does not respond"])
+        assert (await refusal(billing.payments, order())).status == 503
+    finally:
+        responds.set()
+    await reasons_become(billing, [])
+    assert (await refusal(billing.payments, order())).status == 402
