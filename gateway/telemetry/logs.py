@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from gateway.telemetry.request_record import RequestRecord
-from gateway.telemetry.standard_error import StandardError
+from gateway.telemetry.standard_error import WAIT_SECONDS, StandardError
 
 EXTRA_FIELDS = (
     *("payment", "payments", "reason", "state", "status", "token", "network"),
@@ -59,7 +59,8 @@ class _LineHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        _standard_error.flush()
+        """Called at the exit."""
+        _standard_error.wait_and_flush(WAIT_SECONDS)
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Log lines on standard error, written without ever waiting for whoever reads them.
+"""Log lines on standard error, written without waiting for whoever reads them.
 
 A full pipe would otherwise stop the process in the middle of its event loop: a reader that hangs would stop every
 answer and settlement with it. Lines that cannot be written are kept, up to a limit, and written later.
@@ -9,12 +9,15 @@ import os
 import select
 import stat
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from select import PIPE_BUF
 
 MAX_KEPT_BYTES = 1024 * 1024
 RETRY_SECONDS = 0.1
+WAIT_SECONDS = 1.0
+"""Longest wait of a process without an event loop."""
 _STDERR = 2
 
 
@@ -78,14 +81,22 @@ class StandardError:
         self._schedule_retry()
 
     def _schedule_retry(self) -> None:
-        """Retry in the event loop; without one, the next line does."""
+        """Retry in the event loop; without one, wait a moment for a slow reader, and retry with the next line."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.flush()
+            self.wait_and_flush(WAIT_SECONDS if len(self._kept) == 1 else 0.0)
             return
         if self._retry_timer is None:
             self._retry_timer = loop.call_later(RETRY_SECONDS, self._retry)
+
+    def wait_and_flush(self, seconds: float) -> None:
+        """Write the lines kept so far, as far as the reader takes them within ``seconds``."""
+        writable = select.poll()
+        writable.register(self._descriptor, select.POLLOUT)
+        deadline = time.monotonic() + seconds
+        while self._kept and writable.poll(1000 * max(0.0, deadline - time.monotonic())):
+            self.flush()
 
     def _retry(self) -> None:
         self._retry_timer = None

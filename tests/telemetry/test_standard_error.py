@@ -6,6 +6,7 @@ import socket
 import sys
 import textwrap
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 
@@ -58,6 +59,7 @@ KINDS = ("pipe", "socket", "pipe that cannot be reopened")
 def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
     if request.param.endswith("reopened"):
         monkeypatch.setattr(standard_error, "_reopened", lambda _: None)
+    monkeypatch.setattr(standard_error, "WAIT_SECONDS", 0.0)
     ends = Ends(request.param)
     yield ends
     ends.close()
@@ -110,6 +112,25 @@ async def test_the_event_loop_writes_what_was_kept(ends: Ends, monkeypatch: pyte
         while len(read) < 300 * len(LINE):
             read += await asyncio.to_thread(os.read, ends.reader, 1 << 16)
     assert read == 300 * LINE
+
+
+def test_without_an_event_loop_a_slow_reader_is_waited_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor's next line may come much later, or never."""
+    monkeypatch.setattr(standard_error, "WAIT_SECONDS", 20.0)
+    read: list[bytes] = []
+    lines = 300
+
+    def read_all() -> None:
+        while len(b"".join(read)) < lines * len(LINE):
+            read.append(os.read(ends.reader, 1 << 16))
+
+    reader = Thread(target=read_all)
+    reader.start()
+    for _ in range(lines):
+        ends.output.write(LINE)
+        assert not ends.output._kept
+    reader.join(20)
+    assert b"".join(read) == lines * LINE
 
 
 @pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
