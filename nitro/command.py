@@ -25,6 +25,7 @@ _INHERITED_PREFIXES = (
     "GONOSUMDB",
     "GOSUMDB",
 )
+_LAST_LINES = 6
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> bytes:
-    """Run a command and return its standard output. Raises :class:`BuildError` with the end of its errors."""
+    """Run a command and return its standard output. Raises :class:`BuildError` with the essence of its errors."""
     inherited = {
         name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
@@ -50,6 +51,15 @@ def run(
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not installed") from error
     if completed.returncode != 0:
-        errors = completed.stderr.decode(errors="replace").strip().splitlines()[-6:]
-        raise BuildError(f"{' '.join(command[:4])} ended with {completed.returncode}: " + " | ".join(errors))
+        errors = " | ".join(_essence(completed.stderr.decode(errors="replace").strip().splitlines()))
+        raise BuildError(f"{' '.join(command[:4])} ended with {completed.returncode}: {errors}")
     return completed.stdout
+
+
+def _essence(lines: Sequence[str]) -> Sequence[str]:
+    """The last lines, preceded by the line that begins with "error" and the next one if they are further up: uv names
+    the package whose hash differs before it lists all the hashes that are locked."""
+    found = next((number for number, line in enumerate(lines) if line.startswith("error")), len(lines))
+    if found + 2 < len(lines) - _LAST_LINES:
+        return [*lines[found : found + 2], "…", *lines[-_LAST_LINES:]]
+    return lines[-_LAST_LINES:]

@@ -3,6 +3,7 @@
 import pytest
 
 from nitro.command import run
+from nitro.errors import BuildError
 
 PASSED = {
     **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "no_proxy"), "lower"),
@@ -29,3 +30,21 @@ def test_the_tools_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = dict(line.split("=", 1) for line in lines)
     assert environment.items() >= {**PASSED, "LC_ALL": "C.UTF-8", "TZ": "UTC", "GOAMD64": "v1"}.items()
     assert not WITHHELD.keys() & environment.keys()
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (["Resolved 3 packages", "error: no network"], "Resolved 3 packages | error: no network"),
+        ([f"line {number}" for number in range(9)], " | ".join(f"line {number}" for number in range(3, 9))),
+        (
+            ["Downloading", "error: Failed", "  cause: Hash mismatch for a", *["locked"] * 50, "Computed:", "other"],
+            "error: Failed |   cause: Hash mismatch for a | … | locked | locked | locked | locked | Computed: | other",
+        ),
+    ],
+)
+def test_the_cause_of_a_failure_is_told(printed: list[str], told: str) -> None:
+    lines = "\n".join(printed)
+    with pytest.raises(BuildError) as raised:
+        run(["sh", "-c", f"echo '{lines}' >&2; exit 3"])
+    assert str(raised.value).endswith(f" ended with 3: {told}")
