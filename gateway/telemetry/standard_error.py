@@ -35,10 +35,11 @@ class StandardError:
 
     def open(self) -> None:
         """Write to the descriptor without blocking from now on."""
-        mode = os.fstat(self._descriptor).st_mode
-        if stat.S_ISFIFO(mode) and (own := _reopened(self._descriptor)) is not None:
+        if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return
+        if (own := _reopened(self._descriptor)) is not None:
             self._descriptor = own
-        elif not stat.S_ISREG(mode):
+        else:
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 
@@ -116,12 +117,12 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
 
 
-def _reopened(pipe: int) -> int | None:
-    """A non-blocking descriptor of the same pipe; None if it cannot be opened.
+def _reopened(descriptor: int) -> int | None:
+    """A non-blocking descriptor of the same pipe or terminal; None if it cannot be opened, as for a socket.
 
     The flag of the inherited one is shared with all processes that have inherited it.
     """
     try:
-        return os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import textwrap
+import tty
 from collections.abc import Iterator
 from threading import Thread
 
@@ -21,12 +22,15 @@ def dropped_line(count: int) -> bytes:
 
 
 class Ends:
-    """Both ends of a pipe or of a pair of sockets, and a StandardError that writes to one of them."""
+    """Both ends of a pipe, of a terminal or of a pair of sockets, and a StandardError that writes to one of them."""
 
     def __init__(self, kind: str) -> None:
         if kind == "socket":
             self._sockets = socket.socketpair()
             self.reader, self.writer = (end.detach() for end in self._sockets)
+        elif kind == "terminal":
+            self.reader, self.writer = os.openpty()
+            tty.setraw(self.writer)
         else:
             self.reader, self.writer = os.pipe()
         self.output = StandardError(dropped_line, self.writer)
@@ -52,7 +56,7 @@ class Ends:
             os.close(descriptor)
 
 
-KINDS = ("pipe", "socket", "pipe that cannot be reopened")
+KINDS = ("pipe", "terminal", "socket", "pipe that cannot be reopened")
 
 
 @pytest.fixture(params=KINDS)
