@@ -11,6 +11,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "argumen
 ASKING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "4"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+CLOSED = {**SCHEMA, "required": ["a"], "additionalProperties": False}
 
 
 def tools(**function: Any) -> list[dict[str, Any]]:
@@ -84,6 +85,16 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "openai five stops": ("openai", {"stop": list("abcde")}, "stop"),
     "openai json without the word": ("openai", {"response_format": {"type": "json_object"}}, "json"),
     "openai open strict schema": ("openai", {"response_format": schema_format(strict=True)}, "additionalProperties"),
+    "openai strict schema with a list of properties": (
+        "openai",
+        {"response_format": schema_format(schema={**CLOSED, "properties": ["a"], "required": ["a"]}, strict=True)},
+        "every key in properties",
+    ),
+    "openai strict schema that requires no name": (
+        "openai",
+        {"response_format": schema_format(schema={**CLOSED, "required": [{}]}, strict=True)},
+        "every key in properties",
+    ),
     "openai web search": ("openai", {"web_search_options": {}}, "Web search"),
     "openai extra stream option": (
         "openai",
@@ -183,11 +194,7 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "openai default temperature on gpt-5": ("openai", {"model": "gpt-5", "temperature": 1}),
     "openai strict schema": (
         "openai",
-        {
-            "response_format": schema_format(
-                schema={**SCHEMA, "required": ["a"], "additionalProperties": False}, strict=True
-            )
-        },
+        {"response_format": schema_format(schema=CLOSED, strict=True)},
     ),
     "openai pdf": (
         "openai",

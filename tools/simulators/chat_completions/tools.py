@@ -95,13 +95,23 @@ def check_strict_schema(schema: Mapping[str, Any], what: str, param: str) -> Non
                 param=param,
                 code="invalid_json_schema",
             )
-        if set(node.get("properties", {})) != set(node.get("required", ())):
+        if not _requires_all(node):
             raise RefusedError(
                 f"Invalid schema for {what}: In context={path}, 'required' is required to be supplied and to be an "
                 "array including every key in properties.",
                 param=param,
                 code="invalid_json_schema",
             )
+
+
+def _requires_all(node: Mapping[str, Any]) -> bool:
+    properties, required = node.get("properties", {}), node.get("required", [])
+    return (
+        isinstance(properties, dict)
+        and isinstance(required, list)
+        and all(isinstance(name, str) for name in required)
+        and set(properties) == set(required)
+    )
 
 
 def _objects(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
