@@ -9,7 +9,7 @@ from nitro import boot
 from nitro.arguments import add_inputs, inputs_of
 from nitro.errors import BuildError
 from nitro.image import daemon, rootfs
-from nitro.inputs import BUILD
+from nitro.inputs import BUILD, exclusive_build
 from nitro.ramdisks import application
 from nitro.tree import Tree
 from tools.command_line import exit_with
@@ -28,13 +28,14 @@ def main() -> int:
     arguments = parser.parse_args()
     inputs = inputs_of(arguments)
     try:
-        boot_parts = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
-        program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
-        ramdisk = application_ramdisk(rootfs.build(inputs, program))
-        metadata = Metadata("tee-gateway", boot_parts.recipe).encode()
-        pcrs = write_eif(
-            Parts(boot_parts.kernel, boot_parts.cmdline, (boot_parts.ramdisk, ramdisk), metadata), arguments.output
-        )
+        with exclusive_build():
+            boot_parts = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
+            program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
+            ramdisk = application_ramdisk(rootfs.build(inputs, program))
+            metadata = Metadata("tee-gateway", boot_parts.recipe).encode()
+            pcrs = write_eif(
+                Parts(boot_parts.kernel, boot_parts.cmdline, (boot_parts.ramdisk, ramdisk), metadata), arguments.output
+            )
     except (BuildError, EifError, CpioError, OSError) as error:
         print(f"eif: {error}", file=sys.stderr)
         return 1

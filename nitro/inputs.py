@@ -1,10 +1,22 @@
-"""The folder of fetched inputs, and whether more may be fetched."""
+"""The folder of fetched inputs, whether more may be fetched, and the folder of what is built."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+
+
+@contextmanager
+def exclusive_build() -> Iterator[None]:
+    """Wait until no other process builds ramdisks: all write to the same files, and would measure each other's."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nitro.eif import application_ramdisk
 from nitro.errors import BuildError
 from nitro.image import daemon, oci, rootfs, wheels
 from nitro.image.__main__ import NAME
-from nitro.inputs import ROOT, Inputs
+from nitro.inputs import ROOT, Inputs, exclusive_build
 from nitro.tree import Tree
 from tools.eif.layout import SectionType
 from tools.eif.pcrs import Measurement
@@ -58,6 +58,7 @@ def declared(gateway: Tree | None = None) -> dict[str, str]:
     }
 
 
+@exclusive_build()
 def measure(inputs: Inputs, program: bytes | None = None, blobs: Path | None = None) -> Measured:
     """Build everything that can be built. ``program`` replaces nitriding, ``blobs`` replaces own kernel and init."""
     gateway = rootfs.gateway()
