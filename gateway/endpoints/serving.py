@@ -208,7 +208,7 @@ async def _stream(services: Services, exchange: Exchange, request: web.BaseReque
         if not reply.committed or reply.disconnected:
             raise
         error = await exchange.fail_late(failure)
-        return reply.abort(error_event(error.envelope()))
+        return await reply.abort(error_event(error.envelope()))
     else:
         return reply.end(last)
     finally:

@@ -10,6 +10,9 @@ from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.stream import KEEP_ALIVE
 
 KEEP_ALIVE_SECONDS = 15.0
+LINGER_SECONDS = 0.1
+"""From the last event of a broken stream to the close. Clients that see both at once (ktor's, Bun's) drop events that
+they have not read, and some then take the answer for complete."""
 _UNBUFFERED = {"X-Accel-Buffering": "no"}
 
 
@@ -85,13 +88,16 @@ class StreamReply:
         self._stop()
         return self.response
 
-    def abort(self, data: bytes) -> web.StreamResponse:
-        """Send ``data`` and close the connection without ending the body: the stream must not pass for complete."""
+    async def abort(self, data: bytes) -> web.StreamResponse:
+        """Send ``data``, then close the connection without ending the body: the stream must not pass for complete."""
         self._ended = True
         self.write(data)
         self._stop()
         self.response.force_close()
-        self._close_connection()
+        try:
+            await asyncio.sleep(LINGER_SECONDS)
+        finally:
+            self._close_connection()
         return self.response
 
     def expire(self, data: bytes) -> None:
