@@ -258,11 +258,15 @@ def _deadline_exceeded() -> GatewayError:
 
 
 def _with_prelude(prelude: list[Delta], consume: Consumer, assembler: Assembler) -> Consumer:
-    """``consume`` with ``prelude`` before the first output delta; the prelude itself is not metered as output."""
+    """``consume`` with ``prelude`` before the first output delta; the prelude itself is not metered as output.
+
+    What the upstream reports of the call beside that delta comes before the prelude, which may be the first chunk.
+    """
 
     def prepend(batch: list[Delta]) -> None:
         if prelude and any(not isinstance(delta, UpstreamMetadata | Usage) for delta in batch):
-            consume(prelude[:])
+            reported: list[Delta] = [delta for delta in batch if isinstance(delta, UpstreamMetadata)]
+            consume(reported + prelude)
             prelude.clear()
             assembler.output_bytes = 0
         consume(batch)

@@ -86,7 +86,7 @@ class Exchange:
         self._dispatch: Dispatch
         self._encoder: ChunkEncoder
         self._described: UpstreamMetadata | None = None
-        """What the upstream had reported when the encoder was made."""
+        """What the encoder knows of the upstream; None until there is an encoder."""
         self._inter_event = services.metrics.inter_event(self._upstream.provider.id)
         record.model, record.upstream = self._model.id, self._upstream.provider.id
         record.answer_id = self._id
@@ -344,8 +344,11 @@ class Exchange:
         model, served = self._model, upstream.model
         if served is not None and served != model.upstream_id:
             model = self._find_model(served) or model
+        if self._described is None:
+            self._encoder = self._format.encoder(self._id, self._created, model.id, upstream.service_tier)
+        else:
+            self._encoder.describe(model.id, upstream.service_tier)
         self._described = upstream
-        self._encoder = self._format.encoder(self._id, self._created, model.id, upstream.service_tier)
 
     def _forward(self, reply: StreamReply, batch: list[Delta]) -> None:
         """Write one network read's deltas at once; only meter them once the client has disconnected."""

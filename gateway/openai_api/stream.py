@@ -44,6 +44,10 @@ def _escape_separators(data: bytes) -> bytes:
 class ChunkEncoder(Protocol):
     """Encodes the stream of one endpoint."""
 
+    def describe(self, model: str, service_tier: str | None) -> None:
+        """Name the model and the tier that answer, before the first chunk. What was encoded by then is kept."""
+        ...
+
     def encode(self, delta: Delta) -> bytes:
         """The events of one delta; empty for a kind that the endpoint does not send."""
         ...
@@ -72,8 +76,13 @@ class _Encoder(ABC):
     object: str
 
     def __init__(self, id: str, created: int, model: str, service_tier: str | None = None) -> None:  # noqa: A002
-        head = {"id": id, "object": self.object, "created": created, "model": model}
-        self._head = b"data: " + encode_json(head)[:-1]
+        self._id = id
+        self._created = created
+        self.describe(model, service_tier)
+
+    def describe(self, model: str, service_tier: str | None) -> None:
+        head = {"id": self._id, "object": self.object, "created": self._created, "model": model}
+        self._head = b"data: " + _encode(head)[:-1]
         tier = b"" if service_tier is None else b',"service_tier":' + encode_json(service_tier)
         self._open = self._head + tier + b',"choices":[{"index":'
 
@@ -105,7 +114,7 @@ class ChatChunkEncoder(_Encoder):
         super().__init__(id, created, model, service_tier)
         self._role_sent: set[int] = set()
         self._lists: dict[tuple[int, str], list[Any]] = {}
-        self._text_open = self._open + b'0,"delta":{"content":'
+        self._text_open = b""
 
     def encode(self, delta: Delta) -> bytes:
         if type(delta) is Text and delta.choice == 0 and delta.logprobs is None and 0 in self._role_sent:
@@ -123,6 +132,7 @@ class ChatChunkEncoder(_Encoder):
         if choice in self._role_sent:
             return frame
         self._role_sent.add(choice)
+        self._text_open = self._open + b'0,"delta":{"content":'
         frame = self._chunk(choice, _ROLE, None) + frame
         return self._earlier_roles(choice) + frame if choice else frame
 

@@ -185,6 +185,17 @@ def test_a_service_tier_is_in_every_chunk_and_once_in_the_last_event() -> None:
     assert events(last)[-1]["service_tier"] == "default"
 
 
+def test_a_tier_that_is_named_late_loses_nothing() -> None:
+    encoder = chat()
+    assert encoder.encode(MessageField("annotations", [1])) == b""
+    encoder.describe("gpt-5", "flex")
+    stream = encoder.encode(Text("a")) + encoder.encode(Text("b"))
+    assert [(event["model"], event["service_tier"]) for event in events(stream)] == [("gpt-5", "flex")] * 3
+    cited, end = events(encoder.last({0: "stop"}, {}, separate_usage=False))
+    assert cited["choices"][0]["delta"] == {"annotations": [1]}
+    assert end["model"] == "gpt-5"
+
+
 def test_a_list_comes_whole_before_the_end() -> None:
     """``openai``'s stream helper refuses to append to a list whose items have no index."""
     encoder = greeted(0, 1)
