@@ -1,9 +1,7 @@
 """Both stores: atomic between requests, workers and processes; complete after a crash."""
 
 import asyncio
-import secrets
 import sqlite3
-import stat
 import subprocess
 import sys
 import time
@@ -181,41 +179,6 @@ async def test_a_killed_process_leaves_everything_that_it_was_told(store: Store,
     assert {each.amount for each in adopted} == {None, 123}
 
 
-STARTED = """
-import asyncio, multiprocessing, sys
-from pathlib import Path
-from gateway.billing.storage.sqlite_store import SqliteStore
-
-def worker(folder, together):
-    async def main():
-        for number in range(50):
-            together.wait()
-            await (await SqliteStore.open(folder / f"{number}.db")).close()
-    try:
-        asyncio.run(main())
-    except Exception:
-        together.abort()
-        raise
-
-fork = multiprocessing.get_context("fork")
-together = fork.Barrier(2)
-workers = [fork.Process(target=worker, args=(Path(sys.argv[1]), together)) for _ in range(2)]
-for each in workers:
-    each.start()
-for each in workers:
-    each.join()
-sys.exit(any(each.exitcode for each in workers))
-"""
-
-
-def test_workers_that_start_together_open_a_new_journal(tmp_path: Path) -> None:
-    """As after an injection, of which all workers hear at once."""
-    ended = subprocess.run(
-        [sys.executable, "-c", STARTED, tmp_path], cwd=REPOSITORY, check=False, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-
-
 async def test_restored_payments_are_orphans_and_never_overwrite(store: Store) -> None:
     known, lost = entry(), entry(state=State.SETTLING, amount=9)
     await store.claim(known, POLICY)
@@ -309,21 +272,6 @@ async def test_one_failing_step_leaves_its_batch_alone(store: Store) -> None:
     assert [type(outcome).__name__ for outcome in outcomes] == expected
 
 
-async def test_a_new_journal_is_its_owners_only(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "journal.db")
-    try:
-        await store.claim(entry(), POLICY)
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    finally:
-        await store.close()
-    assert modes == {
-        "journal.db": 0o600,
-        "journal.db-wal": 0o600,
-        "journal.db-shm": 0o600,
-        "journal.db-workers": 0o700,
-    }
-
-
 async def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     store = await SqliteStore.open(path)
@@ -354,53 +302,6 @@ async def test_a_check_writes(store: Store) -> None:
         await store._lock_connection.execute("ALTER ROLE gateway RESET default_transaction_read_only")
         await store._pool.expire_connections()
         await store.check()
-
-
-@pytest.mark.parametrize("replaced", [False, True])
-async def test_no_claim_is_made_in_a_file_that_nobody_else_can_open(tmp_path: Path, replaced: bool) -> None:
-    """A worker that starts later has another file, and would serve the same payment again. Claims end as they began."""
-    path, aside = tmp_path / "journal.db", tmp_path / "aside"
-    store = await SqliteStore.open(path)
-    claimed, other = owned_by(store, entry()), owned_by(store, entry(payer=b"o" * 20))
-    await store.claim(claimed, POLICY)
-    path.rename(aside)
-    if replaced:
-        path.touch()
-    with pytest.raises(StoreUnavailableError, match="removed or replaced"):
-        await store.check()
-    with pytest.raises(StoreUnavailableError, match="removed or replaced"):
-        await store.claim(other, POLICY)
-    assert (await store.move(claimed, State.VERIFIED, State.SERVING)).state is State.SERVING
-    aside.rename(path)
-    await store.check()
-    await store.claim(other, POLICY)
-    await store.close()
-
-
-async def test_a_journal_that_cannot_be_opened_leaves_no_lock_behind(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 100)
-    for name in ("folder", "text"):
-        with pytest.raises(StoreUnavailableError):
-            await SqliteStore.open(tmp_path / name)
-        assert list((tmp_path / f"{name}-workers").iterdir()) == []
-
-
-async def test_the_next_worker_removes_the_locks_of_killed_ones(tmp_path: Path) -> None:
-    """A worker that crashes at every start would leave one each time."""
-    living = await SqliteStore.open(tmp_path / "journal.db")
-    killed = tmp_path / "journal.db-workers" / secrets.token_hex(8)
-    killed.touch()
-    payment = owned_by(living, entry())
-    await living.claim(payment, POLICY)
-    orphan = entry(payer=b"o" * 20, owner=killed.name)
-    await living.claim(orphan, POLICY)
-    other = await SqliteStore.open(tmp_path / "journal.db")
-    assert {path.name for path in killed.parent.iterdir()} == {living.owner, other.owner}
-    assert [each.key for each in await other.adopt(0.0)] == [orphan.key]
-    for store in (living, other):
-        await store.close()
-    assert list(killed.parent.iterdir()) == []
 
 
 async def test_two_gateways_with_one_payee_serve_a_payload_once(

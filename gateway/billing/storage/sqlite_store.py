@@ -241,7 +241,7 @@ class SqliteStore:
                 lock = on_failure.enter_context(self._lock_path.open("xb"))
                 on_failure.callback(self._lock_path.unlink, missing_ok=True)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
+                _create(self._path)
                 db = self._connect()
                 self._identity = _identity(self._path)
                 on_failure.pop_all()
@@ -322,6 +322,16 @@ class SqliteStore:
             return True
         path.unlink(missing_ok=True)
         return False
+
+
+def _create(path: Path) -> None:
+    """Create an empty file; do nothing if there is one.
+
+    Opening and closing one would release all locks that this process has on it (POSIX), as those of an earlier store:
+    the next process to close it would take itself for the last one, and remove the WAL that this one still writes.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
