@@ -9,6 +9,7 @@ import os
 import select
 import stat
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +23,10 @@ _STDERR = 2
 
 
 class StandardError:
-    """Writes lines to ``descriptor``. ``dropped_line`` makes the line that says how many were dropped."""
+    """Writes lines to ``descriptor``. Any thread may.
+
+    ``dropped_line`` makes the line that says how many were dropped.
+    """
 
     def __init__(self, dropped_line: Callable[[int], bytes], descriptor: int = _STDERR) -> None:
         self._dropped_line = dropped_line
@@ -31,10 +35,12 @@ class StandardError:
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._dropped = 0
-        self._retry_timer: asyncio.TimerHandle | None = None
+        self._retrying: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.RLock()
 
     def open(self) -> None:
         """Write to the descriptor without blocking from now on."""
+        os.register_at_fork(after_in_child=self._forget)
         if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             return
         if (own := _reopened(self._descriptor)) is not None:
@@ -45,21 +51,25 @@ class StandardError:
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, or keep them for later. What a closed pipe or a full disk does not take is dropped."""
-        rest = lines if self._kept else self._write(lines)
-        if rest:
+        with self._lock:
+            rest = lines if self._kept else self._write(lines)
+            if not rest:
+                return
             self._keep(rest)
+        self._schedule_retry()
 
     def flush(self) -> None:
         """Write the lines kept so far, as far as possible."""
-        while self._kept:
-            lines = self._kept.popleft()
-            rest = self._write(lines)
-            self._kept_bytes -= len(lines) - len(rest)
-            if rest:
-                self._kept.appendleft(rest)
-                return
-        if self._dropped:
+        with self._lock:
+            while self._kept:
+                lines = self._kept.popleft()
+                rest = self._write(lines)
+                self._kept_bytes -= len(lines) - len(rest)
+                if rest:
+                    self._kept.appendleft(rest)
+                    return
             count, self._dropped = self._dropped, 0
+        if count:
             self.write(self._dropped_line(count))
 
     def _write(self, lines: bytes) -> bytes:
@@ -79,17 +89,21 @@ class StandardError:
         else:
             self._kept.append(lines)
             self._kept_bytes += len(lines)
-        self._schedule_retry()
 
     def _schedule_retry(self) -> None:
-        """Retry in the event loop; without one, wait a moment for a slow reader, and retry with the next line."""
+        """Retry in the event loop; without one, wait a moment for a slow reader, and retry with the next line.
+
+        Threads beside the event loop do not wait: they hold the lock of ``logging``'s handler.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.wait_and_flush(WAIT_SECONDS if len(self._kept) == 1 else 0.0)
+            is_main = threading.current_thread() is threading.main_thread()
+            self.wait_and_flush(WAIT_SECONDS if is_main and len(self._kept) == 1 else 0.0)
             return
-        if self._retry_timer is None:
-            self._retry_timer = loop.call_later(RETRY_SECONDS, self._retry)
+        if self._retrying is not loop:
+            self._retrying = loop
+            loop.call_later(RETRY_SECONDS, self._retry)
 
     def wait_and_flush(self, seconds: float) -> None:
         """Write the lines kept so far, as far as the reader takes them within ``seconds``."""
@@ -100,10 +114,15 @@ class StandardError:
             self.flush()
 
     def _retry(self) -> None:
-        self._retry_timer = None
+        self._retrying = None
         self.flush()
         if self._kept:
             self._schedule_retry()
+
+    def _forget(self) -> None:
+        """In a forked child: the lines kept so far are the parent's to write."""
+        self._kept.clear()
+        self._kept_bytes = self._dropped = 0
 
 
 def open_standard_streams() -> None:

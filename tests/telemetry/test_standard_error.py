@@ -5,9 +5,10 @@ import os
 import socket
 import sys
 import textwrap
+import time
 import tty
 from collections.abc import Iterator
-from threading import Thread
+from threading import Thread, get_ident
 
 import pytest
 
@@ -135,6 +136,85 @@ def test_without_an_event_loop_a_slow_reader_is_waited_for(ends: Ends, monkeypat
         assert not ends.output._kept
     reader.join(20)
     assert b"".join(read) == lines * LINE
+
+
+@pytest.mark.parametrize("ends", KINDS[:1], indirect=True)
+def test_a_later_event_loop_writes_what_an_earlier_one_has_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of the loops that register with the enclave's daemon, which end before their retry."""
+    monkeypatch.setattr(standard_error, "RETRY_SECONDS", 0.001)
+
+    async def write() -> None:
+        for _ in range(100):
+            ends.output.write(LINE)
+
+    async def write_and_read() -> int:
+        ends.output.write(LINE)
+        read = 0
+        async with asyncio.timeout(10):
+            while read < 101 * len(LINE):
+                try:
+                    read += len(os.read(ends.reader, 1 << 16))
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+        return read
+
+    asyncio.run(write())
+    assert ends.output._kept
+    os.set_blocking(ends.reader, False)
+    assert asyncio.run(write_and_read()) == 101 * len(LINE)
+
+
+def test_a_thread_beside_the_event_loop_does_not_wait(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's next line would wait as long for the lock of the handler."""
+    waits: list[float] = []
+    monkeypatch.setattr(standard_error, "WAIT_SECONDS", 20.0)
+    monkeypatch.setattr(ends.output, "wait_and_flush", waits.append)
+    thread = Thread(target=lambda: ends.output.write(LINE * 1000))
+    thread.start()
+    thread.join()
+    ends.output._forget()
+    ends.output.write(LINE * 1000)
+    assert waits == [0.0, 20.0]
+
+
+def test_threads_write_one_after_the_other(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, overlaps = set[int](), 0
+
+    def write(lines: bytes) -> bytes:
+        nonlocal overlaps
+        overlaps += bool(inside)
+        inside.add(get_ident())
+        time.sleep(0.001)
+        inside.remove(get_ident())
+        return lines[500:]
+
+    def write_and_flush() -> None:
+        for _ in range(20):
+            ends.output.write(LINE)
+            ends.output.flush()
+
+    monkeypatch.setattr(ends.output, "_write", write)
+    monkeypatch.setattr(ends.output, "_schedule_retry", lambda: None)
+    threads = [Thread(target=write_and_flush) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == 0
+    assert sum(map(len, ends.output._kept)) == ends.output._kept_bytes
+
+
+@pytest.mark.parametrize("ends", KINDS[:1], indirect=True)
+def test_a_forked_child_does_not_write_what_its_parent_has_kept(ends: Ends) -> None:
+    for _ in range(100):
+        ends.output.write(LINE)
+    assert ends.output._kept
+    first = os.read(ends.reader, 1 << 16)
+    if (child := os.fork()) == 0:
+        ends.output.flush()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert first + ends.read() == 100 * LINE
 
 
 @pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
