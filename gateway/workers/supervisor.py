@@ -307,7 +307,10 @@ class Supervisor:
         except BaseException:
             log.exception("worker %d", os.getpid())
         finally:
-            os._exit(status)
+            try:
+                logging.shutdown()
+            finally:
+                os._exit(status)
 
     def _reap(self) -> None:
         for pid in list(self._workers):

@@ -229,3 +229,33 @@ async def test_why_a_worker_cannot_be_replaced_is_logged() -> None:
     """)
     assert status == 0
     assert "cannot start: journal: database or disk is full" in output
+
+
+async def test_what_a_worker_logs_last_is_written_before_it_ends() -> None:
+    """Although nobody reads at that moment."""
+    status, output = await run("""
+        import asyncio, logging
+        from gateway.telemetry import logs
+
+        reader, writer = os.pipe()
+        os.dup2(writer, 2)
+        logs.WAIT_SECONDS = 15.0
+        logs.configure_logging()
+
+        async def log():
+            for number in range(100):
+                logging.getLogger().warning("%d %s", number, 2000 * "x")
+
+        def serve_and_log(channel, injected):
+            send(channel, Packet("ready"))
+            asyncio.run(log())
+            return 0
+
+        supervisor = Supervisor([], 1, serve_and_log)
+        supervisor.start()
+        read = b""
+        while read.count(b"warning") < 100:
+            read += os.read(reader, 1 << 16)
+        print("all read")
+    """)
+    assert (status, output) == (0, "all read\n")
