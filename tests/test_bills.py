@@ -161,6 +161,35 @@ async def test_only_a_tier_that_may_answer_is_quoted(
     assert (await terms(paid, payments, CHAT, body)).tiers == quoted
 
 
+@pytest.mark.parametrize("escape", ["{}", r"\u{:04x}", r"\u{:04X}"])
+@pytest.mark.parametrize(
+    ("model", "part", "quoted"),
+    [
+        ("claude-sonnet-4-6", {"type": "text", "text": "é", "cache_control": {"type": "ephemeral"}}, (True, False)),
+        ("gemini-2.5-flash", {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, (False, True)),
+        ("gemini-2.5-flash", {"type": "text", "text": "é"}, (False, False)),
+    ],
+    ids=["cache", "audio", "neither"],
+)
+async def test_surcharges_are_quoted_however_their_names_are_written(
+    paid: RunningGateway,
+    payments: RecordingPayments,
+    model: str,
+    part: dict[str, Any],
+    quoted: tuple[bool, bool],
+    escape: str,
+) -> None:
+    """JSON allows any letter as an escape sequence: a payer could once leave the surcharge out of the quote."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": [part]}]})
+    for name in ("cache_control", "input_audio"):
+        written = escape.format(name[0] if escape == "{}" else ord(name[0])) + name[1:]
+        body = body.replace(f'"{name}"', f'"{written}"')
+    async with paid.session.post(paid.url + CHAT, data=body, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 200, await response.text()
+    asked = payments.orders[-1].price_terms
+    assert (asked.cache_writes, asked.audio) == quoted
+
+
 async def test_short_prompts_are_quoted_with_their_structure(paid: RunningGateway, payments: RecordingPayments) -> None:
     """Twenty single letters are twenty calls, each of eight tokens."""
     body = {"model": "gpt-4.1", "prompt": ["a"] * 20, "max_tokens": 1}

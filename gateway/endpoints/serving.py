@@ -34,6 +34,8 @@ MAX_WEB_SEARCHES = 5
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
 """Requested service tiers that are never answered by one dearer than the standard tier."""
 _DEARER_TIERS = ("priority",)
+_ESCAPED_ASCII = b"\\u00"
+"""How JSON can write a letter of a name in another way."""
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _SDK_LANGUAGE = "X-Stainless-Lang"
 """The header in which OpenAI's SDKs name their language."""
@@ -136,12 +138,13 @@ def _url(scheme: str, host: str, path: str) -> str:
 def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
     """The surcharges that this request can cause; others are not quoted."""
     chat_request = chat.request
+    names = body.raw if _ESCAPED_ASCII not in body.raw else msgspec.json.encode(body.json)
     searches = bool(chat_request.web_search) or chat_request.web_search_options is not None
     return PriceTerms(
         tiers=() if chat_request.service_tier in _CHEAP_TIERS else _DEARER_TIERS,
         regions=(),
-        cache_writes=b'"cache_control"' in body.raw,
-        audio=b'"input_audio"' in body.raw or b'"file"' in body.raw or b'"video_url"' in body.raw,
+        cache_writes=b'"cache_control"' in names,
+        audio=b'"input_audio"' in names or b'"file"' in names or b'"video_url"' in names,
         web_searches=MAX_WEB_SEARCHES if searches else 0,
         calls=calls,
     )
