@@ -122,6 +122,7 @@ class Exchange:
             started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started
+            self._record.payment = self._payment.id
         except GatewayError:
             self._lifecycle.transition(State.REFUSED)
             raise
@@ -214,6 +215,8 @@ class Exchange:
         finally:
             self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
         self._lifecycle.transition(State.SETTLED)
+        if receipt.payment is not None:
+            self._record.payment_status = receipt.payment["status"]
         return AnswerMetadata(served, usage, envelope, receipt, self._assembler.metadata)
 
     def _usage_and_cost(self, served: Model, now: int) -> tuple[Usage, Decimal]:

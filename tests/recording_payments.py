@@ -11,6 +11,7 @@ from gateway.openai_api.errors import GatewayError
 class RecordingPayments:
     """Admit every order and settle every bill, or raise ``refuse`` on settlement."""
 
+    id: str | None = None
     output_limit: int | None = None
     timeout: float | None = None
     refuse: GatewayError | None = None

@@ -60,6 +60,11 @@ class Payment(Protocol):
     """The payment of one admitted request."""
 
     @property
+    def id(self) -> str | None:
+        """Short id for logs; None for a request that is free of charge."""
+        ...
+
+    @property
     def output_limit(self) -> int | None:
         """Output tokens per choice that the payment covers, reasoning included; None without a cap."""
         ...

@@ -12,6 +12,7 @@ _NO_RECEIPT = Receipt()
 class FreePayment:
     """The payment of a request that is free of charge."""
 
+    id: str | None = None
     output_limit: int | None = None
     timeout: float | None = None
     headers: Mapping[str, str] = MappingProxyType({})

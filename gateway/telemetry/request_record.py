@@ -8,6 +8,7 @@ import msgspec
 class RequestRecord(msgspec.Struct):
     """Filled in while the request is served. Durations are in seconds; the log line leaves out what is None.
 
+    ``payment`` is the payment's short id, ``payment_status`` the status in its receipt: ``state`` says nothing of that.
     ``started``, ``dispatched``, ``last_output`` and ``answered`` are readings of ``time.perf_counter``.
     """
 
@@ -21,6 +22,8 @@ class RequestRecord(msgspec.Struct):
     served_model: str | None = None
     stream: bool | None = None
     state: str | None = None
+    payment: str | None = None
+    payment_status: str | None = None
     error: str | None = None
     error_class: str | None = None
     fault: str | None = None

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
 
 from gateway.billing.journal import State
+from gateway.telemetry.standard_error import StandardError
 from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import PaidGateway, chat, decode_header, payment_of
 from tools.chain.deployment import OPG, USDC
@@ -133,6 +135,34 @@ async def test_a_settlement_that_takes_long_is_pending(open_shop: OpenShop, defi
     assert decode_header(response.headers["PAYMENT-RESPONSE"])["errorReason"] == "settlement_pending"
     [entry] = await shop.ended()
     assert (entry.state, len(await shop.paid())) == (State.SETTLED, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_request_log_names_the_payment_and_its_status(
+    open_shop: OpenShop,
+    define: Define,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream: bool,
+) -> None:
+    """By the id that later lines about the same payment have; an unpaid request has neither."""
+    define(settlement={"hold_seconds": 0.5}, facilitator={"settle_seconds": 3.0})
+    caplog.set_level(logging.INFO, "gateway.requests")
+    logged: list[bytes] = []
+    monkeypatch.setattr(StandardError, "write", lambda _, lines: logged.append(lines))
+    shop, request = await open_shop(), chat(stream=stream)
+    shop.facilitator.faults.set("settle", Slow(1.0, "after"), times=1)
+    await shop.pay(await shop.wallet(), request)
+    [pending] = await shop.ended()
+    await shop.pay(await shop.wallet(), request)
+    [settled] = [entry for entry in await shop.ended() if entry.id != pending.id]
+    lines = [json.loads(line) for line in b"".join(logged).splitlines()]
+    assert [(line.get("payment"), line.get("payment_status")) for line in lines if "path" in line] == [
+        (None, None),
+        (pending.id, "pending"),
+        (None, None),
+        (settled.id, "settled"),
+    ]
 
 
 @pytest.mark.parametrize("stream", [False, True])

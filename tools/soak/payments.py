@@ -21,6 +21,7 @@ class Claim:
     """One request's payment."""
 
     payments: "SimulatedPayments"
+    id: str | None = None
     output_limit: int | None = None
     timeout: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
