@@ -157,3 +157,51 @@ def test_thoughts_between_what_the_client_has_cut_are_left_out(change: dict[str,
     blocks, thinking = sent_back(through if gateway == "same" else adapter(), message | change)
     assert not thinking
     assert all(block["type"] in ("text", "tool_use") for block in blocks)
+
+
+def without_places(message: dict[str, Any]) -> dict[str, Any]:
+    """As clients send it back that keep OpenRouter's entries without our ids."""
+    details = [{key: value for key, value in one.items() if key != "id"} for one in message["reasoning_details"]]
+    return message | {"reasoning_details": details}
+
+
+def as_litellm(message: dict[str, Any]) -> dict[str, Any]:
+    blocks = [
+        {"type": "redacted_thinking", "data": detail["data"]}
+        if "data" in detail
+        else {"type": "thinking", "thinking": detail["text"], "signature": detail["signature"]}
+        for detail in message["reasoning_details"]
+    ]
+    return standard_keys(message) | {"thinking_blocks": blocks}
+
+
+@pytest.mark.parametrize("client", [without_places, as_litellm])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [thought(1), call(1), thought(2), call(2)],
+        [thought(1), text("So."), thought(2), call(1)],
+        [thought(1), SEALED, call(1), call(2)],
+    ],
+)
+def test_several_thoughts_without_places_are_left_out_where_they_may_be_between(
+    content: list[Any], client: Any
+) -> None:
+    message = client(complete(adapter(), *content))
+    assert sent_back(adapter(), message) == ([b for b in content if b["type"] in ("text", "tool_use")], False)
+
+
+@pytest.mark.parametrize("client", [without_places, as_litellm])
+@pytest.mark.parametrize(
+    "content", [[thought(1), SEALED, call(1)], [thought(1), text("So."), call(1)], [thought(1), call(1), call(2)]]
+)
+def test_one_thought_or_one_call_leaves_no_doubt_about_the_place(content: list[Any], client: Any) -> None:
+    assert sent_back(adapter(), client(complete(adapter(), *content))) == (content, True)
+
+
+def test_older_models_think_at_the_start_only() -> None:
+    content = [thought(1), SEALED, text("So."), call(1), call(2)]
+    message = as_litellm(complete(adapter(), *content))
+    results = [{"role": "tool", "tool_call_id": made["id"], "content": "4 C"} for made in message["tool_calls"]]
+    body = sent(chat("claude-haiku-4-5", messages=[HELLO, message, *results], **BOUND), adapter())
+    assert (body["messages"][1]["content"], "thinking" in body) == (content, True)

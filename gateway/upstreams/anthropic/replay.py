@@ -2,7 +2,7 @@
 
 While its tool calls are being answered, an assistant turn must begin with its thinking blocks, unchanged. They come
 from the gateway's cache, or from the client: ``reasoning_details`` in Anthropic's format, or litellm's
-``thinking_blocks``. Thinking of other vendors, of other models and of finished turns is left out.
+``thinking_blocks``. Thinking of other vendors, of other models, of finished turns and of unknown places is left out.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,16 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, content_blocks, text_block
-from gateway.upstreams.anthropic.thoughts import Thoughts, place_in_mark
+from gateway.upstreams.anthropic.thoughts import Thoughts, is_mark, may_be_between, place_in_mark
 from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
 
 # Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
+
+# Models that also think between texts and calls, without the beta of earlier ones, which is not used (3.1).
+_INTERLEAVED = ("adaptive", "always")
 
 # Messages that may follow the results of tool calls before the answer to them.
 _PROMPTS = (UserMessage, SystemMessage, DeveloperMessage)
@@ -101,10 +104,12 @@ def _thoughts_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -
     if len(places) < len(details):
         return None
     found = _from_details(details, places, message.reasoning_content or "")
-    if found.blocks:
+    if found.blocks and any(is_mark(detail.id or "") for detail in details):
         return found
-    blocks = _from_blocks(message.thinking_blocks or [])
-    return Thoughts(blocks, [""] * len(blocks)) if blocks else None
+    blocks = found.blocks or _from_blocks(message.thinking_blocks or [])
+    if not blocks or (chat.model.traits.thinking in _INTERLEAVED and may_be_between(blocks, message)):
+        return None
+    return Thoughts(blocks, [""] * len(blocks))
 
 
 def _from_details(details: list[ReasoningDetail], marked: list[str], reasoning: str) -> Thoughts:

@@ -25,13 +25,18 @@ def place_after(characters: int, calls: int | None) -> str:
     return f"@{characters}.{calls}" if characters or calls else ""
 
 
+def is_mark(text: str) -> bool:
+    """Whether the id of a ``reasoning_details`` entry is the gateway's, and thus names a place."""
+    return text.startswith(_MODEL_PREFIX)
+
+
 def place_in_mark(mark: str, model: str) -> str | None:
     """The place in the id of a ``reasoning_details`` entry, which the gateway marks with the model's id and the place.
 
     None for the mark of another model than ``model``; ids without a mark have an empty place. ``openai``'s stream
     helper concatenates the ids of fragments.
     """
-    if not mark.startswith(_MODEL_PREFIX):
+    if not is_mark(mark):
         return ""
     before, *places = mark.split(model)
     if before or len(set(places)) != 1 or not _PLACE.fullmatch(places[0]):
@@ -67,6 +72,11 @@ class Thoughts(msgspec.Struct, frozen=True):
             arranged += [*_texts(text[characters:end]), *calls[called:count], block]
             characters, called = max(characters, end), max(called, count)
         return [*arranged, *_texts(text[characters:]), *calls[called:]]
+
+
+def may_be_between(blocks: list[Block], message: AssistantMessage) -> bool:
+    """Whether ``blocks`` without places need not all be from the start of ``message``, which ends with a call."""
+    return len(blocks) > 1 and (len(message.tool_calls or ()) > 1 or bool(text_of(message.content).strip()))
 
 
 def _before(place: str) -> tuple[int, int]:
