@@ -44,8 +44,9 @@ def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
 
     ``name`` is ``image_url``, ``input_audio``, ``video_url`` or ``file``, or ``images`` for an item of that list.
     """
-    content, frames = _content(name, medium), _frames(medium)
-    if name == "input_audio":
+    key = _content_key(name, medium)
+    content, frames = _content(key, medium), _frames(medium)
+    if key == "data":
         return _recording(content)
     uri = _DATA_URI.match(content)
     if uri is None:
@@ -55,7 +56,8 @@ def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
 
 def labels(name: str, medium: Any) -> list[Any]:
     """What a field ``name`` has beside its content, such as the name of the file, which models read as text."""
-    return [value for key, value in medium.items() if key != _CONTENT.get(name)] if isinstance(medium, dict) else []
+    content = _content_key(name, medium)
+    return [value for key, value in medium.items() if key != content] if isinstance(medium, dict) else []
 
 
 def _file(media_type: str, data: str, frames: int, image_tokens: int) -> int:
@@ -79,12 +81,21 @@ def _unfetched(name: str, frames: int, image_tokens: int) -> int:
             return _DEFAULT_PAGES * _PAGE_TOKENS
         case "video_url":
             return _DEFAULT_SECONDS * _VIDEO_TOKENS * frames
+        case "input_audio":
+            return _DEFAULT_SECONDS * _AUDIO_TOKENS
         case _:
             return image_tokens
 
 
-def _content(name: str, medium: Any) -> str:
-    content = medium.get(_CONTENT.get(name)) if isinstance(medium, dict) else medium
+def _content_key(name: str, medium: Any) -> str | None:
+    """The key of the content in a field ``name``; audio may have a URL in place of its data."""
+    if name == "input_audio" and isinstance(medium, dict) and medium.get("url") is not None:
+        return "url"
+    return _CONTENT.get(name)
+
+
+def _content(key: str | None, medium: Any) -> str:
+    content = medium.get(key) if isinstance(medium, dict) else medium
     return content if isinstance(content, str) else ""
 
 

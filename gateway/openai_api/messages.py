@@ -48,10 +48,18 @@ class VideoPart(msgspec.Struct, tag_field="type", tag="video_url"):
 
 
 class InputAudio(msgspec.Struct):
-    """``data`` is base64 without a ``data:`` prefix; ``format`` is wav, mp3, ..."""
+    """``data`` is base64 without a ``data:`` prefix and ``format`` its wav, mp3, ...; ModelArk's form is a ``url``."""
 
-    data: str
-    format: str
+    data: str | None = None
+    format: str | None = None
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.url is not None and self.data is not None:
+            raise ValueError("Expected only one of `data` and `url`")
+        for name in ("data", "format") if self.url is None else ():
+            if getattr(self, name) is None:
+                raise ValueError(f"Object missing required field `{name}`")
 
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):

@@ -125,11 +125,18 @@ def test_a_film_is_looked_at_as_often_as_asked(fps: Any, frames: int) -> None:
         ("video_url", {"url": "https://films.example/watch", "fps": 2}, 2 * 300 * 300),
         ("input_audio", {"data": "", "format": "wav"}, 32),
         ("input_audio", None, 32),
+        ("input_audio", {"url": "https://songs.example/a.mp3"}, 300 * 32),
+        ("input_audio", {"url": uri("audio/mpeg", b"ID3" + b"\0" * 40_000)}, 11 * 32),
         ("file", 7, 10 * PAGE),
     ],
 )
 def test_what_stands_under_the_name_of_a_medium(name: str, medium: Any, tokens: int) -> None:
     assert media.tokens(name, medium) == tokens
+
+
+def test_only_what_stands_beside_the_content_is_text() -> None:
+    assert media.labels("input_audio", {"url": "data:audio/mpeg;base64,SUQz", "format": "mp3"}) == ["mp3"]
+    assert media.labels("input_audio", {"data": "SUQz", "format": "mp3"}) == ["mp3"]
 
 
 def object_stream(data: bytes) -> bytes:

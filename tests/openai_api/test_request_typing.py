@@ -159,6 +159,25 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
             "messages[0].content[0].input_audio.format",
             "missing_required_parameter",
         ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"format": "wav"}}]}]},
+            "messages[0].content[0].input_audio.data",
+            "missing_required_parameter",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "input_audio", "input_audio": {"data": "AA==", "url": "https://a.example"}}
+                        ],
+                    }
+                ]
+            },
+            "messages[0].content[0].input_audio",
+            "invalid_value",
+        ),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "missing_required_parameter"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {}}]}]},

@@ -143,6 +143,22 @@ def test_turns_of_one_role_are_merged_and_empty_texts_dropped() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("Well,", ["Well,", "no"]),
+        ([{"type": "text", "text": "Well,"}], ["Well,", "no"]),
+        ([], ["no"]),
+        (None, ["no"]),
+        ("no", ["no"]),
+    ],
+)
+def test_a_refusal_follows_the_text_before_it(content: Any, parts: list[str]) -> None:
+    """The gateway's own answers have both where Claude refuses in the middle."""
+    [_, turn, _] = turns(HELLO, {"role": "assistant", "content": content, "refusal": "no"}, HELLO)
+    assert turn == {"role": "model", "parts": [{"text": part} for part in parts]}
+
+
 def test_a_conversation_that_the_model_opens_gets_a_user_turn_before_it() -> None:
     assert turns({"role": "assistant", "content": "Hi."}, HELLO)[:2] == [
         {"role": "user", "parts": [{"text": " "}]},
@@ -278,6 +294,10 @@ def test_a_custom_call_of_another_model_is_a_function_call() -> None:
             {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
             {"mimeType": "audio/mpeg", "data": "SUQz"},
         ),
+        (
+            {"type": "input_audio", "input_audio": {"url": "data:audio/mpeg;base64,SUQz"}},
+            {"mimeType": "audio/mpeg", "data": "SUQz"},
+        ),
     ],
 )
 def test_files_travel_inline(part: dict[str, Any], inline: dict[str, str]) -> None:
@@ -318,6 +338,8 @@ def test_videos() -> None:
             "unsupported_value",
         ),
         ({"type": "input_audio", "input_audio": {"data": "?", "format": "wav"}}, "input_audio.data", "invalid_base64"),
+        ({"type": "input_audio", "input_audio": {"url": PNG}}, "input_audio.url", "unsupported_value"),
+        ({"type": "input_audio", "input_audio": {"url": "https://example.com/a.mp3"}}, "input_audio.url", None),
     ],
 )
 def test_files_that_cannot_be_read(part: dict[str, Any], param: str, code: str | None) -> None:
@@ -332,6 +354,7 @@ def test_a_picture_model_hears_nothing() -> None:
 
 def test_urls_are_named_once_and_their_bytes_inlined() -> None:
     page, pdf = "https://example.com/a.png", "https://example.com/b.pdf"
+    song = "https://example.com/d.mp3"
     youtube, own = "https://www.youtube.com/watch?v=1", "https://generativelanguage.googleapis.com/v1beta/files/f1"
     messages = [
         user(
@@ -341,16 +364,18 @@ def test_urls_are_named_once_and_their_bytes_inlined() -> None:
             {"type": "image_url", "image_url": {"url": page}},
             {"type": "image_url", "image_url": {"url": PNG}},
             {"type": "file", "file": {"file_data": own}},
+            {"type": "input_audio", "input_audio": {"url": song}},
         ),
         {"role": "assistant", "content": "", "images": ["https://example.com/c.png", PNG]},
         user({"type": "text", "text": "Compare."}),
     ]
     bound = chat(messages=messages)
-    assert list(adapter().remote_files(bound)) == [page, pdf, "https://example.com/c.png"]
+    assert list(adapter().remote_files(bound)) == [page, pdf, song, "https://example.com/c.png"]
     bound.attachments.update(
         {
             page: Attachment("image/png", b"\x89PNG"),
             pdf: Attachment("application/pdf", b"%PDF-"),
+            song: Attachment("audio/mpeg", b"ID3"),
             "https://example.com/c.png": Attachment("image/webp", b"RIFF"),
         }
     )
@@ -362,6 +387,7 @@ def test_urls_are_named_once_and_their_bytes_inlined() -> None:
         {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
         PNG_PART,
         {"fileData": {"fileUri": own}},
+        {"inlineData": {"mimeType": "audio/mpeg", "data": "SUQz"}},
     ]
     assert second["parts"][0]["inlineData"] == {"mimeType": "image/webp", "data": "UklGRg=="}
 

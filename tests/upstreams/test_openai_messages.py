@@ -13,6 +13,7 @@ VENDORS = ["gpt-4.1", "grok-4.3", "seed-1.6", "hermes-4-70b"]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+AUDIO_URL = {"type": "input_audio", "input_audio": {"url": "https://example.com/a.mp3"}}
 PDF = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
 VIDEO = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
 TEXT = {"type": "text", "text": "What is this?"}
@@ -212,6 +213,21 @@ def test_refusals(model: str, kept: bool) -> None:
     assert part == ({"type": "refusal", "refusal": "no"} if kept else {"type": "text", "text": "no"})
 
 
+@pytest.mark.parametrize("model", ["grok-4.3", "seed-1.6", "hermes-4-70b"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("Well,", "Well,\n\nno"),
+        ([TEXT], [TEXT, {"type": "text", "text": "no"}]),
+        ([], "no"),
+    ],
+)
+def test_a_refusal_follows_the_text_before_it(model: str, content: Any, told: Any) -> None:
+    """The gateway's own answers have both where Claude refuses in the middle."""
+    message = {"role": "assistant", "content": content, "refusal": "no"}
+    assert first(model, message) == {"role": "assistant", "content": told}
+
+
 @pytest.mark.parametrize(
     ("model", "part"),
     [
@@ -229,6 +245,12 @@ def test_parts_that_the_model_reads(model: str, part: dict[str, Any]) -> None:
     assert first(model, {"role": "user", "content": content})["content"] == content
     marked = part | {"cache_control": {"type": "ephemeral"}}
     assert first(model, {"role": "user", "content": [TEXT, marked]})["content"] == content
+
+
+def test_modelark_fetches_recordings() -> None:
+    """A form of its own (7.2), which OpenAI's types do not have."""
+    bound = chat("seed-2.0-lite", messages=[{"role": "user", "content": [TEXT, AUDIO_URL]}])
+    assert json.loads(adapter(bound).build_request(bound).body)["messages"] == bound.body["messages"]
 
 
 @pytest.mark.parametrize(

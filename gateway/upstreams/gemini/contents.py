@@ -115,6 +115,8 @@ class Contents:
         parts: list[Part] = [{"text": text}] if text else []
         if signatures.text and (text or not calls):
             parts = [{"text": text, "thoughtSignature": signatures.text}]
+        if message.refusal and text != message.refusal:
+            parts.append({"text": message.refusal})
         for number, image in enumerate(message.images or ()):
             where = f"messages[{position}].images[{number}]"
             parts.append(self._image(signatures, number, assistant_image_url(image), where))
@@ -195,10 +197,10 @@ def _results(queue: _Queue) -> _Results:
 
 
 def _visible_text(message: AssistantMessage) -> str:
-    """The visible text of an assistant message; a refusal is text too."""
+    """The visible text of an assistant message, or its refusal if it has none."""
     content = message.content
     if isinstance(content, list):
-        return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
+        content = "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
     return content or message.refusal or ""
 
 

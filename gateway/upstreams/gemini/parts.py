@@ -11,6 +11,7 @@ from gateway.openai_api.messages import (
     AudioPart,
     FilePart,
     ImagePart,
+    InputAudio,
     TextPart,
     ToolMessage,
     ToolPart,
@@ -81,14 +82,7 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
             found = media(chat, video.url, f"{where}.video_url.url")
             return found if video.fps is None else found | {"videoMetadata": {"fps": video.fps}}
         case AudioPart(input_audio=audio):
-            media_type = _AUDIO_FORMATS.get(audio.format.lower())
-            if media_type is None:
-                known = ", ".join(_AUDIO_FORMATS)
-                raise unsupported_value(
-                    f"Supported audio formats for this model: {known}.", f"{where}.input_audio.format"
-                )
-            data = data_uri.checked_base64(audio.data, f"{where}.input_audio.data")
-            return _inline(chat, media_type, data, f"{where}.input_audio")
+            return _recording(chat, audio, f"{where}.input_audio")
         case FilePart(file=file) if file.file_data:
             return media(chat, file.file_data, f"{where}.file.file_data")
         case FilePart():
@@ -97,9 +91,19 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
             )
 
 
+def _recording(chat: Chat, audio: InputAudio, where: str) -> Part:
+    if audio.url is not None:
+        return _require_media_type(media(chat, audio.url, f"{where}.url"), "audio/", f"{where}.url")
+    media_type = _AUDIO_FORMATS.get((audio.format or "").lower())
+    if media_type is None:
+        known = ", ".join(_AUDIO_FORMATS)
+        raise unsupported_value(f"Supported audio formats for this model: {known}.", f"{where}.format")
+    return _inline(chat, media_type, data_uri.checked_base64(audio.data or "", f"{where}.data"), where)
+
+
 def _require_media_type(part: Part, kind: str, param: str) -> Part:
     if "inlineData" in part and not part["inlineData"]["mimeType"].startswith(kind):
-        raise unsupported_value(f"Invalid '{param}': not an image.", param)
+        raise unsupported_value(f"Invalid '{param}': not of a type {kind}*.", param)
     return part
 
 
@@ -128,5 +132,7 @@ def _urls(message: Any) -> Iterator[str]:
                     yield image.url
                 case VideoPart(video_url=video):
                     yield video.url
+                case AudioPart(input_audio=audio) if audio.url:
+                    yield audio.url
                 case FilePart(file=file) if file.file_data:
                     yield file.file_data

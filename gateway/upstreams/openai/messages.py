@@ -26,7 +26,7 @@ _PLAIN = frozenset({"role", "content"})
 _INSTRUCTIONS = ("system", "developer")
 _FIELDS = {
     "image_url": frozenset({"url", "detail"}),
-    "input_audio": frozenset({"data", "format"}),
+    "input_audio": frozenset({"data", "format", "url"}),
     "video_url": frozenset({"url", "fps"}),
     "file": frozenset({"file_data", "file_id", "filename"}),
 }
@@ -94,10 +94,14 @@ def _message(
 
 
 def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
-    """The message without ``refusal``, which few vendors know; its text becomes the content if there is none."""
+    """The message without ``refusal``, which few vendors know; its text becomes, or follows, the content."""
     plain = {key: value for key, value in message.items() if key != "refusal"}
-    if message["refusal"] and not plain.get("content"):
-        plain["content"] = message["refusal"]
+    if refusal := message["refusal"]:
+        match plain.get("content"):
+            case [_, *_] as parts:
+                plain["content"] = [*parts, {"type": "text", "text": refusal}]
+            case content:
+                plain["content"] = f"{content}\n\n{refusal}" if content else refusal
     return plain
 
 
