@@ -1,22 +1,38 @@
-"""Hints inside messages that some vendors do not support."""
+"""Hints inside messages and tools that some vendors do not support."""
 
+from collections.abc import Iterator
 from typing import Any
 
 NAME = "messages.name"
 DETAIL = "messages.image_url.detail"
+CACHE_CONTROL = "messages.cache_control"
+CACHE_BREAKPOINT = "messages.prompt_cache_breakpoint"
 
 
-def find(messages: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Those of NAME and DETAIL that occur in ``messages``; not a tool's name, which its tool_call_id implies."""
+def find(messages: list[dict[str, Any]], supported: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The hints in ``messages`` without the ``supported`` ones; not a tool's name, which its tool_call_id implies."""
     hints: dict[str, None] = {}
     for message in messages:
         if message.get("name") is not None and message["role"] != "tool":
             hints[NAME] = None
-        if type(content := message.get("content")) is list and any(map(_has_detail, content)):
-            hints[DETAIL] = None
-    return tuple(hints)
+        if "cache_control" in message and message["cache_control"] is not None:
+            hints[CACHE_CONTROL] = None
+        if type(content := message.get("content")) is list:
+            for part in content:
+                hints |= dict.fromkeys(_in_part(part))
+    return tuple(hint for hint in hints if hint not in supported) if hints else ()
 
 
-def _has_detail(part: dict[str, Any]) -> bool:
-    """``auto`` is every vendor's default."""
-    return part["type"] == "image_url" and part["image_url"].get("detail") not in (None, "auto")
+def in_tools(tools: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The hints in ``tools`` that only Anthropic supports."""
+    return ("tools.cache_control",) if any(tool.get("cache_control") is not None for tool in tools) else ()
+
+
+def _in_part(part: dict[str, Any]) -> Iterator[str]:
+    """``auto`` is every vendor's default detail."""
+    if part["type"] == "image_url" and part["image_url"].get("detail") not in (None, "auto"):
+        yield DETAIL
+    if part.get("cache_control") is not None:
+        yield CACHE_CONTROL
+    if part.get("prompt_cache_breakpoint") is not None:
+        yield CACHE_BREAKPOINT

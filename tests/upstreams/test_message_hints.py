@@ -1,4 +1,4 @@
-"""Participant names and image detail: hints that a vendor does not support are listed as dropped."""
+"""Hints in messages and tools that a vendor does not support are listed as dropped."""
 
 from typing import Any
 
@@ -15,6 +15,10 @@ NAMED = HI | {"name": "ann"}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 RESULT = {"role": "tool", "tool_call_id": "c", "content": "4 C", "name": "f"}
 NAME, DETAIL = message_hints.NAME, message_hints.DETAIL
+CACHE, BREAKPOINT = message_hints.CACHE_CONTROL, message_hints.CACHE_BREAKPOINT
+EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
+MARKED = {"role": "user", "content": [{"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}}]}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 
 
 def looking(detail: str | None) -> dict[str, Any]:
@@ -22,8 +26,8 @@ def looking(detail: str | None) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]}
 
 
-def dropped(model: str, *messages: dict[str, Any]) -> tuple[str, ...]:
-    body = {"model": model, "messages": list(messages)}
+def dropped(model: str, *messages: dict[str, Any], **parameters: Any) -> tuple[str, ...]:
+    body = {"model": model, "messages": list(messages), **parameters}
     bound = Chat(body, parse_chat(body), bundled().find(model))
     return adapters()[bound.model.provider][bound.model.endpoint].build_request(bound).dropped
 
@@ -59,3 +63,37 @@ def test_what_says_nothing_is_not_listed(model: str) -> None:
 @pytest.mark.parametrize("detail", ["auto", None])
 def test_the_usual_detail_is_no_wish(model: str, detail: str | None) -> None:
     assert dropped(model, looking(detail)) == ()
+
+
+CACHING = [
+    ("gpt-4.1", (CACHE,), ()),
+    ("grok-4.3", (CACHE,), (BREAKPOINT,)),
+    ("seed-1.8", (CACHE,), (BREAKPOINT,)),
+    ("hermes-4-70b", (CACHE,), (BREAKPOINT,)),
+    ("claude-haiku-4-5", (), (BREAKPOINT,)),
+    ("gemini-2.5-flash", (CACHE,), (BREAKPOINT,)),
+    ("seedream-4.0", (CACHE,), (BREAKPOINT,)),
+]
+
+
+@pytest.mark.parametrize(("model", "controlled", "marked"), CACHING)
+def test_hints_about_caching(model: str, controlled: tuple[str, ...], marked: tuple[str, ...]) -> None:
+    part = {"type": "text", "text": "Hi"} | EPHEMERAL
+    for message in (HI | EPHEMERAL, HI | {"content": [part]}, {"role": "system", "content": [part]}):
+        assert dropped(model, message, HI) == controlled
+    assert dropped(model, MARKED, HI) == marked
+    assert dropped(model, HI | {"cache_control": None}) == ()
+
+
+@pytest.mark.parametrize(("model", "controlled"), [(model, bool(listed)) for model, listed, _ in CACHING[:-1]])
+def test_cache_control_in_tools(model: str, controlled: bool) -> None:
+    assert dropped(model, HI, tools=[TOOL | EPHEMERAL]) == (("tools.cache_control",) if controlled else ())
+    assert dropped(model, HI, tools=[TOOL | {"cache_control": None}]) == ()
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "seed-1.8"])
+def test_plain_messages_are_not_searched(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(message_hints, "find")
+    assert dropped(model, {"role": "system", "content": "Be short."}, HI) == ()
+    with pytest.raises(AttributeError):
+        dropped(model, HI | EPHEMERAL)

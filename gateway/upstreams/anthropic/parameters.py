@@ -29,6 +29,7 @@ _HINTS = (HINTS - {"cache_control", "parallel_tool_calls", "safety_identifier", 
     "safety_settings"
 }
 """The common hints without those that Anthropic supports, and one of Gemini's."""
+_MESSAGE_HINTS = frozenset({message_hints.CACHE_CONTROL})
 _NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "store": False}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
@@ -48,7 +49,7 @@ def check(chat: Chat) -> None:
 def apply(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """Write the supported parameters into ``body``; returns the names of those that were dropped."""
     request = chat.request
-    dropped = [*message_hints.find(chat.body["messages"])]
+    dropped = [*message_hints.find(chat.body["messages"], _MESSAGE_HINTS)]
     if not _HINTS.isdisjoint(chat.body):
         dropped += _hints(chat)
     dropped += _sampling(chat, body, thinking=thinking)

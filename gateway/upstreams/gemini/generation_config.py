@@ -55,6 +55,8 @@ def dropped_hints(chat: Chat) -> tuple[str, ...]:
     """The names of the request's hints that are dropped."""
     request = chat.request
     dropped = [*message_hints.find(chat.body["messages"])]
+    if request.tools:
+        dropped += message_hints.in_tools(chat.body["tools"])
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in _HINTS]
         dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]

@@ -35,14 +35,16 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["tags"] = [f"user={chat.request.user or _DEFAULT_USER}"]
     if chat.request.tools:
         body["tools"] = translate_tools(dialect, chat)
+        if body["tools"] != chat.body["tools"]:
+            dropped += message_hints.in_tools(chat.body["tools"])
         if not dialect.allowed_tools:
             _resolve_allowed_tools(body)
         if names is not None:
             rename_tools(body, names)
         if not dialect.strict_tools and any(_strict(tool) for tool in chat.request.tools):
             dropped += ("tools.strict",)
-    if not dialect.message_names and message_hints.NAME in message_hints.find(chat.body["messages"]):
-        dropped += (message_hints.NAME,)
+    if body["messages"] != chat.body["messages"]:
+        dropped += message_hints.find(chat.body["messages"], _supported_hints(dialect))
     _limit_output(dialect, chat, body)
     if chat.request.web_search:
         raise unsupported_parameter("web_search", chat.request.model)
@@ -50,6 +52,12 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
         body["stream"] = True
         body["stream_options"] = dict(dialect.stream_options)
     return body, dropped
+
+
+def _supported_hints(dialect: Dialect) -> frozenset[str]:
+    names = (message_hints.NAME,) if dialect.message_names else ()
+    breakpoints = (message_hints.CACHE_BREAKPOINT,) if dialect.cache_breakpoints else ()
+    return frozenset((message_hints.DETAIL, *names, *breakpoints))
 
 
 def _resolve_allowed_tools(body: dict[str, Any]) -> None:
