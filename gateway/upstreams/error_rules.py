@@ -131,10 +131,14 @@ def public_message(message: str) -> str:
     return _ACCOUNT.sub("", message)[:2000] or "The upstream rejected the request"
 
 
+# A code as OpenAI and ModelArk write them: one word.
+_is_code = re.compile(r"[\w.-]{1,64}", re.ASCII).fullmatch
+
+
 def _invalid_with_code(error: VendorError) -> GatewayError:
-    """With the vendor's code, unless that only repeats the status."""
-    code = None if _is_error_status(error.code) else error.code or None
-    return errors.invalid_request(public_message(error.message), error.param, code)
+    """With the vendor's code, unless that only repeats the status, is no code or names an account."""
+    known = _is_code(error.code) and not _is_error_status(error.code) and not _ACCOUNT.search(error.code)
+    return errors.invalid_request(public_message(error.message), error.param, error.code if known else None)
 
 
 def _invalid(error: VendorError) -> GatewayError:

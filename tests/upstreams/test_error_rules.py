@@ -213,6 +213,23 @@ def test_the_callers_mistake_is_told_with_its_parameter() -> None:
     assert (error.param, error.message) == ("stop", "Unsupported parameter: 'stop'")
 
 
+@pytest.mark.parametrize("vendor", ["openai", "modelark", "nous"])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("InvalidParameter.messages-0", "InvalidParameter.messages-0"),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, None),
+        ("The prompt was: Hello", None),
+        ("org-abcdefghijkl", None),
+        ("422", None),
+    ],
+)
+def test_a_code_is_one_word(vendor: str, code: str, told: str | None) -> None:
+    error = explained(vendor, 400, openai("Odd", code=code))
+    assert (error.status, error.message, error.code) == (400, "Odd", told)
+
+
 def test_a_flat_body_is_told_in_its_own_words() -> None:
     error = explained("nous", 400, nous(400, "This request is not valid. Additional info: tools are not supported"))
     assert error.message == "This request is not valid. Additional info: tools are not supported"
