@@ -4,6 +4,7 @@ Only signed fields are used, not the client's echo of the offer, which facilitat
 All encodings of one authorization have the same key, and what is forwarded is re-encoded from the parsed values.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -93,8 +94,33 @@ def read(payload: x402.SchemePayload) -> Authorization:
         if isinstance(payload.permit2_authorization, x402.Permit2Authorization):
             return _read_permit(payload.permit2_authorization, signature, raw)
     except ValueError as error:
-        raise x402.MalformedPaymentError(f"payment authorization: {error}") from None
+        name = _unreadable(msgspec.to_builtins(payload))
+        raise x402.MalformedPaymentError(f"payment payload: '{name}' is {error}") from None
     raise x402.MalformedPaymentError("payment payload contains no authorization")
+
+
+def _unreadable(payload: dict[str, Any]) -> str | None:
+    """The path of the first value in ``payload`` that cannot be read."""
+    readers = _READERS if "spender" in payload else _READERS | {"nonce": evm.bytes32}
+    for name, value in payload.items():
+        if isinstance(value, dict):
+            if found := _unreadable(value):
+                return f"{name}.{found}"
+            continue
+        try:
+            readers[name](value)
+        except ValueError:
+            return name
+    return None
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "signature": evm.hex_bytes,
+    **dict.fromkeys(("from", "to", "token", "spender", "facilitator"), evm.address),
+    **dict.fromkeys(("value", "amount", "validAfter", "validBefore", "deadline"), evm.uint256),
+    "nonce": lambda text: evm.uint256(text, hexadecimal=True),
+}
+"""By name; the nonce is that of Permit2."""
 
 
 def _read_transfer(wire: x402.Eip3009Authorization, signature: bytes, raw: bytes) -> Authorization:

@@ -81,26 +81,29 @@ def test_malformed_headers_are_refused(header: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "says"),
     [
-        transfer(value="01000"),
-        transfer(value="-1"),
-        transfer(value="1e3"),
-        transfer(value="١"),
-        transfer(value="0x10"),
-        transfer(value=str(2**256)),
-        transfer(nonce="0x5c"),
-        transfer(nonce="7"),
-        transfer(**{"from": ADDRESS[:-2]}),
-        transfer(to="0X" + "g" * 40),
-        permit(nonce="0x" + "f" * 65),
-        permit(nonce=""),
-        {**transfer(), "signature": "11"},
-        {**transfer(), "signature": "0x1"},
+        (transfer(value="01000"), "'authorization.value' is not a canonical unsigned integer"),
+        (transfer(value="-1"), "'authorization.value' is not a canonical"),
+        (transfer(validAfter="1e3"), "'authorization.validAfter' is not a canonical"),
+        (transfer(validBefore="١"), "'authorization.validBefore' is not a canonical"),
+        (transfer(value="0x10"), "'authorization.value' is not a canonical"),
+        (transfer(value=str(2**256)), "'authorization.value' is more than 256 bits"),
+        (transfer(nonce="0x5c"), "'authorization.nonce' is not 32 bytes"),
+        (transfer(nonce="7"), "'authorization.nonce' is not 0x"),
+        (transfer(**{"from": ADDRESS[:-2]}), "'authorization.from' is not a 20-byte address"),
+        (transfer(to="0X" + "g" * 40), "'authorization.to' is not 0x"),
+        (permit(nonce="0x" + "f" * 65), "'permit2Authorization.nonce' is not a canonical"),
+        (permit(nonce=""), "'permit2Authorization.nonce' is not a canonical"),
+        (permit(deadline="0x1"), "'permit2Authorization.deadline' is not a canonical"),
+        (permit(permitted={"token": ADDRESS, "amount": "1.5"}), "'permit2Authorization.permitted.amount' is not a"),
+        (permit(witness={"to": "0x", "validAfter": "0"}), "'permit2Authorization.witness.to' is not a 20-byte"),
+        ({**transfer(), "signature": "11"}, "'signature' is not 0x"),
+        ({**transfer(), "signature": "0x1"}, "'signature' is not 0x"),
     ],
 )
-def test_values_that_are_not_canonical_are_refused(payload: dict[str, Any]) -> None:
-    with pytest.raises(MalformedPaymentError):
+def test_values_that_are_not_canonical_are_refused(payload: dict[str, Any], says: str) -> None:
+    with pytest.raises(MalformedPaymentError, match=says):
         read_all(payload)
 
 
