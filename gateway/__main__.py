@@ -1,9 +1,8 @@
-"""``python -m gateway``: serve until SIGTERM, then drain."""
+"""``python -m gateway``: serve until SIGTERM, Ctrl-C or a closed terminal, then drain."""
 
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -18,6 +17,7 @@ from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import Audience, GatewayServer, Listener
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
+from gateway.stop_signals import stop_event
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.standard_error import open_standard_streams
 from gateway.workers.supervisor import WorkerLostError
@@ -25,8 +25,8 @@ from gateway.workers.supervisor import WorkerLostError
 ENCLAVE_ADDRESS = "192.168.127.2"
 USAGE = """usage: python -m gateway
 
-Serves until SIGTERM or Ctrl-C, then drains. It takes no arguments: all settings are environment
-variables, listed in docs/settings.md.
+Serves until SIGTERM, Ctrl-C or SIGHUP (a closed terminal; not under nohup), then drains. It takes no
+arguments: all settings are environment variables, listed in docs/settings.md.
 
 exit status:
   0  drained
@@ -78,12 +78,12 @@ def usage(arguments: Sequence[str]) -> int:
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises OSError and NitridingError when it cannot start."""
+    """Run until a stop signal. Raises OSError and NitridingError when it cannot start."""
     async with compose(settings) as services:
         server = GatewayServer(services)
         try:
             addresses = await start(services, server)
-            stopped = _stop_signals()
+            stopped = stop_event()
             garbage_collection.freeze()
             announce(settings, addresses)
             await stopped.wait()
@@ -118,7 +118,7 @@ async def start(
 
 
 def serve_with_workers(settings: Settings) -> None:
-    """Run several workers until SIGTERM or SIGINT. Raises OSError and NitridingError when it cannot start."""
+    """Run several workers until a stop signal. Raises OSError and NitridingError when it cannot start."""
     from gateway.identity import Identity
     from gateway.workers.process import bind, create_supervisor
 
@@ -158,14 +158,6 @@ def listeners(settings: Settings) -> list[Listener]:
             Listener(ENCLAVE_ADDRESS, settings.port, Audience.HOST),
         ]
     return [Listener(settings.host, settings.port, Audience.LOCAL)]
-
-
-def _stop_signals() -> asyncio.Event:
-    """Install handlers for SIGTERM and SIGINT that set the event. Before, they end the process at once."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    return stopped
 
 
 if __name__ == "__main__":

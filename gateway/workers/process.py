@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,13 +10,16 @@ from typing import Any
 from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
-from gateway.server import GatewayServer, Listener
+from gateway.server import DRAIN_GRACE_SECONDS, GatewayServer, Listener
 from gateway.settings import Settings
+from gateway.stop_signals import stop_event
 from gateway.workers.link import SupervisorLink
 from gateway.workers.member import ClusterMember, apply_injection
 from gateway.workers.supervisor import Supervisor
 
 BACKLOG = 1024
+_CLOSE_SECONDS = 60.0
+"""For a drained worker to close what it has open: journal (15 s per lock timeout), sink, traces, connections."""
 log = logging.getLogger("gateway")
 
 
@@ -42,7 +44,8 @@ def create_supervisor(
         uvloop.run(_serve(share, identity, listeners, channel, injected))
         return 0
 
-    return Supervisor(sockets, settings.workers, run_worker)
+    longest_drain = 2 * (settings.drain_seconds + DRAIN_GRACE_SECONDS) + _CLOSE_SECONDS
+    return Supervisor(sockets, settings.workers, run_worker, longest_drain)
 
 
 def _per_worker(settings: Settings) -> Settings:
@@ -59,9 +62,7 @@ async def _serve(
     injected: Any,
 ) -> None:
     """Serve the supervisor's connections until a stop signal or the end of the supervisor, then drain."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopped = stop_event()
     async with compose(settings, identity=identity) as services:
         services.tee_enabled = settings.enclave
         services.is_leader = False

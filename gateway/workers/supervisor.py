@@ -6,30 +6,31 @@ channels is ``gateway.workers.link``.
 
 import errno
 import logging
+import math
 import os
 import selectors
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.billing.storage.store import StoreUnavailableError
+from gateway.stop_signals import stop_signals
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
 from gateway.workers.scatter_gather import ScatterGather
+from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 _ACCEPT_BATCH = 64
 _RESPAWN_SECONDS = 0.5
 _RESEND_SECONDS = 0.02
-_STALL_SECONDS = 20.0
+_PING_SECONDS = 5.0
+_LONGEST_DRAIN_SECONDS = 320.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Why connections cannot be accepted for a while; they stay in the backlog, which remains readable meanwhile."""
 _SHORTAGE_SECONDS = 0.5
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 RunWorker = Callable[[socket.socket, Any], int]
 
@@ -38,34 +39,26 @@ class WorkerLostError(Exception):
     """A worker could not be started."""
 
 
-@dataclass
-class _Worker:
-    """``ready`` while it serves connections, ``draining`` once it has been told to stop.
+class Supervisor:
+    """``run_worker`` runs in each child with its channel and the injection so far; it returns the exit status.
 
-    ``unsent`` are packets that its full channel did not take; new connections go to others meanwhile. If none of them
-    could be sent until ``kill_at`` (monotonic clock), the worker is killed.
+    Workers that have not ended ``longest_drain`` seconds after they were told to stop are killed.
     """
 
-    pid: int
-    channel: socket.socket
-    ready: bool = False
-    draining: bool = False
-    unsent: deque[Packet] = field(default_factory=deque)
-    kill_at: float = 0.0
-
-    @property
-    def takes_work(self) -> bool:
-        return self.ready and not self.draining
-
-
-class Supervisor:
-    """``run_worker`` runs in each child with its channel and the injection so far; it returns the exit status."""
-
-    def __init__(self, listeners: Sequence[socket.socket], count: int, run_worker: RunWorker) -> None:
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        count: int,
+        run_worker: RunWorker,
+        longest_drain: float = _LONGEST_DRAIN_SECONDS,
+    ) -> None:
         self._listeners = list(listeners)
         self._count = count
         self._run_worker = run_worker
-        self._workers: dict[int, _Worker] = {}
+        self._longest_drain = longest_drain
+        self._stop_signals = stop_signals()
+        self._signals = (*self._stop_signals, signal.SIGCHLD)
+        self._workers: dict[int, Worker] = {}
         self._calls = ScatterGather(self._send)
         self._round_robin = 0
         self._injected: Any = None
@@ -76,6 +69,7 @@ class Supervisor:
         self._accept_after = 0.0
         self._leader: int | None = None
         self._spawn_after = 0.0
+        self._ping_at = 0.0
         self._failure = "a worker exited before it was ready"
         self._selector = selectors.DefaultSelector()
 
@@ -96,14 +90,14 @@ class Supervisor:
                 raise WorkerLostError(self._failure)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then until all workers have drained."""
+        """Serve until a stop signal, then until all workers have drained."""
         while not self._stopping:
             self._step(1.0, accepting=True)
             self._replace_lost()
         self.stop()
 
     def stop(self) -> None:
-        """Stop the workers and wait until they have drained.
+        """Stop the workers and wait until they have drained; kill those that take too long, as one that hangs.
 
         Connections are still accepted as long as a draining worker serves them: it answers new work with 503.
         """
@@ -111,7 +105,12 @@ class Supervisor:
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGTERM)
+        kill_at = time.monotonic() + self._longest_drain
         while self._workers:
+            if time.monotonic() > kill_at:
+                kill_at = math.inf
+                for worker in self._workers.values():
+                    worker.kill("has not drained")
             if not self._accepting_workers():
                 self._close_listeners()
             self._step(1.0, accepting=True)
@@ -138,8 +137,9 @@ class Supervisor:
             else:
                 self._read(key.data)
         if stalled:
-            for worker in list(self._workers.values()):
-                self._flush(worker)
+            for worker in self._workers.values():
+                worker.flush()
+        self._ping()
         self._reap()
         self._calls.expire()
 
@@ -175,7 +175,7 @@ class Supervisor:
                 if send(ready[self._round_robin % len(ready)].channel, packet, connection):
                     return
 
-    def _accepting_workers(self) -> list[_Worker]:
+    def _accepting_workers(self) -> list[Worker]:
         """The workers that get connections; draining ones only once the whole gateway drains."""
         return [worker for worker in self._workers.values() if worker.ready and (self._stopping or not worker.draining)]
 
@@ -183,13 +183,14 @@ class Supervisor:
         worker = self._workers.get(pid)
         try:
             while worker is not None and (received := receive(worker.channel)) is not None:
+                worker.unanswered = 0
                 self._handle(worker, received[0])
         except ChannelClosedError:
             if worker is not None:
                 self._unregister(worker.channel)
                 worker.ready = False
 
-    def _handle(self, worker: _Worker, packet: Packet) -> None:
+    def _handle(self, worker: Worker, packet: Packet) -> None:
         match packet.op:
             case "ready":
                 worker.ready = True
@@ -240,30 +241,24 @@ class Supervisor:
         ready = {worker.pid for worker in self._workers.values() if worker.ready}
         self._calls.scatter(caller, number, request, ready)
 
-    def _call_leader(self, worker: _Worker, packet: Packet) -> None:
+    def _call_leader(self, worker: Worker, packet: Packet) -> None:
         leader = set() if self._leader is None else {self._leader}
         self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
 
-    def _reply(self, worker: _Worker, number: int, body: Any) -> None:
+    def _reply(self, worker: Worker, number: int, body: Any) -> None:
         self._send(worker.pid, Packet("reply", number, body))
 
     def _send(self, pid: int, packet: Packet) -> None:
         if (worker := self._workers.get(pid)) is not None:
-            if not worker.unsent:
-                worker.kill_at = time.monotonic() + _STALL_SECONDS
-            worker.unsent.append(packet)
-            self._flush(worker)
+            worker.send(packet)
 
-    def _flush(self, worker: _Worker) -> None:
-        """Send the worker's packets as far as its channel takes them; kill it if it has stalled for too long."""
-        with suppress(ChannelClosedError):
-            while worker.unsent and send(worker.channel, worker.unsent[0]):
-                worker.unsent.popleft()
-                worker.kill_at = time.monotonic() + _STALL_SECONDS
-            if worker.unsent and time.monotonic() > worker.kill_at:
-                log.error("worker %d does not accept messages; terminating it", worker.pid)
-                os.kill(worker.pid, signal.SIGKILL)
-                worker.unsent.clear()
+    def _ping(self) -> None:
+        """Ping the workers that serve connections, every few seconds."""
+        if time.monotonic() >= self._ping_at:
+            self._ping_at = time.monotonic() + _PING_SECONDS
+            for worker in self._workers.values():
+                if worker.ready:
+                    worker.ping()
 
     # Starting and replacing workers.
 
@@ -273,7 +268,7 @@ class Supervisor:
         Signals are blocked until the child has reset its handlers: the inherited ones would swallow them.
         """
         parent_end, child_end = channel_pair()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
             if (pid := os.fork()) == 0:
                 self._run_child(parent_end, child_end)
@@ -281,9 +276,9 @@ class Supervisor:
             parent_end.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
             child_end.close()
-        self._workers[pid] = _Worker(pid, parent_end)
+        self._workers[pid] = Worker(pid, parent_end)
         self._selector.register(parent_end, selectors.EVENT_READ, pid)
 
     def _run_child(self, parent_end: socket.socket, child_end: socket.socket) -> None:
@@ -291,9 +286,9 @@ class Supervisor:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
+            for number in self._signals:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
             self._selector.close()
             parent_end.close()
             for sibling in self._workers.values():
@@ -369,11 +364,11 @@ class Supervisor:
         self._signal_reader = reader
         self._signal_writer = writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in self._signals:
             signal.signal(number, lambda *_: None)
         self._selector.register(reader, selectors.EVENT_READ, None)
 
     def _read_signals(self) -> None:
         with suppress(BlockingIOError):
-            if set(self._signal_reader.recv(4096)) & {signal.SIGTERM, signal.SIGINT}:
+            if set(self._signal_reader.recv(4096)) & set(self._stop_signals):
                 self._stopping = True

@@ -231,6 +231,56 @@ async def test_why_a_worker_cannot_be_replaced_is_logged() -> None:
     assert "cannot start: journal: database or disk is full" in output
 
 
+async def test_a_worker_that_hangs_does_not_keep_the_gateway_from_ending() -> None:
+    status, output = await run("""
+        def deaf(channel, injected):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            serve(channel, injected)
+
+        supervisor = Supervisor([], 2, deaf, longest_drain=0.1)
+        supervisor.start()
+        stopped = next(iter(supervisor._workers))
+        kill(stopped, signal.SIGSTOP)
+        supervisor.stop()
+        print("all ended")
+    """)
+    assert status == 0
+    assert output.count("has not drained; killing it") == 2
+    assert output.endswith("all ended\n")
+
+
+async def test_a_worker_that_answers_no_pings_is_replaced() -> None:
+    """Its channel has room: it would get its share of the connections as long as it hangs."""
+    status, output = await run("""
+        import asyncio
+        from gateway.workers.link import SupervisorLink
+
+        async def answer(channel):
+            link = SupervisorLink(channel, lambda number, connection: None)
+            link.ready()
+            await link.gone.wait()
+
+        def serve_link(channel, injected):
+            asyncio.run(answer(channel))
+            return 0
+
+        supervisor = Supervisor([], 2, serve_link)
+        supervisor.start()
+        hangs, answers = supervisor._workers.values()
+        kill(hangs.pid, signal.SIGSTOP)
+        while hangs.pid in supervisor._workers:
+            supervisor._ping_at = 0.0
+            supervisor._step(0.1, accepting=False)
+            while answers.unanswered:
+                supervisor._step(1.0, accepting=False)
+        print(answers.pid in supervisor._workers, hangs.unanswered)
+        supervisor.stop()
+    """)
+    assert status == 0
+    assert output.count("does not answer; killing it") == 1
+    assert output.endswith("True 4\n")
+
+
 async def test_what_a_worker_logs_last_is_written_before_it_ends() -> None:
     """Although nobody reads at that moment."""
     status, output = await run("""
