@@ -94,7 +94,10 @@ class Tracer:
                     await self._flush.wait()
             self._flush.clear()
             ended = self._stopping
-            await self._send(session)
+            try:
+                await self._send(session)
+            except Exception:
+                log.exception("traces were dropped")
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
         while self._queue:

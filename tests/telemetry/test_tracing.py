@@ -227,6 +227,26 @@ async def test_an_absent_collector_costs_traces_only(collector: Collector, caplo
     assert sum("the collector does not accept them" in line for line in caplog.messages) == 1
 
 
+async def test_a_batch_that_cannot_be_sent_is_dropped_and_the_next_one_sent(
+    traced: RunningGateway, collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unforeseen fault once ended the export for good, and nothing said so."""
+
+    def fail(record: RequestRecord, ended: int) -> Any:
+        raise ValueError(record.id)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.telemetry.tracing.spans_of", fail)
+        await traced.chat("gpt-4.1", "Hi")
+        async with asyncio.timeout(5):
+            while "traces were dropped" not in caplog.text:
+                await asyncio.sleep(0.01)
+    await traced.chat("gpt-4.1", "Hi")
+    assert len(await arrived(collector, 2)) == 2
+    exposition = traced.services.metrics.render().decode()
+    assert 'gateway_traced_requests_total{outcome="dropped"} 1.0' in exposition
+
+
 async def test_a_collector_that_refuses_connections(unused_tcp_port: int) -> None:
     registry = CollectorRegistry()
     async with Tracer(f"http://127.0.0.1:{unused_tcp_port}", registry, interval=60).running() as tracer:
