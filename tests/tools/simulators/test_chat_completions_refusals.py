@@ -18,6 +18,10 @@ def tools(**function: Any) -> list[dict[str, Any]]:
     return [{"type": "function", "function": {"name": "now", **function}}]
 
 
+def hearing(audio: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": audio}]}]}
+
+
 def schema_format(**described: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, **described}}
 
@@ -158,6 +162,17 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "modelark effort xhigh": ("bytedance", {"reasoning_effort": "xhigh"}, "xhigh"),
     "modelark both limits": ("bytedance", {"max_tokens": 5, "max_completion_tokens": 5}, "same time"),
     "modelark stop while thinking": ("bytedance", {"stop": ["x"]}, "stop"),
+    "modelark audio before 2.0": ("bytedance", hearing({"url": "https://a.example/a.mp3"}), "not supported"),
+    "modelark audio as a data URI": (
+        "bytedance",
+        {"model": "seed-2-0-lite-260228", **hearing({"data": "data:audio/mp3;base64,SUQz", "format": "mp3"})},
+        "base64 data",
+    ),
+    "modelark audio without format": (
+        "bytedance",
+        {"model": "seed-2-0-lite-260228", **hearing({"data": "SUQz"})},
+        "its format",
+    ),
     "modelark file part": (
         "bytedance",
         {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},

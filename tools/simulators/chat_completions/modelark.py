@@ -1,5 +1,6 @@
 """BytePlus ModelArk: facts/providers.md 7."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -31,7 +32,12 @@ MESSAGE_RULES = MessageRules(
         ),
         "tool": frozenset({"role", "content", "tool_call_id"}),
     },
-    parts={"system": TEXT, "user": frozenset({"text", "image_url", "video_url"}), "assistant": TEXT, "tool": TEXT},
+    parts={
+        "system": TEXT,
+        "user": frozenset({"text", "image_url", "video_url", "input_audio"}),
+        "assistant": TEXT,
+        "tool": TEXT,
+    },
     image_keys=frozenset({"url", "detail", "image_pixel_limit"}),
 )
 
@@ -98,6 +104,7 @@ STYLE = Style(
 EFFORTS = frozenset({"minimal", "low", "medium", "high"})
 OWN_CODES = frozenset({"MissingParameter", "ModelNotOpen"})
 ENCRYPTING = "seed-2-0-lite-260428"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def _seed(name: str) -> Model:
@@ -166,6 +173,7 @@ class ModelArk(ChatCompletions):
     def check_model_rules(self, body: Mapping[str, Any], model: Model) -> None:
         _check_thinking(body, model)
         _check_format(body, model)
+        _check_audio(body, model)
         if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
             raise RefusedError(
                 "max_tokens and max_completion_tokens can not be set at the same time.", param="max_tokens"
@@ -199,3 +207,16 @@ def _check_format(body: Mapping[str, Any], model: Model) -> None:
     if kind == "text" or (kind == "json_schema" and model.name != ENCRYPTING):
         return
     raise RefusedError(f"response_format.type {kind} is not supported by this model.", param="response_format.type")
+
+
+def _check_audio(body: Mapping[str, Any], model: Model) -> None:
+    """Recordings are a URL, or base64 with its format, for seed-2.0 only (7.2)."""
+    contents = [message.get("content") for message in body["messages"]]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    for audio in (part["input_audio"] for part in parts if part["type"] == "input_audio"):
+        if not model.name.startswith("seed-2-0"):
+            raise RefusedError("input_audio is not supported by this model.", param="messages.content")
+        if audio.keys() != {"url"} and (
+            audio.keys() != {"data", "format"} or not _BASE64.fullmatch(str(audio["data"]))
+        ):
+            raise RefusedError("input_audio must have a url, or base64 data and its format.", param="messages.content")
