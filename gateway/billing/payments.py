@@ -53,6 +53,8 @@ _STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme
 """Error codes that may mean that the facilitator's /supported has changed since it was last read."""
 _JOURNAL_SECONDS = 20.0
 """After this long without a response the journal counts as hung. Longer than it waits for other processes."""
+_SLOW_FAILURE_SECONDS = 5.0
+"""A journal that takes longer to fail, as one that another process keeps locked, counts as hung too."""
 _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
@@ -247,6 +249,7 @@ class X402Payments:
         try:
             self._capabilities = await self._facilitator.supported()
             self._refreshed_at = time.monotonic()
+            self._retry_seconds = _RETRY_SECONDS
         except FacilitatorUnavailableError as error:
             reason = f"the facilitator is not usable: {error}"
             if reason != self._unavailable_reason:
@@ -262,12 +265,13 @@ class X402Payments:
         return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
 
     async def _check_journal(self) -> None:
-        reason, hangs = None, False
+        reason, hangs, started = None, False, time.monotonic()
         try:
             async with asyncio.timeout(_JOURNAL_SECONDS):
                 await self._store.check()
         except StoreUnavailableError as error:
             reason = f"no payment can be recorded: {error}"
+            hangs = time.monotonic() - started > _SLOW_FAILURE_SECONDS
         except TimeoutError:
             reason, hangs = "no payment can be recorded: the journal does not respond", True
         if reason is not None and reason != self._journal_reason:

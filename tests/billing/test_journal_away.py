@@ -3,6 +3,7 @@ who gets no answer keeps its money and its credit, both at once and not when the
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,6 +252,26 @@ async def test_a_journal_that_cannot_be_written_is_a_reason_until_it_can(
     outage.on = False
     await (await billing.payments.admit(paid)).settle(bill())
     await reasons_become(billing, [])
+
+
+async def test_nobody_is_kept_waiting_for_a_journal_that_stays_locked(
+    billing: BillingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests once waited behind the check, and then as long again."""
+
+    def fail_late(store: SqliteStore, db: Any, operations: Any) -> None:
+        time.sleep(0.05)
+        for operation in operations:
+            operation.outcome = StoreUnavailableError("database is locked")
+
+    monkeypatch.setattr(payments_module, "_SLOW_FAILURE_SECONDS", 0.01)
+    with monkeypatch.context() as locked:
+        locked.setattr(SqliteStore, "_commit", fail_late)
+        await reasons_become(billing, ["no payment can be recorded: database is locked"])
+        refused = await refusal(billing.payments, order())
+        assert (refused.status, refused.code) == (503, "payments_unavailable")
+    await reasons_become(billing, [])
+    assert (await refusal(billing.payments, order())).status == 402
 
 
 async def test_nobody_is_kept_waiting_for_a_journal_that_hangs(
