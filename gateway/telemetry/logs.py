@@ -1,6 +1,7 @@
 """Logs as JSON lines on standard error: ``logging``'s handler and formatter, and the faster path of the request log."""
 
 import asyncio
+import errno
 import json
 import logging
 import re
@@ -77,6 +78,8 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
             line["at"] = _innermost_frame(record)
+            if isinstance(error := record.exc_info[1], OSError) and error.errno:
+                line["errno"] = errno.errorcode.get(error.errno, str(error.errno))
         return _encode_ascii(line).decode("ascii")
 
 

@@ -1,6 +1,7 @@
 """Log records stay single lines of plain JSON, whatever callers and vendors put into names, paths and ids."""
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -144,6 +145,14 @@ async def test_exceptions_are_named_but_not_told(
     [line] = checked(log.getvalue().encode())
     assert (line["exception"], line["level"]) == ("RuntimeError", "error")
     assert str(line["at"]).startswith("test_exceptions_are_named_but_not_told.<locals>.Broken.find:")
+
+
+async def test_errors_of_the_system_are_logged_by_their_number(log: io.StringIO) -> None:
+    """Their class alone does not tell a full disk from a lack of descriptors, and their text names files."""
+    for number in (errno.EMFILE, 9999):
+        logging.getLogger("gateway").error("cannot accept connections", exc_info=OSError(number, PROMPT, PROMPT))
+    lines = checked(log.getvalue().encode())
+    assert [(line["exception"], line["errno"]) for line in lines] == [("OSError", "EMFILE"), ("OSError", "9999")]
 
 
 async def test_the_event_loop_does_not_quote_what_was_involved(log: io.StringIO) -> None:
