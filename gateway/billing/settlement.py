@@ -159,8 +159,12 @@ class Settlements:
         if settlement.abandoned:
             await self._finish(settlement, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
             return
-        failed = Unknown("the gateway failed while settling")
-        outcome = await self._or_failed(entry, self._settle_first(entry), failed)
+        try:
+            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
+            outcome = await self._reconciler.check(entry, outcome, first=True)
+        except Exception:
+            log.exception("settlement", extra={"payment": entry.id})
+            outcome = Unknown("the gateway failed while settling")
         await self._finish(settlement, entry, outcome)
 
     async def _finish(self, settlement: _Settlement, entry: Entry, outcome: Outcome) -> None:
@@ -200,10 +204,6 @@ class Settlements:
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
             return failed
-
-    async def _settle_first(self, entry: Entry) -> Outcome:
-        outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
-        return await self._reconciler.check(entry, outcome, first=True)
 
     def _requested_pause(self, entry: Entry, unknown: Unknown) -> float:
         """The facilitator's Retry-After, as far as it leaves time for one more attempt before the deadline."""
