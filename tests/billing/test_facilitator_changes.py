@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,22 @@ async def test_supported_is_read_again_after_the_facilitator_s_retry_after(
     billing.facilitator.faults.clear()
     await billing.payments._refresh_capabilities()
     assert billing.payments._refresh_interval() == bundled().facilitator.supported_refresh_seconds
+
+
+async def test_a_retry_after_that_has_passed_delays_no_later_reading(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    """A payment that fails asks for one, as when the facilitator has dropped a scheme."""
+    faults = billing.facilitator.faults
+    faults.set("supported", Status(429, 60))
+    await billing.payments._refresh_capabilities()
+    faults.clear()
+    await billing.payments._refresh_capabilities()
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    faults.set("verify", Status(500))
+    billing.payments._attempted_at = time.monotonic() - 2.0
+    asked = len(billing.facilitator.called("supported"))
+    assert (await refusal(billing.payments, paid)).status == 503
+    async with asyncio.timeout(10):
+        while len(billing.facilitator.called("supported")) == asked:
+            await asyncio.sleep(0.01)
