@@ -9,14 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 CacheControl = dict[str, Any] | None
-CacheBreakpoint = dict[str, Any] | None
-"""OpenAI's ``prompt_cache_breakpoint``."""
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text"):
     text: str
     cache_control: CacheControl = None
-    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class SystemTextPart(TextPart, tag=False, kw_only=True):
@@ -35,7 +32,6 @@ class ImageURL(msgspec.Struct):
 class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
     image_url: ImageURL
     cache_control: CacheControl = None
-    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class VideoURL(msgspec.Struct):
@@ -64,7 +60,6 @@ class InputAudio(msgspec.Struct):
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
     input_audio: InputAudio
-    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class File(msgspec.Struct):
@@ -78,7 +73,6 @@ class File(msgspec.Struct):
 class FilePart(msgspec.Struct, tag_field="type", tag="file"):
     file: File
     cache_control: CacheControl = None
-    prompt_cache_breakpoint: CacheBreakpoint = None
 
 
 class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):

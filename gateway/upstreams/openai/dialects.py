@@ -67,12 +67,11 @@ class Dialect:
     ``roles``: roles that are renamed. ``message_names``: messages may have a ``name``. ``message_keys``: keys of an
     assistant message beyond OpenAI's that the vendor takes back. ``allowed_tools``: tool_choice may list several
     tools. ``max_call_id_length``: in characters, None for any length. ``null_content``: an assistant message with
-    tool calls may have no content. ``empty_system``: a system message may be empty. ``cache_breakpoints``: content
-    parts may have a ``prompt_cache_breakpoint``. ``image_fields``: of an ``image_url``, beyond OpenAI's.
-    ``reasoning_counted``: completion_tokens includes reasoning_tokens. ``thinking_prompt``: a system text that turns
-    reasoning on, for models without a parameter. ``effort_aliases``: efforts that are renamed. ``service_tiers``: None
-    for any. ``user_tag``: the user goes into ``tags``, without which the vendor has answered live requests as well.
-    ``errors``: the first matching rule applies.
+    tool calls may have no content. ``empty_system``: a system message may be empty. ``image_fields``: of an
+    ``image_url``, beyond OpenAI's. ``reasoning_counted``: completion_tokens includes reasoning_tokens.
+    ``thinking_prompt``: a system text that turns reasoning on, for models without a parameter. ``effort_aliases``:
+    efforts that are renamed. ``service_tiers``: None for any. ``user_tag``: the user goes into ``tags``, without which
+    the vendor has answered live requests as well. ``errors``: the first matching rule applies.
     """
 
     accepts: frozenset[str]
@@ -91,7 +90,6 @@ class Dialect:
     empty_system: bool = True
     file_parts: bool = False
     refusal_parts: bool = False
-    cache_breakpoints: bool = False
     image_fields: frozenset[str] = frozenset()
     service_tiers: frozenset[str] | None = None
     user_tag: bool = False
@@ -130,7 +128,6 @@ OPENAI = Dialect(
     max_call_id_length=40,
     file_parts=True,
     refusal_parts=True,
-    cache_breakpoints=True,
     stream_options={"include_usage": True, "include_obfuscation": False},
 )
 

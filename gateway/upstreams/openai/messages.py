@@ -30,7 +30,6 @@ _FIELDS = {
     "video_url": frozenset({"url", "fps"}),
     "file": frozenset({"file_data", "file_id", "filename"}),
 }
-_CACHE_BREAKPOINT = "prompt_cache_breakpoint"
 _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "pdf"}
 
 
@@ -123,10 +122,7 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
     if modality is not None:
         fields = _FIELDS[kind] | dialect.image_fields if kind == "image_url" else _FIELDS[kind]
         body = {name: value for name, value in body.items() if name in fields and value is not None}
-    copy = {"type": kind, kind: body}
-    if dialect.cache_breakpoints and kind != "refusal" and part.get(_CACHE_BREAKPOINT) is not None:
-        copy[_CACHE_BREAKPOINT] = part[_CACHE_BREAKPOINT]
-    return copy
+    return {"type": kind, kind: body}
 
 
 def without_nulls(body: dict[str, Any]) -> dict[str, Any]:

@@ -56,8 +56,7 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
 
 def _supported_hints(dialect: Dialect) -> frozenset[str]:
     names = (message_hints.NAME,) if dialect.message_names else ()
-    breakpoints = (message_hints.CACHE_BREAKPOINT,) if dialect.cache_breakpoints else ()
-    return frozenset((message_hints.DETAIL, *names, *breakpoints))
+    return frozenset((message_hints.DETAIL, *names))
 
 
 def _resolve_allowed_tools(body: dict[str, Any]) -> None:

@@ -21,11 +21,10 @@ PART_KEYS: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRules:
-    """A vendor's rules for messages: keys by role, part types by role, keys of any part, keys of an image_url."""
+    """A vendor's rules for messages: keys by role, part types by role, keys of an image_url."""
 
     keys: Mapping[str, frozenset[str]]
     parts: Mapping[str, frozenset[str]]
-    part_keys: frozenset[str] = frozenset()
     image_keys: frozenset[str] = frozenset({"url", "detail"})
     custom_tools: bool = False
     """Supports custom tools."""
@@ -141,7 +140,7 @@ def _check_part(where: str, part: Any, role: str, rules: MessageRules) -> None:
             code="invalid_value",
             status=rules.shape_status,
         )
-    if unknown := sorted(part.keys() - PART_KEYS[kind] - rules.part_keys):
+    if unknown := sorted(part.keys() - PART_KEYS[kind]):
         raise RefusedError(
             f"Unknown parameter: '{where}.{unknown[0]}'.", param=f"{where}.{unknown[0]}", code="unknown_parameter"
         )

@@ -41,7 +41,6 @@ MESSAGE_RULES = MessageRules(
         "assistant": frozenset({"text", "refusal"}),
         "tool": TEXT,
     },
-    part_keys=frozenset({"prompt_cache_breakpoint"}),
     custom_tools=True,
     longest_call_id=40,
 )
