@@ -244,6 +244,16 @@ async def test_what_vendors_add_to_a_prompt_is_quoted(
     assert counted <= payments.orders[-1].prompt_tokens < counted + 500
 
 
+async def test_a_schema_that_a_tool_emulates_is_quoted_as_a_tool(
+    paid: RunningGateway, payments: RecordingPayments
+) -> None:
+    """For a forced tool Claude Sonnet 4 gets a text of 313 tokens (Anthropic, "Tool use pricing")."""
+    wanted = {"name": "city", "schema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    body = {**HI, "model": "claude-sonnet-4-0", "response_format": {"type": "json_schema", "json_schema": wanted}}
+    assert (await paid.post(CHAT, body)).status == 200
+    assert 313 <= payments.orders[-1].prompt_tokens < 1000
+
+
 async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments: RecordingPayments) -> None:
     body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
     quoted = await terms(paid, payments, COMPLETIONS, body)

@@ -24,7 +24,7 @@ from gateway.http_server.connection import ServerConnection
 from gateway.http_server.response import JSONResponse
 from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.errors import GatewayError, shutting_down
-from gateway.openai_api.request import decode
+from gateway.openai_api.request import JsonSchemaFormat, decode
 from gateway.openai_api.stream import error_event
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
@@ -103,7 +103,8 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
     first, calls = chats[0], len(chats)
     choices = first.request.choices
     provider = services.catalog.providers[first.model.provider]
-    added_tokens = provider.call_tokens + (provider.tool_tokens if first.request.tools else 0)
+    has_tools = first.request.tools or isinstance(first.request.response_format, JsonSchemaFormat)
+    added_tokens = provider.call_tokens + (provider.tool_tokens if has_tools else 0)
     unpaid = isinstance(services.payments, PaymentsDisabled)
     return Order(
         path=request.path,
