@@ -1,5 +1,6 @@
 # The root file system of `make image`, built with Docker, identical file by file. The base image only builds: every byte
 # of the result comes from the locks (nitro/debs.lock, uv.lock), Go's module proxy and this repository.
+# Where the host is not x86-64, build with --platform linux/amd64, by which alone an image from scratch is labelled.
 ARG BASE=golang:1.26.8-bookworm
 FROM ${BASE} AS build
 RUN apt-get update \
