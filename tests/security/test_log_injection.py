@@ -11,7 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.openai_api.errors import GatewayError
 from gateway.telemetry.logs import JsonFormatter
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
 from tests.faults.raw_upstream import answering, http
 from tests.running_gateway import RunningGateway, StartGateway
@@ -114,21 +117,16 @@ async def test_vendors(start_gateway: StartGateway, written: bytearray, status: 
         ("string_above_max_length", "string_above_max_length"),
         ("InvalidParameter.UnsupportedInput", "InvalidParameter.UnsupportedInput"),
         (f"invalid_value: {PROMPT}", "invalid_value"),
-        (f"0x{'7f' * 20}", "invalid_request_error"),
+        (f"0x{'7f' * 20}", "payment_error"),
         ("x" * 100_000, "x" * 64),
-        (f"\r\n{PROMPT}", "invalid_request_error"),
+        (f"\r\n{PROMPT}", "payment_error"),
     ],
 )
-async def test_a_vendors_error_code_is_logged_by_its_first_word(
-    start_gateway: StartGateway, written: bytearray, code: str, logged: str
-) -> None:
-    body = json.dumps({"error": {"message": "no", "code": code, "type": "invalid_request_error"}})
-    async with answering(http(400, body.encode())) as url:
-        gateway = await start_gateway({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "k"})
-        response = await gateway.chat("gpt-4.1", PROMPT)
-    assert (await response.json())["error"]["code"] == code
-    [line] = checked(bytes(written))
-    assert line["error"] == logged
+def test_an_error_code_is_logged_by_its_first_word(code: str, logged: str) -> None:
+    """As a facilitator's, whose reason is the code of a settlement that failed."""
+    record = RequestRecord("req_1", "POST", "/v1/chat/completions")
+    Metrics().count_failure(record, GatewayError("no", status=402, type="payment_error", code=code))
+    assert record.error == logged
 
 
 async def test_exceptions_are_named_but_not_told(
