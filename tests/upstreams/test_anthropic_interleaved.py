@@ -159,6 +159,15 @@ def test_thoughts_between_what_the_client_has_cut_are_left_out(change: dict[str,
     assert all(block["type"] in ("text", "tool_use") for block in blocks)
 
 
+def test_refusals_and_cache_breakpoints_are_sent_beside_thoughts_between_calls() -> None:
+    message = complete(adapter(), thought(1), text("So."), call(1), thought(2), call(2))
+    mark = {"cache_control": {"type": "ephemeral"}}
+    marked = message | {"content": [text("So.") | mark], "refusal": "No."}
+    expected = [thought(1), text("So."), call(1), thought(2), text("No."), call(2) | mark]
+    assert sent_back(adapter(), marked) == (expected, True)
+    assert sent_back(adapter(), message | {"refusal": "No."} | mark) == (expected, True)
+
+
 def without_places(message: dict[str, Any]) -> dict[str, Any]:
     """As clients send it back that keep OpenRouter's entries without our ids."""
     details = [{key: value for key, value in one.items() if key != "id"} for one in message["reasoning_details"]]

@@ -17,7 +17,6 @@ from gateway.openai_api.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    text_of,
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.content import Block, content_blocks, text_block, with_cache_control
@@ -127,8 +126,7 @@ class Conversation:
             if thoughts is not None:
                 _move_thinking_first(self.turns[-1]["content"])
         else:
-            found = thoughts.interleave(text_of(message.content), uses)
-            self._extend("assistant", _cache_last_block(found, message.cache_control))
+            self._extend("assistant", _interleaved(thoughts, found, uses, message.cache_control))
         for index, (call, use) in enumerate(zip(calls, uses, strict=True)):
             waiting = self._unanswered.setdefault(call.id, deque())
             waiting.append((use["id"], f"{where}.tool_calls[{index}].id"))
@@ -205,6 +203,15 @@ class Conversation:
         last = self.turns[-1]["content"][-1]
         if last["type"] == "text":
             last["text"] = last["text"].rstrip()
+
+
+def _interleaved(
+    thoughts: Thoughts, texts: list[Block], uses: list[Block], cache_control: dict[str, Any] | None
+) -> list[Block]:
+    """A message with thinking between its texts and calls; its cache breakpoint, or a text's, is on the last call."""
+    marks = [cache_control, *(block.get("cache_control") for block in reversed(texts))]
+    last_mark = next((mark for mark in marks if mark is not None), None)
+    return thoughts.interleave("".join(block["text"] for block in texts), _cache_last_block(uses, last_mark))
 
 
 def _move_thinking_first(content: list[Block]) -> None:
