@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
@@ -115,6 +116,16 @@ async def test_the_next_worker_removes_the_locks_of_killed_ones(tmp_path: Path) 
     for store in (living, other):
         await store.close()
     assert list(killed.parent.iterdir()) == []
+
+
+async def test_nobody_passes_for_lost_whose_lock_was_removed(tmp_path: Path) -> None:
+    """As with the whole folder of the journal. Payments that a worker serves would be waived or settled by another."""
+    living, other = await SqliteStore.open(tmp_path / "journal.db"), await SqliteStore.open(tmp_path / "journal.db")
+    await living.claim(owned_by(living, entry()), POLICY)
+    shutil.rmtree(tmp_path / "journal.db-workers")
+    assert await other.adopt(0.0) == []
+    for store in (living, other):
+        await store.close()
 
 
 COUNT = """

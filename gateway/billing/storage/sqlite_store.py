@@ -303,7 +303,9 @@ class SqliteStore:
         sqlite_ledger.check(db)
 
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
-        gone = [owner for owner in sqlite_ledger.owners(db) if owner != self.owner and not self._is_alive(owner)]
+        """Nobody passes for gone once somebody has removed this worker's lock, and possibly all others."""
+        owners = sqlite_ledger.owners(db) if self._lock_path.exists() else []
+        gone = [owner for owner in owners if owner != self.owner and not self._is_alive(owner)]
         return sqlite_ledger.adopt(db, gone, self.owner) + sqlite_ledger.abandoned(db, self.owner, now)
 
     def _remove_free_locks(self) -> None:
