@@ -1,59 +1,17 @@
-"""Settlements against a scripted facilitator and chain: close to a deadline, and with a journal that fails."""
+"""Settlements against a scripted facilitator and chain, up to their deadline and after it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from tenacity import wait_none
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
-from gateway.billing.journal import Entry, IllegalTransitionError, State
+from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
-from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
-from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
-from tests.billing.harness import quick
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
-
-
-class Script:
-    """Facilitator and evidence in one: ``answers`` in turn, the last for ever; ``seen`` is the chain's word."""
-
-    def __init__(self, *answers: Outcome) -> None:
-        self.answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
-        self.followed: list[str] = []
-        self.seen: Outcome | None = None
-
-    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
-        self.asked.append(requirements)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-    async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
-        self.followed.append(job)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-    async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
-        return outcome
-
-    async def look_up(self, entry: Entry) -> Outcome | None:
-        return self.seen
-
-
-class Clock:
-    """Time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.billing.scripted import POLICY, Clock, Script, final, serving, settlements
 
 
 @pytest.fixture
@@ -66,23 +24,6 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0) -> Settlements:
-    return Settlements(store, script, script, quick(settlement={"hold_seconds": hold, "retry_seconds": 0.01}), clock)
-
-
-async def serving(store: SqliteStore, **changes: Any) -> Entry:
-    payment = entry(owner=store.owner, deadline=1000, **changes)
-    await store.claim(payment, POLICY)
-    return await store.move(payment, State.VERIFIED, State.SERVING)
-
-
-async def final(store: SqliteStore, payment: Entry) -> Entry:
-    """The entry as it ended: an end leads nowhere."""
-    with pytest.raises(IllegalTransitionError) as refused:
-        await store.move(payment, State.RESERVED)
-    return msgspec.structs.replace(entry(), state=refused.value.origin)
 
 
 async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(store: SqliteStore, clock: Clock) -> None:
@@ -275,146 +216,3 @@ async def test_a_chain_client_that_fails_after_the_deadline_leaves_it_unresolved
     service.resume(payment)
     await service.drain(5)
     assert (await final(store, payment)).state is State.FAILED
-
-
-async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
-    script = Script(Settled("0xab"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
-    await store.close()
-    with pytest.raises(StoreUnavailableError):
-        await service.settle(payment, amount=7)
-    assert script.asked == []
-
-
-@pytest.mark.parametrize("upfront", [False, True])
-async def test_an_end_that_is_not_written_at_once_is_written_again(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
-) -> None:
-    """As with a database that is away for a moment: what was charged must not stay SETTLING."""
-    payment = await serving(store, upfront=upfront)
-    refusals = [StoreUnavailableError("away"), StoreUnavailableError("away")]
-
-    def unwilling(step: Callable[..., Awaitable[Entry]]) -> Callable[..., Awaitable[Entry]]:
-        async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
-            if State.SETTLED in to and refusals:
-                raise refusals.pop()
-            return await step(known, *to, **changes)
-
-        return refuse
-
-    monkeypatch.setattr(store, "move", unwilling(store.move))
-    monkeypatch.setattr(store, "defer_move", unwilling(store.defer_move))
-    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
-    assert (ended.state, ended.settled_amount, refusals) == (State.SETTLED, 7, [])
-    assert (await final(store, payment)).state is State.SETTLED
-
-
-async def test_an_end_is_written_however_long_the_journal_is_away(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody else looks after the payment of a worker that lives."""
-    payment = await serving(store)
-    refusals = [StoreUnavailableError("away")] * 50
-    move = store.move
-
-    async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
-        if State.PENDING in to and refusals:
-            raise refusals.pop()
-        return await move(known, *to, **changes)
-
-    monkeypatch.setattr(store, "move", refuse)
-    monkeypatch.setattr("gateway.billing.settlement.wait_exponential", lambda *_, **__: wait_none())
-    service = settlements(store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
-    await service.settle(payment, amount=7)
-    await service.drain(5)
-    assert refusals == []
-    assert (await final(store, payment)).state is State.SETTLED
-
-
-async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_taken_for_written(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As by a database whose connection breaks while it commits."""
-    payment = await serving(store, upfront=True)
-    told: list[State] = []
-    move = store.move
-
-    async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
-        moved = await move(known, *to, **changes)
-        if State.SETTLED in to:
-            told.append(moved.state)
-            raise StoreUnavailableError("lost while it committed")
-        return moved
-
-    monkeypatch.setattr(store, "move", lose)
-    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
-    assert (ended.state, ended.settled_amount, told) == (State.SETTLED, 7, [State.SETTLED])
-
-
-@pytest.mark.parametrize("taken", [False, True])
-async def test_nothing_is_charged_where_the_journal_was_lost_as_it_was_to_begin(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, taken: bool
-) -> None:
-    """Whether it took the step or not: the next worker would settle what is left SETTLING."""
-    script, payment, move = Script(Settled("0xab")), await serving(store), store.move
-    refusals = [StoreUnavailableError("lost")]
-
-    async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
-        if refusals and taken:
-            await move(known, *to, **changes)
-        if refusals:
-            raise refusals.pop()
-        return await move(known, *to, **changes)
-
-    monkeypatch.setattr(store, "move", lose)
-    service = settlements(store, script, clock)
-    with pytest.raises(StoreUnavailableError):
-        await service.settle(payment, amount=7)
-    await service.drain(5)
-    assert script.asked == []
-    ended = await final(store, payment)
-    assert (ended.state, ended.payers_fault) == (State.FAILED, False)
-
-
-@pytest.mark.parametrize("upfront", [False, True])
-async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
-) -> None:
-    script = Script(Settled("0xab"))
-    payment = await serving(store, upfront=upfront)
-    move, slow = store.move, asyncio.Event()
-
-    async def wait(known: Entry, *to: State, **changes: Any) -> Entry:
-        if State.SETTLING in to:
-            await slow.wait()
-        return await move(known, *to, **changes)
-
-    monkeypatch.setattr(store, "move", wait)
-    service = settlements(store, script, clock, hold=0.05)
-    with pytest.raises(StoreUnavailableError):
-        await service.settle(payment, amount=7)
-    slow.set()
-    await service.drain(5)
-    assert script.asked == []
-    ended = await final(store, payment)
-    assert (ended.state, ended.payers_fault) == (State.FAILED, False)
-    assert await store.take_credit(payment) is None
-
-
-async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
-    store: SqliteStore, clock: Clock, tmp_path: Path
-) -> None:
-    payment = await serving(store)
-    service = settlements(store, Script(Unknown("no answer")), clock)
-    assert (await service.settle(payment, amount=7)).state is State.PENDING
-    assert await service.drain(0.05) == 1
-    await store.close()
-    successor = await SqliteStore.open(tmp_path / "journal.db")
-    adopted = await successor.adopt(0.0)
-    assert [(each.key, each.state, each.amount) for each in adopted] == [(payment.key, State.PENDING, 7)]
-    resumed = settlements(successor, Script(Settled("0xab")), clock)
-    resumed.resume(adopted[0])
-    await resumed.drain(5)
-    assert (await final(successor, payment)).state is State.SETTLED
-    await successor.close()
