@@ -238,3 +238,9 @@ def test_no_socket_gets_the_number_of_a_standard_stream(closed: tuple[int, ...])
     with os.fdopen(reader, "rb") as results:
         assert results.read() == b"True /dev/null"
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_open_standard_streams_need_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a root file system where nothing is mounted on /dev."""
+    monkeypatch.setattr(os, "devnull", "/dev/absent")
+    standard_error.open_standard_streams()
