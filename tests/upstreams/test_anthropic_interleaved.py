@@ -129,6 +129,14 @@ def test_a_broken_mark_is_another_models(place: str) -> None:
     assert sent_back(adapter(), message) == ([call(1), call(2)], False)
 
 
+def test_thoughts_in_another_order_repeat_no_text_and_no_call() -> None:
+    message = complete(adapter(), thought(1), text("A"), call(1), thought(2), text("B"), call(2), thought(3), call(3))
+    message["reasoning_details"].reverse()
+    content, _ = sent_back(adapter(), message)
+    assert [block for block in content if block["type"] == "tool_use"] == [call(1), call(2), call(3)]
+    assert "".join(block["text"] for block in content if block["type"] == "text") == "AB"
+
+
 @pytest.mark.parametrize("gateway", ["same", "another"])
 def test_thoughts_after_a_search_are_left_out(gateway: str) -> None:
     """The blocks of the search, which stood between, do not reach the client."""
