@@ -33,7 +33,8 @@ def reassemble(data: bytes) -> dict[str, Json]:
         last = chunk
     if not choices:
         raise MalformedError("a stream without choices")
-    return {**last, "choices": [choices[index].answer() for index in sorted(choices)]}
+    answered = [index for index in sorted(choices) if not choices[index].is_empty] or sorted(choices)
+    return {**last, "choices": [choices[index].answer() for index in answered]}
 
 
 def _chunks(data: bytes) -> Iterator[dict[str, Json]]:
@@ -90,6 +91,11 @@ class _Choice:
             for fragment in _list(delta.get("tool_calls") or [], "tool_calls"):
                 _merge_call(self.calls.setdefault(_index(fragment), {}), fragment)
         self.finish_reason = item.get("finish_reason") or self.finish_reason
+
+    @property
+    def is_empty(self) -> bool:
+        """Only begun, so that choices of higher index have their place: the vendor has left it out of its answer."""
+        return self.finish_reason is None and not self.calls and not any(self.text)
 
     def answer(self) -> dict[str, Json]:
         if self.finish_reason is None:

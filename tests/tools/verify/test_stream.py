@@ -41,6 +41,16 @@ def test_text_and_envelope_in_one_last_event(answer_signer: Any) -> None:
     assert [claim.line().split()[:2] for claim in claims] == [["PASS", name] for name in CLAIMS]
 
 
+def test_a_choice_that_was_only_begun_is_none() -> None:
+    begun = delta(role="assistant", content="")
+    stream = sse(begun, delta(index=1, role="assistant", content="Hi"), delta("stop", index=1))
+    assert [choice["index"] for choice in reassemble(stream)["choices"]] == [1]
+    with pytest.raises(MalformedError, match="choice 0 has no finish_reason"):
+        reassemble(sse(begun, delta(content="H"), delta("stop", index=1, content="Hi")))
+    with pytest.raises(MalformedError, match="choice 0 has no finish_reason"):
+        reassemble(sse(begun))
+
+
 def test_envelope_in_the_usage_chunk(answer_signer: Any) -> None:
     """Design 4.3: a client that set include_usage gets finish_reason first and a chunk without choices last."""
     last = {"choices": [], "usage": {"total_tokens": 3}, **answer_signer.envelope(CANONICAL, "ab")}
