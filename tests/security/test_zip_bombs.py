@@ -49,7 +49,7 @@ async def test_bombs(fleet: Fleet, gateway: RunningGateway, encoding: str, kind:
     response = await gateway.chat("gpt-4.1", "Hi", stream=kind == "text/event-stream")
     assert response.status == 502
     assert (await response.json())["error"]["code"] == code
-    assert peak() - before < UNPACKED // 2
+    assert peak() - before < UNPACKED * 2 // 3  # the limit on responses, its copy, and what the allocator keeps
     assert gateway.services.upstreams["openai"].transport.open_connections == 0
 
 
