@@ -164,25 +164,6 @@ def test_an_id_that_serves_in_several_turns_is_another_one_in_each() -> None:
     assert answers == [("call_0", "1"), ("call_0_2", "2"), ("call_0_2_2", "3")]
 
 
-def test_calls_of_one_turn_that_share_an_id_are_answered_in_order() -> None:
-    got = turns(HELLO, calls("call_0", "call_0"), result("call_0", "1"), result("call_0", "2"))
-    assert [block["id"] for block in got[1]["content"]] == ["call_0", "call_0_2"]
-    assert [(block["tool_use_id"], block["content"]) for block in got[2]["content"]] == [
-        ("call_0", "1"),
-        ("call_0_2", "2"),
-    ]
-
-
-@pytest.mark.parametrize("more", [[], [user("Well?")], [calls("a"), result("a", "3")]])
-def test_each_call_of_a_shared_id_needs_its_result(more: list[Any]) -> None:
-    shared = calls("call_0", "call_0")
-    assert refusal(HELLO, shared, result("call_0", "1"), *more).param == "messages[1].tool_calls[1].id"
-    split = [calls("call_0"), calls("call_0"), result("call_0", "1")]
-    assert refusal(HELLO, *split, *more).param == "messages[2].tool_calls[0].id"
-    thrice = [result("call_0", str(number)) for number in range(3)]
-    assert refusal(HELLO, shared, *thrice, *more).param == "messages[4].tool_call_id"
-
-
 @pytest.mark.parametrize("content", ["", " \n", [], [text(" ")]])
 def test_a_failure_without_words_gets_some(content: Any) -> None:
     """Anthropic answers 400 "content cannot be empty if `is_error` is true", and accepts no blank text anywhere."""

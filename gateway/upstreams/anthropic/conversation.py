@@ -1,6 +1,5 @@
 """Translates messages into Anthropic's system blocks and alternating turns (facts/providers.md 3.4)."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -47,8 +46,7 @@ class Conversation:
         self._model = chat.model
         self._tools = chat.request.tools
         self._results: dict[int, list[Block]] = {}
-        self._unanswered: dict[str, deque[tuple[str, str]]] = {}
-        """By the caller's id, which calls of one turn may share: their ids as sent, and their JSON paths."""
+        self._unanswered: dict[str, str] = {}
         self._add_all(chat, thoughts)
         if self._unanswered:
             self._check_answered()
@@ -127,9 +125,8 @@ class Conversation:
                 _move_thinking_first(self.turns[-1]["content"])
         else:
             self._extend("assistant", _interleaved(thoughts, found, uses, message.cache_control))
-        for index, (call, use) in enumerate(zip(calls, uses, strict=True)):
-            waiting = self._unanswered.setdefault(call.id, deque())
-            waiting.append((use["id"], f"{where}.tool_calls[{index}].id"))
+        for index, call in enumerate(calls):
+            self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
 
     def _tool_use(self, call: ToolCall, where: str) -> Block:
         if isinstance(call, FunctionToolCall):
@@ -141,16 +138,13 @@ class Conversation:
         return {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
-        waiting = self._unanswered.get(message.tool_call_id)
-        if waiting is None:
+        if self._unanswered.pop(message.tool_call_id, None) is None:
             raise invalid_request(
                 f"Invalid '{where}.tool_call_id': no preceding tool call with id '{message.tool_call_id[:128]}' is "
                 "waiting for a result.",
                 f"{where}.tool_call_id",
             )
-        result: Block = {"type": "tool_result", "tool_use_id": waiting.popleft()[0]}
-        if not waiting:
-            del self._unanswered[message.tool_call_id]
+        result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
         if isinstance(content, str) and content.isspace():
             content = ""
@@ -175,9 +169,9 @@ class Conversation:
         return content
 
     def _check_answered(self) -> None:
-        for call_id, waiting in self._unanswered.items():
+        for call_id, where in self._unanswered.items():
             raise invalid_request(
-                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", waiting[0][1]
+                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
             )
 
     def _check_last_turn(self, messages: Sequence[Message]) -> None:
