@@ -24,6 +24,7 @@ from gateway.billing.evm.chain_clock import ChainClock
 from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.gate import Gate
+from gateway.billing.journal_check import JournalCheck
 from gateway.billing.orphans import OrphanRecovery
 from gateway.billing.payment import Order
 from gateway.billing.payment_metrics import PaymentMetrics
@@ -36,7 +37,7 @@ from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import SinkUnavailableError, open_sink
 from gateway.billing.storage.sqlite_store import SqliteStore
-from gateway.billing.storage.store import Store, StoreUnavailableError
+from gateway.billing.storage.store import Store
 from gateway.billing.unpaid import payments_unavailable
 from gateway.billing.upto_trial import UptoTrial
 from gateway.billing.verification import Verifier
@@ -51,10 +52,6 @@ _MAX_RETRY_SECONDS = 60.0
 """The longest that the facilitator's Retry-After delays the next reading of its /supported."""
 _STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
 """Error codes that may mean that the facilitator's /supported has changed since it was last read."""
-_JOURNAL_SECONDS = 20.0
-"""After this long without a response the journal counts as hung. Longer than it waits for other processes."""
-_SLOW_FAILURE_SECONDS = 5.0
-"""A journal that takes longer to fail, as one that another process keeps locked, counts as hung too."""
 _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
@@ -92,8 +89,7 @@ class X402Payments:
         self._refresh_requested = asyncio.Event()
         self._retry_seconds = _RETRY_SECONDS
         self._unavailable_reason = "the facilitator has not responded yet"
-        self._journal_reason: str | None = None
-        self._journal_hangs = False
+        self._journal_check = JournalCheck(store, definitions.settlement.sweep_seconds)
         self._quoter = Quoter(
             definitions,
             self._feed,
@@ -169,7 +165,7 @@ class X402Payments:
                 self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds
             ),
             self._run_periodically(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
-            self._run_periodically(self._check_journal, self._journal_check_interval),
+            self._run_periodically(self._journal_check.run, self._journal_check.interval),
         ]
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_TIMEOUT):
@@ -197,7 +193,7 @@ class X402Payments:
 
     async def admit(self, order: Order) -> X402Payment:
         """Admit a request; its payment is released if the caller is cancelled meanwhile."""
-        if reasons := self._no_offer_reasons():
+        if reasons := self._refusal_reasons():
             raise payments_unavailable(reasons)
         admission = asyncio.get_running_loop().create_task(self._gate.admit(order))
         try:
@@ -212,7 +208,7 @@ class X402Payments:
             raise
 
     def challenge(self, resource_url: str) -> GatewayError:
-        if reasons := self._no_offer_reasons():
+        if reasons := self._refusal_reasons():
             return payments_unavailable(reasons)
         error = (
             "The request body is too large to be read without a payment; the quote is the maximum cost of a request."
@@ -222,14 +218,14 @@ class X402Payments:
 
     def reasons(self) -> list[str]:
         """A journal that fails is a reason too, but requests are admitted: each finds out whether it still fails."""
-        if self._journal_reason is None or self._journal_hangs:
-            return self._no_offer_reasons()
-        return [self._journal_reason, *self._no_offer_reasons()]
+        check = self._journal_check
+        failing = [] if check.reason is None or check.hangs else [check.reason]
+        return failing + self._refusal_reasons()
 
-    def _no_offer_reasons(self) -> list[str]:
-        """Includes a journal that hangs: a request would wait for it as long."""
-        if self._journal_reason is not None and self._journal_hangs:
-            return [self._journal_reason]
+    def _refusal_reasons(self) -> list[str]:
+        """Why no request is admitted. A journal that hangs is a reason: each request would wait for it."""
+        if self._journal_check.reason is not None and self._journal_check.hangs:
+            return [self._journal_check.reason]
         if self._fresh_capabilities() is None:
             return [self._unavailable_reason]
         if self._quoter.ready:
@@ -263,23 +259,6 @@ class X402Payments:
     def _refresh_interval(self) -> float:
         known = self._fresh_capabilities() is not None
         return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
-
-    async def _check_journal(self) -> None:
-        reason, hangs, started = None, False, time.monotonic()
-        try:
-            async with asyncio.timeout(_JOURNAL_SECONDS):
-                await self._store.check()
-        except StoreUnavailableError as error:
-            reason = f"no payment can be recorded: {error}"
-            hangs = time.monotonic() - started > _SLOW_FAILURE_SECONDS
-        except TimeoutError:
-            reason, hangs = "no payment can be recorded: the journal does not respond", True
-        if reason is not None and reason != self._journal_reason:
-            log.error("journal not usable", extra={"reason": reason})
-        self._journal_reason, self._journal_hangs = reason, hangs
-
-    def _journal_check_interval(self) -> float:
-        return self._definitions.settlement.sweep_seconds if self._journal_reason is None else _RETRY_SECONDS
 
     async def _refresh_chain_state(self) -> None:
         """Read the block time, and whether tokens support EIP-2612 as the definitions say."""

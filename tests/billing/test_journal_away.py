@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.billing import payments as payments_module
+from gateway.billing import journal_check
 from gateway.billing.journal import Entry
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
@@ -264,7 +264,7 @@ async def test_nobody_is_kept_waiting_for_a_journal_that_stays_locked(
         for operation in operations:
             operation.outcome = StoreUnavailableError("database is locked")
 
-    monkeypatch.setattr(payments_module, "_SLOW_FAILURE_SECONDS", 0.01)
+    monkeypatch.setattr(journal_check, "_SLOW_FAILURE_SECONDS", 0.01)
     with monkeypatch.context() as locked:
         locked.setattr(SqliteStore, "_commit", fail_late)
         await reasons_become(billing, ["no payment can be recorded: database is locked"])
@@ -285,7 +285,7 @@ async def test_nobody_is_kept_waiting_for_a_journal_that_hangs(
         responds.wait(20)
         commit(store, db, operations)
 
-    monkeypatch.setattr(payments_module, "_JOURNAL_SECONDS", 0.05)
+    monkeypatch.setattr(journal_check, "_TIMEOUT", 0.05)
     monkeypatch.setattr(SqliteStore, "_commit", hang)
     try:
         await reasons_become(billing, ["no payment can be recorded: the journal does not respond"])
