@@ -11,6 +11,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
 from tests.billing import postgres
 from tests.billing.harness import BillingHarness, open_harness
+from tests.billing.scripted import Clock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
@@ -74,3 +75,15 @@ async def twin(store: Store, open_store: Open) -> AsyncIterator[Store]:
     opened = await open_store()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "journal.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -1,8 +1,7 @@
 """Settlements against a scripted facilitator and chain, up to their deadline and after it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,31 +13,19 @@ from tests.billing.entries import entry
 from tests.billing.scripted import POLICY, Clock, Script, final, serving, settlements
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path / "journal.db")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(store: SqliteStore, clock: Clock) -> None:
+async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
-    payment = await serving(store, requirements={"amount": "10", "payTo": "0x" + "11" * 20})
-    ended = await settlements(store, script, clock).settle(payment, amount=7)
+    payment = await serving(sqlite_store, requirements={"amount": "10", "payTo": "0x" + "11" * 20})
+    ended = await settlements(sqlite_store, script, clock).settle(payment, amount=7)
     assert (ended.state, ended.amount, ended.settled_amount, ended.transaction) == (State.SETTLED, 7, 7, "0xab")
     assert [asked["amount"] for asked in script.asked] == ["7"]
     assert ended.requirements["amount"] == "10"
 
 
-async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock: Clock) -> None:
+async def test_two_settlements_of_one_payment_are_one(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
     outcomes = await asyncio.gather(
         service.settle(payment, amount=7), service.settle(payment, amount=8), return_exceptions=True
     )
@@ -46,10 +33,12 @@ async def test_two_settlements_of_one_payment_are_one(store: SqliteStore, clock:
     assert len(script.asked) == 1
 
 
-async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: SqliteStore, clock: Clock) -> None:
+async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(
+    sqlite_store: SqliteStore, clock: Clock
+) -> None:
     script = Script(Unknown("no answer"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
     clock.now = 990.0
     assert (await service.settle(payment, amount=7)).state is State.PENDING
     clock.now = 994.0
@@ -60,8 +49,8 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     assert len(script.asked) <= sent + 1, "nothing is sent when the facilitator would refuse it for its deadline"
     clock.now = 1031.0
     await service.drain(5)
-    assert (await final(store, payment)).state is State.FAILED
-    await store.claim(entry(owner=store.owner), POLICY)
+    assert (await final(sqlite_store, payment)).state is State.FAILED
+    await sqlite_store.claim(entry(owner=sqlite_store.owner), POLICY)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +64,7 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(store: 
     ],
 )
 async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows(
-    store: SqliteStore,
+    sqlite_store: SqliteStore,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     now: float,
@@ -91,43 +80,43 @@ async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows
         await sleep(0.02)
 
     script = Script(Unknown("settle returned 429", retry_after=retry_after), Settled("0xab"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
     clock.now = now
     monkeypatch.setattr(asyncio, "sleep", advance)
     assert (await service.settle(payment, amount=7)).state is state
     await service.drain(5)
     assert (pauses, len(script.asked)) == ([pause], 2)
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
-async def test_what_the_chain_shows_after_the_deadline_still_counts(store: SqliteStore, clock: Clock) -> None:
+async def test_what_the_chain_shows_after_the_deadline_still_counts(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("no answer"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
     clock.now = 1005.0
     assert (await service.settle(payment, amount=7)).state is State.PENDING
     script.seen = Settled("0xcd", 7)
     await service.drain(5)
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
 async def test_a_payment_that_is_resumed_long_after_its_deadline_is_looked_for_once_more(
-    store: SqliteStore, clock: Clock
+    sqlite_store: SqliteStore, clock: Clock
 ) -> None:
     script = Script(Unknown("no answer"))
-    payment = await store.move(await serving(store), State.SETTLING, amount=7)
-    service = settlements(store, script, clock)
+    payment = await sqlite_store.move(await serving(sqlite_store), State.SETTLING, amount=7)
+    service = settlements(sqlite_store, script, clock)
     clock.now = 90_000.0
     script.seen = Settled("0xcd", 7)
     service.resume(payment)
     await service.drain(5)
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
     assert script.asked == []
 
 
 async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, sent = asyncio.get_running_loop(), asyncio.Event()
     call_later, timers = loop.call_later, {}
@@ -142,24 +131,24 @@ async def test_a_held_answer_goes_out_as_pending_and_is_settled_later(
             await sent.wait()
             return await super().settle(*arguments)
 
-    payment = await serving(store)
+    payment = await serving(sqlite_store)
     monkeypatch.setattr(loop, "call_later", remember)
-    service = settlements(store, Slow(Settled("0xab")), clock, hold=30.0)
+    service = settlements(sqlite_store, Slow(Settled("0xab")), clock, hold=30.0)
     assert (await service.settle(payment, amount=7)).state is State.PENDING
-    assert (await final(store, payment)).state is State.SETTLING
+    assert (await final(sqlite_store, payment)).state is State.SETTLING
     sent.set()
     await service.drain(5)
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
-async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore, clock: Clock) -> None:
+async def test_a_queued_settlement_is_followed_not_sent_again(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("queued", job="payment-1"), Unknown("queued", job="payment-1"), Settled("0xab"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
     await service.settle(payment, amount=7)
     await service.drain(5)
     assert (len(script.asked), script.followed) == (1, ["payment-1", "payment-1"])
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
 @pytest.mark.parametrize(
@@ -176,15 +165,17 @@ async def test_a_queued_settlement_is_followed_not_sent_again(store: SqliteStore
         ("unsupported_scheme", False),
     ],
 )
-async def test_only_what_a_payer_can_do_makes_it_owe(store: SqliteStore, clock: Clock, reason: str, owes: bool) -> None:
-    payment = await serving(store)
-    ended = await settlements(store, Script(Refused(reason, "why")), clock).settle(payment, amount=7)
+async def test_only_what_a_payer_can_do_makes_it_owe(
+    sqlite_store: SqliteStore, clock: Clock, reason: str, owes: bool
+) -> None:
+    payment = await serving(sqlite_store)
+    ended = await settlements(sqlite_store, Script(Refused(reason, "why")), clock).settle(payment, amount=7)
     assert (ended.state, ended.payers_fault, ended.note) == (State.FAILED, owes, f"{reason}: why")
 
 
 @pytest.mark.parametrize("failures", [1, 3])
 async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(
-    store: SqliteStore, clock: Clock, failures: int
+    sqlite_store: SqliteStore, clock: Clock, failures: int
 ) -> None:
     """Also when it fails again: the settlement once ended there, and its living worker's payment was nobody's."""
 
@@ -195,24 +186,24 @@ async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(
                 raise MemoryError
             return Settled("0xab")
 
-    payment = await serving(store)
-    service = settlements(store, Broken(Settled("")), clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, Broken(Settled("")), clock)
     ended = await service.settle(payment, amount=7)
     assert ended.state is (State.SETTLED if failures == 1 else State.PENDING)
     await service.drain(5)
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
 async def test_a_chain_client_that_fails_after_the_deadline_leaves_it_unresolved(
-    store: SqliteStore, clock: Clock
+    sqlite_store: SqliteStore, clock: Clock
 ) -> None:
     class Broken(Script):
         async def look_up(self, entry: Entry) -> Outcome | None:
             raise MemoryError
 
-    payment = await store.move(await serving(store), State.SETTLING, amount=7)
-    service = settlements(store, Broken(Unknown("no answer")), clock)
+    payment = await sqlite_store.move(await serving(sqlite_store), State.SETTLING, amount=7)
+    service = settlements(sqlite_store, Broken(Unknown("no answer")), clock)
     clock.now = 90_000.0
     service.resume(payment)
     await service.drain(5)
-    assert (await final(store, payment)).state is State.FAILED
+    assert (await final(sqlite_store, payment)).state is State.FAILED

@@ -1,7 +1,7 @@
 """Settlements with a journal that fails, and those that are left to the next worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,11 @@ from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.scripted import Clock, Script, final, serving, settlements
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path / "journal.db")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock: Clock) -> None:
+async def test_without_a_journal_no_settlement_begins(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Settled("0xab"))
-    payment = await serving(store)
-    service = settlements(store, script, clock)
-    await store.close()
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, script, clock)
+    await sqlite_store.close()
     with pytest.raises(StoreUnavailableError):
         await service.settle(payment, amount=7)
     assert script.asked == []
@@ -39,10 +27,10 @@ async def test_without_a_journal_no_settlement_begins(store: SqliteStore, clock:
 
 @pytest.mark.parametrize("upfront", [False, True])
 async def test_an_end_that_is_not_written_at_once_is_written_again(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
 ) -> None:
     """As with a database that is away for a moment: what was charged must not stay SETTLING."""
-    payment = await serving(store, upfront=upfront)
+    payment = await serving(sqlite_store, upfront=upfront)
     refusals = [StoreUnavailableError("away"), StoreUnavailableError("away")]
 
     def unwilling(step: Callable[..., Awaitable[Entry]]) -> Callable[..., Awaitable[Entry]]:
@@ -53,42 +41,42 @@ async def test_an_end_that_is_not_written_at_once_is_written_again(
 
         return refuse
 
-    monkeypatch.setattr(store, "move", unwilling(store.move))
-    monkeypatch.setattr(store, "defer_move", unwilling(store.defer_move))
-    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
+    monkeypatch.setattr(sqlite_store, "move", unwilling(sqlite_store.move))
+    monkeypatch.setattr(sqlite_store, "defer_move", unwilling(sqlite_store.defer_move))
+    ended = await settlements(sqlite_store, Script(Settled("0xab")), clock).settle(payment, amount=7)
     assert (ended.state, ended.settled_amount, refusals) == (State.SETTLED, 7, [])
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
 async def test_an_end_is_written_however_long_the_journal_is_away(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody else looks after the payment of a worker that lives."""
-    payment = await serving(store)
+    payment = await serving(sqlite_store)
     refusals = [StoreUnavailableError("away")] * 50
-    move = store.move
+    move = sqlite_store.move
 
     async def refuse(known: Entry, *to: State, **changes: Any) -> Entry:
         if State.PENDING in to and refusals:
             raise refusals.pop()
         return await move(known, *to, **changes)
 
-    monkeypatch.setattr(store, "move", refuse)
+    monkeypatch.setattr(sqlite_store, "move", refuse)
     monkeypatch.setattr("gateway.billing.settlement.wait_exponential", lambda *_, **__: wait_none())
-    service = settlements(store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
+    service = settlements(sqlite_store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
     await service.settle(payment, amount=7)
     await service.drain(5)
     assert refusals == []
-    assert (await final(store, payment)).state is State.SETTLED
+    assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
 async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_taken_for_written(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a database whose connection breaks while it commits."""
-    payment = await serving(store, upfront=True)
+    payment = await serving(sqlite_store, upfront=True)
     told: list[State] = []
-    move = store.move
+    move = sqlite_store.move
 
     async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
         moved = await move(known, *to, **changes)
@@ -97,17 +85,17 @@ async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_tak
             raise StoreUnavailableError("lost while it committed")
         return moved
 
-    monkeypatch.setattr(store, "move", lose)
-    ended = await settlements(store, Script(Settled("0xab")), clock).settle(payment, amount=7)
+    monkeypatch.setattr(sqlite_store, "move", lose)
+    ended = await settlements(sqlite_store, Script(Settled("0xab")), clock).settle(payment, amount=7)
     assert (ended.state, ended.settled_amount, told) == (State.SETTLED, 7, [State.SETTLED])
 
 
 @pytest.mark.parametrize("taken", [False, True])
 async def test_nothing_is_charged_where_the_journal_was_lost_as_it_was_to_begin(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, taken: bool
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, taken: bool
 ) -> None:
     """Whether it took the step or not: the next worker would settle what is left SETTLING."""
-    script, payment, move = Script(Settled("0xab")), await serving(store), store.move
+    script, payment, move = Script(Settled("0xab")), await serving(sqlite_store), sqlite_store.move
     refusals = [StoreUnavailableError("lost")]
 
     async def lose(known: Entry, *to: State, **changes: Any) -> Entry:
@@ -117,49 +105,49 @@ async def test_nothing_is_charged_where_the_journal_was_lost_as_it_was_to_begin(
             raise refusals.pop()
         return await move(known, *to, **changes)
 
-    monkeypatch.setattr(store, "move", lose)
-    service = settlements(store, script, clock)
+    monkeypatch.setattr(sqlite_store, "move", lose)
+    service = settlements(sqlite_store, script, clock)
     with pytest.raises(StoreUnavailableError):
         await service.settle(payment, amount=7)
     await service.drain(5)
     assert script.asked == []
-    ended = await final(store, payment)
+    ended = await final(sqlite_store, payment)
     assert (ended.state, ended.payers_fault) == (State.FAILED, False)
 
 
 @pytest.mark.parametrize("upfront", [False, True])
 async def test_nothing_is_charged_once_an_answer_was_withheld_for_its_journal(
-    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, upfront: bool
 ) -> None:
     script = Script(Settled("0xab"))
-    payment = await serving(store, upfront=upfront)
-    move, slow = store.move, asyncio.Event()
+    payment = await serving(sqlite_store, upfront=upfront)
+    move, slow = sqlite_store.move, asyncio.Event()
 
     async def wait(known: Entry, *to: State, **changes: Any) -> Entry:
         if State.SETTLING in to:
             await slow.wait()
         return await move(known, *to, **changes)
 
-    monkeypatch.setattr(store, "move", wait)
-    service = settlements(store, script, clock, hold=0.05)
+    monkeypatch.setattr(sqlite_store, "move", wait)
+    service = settlements(sqlite_store, script, clock, hold=0.05)
     with pytest.raises(StoreUnavailableError):
         await service.settle(payment, amount=7)
     slow.set()
     await service.drain(5)
     assert script.asked == []
-    ended = await final(store, payment)
+    ended = await final(sqlite_store, payment)
     assert (ended.state, ended.payers_fault) == (State.FAILED, False)
-    assert await store.take_credit(payment) is None
+    assert await sqlite_store.take_credit(payment) is None
 
 
 async def test_what_drain_does_not_wait_for_is_left_in_the_journal(
-    store: SqliteStore, clock: Clock, tmp_path: Path
+    sqlite_store: SqliteStore, clock: Clock, tmp_path: Path
 ) -> None:
-    payment = await serving(store)
-    service = settlements(store, Script(Unknown("no answer")), clock)
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, Script(Unknown("no answer")), clock)
     assert (await service.settle(payment, amount=7)).state is State.PENDING
     assert await service.drain(0.05) == 1
-    await store.close()
+    await sqlite_store.close()
     successor = await SqliteStore.open(tmp_path / "journal.db")
     adopted = await successor.adopt(0.0)
     assert [(each.key, each.state, each.amount) for each in adopted] == [(payment.key, State.PENDING, 7)]

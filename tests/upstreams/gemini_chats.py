@@ -137,3 +137,7 @@ def _sdk_request() -> TypeAdapter[BaseModel]:
         store: bool | None = None
 
     return TypeAdapter(Request)
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": list(parts)}
