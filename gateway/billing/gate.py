@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 
 _NO_PAYMENT = f"{x402.PAYMENT_SIGNATURE} header is required"
 _V1_PAYMENT = f"x402 version 1 is not supported: pay with a {x402.PAYMENT_SIGNATURE} header (x402 version 2)"
-
-
 _EXPECTED = (RefusedPaymentError, GatewayError, FacilitatorUnavailableError, StoreUnavailableError)
 """Errors whose text the journal may keep: that of any other may quote the request."""
 

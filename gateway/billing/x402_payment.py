@@ -51,8 +51,11 @@ class X402Payment:
         self._order = order
         self._terms = terms
         self._entry = entry
-        self.id = entry.key[-32:-24].hex()  # ``entry.id``, without a call
         self.output_limit = output_limit
+
+    @property
+    def id(self) -> str:
+        return self._entry.id
 
     @property
     def timeout(self) -> float | None:

@@ -202,10 +202,8 @@ async def _answer(services: Services, exchange: Exchange, request: web.BaseReque
 async def _stream(services: Services, exchange: Exchange, request: web.BaseRequest) -> web.StreamResponse:
     reply = StreamReply(request, exchange.headers() | request[RESPONSE_HEADERS])
     services.streams.add(reply)
-    headers = request.headers
-    is_java = _SDK_LANGUAGE in headers and headers[_SDK_LANGUAGE] == "java"
     try:
-        last = await exchange.stream(reply, usage_on_request=is_java)
+        last = await exchange.stream(reply, usage_on_request=request.headers.get(_SDK_LANGUAGE) == "java")
     except Exception as failure:
         if reply.disconnected and isinstance(failure, GatewayError):
             raise ConnectionResetError from None

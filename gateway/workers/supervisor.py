@@ -27,7 +27,6 @@ _ACCEPT_BATCH = 64
 _RESPAWN_SECONDS = 0.5
 _RESEND_SECONDS = 0.02
 _PING_SECONDS = 5.0
-_LONGEST_DRAIN_SECONDS = 320.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Why connections cannot be accepted for a while; they stay in the backlog, which remains readable meanwhile."""
 _SHORTAGE_SECONDS = 0.5
@@ -50,7 +49,7 @@ class Supervisor:
         listeners: Sequence[socket.socket],
         count: int,
         run_worker: RunWorker,
-        longest_drain: float = _LONGEST_DRAIN_SECONDS,
+        longest_drain: float = math.inf,
     ) -> None:
         self._listeners = list(listeners)
         self._count = count

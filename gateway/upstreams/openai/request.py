@@ -24,7 +24,10 @@ _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "addit
 
 
 def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The request body, and the names of the dropped parameters. Raises 400."""
+    """The request body, and the names of the dropped parameters. Raises 400.
+
+    Hints are looked for only in messages and tools that are not sent as they are: a comparison is cheaper.
+    """
     names = name_map(chat.request.tools) if chat.request.tools else None
     body: dict[str, Any] = {
         "model": chat.model.upstream_id,
