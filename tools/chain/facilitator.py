@@ -1,7 +1,7 @@
 """`LocalFacilitator`: an x402 facilitator over HTTP whose verdicts and settlements are real, until told otherwise.
 
 It serves x402 v2 (`/supported`, `/verify`, `/settle`; facts/x402.md 1.5), OpenGradient's dialect (`/settle/{jobId}`,
-`/settle_data`, `/heartbeat`, `/health`; facts 2.3) and its own switches (control.py).
+`/settle_data`, `/heartbeat`, `/health`; facts 2.3). `faults` and `jobs` make it misbehave.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from tools.chain import control
 from tools.chain.deployment import FACILITATOR
 from tools.chain.faults import (
     Body,
@@ -126,7 +125,6 @@ class LocalFacilitator:
         for method, path, endpoint, work in routes:
             app.router.add_route(method, path, self._handler(endpoint, work))
         app.router.add_get("/health", _healthy)
-        app.router.add_routes(control.routes(self))
         return app
 
     def _handler(self, endpoint: Endpoint, work: Work) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

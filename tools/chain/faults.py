@@ -1,35 +1,27 @@
-"""What can be made to go wrong at the local facilitator, as values: set in process, or as JSON over its control path.
+"""What can be made to go wrong at the local facilitator.
 
 Faults of one endpoint apply together, in order. Transport faults happen `before` the work, which is then not done, or
 `after` it, when the work is done and only its answer is spoiled.
 """
 
-import re
+from dataclasses import dataclass
 from typing import Literal
-
-import msgspec
 
 Endpoint = Literal["supported", "verify", "settle", "job", "settle_data", "heartbeat"]
 """`job` is `GET /settle/{jobId}`."""
 When = Literal["before", "after"]
 
 
-def _kind(class_name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
-
-
-class _Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=_kind):
-    """In JSON: `{"kind": "other_amount", …fields…}`."""
-
-
-class Slow(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Slow:
     """So many seconds pass."""
 
     seconds: float
     when: When = "before"
 
 
-class Status(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Status:
     """This status is answered, with `{"error": …}` and perhaps `Retry-After`."""
 
     status: int
@@ -37,51 +29,60 @@ class Status(_Fault, frozen=True):
     when: When = "before"
 
 
-class Drop(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Drop:
     """The connection is reset without an answer."""
 
     when: When = "before"
 
 
-class Body(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Body:
     """A 200 with this text instead of the answer."""
 
     text: str
     when: When = "before"
 
 
-class Verdict(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """/verify: this verdict without looking at the payment."""
 
     valid: bool
 
 
-class Pending(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pending:
     """/settle: the transaction is broadcast and its receipt is never seen: `settlement_pending`."""
 
 
-class NothingSettled(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NothingSettled:
     """/settle: success, with the hash of a transaction that does not exist."""
 
 
-class OtherAmount(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OtherAmount:
     """/settle of `upto`: settles this amount and reports the one that was asked for, or `reported`."""
 
     amount: int
     reported: int | None = None
 
 
-class OtherPayee(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OtherPayee:
     """/settle: success, with the hash of a transaction in which the facilitator paid the amount to somebody else."""
 
     payee: str
 
 
-class Denied(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Denied:
     """/settle: settles, and answers that it failed."""
 
 
-class WholeAmount(_Fault, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WholeAmount:
     """/settle: refuses an amount below the one that was signed (facts/x402.md 4 row 21)."""
 
 
@@ -90,7 +91,8 @@ SettlementFault = Pending | NothingSettled | OtherAmount | OtherPayee | Denied |
 Fault = TransportFault | SettlementFault | Verdict
 
 
-class JobMode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True)
+class JobMode:
     """OpenGradient's way of settling: 202 and a job (facts/x402.md 2.3). One worker takes the jobs in turn.
 
     `seconds` is how long a job waits at the worker before it settles. What becomes of it: `settled` is the truth

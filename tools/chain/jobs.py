@@ -22,7 +22,6 @@ def _now() -> str:
 class Job:
     """`status` goes queued → processing → succeeded | failed; succeeded says only that the worker came back."""
 
-    queue: str
     id: str = field(default_factory=lambda: f"payment-{uuid.uuid4()}")
     status: str = "queued"
     created_at: str = field(default_factory=_now)
@@ -32,7 +31,7 @@ class Job:
     def json(self) -> Json:
         fields = {
             "jobId": self.id,
-            "queue": self.queue,
+            "queue": "payment",
             "status": self.status,
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
@@ -60,7 +59,7 @@ class Jobs:
             await asyncio.wait([self._worker])
 
     def submit(self, mode: JobMode, settlement: Settlement) -> Job:
-        job = Job("payment")
+        job = Job()
         self._jobs[job.id] = job
         self._queue.put_nowait((job, mode, settlement))
         return job

@@ -13,8 +13,7 @@ from tools.chain.faults import (
     Body,
     Denied,
     Drop,
-    Endpoint,
-    Fault,
+    Faults,
     NothingSettled,
     OtherAmount,
     OtherPayee,
@@ -198,61 +197,17 @@ async def test_bodies_that_are_no_payment(facilitator: LocalFacilitator, http: a
             assert "error" in await response.json()
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "faults", "times"),
-    [
-        ("settle", '[{"kind":"other_amount","amount":7},{"kind":"slow","seconds":0.5,"when":"after"}]', 2),
-        ("verify", '[{"kind":"verdict","valid":true}]', None),
-        ("supported", '[{"kind":"status","status":429,"retry_after":3}]', None),
-    ],
-)
-async def test_faults_are_set_and_cleared_over_http(
-    facilitator: LocalFacilitator, http: aiohttp.ClientSession, endpoint: Endpoint, faults: str, times: int | None
-) -> None:
-    expected: dict[str, tuple[Fault, ...]] = {
-        "settle": (OtherAmount(7), Slow(0.5, "after")),
-        "verify": (Verdict(valid=True),),
-        "supported": (Status(429, retry_after=3),),
-    }
-    query = {} if times is None else {"times": times}
-    async with http.put(f"{facilitator.url}/control/faults/{endpoint}", data=faults, params=query) as response:
-        assert response.status == 204
-    for _ in range(times or 3):
-        assert facilitator.faults.take(endpoint) == expected[endpoint]
-    if times is not None:
-        assert facilitator.faults.take(endpoint) == ()
-    async with http.delete(f"{facilitator.url}/control/faults") as response:
-        assert response.status == 204
-    assert facilitator.faults.take(endpoint) == ()
+def test_faults_last_for_so_many_calls_or_until_cleared() -> None:
+    faults = Faults()
+    faults.set("settle", OtherAmount(7), Slow(0.5, "after"), times=2)
+    faults.set("verify", Verdict(valid=True))
+    assert [faults.take("settle") for _ in range(3)] == [(OtherAmount(7), Slow(0.5, "after"))] * 2 + [()]
+    assert [faults.take("verify") for _ in range(3)] == [(Verdict(valid=True),)] * 3
+    faults.clear()
+    assert faults.take("verify") == ()
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("faults/nowhere", "[]"),
-        ("faults/settle", '[{"kind":"no_such_fault"}]'),
-        ("faults/settle", '[{"kind":"drop","extra":1}]'),
-        ("faults/settle", "{"),
-        ("faults/settle?times=often", "[]"),
-        ("jobs", '{"outcome":"unknown"}'),
-    ],
-)
-async def test_control_refuses_what_it_does_not_know(
-    facilitator: LocalFacilitator, http: aiohttp.ClientSession, path: str, body: str
-) -> None:
-    async with http.put(f"{facilitator.url}/control/{path}", data=body) as response:
-        assert response.status == 400
-        assert (await response.json())["error"]
-
-
-async def test_calls_are_recorded_and_forgotten(
-    facilitator: LocalFacilitator, http: aiohttp.ClientSession, post: Post, payment: Payment
-) -> None:
+async def test_calls_are_recorded(facilitator: LocalFacilitator, post: Post, payment: Payment) -> None:
     verdict = await post("/verify", payment.body())
-    async with http.get(f"{facilitator.url}/control/calls") as response:
-        assert await response.json() == [
-            {"endpoint": "verify", "body": payment.body(), "status": 200, "answer": verdict}
-        ]
-    async with http.delete(f"{facilitator.url}/control/calls") as response:
-        assert response.status == 204
-    assert facilitator.calls == []
+    [call] = facilitator.calls
+    assert (call.endpoint, call.body, call.status, call.answer) == ("verify", payment.body(), 200, verdict)

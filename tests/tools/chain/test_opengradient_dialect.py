@@ -125,13 +125,6 @@ async def test_the_stock_client_takes_a_job_for_an_error(facilitator: LocalFacil
             await stock.settle(payment.payload, payment.requirements)
 
 
-async def test_jobs_are_switched_over_http(facilitator: LocalFacilitator, http: aiohttp.ClientSession) -> None:
-    for body, mode in (('{"seconds": 0.5, "outcome": "lost"}', JobMode(seconds=0.5, outcome="lost")), ("null", None)):
-        async with http.put(f"{facilitator.url}/control/jobs", data=body) as response:
-            assert response.status == 204
-        assert facilitator.jobs == mode
-
-
 @pytest.mark.parametrize(
     ("kind", "data", "status"),
     [
