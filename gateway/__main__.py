@@ -13,8 +13,9 @@ from gateway.billing.storage.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
 from gateway.http_server import file_descriptors
+from gateway.listeners import Listener, listeners
 from gateway.nitriding import Nitriding, NitridingError
-from gateway.server import Audience, GatewayServer, Listener
+from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.settings import Settings, SettingsError
 from gateway.stop_signals import stop_event
@@ -22,7 +23,6 @@ from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.standard_error import open_standard_streams
 from gateway.workers.supervisor import WorkerLostError
 
-ENCLAVE_ADDRESS = "192.168.127.2"
 USAGE = """usage: python -m gateway
 
 Serves until SIGTERM, Ctrl-C or SIGHUP (a closed terminal; not under nohup), then drains. It takes no
@@ -148,16 +148,6 @@ def announce(settings: Settings, addresses: Sequence[tuple[str, int]]) -> None:
         log.info("gateway %s listens on %s:%d", __version__, f"[{host}]" if ":" in host else host, port)
     if settings.payments == "off":
         log.warning("PAYMENTS ARE DISABLED: every request is served for free (GATEWAY_PAYMENTS=off)")
-
-
-def listeners(settings: Settings) -> list[Listener]:
-    """The listeners and their audiences: inside an enclave loopback belongs to the public proxy (design 4.6)."""
-    if settings.enclave:
-        return [
-            Listener("127.0.0.1", settings.port, Audience.PUBLIC),
-            Listener(ENCLAVE_ADDRESS, settings.port, Audience.HOST),
-        ]
-    return [Listener(settings.host, settings.port, Audience.LOCAL)]
 
 
 if __name__ == "__main__":

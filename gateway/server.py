@@ -5,9 +5,6 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
-from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import web
@@ -16,17 +13,15 @@ from gateway.endpoints.serving import RESPONSE_HEADERS
 from gateway.http_server import file_descriptors
 from gateway.http_server.connection import HttpServer, ServerConnection
 from gateway.identifiers import new_id
-from gateway.openai_api.errors import Fault, GatewayError, internal_error, shutting_down
+from gateway.listeners import Audience, Listener, check_local
+from gateway.openai_api.errors import GatewayError, internal_error, shutting_down
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
-from gateway.settings import is_loopback
 from gateway.telemetry.logs import log_request
 from gateway.telemetry.request_record import RequestRecord
 
-HOST_LINK_PEER = "192.168.127.1"
 DRAIN_GRACE_SECONDS = 10.0
-_FOREIGN_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "Origin")
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
@@ -47,21 +42,6 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 log = logging.getLogger(__name__)
-
-
-class Audience(Enum):
-    """Who can reach a listener. Inside an enclave the loopback listener belongs to the public proxy."""
-
-    PUBLIC = "public"
-    HOST = "host"
-    LOCAL = "local"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    host: str
-    port: int
-    audience: Audience
 
 
 class GatewayServer:
@@ -178,7 +158,7 @@ class _Dispatcher:
         if route is not None:
             record.path = route.path
         if route is not None and route.local:
-            self._check_local(request)
+            check_local(request, self._audience)
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=_PREFLIGHT)
         if route is None:
@@ -186,28 +166,6 @@ class _Dispatcher:
         if request.method not in route.methods:
             raise _method_not_allowed(request, route)
         return await route.endpoint(self._services, request, record)
-
-    def _check_local(self, request: web.BaseRequest) -> None:
-        """Allow only this machine, or inside an enclave only the host link. Raises 403.
-
-        Proxied requests are refused, and those of web pages in the operator's browser (an ``Origin``, or a domain name
-        that resolves to this machine).
-        """
-        peer = request.remote or ""
-        allowed = {
-            Audience.PUBLIC: False,
-            Audience.HOST: peer == HOST_LINK_PEER,
-            Audience.LOCAL: is_loopback(peer),
-        }[self._audience]
-        foreign = any(name in request.headers for name in _FOREIGN_HEADERS)
-        if not allowed or foreign or _is_domain(request.headers.get("Host", "")):
-            raise GatewayError(
-                "This endpoint only accepts requests from the gateway's own host",
-                status=403,
-                type="permission_error",
-                code="forbidden",
-                fault=Fault.POLICY,
-            )
 
     def _error_response(self, error: GatewayError, record: RequestRecord) -> web.Response:
         self._services.metrics.count_failure(record, error)
@@ -233,16 +191,6 @@ def _new_protocol(server: web.Server | None) -> ServerConnection:
     if not isinstance(server, HttpServer):
         raise ConnectionResetError("the server is closed")
     return server()
-
-
-def _is_domain(host: str) -> bool:
-    """Whether ``host`` is a domain name: neither an address nor a name without dots, such as localhost."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    try:
-        ip_address(name.strip("[]"))
-    except ValueError:
-        return "." in name
-    return False
 
 
 def _method_not_allowed(request: web.BaseRequest, route: Route) -> GatewayError:

@@ -14,8 +14,9 @@ from gateway.catalog import Catalog
 from gateway.clock import Clock
 from gateway.composition import compose
 from gateway.identity import Identity
+from gateway.listeners import Audience, Listener
 from gateway.nitriding import Nitriding
-from gateway.server import Audience, GatewayServer, Listener
+from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from gateway.server import Audience, GatewayServer
+from gateway.listeners import Audience
+from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.upstreams.transport import Limits
 from tools.simulators.fleet import Fleet

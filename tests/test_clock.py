@@ -14,8 +14,9 @@ from gateway.catalog import Catalog
 from gateway.clock import TOLERANCE_SECONDS, Clock
 from gateway.composition import compose
 from gateway.identity import Identity
+from gateway.listeners import Audience, Listener
 from gateway.nsm import NsmError
-from gateway.server import Audience, GatewayServer, Listener
+from gateway.server import GatewayServer
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tests.running_gateway import RunningGateway

@@ -13,11 +13,9 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 
-from gateway import server as server_module
-from gateway.__main__ import listeners
 from gateway.catalog import Catalog
+from gateway.listeners import Audience, Listener, listeners
 from gateway.nitriding import DaemonUnreachableError, KeyRefusedError, Nitriding, NitridingError, ReadyRefusedError
-from gateway.server import Audience, Listener
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tests.enclave import enclave
@@ -29,7 +27,7 @@ KEYS = {"openai_api_key": "sk-secret"}
 
 @pytest.fixture(autouse=True)
 def host_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
+    monkeypatch.setattr("gateway.listeners.HOST_LINK_PEER", "127.0.0.1")
 
 
 @pytest.fixture
@@ -124,7 +122,8 @@ import gateway.nitriding
 gateway.nitriding.Nitriding.__init__.__defaults__ = (sys.argv[2],)
 gateway.nitriding.Nitriding.__init__.__kwdefaults__["timeout"] = 0.3
 import gateway.__main__
-gateway.__main__.ENCLAVE_ADDRESS = "127.0.0.2"
+import gateway.listeners
+gateway.listeners.ENCLAVE_ADDRESS = "127.0.0.2"
 sys.exit(gateway.__main__.main())
 """
 

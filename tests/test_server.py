@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import server
-from gateway.server import Audience
+from gateway.listeners import Audience
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
 from tests.running_gateway import RunningGateway, StartGateway

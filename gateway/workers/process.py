@@ -10,7 +10,8 @@ from typing import Any
 from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
-from gateway.server import DRAIN_GRACE_SECONDS, GatewayServer, Listener
+from gateway.listeners import Listener
+from gateway.server import DRAIN_GRACE_SECONDS, GatewayServer
 from gateway.settings import Settings
 from gateway.stop_signals import stop_event
 from gateway.workers.link import SupervisorLink

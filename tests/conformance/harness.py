@@ -14,7 +14,8 @@ import aiohttp
 from gateway.catalog import Catalog
 from gateway.composition import compose
 from gateway.identity import Identity
-from gateway.server import Audience, GatewayServer, Listener
+from gateway.listeners import Audience, Listener
+from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer

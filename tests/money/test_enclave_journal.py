@@ -14,7 +14,6 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from gateway import deferred_payments
-from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.enclave import enclave
@@ -37,7 +36,7 @@ LOST_WITH_IT = "no journal_key was injected: unsettled payments are lost when th
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, define: Define) -> None:
-    monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
+    monkeypatch.setattr("gateway.listeners.HOST_LINK_PEER", "127.0.0.1")
     monkeypatch.setattr(deferred_payments, "_RETRY_SECONDS", 0.1)
     define(settlement={"hold_seconds": 0.3})
 

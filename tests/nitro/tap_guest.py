@@ -16,10 +16,10 @@ from dataclasses import replace
 import aiohttp
 
 from gateway import deferred_payments
-from gateway.__main__ import ENCLAVE_ADDRESS, listeners
 from gateway.billing.storage.sink import HttpSink
 from gateway.catalog import bundled
 from gateway.composition import compose
+from gateway.listeners import ENCLAVE_ADDRESS, listeners
 from gateway.server import GatewayServer
 from gateway.settings import Settings
 

@@ -16,7 +16,6 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 from openai import AsyncOpenAI
 
-from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.enclave import Enclave, enclave
@@ -65,7 +64,7 @@ async def proxied(
     signer: Signer,
     catalog: Catalog,
 ) -> AsyncIterator[ProxiedGateway]:
-    monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
+    monkeypatch.setattr("gateway.listeners.HOST_LINK_PEER", "127.0.0.1")
     daemon: Any = NitridingDouble(tmp_path)
     if request.param != "double":
         daemon = NitridingDaemon(request.getfixturevalue(request.param))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.server import Audience
+from gateway.listeners import Audience
 from tests.running_gateway import RunningGateway, StartGateway
 from tools.soak.raw_client import RawClient
 

@@ -15,7 +15,8 @@ from gateway.endpoints import early_status
 from gateway.http_server import body, connection
 from gateway.http_server import stream_reply as reply
 from gateway.identity import Identity
-from gateway.server import Audience, GatewayServer, Listener
+from gateway.listeners import Audience, Listener
+from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer

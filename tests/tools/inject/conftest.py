@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway import server as server_module
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.enclave import Enclave, enclave
@@ -78,7 +77,7 @@ class Operator:
 
 @pytest.fixture(autouse=True)
 def host_link_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HOST_LINK_PEER", "127.0.0.1")
+    monkeypatch.setattr("gateway.listeners.HOST_LINK_PEER", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,72 @@
+"""Where the gateway listens, and who may reach its local routes there (design 4.6)."""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from gateway.openai_api.errors import Fault, GatewayError
+from gateway.settings import Settings, is_loopback
+
+ENCLAVE_ADDRESS = "192.168.127.2"
+HOST_LINK_PEER = "192.168.127.1"
+_FOREIGN_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "Origin")
+
+
+class Audience(Enum):
+    """Who can reach a listener. Inside an enclave the loopback listener belongs to the public proxy."""
+
+    PUBLIC = "public"
+    HOST = "host"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    host: str
+    port: int
+    audience: Audience
+
+
+def listeners(settings: Settings) -> list[Listener]:
+    """The listeners of a gateway: one outside an enclave, two inside."""
+    if settings.enclave:
+        return [
+            Listener("127.0.0.1", settings.port, Audience.PUBLIC),
+            Listener(ENCLAVE_ADDRESS, settings.port, Audience.HOST),
+        ]
+    return [Listener(settings.host, settings.port, Audience.LOCAL)]
+
+
+def check_local(request: web.BaseRequest, audience: Audience) -> None:
+    """Allow only this machine, or inside an enclave only the host link. Raises 403.
+
+    Proxied requests are refused, and those of web pages in the operator's browser (an ``Origin``, or a domain name
+    that resolves to this machine).
+    """
+    peer = request.remote or ""
+    allowed = {
+        Audience.PUBLIC: False,
+        Audience.HOST: peer == HOST_LINK_PEER,
+        Audience.LOCAL: is_loopback(peer),
+    }[audience]
+    foreign = any(name in request.headers for name in _FOREIGN_HEADERS)
+    if not allowed or foreign or _is_domain(request.headers.get("Host", "")):
+        raise GatewayError(
+            "This endpoint only accepts requests from the gateway's own host",
+            status=403,
+            type="permission_error",
+            code="forbidden",
+            fault=Fault.POLICY,
+        )
+
+
+def _is_domain(host: str) -> bool:
+    """Whether ``host`` is a domain name: neither an address nor a name without dots, such as localhost."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." in name
+    return False
