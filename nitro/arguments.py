@@ -15,7 +15,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         help="directory in which fetched inputs are cached",
     )
     parser.add_argument(
-        "--offline", type=Path, metavar="DIR", help="take every input from DIR and do not use the network"
+        "--offline",
+        type=Path,
+        metavar="DIR",
+        help="do not use the network: take every input from DIR, where an earlier build of yours has put it; only the "
+        "Debian packages are verified again",
     )
 
 
