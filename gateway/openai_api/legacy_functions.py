@@ -83,13 +83,13 @@ def _messages(rows: list[Any]) -> list[Any]:
     for position, row in enumerate(rows):
         if not isinstance(row, dict):
             translated.append(row)
+        elif row.get("role") == "function":
+            translated.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
         elif row.get("function_call"):
             call_id = f"call_{position}"
             call = {"id": call_id, "type": "function", "function": row["function_call"]}
             rest = {key: value for key, value in row.items() if key != "function_call"}
             translated.append({**rest, "tool_calls": [call]})
-        elif row.get("role") == "function":
-            translated.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
         else:
             translated.append(row)
     return translated

@@ -70,6 +70,12 @@ def test_calls_and_results_are_paired() -> None:
     check(parse_chat(modern))
 
 
+def test_a_result_is_one_whatever_else_it_has() -> None:
+    result = {"role": "function", "name": "weather", "content": "4 C", "function_call": CALL}
+    modern = functions_to_tools({**BODY, "messages": [HI, {"role": "assistant", "function_call": CALL}, result]})
+    assert modern["messages"][2] == {"role": "tool", "tool_call_id": "call_1", "content": "4 C"}
+
+
 def test_both_forms_together_are_refused() -> None:
     with pytest.raises(GatewayError) as caught:
         functions_to_tools({**BODY, "functions": [WEATHER], "tools": [{"type": "function", "function": WEATHER}]})
