@@ -174,12 +174,7 @@ class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
     cache_control: CacheControl = None
 
 
-class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
-    name: str
-    content: str | None = None
-
-
-Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 def text_of(content: str | list[Any] | None) -> str:

@@ -28,7 +28,7 @@ class Attachment:
 
 @dataclass(slots=True)
 class Chat:
-    """A validated chat request bound for one model.
+    """A validated chat request bound for one model: every tool call has its results, directly after it.
 
     ``body`` is the caller's decoded JSON, ``request`` the same, typed. ``output_limit`` is the payment's cap on output
     tokens (thinking included), None where no payment limits them. ``caller`` identifies the caller for caches that

@@ -233,19 +233,6 @@ def test_nothing_else_stands_in_a_turn_of_results(said: list[dict[str, Any]]) ->
     assert contents[3:] == [{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}]
 
 
-def test_every_call_needs_its_result() -> None:
-    error = refusal(messages=[HELLO, calling(call("a"), call("b")), result("a")])
-    assert error.param == "messages[1].tool_calls[1].id"
-    assert "'b'" in error.message
-    assert refusal(messages=[HELLO, calling(call("a")), HELLO, result("a")]).param == "messages[1].tool_calls[0].id"
-
-
-def test_every_result_needs_its_call() -> None:
-    assert refusal(messages=[HELLO, result("a")]).param == "messages[1].tool_call_id"
-    assert refusal(messages=[HELLO, calling(call("a")), result("a"), result("a")]).param == "messages[3].tool_call_id"
-    assert refusal(messages=[HELLO, calling(call("a")), result("a"), result("x")]).param == "messages[3].tool_call_id"
-
-
 @pytest.mark.parametrize(("arguments", "args"), [("", {}), ("  ", {}), ("{}", {}), ('{"a": 1.0}', {"a": 1.0})])
 def test_arguments(arguments: str, args: dict[str, Any]) -> None:
     plain = {"id": "a", "type": "function", "function": {"name": "now", "arguments": arguments}}
@@ -263,12 +250,6 @@ def test_a_custom_call_of_another_model_is_a_function_call() -> None:
     custom = {"id": "a", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
     part = turns(HELLO, calling(custom), result("a"))[1]["parts"][0]
     assert part == {"functionCall": {"id": "a", "name": "shell", "args": {"input": "ls"}}, "thoughtSignature": SKIP}
-
-
-def test_retired_functions_are_refused() -> None:
-    calling_one = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
-    assert refusal(messages=[HELLO, calling_one]).param == "messages[1]"
-    assert refusal(messages=[HELLO, {"role": "function", "name": "f", "content": "x"}]).param == "messages[1]"
 
 
 def test_unicode_arrives_as_it_is() -> None:

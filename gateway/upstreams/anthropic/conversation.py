@@ -33,10 +33,8 @@ _FAILED = "The tool failed."
 class Conversation:
     """The translated messages of a chat: ``system`` and ``turns`` go into the body.
 
-    Every tool call must be answered in the turn that follows it, and every result must have its call; otherwise raises
-    400 naming what is missing. ``thoughts`` are given by position of their message. ``called`` are the tools
-    that were called, by Anthropic's names and in order. ``prefilled``: the last turn is the assistant's, which the
-    answer continues.
+    ``thoughts`` are given by position of their message. ``called`` are the tools that were called, by Anthropic's names
+    and in order. ``prefilled``: the last turn is the assistant's, which the answer continues.
     """
 
     def __init__(self, chat: Chat, thoughts: Mapping[int, Thoughts]) -> None:
@@ -45,13 +43,7 @@ class Conversation:
         self.called: dict[str, None] = {}
         self._model = chat.model
         self._tools = chat.request.tools
-        self._results: dict[int, list[Block]] = {}
-        self._unanswered: dict[str, str] = {}
         self._add_all(chat, thoughts)
-        if self._unanswered:
-            self._check_answered()
-        for turn, results in self._results.items():
-            self.turns[turn]["content"] = results + self.turns[turn]["content"]
         self._check_last_turn(chat.request.messages)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
 
@@ -60,7 +52,7 @@ class Conversation:
         turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             role, text = sent["role"], sent["content"] if sent.keys() == _PLAIN else None
-            if type(text) is not str or self._unanswered or (turns and role not in _TURN_ROLES):
+            if type(text) is not str or (turns and role not in _TURN_ROLES):
                 message = chat.request.messages[position]
                 self._add(message, f"messages[{position}]", thoughts.get(position))
             elif text and not text.isspace():
@@ -94,8 +86,6 @@ class Conversation:
                 self._add_assistant(message, where, thoughts)
             case ToolMessage():
                 self._add_result(message, where)
-            case _:
-                raise unsupported_value("Messages of role 'function' are not supported.", f"{where}.role")
 
     def _blocks(self, content: Any, where: str) -> list[Block]:
         return content_blocks(content, self._model, f"{where}.content")
@@ -105,19 +95,17 @@ class Conversation:
         found = _cache_last_block(self._blocks(message.content, where), message.cache_control)
         if not self.turns:
             self.system += found
-        elif self._model.traits.system_turns and not self._unanswered:
+        elif self._model.traits.system_turns:
             self._extend("system", found)
         else:
             self._extend("user", [block | {"text": f"<system>{block['text']}</system>"} for block in found])
 
     def _add_assistant(self, message: AssistantMessage, where: str, thoughts: Thoughts | None) -> None:
-        if message.function_call is not None:
-            raise unsupported_value("'function_call' is not supported; use 'tool_calls'.", f"{where}.function_call")
         found = self._blocks(message.content, where)
         if message.refusal and (refusal := text_block(message.refusal)):
             found.append(refusal)
-        calls = message.tool_calls or ()
-        uses = [self._tool_use(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(calls)]
+        calls = enumerate(message.tool_calls or ())
+        uses = [self._tool_use(call, f"{where}.tool_calls[{index}]") for index, call in calls]
         if thoughts is None or thoughts.leading:
             found = _cache_last_block(found + uses, message.cache_control)
             self._extend("assistant", [*thoughts.blocks, *found] if thoughts else found)
@@ -125,8 +113,6 @@ class Conversation:
                 _move_thinking_first(self.turns[-1]["content"])
         else:
             self._extend("assistant", _interleaved(thoughts, found, uses, message.cache_control))
-        for index, call in enumerate(calls):
-            self._unanswered[call.id] = f"{where}.tool_calls[{index}].id"
 
     def _tool_use(self, call: ToolCall, where: str) -> Block:
         if isinstance(call, FunctionToolCall):
@@ -138,12 +124,6 @@ class Conversation:
         return {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
-        if self._unanswered.pop(message.tool_call_id, None) is None:
-            raise invalid_request(
-                f"Invalid '{where}.tool_call_id': no preceding tool call with id '{message.tool_call_id[:128]}' is "
-                "waiting for a result.",
-                f"{where}.tool_call_id",
-            )
         result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
         if isinstance(content, str) and content.isspace():
@@ -152,27 +132,16 @@ class Conversation:
             result["content"] = content or _FAILED
         if message.is_error is not None:
             result["is_error"] = message.is_error
-        self._turn("user")
-        self._results.setdefault(len(self.turns) - 1, []).append(with_cache_control(result, message.cache_control))
+        self._extend("user", [with_cache_control(result, message.cache_control)])
 
     def _extend(self, role: str, found: list[Block]) -> None:
-        if found:
-            self._turn(role).extend(found)
-
-    def _turn(self, role: str) -> list[Block]:
-        """The blocks of the last turn if it is ``role``'s, else of a new one; its ``_results`` are prepended later."""
-        if not self.turns or self.turns[-1]["role"] != role:
-            if role == "assistant":
-                self._check_answered()
-            self.turns.append({"role": role, "content": []})
-        content: list[Block] = self.turns[-1]["content"]
-        return content
-
-    def _check_answered(self) -> None:
-        for call_id, where in self._unanswered.items():
-            raise invalid_request(
-                f"The tool call '{call_id[:128]}' has no result: a tool message must follow it.", where
-            )
+        """Add blocks to the last turn if it is ``role``'s, else to a new one."""
+        if not found:
+            return
+        if self.turns and self.turns[-1]["role"] == role:
+            self.turns[-1]["content"] += found
+        else:
+            self.turns.append({"role": role, "content": found})
 
     def _check_last_turn(self, messages: Sequence[Message]) -> None:
         """Require a last turn, and strip trailing blanks from an assistant's, as Anthropic demands.

@@ -22,8 +22,6 @@ _UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
     "logit_bias": lambda biases: biases == {},
     "audio": lambda options: False,
     "modalities": lambda modalities: modalities == ["text"],
-    "functions": lambda functions: functions == [],
-    "function_call": lambda choice: choice == "none",
 }
 _HINTS = (HINTS - {"cache_control", "parallel_tool_calls", "safety_identifier", "service_tier", "top_k", "user"}) | {
     "safety_settings"

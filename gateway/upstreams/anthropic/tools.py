@@ -57,8 +57,6 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
         chosen = _declared(chat, name_map(request.tools))
     else:
         chosen = _from_history(called) if called else Toolset([])
-        if request.tool_choice not in (None, "auto", "none"):
-            raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     if chat.may_pause:
         chosen.tools.append(_search(chat))
         if (chat.request.web_search_options or {}).get("search_context_size") is not None:
@@ -90,7 +88,8 @@ def _declared(chat: Chat, names: NameMap) -> Toolset:
                 strict += 1
                 shape |= {"input_schema": schema, "strict": True}
         tools.append(shape)
-    _check_choice(choice, tools)
+    if not tools:
+        raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
     return Toolset(tools, choice, ("tools.strict",) if relaxed else ())
 
 
@@ -152,13 +151,6 @@ def _names_function(tool: Any) -> bool:
         case {"type": "function", "function": {"name": str()}}:
             return True
     return False
-
-
-def _check_choice(choice: dict[str, Any], tools: list[dict[str, Any]]) -> None:
-    if not tools:
-        raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
-    if choice["type"] == "tool" and choice["name"] not in {tool["name"] for tool in tools}:
-        raise invalid_request("'tool_choice' names a tool that is not in 'tools'.", "tool_choice")
 
 
 def _from_history(called: Iterable[str]) -> Toolset:

@@ -4,17 +4,15 @@ Gemini has two roles, and the results of all calls of a model turn belong togeth
 right after it. Newer models refuse anything else in that turn: the next user message becomes a turn of its own.
 """
 
-from collections import defaultdict, deque
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from gateway.openai_api.errors import invalid_request, unsupported_value
+from gateway.openai_api.errors import invalid_request
 from gateway.openai_api.messages import (
     AssistantMessage,
     DeveloperMessage,
-    FunctionMessage,
     FunctionToolCall,
     Message,
     SystemMessage,
@@ -32,9 +30,6 @@ from gateway.upstreams.gemini.tools import mixes_tools, tool_names
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.signature_cache import SignatureCache
 
-_Results = list[tuple[int, ToolMessage]]
-_Queue = deque[tuple[int, tuple[dict[str, Any], Message]]]
-"""Positions, and messages as they were sent and typed."""
 _ROLES = {"user": "user", "assistant": "model"}
 
 
@@ -52,12 +47,10 @@ class Contents:
         self._results_turn: dict[str, Any] | None = None
         """The last turn with tool results."""
         turns = self.turns
-        queue = deque(enumerate(zip(chat.body["messages"], chat.request.messages, strict=True)))
-        while queue:
-            position, (sent, message) = queue.popleft()
+        for position, sent in enumerate(chat.body["messages"]):
             text = sent["content"] if sent.keys() == TEXT_MESSAGE_KEYS else None
             if type(text) is not str:
-                self._add(position, message, queue)
+                self._add(position, chat.request.messages[position])
             elif (role := _ROLES.get(sent["role"])) is None:
                 if text:
                     self.system.append({"text": text})
@@ -68,23 +61,19 @@ class Contents:
                     turns.append({"role": role, "parts": [{"text": text}]})
         self._normalize()
 
-    def _add(self, position: int, message: Message, queue: _Queue) -> None:
+    def _add(self, position: int, message: Message) -> None:
         match message:
             case SystemMessage() | DeveloperMessage():
                 if text := text_of(message.content):
                     self.system.append({"text": text})
             case UserMessage():
                 self._turn("user", content_parts(self._chat, message.content, f"messages[{position}].content"))
-            case AssistantMessage(function_call=None):
+            case AssistantMessage():
                 self._turn("model", self._model_parts(position, message))
-                self._add_results(position, message.tool_calls or [], _results(queue))
+                if message.tool_calls:
+                    self._add_results(position + 1, message.tool_calls)
             case ToolMessage():
-                raise _unmatched_result(position, message)
-            case AssistantMessage() | FunctionMessage():
-                raise unsupported_value(
-                    "Messages of role 'function' and 'function_call' are not supported; use 'tools'.",
-                    f"messages[{position}]",
-                )
+                pass  # added with its call
 
     @cached_property
     def _names(self) -> NameMap:
@@ -148,19 +137,18 @@ class Contents:
         part = {"functionCall": {"id": plain_id(call.id), "name": self._names.outbound(name), "args": arguments}}
         return part if signature is None else part | {"thoughtSignature": signature}
 
-    def _add_results(self, position: int, calls: list[ToolCall], results: _Results) -> None:
-        """Add a turn of the results in call order, and one of the files that the model does not accept within them."""
-        by_id: dict[str, deque[tuple[int, ToolMessage]]] = defaultdict(deque)
-        for result in results:
-            by_id[plain_id(result[1].tool_call_id)].append(result)
+    def _add_results(self, first: int, calls: list[ToolCall]) -> None:
+        """Add a turn of the results in call order, and one of the files that the model does not accept within them.
+
+        The tool messages with the results begin at position ``first``, in any order.
+        """
+        results = enumerate(self._chat.request.messages[first : first + len(calls)], first)
+        by_id = {message.tool_call_id: (at, message) for at, message in results if isinstance(message, ToolMessage)}
         parts: list[Part] = []
         files_turn: list[Part] = []
-        for number, call in enumerate(calls):
-            if not (found := by_id[plain_id(call.id)]):
-                param = f"messages[{position}].tool_calls[{number}].id"
-                raise invalid_request(f"No tool message follows with the result of the tool call '{call.id}'.", param)
-            answered, message = found.popleft()
-            response, files = self._response(message, f"messages[{answered}].content")
+        for call in calls:
+            position, message = by_id[call.id]
+            response, files = self._response(message, f"messages[{position}].content")
             if files and self._chat.model.traits.tool_result_images:
                 response["parts"] = files
             else:
@@ -168,12 +156,8 @@ class Contents:
             name = call.function.name if isinstance(call, FunctionToolCall) else call.custom.name
             head = {"id": plain_id(call.id), "name": self._names.outbound(name)}
             parts.append({"functionResponse": head | response})
-        for left in by_id.values():
-            for answered, message in left:
-                raise _unmatched_result(answered, message)
-        if parts:
-            self._results_turn = {"role": "user", "parts": parts}
-            self.turns.append(self._results_turn)
+        self._results_turn = {"role": "user", "parts": parts}
+        self.turns.append(self._results_turn)
         self._turn("user", files_turn)
 
     def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
@@ -186,14 +170,6 @@ class Contents:
         if _is_object(text) and not message.is_error:
             response = msgspec.Raw(text.encode())
         return {"response": response}, files
-
-
-def _results(queue: _Queue) -> _Results:
-    """Pop the leading tool messages, with their positions."""
-    results: _Results = []
-    while queue and isinstance(message := queue[0][1][1], ToolMessage):
-        results.append((queue.popleft()[0], message))
-    return results
 
 
 def _visible_text(message: AssistantMessage) -> str:
@@ -218,10 +194,3 @@ def _is_object(text: str) -> bool:
         return isinstance(msgspec.json.decode(text), dict)
     except (msgspec.DecodeError, RecursionError):
         return False
-
-
-def _unmatched_result(position: int, message: ToolMessage) -> Exception:
-    return invalid_request(
-        f"No tool call of the preceding assistant message has the id '{message.tool_call_id}'.",
-        f"messages[{position}].tool_call_id",
-    )

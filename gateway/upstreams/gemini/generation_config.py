@@ -12,7 +12,7 @@ from gateway.upstreams.gemini.tools import search_parameter
 
 _MAX_STOPS = 5
 _MIN_SEED, _MAX_SEED = -(2**31), 2**31 - 1
-_UNSUPPORTED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking", "functions", "function_call"})
+_UNSUPPORTED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking"})
 # Unsupported hints, with the values that mean the same as leaving them out.
 _HINTS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),

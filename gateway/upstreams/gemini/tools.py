@@ -38,7 +38,7 @@ def translate(chat: Chat) -> dict[str, Any]:
     """``tools`` and ``toolConfig`` of the body, without those that are empty. Raises 400."""
     request, traits = chat.request, chat.model.traits
     search = search_parameter(request)
-    if not search and not request.tools and request.tool_choice is None:
+    if not search and not request.tools:
         return {}
     names = tool_names(request.tools)
     for asked in ("tools" if request.tools else None, search):
@@ -80,11 +80,9 @@ def _calling_config(request: ChatRequest, names: NameMap, functions: list[Functi
 
     With web search the default is VALIDATED, and AUTO is refused.
     """
-    mode, allowed = _choice(request.tool_choice)
     if not functions:
-        if mode == "ANY":
-            raise invalid_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
         return None
+    mode, allowed = _choice(request.tool_choice)
     known = {function.name for function in functions}
     for name in allowed:
         if name not in known:

@@ -29,7 +29,6 @@ from gateway.upstreams.sse import Event
 
 _UNSUPPORTED = (
     "tools",
-    "functions",
     "logprobs",
     "top_logprobs",
     "logit_bias",
