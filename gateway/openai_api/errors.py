@@ -159,16 +159,19 @@ def shutting_down() -> GatewayError:
     return gateway_unavailable("draining", "The gateway is shutting down", retry_after=1.0)
 
 
-def rate_limited(retry_after: float | None = None, message: str = "Upstream rate limit reached") -> GatewayError:
-    """429 of an upstream, passed on."""
+def rate_limited(
+    retry_after: float | None = None, message: str = "Upstream rate limit reached", *, retryable: bool = True
+) -> GatewayError:
+    """429 of an upstream, passed on; the client is told not to retry what is not ``retryable``."""
     return GatewayError(
         message,
         status=429,
         type="rate_limit_error",
         code="rate_limit_exceeded",
         fault=Fault.UPSTREAM,
-        retryable=True,
+        retryable=retryable,
         retry_after=retry_after,
+        should_retry=None if retryable else False,
     )
 
 

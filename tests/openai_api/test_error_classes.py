@@ -18,7 +18,7 @@ FAULTS = {"upstream_error": Fault.UPSTREAM}
 FOREIGN = {
     "gateway/billing/receipt.py": ("payment_error", "how a settlement failed, in x402's words"),
     "gateway/billing/refusals.py": ("payment_required", "why a payment was refused, in x402's words"),
-    "gateway/upstreams/error_rules.py": ("invalid_request_error", "a vendor's own code"),
+    "gateway/upstreams/openai/errors.py": ("invalid_request_error", "a vendor's own code"),
     "gateway/upstreams/fetch.py": ("invalid_request_error", "one of two"),
     "gateway/openai_api/request.py": ("invalid_request_error", "from a table"),
     "gateway/http_server/connection.py": ("invalid_request_error", "one of two"),

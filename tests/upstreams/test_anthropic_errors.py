@@ -124,14 +124,6 @@ def test_retry_after_travels(headers: dict[str, str], seconds: float | None) -> 
         assert error.retryable
 
 
-def test_a_missing_model_is_named_as_the_caller_knows_it() -> None:
-    error = adapter().decode_error(
-        chat("claude-sonnet-4-0"), 404, {}, body("not_found_error", "model: claude-sonnet-4-20250514")
-    )
-    assert error.message == "The model 'claude-sonnet-4-0' is not available upstream. Use 'claude-sonnet-4-6' instead."
-    assert error.param == "model"
-
-
 def test_a_200_that_is_an_error() -> None:
     with pytest.raises(GatewayError) as caught:
         list(adapter().decode_response(chat(), body("overloaded_error", "Overloaded")))

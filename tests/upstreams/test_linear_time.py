@@ -12,11 +12,11 @@ from gateway.upstreams.anthropic import replay
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.thoughts import Thoughts, place_after
-from gateway.upstreams.error_rules import public_message
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.sse import SSEReader
+from gateway.upstreams.vendor_errors import public_message
 
 SIZE = 200_000
 

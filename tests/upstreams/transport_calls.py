@@ -8,9 +8,11 @@ import pytest
 
 from gateway.http_client.response import Response
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams import error_rules
 from gateway.upstreams.adapter import UpstreamCall
+from gateway.upstreams.error_rules import map_error
+from gateway.upstreams.openai.errors import OPENAI_ERRORS
 from gateway.upstreams.transport import Limits, Transport
+from gateway.upstreams.vendor_errors import parse
 
 CALL = UpstreamCall("/chat/completions", b'{"model":"m"}', stream=False, headers={"X-Extra": "1"})
 KEY = {"Authorization": "Bearer k"}
@@ -18,7 +20,7 @@ FAST = Limits(connect_timeout=1.0, first_byte_timeout=1.0, max_attempts=3, backo
 
 
 def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-    return error_rules.map_error(error_rules.OPENAI_ERRORS, error_rules.parse(status, headers, body))
+    return map_error(OPENAI_ERRORS, parse(status, headers, body))
 
 
 @asynccontextmanager

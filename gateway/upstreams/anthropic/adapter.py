@@ -60,7 +60,6 @@ class AnthropicAdapter:
         recorder = TurnRecorder() if chat.may_pause else None
         cache_thinking = partial(self._cache_thinking, chat)
         return AnthropicDecoder(
-            chat.model,
             output,
             cache_thinking,
             caches_for_an_hour=partial(caches_for_an_hour, chat.request),
@@ -69,7 +68,7 @@ class AnthropicAdapter:
         )
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return errors.from_response(chat.model, status, headers, body)
+        return errors.from_response(status, headers, body)
 
     def _cache_thinking(self, chat: Chat, output: Output) -> None:
         """Cache the thinking blocks of an answer with tool calls; an empty list only while thinking is active."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from gateway.catalog import Model
 from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.anthropic import errors
@@ -37,7 +36,6 @@ class AnthropicDecoder:
 
     def __init__(
         self,
-        model: Model,
         output: Output,
         on_tool_calls: Callable[[Output], None],
         *,
@@ -45,7 +43,6 @@ class AnthropicDecoder:
         recorder: TurnRecorder | None = None,
         paused: Paused | None = None,
     ) -> None:
-        self._model = model
         self._output = output
         self._on_tool_calls = on_tool_calls
         self._recorder = recorder
@@ -76,7 +73,7 @@ class AnthropicDecoder:
             except ValueError:
                 message = decode_repaired(_decode, body)
             if message["type"] == "error":
-                raise errors.from_event(self._model, message)
+                raise errors.from_event(message)
             deltas = [*self._start_message(message), *self._content(message["content"])]
             deltas += self._message_delta(message, message.get("usage"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
@@ -133,7 +130,7 @@ class AnthropicDecoder:
                 self._stopped = True
                 return self._close_blocks()
             case "error":
-                raise errors.from_event(self._model, fields)
+                raise errors.from_event(fields)
         return ()
 
     def _message_start(self, message: Fields) -> Iterable[Delta]:

@@ -7,10 +7,12 @@ from typing import Any
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api import errors
 from gateway.openai_api.errors import Fault, GatewayError
-from gateway.upstreams.error_rules import ErrorRule, VendorError, map_error, public_message
+from gateway.upstreams import error_rules as rules
+from gateway.upstreams.error_rules import ErrorRule, map_error
 from gateway.upstreams.gemini.wire import ErrorBody, decode
+from gateway.upstreams.vendor_errors import VendorError
 
-_STATUS = {
+_STATUSES = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
     "UNAUTHENTICATED": 401,
@@ -37,7 +39,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> Gatew
 def from_body(status: int, body: ErrorBody, retry_after: float | None = None) -> GatewayError:
     """The error of ``body``, which came with HTTP ``status``, or with 200 inside a stream."""
     if status < 400:
-        status = body.code or _STATUS.get(body.status or "", 500)
+        status = body.code or _STATUSES.get(body.status or "", 500)
     details = body.details or []
     error = VendorError(
         status=status,
@@ -69,18 +71,6 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
     return None
 
 
-def _model_not_found(error: VendorError) -> GatewayError:
-    return errors.model_not_found("The upstream does not serve this model")
-
-
-def _auth(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_auth_failed", "The upstream rejected the gateway's credentials")
-
-
-def _billing(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_billing", "The gateway's account with the upstream cannot be charged")
-
-
 def _region(error: VendorError) -> GatewayError:
     return GatewayError(
         "The upstream does not serve this model in the gateway's region",
@@ -95,58 +85,28 @@ def _one_choice(error: VendorError) -> GatewayError:
     return errors.unsupported_value("This model supports only one choice; 'n' must be 1.", "n")
 
 
-def _context_length(error: VendorError) -> GatewayError:
-    return errors.context_length_exceeded(public_message(error.message))
-
-
-def _too_large(error: VendorError) -> GatewayError:
-    return GatewayError("The upstream rejected the request as too large", status=413, code="request_too_large")
-
-
-def _invalid(error: VendorError) -> GatewayError:
-    return errors.invalid_request(public_message(error.message))
-
-
 def _daily_quota(error: VendorError) -> GatewayError:
-    refusal = errors.rate_limited(error.retry_after, "The upstream's daily quota is used up")
-    refusal.retryable, refusal.should_retry = False, False
-    return refusal
-
-
-def _rate_limit(error: VendorError) -> GatewayError:
-    return errors.rate_limited(error.retry_after)
-
-
-def _overloaded(error: VendorError) -> GatewayError:
-    return errors.upstream_overloaded(error.retry_after)
-
-
-def _timeout(error: VendorError) -> GatewayError:
-    return errors.upstream_timeout()
-
-
-def _server(error: VendorError) -> GatewayError:
-    return errors.upstream_error("upstream_error", retryable=True)
+    return errors.rate_limited(error.retry_after, "The upstream's daily quota is used up", retryable=False)
 
 
 _RULES = (
-    ErrorRule(_auth, code=r"API_KEY_"),
-    ErrorRule(_auth, status=(400,), message=r"api key (not valid|expired|not found)"),
-    ErrorRule(_invalid, status=(403,), message=r"permission to access the file"),
-    ErrorRule(_auth, status=(401, 403)),
-    ErrorRule(_billing, status=(402,)),
-    ErrorRule(_billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
+    ErrorRule(rules.auth, code=r"API_KEY_"),
+    ErrorRule(rules.auth, status=(400,), message=r"api key (not valid|expired|not found)"),
+    ErrorRule(rules.invalid, status=(403,), message=r"permission to access the file"),
+    ErrorRule(rules.auth, status=(401, 403)),
+    ErrorRule(rules.billing, status=(402,)),
+    ErrorRule(rules.billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
     ErrorRule(_region, status=(400,), code="FAILED_PRECONDITION"),
-    ErrorRule(_context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
-    ErrorRule(_too_large, status=(400,), message="payload size exceeds"),
+    ErrorRule(rules.context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
+    ErrorRule(rules.too_large, status=(400,), message="payload size exceeds"),
     ErrorRule(_one_choice, status=(400,), message="multiple candidates"),
-    ErrorRule(_invalid, status=(400,)),
-    ErrorRule(_model_not_found, status=(404,)),
-    ErrorRule(_too_large, status=(413,)),
-    ErrorRule(_billing, status=(429,), message=r"prepayment credits|spending cap"),
+    ErrorRule(rules.invalid, status=(400,)),
+    ErrorRule(rules.model_not_found, status=(404,)),
+    ErrorRule(rules.too_large, status=(413,)),
+    ErrorRule(rules.billing, status=(429,), message=r"prepayment credits|spending cap"),
     ErrorRule(_daily_quota, status=(429,), code="PerDay"),
-    ErrorRule(_rate_limit, status=(429,)),
-    ErrorRule(_overloaded, status=(503, 529)),
-    ErrorRule(_timeout, status=(408, 504)),
-    ErrorRule(_server, status=(500, 502)),
+    ErrorRule(rules.rate_limit, status=(429,)),
+    ErrorRule(rules.overloaded, status=(503, 529)),
+    ErrorRule(rules.timeout, status=(408, 504)),
+    ErrorRule(rules.server_error, status=(500, 502)),
 )

@@ -21,11 +21,12 @@ from gateway.openai_api.request import ChatRequest, TextFormat
 from gateway.openai_api.usage import Usage
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.error_rules import VendorError, map_error, parse, parse_embedded
+from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.images.dialects import ImagesDialect
 from gateway.upstreams.images.prompt import prompt, references
 from gateway.upstreams.images.wire import ImagesResponse, decode
 from gateway.upstreams.sse import Event
+from gateway.upstreams.vendor_errors import VendorError, parse, parse_embedded
 
 _UNSUPPORTED = (
     "tools",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.openai_api.errors import GatewayError, model_not_found
-from gateway.upstreams.error_rules import MODELARK_ERRORS, XAI_ERRORS, ErrorRule, VendorError
+from gateway.upstreams.error_rules import ErrorRule, model_not_found
+from gateway.upstreams.openai.errors import MODELARK_ERRORS, XAI_ERRORS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,8 @@ class ImagesDialect:
     counts: bool = False
 
 
-def _model_moved(error: VendorError) -> GatewayError:
-    return model_not_found("The upstream does not serve this model")
-
-
 XAI_IMAGES = ImagesDialect(
-    errors=(ErrorRule(_model_moved, status=(400, 500), message="grok-imagine-image"), *XAI_ERRORS),
+    errors=(ErrorRule(model_not_found, status=(400, 500), message="grok-imagine-image"), *XAI_ERRORS),
     counts=True,
 )
 

@@ -6,11 +6,12 @@ import msgspec
 
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams import error_rules
 from gateway.upstreams.adapter import Chat, UpstreamCall
+from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.openai import request as openai_request
 from gateway.upstreams.openai.decoder import OpenAIDecoder
 from gateway.upstreams.openai.dialects import Dialect
+from gateway.upstreams.vendor_errors import parse
 
 
 class OpenAIAdapter:
@@ -37,4 +38,4 @@ class OpenAIAdapter:
         return OpenAIDecoder(self._dialect, chat.request.tools)
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_rules.map_error(self._dialect.errors, error_rules.parse(status, headers, body))
+        return map_error(self._dialect.errors, parse(status, headers, body))

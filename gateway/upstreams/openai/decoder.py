@@ -7,7 +7,7 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Text, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.openai_api.request import Tool
-from gateway.upstreams import error_rules
+from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.openai.chunk_template import ChunkTemplate
 from gateway.upstreams.openai.dialects import Dialect
 from gateway.upstreams.openai.think_tags import ThinkTagParser
@@ -24,6 +24,7 @@ from gateway.upstreams.openai.wire import (
     decode_chunk,
 )
 from gateway.upstreams.sse import Event
+from gateway.upstreams.vendor_errors import parse_embedded
 
 _FINISH_REASONS = {
     "stop": "stop",
@@ -168,7 +169,7 @@ class OpenAIDecoder:
     def _error(self, chunk: Chunk) -> GatewayError:
         """An error inside a response with status 200."""
         error = {"error": chunk.error, "code": chunk.code, "type": chunk.type}
-        return error_rules.map_error(self._dialect.errors, error_rules.parse_embedded(error))
+        return map_error(self._dialect.errors, parse_embedded(error))
 
 
 def _from_function_call(call: Function | None) -> list[ToolCall]:

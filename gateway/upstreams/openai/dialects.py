@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gateway.upstreams.error_rules import MODELARK_ERRORS, NOUS_ERRORS, OPENAI_ERRORS, XAI_ERRORS, ErrorRule
+from gateway.upstreams.error_rules import ErrorRule
+from gateway.upstreams.openai.errors import MODELARK_ERRORS, NOUS_ERRORS, OPENAI_ERRORS, XAI_ERRORS
 
 
 class OutputLimit(Enum):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api.errors import Fault, GatewayError
-from gateway.upstreams import error_rules
-from gateway.upstreams.error_rules import OPENAI_ERRORS, VendorError, map_error, parse, parse_embedded, public_message
+from gateway.upstreams.error_rules import ErrorRule, map_error
+from gateway.upstreams.openai.errors import OPENAI_ERRORS
+from gateway.upstreams.vendor_errors import VendorError, parse, parse_embedded, public_message
 from tests.upstreams.openai_chats import adapter, chat
 
 MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous": "hermes-4-70b"}
@@ -386,9 +387,9 @@ def test_any_error_is_explained(vendor: str, status: int, body: Any, retry_after
 
 def test_rules_are_tried_in_order() -> None:
     rules = (
-        error_rules.ErrorRule(lambda _: GatewayError("first"), status=(400,)),
-        error_rules.ErrorRule(lambda _: GatewayError("second")),
+        ErrorRule(lambda _: GatewayError("first"), status=(400,)),
+        ErrorRule(lambda _: GatewayError("second")),
     )
-    assert error_rules.map_error(rules, VendorError(400)).message == "first"
-    assert error_rules.map_error(rules, VendorError(401)).message == "second"
-    assert error_rules.map_error((), VendorError(401)).code == "upstream_bad_response"
+    assert map_error(rules, VendorError(400)).message == "first"
+    assert map_error(rules, VendorError(401)).message == "second"
+    assert map_error((), VendorError(401)).code == "upstream_bad_response"
