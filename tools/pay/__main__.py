@@ -1,7 +1,6 @@
 """``python -m tools.pay``: exit 0 paid and verified, 1 not paid or not verified, 2 usage, 3 unreachable."""
 
 import argparse
-import re
 import ssl
 import sys
 from collections.abc import Sequence
@@ -10,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
 from gateway.billing.definitions import bundled
 from tools.command_line import exit_with
+from tools.pay.account import read_account
 from tools.pay.chain import ChainReader
-from tools.pay.errors import NotPaidError, PayError, UsageError
-from tools.pay.offers import Offer, known_offers, read_required, with_single_offer
+from tools.pay.offers import NotPaidError, Offer, known_offers, read_required, with_single_offer
 from tools.pay.receipt import check, read_payment, summary
 from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
 from tools.pay.signer import ConsentingSigner, RpcSigner
-from tools.verify import errors as verify_errors
 from tools.verify import strict_json
 from tools.verify.claims import Claim, Report, failed, one_line
-from tools.verify.errors import MalformedError
+from tools.verify.errors import MalformedError, UnreachableError, UsageError, VerifyError
 from tools.verify.fetch import origin
 from tools.verify.inputs import read_file
 from tools.verify.response import verify_response
@@ -36,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return run(arguments)
-    except (PayError, verify_errors.VerifyError) as error:
+    except VerifyError as error:
         print(f"tools.pay: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
 
@@ -128,7 +124,7 @@ def report(
     claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
     try:
         claims += verify_response(fetch_key(base_url), request, answer.body)
-    except verify_errors.UnreachableError as error:
+    except UnreachableError as error:
         claims.append(failed("signature", f"the signing key could not be fetched: {error}"))
     verdict = Report(claims, meaning="charged the amount due, and signed for exactly this request")
     verdict.write(sys.stdout)
@@ -150,18 +146,6 @@ def read_request(body: bytes) -> dict[str, Any]:
         return strict_json.loads_object(body)
     except MalformedError as error:
         raise UsageError(f"the request is {error}") from None
-
-
-def read_account(path: Path) -> LocalAccount:
-    """The key in a file: 64 hexadecimal digits, with or without 0x."""
-    text = read_file(path, what="key", limit=1024).decode("ascii", "replace").strip()
-    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
-        raise UsageError(f"{path} does not contain a private key: expected 64 hexadecimal digits")
-    try:
-        account: LocalAccount = Account.from_key(text)
-    except ValueError:
-        raise UsageError(f"{path} does not contain a private key: the number is not valid for the curve") from None
-    return account
 
 
 def _ssl_context(certificate: Path | None) -> ssl.SSLContext | bool:

@@ -9,7 +9,7 @@ from web3 import Web3
 from web3.exceptions import TransactionNotFound, Web3Exception
 
 from gateway.billing.definitions import Token
-from tools.pay.errors import UnreachableError
+from tools.verify.errors import UnreachableError
 
 _BALANCE_ABI = [
     {

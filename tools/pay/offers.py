@@ -12,11 +12,17 @@ from x402.schemas import PaymentRequired, PaymentRequirements
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.x402 import PAYMENT_REQUIRED
 from gateway.settings import ADDRESS
-from tools.pay.errors import NotPaidError
+from tools.verify.errors import VerifyError
 
 _AMOUNT = re.compile(r"[0-9]{1,78}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _RATE = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?(E[-+]?[0-9]{1,2})?")
+
+
+class NotPaidError(VerifyError):
+    """Nothing was bought: no offer fits, the payer declined, or the payment was refused."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)

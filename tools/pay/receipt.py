@@ -10,11 +10,10 @@ from typing import Any
 from gateway.billing.pricing import atomic
 from gateway.billing.x402 import PAYMENT_RESPONSE
 from tools.pay.chain import ChainReader
-from tools.pay.errors import UnreachableError
 from tools.pay.offers import Offer, is_amount
 from tools.pay.request import Answer
 from tools.verify.claims import Claim, failed, one_line, passed, skipped
-from tools.verify.errors import MalformedError
+from tools.verify.errors import MalformedError, UnreachableError
 from tools.verify.response import read_answer
 
 _MAX_DIGITS = 78

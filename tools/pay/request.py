@@ -11,8 +11,9 @@ from x402.mechanisms.evm.upto import UptoEvmClientScheme
 from x402.schemas import PaymentRequired
 
 from gateway.billing.x402 import PAYMENT_SIGNATURE
-from tools.pay.errors import NotPaidError, UnreachableError
+from tools.pay.offers import NotPaidError
 from tools.pay.signer import ConsentingSigner
+from tools.verify.errors import UnreachableError
 
 TIMEOUT_SECONDS = 600.0
 MAY_BE_CHARGED = "the part received so far may have been charged: check the chain before paying again"

@@ -3,15 +3,12 @@
 The ABI is that of the local chain's fixture, which has the published functions and the published 11-field record.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from requests import RequestException
 from web3 import Web3
@@ -21,7 +18,6 @@ from gateway.keccak import keccak256
 from tools.chain.contract import Contract
 from tools.verify.attestation.measurements import Measurements
 from tools.verify.errors import UnreachableError, UsageError, VerifyError
-from tools.verify.inputs import read_file
 
 RPC_TIMEOUT_SECONDS = 30
 RECEIPT_SECONDS = 180
@@ -145,17 +141,3 @@ class Registry:
     def _reason(self, error: ContractLogicError) -> str:
         data = error.data
         return self._artifact.error(bytes.fromhex(data[2:])) if isinstance(data, str) and data else str(error.message)
-
-
-def read_account(path: Path) -> LocalAccount:
-    """Read an account from a file with its private key, 64 hexadecimal digits with or without 0x."""
-    text = read_file(path, what="key file", limit=1024).decode("ascii", "replace").strip()
-    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text):
-        raise UsageError(f"the key file {path} does not contain a private key of 64 hexadecimal digits")
-    try:
-        account: LocalAccount = Account.from_key(text)
-    except ValueError:
-        raise UsageError(
-            f"the key file {path} does not contain a private key: the number is not valid for the curve"
-        ) from None
-    return account
