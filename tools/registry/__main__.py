@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.keccak import keccak256
 from tools.command_line import exit_with
 from tools.inject.attested import attest, read_root
 from tools.verify.claims import one_line
@@ -55,10 +54,10 @@ def show(arguments: argparse.Namespace, registry: "Registry") -> None:
 
 def approve(arguments: argparse.Namespace, registry: "Registry") -> None:
     """Approve the image of the measurements for a type; nothing happens when it is approved already."""
-    from tools.registry.contract import read_account
+    from tools.pay.account import read_account
 
     measurements = read_measurements(arguments.measurements)
-    pcr_hash = keccak256(b"".join(measurements.pcrs))
+    pcr_hash = measurements.pcr_hash
     if registry.is_approved(arguments.type, pcr_hash):
         print(f"0x{pcr_hash.hex()} is already approved")
         return
@@ -68,14 +67,15 @@ def approve(arguments: argparse.Namespace, registry: "Registry") -> None:
 
 def register(arguments: argparse.Namespace, registry: "Registry") -> None:
     """Verify the enclave as anybody would, then register the same document."""
-    from tools.registry.contract import ChainRefusedError, read_account
+    from tools.pay.account import read_account
+    from tools.registry.contract import ChainRefusedError
 
     account = read_account(arguments.key)
     measurements = read_measurements(arguments.measurements)
     attested = attest(arguments.url, measurements, root=read_root(arguments.root))
     for claim in attested.claims:
         print(claim.line())
-    pcr_hash = keccak256(b"".join(measurements.pcrs))
+    pcr_hash = measurements.pcr_hash
     if not registry.is_approved(arguments.type, pcr_hash):
         raise ChainRefusedError(f"the registry has not approved 0x{pcr_hash.hex()} for type {arguments.type}")
     transaction = registry.register(

@@ -22,9 +22,8 @@ _TOTAL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """``certificate`` is the DER of the served leaf, or None over plain HTTP."""
+    """The body of a 200. ``certificate`` is the DER of the served leaf, or None over plain HTTP."""
 
-    status: int
     body: bytes
     certificate: bytes | None
 
@@ -43,7 +42,7 @@ def origin(url: str) -> str:
 
 
 def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
-    """GET ``url``. Raises UnreachableError on a connection error, a timeout, or a body of more than ``limit`` bytes."""
+    """GET ``url``. Raises UnreachableError unless the response is a 200 of at most ``limit`` bytes, in time."""
     base = origin(url)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -53,11 +52,14 @@ def fetch(url: str, *, limit: int = 64 * 1024) -> Fetched:
         certificate = _served_certificate(connection)
         connection.request("GET", target, headers={"Accept-Encoding": "identity", "Connection": "close"})
         response = connection.getresponse()
-        return Fetched(response.status, _read_body(response, url, limit), certificate)
+        body = _read_body(response, url, limit)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise UnreachableError(f"{url} cannot be reached: {str(error) or type(error).__name__}") from None
     finally:
         connection.close()
+    if response.status != 200:
+        raise UnreachableError(f"{url} returned {response.status}")
+    return Fetched(body, certificate)
 
 
 def unverified_connection(base: str, *, seconds: float) -> http.client.HTTPConnection:

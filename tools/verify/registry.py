@@ -59,8 +59,8 @@ class RegisteredTee:
         return "0x" + keccak256(self.public_key).hex()
 
 
-def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[RegisteredTee]:
-    """``getActiveTEEs(tee_type)``: entries that the contract considers enabled, approved and alive."""
+def active_tees(rpc: str, address: str) -> list[RegisteredTee]:
+    """``getActiveTEEs`` for LLM proxies: entries that the contract considers enabled, approved and alive."""
     try:
         from web3 import Web3
         from web3.exceptions import Web3Exception
@@ -71,7 +71,7 @@ def active_tees(rpc: str, address: str, tee_type: int = LLM_PROXY_TYPE) -> list[
     try:
         chain = Web3(Web3.HTTPProvider(rpc, request_kwargs={"timeout": 20}))
         contract = chain.eth.contract(address=Web3.to_checksum_address(address), abi=[_active_tees_abi()])
-        entries = contract.functions.getActiveTEEs(tee_type).call()
+        entries = contract.functions.getActiveTEEs(LLM_PROXY_TYPE).call()
         block_time = int(chain.eth.get_block("latest")["timestamp"])
     except (Web3Exception, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise UnreachableError(f"the registry {address} at {rpc} cannot be read: {type(error).__name__}") from None

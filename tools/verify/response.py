@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from gateway.envelope import canonical_chat_request, canonical_completion_request, signed_output, signing_digest
 from gateway.keccak import keccak256
@@ -38,7 +36,6 @@ NOT_COVERED = [
     ),
 ]
 
-_PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
 _TIMESTAMP_LIMIT = 1 << 256
 
 
@@ -159,7 +156,7 @@ def _signature(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
     if signature is None:
         return failed("signature", "tee_signature is not base64")
     try:
-        key.public_key.verify(signature, signing_digest(request_hash, output_hash, timestamp), _PSS, SHA256())
+        key.verify(signature, signing_digest(request_hash, output_hash, timestamp))
     except InvalidSignature:
         return failed("signature", "not made by this key over the stated hashes and tee_timestamp")
     return passed("signature", f"RSA-PSS by this key, tee_timestamp {timestamp}")

@@ -49,10 +49,8 @@ def fetch_key(url: str) -> SigningKey:
     base = origin(url)
     if urlsplit(url).path in ("", "/"):
         url = base + "/signing-key"
-    fetched = fetch(url)
-    if fetched.status != 200:
-        raise UnreachableError(f"{url} returned {fetched.status}")
+    body = fetch(url).body
     try:
-        return load_signing_key(fetched.body)
+        return load_signing_key(body)
     except MalformedError as error:
         raise UnreachableError(f"the response of {url} is {error}") from None

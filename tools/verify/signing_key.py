@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from gateway.keccak import keccak256
@@ -12,6 +14,7 @@ from tools.verify import strict_json
 from tools.verify.errors import MalformedError
 
 MIN_KEY_BITS = 2048
+_PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class SigningKey:
     def key_hash(self) -> bytes:
         """SHA-256 of the SPKI DER, which the enclave registers with nitriding as its appKeyHash."""
         return hashlib.sha256(self.spki).digest()
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Verify RSA-PSS (SHA-256, MGF1-SHA-256, salt 32) over ``message``. Raises InvalidSignature."""
+        self.public_key.verify(signature, message, _PSS, SHA256())
 
 
 def load_signing_key(data: bytes) -> SigningKey:

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.keccak import keccak256
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError
 
@@ -22,6 +23,11 @@ class Measurements:
     """SHA-384 values of PCR0, PCR1 and PCR2: whole image, kernel with first ramdisk, the rest."""
 
     pcrs: tuple[bytes, bytes, bytes]
+
+    @property
+    def pcr_hash(self) -> bytes:
+        """keccak256(PCR0 ‖ PCR1 ‖ PCR2), by which the registry's owner approves an image (facts/enclave.md 6b)."""
+        return keccak256(b"".join(self.pcrs))
 
     def differences(self, pcrs: Mapping[int, bytes]) -> list[str]:
         """Describe each register that differs. All three are compared, because PCR0 alone does not determine the
