@@ -1,6 +1,6 @@
 """Reproducible initial ramdisks: newc cpio archives that depend only on paths, modes and contents.
 
-Entries are sorted by path, inodes are numbered from 1, owner, group and times are 0, link counts are 1.
+Entries are sorted by path, inodes are numbered from 1, owner, group, times and devices are 0, link counts are 1.
 """
 
 import stat
@@ -26,13 +26,12 @@ class CpioError(Exception):
 class Entry:
     """``path`` is relative, with ``/`` as separator; ``mode`` includes the type bits.
 
-    ``data`` is the content of a file or the target of a symlink; ``device`` is major and minor of a device node.
+    ``data`` is the content of a file or the target of a symlink.
     """
 
     path: str
     mode: int
     data: bytes | Path = b""
-    device: tuple[int, int] = (0, 0)
 
 
 def directory(path: str, mode: int = 0o755) -> Entry:
@@ -48,10 +47,6 @@ def symlink(path: str, target: str) -> Entry:
     return Entry(path, stat.S_IFLNK | 0o777, target.encode())
 
 
-def character_device(path: str, major: int, minor: int, mode: int = 0o600) -> Entry:
-    return Entry(path, stat.S_IFCHR | mode, device=(major, minor))
-
-
 def write_cpio(entries: Iterable[Entry], fileobj: BinaryIO) -> None:
     """Write the archive to ``fileobj``, padded to 512 bytes.
 
@@ -62,7 +57,7 @@ def write_cpio(entries: Iterable[Entry], fileobj: BinaryIO) -> None:
     position = 0
     for inode, entry in enumerate(ordered, start=1):
         position += _write_entry(fileobj, entry, inode)
-    position += _write_header(fileobj, _TRAILER, mode=0, inode=0, size=0, device=(0, 0))
+    position += _write_header(fileobj, _TRAILER, mode=0, inode=0, size=0)
     fileobj.write(bytes(-position % _BLOCK_BYTES))
 
 
@@ -86,7 +81,7 @@ def _write_entry(fileobj: BinaryIO, entry: Entry, inode: int) -> int:
     with _open(entry.data) as (source, size):
         if size > _MAX_FILE_BYTES:
             raise CpioError(f"larger than 4 GiB: {entry.path}")
-        position = _write_header(fileobj, entry.path, entry.mode, inode, size, entry.device)
+        position = _write_header(fileobj, entry.path, entry.mode, inode, size)
         written = 0
         while chunk := source.read(_CHUNK_BYTES):
             written += fileobj.write(chunk)
@@ -104,10 +99,10 @@ def _open(data: bytes | Path) -> Iterator[tuple[BinaryIO, int]]:
         yield file, data.stat().st_size
 
 
-def _write_header(fileobj: BinaryIO, path: str, mode: int, inode: int, size: int, device: tuple[int, int]) -> int:
+def _write_header(fileobj: BinaryIO, path: str, mode: int, inode: int, size: int) -> int:
     name = path.encode() + b"\x00"
-    owner, links, time, check = (0, 0), 1, 0, 0
-    fields = (inode, mode, *owner, links, time, size, 0, 0, *device, len(name), check)
+    owner, links, time, devices, check = (0, 0), 1, 0, (0, 0, 0, 0), 0
+    fields = (inode, mode, *owner, links, time, size, *devices, len(name), check)
     head = _MAGIC + b"".join(b"%08X" % field for field in fields) + name
     fileobj.write(head)
     return len(head) + _pad(fileobj, len(head))
