@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -88,10 +88,10 @@ class ImageEndpoint:
     vendor: "ChatCompletions"
     rules: ImageRules
     usage: Callable[[int, str], dict[str, Any]]
-    endpoint: Endpoint = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "endpoint", Endpoint(self.answer, _prompt))
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.answer, _prompt)
 
     def answer(self, exchange: Exchange) -> Reply:
         body, scenario, rules = exchange.body, exchange.scenario, self.rules

@@ -1,7 +1,7 @@
 """The parts of a request that an answer depends on, independent of the vendor's wire format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 BYTES_PER_TOKEN = 4
@@ -57,7 +57,6 @@ class PromptSize:
 
     text_bytes: int = 0
     attachments: int = 0
-    texts: list[str] = field(default_factory=list)
 
     def text(self, text: str) -> None:
         self.text_bytes += len(text.encode())

@@ -9,7 +9,7 @@ from tools.simulators.scenario import ErrorKind
 class VendorError:
     """One row of a vendor's error table.
 
-    `type` and `code` are used where the vendor's body has such fields; `message` may contain `{model}` and `{detail}`.
+    `type` and `code` are used where the vendor's body has such fields; `message` may contain `{model}`.
     """
 
     status: int

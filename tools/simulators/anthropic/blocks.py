@@ -60,7 +60,8 @@ def check_block(block: Any, place: str, where: str) -> None:
         raise RefusedError(f"{where}.{kind}.{key}: Field required")
     check_extra(block, REQUIRED_KEYS[kind] | OPTIONAL_KEYS[kind], f"{where}.{kind}")
     check_cache_control(block.get("cache_control"), f"{where}.{kind}")
-    _CHECKS.get(kind, _nothing)(block, where)
+    if kind in _CHECKS:
+        _CHECKS[kind](block, where)
 
 
 def check_cache_control(mark: Any, where: str) -> None:
@@ -69,10 +70,6 @@ def check_cache_control(mark: Any, where: str) -> None:
     if not isinstance(mark, dict) or mark.get("type") != "ephemeral" or mark.get("ttl", "5m") not in ("5m", "1h"):
         raise RefusedError(f"{where}.cache_control: Input should be type ephemeral with a ttl of '5m' or '1h'")
     check_extra(mark, frozenset({"type", "ttl"}), f"{where}.cache_control")
-
-
-def _nothing(block: Mapping[str, Any], where: str) -> None:
-    return
 
 
 def _check_text(block: Mapping[str, Any], where: str) -> None:

@@ -53,44 +53,46 @@ RANGES = {
 }
 
 
-def _row(status: int, type_: str, code: str, message: str) -> VendorError:
-    return VendorError(status, type_, code, message)
-
-
 ERRORS: Mapping[ErrorKind, VendorError] = {
-    "bad_request": _row(400, "BadRequest", "InvalidParameter", "The request is invalid."),
-    "bad_key": _row(401, "Unauthorized", "AuthenticationError", "The API key in the request is missing or invalid."),
-    "missing_key": _row(
+    "bad_request": VendorError(400, "BadRequest", "InvalidParameter", "The request is invalid."),
+    "bad_key": VendorError(
         401, "Unauthorized", "AuthenticationError", "The API key in the request is missing or invalid."
     ),
-    "permission": _row(403, "Forbidden", "AccessDenied", "The request is not allowed for this account."),
-    "model_not_found": _row(
+    "missing_key": VendorError(
+        401, "Unauthorized", "AuthenticationError", "The API key in the request is missing or invalid."
+    ),
+    "permission": VendorError(403, "Forbidden", "AccessDenied", "The request is not allowed for this account."),
+    "model_not_found": VendorError(
         404,
         "NotFound",
         "InvalidEndpointOrModel.NotFound",
         "The model or endpoint {model} does not exist or you do not have access to it.",
     ),
-    "context_length": _row(
+    "context_length": VendorError(
         400, "BadRequest", "InvalidParameter", "Input length 230001 exceeds the maximum length 229376 of the model."
     ),
-    "content_policy": _row(
+    "content_policy": VendorError(
         400,
         "BadRequest",
         "InputTextSensitiveContentDetected",
         "The request failed because the input text may contain sensitive information.",
     ),
-    "too_large": _row(413, "BadRequest", "RequestTooLarge", "The request body is too large."),
-    "rate_limit": _row(
+    "too_large": VendorError(413, "BadRequest", "RequestTooLarge", "The request body is too large."),
+    "rate_limit": VendorError(
         429,
         "TooManyRequests",
         "RateLimitExceeded.EndpointRPMExceeded",
         "The requests per minute limit of the endpoint is exceeded.",
     ),
-    "daily_quota": _row(429, "TooManyRequests", "QuotaExceeded", "The quota of the account for this model is used up."),
-    "billing": _row(403, "Forbidden", "AccountOverdueError", "The account has an overdue balance."),
-    "overloaded": _row(429, "TooManyRequests", "ServerOverloaded", "The service is currently overloaded."),
-    "server_error": _row(500, "InternalServerError", "InternalServiceError", "The service had an internal error."),
-    "timeout": _row(504, "InternalServerError", "InternalServiceError", "The request timed out."),
+    "daily_quota": VendorError(
+        429, "TooManyRequests", "QuotaExceeded", "The quota of the account for this model is used up."
+    ),
+    "billing": VendorError(403, "Forbidden", "AccountOverdueError", "The account has an overdue balance."),
+    "overloaded": VendorError(429, "TooManyRequests", "ServerOverloaded", "The service is currently overloaded."),
+    "server_error": VendorError(
+        500, "InternalServerError", "InternalServiceError", "The service had an internal error."
+    ),
+    "timeout": VendorError(504, "InternalServerError", "InternalServiceError", "The request timed out."),
 }
 
 STYLE = Style(

@@ -119,14 +119,9 @@ class ChatCompletions(Vendor):
         if not isinstance(name, str) or not name:
             raise RefusedError("you must provide a model parameter", param="model")
         model = self.models.get(name)
-        if model is None:
+        if model is None or (model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired)):
             raise RefusedError(kind="model_not_found", param="model")
-        if model.retired and not (exchange.serve_retired or exchange.scenario.serve_retired):
-            raise self.retired(model)
         return model
-
-    def retired(self, model: Model) -> RefusedError:
-        return RefusedError(kind="model_not_found", param="model")
 
     def check(self, body: Mapping[str, Any], model: Model) -> None:
         check_keys(body, self.request_keys)

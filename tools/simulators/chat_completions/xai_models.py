@@ -13,7 +13,6 @@ class XAIModel(Model):
 
     ticks: tuple[int, int, int]
     sees: bool = True
-    default_effort: str | None = None
     doubles_at: int | None = None
     """Prompt size from which the whole request costs twice as much."""
 
@@ -86,7 +85,6 @@ MODELS: Mapping[str, Model] = {
         refuses=PENALTIES | LOGPROBS,
         ticks=(12_500, 2_000, 25_000),
         style=SHOWN,
-        default_effort="low",
         doubles_at=200_000,
     ),
     "grok-4": GROK_4,
@@ -109,7 +107,6 @@ MODELS: Mapping[str, Model] = {
         ticks=(3_000, 750, 5_000),
         sees=False,
         style=SHOWN,
-        default_effort="low",
     ),
     "grok-2": GROK_2,
     "grok-2-1212": GROK_2,

@@ -67,7 +67,7 @@ def compact(value: Any) -> bytes:
 def _whole(render: Render) -> dict[str, Any]:
     answer = render.answer
     if answer.ending == "refusal":
-        return _response(render, [], _usage(render, 1.0, thoughts=True), blocked=True)
+        return _response(render, [], _usage(render), blocked=True)
     parts = [part for step in _steps(render) for part in step]
     if render.signature is not None and not render.calls and parts:
         parts[-1] = {**parts[-1], "thoughtSignature": render.signature}
@@ -76,7 +76,7 @@ def _whole(render: Render) -> dict[str, Any]:
         shown = parts if index == 0 else [_numbered(part, index) for part in parts]
         content: dict[str, Any] = {"parts": shown, "role": "model"} if shown else {"role": "model"}
         candidates.append({"content": content, **_finish(answer), "index": index})
-    return _response(render, candidates, _usage(render, 1.0, thoughts=True))
+    return _response(render, candidates, _usage(render))
 
 
 def _numbered(part: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -116,10 +116,10 @@ def _chunks(render: Render) -> Iterator[dict[str, Any]]:
         yield _response(
             render,
             [{**candidate, **(_finish(answer) if last else {}), "index": 0}],
-            _usage(render, share, thoughts=True),
+            _usage(render, share),
         )
     if closing:
-        yield _response(render, [_closing(render, pieces)], _usage(render, 1.0, thoughts=True))
+        yield _response(render, [_closing(render, pieces)], _usage(render))
 
 
 def _closing(render: Render, pieces: list[dict[str, Any]]) -> dict[str, Any]:
@@ -165,8 +165,8 @@ def _response(
     }
 
 
-def _usage(render: Render, share: float, *, thoughts: bool) -> dict[str, Any] | None:
-    """Counts that are zero are absent; candidates exclude thoughts (facts/providers.md 1.4)."""
+def _usage(render: Render, share: float = 1.0) -> dict[str, Any] | None:
+    """Usage after ``share`` of the output; zero counts are absent, candidates exclude thoughts (facts 1.4)."""
     tokens = render.answer.tokens
     if tokens is None:
         return None
@@ -177,7 +177,7 @@ def _usage(render: Render, share: float, *, thoughts: bool) -> dict[str, Any] | 
         "cachedContentTokenCount": tokens.cached,
         "candidatesTokenCount": candidates,
         "totalTokenCount": tokens.prompt + candidates + tokens.reasoning,
-        "thoughtsTokenCount": tokens.reasoning if thoughts else 0,
+        "thoughtsTokenCount": tokens.reasoning,
     }
     usage: dict[str, Any] = {name: count for name, count in counts.items() if count}
     usage["promptTokensDetails"] = _modalities(render.modalities, tokens)
