@@ -15,19 +15,17 @@ TransferMethod = Literal["eip3009", "permit2"]
 
 
 def exact_offer(
-    token: Token, amount: int, *, method: TransferMethod = "eip3009", payee: str = PAYEE.address, seconds: int = 600
+    token: Token, amount: int, *, method: TransferMethod = "eip3009", payee: str = PAYEE.address
 ) -> PaymentRequirements:
-    """`amount` in atomic units, exactly; payable for so many seconds."""
+    """`amount` in atomic units, exactly."""
     extra = token.domain | ({"assetTransferMethod": "permit2"} if method == "permit2" else {})
-    return _requirements("exact", token, amount, payee, seconds, extra)
+    return _requirements("exact", token, amount, payee, extra)
 
 
-def upto_offer(
-    token: Token, cap: int, facilitator: str, *, payee: str = PAYEE.address, seconds: int = 600
-) -> PaymentRequirements:
+def upto_offer(token: Token, cap: int, facilitator: str, *, payee: str = PAYEE.address) -> PaymentRequirements:
     """Any amount up to `cap` atomic units, settled by the facilitator of this address and no other."""
     extra = token.domain | {"assetTransferMethod": "permit2", "facilitatorAddress": facilitator}
-    return _requirements("upto", token, cap, payee, seconds, extra)
+    return _requirements("upto", token, cap, payee, extra)
 
 
 def payment_required(*offers: PaymentRequirements, url: str = "http://localhost/paid") -> PaymentRequired:
@@ -76,16 +74,14 @@ class Payment:
         }
 
 
-def _requirements(
-    scheme: str, token: Token, amount: int, payee: str, seconds: int, extra: dict[str, str]
-) -> PaymentRequirements:
+def _requirements(scheme: str, token: Token, amount: int, payee: str, extra: dict[str, str]) -> PaymentRequirements:
     return PaymentRequirements(
         scheme=scheme,
         network=NETWORK,
         asset=token.address,
         amount=str(amount),
         pay_to=payee,
-        max_timeout_seconds=seconds,
+        max_timeout_seconds=600,
         extra=extra,
     )
 

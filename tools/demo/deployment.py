@@ -34,7 +34,7 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deploy(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Deployment]:
+async def deploy(folder: Path) -> AsyncIterator[Deployment]:
     """Start everything on free ports of 127.0.0.1, with the journal in ``folder``, until the context exits."""
     async with (
         Fleet(serve_retired=True) as fleet,
@@ -54,7 +54,6 @@ async def deploy(folder: Path, extra: Mapping[str, str] | None = None) -> AsyncI
             "GATEWAY_PRICE_URL": prices.url,
             "GATEWAY_JOURNAL": str(folder / "journal.sqlite3"),
             "GATEWAY_DRAIN_SECONDS": "5",
-            **(extra or {}),
         }
         async with gateway_process(environment) as (url, _):
             yield Deployment(url, fleet, chain)

@@ -10,8 +10,8 @@ from aiohttp import web
 class PriceSource:
     """Serves within its ``async with``. ``usd`` is the price of any token; None answers 403, like CoinGecko's CDN."""
 
-    def __init__(self, usd: Decimal | None = Decimal("0.10")) -> None:
-        self.usd = usd
+    def __init__(self) -> None:
+        self.usd: Decimal | None = Decimal("0.10")
         self.url = ""
 
     async def __aenter__(self) -> Self:

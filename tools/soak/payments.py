@@ -12,6 +12,8 @@ from gateway.openai_api.errors import Fault, GatewayError
 
 CAP = 1_000_000
 """Atomic units reserved by every claim."""
+INITIAL_BALANCE = 10**18
+"""Atomic units."""
 
 ClaimOutcome = Literal["open", "settled", "released", "withheld"]
 
@@ -52,9 +54,9 @@ class SimulatedPayments:
     """Implements Payments. ``balance`` is the payers' remaining funds and ``charged`` the sum of settled amounts, in
     atomic units; ``settled`` has the hashes of paid answers' signatures."""
 
-    def __init__(self, random: Random, balance: int = 10**18) -> None:
+    def __init__(self, random: Random) -> None:
         self._random = random
-        self.initial_balance = self.balance = balance
+        self.balance = INITIAL_BALANCE
         self.charged = 0
         self.claims = 0
         self.ends: Counter[str] = Counter()
@@ -86,6 +88,6 @@ class SimulatedPayments:
         found = [f"{count} payments went {end}" for end, count in self.ends.items() if not end.startswith("open →")]
         if (ended := self.ends.total()) != self.claims:
             found.append(f"{self.claims} payments were claimed, {ended} came to an end")
-        if self.balance + self.charged != self.initial_balance:
-            found.append(f"{self.initial_balance - self.balance - self.charged} units are missing")
+        if missing := INITIAL_BALANCE - self.balance - self.charged:
+            found.append(f"{missing} units are missing")
         return found

@@ -1,7 +1,7 @@
 """The gateway under test, with six simulated vendors behind faulty proxies and simulated payments."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -86,7 +86,7 @@ async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None 
 
 
 @contextmanager
-def short_timeouts() -> Any:
+def short_timeouts() -> Iterator[None]:
     """Shorten the gateway's timeouts within the context."""
     before = [(module, name, getattr(module, name)) for module, name, _ in _SHORT_TIMEOUTS]
     for module, name, seconds in _SHORT_TIMEOUTS:

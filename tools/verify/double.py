@@ -123,7 +123,6 @@ class AttestationDouble:
         payload: bytes,
         *,
         protected: bytes = PROTECTED_ES384,
-        unprotected: Mapping[Any, Any] | None = None,
         key: ec.EllipticCurvePrivateKey | None = None,
         edit: Callable[[list[Any]], object] = lambda array: None,
     ) -> bytes:
@@ -131,7 +130,7 @@ class AttestationDouble:
         signer = key or self.leaf_key
         to_be_signed = cbor2.dumps(["Signature1", protected, b"", payload])
         r, s = decode_dss_signature(signer.sign(to_be_signed, ec.ECDSA(SHA384(), deterministic_signing=True)))
-        array = [protected, dict(unprotected or {}), payload, r.to_bytes(48, "big") + s.to_bytes(48, "big")]
+        array = [protected, {}, payload, r.to_bytes(48, "big") + s.to_bytes(48, "big")]
         edit(array)
         return cbor2.dumps(array)
 
