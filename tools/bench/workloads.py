@@ -59,9 +59,7 @@ def prompt(size: int) -> list[dict[str, str]]:
     text = (_PROSE * (size // len(_PROSE) + 1))[: max(1, (size - 400) // turns)]
     return [
         {"role": "system", "content": "You are a careful editor. Answer briefly."},
-        *({"role": role, "content": text} for role in ("user", "assistant") * (turns // 2 - 1)),
-        {"role": "user", "content": text},
-        {"role": "assistant", "content": text},
+        *({"role": role, "content": text} for role in ("user", "assistant") * (turns // 2)),
         {"role": "user", "content": "Give this chapter a title."},
     ]
 

@@ -1,1 +1,1 @@
-"""Mutation testing of the rooms whose mistakes would be signed or billed: ``python -m tools.mutate``."""
+"""Mutation testing of the modules whose mistakes would be signed or billed: ``python -m tools.mutate``."""

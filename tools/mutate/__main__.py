@@ -1,7 +1,7 @@
 """``python -m tools.mutate [MODULE …]``: exit 1 when the tests of any module notice too few of its mutants.
 
-All modules take about ten minutes on two cores. Mutants that no test can notice are tried like the others and count as
-survivors; tools/mutate/targets.py says why nobody can.
+All modules take about ten minutes on two cores. Equivalent mutants, which no test can notice, are tried like the others
+and count as survivors; tools/mutate/targets.py gives the reason for each.
 """
 
 import argparse

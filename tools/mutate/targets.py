@@ -14,9 +14,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "gateway.catalog_checks": ("tests/test_catalog_checks.py", "tests/test_catalog.py"),
 }
 
-_FAST_PATH = "the short cut is only taken less often; the long way leads to the same"
+_FAST_PATH = "the fast path is only taken less often; the slow path gives the same events"
+_NO_CYCLES = "what was decoded from JSON has no cycles; the check for them only takes time"
 
-_NO_CYCLES = "what was decoded from JSON holds no circle; looking for one takes time only"
 # By module and mutant name. A stale entry, or one whose mutant is killed, fails the run.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "gateway.signing": {

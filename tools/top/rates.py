@@ -32,9 +32,9 @@ class Window:
 
         None without observations; the highest finite bound if it lies in the last bucket.
         """
-        bounds = sorted({float(bound) for bound in self.now.by_label(f"{histogram}_bucket", "le")})
-        names = {float(text): text for text in self.now.by_label(f"{histogram}_bucket", "le")}
-        counts = [self.increase(f"{histogram}_bucket", le=names[bound], **where) for bound in bounds]
+        labels = {float(label): label for label in self.now.by_label(f"{histogram}_bucket", "le")}
+        bounds = sorted(labels)
+        counts = [self.increase(f"{histogram}_bucket", le=labels[bound], **where) for bound in bounds]
         if not counts or counts[-1] <= 0:
             return None
         rank, lower, below = share * counts[-1], 0.0, 0.0
