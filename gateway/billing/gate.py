@@ -117,7 +117,13 @@ class Gate:
         if not signed_by_key:
             signed = signed.with_raw_signature()
         entry = new_entry(
-            signed, terms, contracts, self._context.store.owner, resource_url=order.resource_url, permit=permit
+            signed,
+            terms,
+            contracts,
+            self._context.store.owner,
+            resource_url=order.resource_url,
+            permit=permit,
+            by_contract=not signed_by_key,
         )
         if not signed_by_key:
             await self._verify_contract_signature(signed, terms, entry, sponsored=permit is not None)

@@ -80,9 +80,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``key`` is the claim key (authorization.claim_key), ``owner`` the worker responsible for the payment. ``cap`` is the
     signed amount, ``amount`` the amount to settle, frozen at SETTLING, ``settled_amount`` the amount transferred.
     ``payment`` and ``requirements`` are the facilitator's request, so that any worker can settle it; ``job`` is the
-    facilitator's id of a queued settlement. ``note`` is the reason of an end without settlement, ``payers_fault``
-    whether the payer caused it. ``by_credit`` if earlier credit covers the payment, ``credited`` the amount that its
-    end added to the payer's credit.
+    facilitator's id of a queued settlement. ``by_contract`` if the signature is not of the payer's own key. ``note`` is
+    the reason of an end without settlement, ``payers_fault`` whether the payer caused it. ``by_credit`` if earlier
+    credit covers the payment, ``credited`` the amount that its end added to the payer's credit.
     """
 
     key: bytes
@@ -97,6 +97,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     payment: dict[str, Any]
     requirements: dict[str, Any]
     upfront: bool = False
+    by_contract: bool = False
     state: State = State.RESERVED
     updated: float = msgspec.field(default_factory=time.time)
     amount: int | None = None

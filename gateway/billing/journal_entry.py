@@ -19,6 +19,7 @@ def new_entry(
     *,
     resource_url: str | None = None,
     permit: dict[str, Any] | None = None,
+    by_contract: bool = False,
 ) -> Entry:
     """A RESERVED entry. ``resource_url`` is what is paid for, ``permit`` the payment's EIP-2612 permit, if any."""
     requirements = msgspec.to_builtins(terms.requirements)
@@ -40,4 +41,5 @@ def new_entry(
         payment=payment,
         requirements=requirements,
         upfront=terms.upfront,
+        by_contract=by_contract,
     )

@@ -7,8 +7,8 @@ outcome proves nothing, because settling a paid authorization again is refused a
 import asyncio
 import logging
 
-from gateway.billing.definitions import Definitions
-from gateway.billing.evm.chain import Chain
+from gateway.billing.definitions import Definitions, Token
+from gateway.billing.evm.chain import LATEST, Chain
 from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
@@ -20,6 +20,7 @@ _ATTEMPTS = 4
 _RETRY_SECONDS = 0.5
 
 NONCE_SPENT = "nonce_spent_elsewhere"
+CONTRACT_REFUSED = "contract_account_refused"
 
 
 class Reconciler:
@@ -80,22 +81,39 @@ class Reconciler:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_RETRY_SECONDS)
-            unmined = await chain.is_unmined(refused.transaction)
+            block = await chain.block_of(refused.transaction)
             if (found := await self._look_up(chain, entry)) is not None:
                 return found
-            if not unmined:
-                return await self._explain(chain, entry, refused)
+            if block is not None:
+                return await self._explain(chain, entry, refused, block)
         return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)
 
-    async def _explain(self, chain: Chain, entry: Entry, refused: Refused) -> Refused:
-        """The refusal with its cause: facilitators report insufficient funds as a failed transaction."""
+    async def _explain(self, chain: Chain, entry: Entry, refused: Refused, block: str) -> Refused:
+        """The refusal with its cause: facilitators report all that a payer withdraws as a failed transaction.
+
+        ``block`` is that of the transaction: the payer may have restored its funds since.
+        """
         token = next((token for token in self._definitions.tokens.values() if asset_id(token) == entry.asset), None)
         if token is None:
             return refused
-        funds = await chain.funds(token, entry.payer)
-        if funds.balance < (entry.amount or 0):
-            return Refused("insufficient_funds", refused.reason, refused.transaction)
-        return refused
+        try:
+            cause = await self._payers_fault(chain, entry, token, refused, block)
+        except ChainUnavailableError as error:
+            log.warning("refusal not explained", extra={"payment": entry.id, "reason": str(error)})
+            return refused
+        return refused if cause is None else Refused(cause, refused.reason, refused.transaction)
+
+    async def _payers_fault(self, chain: Chain, entry: Entry, token: Token, refused: Refused, block: str) -> str | None:
+        """The reason code of what the payer has withdrawn as of ``block``, if anything."""
+        funds, due = await chain.funds(token, entry.payer, block), entry.amount or 0
+        if funds.balance < due:
+            return "insufficient_funds"
+        permit2 = "permit2Authorization" in entry.payment["payload"]
+        if permit2 and funds.allowance < due and not await chain.can_permit(entry, token, block):
+            return "permit2_allowance_required"
+        if "signature" not in refused.reason and block == LATEST:
+            return None
+        return CONTRACT_REFUSED if entry.by_contract or await chain.has_code(entry.payer, block) else None
 
     async def _look_up(self, chain: Chain, entry: Entry) -> Outcome | None:
         if (used := await chain.nonce_used(entry)) is None:

@@ -19,7 +19,7 @@ from gateway.billing.facilitator import Facilitator
 from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.payment_metrics import PaymentMetrics
-from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
+from gateway.billing.reconciliation import CONTRACT_REFUSED, NONCE_SPENT, Reconciler
 from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ _PAYER_FAULT_REASONS = (
     "nonce_already_used",
     "invalid_nonce",
     NONCE_SPENT,
+    CONTRACT_REFUSED,
 )
 """Substrings of x402 reason codes. The nonces of the facilitator's own gas account are not among them."""
 

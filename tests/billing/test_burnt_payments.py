@@ -1,4 +1,4 @@
-"""Payers who burn the nonce of a verified payment, and have another transfer pass for it (facts/x402.md 4 row 9)."""
+"""Payers who withdraw what a verified payment needs, or have another transfer pass for it (facts/x402.md 4 row 9)."""
 
 import asyncio
 from pathlib import Path
@@ -18,10 +18,12 @@ from tests.billing.harness import (
     refusal,
     required,
     response,
+    with_payment,
 )
 from tools.chain.contract import Contract
-from tools.chain.deployment import USDC
+from tools.chain.deployment import UPTO_PERMIT2_PROXY, USDC
 from tools.chain.facilitator import LocalFacilitator
+from tools.chain.faults import Slow
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
@@ -50,6 +52,71 @@ async def test_a_payment_burnt_after_verification_leads_to_upfront_only(
     await upfront.settle(bill())
     trusted = await billing.admit(wallet, order())
     await trusted.settle(bill())
+
+
+@pytest.mark.parametrize("sponsored", [False, True])
+async def test_an_allowance_withdrawn_after_verification_leads_to_upfront_only(
+    billing: BillingHarness, chain: LocalChain, sponsored: bool
+) -> None:
+    """Though it is restored as soon as the settlement has failed; a permit that comes to nothing does not excuse it."""
+    wallet = await chain.wallet(usdc=DOLLAR, approve=True)
+    paid = await billing.pay(wallet, order(), sponsored=sponsored)
+    if sponsored:
+        payload = payload_of(await billing.pay(await chain.wallet(usdc=DOLLAR), order(), sponsored=True))
+        stray = payload["extensions"]["eip2612GasSponsoring"]
+        stray["info"] |= {"from": wallet.address, "nonce": str(2**255)}
+        paid = with_payment(paid, payload_of(paid) | {"extensions": {"eip2612GasSponsoring": stray}})
+    payment = await billing.payments.admit(paid)
+    await chain.approve_permit2(wallet, USDC, 0)
+    billing.facilitator.faults.set("settle", Slow(0.5, "after"), times=1)
+    settler = billing.facilitator.address, "latest"
+    sent = await chain.rpc("eth_getTransactionCount", *settler)
+    settling = asyncio.create_task(payment.settle(bill()))
+    while await chain.rpc("eth_getTransactionCount", *settler) == sent:
+        await asyncio.sleep(0.01)
+    await chain.approve_permit2(wallet, USDC)
+    with pytest.raises(GatewayError) as withheld:
+        await settling
+    assert (withheld.value.status, withheld.value.code) == (402, "permit2_allowance_required")
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
+
+
+async def test_a_permit_that_could_still_be_used_is_not_held_against_its_payer(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    """Its settlement failed for another reason, and left the allowance as it was before."""
+    wallet = await chain.wallet(usdc=DOLLAR)
+    payment = await billing.admit(wallet, order(), sponsored=True)
+    broken, upto = Contract.load("Multicall3"), Contract.load("UptoPermit2Proxy")
+    await chain.rpc("anvil_setCode", UPTO_PERMIT2_PROXY, f"0x{broken.code.hex()}")
+    try:
+        with pytest.raises(GatewayError) as withheld:
+            await payment.settle(bill())
+    finally:
+        await chain.rpc("anvil_setCode", UPTO_PERMIT2_PROXY, f"0x{upto.code.hex()}")
+    assert withheld.value.code == "invalid_upto_evm_transaction_failed"
+    await (await billing.admit(wallet, order(), sponsored=True)).settle(bill())
+
+
+@pytest.mark.parametrize("scheme", ["upto", "exact"])
+@pytest.mark.parametrize(
+    ("contract", "code"),
+    [(True, "0x60006000fd"), (True, "0x"), (False, "0x60006000fd")],
+    ids=["rejects", "gone", "delegated"],
+)
+async def test_a_contract_that_withdraws_its_signature_leads_to_upfront_only(
+    billing: BillingHarness, chain: LocalChain, contract: bool, code: str, scheme: str
+) -> None:
+    """Also a key's own account, which delegates to a contract meanwhile (EIP-7702)."""
+    wallet: Wallet = await (chain.contract_wallet if contract else chain.wallet)(usdc=DOLLAR, approve=True)
+    usual = await chain.rpc("eth_getCode", wallet.address, "latest")
+    payment = await billing.admit(wallet, order(), scheme=scheme)
+    await chain.rpc("anvil_setCode", wallet.address, code)
+    with pytest.raises(GatewayError) as withheld:
+        await payment.settle(bill())
+    assert (withheld.value.status, withheld.value.code) == (402, "contract_account_refused")
+    await chain.rpc("anvil_setCode", wallet.address, usual)
+    assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
 
 
 async def test_a_debtor_gets_no_empty_list_of_offers_where_nothing_is_settled_upfront(

@@ -199,7 +199,10 @@ class Node:
         return self.answers[method]
 
 
-PAID = {"eth_getTransactionReceipt": {"status": "0x1", "logs": [EVENT]}, "eth_getTransactionByHash": SENT}
+PAID = {
+    "eth_getTransactionReceipt": {"status": "0x1", "blockNumber": "0x63", "logs": [EVENT]},
+    "eth_getTransactionByHash": SENT,
+}
 LISTED = {"eth_getLogs": [{**EVENT, "transactionHash": HASH}]}
 REFUSED = Refused("transaction_failed")
 
@@ -288,6 +291,20 @@ async def test_a_payer_lacks_funds_who_has_not_what_was_asked(balance: int, reas
     assert judged.reason == reason
 
 
+async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state() -> None:
+    """Also after an unknown outcome: the nonce is unused, and the transaction was mined."""
+    mined = {"status": "0x0", "blockNumber": "0x64"}
+
+    class PruningNode(Node):
+        def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+            answer = super()._answer(method=method, params=params, **more)
+            return None if params[-1:] == ["0x64"] else answer
+
+    node = PruningNode(eth_call=UNUSED, eth_getTransactionReceipt=mined)
+    refused = Refused("transaction_failed", transaction=HASH)
+    assert await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=False) == refused
+
+
 @pytest.mark.parametrize(
     ("used", "judged"),
     [
@@ -331,7 +348,7 @@ class LandingNode(Node):
     [
         (LandingNode(2), HASH, Settled(HASH, 10, 1)),
         (LandingNode(99), HASH, Unknown("transaction_failed, but it may still be mined", HASH)),
-        (Node(eth_call=UNUSED, eth_getTransactionReceipt={"status": "0x0"}), HASH, None),
+        (Node(eth_call=UNUSED, eth_getTransactionReceipt={"status": "0x0", "blockNumber": "0x64"}), HASH, None),
         (LandingNode(2), "", None),
         (LandingNode(2), "payment-1", None),
     ],

@@ -98,7 +98,10 @@ def _check_facilitator(asked: PeerCase) -> None:
 # -------------------------------------------------------------------------------------------------------------- chain
 
 
-_QUESTIONS = ("serves", "time", "has_code", "funds", "supports_permits", "nonce_used", "transfer", "find_transfer")
+_QUESTIONS = (
+    *("serves", "time", "has_code", "funds", "supports_permits"),
+    *("nonce_used", "block_of", "transfer", "find_transfer"),
+)
 _LATEST = {"number": "0x1e8480", "timestamp": "0x6a1b2c3d"}
 _ODD_WORDS = ("0x", "0x0", "0x1", "1", "0xzz", "0x_1", "0x" + "f" * 64, "0x1" + "0" * 64, _HASH, "latest", -1)
 
@@ -131,6 +134,7 @@ def _make_chain(random: Random) -> PeerCase:
         "serves": ("0x2105",),
         "time": (_LATEST,),
         "nonce_used": ("0x" + "0" * 63 + "1", _LATEST),
+        "block_of": ({"blockNumber": "0x1e8480"},),
         "transfer": _transaction(random),
         "funds": ("0x" + "0" * 63 + "a", "0x" + "f" * 64),
         "supports_permits": (_HASH, "0x0"),
@@ -169,6 +173,7 @@ def _check_chain(asked: PeerCase) -> None:
         "funds": lambda: chain.funds(token, entry.payer),
         "supports_permits": lambda: chain.supports_permits(token),
         "nonce_used": lambda: chain.nonce_used(entry),
+        "block_of": lambda: chain.block_of(_HASH),
         "transfer": lambda: chain.transfer(entry, _HASH),
         "find_transfer": lambda: chain.find_transfer(entry, Block(2_000_000, 9)),
     }

@@ -6,10 +6,11 @@ from typing import Any
 import aiohttp
 
 from gateway.billing.definitions import Definitions, Network, Token
-from gateway.billing.evm import eip712
+from gateway.billing.evm import eip712, eip2612
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.rpc import Call, CallRevertedError, ChainUnavailableError, JsonRpc, as_hex_text, as_integer
 from gateway.billing.journal import Entry
+from gateway.billing.x402 import EIP2612_EXTENSION
 from gateway.keccak import keccak256
 
 _SLACK_BLOCKS = 300
@@ -32,7 +33,8 @@ _NONCE_BITMAP = _selector("nonceBitmap(address,uint256)")
 _DOMAIN_SEPARATOR = _selector("DOMAIN_SEPARATOR()")
 _NONCES = _selector("nonces(address)")
 
-_LATEST: Call = ("eth_getBlockByNumber", ["latest", False])
+LATEST = "latest"
+_LATEST_BLOCK: Call = ("eth_getBlockByNumber", [LATEST, False])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +78,38 @@ class Chain:
 
     async def time(self) -> int:
         """The latest block's timestamp, in Unix seconds."""
-        return _block((await self._rpc.batch([_LATEST]))[0]).time
+        return _block((await self._rpc.batch([_LATEST_BLOCK]))[0]).time
 
-    async def has_code(self, account: bytes) -> bool:
-        """Whether an account is a contract or has delegated to one (EIP-7702)."""
-        code = (await self._rpc.batch([("eth_getCode", [evm.as_hex(account), "latest"])]))[0]
+    async def has_code(self, account: bytes, block: str = LATEST) -> bool:
+        """Whether an account is a contract or has delegated to one (EIP-7702), as of ``block``."""
+        code = (await self._rpc.batch([("eth_getCode", [evm.as_hex(account), block])]))[0]
         return as_hex_text(code) != "0x0"
 
-    async def funds(self, token: Token, payer: bytes) -> Funds:
+    async def funds(self, token: Token, payer: bytes, block: str = LATEST) -> Funds:
         address = evm.address(token.address)
         balance, allowance = await self._rpc.batch(
             [
-                _eth_call(address, _BALANCE + evm.word(payer)),
-                _eth_call(address, _ALLOWANCE + evm.word(payer) + evm.word(self._permit2)),
+                _eth_call(address, _BALANCE + evm.word(payer), block),
+                _eth_call(address, _ALLOWANCE + evm.word(payer) + evm.word(self._permit2), block),
             ]
         )
         return Funds(as_integer(balance), as_integer(allowance))
 
+    async def can_permit(self, entry: Entry, token: Token, block: str) -> bool:
+        """Whether the payment has an EIP-2612 permit that could still be used as of ``block``."""
+        permit = entry.payment.get("extensions", {}).get(EIP2612_EXTENSION)
+        if permit is None:
+            return False
+        nonces = _eth_call(evm.address(token.address), _NONCES + evm.word(entry.payer), block)
+        try:
+            nonce = as_integer((await self._rpc.batch([nonces]))[0])
+        except CallRevertedError:
+            return False
+        return eip2612.is_usable(permit, nonce, self._domain(token))
+
     async def supports_permits(self, token: Token) -> bool:
         """Whether a token implements EIP-2612 with the domain of its definition. Raises ChainUnavailableError."""
-        address = evm.address(token.address)
-        chain_id = self._definitions.network(token).chain_id
-        expected = eip712.token_domain(token.name, token.version, chain_id, address)
+        address, expected = evm.address(token.address), self._domain(token)
         try:
             domain, _ = await self._rpc.batch(
                 [_eth_call(address, _DOMAIN_SEPARATOR), _eth_call(address, _NONCES + evm.word(b""))]
@@ -106,6 +118,10 @@ class Chain:
             return False
         return as_hex_text(domain) == evm.as_hex(expected)
 
+    def _domain(self, token: Token) -> bytes:
+        chain_id = self._definitions.network(token).chain_id
+        return eip712.token_domain(token.name, token.version, chain_id, evm.address(token.address))
+
     async def nonce_used(self, entry: Entry) -> Block | None:
         """The latest block if the payment's nonce is used, or cancelled by the payer, as of it; else None."""
         contract, payer, nonce = entry.key[8:28], entry.key[28:48], int.from_bytes(entry.key[48:], "big")
@@ -113,7 +129,7 @@ class Chain:
             data, offset = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8), nonce & 0xFF
         else:
             data, offset = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce), 0
-        bits, latest = await self._rpc.batch([_eth_call(contract, data), _LATEST])
+        bits, latest = await self._rpc.batch([_eth_call(contract, data), _LATEST_BLOCK])
         return _block(latest) if as_integer(bits) >> offset & 1 else None
 
     async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
@@ -126,13 +142,18 @@ class Chain:
             return None
         return Transfer(transaction.lower(), amounts[0])
 
-    async def is_unmined(self, transaction: str) -> bool:
-        """Whether a transaction is not in a block yet; False if ``transaction`` is not a hash."""
+    async def block_of(self, transaction: str) -> str | None:
+        """The block of a transaction, as a parameter of RPC calls; None while it is in none.
+
+        ``LATEST`` if ``transaction`` is not a hash, because nothing was sent.
+        """
         try:
             name = evm.as_hex(evm.bytes32(transaction))
         except ValueError:
-            return False
-        return (await self._rpc.batch([("eth_getTransactionReceipt", [name])]))[0] is None
+            return LATEST
+        receipt = (await self._rpc.batch([("eth_getTransactionReceipt", [name])]))[0]
+        number = receipt.get("blockNumber") if isinstance(receipt, dict) else None
+        return None if number is None else hex(as_integer(number))
 
     async def _receipt_and_call(self, transaction: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Receipt and call of a transaction; None if it is not mined."""
@@ -214,8 +235,8 @@ class Chain:
         }
 
 
-def _eth_call(contract: bytes, data: bytes) -> Call:
-    return "eth_call", [{"to": evm.as_hex(contract), "data": evm.as_hex(data)}, "latest"]
+def _eth_call(contract: bytes, data: bytes, block: str = LATEST) -> Call:
+    return "eth_call", [{"to": evm.as_hex(contract), "data": evm.as_hex(data)}, block]
 
 
 def _block(value: Any) -> Block:

@@ -92,6 +92,24 @@ def read_permit(
     }
 
 
+def is_usable(permit: Mapping[str, Any], nonce: int, domain: bytes) -> bool:
+    """Whether the permit of a payment, as read by ``read_permit``, is signed by its owner for ``nonce``.
+
+    ``domain`` is the token's. A contract account's permit counts as not usable.
+    """
+    info = permit["info"]
+    owner = evm.address(info["from"])
+    digest = eip712.allowance_digest(
+        domain,
+        owner=owner,
+        spender=evm.address(info["spender"]),
+        value=int(info["amount"]),
+        nonce=nonce,
+        deadline=int(info["deadline"]),
+    )
+    return eip712.recover(digest, evm.hex_bytes(info["signature"])) == owner
+
+
 def _parse(info: dict[str, Any]) -> _Permit:
     """Raises MalformedPaymentError."""
     try:

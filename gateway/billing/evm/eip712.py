@@ -1,4 +1,4 @@
-"""EIP-712 digests of the three messages that x402 payers sign, and recovery of their signers (facts/x402.md 1.3).
+"""EIP-712 digests of the four messages that x402 payers sign, and recovery of their signers (facts/x402.md 1.3).
 
 Encoded by hand: the types are fixed, and a general encoder costs more to import than this to run.
 """
@@ -30,6 +30,7 @@ _TRANSFER_HASH = keccak256(
     b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,"
     b"bytes32 nonce)"
 )
+_ALLOWANCE_HASH = keccak256(b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)")
 _TOKEN_DOMAIN_HASH = keccak256(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 _PERMIT2_DOMAIN_HASH = keccak256(b"EIP712Domain(string name,uint256 chainId,address verifyingContract)")
 _PERMIT2_NAME_HASH = keccak256(b"Permit2")
@@ -52,6 +53,11 @@ def transfer_digest(
 ) -> bytes:
     """The digest that the payer of an EIP-3009 transfer signs."""
     return _digest(domain, _struct(_TRANSFER_HASH, (payer, payee, value, valid_after, valid_before, nonce)))
+
+
+def allowance_digest(domain: bytes, *, owner: bytes, spender: bytes, value: int, nonce: int, deadline: int) -> bytes:
+    """The digest that the owner of an EIP-2612 permit signs."""
+    return _digest(domain, _struct(_ALLOWANCE_HASH, (owner, spender, value, nonce, deadline)))
 
 
 def permit2_digest(
