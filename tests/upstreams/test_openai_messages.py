@@ -156,9 +156,17 @@ def test_an_answer_that_was_empty_is_empty_for_xai(message: dict[str, Any]) -> N
     assert first("grok-4.3", {"role": "assistant", **message}) == {"role": "assistant", "content": ""}
 
 
-@pytest.mark.parametrize(("model", "left"), [("gpt-4.1", 4), ("grok-4.3", 2), ("seed-1.8", 4), ("hermes-4-70b", 4)])
+@pytest.mark.parametrize("model", VENDORS)
+@pytest.mark.parametrize("absent", [{"content": None}, {}, {"content": None, "refusal": None, "tool_calls": []}])
+def test_an_answer_whose_refusal_the_client_dropped_is_empty(model: str, absent: dict[str, Any]) -> None:
+    """A refusal has no content, and a vendor requires one of the two, or calls."""
+    assert first(model, {"role": "assistant", **absent}) == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize(("model", "left"), [("gpt-4.1", 8), ("grok-4.3", 2), ("seed-1.8", 8), ("hermes-4-70b", 8)])
 def test_rules_of_nothing_are_none_for_xai(model: str, left: int) -> None:
-    empty = [{"role": role, "content": ""} for role in ("system", "developer")]
+    nothing: list[Any] = ["", [], [{"type": "text", "text": ""}]]
+    empty = [{"role": role, "content": content} for role in ("system", "developer") for content in nothing]
     messages = sent(chat(model, messages=[*empty, {"role": "system", "content": "Be short."}, HI]))["messages"]
     assert len(messages) == left
     assert messages[-2:] == [{"role": "system", "content": "Be short."}, HI]

@@ -43,7 +43,7 @@ def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> l
         if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
         else _message(dialect, chat, message, i, names)
         for i, message in enumerate(chat.body["messages"])
-        if dialect.empty_system or message.get("content") or message["role"] not in _INSTRUCTIONS
+        if dialect.empty_system or message["role"] not in _INSTRUCTIONS or _has_text(message["content"])
     ]
     if _wants_thinking_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
@@ -53,6 +53,11 @@ def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> l
 def translate_tools(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
     """The caller's tools, without the keys that the vendor does not know."""
     return [_tool(dialect, tool, i) for i, tool in enumerate(chat.body["tools"])]
+
+
+def _has_text(content: str | list[dict[str, Any]]) -> bool:
+    """Whether the content of a system message is more than empty texts."""
+    return any(part["text"] for part in content) if isinstance(content, list) else content != ""
 
 
 def _wants_thinking_prompt(dialect: Dialect, chat: Chat) -> bool:
@@ -79,17 +84,23 @@ def _message(
         copy = copy | {"content": _parts(dialect, chat, role, content, position)}
     if role in dialect.roles:
         copy = copy | {"role": dialect.roles[role]}
-    if copy.get("tool_calls"):
-        copy = copy | {"tool_calls": [_tool_call(dialect, call, names) for call in copy["tool_calls"]]}
+    calls = copy.get("tool_calls")
+    if calls:
+        copy = copy | {"tool_calls": [_tool_call(dialect, call, names) for call in calls]}
     elif "tool_calls" in copy:
         copy = {key: value for key, value in copy.items() if key != "tool_calls"}
     elif role == "tool":
         copy = copy | {"tool_call_id": _call_id(dialect, copy["tool_call_id"])}
     if "refusal" in copy and not dialect.refusal_parts:
         copy = _refusal_as_text(copy)
-    if role == "assistant" and not dialect.null_content and not copy.get("content"):
-        copy = copy | {"content": ""}
+    if role == "assistant" and not content and not (calls and dialect.null_content):
+        return _with_content(copy)
     return copy
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """``message`` with an empty content if it has neither content nor a refusal, of which vendors require one."""
+    return message if message.get("content") or message.get("refusal") else message | {"content": ""}
 
 
 def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
