@@ -13,7 +13,15 @@ from msgspec import Meta
 from gateway.catalog import Provider
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.openai_api.request import convert
-from gateway.settings import Settings, SettingsError, checked_address, checked_key, checked_private_key, checked_url
+from gateway.settings import (
+    Check,
+    Settings,
+    SettingsError,
+    checked_address,
+    checked_key,
+    checked_private_key,
+    checked_url,
+)
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 
@@ -52,11 +60,36 @@ def injection_type(providers: Mapping[str, Provider]) -> type[Injection]:
     return cast("type[Injection]", msgspec.defstruct("Injection", fields, bases=(Injection,), kw_only=True))
 
 
-_URLS = ("facilitator_url", "evm_rpc_url")
-_ADDRESSES = ("evm_payment_address", "heartbeat_contract_address")
 _NUMBERS = ("tee_heartbeat_interval", "tee_heartbeat_buffer")
-_SECRETS = ("coingecko_api_key", "journal_key")
 JOURNAL_KEY_BYTES = 32
+
+
+def journal_key(text: str) -> bytes:
+    """The 32 bytes of a journal key, written as 64 hexadecimal digits or in base64; raises ValueError."""
+    key = bytes.fromhex(text) if len(text) == 2 * JOURNAL_KEY_BYTES else base64.b64decode(text, validate=True)
+    if len(key) != JOURNAL_KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _checked_journal_key(name: str, value: str) -> str:
+    try:
+        journal_key(checked_key(name, value))
+    except ValueError:
+        raise SettingsError(f"{name} must be 32 bytes, as 64 hexadecimal digits or in base64") from None
+    return value
+
+
+_CHECKS: dict[str, Check] = {
+    "coingecko_api_key": checked_key,
+    "journal_key": _checked_journal_key,
+    "facilitator_url": checked_url,
+    "evm_rpc_url": checked_url,
+    "evm_payment_address": checked_address,
+    "heartbeat_contract_address": checked_address,
+    "upto_trial_key": checked_private_key,
+}
+"""The check of each field that is neither a vendor's key nor a number."""
 
 
 class Keyring:
@@ -65,6 +98,7 @@ class Keyring:
     def __init__(self, providers: Mapping[str, Provider], settings: Settings) -> None:
         self.injection_type = injection_type(providers)
         self._providers = providers
+        self._checks = {provider.injected_key: checked_key for provider in providers.values()} | _CHECKS
         self._keys = dict(settings.keys)
         self._injected: Injection | None = None
 
@@ -93,16 +127,12 @@ class Keyring:
         injection = convert({**body, **_numbers(body)}, self.injection_type)
         if all(getattr(injection, name) in (None, "") for name in injection.__struct_fields__):
             raise invalid_request("The injection has no values: every field is absent, null or empty.")
-        for provider in self._providers.values():
-            _checked(checked_key, injection, provider.injected_key)
-        for name in _SECRETS:
-            _checked(checked_key, injection, name)
-        for name in _URLS:
-            _checked(checked_url, injection, name)
-        for name in _ADDRESSES:
-            _checked(checked_address, injection, name)
-        _checked(_checked_journal_key, injection, "journal_key")
-        _checked(checked_private_key, injection, "upto_trial_key")
+        for name, check in self._checks.items():
+            if value := getattr(injection, name):
+                try:
+                    check(name, value)
+                except SettingsError as error:
+                    raise invalid_request(f"{error}.", name, "invalid_value") from None
         return injection
 
     def store(self, injection: Injection) -> None:
@@ -128,30 +158,3 @@ def _numbers(body: dict[str, Any]) -> dict[str, int | None]:
 
 def already_injected() -> GatewayError:
     return GatewayError("The keys have been injected already", status=409, code="already_injected")
-
-
-def _checked(check: Any, injection: Injection, name: str) -> str | None:
-    value = getattr(injection, name) or None
-    if value is None:
-        return None
-    try:
-        checked: str = check(name, value)
-    except SettingsError as error:
-        raise invalid_request(f"{error}.", name, "invalid_value") from None
-    return checked
-
-
-def journal_key(text: str) -> bytes:
-    """The 32 bytes of a journal key, written as 64 hexadecimal digits or in base64; raises ValueError."""
-    key = bytes.fromhex(text) if len(text) == 2 * JOURNAL_KEY_BYTES else base64.b64decode(text, validate=True)
-    if len(key) != JOURNAL_KEY_BYTES:
-        raise ValueError
-    return key
-
-
-def _checked_journal_key(name: str, value: str) -> str:
-    try:
-        journal_key(value)
-    except ValueError:
-        raise SettingsError(f"{name} must be 32 bytes, as 64 hexadecimal digits or in base64") from None
-    return value

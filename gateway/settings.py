@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,10 +15,12 @@ from gateway.catalog import Provider
 
 NSM_DEVICE = Path("/dev/nsm")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """The order of secp256k1: private keys are below it."""
 _MAX_URL_CHARS = 2048
 """Keeps any injection within one packet between worker processes."""
+Check = Callable[[str, str], str]
+"""Takes the name of a setting and its text; returns the value, or raises SettingsError."""
 
 
 class SettingsError(Exception):
@@ -58,28 +60,33 @@ class Settings:
         """Read the variables of interfaces.md. Raises SettingsError."""
         read = _EnvironmentReader(environment)
         settings = cls(
-            host=read.host("API_SERVER_HOST") or cls.host,
+            host=read.checked("API_SERVER_HOST", checked_host) or cls.host,
             port=read.integer("API_SERVER_PORT", cls.port, maximum=65535),
-            keys={id_: key for id_, provider in providers.items() if (key := read.key(provider.key_variable))},
+            keys={
+                id_: key
+                for id_, provider in providers.items()
+                if (key := read.checked(provider.key_variable, checked_key))
+            },
             base_urls={
-                id_: read.url(provider.base_url_variable) or provider.base_url for id_, provider in providers.items()
+                id_: read.checked(provider.base_url_variable, checked_url) or provider.base_url
+                for id_, provider in providers.items()
             },
             payments=read.payments(),
-            pay_to=read.address("EVM_PAYMENT_ADDRESS"),
-            facilitator_url=read.url("FACILITATOR_URL"),
-            rpc_url=read.url("GATEWAY_RPC_URL"),
-            price_url=read.url("GATEWAY_PRICE_URL"),
-            upto_trial_key=read.private_key("GATEWAY_UPTO_TRIAL_KEY"),
+            pay_to=read.checked("EVM_PAYMENT_ADDRESS", checked_address),
+            facilitator_url=read.checked("FACILITATOR_URL", checked_url),
+            rpc_url=read.checked("GATEWAY_RPC_URL", checked_url),
+            price_url=read.checked("GATEWAY_PRICE_URL", checked_url),
+            upto_trial_key=read.checked("GATEWAY_UPTO_TRIAL_KEY", checked_private_key),
             journal=read.text("GATEWAY_JOURNAL"),
-            store=read.store("GATEWAY_STORE"),
-            journal_sink=read.sink("GATEWAY_JOURNAL_SINK"),
+            store=read.checked("GATEWAY_STORE", checked_store),
+            journal_sink=read.checked("GATEWAY_JOURNAL_SINK", checked_sink),
             workers=read.integer("GATEWAY_WORKERS", os.cpu_count() or 1, minimum=1, maximum=256),
             max_inflight=read.integer("GATEWAY_MAX_INFLIGHT", cls.max_inflight, minimum=1),
             queue=read.integer("GATEWAY_QUEUE", cls.queue),
             drain_seconds=float(read.integer("GATEWAY_DRAIN_SECONDS", int(cls.drain_seconds), maximum=86_400)),
             max_usd=read.money("GATEWAY_MAX_USD", cls.max_usd),
             enclave=NSM_DEVICE.exists() if enclave is None else enclave,
-            otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            otlp_endpoint=read.checked("OTEL_EXPORTER_OTLP_ENDPOINT", checked_url),
             otlp_headers=read.headers("OTEL_EXPORTER_OTLP_HEADERS"),
         )
         settings._check_unpaid(allowed_publicly=read.text("GATEWAY_UNPAID_PUBLIC") == "1")
@@ -132,7 +139,7 @@ def checked_url(name: str, url: str) -> str:
 
 def checked_private_key(name: str, key: str) -> str:
     """An Ethereum private key in hex. Raises SettingsError."""
-    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key) or not 0 < int(key, 16) < CURVE_ORDER:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key) or not 0 < int(key, 16) < _CURVE_ORDER:
         raise SettingsError(f"{name} must be an Ethereum private key (0x and 64 hexadecimal digits)")
     return key
 
@@ -155,8 +162,36 @@ def checked_key(name: str, key: str) -> str:
     return key
 
 
+def checked_host(name: str, host: str) -> str:
+    """An address or a resolvable host name. Raises SettingsError."""
+    try:
+        _ = host.encode("idna")
+    except UnicodeError:
+        raise SettingsError(f"{name} must be an IP address or a host name") from None
+    return host
+
+
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@/?#]*)(:[0-9]{1,5})?"
 _POSTGRES = re.compile(rf"postgres(ql)?://([^/?#]*@)?{_HOST}(,{_HOST})*(?=[/?#]|$)")
+
+
+def checked_store(name: str, url: str) -> str:
+    """A PostgreSQL URL, with credentials and options as in libpq. Raises SettingsError."""
+    if not (_POSTGRES.match(url) and _is_readable(url)):
+        raise SettingsError(
+            f"{name} must be a PostgreSQL URL (postgresql://...); percent-encode special characters in the password"
+        )
+    return url
+
+
+def checked_sink(name: str, url: str) -> str:
+    """A file on this machine, or an http or https URL; plain http is safe because records are encrypted.
+
+    Raises SettingsError.
+    """
+    if not (re.match(r"file:(//)?/[^/]|https?://[^/]", url) and _is_readable(url)):
+        raise SettingsError(f"{name} must be an http, https or file URL (file:///...)")
+    return url
 
 
 def _is_readable(url: str) -> bool:
@@ -176,14 +211,9 @@ class _EnvironmentReader:
     def text(self, name: str) -> str | None:
         return self._environment.get(name, "").strip() or None
 
-    def host(self, name: str) -> str | None:
-        """An address or a resolvable host name."""
+    def checked(self, name: str, check: Check) -> str | None:
         text = self.text(name)
-        try:
-            _ = (text or "localhost").encode("idna")
-        except UnicodeError:
-            raise SettingsError(f"{name} must be an IP address or a host name") from None
-        return text
+        return check(name, text) if text is not None else None
 
     def integer(self, name: str, default: int, *, minimum: int = 0, maximum: int = 10**9) -> int:
         text = self.text(name)
@@ -202,38 +232,6 @@ class _EnvironmentReader:
         if not amount.is_finite() or amount <= 0:
             raise SettingsError(f"{name} must be an amount of US dollars above zero")
         return amount
-
-    def url(self, name: str) -> str | None:
-        text = self.text(name)
-        return checked_url(name, text) if text is not None else None
-
-    def store(self, name: str) -> str | None:
-        """A PostgreSQL URL, with credentials and options as in libpq."""
-        text = self.text(name)
-        if text is not None and not (_POSTGRES.match(text) and _is_readable(text)):
-            raise SettingsError(
-                f"{name} must be a PostgreSQL URL (postgresql://...); percent-encode special characters in the password"
-            )
-        return text
-
-    def sink(self, name: str) -> str | None:
-        """A file on this machine, or an http or https URL; plain http is safe because records are encrypted."""
-        text = self.text(name)
-        if text is not None and not (re.match(r"file:(//)?/[^/]|https?://[^/]", text) and _is_readable(text)):
-            raise SettingsError(f"{name} must be an http, https or file URL (file:///...)")
-        return text
-
-    def key(self, name: str) -> str | None:
-        text = self.text(name)
-        return checked_key(name, text) if text is not None else None
-
-    def private_key(self, name: str) -> str | None:
-        text = self.text(name)
-        return checked_private_key(name, text) if text is not None else None
-
-    def address(self, name: str) -> str | None:
-        text = self.text(name)
-        return checked_address(name, text) if text is not None else None
 
     def headers(self, name: str) -> dict[str, str]:
         """OpenTelemetry's ``name=value,name=value``, values percent-encoded."""
