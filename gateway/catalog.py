@@ -22,6 +22,7 @@ Modality = Literal["text", "image", "audio", "video", "pdf"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 IMAGE_TOKENS = 1120
 """Prompt tokens of an image for most models (facts/providers.md 10.3)."""
+_MAX_NAME_CHARS = 128
 
 
 class CatalogError(Exception):
@@ -212,9 +213,6 @@ class Catalog:
             if (other := self._names.setdefault(name, model)) is not model:
                 yield f"models.{model.id}: the name {name!r} already belongs to {other.id}"
                 return
-
-
-_MAX_NAME_CHARS = 128
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):

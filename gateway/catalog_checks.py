@@ -19,16 +19,6 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 TIERS = ("flex", "priority", "fast")
 REGIONS = ("us",)
 
-_KINDS = (
-    "input",
-    "output",
-    "cached_input",
-    "cache_write_5m",
-    "cache_write_1h",
-    "audio_input",
-    "cached_audio_input",
-    "image_output",
-)
 _MAX_PRICE, _PRICE_UNIT = Decimal(1_000_000), Decimal("1e-12")
 _FLAT = ("per_image", "per_web_search", "per_grounded_prompt")
 
@@ -246,8 +236,8 @@ def _factors(prices: Prices) -> Iterator[str]:
 
 
 def _priced(rates: Rates) -> dict[str, Decimal]:
-    fields = asdict(rates)
-    return {kind: fields[kind] for kind in _KINDS if fields[kind] is not None}
+    """The kinds of token with a price of their own."""
+    return {kind: price for kind, price in asdict(rates).items() if isinstance(price, Decimal)}
 
 
 def _is_price(price: Decimal) -> bool:
