@@ -5,7 +5,8 @@ diagram in docs/lifecycle.md is generated from it.
 """
 
 from enum import StrEnum
-from typing import Protocol
+
+from gateway.telemetry.request_record import RequestRecord
 
 
 class State(StrEnum):
@@ -53,18 +54,12 @@ class IllegalTransitionError(Exception):
     """A request was about to do something out of order."""
 
 
-class Record(Protocol):
-    """Keeps the state of a request for its log line."""
-
-    state: str | None
-
-
 class Lifecycle:
     """The state machine of one request; every new state is also written to ``record``."""
 
     __slots__ = ("_record", "state")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: RequestRecord) -> None:
         self._record = record
         self.state = State.RECEIVED
 
@@ -73,10 +68,6 @@ class Lifecycle:
         if to not in TRANSITIONS[self.state]:
             raise IllegalTransitionError(f"{self.state} → {to}")
         self.state = self._record.state = to
-
-    @property
-    def ended(self) -> bool:
-        return not TRANSITIONS[self.state]
 
 
 def diagram() -> str:

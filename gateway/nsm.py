@@ -43,11 +43,11 @@ class Nsm:
 
     def time(self) -> float:
         """The hypervisor's time in seconds since the epoch, fresh by its nonce. Raises NsmError."""
-        return self.attest(nonce=secrets.token_bytes(_NONCE_BYTES)).timestamp
+        return self.attest(secrets.token_bytes(_NONCE_BYTES)).timestamp
 
-    def attest(self, *, nonce: bytes | None = None, user_data: bytes | None = None) -> Attestation:
-        """A new attestation document over ``nonce`` and ``user_data``, 512 bytes each at most. Raises NsmError."""
-        wanted = {"user_data": user_data, "nonce": nonce, "public_key": None}
+    def attest(self, nonce: bytes) -> Attestation:
+        """A new attestation document over ``nonce``, 512 bytes at most. Raises NsmError."""
+        wanted = {"user_data": None, "nonce": nonce, "public_key": None}
         document = _field(self._call("Attestation", wanted), "document", bytes)
         payload = _payload(document)
         if payload.get("nonce") != nonce:

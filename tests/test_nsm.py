@@ -59,12 +59,12 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Answer], t
     return install
 
 
-def test_a_document_over_nonce_and_user_data(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:
+def test_a_document_over_a_nonce(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:
     nsm, device = use(attests)
-    attestation = nsm.attest(nonce=b"n" * 20, user_data=b"u" * 68)
-    assert device.messages == [{"Attestation": {"nonce": b"n" * 20, "user_data": b"u" * 68, "public_key": None}}]
+    attestation = nsm.attest(b"n" * 20)
+    assert device.messages == [{"Attestation": {"nonce": b"n" * 20, "user_data": None, "public_key": None}}]
     document = parse(attestation.document)
-    assert (document.nonce, document.user_data) == (b"n" * 20, b"u" * 68)
+    assert (document.nonce, document.user_data) == (b"n" * 20, None)
     assert document.timestamp.timestamp() == pytest.approx(attestation.timestamp, abs=0.001)
 
 

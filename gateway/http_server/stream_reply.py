@@ -31,7 +31,7 @@ class StreamReply:
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
         self._ended = False
-        self._keep_alive_timer = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS), self._keep_alive)
+        self._keep_alive_timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self._keep_alive)
         self._connection = request.protocol if isinstance(request.protocol, ServerConnection) else None
         if self._connection is not None:
             self._connection.on_disconnect = self._disconnect
@@ -85,14 +85,14 @@ class StreamReply:
                 self.response.send_last(self._request, data)
             except ConnectionError:
                 self._disconnect()
-        self._stop()
+        self.release()
         return self.response
 
     async def abort(self, data: bytes) -> web.StreamResponse:
         """Send ``data``, then close the connection without ending the body: the stream must not pass for complete."""
         self._ended = True
         self.write(data)
-        self._stop()
+        self.release()
         self.response.force_close()
         try:
             await asyncio.sleep(LINGER_SECONDS)
@@ -107,18 +107,15 @@ class StreamReply:
 
     def release(self) -> None:
         """Stop the timer and drop the callbacks; idempotent."""
-        self._stop()
-
-    def _close_connection(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.close()
-
-    def _stop(self) -> None:
         self._ended = True
         self._keep_alive_timer.cancel()
         self.unwatch()
         if self._connection is not None:
             self._connection.on_disconnect = None
+
+    def _close_connection(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.close()
 
     def _disconnect(self) -> None:
         if self.disconnected:
