@@ -15,6 +15,8 @@ from gateway.http_client.response import ReadError, RemoteProtocolError, Respons
 
 MAX_HEAD_BYTES = 64 * 1024
 """Limit on consecutive bytes that are not body: the head of a response, its trailers, chunk extensions."""
+_WRITE_SIZE = 1024 * 1024
+"""Larger requests are written in parts, so that other tasks run in between."""
 
 
 class ClientConnection(ResponseHandler):
@@ -48,11 +50,11 @@ class ClientConnection(ResponseHandler):
             self._response is None and not self._should_close and transport is not None and not transport.is_closing()
         )
 
-    def send(self, request: bytes, response: Response, write_size: int) -> None:
+    def send(self, request: bytes, response: Response) -> None:
         """Write ``request`` and feed what is received from now on to ``response``.
 
-        A request of more than ``write_size`` bytes is written in parts of that size while the response is awaited:
-        vendors reject some requests before they have read them. Raises ConnectionResetError.
+        A large one is written while the response is awaited: vendors reject some requests before they have read them.
+        Raises ConnectionResetError.
         """
         transport = self.transport
         if transport is None or not self.is_connected():
@@ -61,18 +63,18 @@ class ClientConnection(ResponseHandler):
         self._headers.clear()
         self._head_bytes = 0
         self._interim = self._close_delimited = self._message_complete = False
-        if len(request) <= write_size:
+        if len(request) <= _WRITE_SIZE:
             transport.write(request)
         else:
-            self._send_task = self.loop.create_task(self._send_in_parts(request, response, write_size))
+            self._send_task = self.loop.create_task(self._send_in_parts(request, response))
 
-    async def _send_in_parts(self, request: bytes, response: Response, write_size: int) -> None:
+    async def _send_in_parts(self, request: bytes, response: Response) -> None:
         try:
-            for start in range(0, len(request), write_size):
+            for start in range(0, len(request), _WRITE_SIZE):
                 if self.transport is None or self.transport.is_closing():
                     response.fail(ReadError())
                     return
-                self.transport.write(request[start : start + write_size])
+                self.transport.write(request[start : start + _WRITE_SIZE])
                 await self._drain_helper()
         except ConnectionError:
             response.fail(ReadError())

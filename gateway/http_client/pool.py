@@ -15,8 +15,6 @@ from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3
 """Waiting for a pool slot, resolving the name, connecting: only the last one has a timeout of its own."""
-_WRITE_SIZE = 1024 * 1024
-"""Larger requests are written in parts, so that other tasks run in between."""
 
 
 class ConnectionPool:
@@ -77,7 +75,7 @@ class ConnectionPool:
             connection = pooled.protocol
             assert isinstance(connection, ClientConnection)  # noqa: S101 - the connector creates no others
             response = Response(connection, pooled, read_timeout, max_bytes)
-            connection.send(request, response, _WRITE_SIZE)
+            connection.send(request, response)
             await response.wait_for_headers()
         except BaseException as error:
             if response is not None:

@@ -144,7 +144,7 @@ async def receive(data: list[bytes], end: str) -> Outcome:
     connection, transport = ClientConnection(loop=asyncio.get_running_loop()), _Transport()
     connection.connection_made(transport)
     response = Response(connection, cast("Connection", _Connection(connection)), 60.0, _LIMIT)
-    connection.send(b"GET / HTTP/1.1\r\n\r\n", response, 1 << 20)
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", response)
     for piece in data:
         if not transport.closed:
             connection.data_received(piece)
