@@ -67,13 +67,14 @@ class DeferredPayments:
         injected = injection or Injection()
         payee = injected.evm_payment_address or self._settings.pay_to
         facilitator = injected.facilitator_url or self._settings.facilitator_url
-        if payee is None or facilitator is None or self._lacks_journal_key(injected):
-            known = {
-                "EVM_PAYMENT_ADDRESS is not set": payee is not None,
-                "FACILITATOR_URL is not set": facilitator is not None,
-                "no journal_key was injected for GATEWAY_JOURNAL_SINK": not self._lacks_journal_key(injected),
+        lacks_journal_key = self._settings.journal_sink is not None and not injected.journal_key
+        if payee is None or facilitator is None or lacks_journal_key:
+            lacking = {
+                "EVM_PAYMENT_ADDRESS is not set": payee is None,
+                "FACILITATOR_URL is not set": facilitator is None,
+                "no journal_key was injected for GATEWAY_JOURNAL_SINK": lacks_journal_key,
             }
-            self._current = PaymentsUnconfigured([reason for reason, fulfilled in known.items() if not fulfilled])
+            self._current = PaymentsUnconfigured([reason for reason, applies in lacking.items() if applies])
             return
         settings = self._payment_settings(injected, payee, facilitator)
         if problems := settings.problems():
@@ -89,6 +90,7 @@ class DeferredPayments:
             await self._open(settings)
 
     def _payment_settings(self, injected: Injection, payee: str, facilitator: str) -> PaymentSettings:
+        trial_key = injected.upto_trial_key or self._settings.upto_trial_key
         return PaymentSettings(
             payee=payee,
             facilitator_url=facilitator,
@@ -102,7 +104,7 @@ class DeferredPayments:
             store_url=self._settings.store,
             sink=self._sink(injected),
             journal_key=journal_key(injected.journal_key) if injected.journal_key else None,
-            trial_payer=_trial_payer(injected.upto_trial_key or self._settings.upto_trial_key),
+            trial_payer=TrialPayer.from_key(trial_key) if trial_key else None,
             clock=self._clock,
         )
 
@@ -157,9 +159,6 @@ class DeferredPayments:
     def reasons(self) -> list[str]:
         return self._current.reasons()
 
-    def _lacks_journal_key(self, injected: Injection) -> bool:
-        return self._settings.journal_sink is not None and not injected.journal_key
-
     def _sink(self, injected: Injection) -> str | None:
         """The URL that the journal is copied to: from the environment, or the host of an enclave."""
         default = HOST_SINK if self._settings.enclave and injected.journal_key else None
@@ -170,7 +169,3 @@ class DeferredPayments:
         if self._settings.journal is not None:
             return Path(self._settings.journal)
         return Path(tempfile.gettempdir() if self._settings.enclave else ".") / JOURNAL
-
-
-def _trial_payer(key: str | None) -> TrialPayer | None:
-    return None if key is None else TrialPayer.from_key(key)
