@@ -11,7 +11,6 @@ from nitro.debs.lock import Lock
 from nitro.eif import application_ramdisk
 from nitro.errors import BuildError
 from nitro.image import daemon, oci, rootfs, wheels
-from nitro.image.__main__ import NAME
 from nitro.inputs import ROOT, Inputs, exclusive_build
 from nitro.tree import Tree
 from tools.eif.layout import SectionType
@@ -117,7 +116,7 @@ def _image(measured: Measured, inputs: Inputs, gateway: Tree, program: bytes | N
 
 
 def _packed(tree: Tree) -> str:
-    return oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT).digest
+    return oci.pack(tree, name=rootfs.NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT).digest
 
 
 def _sha256(path: Path) -> str:

@@ -38,10 +38,11 @@ readonly GVPROXY_VSOCK_PORT=1024 ENCLAVE_ADDRESS=192.168.127.2
 # The enclave connects to its journal at 192.168.127.254:8010, which gvproxy forwards to this host's loopback.
 readonly JOURNAL_PORT=8010
 
+# Secrets come from the file only, and are not passed to the commands below.
 unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY XAI_API_KEY ARK_API_KEY BYTEDANCE_API_KEY NOUS_API_KEY
+unset COINGECKO_API_KEY JOURNAL_KEY UPTO_TRIAL_KEY GATEWAY_UPTO_TRIAL_KEY EVM_RPC_URL GATEWAY_RPC_URL
 # All requests below go to this host, never through a proxy.
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
-unset COINGECKO_API_KEY JOURNAL_KEY UPTO_TRIAL_KEY GATEWAY_UPTO_TRIAL_KEY EVM_RPC_URL GATEWAY_RPC_URL
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cid=${ENCLAVE_CID:-4}
 cpus=${ENCLAVE_CPUS:-2}

@@ -11,7 +11,6 @@ from nitro.inputs import BUILD
 from nitro.tree import Tree
 from tools.command_line import exit_with
 
-NAME = "tee-gateway:enclave"
 SIZE_LIMIT = 150_000_000
 
 
@@ -32,7 +31,7 @@ def main() -> int:
         refuse_bulk(tree)
         if arguments.rootfs:
             tree.write_to(arguments.rootfs)
-        image = oci.pack(tree, name=NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
+        image = oci.pack(tree, name=rootfs.NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_bytes(image.archive)
         _listing(arguments.output).write_text(tree.listing())

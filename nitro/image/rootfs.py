@@ -15,7 +15,8 @@ CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 START = "usr/local/bin/start.sh"
 DAEMON = "usr/local/bin/nitriding"
 
-COMMAND = ("/usr/local/bin/start.sh",)
+NAME = "tee-gateway:enclave"
+COMMAND = (f"/{START}",)
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "SSL_CERT_FILE": f"/{CA_BUNDLE}",
