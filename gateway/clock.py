@@ -97,15 +97,15 @@ class Clock:
             self._synced_at = after
 
     @asynccontextmanager
-    async def synchronized(self) -> AsyncIterator["Clock"]:
+    async def synchronized(self) -> AsyncIterator[None]:
         """Synchronize before entering and every few minutes while inside; failures show in ``reasons``."""
         if self._source is None:
-            yield self
+            yield
             return
         delay = await self._try_sync()
         task = asyncio.create_task(self._sync_forever(delay))
         try:
-            yield self
+            yield
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
             task.cancel()

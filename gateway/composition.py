@@ -1,19 +1,18 @@
 """Creates and connects the services of one process."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from gateway import catalog as catalog_module
 from gateway.admission import Admission
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.unpaid import PaymentsDisabled
-from gateway.catalog import Catalog
+from gateway.catalog import Catalog, bundled
 from gateway.clock import Clock
 from gateway.clock_guard import ClockGuard
 from gateway.deferred_payments import DeferredPayments
 from gateway.heartbeat import Heartbeat
 from gateway.identity import Identity
-from gateway.keyring import Injection, Keyring
+from gateway.keyring import Keyring
 from gateway.nsm import Nsm
 from gateway.services import Services
 from gateway.settings import NSM_DEVICE, Settings
@@ -36,14 +35,15 @@ async def compose(
     clock: Clock | None = None,
 ) -> AsyncIterator[Services]:
     """The services, open inside the context. ``limits`` apply to every upstream."""
-    catalog = catalog or catalog_module.bundled()
+    catalog = catalog or bundled()
     identity = identity or Identity.generate()
     keyring = Keyring(catalog.providers, settings)
     async with AsyncExitStack() as stack:
         upstreams = _open_upstreams(stack, settings, catalog, keyring, limits)
         metrics = Metrics()
         metrics.initialize(upstreams)
-        clock = await stack.enter_async_context((clock or _clock(settings)).synchronized())
+        clock = clock or Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
+        await stack.enter_async_context(clock.synchronized())
         clock.register(metrics.registry)
         heartbeat = Heartbeat(identity.signer, clock, metrics.registry, clock_reasons=clock.reasons)
         stack.push_async_callback(heartbeat.stop)
@@ -66,7 +66,6 @@ async def compose(
         if settings.otlp_endpoint is not None:
             tracer = Tracer(settings.otlp_endpoint, metrics.registry, settings.otlp_headers)
             services.tracer = await stack.enter_async_context(tracer.running())
-        services.on_injection.append(_heartbeat_starter(services))
         services.cluster = SingleProcess(services)
         yield services
 
@@ -96,14 +95,3 @@ async def _open_payments(stack: AsyncExitStack, services: Services, quote_key: b
     await payments.configure()
     services.payments = ClockGuard(payments, services.clock)
     services.on_injection.append(payments.configure)
-
-
-def _clock(settings: Settings) -> Clock:
-    return Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
-
-
-def _heartbeat_starter(services: Services) -> Callable[[Injection], Awaitable[None]]:
-    async def start(injection: Injection) -> None:
-        services.start_heartbeat(injection)
-
-    return start

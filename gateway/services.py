@@ -56,14 +56,16 @@ class Services:
         for prepare in self.on_injection:
             await prepare(injection)
         self.keyring.store(injection)
+        self._start_heartbeat()
 
     def become_leader(self) -> None:
         """Run the singleton tasks in this process from now on: the heartbeat."""
         self.is_leader = True
-        self.start_heartbeat(self.keyring.injected)
+        self._start_heartbeat()
 
-    def start_heartbeat(self, injection: Injection | None) -> None:
-        """Start the heartbeat if this process is the leader and ``injection`` configures one."""
+    def _start_heartbeat(self) -> None:
+        """Start the heartbeat if this process is the leader and the injection configures one."""
+        injection = self.keyring.injected
         if self.is_leader and injection is not None and (relay := Relay.from_injection(injection, self.settings)):
             self.heartbeat.start(relay)
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-import gateway.catalog
 from gateway import composition
 from gateway.catalog import Catalog, load
 from gateway.upstreams.openai import dialects
@@ -59,7 +58,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
     exec(DIALECT, names)  # noqa: S102 - the page is ours
     line = eval("{" + LINE + "}", names)  # noqa: S307
     monkeypatch.setattr(composition, "adapters", lambda: {**adapters(), **line})
-    monkeypatch.setattr(gateway.catalog, "bundled", lambda: catalog)
+    monkeypatch.setattr(composition, "bundled", lambda: catalog)
 
 
 async def check(running: RunningGateway, example: Simulator, *, stream: bool) -> None:
