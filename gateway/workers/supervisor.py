@@ -19,6 +19,7 @@ from typing import Any
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.stop_signals import stop_signals
 from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
+from gateway.workers.injection import InjectionPermission
 from gateway.workers.scatter_gather import ScatterGather
 from gateway.workers.worker import Worker
 
@@ -61,8 +62,7 @@ class Supervisor:
         self._calls = ScatterGather(self._send)
         self._round_robin = 0
         self._injected: Any = None
-        self._injecting: int | None = None
-        self._injection_requests: list[tuple[int, int]] = []
+        self._injection = InjectionPermission(self._reply)
         self._stopping = False
         self._accepting = False
         self._accept_after = 0.0
@@ -205,12 +205,10 @@ class Supervisor:
             case "reply":
                 self._calls.gather(worker.pid, packet)
             case "may_inject":
-                self._injection_requests.append((worker.pid, packet.number))
-                self._grant_injection()
+                self._injection.request(worker.pid, packet.number)
             case "refused":
-                self._reply(worker, packet.number, None)
-                self._injecting = None
-                self._grant_injection()
+                self._reply(worker.pid, packet.number, None)
+                self._injection.give_back()
             case "inject":
                 self._inject(worker.pid, packet)
             case "metrics":
@@ -218,23 +216,13 @@ class Supervisor:
             case "leader":
                 self._call_leader(worker, packet)
 
-    # The one-time injection: a worker requests permission and applies it, then all others do.
-
-    def _grant_injection(self) -> None:
-        """Grant requests one at a time, since an injection may be refused; deny them after the first success."""
-        while self._injection_requests and (self._injecting is None or self._injected is not None):
-            pid, number = self._injection_requests.pop(0)
-            if (worker := self._workers.get(pid)) is not None:
-                self._injecting = pid
-                self._reply(worker, number, self._injected is None)
+    # Calls to workers on behalf of one of them.
 
     def _inject(self, pid: int, packet: Packet) -> None:
-        """Send it to all other workers, including those not ready yet, which were forked without it."""
+        """Send an injection to all other workers, including those not ready yet, which were forked without it."""
         self._injected = packet.body
-        self._grant_injection()
+        self._injection.use()
         self._calls.scatter(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
-
-    # Calls to workers on behalf of one of them.
 
     def _call_ready(self, caller: int, number: int, request: Packet) -> None:
         ready = {worker.pid for worker in self._workers.values() if worker.ready}
@@ -244,8 +232,8 @@ class Supervisor:
         leader = set() if self._leader is None else {self._leader}
         self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
 
-    def _reply(self, worker: Worker, number: int, body: Any) -> None:
-        self._send(worker.pid, Packet("reply", number, body))
+    def _reply(self, pid: int, number: int, body: Any) -> None:
+        self._send(pid, Packet("reply", number, body))
 
     def _send(self, pid: int, packet: Packet) -> None:
         if (worker := self._workers.get(pid)) is not None:
@@ -321,9 +309,7 @@ class Supervisor:
             log.error("worker %d exited with status %d", pid, status)
             self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
         self._calls.remove_worker(pid)
-        if self._injecting == pid:
-            self._injecting = None
-            self._grant_injection()
+        self._injection.remove_worker(pid)
         self._unset_leader(pid)
 
     def _unregister(self, end: socket.socket) -> None:
