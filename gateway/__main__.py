@@ -7,12 +7,14 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
+import uvloop
 
 from gateway import __version__, garbage_collection
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
 from gateway.http_server import file_descriptors
+from gateway.identity import Identity
 from gateway.listeners import Listener, listeners
 from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import GatewayServer
@@ -21,6 +23,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.stop_signals import stop_event
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.standard_error import open_standard_streams
+from gateway.workers.process import bind, create_supervisor
 from gateway.workers.supervisor import WorkerLostError
 
 USAGE = """usage: python -m gateway
@@ -53,8 +56,6 @@ def main(arguments: Sequence[str] = ()) -> int:
         if settings.workers > 1:
             serve_with_workers(settings)
         else:
-            import uvloop
-
             uvloop.run(serve(settings))
     except OSError as error:
         sys.stderr.write(f"gateway: cannot listen: {error}\n")
@@ -119,9 +120,6 @@ async def start(
 
 def serve_with_workers(settings: Settings) -> None:
     """Run several workers until a stop signal. Raises OSError and NitridingError when it cannot start."""
-    from gateway.identity import Identity
-    from gateway.workers.process import bind, create_supervisor
-
     where = listeners(settings)
     identity = Identity.generate()
     if settings.enclave:

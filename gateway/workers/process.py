@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import uvloop
+
 from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
@@ -40,8 +42,6 @@ def create_supervisor(
     share = _per_worker(settings)
 
     def run_worker(channel: socket.socket, injected: Any) -> int:
-        import uvloop
-
         uvloop.run(_serve(share, identity, listeners, channel, injected))
         return 0
 
