@@ -18,7 +18,7 @@ from gateway.openai_api.errors import GatewayError, internal_error, shutting_dow
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
 from gateway.services import Services
-from gateway.telemetry.logs import log_request
+from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 
 DRAIN_GRACE_SECONDS = 10.0
@@ -75,10 +75,8 @@ class GatewayServer:
         return connect
 
     async def _start_runner(self, audience: Audience) -> web.ServerRunner:
-        dispatcher = _Dispatcher(self._services, audience)
-        http = HttpServer(
-            dispatcher.handle, dispatcher.record_protocol_error, file_descriptors.max_client_connections()
-        )
+        handler = _Handler(self._services, audience)
+        http = HttpServer(handler.handle, handler.record_protocol_error, file_descriptors.max_client_connections())
         runner = web.ServerRunner(http, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
@@ -111,8 +109,8 @@ class GatewayServer:
                 await self._services.admission.wait_idle()
 
 
-class _Dispatcher:
-    """Dispatches the requests of one listener to their endpoints."""
+class _Handler:
+    """Handles the requests of one listener: routes them to their endpoints, and turns errors into responses."""
 
     def __init__(self, services: Services, audience: Audience) -> None:
         self._services = services

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 import gateway
-from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter, log_request
+from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter
+from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
 from tests.faults.raw_upstream import answering, http
