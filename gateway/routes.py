@@ -1,11 +1,11 @@
 """The route table: paths, methods and access."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.endpoints import chat, completions, heartbeat, keys, models, status
+from gateway.endpoints import chat, completions, keys, models, status
 from gateway.endpoints.openapi import OpenAPI
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
@@ -18,29 +18,25 @@ class Route:
     """One path. ``local`` routes are restricted to this machine and the host link (design 4.6)."""
 
     path: str
-    method: str
+    methods: tuple[str, ...]
     endpoint: Endpoint
     local: bool = False
-    methods: tuple[str, ...] = field(init=False)
-    """The methods served: GET includes HEAD."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "methods", ("GET", "HEAD") if self.method == "GET" else (self.method,))
 
 
+_GET, _POST = ("GET", "HEAD"), ("POST",)
 ROUTES: tuple[Route, ...] = (
-    Route("/health", "GET", status.health),
-    Route("/health/ready", "GET", status.ready),
-    Route("/signing-key", "GET", status.signing_key),
-    Route("/heartbeat/status", "GET", heartbeat.heartbeat_status),
-    Route("/openapi.json", "GET", OpenAPI(lambda: ROUTES)),
-    Route("/metrics", "GET", status.metrics, local=True),
-    Route("/v1/keys", "POST", keys.inject_keys, local=True),
-    Route("/v1/keys/sealing-key", "GET", keys.sealing_key),
-    Route("/v1/models", "GET", models.list_models),
-    Route("/v1/models/{id}", "GET", models.get_model),
-    Route("/v1/chat/completions", "POST", chat.chat_completions),
-    Route("/v1/completions", "POST", completions.completions),
+    Route("/health", _GET, status.health),
+    Route("/health/ready", _GET, status.ready),
+    Route("/signing-key", _GET, status.signing_key),
+    Route("/heartbeat/status", _GET, status.heartbeat),
+    Route("/openapi.json", _GET, OpenAPI(lambda: ROUTES)),
+    Route("/metrics", _GET, status.metrics, local=True),
+    Route("/v1/keys", _POST, keys.inject_keys, local=True),
+    Route("/v1/keys/sealing-key", _GET, keys.sealing_key),
+    Route("/v1/models", _GET, models.list_models),
+    Route("/v1/models/{id}", _GET, models.get_model),
+    Route("/v1/chat/completions", _POST, chat.chat_completions),
+    Route("/v1/completions", _POST, completions.completions),
 )
 
 _EXACT = {route.path: route for route in ROUTES if "{" not in route.path}

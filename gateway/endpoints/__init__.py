@@ -1,1 +1,1 @@
-"""The endpoints, and what they share: reading bodies, serving an exchange, early status, JSON responses."""
+"""The endpoints, and what they share: bodies, orders, callers, serving an exchange, early status, JSON responses."""

@@ -3,7 +3,9 @@
 from aiohttp import web
 
 from gateway.endpoints.caller import caller_key
-from gateway.endpoints.serving import BodyReader, payment_order, serve
+from gateway.endpoints.order import payment_order
+from gateway.endpoints.request_body import BodyReader
+from gateway.endpoints.serving import serve
 from gateway.exchange import Exchange
 from gateway.openai_api.checks import check
 from gateway.openai_api.errors import GatewayError

@@ -1,9 +1,13 @@
 """``POST /v1/completions``, the legacy endpoint."""
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.endpoints.caller import caller_key
-from gateway.endpoints.serving import BodyReader, payment_order, serve
+from gateway.endpoints.order import payment_order
+from gateway.endpoints.request_body import BodyReader
+from gateway.endpoints.serving import serve
 from gateway.exchange import Exchange
 from gateway.openai_api.completion import CompletionRequest, chat_bodies, parse_completion
 from gateway.openai_api.deltas import Delta, Text
@@ -32,7 +36,7 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
             chats,
             payment_order(services, request, body, chats),
             record,
-            _Echo(completion) if completion.echo else None,
+            partial(_echo, completion) if completion.echo else None,
         )
         try:
             return await serve(services, exchange, request, stream=record.stream)
@@ -55,12 +59,7 @@ def _text_only(model: str) -> GatewayError:
     )
 
 
-class _Echo:
+def _echo(completion: CompletionRequest, position: int) -> list[Delta]:
     """The prelude of ``echo``: the prompt before each of its choices."""
-
-    def __init__(self, completion: CompletionRequest) -> None:
-        self._completion = completion
-
-    def __call__(self, position: int) -> list[Delta]:
-        prompt = self._completion.prompts[position]
-        return [Text(prompt, choice) for choice in range(self._completion.n or 1)]
+    prompt = completion.prompts[position]
+    return [Text(prompt, choice) for choice in range(completion.n or 1)]

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.endpoints.json_response import json_response
-from gateway.endpoints.serving import BodyReader
+from gateway.endpoints.request_body import BodyReader
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 

@@ -1,6 +1,6 @@
 """``GET /openapi.json``, generated from the route table and the request types."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Operation(Protocol):
     def path(self) -> str: ...
 
     @property
-    def method(self) -> str: ...
+    def methods(self) -> Sequence[str]: ...
 
     @property
     def endpoint(self) -> Callable[..., Any]: ...
@@ -80,7 +80,7 @@ def document(routes: Iterable[Operation]) -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route.path, route.endpoint.__doc__ or "", bodies.get(route.path))
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        paths.setdefault(route.path, {})[route.methods[0].lower()] = operation
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",

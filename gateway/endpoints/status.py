@@ -1,4 +1,4 @@
-"""Health, readiness, signing key and metrics."""
+"""Health, readiness, signing key, heartbeat and metrics."""
 
 from typing import Any
 
@@ -42,6 +42,11 @@ async def signing_key(services: Services, request: web.BaseRequest, record: Requ
     return json_response(
         {"public_key": signer.public_pem, "tee_id": signer.tee_id, "wallet_address": signer.wallet_address}
     )
+
+
+async def heartbeat(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+    """The registry heartbeat's state; 200 even if no heartbeat is configured."""
+    return json_response(await services.cluster.heartbeat())
 
 
 async def metrics(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

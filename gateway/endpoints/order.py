@@ -1,0 +1,64 @@
+"""What a request orders: the size and the surcharges that its payment has to cover."""
+
+from collections.abc import Sequence
+
+import msgspec
+from aiohttp import web
+
+from gateway.billing.payment import Order
+from gateway.billing.pricing import ANY_TERMS, PriceTerms
+from gateway.billing.unpaid import PaymentsDisabled
+from gateway.billing.usage import prompt_tokens
+from gateway.endpoints.request_body import RequestBody
+from gateway.endpoints.resource_url import resource_url
+from gateway.openai_api.request import JsonSchemaFormat
+from gateway.services import Services
+from gateway.upstreams.adapter import Chat
+
+MAX_WEB_SEARCHES = 5
+_CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
+"""Requested service tiers that are never answered by one dearer than the standard tier."""
+_DEARER_TIERS = ("priority",)
+_ESCAPED_ASCII = b"\\u00"
+"""How JSON can write a letter of a name in another way."""
+
+
+def payment_order(services: Services, request: web.BaseRequest, body: RequestBody, chats: Sequence[Chat]) -> Order:
+    """What is to be paid for; with payments off, what only a quote needs is left out.
+
+    One prompt token per two bytes of text is an upper bound for all but contrived prompts; the charge never exceeds the
+    quote.
+    """
+    first, calls = chats[0], len(chats)
+    choices = first.request.choices
+    provider = services.catalog.providers[first.model.provider]
+    has_tools = first.request.tools or isinstance(first.request.response_format, JsonSchemaFormat)
+    added_tokens = provider.call_tokens + (provider.tool_tokens if has_tools else 0)
+    unpaid = isinstance(services.payments, PaymentsDisabled)
+    return Order(
+        path=request.path,
+        model=first.model,
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens) + added_tokens * calls,
+        output_tokens=first.request.output_tokens,
+        choices=choices * calls,
+        images=choices if "image" in first.model.outputs else 0,
+        stream=first.stream,
+        headers={} if unpaid else request.headers,
+        resource_url="" if unpaid else resource_url(request),
+        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls),
+    )
+
+
+def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
+    """The surcharges that this request can cause; others are not quoted."""
+    chat_request = chat.request
+    names = body.raw if _ESCAPED_ASCII not in body.raw else msgspec.json.encode(body.json)
+    searches = bool(chat_request.web_search) or chat_request.web_search_options is not None
+    return PriceTerms(
+        tiers=() if chat_request.service_tier in _CHEAP_TIERS else _DEARER_TIERS,
+        regions=(),
+        cache_writes=b'"cache_control"' in names,
+        audio=b'"input_audio"' in names or b'"file"' in names or b'"video_url"' in names,
+        web_searches=MAX_WEB_SEARCHES if searches else 0,
+        calls=calls,
+    )
