@@ -22,6 +22,7 @@ from gateway.billing.receipt import NO_STORE
 from gateway.billing.x402 import PAYMENT_RESPONSE
 from gateway.catalog import Model
 from gateway.dispatch import Dispatch, Prelude
+from gateway.endpoint_formats import EndpointFormat
 from gateway.envelope import signed_output
 from gateway.http_server.stream_reply import StreamReply
 from gateway.keccak import keccak256
@@ -35,7 +36,6 @@ from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Adapter, Chat, UpstreamCall
 from gateway.upstreams.upstream import UPSTREAM_REQUEST_ID, Upstream
-from gateway.wire_formats import WireFormat
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Exchange:
     def __init__(
         self,
         services: Services,
-        wire_format: WireFormat,
+        format_: EndpointFormat,
         body: dict[str, Any],
         chats: list[Chat],
         order: Order,
@@ -69,7 +69,7 @@ class Exchange:
         prelude: Prelude | None = None,
     ) -> None:
         self._services = services
-        self._format = wire_format
+        self._format = format_
         self._body = body
         self._chats = chats
         self._order = order
@@ -79,7 +79,7 @@ class Exchange:
         self._upstream: Upstream = services.upstreams[self._model.provider]
         self._lifecycle = Lifecycle(record)
         self._assembler = Assembler()
-        self._id = wire_format.new_id()
+        self._id = format_.new_id()
         self._created = services.clock()
         self._payment: Payment
         self._calls: list[UpstreamCall] = []
@@ -194,7 +194,7 @@ class Exchange:
         request_hash = keccak256(self._format.canonical(self._body))
         envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
         self._lifecycle.transition(State.SIGNED)
-        self._record_usage(usage, str(price))
+        self._record_usage(usage, price)
         bill = Bill(
             model=served,
             usage=usage,
@@ -229,11 +229,17 @@ class Exchange:
             price += cost(served, usage, today)
         return first, price
 
-    def _record_usage(self, usage: Usage, price: str) -> None:
+    def _cost_so_far(self) -> Decimal | None:
+        """The USD cost of the calls made; None if the upstream has answered none."""
+        if not self._dispatch.usages():
+            return None
+        return self._usage_and_cost(self._served_model(), self._services.clock())[1]
+
+    def _record_usage(self, usage: Usage, price: Decimal) -> None:
         record = self._record
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.estimated = usage.estimated or None
-        record.cost_usd = price
+        record.cost_usd = str(price)
         record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
 
@@ -266,7 +272,7 @@ class Exchange:
         self._services.fetcher.release(self._fetched_bytes)
         self._fetched_bytes = 0
 
-    async def _release(self, reason: str, error: GatewayError | None = None) -> None:
+    async def _release(self, reason: str, error: GatewayError | None = None, left_usd: Decimal | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
         self._lifecycle.transition(State.RELEASED)
         if self._fetched_bytes:
@@ -274,7 +280,7 @@ class Exchange:
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False
-        await self._payment.release(reason)
+        await self._payment.release(reason, left_usd)
 
     async def answer(self, disconnected: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None if the client has ``disconnected`` when it is complete.
@@ -292,8 +298,8 @@ class Exchange:
         if disconnected():
             self._record.client_left = True
             usage, price = self._usage_and_cost(self._served_model(), self._services.clock())
-            self._record_usage(usage, str(price))
-            await self._release("client_left")
+            self._record_usage(usage, price)
+            await self._release("client_left", left_usd=price)
             return None
         choices = self._format.choices(self._assembler)
         metadata = await self._sign_and_settle(choices, complete=True)
@@ -327,7 +333,10 @@ class Exchange:
                 self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
         if self._lifecycle.state is not State.ANSWERING:
             failure = failure or upstream_error("upstream_truncated", "The upstream returned an empty response")
-            await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
+            if reply.disconnected:
+                await self._release("client_left", failure, self._cost_so_far())
+            else:
+                await self._release("upstream_failed", failure)
             raise failure
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None

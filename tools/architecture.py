@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.settings", "gateway.lifecycle", "gateway.fair_queue", "gateway.garbage_collection"),
     ("gateway.clock", "gateway.key_sealing", "gateway.admission", "gateway.http_server", "gateway.listeners"),
-    ("gateway.keyring", "gateway.wire_formats", "gateway.deferred_payments"),
+    ("gateway.keyring", "gateway.endpoint_formats", "gateway.deferred_payments"),
     ("gateway.heartbeat", "gateway.clock_guard", "gateway.identity", "gateway.cluster"),
     ("gateway.services", "gateway.dispatch", "gateway.answer"),
     ("gateway.exchange", "gateway.single_process"),

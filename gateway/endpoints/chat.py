@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from gateway.endpoint_formats import CHAT
 from gateway.endpoints.caller import caller_key
 from gateway.endpoints.order import payment_order
 from gateway.endpoints.request_body import BodyReader
@@ -14,7 +15,6 @@ from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat
-from gateway.wire_formats import CHAT
 
 
 async def chat_completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

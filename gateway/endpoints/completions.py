@@ -4,6 +4,7 @@ from functools import partial
 
 from aiohttp import web
 
+from gateway.endpoint_formats import COMPLETION
 from gateway.endpoints.caller import caller_key
 from gateway.endpoints.order import payment_order
 from gateway.endpoints.request_body import BodyReader
@@ -16,7 +17,6 @@ from gateway.openai_api.request import parse_chat
 from gateway.services import Services
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat
-from gateway.wire_formats import COMPLETION
 
 
 async def completions(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:

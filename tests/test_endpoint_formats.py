@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.endpoint_formats import CHAT, COMPLETION, EndpointFormat
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Finish, Text
-from gateway.wire_formats import CHAT, COMPLETION, WireFormat
 
 
 def answer() -> Assembler:
@@ -17,7 +17,7 @@ def answer() -> Assembler:
     ("form", "prefix", "name"),
     [(CHAT, "chatcmpl-", "chat.completion"), (COMPLETION, "cmpl-", "text_completion")],
 )
-def test_ids_are_new_and_in_openais_form(form: WireFormat, prefix: str, name: str) -> None:
+def test_ids_are_new_and_in_openais_form(form: EndpointFormat, prefix: str, name: str) -> None:
     ids = {form.new_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(one.startswith(prefix) and len(one) == len(prefix) + 32 for one in ids)

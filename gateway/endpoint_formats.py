@@ -1,4 +1,4 @@
-"""What differs between chat completions and legacy completions: signed bytes, answer shape, stream chunks."""
+"""How chat completions and legacy completions differ: signed bytes, answer shape, stream chunks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Choices = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class WireFormat:
+class EndpointFormat:
     """One endpoint's format. ``canonical`` gives the signed bytes of a request, ``extras`` further top-level keys."""
 
     id_prefix: str
@@ -36,9 +36,19 @@ def _completion(choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"completion": choices[0]["text"] if choices else ""}
 
 
-CHAT = WireFormat(
-    "chatcmpl-", "chat.completion", canonical_chat_request, Assembler.choices, ChatChunkEncoder, _no_extras
+CHAT = EndpointFormat(
+    id_prefix="chatcmpl-",
+    object="chat.completion",
+    canonical=canonical_chat_request,
+    choices=Assembler.choices,
+    encoder=ChatChunkEncoder,
+    extras=_no_extras,
 )
-COMPLETION = WireFormat(
-    "cmpl-", "text_completion", canonical_completion_request, Assembler.texts, TextChunkEncoder, _completion
+COMPLETION = EndpointFormat(
+    id_prefix="cmpl-",
+    object="text_completion",
+    canonical=canonical_completion_request,
+    choices=Assembler.texts,
+    encoder=TextChunkEncoder,
+    extras=_completion,
 )
