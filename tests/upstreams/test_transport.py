@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -17,7 +16,19 @@ from tests.upstreams.transport_calls import CALL, opened, refused, send
 
 
 async def silence(writer: Writer) -> None:
-    await asyncio.sleep(30)
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of every pause, none of which is made."""
+    recorded: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        recorded.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return recorded
 
 
 # -------------------------------------------------------------------------------------------------------- requests sent
@@ -137,34 +148,31 @@ async def test_another_error_on_the_second_attempt_ends_it() -> None:
     assert len(server.requests) == 2
 
 
-async def test_retry_after_is_waited_out() -> None:
+async def test_retry_after_is_waited_out(pauses: list[float]) -> None:
     replies = [http(429, headers="retry-after-ms: 200\r\n"), http(503, headers="retry-after-ms: 100\r\n"), http(200)]
     async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
-        started = time.monotonic()
         await read_body(await send(transport))
-    assert 0.29 < time.monotonic() - started < 0.9
+    assert pauses == [0.2, 0.1]
 
 
 @pytest.mark.parametrize(
     "replies", [[http(429, headers="Retry-After: 2\r\n")], [http(503), http(503, headers="Retry-After: 2\r\n")]]
 )
-async def test_a_longer_retry_after_goes_to_the_client(replies: list[bytes]) -> None:
+async def test_a_longer_retry_after_goes_to_the_client(replies: list[bytes], pauses: list[float]) -> None:
     async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
-        started = time.monotonic()
         error = await refused(transport)
-    assert time.monotonic() - started < 0.5
+    assert 2 not in pauses
     assert error.retry_after == 2
     assert len(server.requests) == len(replies)
 
 
-async def test_pauses_grow() -> None:
+async def test_pauses_grow(pauses: list[float]) -> None:
     async with (
         ScriptedServer([http(503)]) as server,
         opened(server.url, Limits(backoff=0.1, max_attempts=3)) as transport,
     ):
-        started = time.monotonic()
         await refused(transport)
-    assert 0.29 < time.monotonic() - started < 0.9
+    assert pauses == [0.1, 0.2]
 
 
 async def test_a_connection_closed_before_an_answer_is_tried_again() -> None:
@@ -215,10 +223,10 @@ async def test_time_to_connect_is_bounded() -> None:
     async with ScriptedServer([silence]) as server:
         url = server.url.replace("http:", "https:")
         async with opened(url, Limits(connect_timeout=0.1, max_attempts=2, backoff=0.01)) as transport:
-            started = time.monotonic()
-            error = await refused(transport)
+            async with asyncio.timeout(30):  # the handshake's own timeout is 60 s
+                error = await refused(transport)
+        assert server.connections == 2
     assert error.code == "upstream_unreachable"
-    assert 0.15 < time.monotonic() - started < 1.0
 
 
 @pytest.mark.parametrize(

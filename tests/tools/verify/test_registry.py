@@ -3,7 +3,6 @@
 import http.server
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -145,11 +144,9 @@ def test_the_chain_option_adds_its_claims(
     assert main([*arguments, "--chain", "--rpc", rpc, "--registry", "0x12"]) == 2
 
 
-def test_nobody_at_the_rpc_is_unreachable_soon() -> None:
-    started = time.monotonic()
+def test_nobody_at_the_rpc_is_unreachable() -> None:
     with pytest.raises(UnreachableError):
         active_tees("http://127.0.0.1:1", DEFAULT_REGISTRY)
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("block", [{}, {"timestamp": [1]}, "0x1", None])
