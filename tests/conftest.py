@@ -1,5 +1,6 @@
 """Shared fixtures: simulated upstreams and a gateway on real sockets, in the test's own event loop."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -24,6 +25,10 @@ from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+# Shells start background jobs with SIGINT ignored, which the commands under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: the machine may be under other load.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
