@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.openai_api.errors import GatewayError
@@ -32,7 +33,7 @@ class RecordingPayments:
             raise self.refuse
         return Receipt({"status": "settled", "amount": "7"}, {"PAYMENT-RESPONSE": "receipt"})
 
-    async def release(self, reason: str) -> None:
+    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
         self.released.append(reason)
         self.ended.set()
 

@@ -104,6 +104,8 @@ class Exposure(_Record, frozen=True):
     newcomer_usd: Decimal
     growth: Decimal
     ceiling_usd: Decimal
+    abandoned_usd: Decimal
+    abandoned_seconds: int
 
 
 class FacilitatorTimes(_Record, frozen=True):

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.billing import definitions as definitions_module
 from gateway.billing import facilitator
+from gateway.billing.abandonment import AbandonedAnswers
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import Definitions, Token
@@ -105,7 +106,13 @@ class X402Payments:
             store, self._facilitator, reconciler, definitions, clock=self._deadline_clock, metrics=metrics
         )
         context = PaymentContext(
-            definitions, store, self.settlements, self._facilitator, settings.tee_id, self._deadline_clock
+            definitions,
+            store,
+            self.settlements,
+            self._facilitator,
+            settings.tee_id,
+            self._deadline_clock,
+            AbandonedAnswers(definitions.exposure),
         )
         verifier = Verifier(self._facilitator, self._chain)
         policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None)

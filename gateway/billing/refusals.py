@@ -39,15 +39,15 @@ def payment_in_flight(state: State) -> GatewayError:
     )
 
 
-def too_much_unsettled(message: str) -> GatewayError:
-    """429 until the payer's earlier requests are settled."""
+def too_much_unsettled(message: str, retry_after: float = _RETRY_SECONDS) -> GatewayError:
+    """429 until the payer's earlier requests are settled, or what it left unpaid is a while ago."""
     return GatewayError(
         message,
         status=429,
         type="rate_limit_error",
         code="too_much_unsettled",
         fault=Fault.POLICY,
-        retry_after=_RETRY_SECONDS,
+        retry_after=retry_after,
         headers=dict(NO_STORE),
     )
 

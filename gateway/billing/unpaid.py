@@ -1,6 +1,7 @@
 """Payments when x402 is not in use: disabled on purpose, or not configured yet."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
@@ -20,7 +21,7 @@ class FreePayment:
     async def settle(self, bill: Bill) -> Receipt:
         return _NO_RECEIPT
 
-    async def release(self, reason: str) -> None:
+    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
         pass
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from gateway.billing.abandonment import AbandonedAnswers
 from gateway.billing.definitions import Definitions
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry, IllegalTransitionError, State
@@ -36,6 +37,7 @@ class PaymentContext:
     facilitator: Facilitator
     tee_id: str
     clock: Callable[[], float]
+    abandoned: AbandonedAnswers
 
 
 class X402Payment:
@@ -80,6 +82,7 @@ class X402Payment:
         try:
             if self._entry.state is State.SETTLED:
                 await self._mark_served(cost_usd=bill.cost_usd)
+                self._context.abandoned.charged(self._entry.payer, bill.cost_usd)
                 return receipt(self._entry, bill.cost_usd)
             if waived:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
@@ -101,10 +104,23 @@ class X402Payment:
             raise payment_closed(error.origin) from None
         if entry.state is State.FAILED:
             raise settlement_failed(entry)
+        if self._context.abandoned.unpaid:
+            self._context.abandoned.charged(entry.payer, bill.cost_usd)
         return receipt(entry, bill.cost_usd)
 
-    async def release(self, reason: str) -> None:
-        """Waive the payment. The authorization counts as used: work was done for it, and its nonce is still open."""
+    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+        """Waive the payment. The authorization counts as used: work was done for it, and its nonce is still open.
+
+        An answer that was cut at a deadline which leaves less than half of the offered time costs up to the cap.
+        """
+        entry = self._entry
+        if (
+            self.timeout == 0
+            and entry.deadline - entry.updated < self._context.definitions.quotes.max_timeout_seconds / 2
+        ):
+            left_usd = entry.cap_usd
+        if left_usd is not None:
+            self._context.abandoned.add(entry.payer, left_usd)
         self._context.settlements.detach(self._release(reason))
 
     async def _release(self, reason: str) -> None:

@@ -63,6 +63,26 @@ async def test_leaving_before_the_first_byte_is_free(shop: PaidGateway, stream: 
     assert (await shop.post(request, signature)).status == 402
 
 
+@pytest.mark.parametrize(("model", "stream", "usd"), [("gpt-4.1", False, "0.01"), ("gemini-2.5-flash", True, "0.003")])
+async def test_leaving_again_and_again_is_refused(
+    open_shop: OpenShop, define: Define, model: str, stream: bool, usd: str
+) -> None:
+    """Row 5. Where vendors bill all the same, nobody can have the gateway pay for ever more."""
+    define(exposure={"abandoned_usd": Decimal(usd), "abandoned_seconds": 3600})
+    shop, request = await open_shop(), chat(model=model, stream=stream)
+    vendor, wallet = shop.fleet.openai if model == "gpt-4.1" else shop.fleet.google, await shop.wallet()
+    for left in (1, 2):
+        vendor.enqueue(Scenario(first_byte_delay=0.4, prompt_tokens=1000, completion_tokens=900))
+        await leave_after(shop, request, await shop.sign(wallet, request), 0.2)
+        await shop.ended()
+        assert len(vendor.requests) == left
+    refused = await shop.pay(wallet, request)
+    assert (refused.status, (await refused.json())["error"]["code"]) == (429, "too_much_unsettled")
+    assert 0 < int(refused.headers["Retry-After"]) < 36000
+    assert len(vendor.requests) == 2
+    assert (await shop.pay(await shop.wallet(), request)).status == 200
+
+
 async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) -> None:
     """Row 5. The vendor is stopped in a moment, and what it produced by then is estimated and settled."""
     shop.fleet.openai.enqueue(LONG)

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from random import Random
 from typing import Literal
 
@@ -39,7 +40,7 @@ class Claim:
         self.payments.settled.add(hash(bill.signature))
         return Receipt({"status": "settled", "amount": str(amount)}, {})
 
-    async def release(self, reason: str) -> None:
+    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
         await self.payments.round_trip()
         self._close("released", 0)
 

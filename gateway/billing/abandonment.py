@@ -1,0 +1,49 @@
+"""A limit on what payers leave unpaid: a client that leaves before the first byte is not charged for what its vendor
+bills, and is limited for it (facts/x402.md 4 row 5)."""
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+from gateway.billing.definitions import Exposure
+
+
+class AbandonedAnswers:
+    """What each payer left unpaid, in USD: less every charge since, and ``abandoned_usd`` per ``abandoned_seconds``.
+
+    Known to this worker only. ``unpaid`` is empty while nobody has left anything: amounts as of a reading of ``clock``,
+    which is monotonic.
+    """
+
+    def __init__(self, exposure: Exposure, clock: Callable[[], float] = time.monotonic) -> None:
+        self.unpaid: dict[bytes, tuple[Decimal, float]] = {}
+        self._limit = exposure.abandoned_usd
+        self._per_second = exposure.abandoned_usd / exposure.abandoned_seconds
+        self._clock = clock
+
+    def add(self, payer: bytes, usd: Decimal) -> None:
+        """Record an answer that cost ``usd`` and was not charged."""
+        for known in list(self.unpaid):
+            self._reduce(known, Decimal(0))
+        self.unpaid[payer] = self._reduce(payer, Decimal(0)) + usd, self._clock()
+
+    def charged(self, payer: bytes, usd: Decimal) -> None:
+        """Record a charge."""
+        self._reduce(payer, usd)
+
+    def seconds_to_wait(self, payer: bytes) -> float:
+        """The time until the payer is served again; 0 if it is now."""
+        return max(0.0, float((self._reduce(payer, Decimal(0)) - self._limit) / self._per_second))
+
+    def _reduce(self, payer: bytes, usd: Decimal) -> Decimal:
+        """Take ``usd`` off, and what the time since has taken off; the rest."""
+        if payer not in self.unpaid:
+            return Decimal(0)
+        amount, at = self.unpaid[payer]
+        now = self._clock()
+        left = amount - usd - self._per_second * Decimal(now - at)
+        if left > 0:
+            self.unpaid[payer] = left, now
+            return left
+        del self.unpaid[payer]
+        return Decimal(0)
