@@ -30,7 +30,7 @@ _DEFAULT_SECONDS = 300
 _WAV_RATES = range(_AUDIO_BYTES, 400_000)
 
 _CONTENT = {"image_url": "url", "video_url": "url", "input_audio": "data", "file": "file_data"}
-_DATA_URI = re.compile(r"data:\s*([^;,\s]*)[^,]*,", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:\s*+([^;,\s]*+)[^,]*+,", re.IGNORECASE)
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _MAX_PAGES = 10_000
 _MAX_STREAMS = 4096
@@ -39,10 +39,23 @@ _MAX_COMPRESSED_BYTES = 128 * 1024
 _MAX_DECOMPRESSED_BYTES = 16 * 1024 * 1024
 
 
-def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
+class Unpacking:
+    """How many bytes the documents of one request may still be decompressed to: ``left``, for all of them together.
+
+    A small compressed stream holds a thousand times its size, and a small request has room for many documents.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _MAX_DECOMPRESSED_BYTES
+
+
+def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS, unpacking: Unpacking | None = None) -> int:
     """The prompt tokens of ``medium``, the value of a field ``name`` of a request; an image counts ``image_tokens``.
 
     ``name`` is ``image_url``, ``input_audio``, ``video_url`` or ``file``, or ``images`` for an item of that list.
+    ``unpacking`` is shared by the media of a request.
     """
     key = _content_key(name, medium)
     content, frames = _content(key, medium), _frames(medium)
@@ -51,7 +64,7 @@ def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS) -> int:
     uri = _DATA_URI.match(content)
     if uri is None:
         return _unfetched(name, frames, image_tokens)
-    return _file(uri[1].lower(), content[uri.end() :], frames, image_tokens)
+    return _file(uri[1].lower(), content[uri.end() :], frames, image_tokens, unpacking or Unpacking())
 
 
 def labels(name: str, medium: Any) -> list[Any]:
@@ -60,12 +73,12 @@ def labels(name: str, medium: Any) -> list[Any]:
     return [value for key, value in medium.items() if key != content] if isinstance(medium, dict) else []
 
 
-def _file(media_type: str, data: str, frames: int, image_tokens: int) -> int:
+def _file(media_type: str, data: str, frames: int, image_tokens: int, unpacking: Unpacking) -> int:
     match media_type.partition("/")[0]:
         case "text":
             return _size(data) // 4
         case "application":
-            return _document(data)
+            return _document(data, unpacking)
         case "audio":
             return _recording(data)
         case "video":
@@ -120,37 +133,37 @@ def _recording(data: str) -> int:
     return _seconds(data, rate if rate in _WAV_RATES else _AUDIO_BYTES) * _AUDIO_TOKENS
 
 
-def _document(data: str) -> int:
-    pages = _pages(_base64_decode(data)) or 1 + _size(data) // _PAGE_BYTES
+def _document(data: str, unpacking: Unpacking) -> int:
+    pages = _pages(_base64_decode(data), unpacking) or 1 + _size(data) // _PAGE_BYTES
     return pages * _PAGE_TOKENS
 
 
-def _pages(pdf: bytes) -> int:
+def _pages(pdf: bytes, unpacking: Unpacking) -> int:
     """The number of pages of a PDF; 0 if none are found."""
-    found = (page for objects in (pdf, *_object_streams(pdf)) for page in _PAGE.finditer(objects))
+    found = (page for objects in (pdf, *_object_streams(pdf, unpacking)) for page in _PAGE.finditer(objects))
     return sum(1 for _ in islice(found, _MAX_PAGES))
 
 
-def _object_streams(pdf: bytes) -> Iterator[bytes]:
+def _object_streams(pdf: bytes, unpacking: Unpacking) -> Iterator[bytes]:
     """The decompressed object streams of a PDF, which hold its pages since version 1.5 (ISO 32000-1, 7.5.7).
 
     Bounded in work, not only in output.
     """
-    budget, at = _MAX_DECOMPRESSED_BYTES, 0
+    at = 0
     for _ in range(_MAX_STREAMS):
         at = pdf.find(b"/ObjStm", at + 1)
         start = pdf.find(b"stream", at, at + _MAX_DICTIONARY_BYTES) + len(b"stream")
-        if at < 0 or budget <= 0:
+        if at < 0 or unpacking.left <= 0:
             return
         if start < at:
             continue
         compressed = pdf[start : start + _MAX_COMPRESSED_BYTES].lstrip(b"\r\n")
         try:
-            objects = zlib.decompressobj().decompress(compressed, budget)
+            objects = zlib.decompressobj().decompress(compressed, unpacking.left)
         except zlib.error:
-            budget -= len(compressed)
+            unpacking.left -= len(compressed)
         else:
-            budget -= len(compressed) // 8 + len(objects)
+            unpacking.left -= len(compressed) // 8 + len(objects)
             yield objects
 
 

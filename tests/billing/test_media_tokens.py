@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.billing import media_tokens as media
+from gateway.billing.usage import prompt_tokens
 
 PAGE, PICTURE = 1500, 1120
 
@@ -77,8 +78,8 @@ def test_a_document_made_to_be_long_in_reading(bomb: bytes) -> None:
 def test_a_document_s_unpacking_is_bounded() -> None:
     packed = b"/ObjStm stream\n" + zlib.compress(b"\0" * 10_000_000) + b"\n"
     last = b"/ObjStm stream\n" + zlib.compress(b"/Type/Page ")
-    assert media._pages(b"%" + packed + last) == 1
-    assert media._pages(b"%" + packed * 2 + last) == 0
+    assert media._pages(b"%" + packed + last, media.Unpacking()) == 1
+    assert media._pages(b"%" + packed * 2 + last, media.Unpacking()) == 0
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
@@ -150,7 +151,7 @@ def test_the_streams_of_a_document_share_a_bound_on_what_they_hold(monkeypatch: 
     document = b"%PDF" + b"".join(map(object_stream, packed))
     assert 0 < left < 200
     monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", len(packed[0] + b"\nendstream\n"))
-    assert [len(objects) for objects in media._object_streams(document)] == [800, left]
+    assert [len(objects) for objects in media._object_streams(document, media.Unpacking())] == [800, left]
 
 
 def test_what_cannot_be_decompressed_counts_against_the_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,10 +160,21 @@ def test_what_cannot_be_decompressed_counts_against_the_bound_too(monkeypatch: p
     monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", 200)
     for bound, found in ((199, []), (202, [b"pag"]), (1000, [b"page"])):
         monkeypatch.setattr(media, "_MAX_DECOMPRESSED_BYTES", bound)
-        assert list(media._object_streams(b"%PDF" + broken + whole)) == found
+        assert list(media._object_streams(b"%PDF" + broken + whole, media.Unpacking())) == found
 
 
 def test_only_so_many_streams_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_MAX_STREAMS", 2)
     document = b"%PDF" + object_stream(zlib.compress(b"page")) * 3
-    assert list(media._object_streams(document)) == [b"page"] * 2
+    assert list(media._object_streams(document, media.Unpacking())) == [b"page"] * 2
+
+
+def test_the_documents_of_a_request_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request of a megabyte has room for fifty documents that hold 16 MiB each."""
+    monkeypatch.setattr(media, "_MAX_DECOMPRESSED_BYTES", 2000)
+    document = file("application/pdf", b"%PDF" + object_stream(zlib.compress(b"/Type/Page " * 100)))
+    parts = [{"type": "file", "file": document}] * 4
+    alone = [prompt_tokens({"messages": [{"role": "user", "content": [part]}]}) for part in parts]
+    assert [tokens // PAGE for tokens in alone] == [100] * 4
+    together = prompt_tokens({"messages": [{"role": "user", "content": parts}]})
+    assert 100 < together // PAGE < 200
