@@ -7,9 +7,10 @@ that a full buffer is a 503: a short request may bring files a hundred thousand 
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -96,18 +97,19 @@ class FileFetcher:
         Pass that size to ``release`` when the files are no longer needed. Raises 400 naming the URL that failed, and
         503 when the buffer is full.
         """
-        wanted = [(url, _path_of(chat, url)) for url in urls]
+        wanted = _paths_of(chat, list(islice(urls, self._limits.files + 1)))
         if not wanted:
             return 0
         if not self._enabled:
-            raise _refusal(wanted[0][1], "file URLs are not supported with this model; send the file as a data: URI")
+            param = next(iter(wanted.values()))
+            raise _refusal(param, "file URLs are not supported with this model; send the file as a data: URI")
         if len(wanted) > self._limits.files:
             raise _refusal(
-                wanted[self._limits.files][1],
+                [*wanted.values()][self._limits.files],
                 f"at most {self._limits.files} files per request can be fetched from URLs",
             )
         budget = _ByteBudget(self._limits.chat_bytes)
-        fetches = [asyncio.create_task(self._fetch(url, param, budget)) for url, param in wanted]
+        fetches = [asyncio.create_task(self._fetch(url, param, budget)) for url, param in wanted.items()]
         try:
             files = await asyncio.gather(*fetches)
         except BaseException:
@@ -115,7 +117,7 @@ class FileFetcher:
                 fetch.cancel()
             self.release(budget.used)
             raise
-        chat.attachments.update((url, file) for (url, _), file in zip(wanted, files, strict=True))
+        chat.attachments.update(zip(wanted, files, strict=True))
         return budget.used
 
     def release(self, size: int) -> None:
@@ -211,17 +213,28 @@ def _refusal(param: str, reason: str) -> GatewayError:
     return invalid_request(f"Invalid '{param}': {reason}.", param, code)
 
 
-def _path_of(chat: Chat, url: str) -> str:
-    """The JSON path of ``url`` in what the caller sent."""
-    return next(_paths(chat.body.get("messages"), url, "messages"), "messages")
+def _paths_of(chat: Chat, urls: Collection[str]) -> dict[str, str]:
+    """The JSON path of each of ``urls`` in what the caller sent, found in one walk through all of it."""
+    paths = dict.fromkeys(urls, "messages")
+    missing = {url for url in paths if not data_uri.is_data_uri(url)}
+    pending: list[tuple[Any, tuple[Any, ...]]] = [(chat.body["messages"], ())]
+    while pending and missing:
+        outer, place = pending.pop()
+        inner = []
+        for key, value in outer.items() if isinstance(outer, dict) else enumerate(outer):
+            if isinstance(value, str):
+                if value in missing:
+                    missing.remove(value)
+                    paths[value] = _json_path((place, key))
+            elif value and isinstance(value, dict | list):
+                inner.append((value, (place, key)))
+        pending += reversed(inner)
+    return paths
 
 
-def _paths(value: Any, wanted: str, path: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _paths(item, wanted, f"{path}.{key}")
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _paths(item, wanted, f"{path}[{place}]")
-    elif value == wanted and not data_uri.is_data_uri(wanted):
-        yield path
+def _json_path(place: tuple[Any, ...]) -> str:
+    """The path of ``(outer place, key)``, the place of the messages being empty."""
+    if not place:
+        return "messages"
+    outer, key = place
+    return _json_path(outer) + (f".{key}" if isinstance(key, str) else f"[{key}]")

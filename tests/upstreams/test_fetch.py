@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -370,3 +370,18 @@ async def test_a_gateway_that_does_not_fetch_says_what_to_send() -> None:
         chat = chat_with()
         await source.attach(chat, [])
         assert chat.attachments == {}
+
+
+async def test_more_urls_than_are_fetched_are_not_looked_for(fetcher: MakeFetcher) -> None:
+    """A megabyte has room for 16,000 URLs, and looking for each of them takes a walk through all of it."""
+    asked = 0
+
+    def urls() -> Iterator[str]:
+        nonlocal asked
+        for number in range(20_000):
+            asked += 1
+            yield f"https://pictures.example/{number}"
+
+    with pytest.raises(GatewayError):
+        await fetcher().attach(chat_with(), urls())
+    assert asked < 100
