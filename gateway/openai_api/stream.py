@@ -90,10 +90,9 @@ class _Encoder(ABC):
         endings = [encode_json([self._final_choice(index, reason)]) for index, reason in finish.items()]
         details = b"," + encode_json(extra)[1:-1] if extra else b""
         last = b"[]" if separate_usage or not endings else endings.pop()
-        frames = b""
-        for ending in endings:
-            frames += self._head + b',"choices":' + ending + b"}\n\n"
-        return frames + self._head + b',"choices":' + last + details + b"}\n\n" + DONE
+        opening = self._head + b',"choices":'
+        frames = b"".join([opening + ending + b"}\n\n" for ending in endings]) if endings else b""
+        return frames + opening + last + details + b"}\n\n" + DONE
 
     @abstractmethod
     def _final_choice(self, index: int, reason: str | None) -> dict[str, Any]:

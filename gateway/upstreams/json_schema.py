@@ -47,6 +47,10 @@ _META = frozenset({"$schema", "$id", "$comment"})
 _MAPS = frozenset({"properties", "$defs", "definitions"})
 _LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
 
+_Place = tuple[Any, str]
+"""A place in the caller's request: the place around it and the step from there. Only an error needs the whole path,
+and names can be long."""
+
 
 def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
     """``schema`` with every object closed and every unenforced constraint moved into its description.
@@ -56,12 +60,12 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
     try:
         if _is_recursive(schema):
             raise unsupported_value(f"Invalid '{param}': recursive schemas are not supported with this model.", param)
-        return _restrict(schema, lossless, param)
+        return _restrict(schema, lossless, ((), param))
     except RecursionError:
         raise unsupported_value(f"Invalid '{param}': the schema is nested too deeply.", param) from None
 
 
-def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
+def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     kept: Schema = {}
     lost: Schema = {}
     for keyword, value in schema.items():
@@ -69,13 +73,13 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
             continue
         if _is_enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
             name = "anyOf" if keyword == "oneOf" else keyword
-            kept[name] = _descend(name, value, lossless, f"{param}.{keyword}")
+            kept[name] = _descend(name, value, lossless, (place, f".{keyword}"))
         else:
             lost[keyword] = value
     if "properties" in kept or "object" in _types(schema):
         kept["additionalProperties"] = False
     if lost and lossless:
-        keyword = next(iter(lost))
+        keyword, param = next(iter(lost)), _path(place)
         raise unsupported_value(
             f"Invalid '{param}': '{keyword}' cannot be enforced with this model; omit 'strict' to send it "
             "as a description.",
@@ -86,17 +90,23 @@ def _restrict(schema: Schema, lossless: bool, param: str) -> Schema:
     return kept
 
 
-def _descend(keyword: str, value: Any, lossless: bool, param: str) -> Any:
+def _descend(keyword: str, value: Any, lossless: bool, place: _Place) -> Any:
     if keyword in _MAPS and isinstance(value, dict):
-        return {name: _restrict_subschema(inner, lossless, f"{param}.{name}") for name, inner in value.items()}
+        return {name: _restrict_subschema(inner, lossless, (place, f".{name}")) for name, inner in value.items()}
     if keyword in _LISTS and isinstance(value, list):
-        return [_restrict_subschema(inner, lossless, f"{param}[{index}]") for index, inner in enumerate(value)]
-    return _restrict_subschema(value, lossless, param) if keyword == "items" else value
+        return [_restrict_subschema(inner, lossless, (place, f"[{index}]")) for index, inner in enumerate(value)]
+    return _restrict_subschema(value, lossless, place) if keyword == "items" else value
 
 
-def _restrict_subschema(schema: Any, lossless: bool, param: str) -> Any:
+def _restrict_subschema(schema: Any, lossless: bool, place: _Place) -> Any:
     """A subschema, which may be ``true`` or ``false``."""
-    return _restrict(schema, lossless, param) if isinstance(schema, dict) else schema
+    return _restrict(schema, lossless, place) if isinstance(schema, dict) else schema
+
+
+def _path(place: _Place) -> str:
+    """The JSON path of ``place``."""
+    outer, step = place
+    return (_path(outer) if outer else "") + step
 
 
 def _is_enforced(keyword: str, value: Any) -> bool:

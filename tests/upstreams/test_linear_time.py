@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 
+from gateway.billing import media_tokens
+from gateway.catalog import bundled
 from gateway.openai_api.messages import ReasoningDetail
+from gateway.openai_api.request import parse_chat
+from gateway.openai_api.stream import TextChunkEncoder
+from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import replay
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.thoughts import Thoughts, place_after
 from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
+from gateway.upstreams.openai.dialects import XAI
+from gateway.upstreams.openai.request import build
 from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.sse import SSEReader
 from gateway.upstreams.vendor_errors import public_message
@@ -51,7 +58,11 @@ def complete(text: str) -> None:
     completion('{"a":"' + text)
 
 
-READERS = [public_message, unfence, open_fence, split_thoughts, read_events, complete]
+def quote_file(text: str) -> None:
+    media_tokens.tokens("file", {"file_data": "data:" + text})
+
+
+READERS = [public_message, unfence, open_fence, split_thoughts, read_events, complete, quote_file]
 PATTERNS = [
     " ",
     "\n",
@@ -106,6 +117,13 @@ def chained() -> None:
     restrict({"$ref": "#/$defs/D0", "$defs": links | {f"D{MANY}": {"type": "null"}}}, lossless=False, param="x")
 
 
+def long_name_around_many() -> None:
+    """A path that is written out for every property is as long as the names around it."""
+    inner = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(MANY)}}
+    outer = {"type": "object", "properties": {"n" * 2_000_000: inner}}
+    assert restrict(outer, lossless=True, param="x")["properties"]
+
+
 def thought_in_pieces() -> None:
     piece = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, text="x" * 100)
     sealed = ReasoningDetail(type="reasoning.text", format=replay.FORMAT, index=0, signature="s")
@@ -119,8 +137,39 @@ def thoughts_between_calls() -> None:
     assert Thoughts([{"type": "thinking"}] * MANY, places).interleave("x" * MANY, calls)
 
 
+def allowed_tools() -> None:
+    """Grok's ``tools`` are reduced to the allowed ones: 128 of them, and a list of any length."""
+    named = [{"type": "function", "function": {"name": f"unknown{number}"}} for number in range(2 * MANY)]
+    chosen: list[dict[str, Any]] = [*named, {"type": "function", "function": {"name": "t127"}}]
+    tools = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(128)]
+    body = {
+        "model": "grok-4.3",
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": tools,
+        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": chosen}},
+    }
+    assert build(XAI, Chat(body, parse_chat(body), bundled().find("grok-4.3")))[0]["tools"] == tools[127:]
+
+
+def many_choices() -> None:
+    """32 prompts with 128 choices each."""
+    encoder = TextChunkEncoder("cmpl-1", 1, "gpt-4.1")
+    assert encoder.last(dict.fromkeys(range(32 * 128), "stop"), {}, separate_usage=False).count(b"stop") == 32 * 128
+
+
 @pytest.mark.parametrize(
-    "translate", [alike, renewed, chained, thought_in_pieces, thoughts_between_calls], ids=lambda each: each.__name__
+    "translate",
+    [
+        alike,
+        renewed,
+        chained,
+        long_name_around_many,
+        thought_in_pieces,
+        thoughts_between_calls,
+        allowed_tools,
+        many_choices,
+    ],
+    ids=lambda each: each.__name__,
 )
 def test_many_pieces_of_a_request(translate: Callable[[], None]) -> None:
     started = time.process_time()

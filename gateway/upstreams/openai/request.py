@@ -4,7 +4,7 @@ An unsupported parameter is refused if dropping it would change the meaning of t
 (facts/providers.md 1.8).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.openai_api.errors import invalid_request, unsupported_parameter, unsupported_value
@@ -66,7 +66,8 @@ def _resolve_allowed_tools(body: dict[str, Any]) -> None:
     """Replace an ``allowed_tools`` choice by its mode, and ``tools`` by the allowed ones."""
     match body.get("tool_choice"):
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*allowed]}}:
-            body["tools"] = [tool for tool in body["tools"] if _is_allowed(tool, allowed)]
+            names = set(_function_names(allowed))
+            body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] in names]
             if not body["tools"]:
                 raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
             body["tool_choice"] = mode
@@ -74,12 +75,11 @@ def _resolve_allowed_tools(body: dict[str, Any]) -> None:
             raise unsupported_value("This 'tool_choice' is not supported with this model.", "tool_choice")
 
 
-def _is_allowed(tool: dict[str, Any], allowed: list[Any]) -> bool:
-    for entry in allowed:
+def _function_names(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
         match entry:
-            case {"type": "function", "function": {"name": str(name)}} if name == tool["function"]["name"]:
-                return True
-    return False
+            case {"type": "function", "function": {"name": str(name)}}:
+                yield name
 
 
 def _strict(tool: Tool) -> bool:
