@@ -36,6 +36,13 @@ async def test_what_is_not_known_is_refused_as_announced(gateway: RunningGateway
     assert (await gateway.post(path, body)).status == 200
 
 
+async def test_every_summary_is_one_sentence_about_the_endpoint(gateway: RunningGateway) -> None:
+    document = await read(gateway)
+    summaries = {path: operation["summary"] for path, each in document["paths"].items() for operation in each.values()}
+    assert all(summary.endswith(".") for summary in summaries.values()), summaries
+    assert summaries["/openapi.json"] == "The OpenAPI 3.1 document of this gateway."
+
+
 async def test_keys_may_be_sealed(gateway: RunningGateway) -> None:
     document = await read(gateway)
     schema = document["paths"]["/v1/keys"]["post"]["requestBody"]["content"]["application/json"]["schema"]

@@ -27,6 +27,8 @@ async def inject_keys(services: Services, request: web.BaseRequest, record: Requ
 
 
 async def sealing_key(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-    """The key to seal an injection to, signed by the signing key. Public, because the operator who verifies the
-    enclave need not be on its host."""
+    """The key to seal an injection to, signed by the signing key.
+
+    Public, because the operator who verifies the enclave need not be on its host.
+    """
     return json_response(services.sealing_key.public_info)

@@ -59,13 +59,15 @@ class Operation(Protocol):
 
 
 class OpenAPI:
-    """The endpoint over a route table that is only known once all endpoints are."""
+    """The OpenAPI 3.1 document of this gateway.
+
+    ``routes`` gives the route table, which is only known once all endpoints are.
+    """
 
     def __init__(self, routes: Callable[[], Iterable[Operation]]) -> None:
         self._document = cache(lambda: document(routes()))
 
     async def __call__(self, services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
-        """The OpenAPI 3.1 document of this gateway."""
         return web.Response(body=self._document(), content_type="application/json")
 
 
