@@ -9,7 +9,7 @@ from nitro import golang
 from nitro.debs.lock import Lock
 from nitro.errors import BuildError
 from nitro.inputs import BUILD, ROOT, Inputs
-from nitro.kernel.build import CACHE, HERE, key
+from nitro.kernel.build import HERE, image_file, key
 from nitro.ramdisks import bootstrap
 from nitro.tree import File, Tree
 from tools.eif.cpio import write_cpio
@@ -48,7 +48,7 @@ def own(inputs: Inputs) -> Boot:
 
 def own_kernel() -> Path:
     """The compiled kernel. Raises :class:`BuildError` if it has not been compiled."""
-    kernel = CACHE / key(Lock.load()) / "bzImage"
+    kernel = image_file(Lock.load())
     if not kernel.exists():
         raise BuildError("the kernel of this lock and configuration is not compiled yet: make kernel")
     return kernel

@@ -10,7 +10,6 @@ from pathlib import Path
 from nitro.command import run
 from nitro.debs.fetch import fetch
 from nitro.debs.lock import Lock
-from nitro.errors import BuildError
 from nitro.inputs import BUILD, Inputs
 
 HERE = Path(__file__).parent
@@ -40,9 +39,14 @@ def key(lock: Lock) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
+def image_file(lock: Lock, cache: Path = CACHE) -> Path:
+    """Where the kernel of this lock and configuration is kept once it is compiled."""
+    return cache / key(lock) / "bzImage"
+
+
 def cached(lock: Lock, cache: Path = CACHE) -> Kernel | None:
-    """The kernel of this lock and configuration, or None if it has not been built."""
-    image = cache / key(lock) / "bzImage"
+    """The kernel of this lock and configuration, or None if it has not been compiled."""
+    image = image_file(lock, cache)
     return Kernel(key(lock), image.read_bytes()) if image.exists() else None
 
 
@@ -50,20 +54,17 @@ def build(inputs: Inputs, *, jobs: int, cache: Path = CACHE) -> Kernel:
     """Fetch, unpack and compile (minutes), and store the result in ``cache``. Needs root or user namespaces."""
     lock = Lock.load()
     debs = fetch(lock, "kernel", inputs)
+    image = image_file(lock, cache)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
         root = Path(scratch) / "root"
         unpack(debs, root)
         run([*_chroot(root), "sh", "/src/compile.sh", str(jobs)])
-        target = cache / key(lock)
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        shutil.copyfile(root / "src/linux/.config", target / "config")
-        shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", target / "bzImage")
-    kernel = cached(lock, cache)
-    if kernel is None:
-        raise BuildError("the compiled kernel is missing from its cache")
-    return kernel
+        shutil.rmtree(image.parent, ignore_errors=True)
+        image.parent.mkdir()
+        shutil.copyfile(root / "src/linux/.config", image.with_name("config"))
+        shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", image)
+    return Kernel(key(lock), image.read_bytes())
 
 
 def unpack(debs: list[Path], root: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_recipe_of_nitro_cli_s_blobs(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_our_own_recipe_wants_its_kernel_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boot, "CACHE", tmp_path)
+    monkeypatch.setattr(boot, "image_file", lambda _lock: tmp_path / "bzImage")
     with pytest.raises(BuildError, match="not compiled yet: make kernel"):
         boot.own(Inputs(tmp_path))
     assert set(boot.own_inputs()) == {"boot", "kernel recipe", "cmdline", "init source"}
