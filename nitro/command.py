@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nitro.errors import BuildError
 
-# Variables passed to the tools: where programs and Go's build cache are, and how to reach the package registries.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+# Variables passed to the tools: where programs and Go's build cache are, and how to reach the package registries.
 _INHERITED = (
     *("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "GOCACHE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *_PROXIES,
@@ -57,8 +57,10 @@ def run(
 
 
 def _essence(lines: Sequence[str]) -> Sequence[str]:
-    """The last lines, preceded by the line that begins with "error" and the next one if they are further up: uv names
-    the package whose hash differs before it lists all the hashes that are locked."""
+    """The last lines, preceded by the line that begins with "error" and the next one if they are further up.
+
+    uv names the package whose hash differs before it lists all the hashes that are locked.
+    """
     found = next((number for number, line in enumerate(lines) if line.startswith("error")), len(lines))
     if found + 2 < len(lines) - _LAST_LINES:
         return [*lines[found : found + 2], "…", *lines[-_LAST_LINES:]]

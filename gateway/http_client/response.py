@@ -204,7 +204,7 @@ class Response:
                     self._on_data(data)
                 except Exception as error:
                     self.fail(error)
-                    self._error = error
+                    self._error = error  # also if ``on_data`` has closed the response
         if complete:
             self._finish()
 

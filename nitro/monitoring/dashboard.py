@@ -11,8 +11,11 @@ _SELECTOR = '{instance=~"$instance"'
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A graph, a third of a row wide. ``queries`` are pairs of legend and PromQL, ``unit`` is Grafana's name of the
-    unit, and ``signed`` shows negative values."""
+    """A graph, a third of a row wide.
+
+    ``queries`` are pairs of legend and PromQL, ``unit`` is Grafana's name of the unit.
+    ``signed`` shows negative values.
+    """
 
     title: str
     unit: str
