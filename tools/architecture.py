@@ -1,7 +1,7 @@
 """``python -m tools.architecture``: check the import directions of the gateway.
 
 Packages are ordered in layers. A module imports only from its own layer and lower ones. Upstreams and billing are
-independent of each other, and nothing in the gateway imports the tools (design 3).
+independent of each other, and nothing in the gateway imports the tools.
 """
 
 import ast
