@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from gateway.openai_api import long_json
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.openai_api.messages import CacheControl, Message
 
@@ -152,7 +153,7 @@ def decode(body: bytes) -> dict[str, Json]:
     if parts > MAX_PARTS:
         raise invalid_request("The JSON body of your request has too many objects and arrays")
     try:
-        decoded = msgspec.json.decode(body)
+        decoded = msgspec.json.decode(body) if len(body) <= long_json.SHORT else long_json.decode_long(body)
     except UnicodeDecodeError:
         raise invalid_request("We could not parse the JSON body of your request: it is not valid UTF-8") from None
     except msgspec.DecodeError as error:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.openai_api import long_json
+
 
 class _Entry(NamedTuple):
     value: Any
@@ -79,7 +81,7 @@ class SignatureCache:
 
 def _key(caller: str, call_id: str, name: str, arguments: str) -> bytes:
     try:
-        canonical = msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="deterministic")
+        canonical = msgspec.json.encode(long_json.decode(arguments or "{}"), order="deterministic")
     except (msgspec.DecodeError, RecursionError):
         canonical = arguments.encode("utf-8", "surrogatepass")
     digest = blake2b(digest_size=32)

@@ -10,7 +10,7 @@ import pytest
 from gateway.billing import media_tokens
 from gateway.catalog import bundled
 from gateway.openai_api.messages import ReasoningDetail
-from gateway.openai_api.request import parse_chat
+from gateway.openai_api.request import decode, parse_chat
 from gateway.openai_api.stream import TextChunkEncoder
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import replay
@@ -22,6 +22,7 @@ from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import XAI
 from gateway.upstreams.openai.request import build
 from gateway.upstreams.openai.think_tags import ThinkTagParser
+from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import SSEReader
 from gateway.upstreams.vendor_errors import public_message
 
@@ -151,6 +152,17 @@ def allowed_tools() -> None:
     assert build(XAI, Chat(body, parse_chat(body), bundled().find("grok-4.3")))[0]["tools"] == tools[127:]
 
 
+SLOW_FRACTIONS = "[" + ",".join(["2.22507385850720138309e-308"] * 15 * MANY) + "]"
+
+
+def slow_fractions_in_a_body() -> None:
+    assert len(decode(f'{{"a":{SLOW_FRACTIONS}}}'.encode())["a"]) == 15 * MANY
+
+
+def slow_fractions_in_arguments() -> None:
+    assert SignatureCache().get("caller", "call_1", "tool", SLOW_FRACTIONS) is None
+
+
 def many_choices() -> None:
     """32 prompts with 128 choices each."""
     encoder = TextChunkEncoder("cmpl-1", 1, "gpt-4.1")
@@ -167,6 +179,8 @@ def many_choices() -> None:
         thought_in_pieces,
         thoughts_between_calls,
         allowed_tools,
+        slow_fractions_in_a_body,
+        slow_fractions_in_arguments,
         many_choices,
     ],
     ids=lambda each: each.__name__,

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.openai_api import long_json
 from gateway.openai_api.errors import invalid_request, unsupported_value
 from gateway.openai_api.messages import (
     AssistantMessage,
@@ -191,7 +192,7 @@ def _cache_last_block(found: list[Block], cache_control: dict[str, Any] | None) 
 def _arguments(text: str, where: str) -> dict[str, Any]:
     """A call's arguments as an object; blank text means no arguments. Raises 400."""
     try:
-        arguments = msgspec.json.decode(text) if text.strip() else {}
+        arguments = long_json.decode(text) if text.strip() else {}
     except (msgspec.DecodeError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):

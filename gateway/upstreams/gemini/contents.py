@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.openai_api import long_json
 from gateway.openai_api.errors import invalid_request
 from gateway.openai_api.messages import (
     AssistantMessage,
@@ -191,6 +192,6 @@ def _arguments(text: str, param: str) -> msgspec.Raw:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(msgspec.json.decode(text), dict)
+        return isinstance(long_json.decode(text), dict)
     except (msgspec.DecodeError, RecursionError):
         return False
