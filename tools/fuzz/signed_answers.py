@@ -45,7 +45,9 @@ def _make(random: Random) -> Signed:
     if random.random() < 0.2:
         request = {**mutate_json(random, request), "model": "gpt-5"}
     damage = random.getrandbits(32) if random.random() < 0.8 else None
-    return Signed(request, make_deltas(random), random.random() < 0.5, damage)
+    deltas = make_deltas(random)
+    request["n"] = 1 + max((getattr(delta, "choice", 0) for delta in deltas), default=0)
+    return Signed(request, deltas, random.random() < 0.5, damage)
 
 
 @cache

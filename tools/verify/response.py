@@ -7,7 +7,8 @@ the answer states.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -25,15 +26,18 @@ CLAIMS = ("tee_id", "request_hash", "output_hash", "signature")
 
 NOT_COVERED = [
     "which model really answered, and which provider",
-    "token usage, price and payment",
-    "finish_reason, the answer's id and role, the number of choices",
+    "token usage, price and payment, response headers",
+    "finish_reason, and so whether the output is tool calls or a text that reads like their JSON",
+    "the answer's id and role, the number of choices up to the one requested",
     "pictures and attachment bytes (an attachment counts by type and file name only)",
-    "reasoning, refusals and log probabilities",
+    "reasoning, refusals, annotations and log probabilities",
     "text beside tool calls; tool calls where finish_reason is not tool_calls, and any function_call",
     (
         "request fields other than model, messages (or prompt), temperature, max_tokens, stop, tools, response_format"
-        " and web_search: tool_choice, stream, n, top_p, seed, …"
+        " and web_search: tool_choice, functions, stream, n, top_p, seed, …"
     ),
+    "in messages: names, and of earlier answers reasoning, refusals, function_call and the input of custom tool calls",
+    "that the answer is new: an earlier one to an equal request is valid too, compare its time with yours",
 ]
 
 _TIMESTAMP_LIMIT = 1 << 256
@@ -66,7 +70,7 @@ def verify_response(key: SigningKey, request: Mapping[str, Json], data: bytes) -
     return [
         _tee_id(key, answer),
         _compare_hash("request_hash", answer, keccak256(canonical_request(request, answer))),
-        _output_hash(answer),
+        _output_hash(request, answer),
         _signature(key, answer),
     ]
 
@@ -92,9 +96,10 @@ def _tee_id(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
     return passed("tee_id", key.tee_id)
 
 
-def _output_hash(answer: Mapping[str, Json]) -> Claim:
+def _output_hash(request: Mapping[str, Json], answer: Mapping[str, Json]) -> Claim:
     try:
         output = _signed_output(answer)
+        _check_number(request, answer["choices"])
     except MalformedError as error:
         return failed("output_hash", str(error))
     return _compare_hash("output_hash", answer, keccak256(output))
@@ -115,6 +120,14 @@ def _signed_output(answer: Mapping[str, Json]) -> bytes:
         return signed_output(choices).encode()
     except UnicodeEncodeError:
         raise MalformedError("the answer's text has an unpaired surrogate") from None
+
+
+def _check_number(request: Mapping[str, Json], choices: Sequence[Json]) -> None:
+    """Reject more choices than were requested: one text that reads like a list has the signature of several."""
+    n, prompt = request.get("n"), request.get("prompt")
+    most = (n if isinstance(n, int | float) and n else 1) * (len(prompt) if isinstance(prompt, list) and prompt else 1)
+    if len(choices) > most:
+        raise MalformedError(f"the answer has {len(choices)} choices, the request asked for {most}")
 
 
 def _check_output(choice: Mapping[str, Json]) -> None:
@@ -159,7 +172,15 @@ def _signature(key: SigningKey, answer: Mapping[str, Json]) -> Claim:
         key.verify(signature, signing_digest(request_hash, output_hash, timestamp))
     except InvalidSignature:
         return failed("signature", "not made by this key over the stated hashes and tee_timestamp")
-    return passed("signature", f"RSA-PSS by this key, tee_timestamp {timestamp}")
+    return passed("signature", f"RSA-PSS by this key, tee_timestamp {timestamp}{_utc(timestamp)}")
+
+
+def _utc(timestamp: int) -> str:
+    """The time in parentheses; nothing if no calendar has it."""
+    try:
+        return f" ({datetime.fromtimestamp(timestamp, UTC):%FT%TZ})"
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _decode_signature(text: Json) -> bytes | None:

@@ -250,6 +250,34 @@ def test_a_completion_field_beside_a_message_is_refused(answer_signer: Any) -> N
     assert failing(check(answer_signer, CHAT, answer)) == {"output_hash"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "verdict"), [({}, FAIL), ({"n": None}, FAIL), ({"n": 1}, FAIL), ({"n": 2}, PASS), ({"n": 3.0}, PASS)]
+)
+def test_one_text_is_not_taken_for_more_choices_than_requested(
+    changes: Json, verdict: Verdict, answer_signer: Any
+) -> None:
+    """Two choices have the signature of one text that reads like their list."""
+    _, canonical, honest, output = EXCHANGES["two choices in index order"]
+    answer = {**honest, **answer_signer.envelope(canonical, output)}
+    assert check(answer_signer, {**CHAT, **changes}, answer) == {**ALL_PASS, "output_hash": verdict}
+
+
+@pytest.mark.parametrize(("n", "count", "verdict"), [(1, 2, PASS), (1, 3, FAIL), (2, 4, PASS), (2, 5, FAIL)])
+def test_every_prompt_of_a_list_has_n_choices(n: int, count: int, verdict: Verdict, answer_signer: Any) -> None:
+    request, canonical, _, _ = EXCHANGES["legacy completion"]
+    choices = [{"index": index, "text": "c", "finish_reason": "stop"} for index in range(count)]
+    answer = {"choices": choices, **answer_signer.envelope(canonical, json.dumps(["c"] * count))}
+    assert check(answer_signer, {**request, "n": n}, answer)["output_hash"] is verdict
+
+
+def test_the_time_of_the_signature_is_readable(answer_signer: Any) -> None:
+    key = load_signing_key(answer_signer.pem)
+    for timestamp, told in ((1_790_000_000, " (2026-09-21T14:13:20Z)"), ((1 << 256) - 1, "")):
+        answer = {**text_answer(), **answer_signer.envelope(CHAT_CANONICAL, "Hallo ☀", timestamp)}
+        claims = {claim.name: claim.detail for claim in verify_response(key, CHAT, json.dumps(answer).encode())}
+        assert claims["signature"] == f"RSA-PSS by this key, tee_timestamp {timestamp}{told}"
+
+
 @pytest.mark.parametrize("index", ["0", 0.0, False, None, -1, 2])
 def test_choices_that_are_not_numbered_are_refused(index: Json, answer_signer: Any) -> None:
     request, canonical, honest, output = EXCHANGES["two choices in index order"]
