@@ -58,6 +58,7 @@ async def test_pays_and_says_what_it_did(shop: PaidGateway, pay: Pay, tmp_path: 
     for claim in ("charge", "transfer", "tee_id", "request_hash", "output_hash", "signature"):
         assert f"PASS {claim} " in out
     assert saved.read_text(encoding="utf-8") in out
+    assert "note: the key came from a URL whose certificate was not checked" in out
     assert await shop.balance(OPG) == transfer.amount
 
 

@@ -24,7 +24,7 @@ from tools.verify.errors import MalformedError, UnreachableError, UsageError, Ve
 from tools.verify.fetch import origin
 from tools.verify.inputs import read_file
 from tools.verify.response import verify_response
-from tools.verify.response_command import fetch_key
+from tools.verify.response_command import UNBOUND_KEY, fetch_key
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +126,7 @@ def report(
         claims += verify_response(fetch_key(base_url), request, answer.body)
     except UnreachableError as error:
         claims.append(failed("signature", f"the signing key could not be fetched: {error}"))
-    verdict = Report(claims, meaning="charged the amount due, and signed for exactly this request")
+    verdict = Report(claims, [UNBOUND_KEY], meaning="charged the amount due, and signed for exactly this request")
     verdict.write(sys.stdout)
     return verdict.exit_code
 

@@ -11,7 +11,7 @@ from tools.verify.inputs import read_file, read_json_object
 from tools.verify.response import NOT_COVERED, verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
 
-_UNBOUND_KEY = (
+UNBOUND_KEY = (
     "the key came from a URL whose certificate was not checked; `attestation` or `answer` ties it to measured code"
 )
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> Report:
     key = read_key(arguments.key) if arguments.key else fetch_key(arguments.key_url)
     request = read_json_object(arguments.request, what="request")
     claims = verify_response(key, request, read_file(arguments.response, what="response"))
-    return Report(claims, [_UNBOUND_KEY] if arguments.key_url else [], NOT_COVERED)
+    return Report(claims, [UNBOUND_KEY] if arguments.key_url else [], NOT_COVERED)
 
 
 def read_key(path: Path) -> SigningKey:
