@@ -1,10 +1,8 @@
 """The commands ``attestation --url`` and ``answer`` against a gateway's public side over TLS."""
 
 import base64
-import http.server
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from eth_hash.auto import keccak
 
 from tests.certificates import self_signed
+from tests.tools.verify.threaded_server import serving
 from tools.verify.__main__ import main
 from tools.verify.attestation.policy import CLAIMS
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
@@ -41,7 +40,7 @@ class Front:
     nonces: list[bytes] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
 
-    def answer(self, path: str) -> tuple[int, bytes]:
+    def answer(self, path: str, _body: bytes) -> tuple[int, bytes]:
         parts = urlsplit(path)
         if parts.path == "/signing-key":
             document = {"public_key": self.signer.pem.decode(), "tee_id": self.signer.tee_id, "wallet_address": "0x00"}
@@ -66,25 +65,8 @@ def front(answer_signer: Any, tmp_path: Path) -> Iterator[Front]:
     context.load_cert_chain(pem)
     front = Front(AttestationDouble(), answer_signer, certificate)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = front.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        front.url = f"https://127.0.0.1:{server.server_port}"
+    with serving(front.answer, context) as front.url:
         yield front
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

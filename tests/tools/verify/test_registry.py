@@ -1,10 +1,8 @@
 """The TEE registry's entry compared with an attested enclave, read over JSON-RPC by web3."""
 
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
+from tests.tools.verify.threaded_server import serving
 from tools.verify.__main__ import main
 from tools.verify.attestation.document import parse
 from tools.verify.claims import Verdict
@@ -82,52 +81,45 @@ def test_no_entry_for_the_key(document: bytes, tee: RegisteredTee) -> None:
     assert verdicts(unbound, tee) == missing
 
 
-class Chain(http.server.BaseHTTPRequestHandler):
-    """One JSON-RPC node whose registry has one entry."""
+@dataclass
+class Node:
+    """A JSON-RPC node whose registry has one entry. ``block`` is the latest one, ``calls`` are the requests."""
 
-    public_key = b""
-    calls: list[Json] = []  # noqa: RUF012
-    block: Json = None
+    public_key: bytes
+    block: Json = field(default_factory=lambda: {"timestamp": hex(NOW)})
+    calls: list[Json] = field(default_factory=list)
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def answer(self, _path: str, body: bytes) -> tuple[int, bytes]:
+        request = json.loads(body)
+        self.calls.append(request)
         result: Json = {
             "eth_call": "0x" + encode([ENTRY], [[self._entry()]]).hex(),
             "eth_getBlockByNumber": self.block,
             "eth_chainId": "0x29f4",
         }[request["method"]]
-        self.calls.append(request)
-        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        return 200, json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
 
     def _entry(self) -> tuple[Any, ...]:
         ohttp = (1, 0x20, 1, 3, b"k" * 32, b"c", NOW)
         return (NOBODY, NOBODY, "https://x", self.public_key, CERTIFICATE, PCR_HASH, 0, True, NOW - 5, NOW - 3, ohttp)
 
-    def log_message(self, *args: Any) -> None:
-        pass
+
+@pytest.fixture
+def node(answer_signer: Any) -> Node:
+    return Node(answer_signer.spki)
 
 
 @pytest.fixture
-def rpc(answer_signer: Any) -> Iterator[str]:
-    Chain.public_key = answer_signer.spki
-    Chain.calls, Chain.block = [], {"timestamp": hex(NOW)}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chain) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def rpc(node: Node) -> Iterator[str]:
+    with serving(node.answer) as url:
+        yield url
 
 
-def test_active_tees_are_read_from_the_contract(rpc: str, answer_signer: Any) -> None:
+def test_active_tees_are_read_from_the_contract(rpc: str, node: Node, answer_signer: Any) -> None:
     assert active_tees(rpc, DEFAULT_REGISTRY) == [
         RegisteredTee(answer_signer.spki, CERTIFICATE, PCR_HASH, True, NOW - 3, NOW)
     ]
-    call = next(call for call in Chain.calls if call["method"] == "eth_call")["params"][0]
+    call = next(call for call in node.calls if call["method"] == "eth_call")["params"][0]
     assert call["to"] == DEFAULT_REGISTRY
     assert call["data"] == "0x" + keccak(b"getActiveTEEs(uint8)")[:4].hex() + "00" * 32
 
@@ -150,8 +142,8 @@ def test_nobody_at_the_rpc_is_unreachable() -> None:
 
 
 @pytest.mark.parametrize("block", [{}, {"timestamp": [1]}, "0x1", None])
-def test_what_is_no_block_is_no_answer(rpc: str, block: Json) -> None:
-    Chain.block = block
+def test_what_is_no_block_is_no_answer(rpc: str, node: Node, block: Json) -> None:
+    node.block = block
     with pytest.raises(UnreachableError, match="cannot be read"):
         active_tees(rpc, DEFAULT_REGISTRY)
 

@@ -1,18 +1,17 @@
 """The ``python -m tools.verify response`` command line: output, JSON and exit codes."""
 
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tools.verify.threaded_server import serving
 from tools.verify.__main__ import main
 
 Json = Any
@@ -117,27 +116,16 @@ def test_missing_options_exit_2(files: dict[str, str]) -> None:
 
 @pytest.fixture
 def key_server(answer_signer: Any) -> Iterator[str]:
-    """Serves /signing-key like the gateway, and 404 for everything else."""
+    """Serves /signing-key like the gateway, /large, and 404 for everything else."""
     document = {"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id, "wallet_address": "0x00"}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path == "/signing-key"
-            body = json.dumps(document).encode() if found else b"x" * (100_000 if self.path == "/large" else 1)
-            self.send_response(200 if found or self.path == "/large" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str, _body: bytes) -> tuple[int, bytes]:
+        if path == "/signing-key":
+            return 200, json.dumps(document).encode()
+        return (200, b"x" * 100_000) if path == "/large" else (404, b"x")
 
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(answer) as url:
+        yield url
 
 
 @pytest.mark.parametrize("path", ["/signing-key", "/", ""])
