@@ -10,12 +10,9 @@ class Cluster(Protocol):
 
     async def inject(self, injection: Injection) -> None:
         """Apply a checked injection to all processes or none; raises 409 after the first one, 400 if it is refused."""
-        ...
 
     async def metrics(self) -> bytes:
         """The metrics of all processes, aggregated, in Prometheus' exposition format."""
-        ...
 
     async def heartbeat(self) -> dict[str, Any]:
         """The status of the gateway's heartbeat, which one process sends."""
-        ...

@@ -10,6 +10,8 @@ from gateway.http_server.response import StreamingResponse
 from gateway.openai_api.stream import KEEP_ALIVE
 
 KEEP_ALIVE_SECONDS = 15.0
+_CHECK_SECONDS = 1.0
+"""Between two checks whether a full write buffer has drained."""
 LINGER_SECONDS = 0.1
 """From the last event of a broken stream to the close. Clients that see both at once (ktor's, Bun's) drop events that
 they have not read, and some then take the answer for complete."""
@@ -133,4 +135,6 @@ class StreamReply:
             self.write(KEEP_ALIVE)
             silent = 0.0
         if not self.disconnected:
-            self._keep_alive_timer = self._loop.call_later(max(1.0, KEEP_ALIVE_SECONDS - silent), self._keep_alive)
+            self._keep_alive_timer = self._loop.call_later(
+                max(_CHECK_SECONDS, KEEP_ALIVE_SECONDS - silent), self._keep_alive
+            )

@@ -53,7 +53,7 @@ class Metrics:
         self._inter_event = self._histogram(
             "inter_event_seconds", "Time between a stream's output events", _EVENT_BUCKETS, "upstream"
         )
-        self.workers = self._gauge("workers", "Serving processes", ("version",))
+        self._gauge("workers", "Serving processes", ("version",)).labels(__version__).set(1)
         self.ready = self._gauge("workers_ready", "Processes ready for new work", ())
         self.memory = self._gauge("peak_memory_bytes", "Peak resident size, summed over all workers", ())
         self.in_flight = self._gauge("requests_in_flight", "Requests being served", ())
@@ -63,7 +63,6 @@ class Metrics:
         self.breakers = self._gauge(
             "upstream_breaker_open", "Workers with an open circuit breaker for a model of the upstream", ("upstream",)
         )
-        self.workers.labels(__version__).set(1)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"gateway_{name}", text, labels, registry=self.registry)
