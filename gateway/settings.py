@@ -132,7 +132,7 @@ def checked_url(name: str, url: str) -> str:
         raise SettingsError(f"{name} must be an https URL")
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(f"{name} must be https; http is only allowed for loopback addresses")
-    if parts.query or parts.fragment or parts.username or parts.password:
+    if "?" in url or "#" in url or "@" in parts.netloc:
         raise SettingsError(f"{name} must be a plain URL without credentials, query or fragment")
     return url.rstrip("/")
 
