@@ -21,6 +21,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
 from gateway.upstreams.registry import adapters
+from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.transport import Limits, Transport
 from gateway.upstreams.upstream import Upstream
 
@@ -39,7 +40,8 @@ async def compose(
     identity = identity or Identity.generate()
     keyring = Keyring(catalog.providers, settings)
     async with AsyncExitStack() as stack:
-        upstreams = _open_upstreams(stack, settings, catalog, keyring, limits)
+        signatures = SignatureCache()
+        upstreams = _open_upstreams(stack, settings, catalog, keyring, limits, signatures)
         metrics = Metrics()
         metrics.initialize(upstreams)
         clock = clock or Clock(Nsm(NSM_DEVICE).time if settings.enclave else None)
@@ -60,6 +62,7 @@ async def compose(
             payments=PaymentsDisabled(),
             fetcher=await stack.enter_async_context(FileFetcher(enabled=not settings.enclave)),
             admission=Admission(settings.max_inflight, settings.queue),
+            signatures=signatures,
         )
         if settings.payments == "required":
             await _open_payments(stack, services, identity.quote_key)
@@ -71,10 +74,15 @@ async def compose(
 
 
 def _open_upstreams(
-    stack: AsyncExitStack, settings: Settings, catalog: Catalog, keyring: Keyring, limits: Limits | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    catalog: Catalog,
+    keyring: Keyring,
+    limits: Limits | None,
+    signatures: SignatureCache,
 ) -> dict[str, Upstream]:
     upstreams = {}
-    for name, endpoints in adapters().items():
+    for name, endpoints in adapters(signatures).items():
         transport = Transport(settings.base_urls[name], limits)
         stack.push_async_callback(transport.close)
         upstreams[name] = Upstream(catalog.providers[name], endpoints, transport, keyring)

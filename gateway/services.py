@@ -18,6 +18,7 @@ from gateway.signing import Signer
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 from gateway.upstreams.fetch import FileFetcher
+from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.upstream import Upstream
 
 
@@ -41,6 +42,7 @@ class Services:
     payments: Payments
     fetcher: FileFetcher
     admission: Admission
+    signatures: SignatureCache = field(default_factory=SignatureCache)
     metrics: Metrics = field(default_factory=Metrics)
     bodies: BodyBudget = field(default_factory=BodyBudget)
     tracer: Tracer | None = None

@@ -11,9 +11,9 @@ from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
 from gateway.upstreams.signature_cache import SignatureCache
 
 
-def adapters() -> Mapping[str, Mapping[str, Adapter]]:
-    """New adapters by provider and endpoint, sharing one signature cache."""
-    signatures = SignatureCache()
+def adapters(signatures: SignatureCache | None = None) -> Mapping[str, Mapping[str, Adapter]]:
+    """New adapters by provider and endpoint, with one signature cache, by default a new one."""
+    signatures = SignatureCache() if signatures is None else signatures
     return {
         "openai": {"chat": OpenAIAdapter(OPENAI)},
         "anthropic": {"chat": AnthropicAdapter(signatures)},

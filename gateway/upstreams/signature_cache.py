@@ -26,6 +26,7 @@ class SignatureCache:
 
     A key is the caller, the tool-call id, and the call's name and arguments. Arguments are compared as JSON, so that a
     client may reformat them. ``ttl`` is in seconds of ``clock``; a value larger than ``max_bytes`` is not kept.
+    ``share``, if there are other processes, tells them of a new entry by its key and its value as JSON.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class SignatureCache:
         self._clock = clock
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._bytes = 0
+        self.share: Callable[[bytes, bytes], None] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,8 +55,17 @@ class SignatureCache:
     def put(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
         """Store ``value`` (any JSON) for a tool call that is sent to ``caller``."""
         key = _key(caller, call_id, name, arguments)
+        encoded = msgspec.json.encode(value)
+        self._keep(key, value, len(encoded))
+        if self.share is not None:
+            self.share(key, encoded)
+
+    def put_shared(self, key: bytes, value: Any) -> None:
+        """Store an entry that another process has shared."""
+        self._keep(key, value, len(msgspec.json.encode(value)))
+
+    def _keep(self, key: bytes, value: Any, size: int) -> None:
         self._remove(key)
-        size = len(msgspec.json.encode(value))
         if size > self._max_bytes:
             return
         self._entries[key] = _Entry(value, size, self._clock() + self._ttl)

@@ -60,6 +60,10 @@ class SupervisorLink:
         self._send(Packet(op, self._last_number, body))
         return await reply
 
+    def publish(self, op: str, body: Any) -> None:
+        """Send a message to all other workers that serve connections; their replies are ignored."""
+        self._send(Packet(op, body=body))
+
     def close(self) -> None:
         """Stop receiving, and cancel calls being handled."""
         self._loop.remove_reader(self._channel)

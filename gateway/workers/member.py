@@ -10,9 +10,16 @@ from gateway.services import Services
 from gateway.workers.link import SupervisorLink
 from gateway.workers.metrics import render, snapshot
 
+_MAX_SHARED_BYTES = 128 * 1024
+"""Largest cached value that is sent to the other workers. Thoughts of 30,000 tokens fit; signatures of images do not,
+but clients that drop those drop the images as well."""
+
 
 class ClusterMember:
-    """Implements Cluster by calls to the supervisor, and handles its calls to this worker."""
+    """Implements Cluster by calls to the supervisor, and handles its calls to this worker.
+
+    The workers share the signatures that they cache, since a client's next request may reach any of them.
+    """
 
     def __init__(self, services: Services, link: SupervisorLink) -> None:
         self._services = services
@@ -21,6 +28,8 @@ class ClusterMember:
         link.handlers["metrics"] = self._snapshot
         link.handlers["lead"] = self._lead
         link.handlers["lead_status"] = self._status
+        link.handlers["signature"] = self._keep_signature
+        services.signatures.share = self._share_signature
 
     async def inject(self, injection: Injection) -> None:
         """Apply it in this worker first: what it accepts the others accept, since code and settings are the same.
@@ -45,6 +54,13 @@ class ClusterMember:
     async def heartbeat(self) -> dict[str, Any]:
         status: dict[str, Any] = await self._link.call("leader") or self._services.heartbeat.status()
         return status
+
+    def _share_signature(self, key: bytes, value: bytes) -> None:
+        if len(value) <= _MAX_SHARED_BYTES:
+            self._link.publish("signature", {"key": key.hex(), "value": msgspec.Raw(value)})
+
+    async def _keep_signature(self, body: Any) -> None:
+        self._services.signatures.put_shared(bytes.fromhex(body["key"]), body["value"])
 
     async def _apply(self, body: Any) -> None:
         await apply_injection(self._services, body)

@@ -215,6 +215,8 @@ class Supervisor:
                 self._call_ready(worker.pid, packet.number, Packet("metrics"))
             case "leader":
                 self._call_leader(worker, packet)
+            case "signature":
+                self._publish(worker.pid, packet)
 
     # Calls to workers on behalf of one of them.
 
@@ -231,6 +233,12 @@ class Supervisor:
     def _call_leader(self, worker: Worker, packet: Packet) -> None:
         leader = set() if self._leader is None else {self._leader}
         self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
+
+    def _publish(self, sender: int, packet: Packet) -> None:
+        """Pass a message on to the other workers that serve connections."""
+        for worker in self._workers.values():
+            if worker.ready and worker.pid != sender:
+                worker.send(packet)
 
     def _reply(self, pid: int, number: int, body: Any) -> None:
         self._send(pid, Packet("reply", number, body))

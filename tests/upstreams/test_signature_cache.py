@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,14 @@ def test_broken_arguments_still_name_a_call() -> None:
     cache = SignatureCache()
     cache.put("a", "c", "now", '{"half', "s")
     assert cache.get("a", "c", "now", '{"half') == "s"
+
+
+def test_an_entry_is_shared_with_another_process_as_json() -> None:
+    cache, other = SignatureCache(), SignatureCache()
+    cache.share = lambda key, value: other.put_shared(key, msgspec.json.decode(value))
+    cache.put(*CALL, value={"blocks": [{"type": "thinking"}]})
+    assert other.get(*CALL) == cache.get(*CALL) == {"blocks": [{"type": "thinking"}]}
+    assert other.size == cache.size
 
 
 def test_values_expire() -> None:

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from tools.simulators.fleet import Fleet
-from tools.simulators.scenario import Scenario
+from tools.simulators.scenario import Scenario, ToolCall
 
 CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 TWO_ANSWERS = 'gateway_requests_total{path="/v1/chat/completions",status="200"} 2.0'
@@ -114,6 +115,28 @@ async def test_connections_are_split_evenly_and_metrics_add_up(fleet: Fleet) -> 
         assert {int(pid) for pid in pids} == set(running.workers())
         lines = [json.loads(line) for line in running.log if '"path":"/v1/chat/completions"' in line]
         assert len(lines) == 10
+
+
+@pytest.mark.parametrize(("provider", "model"), [("anthropic", "claude-sonnet-4-6"), ("google", "gemini-3.5-flash")])
+async def test_a_signature_that_one_worker_has_cached_is_known_to_all(fleet: Fleet, provider: str, model: str) -> None:
+    """A client that drops unknown keys, with a connection per request: the workers take turns."""
+    simulator = fleet.simulators[provider]
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Weather in Oslo?"}]
+    chat = {"model": model, "messages": messages, "tools": [{"type": "function", "function": function}]}
+    async with gateway(**fleet.environment()) as running:
+        for _ in range(4):
+            simulator.enqueue(
+                Scenario(reasoning="Hm.", tool_calls=(ToolCall(name="weather", arguments={"city": "Oslo"}),))
+            )
+            response = await running.post("/v1/chat/completions", {**chat, "reasoning_effort": "medium"})
+            assert "x-dropped-params" not in response.headers
+            [call] = (await response.json())["choices"][0]["message"]["tool_calls"]
+            kept = {key: call[key] for key in ("id", "type", "function")}
+            messages.append({"role": "assistant", "content": None, "tool_calls": [kept]})
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": "4 C"})
+        sent = json.dumps(simulator.requests[-1].json)
+        assert len(re.findall(r'"(?:signature|thoughtSignature)": "(?!skip)', sent)) == 3
 
 
 async def test_injection_reaches_all_once(urls: dict[str, str]) -> None:

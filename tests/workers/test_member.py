@@ -1,0 +1,37 @@
+"""What a worker tells the others of the signatures that it caches."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.upstreams.signature_cache import SignatureCache
+from gateway.workers.channel import Packet, channel_pair, receive, send
+from gateway.workers.link import SupervisorLink
+from gateway.workers.member import ClusterMember
+
+CALL = ("0xpayer", "call_1", "weather", "{}")
+
+
+@pytest.mark.parametrize(("size", "shared"), [(1_000, True), (100_000, True), (1_400_000, False)])
+async def test_values_that_fit_between_processes_are_shared(size: int, shared: bool) -> None:
+    caches = [SignatureCache(), SignatureCache()]
+    channels = [channel_pair() for _ in caches]
+    links = [SupervisorLink(worker, lambda _, connection: connection.close()) for _, worker in channels]
+    for cache, link in zip(caches, links, strict=True):
+        services: Any = SimpleNamespace(signatures=cache)
+        ClusterMember(services, link)
+    caches[0].put(*CALL, value="x" * size)
+    received = receive(channels[0][0])
+    assert (received is not None) is shared
+    if received is not None:
+        assert send(channels[1][0], Packet(received[0].op, body=received[0].body))
+        while caches[1].get(*CALL) is None:
+            await asyncio.sleep(0)
+        assert caches[1].get(*CALL) == "x" * size
+    for link in links:
+        link.close()
+    for ends in channels:
+        for end in ends:
+            end.close()
