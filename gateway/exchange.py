@@ -229,6 +229,12 @@ class Exchange:
             price += cost(served, usage, today)
         return first, price
 
+    def _cost_so_far(self) -> Decimal | None:
+        """The USD cost of the calls made; None if the upstream has answered none."""
+        if not self._dispatch.usages():
+            return None
+        return self._usage_and_cost(self._served_model(), self._services.clock())[1]
+
     def _record_usage(self, usage: Usage, price: Decimal) -> None:
         record = self._record
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
@@ -266,7 +272,7 @@ class Exchange:
         self._services.fetcher.release(self._fetched_bytes)
         self._fetched_bytes = 0
 
-    async def _release(self, reason: str, error: GatewayError | None = None) -> None:
+    async def _release(self, reason: str, error: GatewayError | None = None, left_usd: Decimal | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
         self._lifecycle.transition(State.RELEASED)
         if self._fetched_bytes:
@@ -274,7 +280,7 @@ class Exchange:
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False
-        await self._payment.release(reason)
+        await self._payment.release(reason, left_usd)
 
     async def answer(self, disconnected: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None if the client has ``disconnected`` when it is complete.
@@ -293,7 +299,7 @@ class Exchange:
             self._record.client_left = True
             usage, price = self._usage_and_cost(self._served_model(), self._services.clock())
             self._record_usage(usage, price)
-            await self._release("client_left")
+            await self._release("client_left", left_usd=price)
             return None
         choices = self._format.choices(self._assembler)
         metadata = await self._sign_and_settle(choices, complete=True)
@@ -327,7 +333,10 @@ class Exchange:
                 self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
         if self._lifecycle.state is not State.ANSWERING:
             failure = failure or upstream_error("upstream_truncated", "The upstream returned an empty response")
-            await self._release("client_left" if reply.disconnected else "upstream_failed", failure)
+            if reply.disconnected:
+                await self._release("client_left", failure, self._cost_so_far())
+            else:
+                await self._release("upstream_failed", failure)
             raise failure
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
