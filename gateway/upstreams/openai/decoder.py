@@ -12,7 +12,7 @@ from gateway.upstreams.openai.chunk_template import ChunkTemplate
 from gateway.upstreams.openai.dialects import Dialect
 from gateway.upstreams.openai.think_tags import ThinkTagParser
 from gateway.upstreams.openai.tool_calls import ToolCallDecoder
-from gateway.upstreams.openai.tool_names import name_map
+from gateway.upstreams.openai.tools import tool_names
 from gateway.upstreams.openai.usage import usage_of
 from gateway.upstreams.openai.wire import (
     Chunk,
@@ -157,7 +157,7 @@ class OpenAIDecoder:
         if fragments := message.tool_calls or _from_function_call(message.function_call):
             calls = self._tool_calls.get(index)
             if calls is None:
-                calls = ToolCallDecoder(index, name_map(self._tools), complete=self._complete)
+                calls = ToolCallDecoder(index, tool_names(self._tools), complete=self._complete)
                 self._tool_calls[index] = calls
             for fragment in fragments:
                 deltas += calls.feed(fragment)

@@ -1,4 +1,4 @@
-"""Messages and tools for OpenAI-shaped upstreams: the caller's own objects, copied only where they change.
+"""Messages for OpenAI-shaped upstreams: the caller's own objects, copied only where they change.
 
 OpenAI refuses unknown keys, so those that other vendors' answers left in the history (reasoning_details, extra_content,
 images, cache_control) are removed here (facts/providers.md 2.3).
@@ -13,7 +13,7 @@ from gateway.openai_api.errors import unsupported_value
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import Dialect
-from gateway.upstreams.openai.tool_names import outbound_name
+from gateway.upstreams.openai.tools import outbound_name
 
 _KEYS = {
     "system": frozenset({"role", "content", "name"}),
@@ -48,11 +48,6 @@ def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> l
     if _wants_thinking_prompt(dialect, chat):
         messages.insert(0, {"role": "system", "content": dialect.thinking_prompt})
     return messages
-
-
-def translate_tools(dialect: Dialect, chat: Chat) -> list[dict[str, Any]]:
-    """The caller's tools, without the keys that the vendor does not know."""
-    return [_tool(dialect, tool, i) for i, tool in enumerate(chat.body["tools"])]
 
 
 def _has_text(content: str | list[dict[str, Any]]) -> bool:
@@ -136,11 +131,6 @@ def _part(dialect: Dialect, chat: Chat, role: str, part: dict[str, Any], where: 
     return {"type": kind, kind: body}
 
 
-def without_nulls(body: dict[str, Any]) -> dict[str, Any]:
-    """``body`` without its null members, which vendors refuse."""
-    return {key: value for key, value in body.items() if value is not None}
-
-
 def _tool_call(dialect: Dialect, call: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
     """An earlier call as the vendor accepts it.
 
@@ -171,16 +161,3 @@ def _call_id(dialect: Dialect, given: str) -> str:
     if dialect.max_call_id_length is None or len(given) <= dialect.max_call_id_length:
         return given
     return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
-
-
-def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, Any]:
-    if tool["type"] == "custom":
-        if not dialect.custom_tools:
-            raise unsupported_value("Custom tools are not supported with this model.", f"tools[{position}].type")
-        return {"type": "custom", "custom": without_nulls(tool["custom"])}
-    keys = ("name", "description", "parameters", "strict") if dialect.strict_tools else _PLAIN_TOOL
-    function = tool["function"]
-    return {"type": "function", "function": {key: function[key] for key in keys if function.get(key) is not None}}
-
-
-_PLAIN_TOOL = ("name", "description", "parameters")

@@ -1,4 +1,4 @@
-"""Tool names that OpenAI-shaped vendors reject (facts/providers.md 2.3, 4)."""
+"""Tools for OpenAI-shaped vendors: names that they reject (facts/providers.md 2.3, 4)."""
 
 import json
 from typing import Any
