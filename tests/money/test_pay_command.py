@@ -17,7 +17,7 @@ from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat
 from tests.money.tls_front import tls_front
 from tools.chain.deployment import OPG, USDC
 from tools.chain.wallet import Wallet
-from tools.pay.__main__ import main
+from tools.pay.__main__ import _printer, main
 from tools.pay.chain import ChainReader
 from tools.pay.offers import known_offers
 from tools.pay.receipt import check, summary
@@ -198,7 +198,7 @@ async def test_who_breaks_off_is_told_what_that_may_cost(
     def interrupted(piece: bytes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tools.pay.__main__._print_chunk", interrupted)
+    monkeypatch.setattr("tools.pay.__main__._printer", lambda: interrupted)
     status, _, err = await pay(await shop.wallet(), chat(), "--yes")
     assert status == 3
     assert "may have been charged" in err
@@ -276,3 +276,11 @@ async def test_a_charge_that_is_not_due_fails(shop: PaidGateway, lie: str) -> No
     other = base64.b64encode(json.dumps({"success": True, **honest, "transaction": "0x"}).encode()).decode()
     contradicted = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": other}), b"")
     assert next(check(offer, contradicted, honest, payer, None)).verdict is Verdict.FAIL
+
+
+def test_an_answer_cannot_hide_the_verdict_after_it(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    answer = '{"content": "größer 👩‍🔬"}\n\n'
+    show = _printer()
+    for chunk in (answer.encode()[:16], answer.encode()[16:], b"\x1b[8m\r\xc2", b"\x9b8m\xff"):
+        show(chunk)
+    assert capsysbinary.readouterr().out.decode() == answer + r"\x1b[8m\x0d\x9b8m\xff"

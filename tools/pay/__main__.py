@@ -1,9 +1,10 @@
 """``python -m tools.pay``: exit 0 paid and verified, 1 not paid or not verified, 2 usage, 3 unreachable."""
 
 import argparse
+import codecs
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\npaying {offer.requirements.pay_to} from {account.address}: {offer}", flush=True)
         consent = show if arguments.yes else ask
         signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain.web3)
-        answer = session.send(body, sign(with_single_offer(required, offer), signer), _print_chunk)
+        answer = session.send(body, sign(with_single_offer(required, offer), signer), _printer())
     if answer.status != 200:
         raise NotPaidError(f"the payment was rejected: {describe_error(answer)}")
     _write(arguments.output, answer.body)
@@ -178,11 +179,20 @@ def _write(path: Path | None, answer: bytes) -> None:
             print(f"\ntools.pay: cannot write {path}: {error.strerror}", file=sys.stderr)
 
 
-def _print_chunk(chunk: bytes) -> None:
-    """Print a chunk; a closed pipe must not lose the rest of the answer."""
-    with suppress(BrokenPipeError):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.flush()
+def _printer() -> Callable[[bytes], None]:
+    """Prints an answer's chunks. Control characters, which could hide the verdict that follows, are escaped. A closed
+    pipe must not lose the rest of the answer."""
+    decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
+
+    def print_chunk(chunk: bytes) -> None:
+        with suppress(BrokenPipeError):
+            sys.stdout.buffer.write(decode(chunk).translate(_ESCAPED).encode())
+            sys.stdout.flush()
+
+    return print_chunk
+
+
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
 
 
 if __name__ == "__main__":
