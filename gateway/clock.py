@@ -29,10 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Calling it gives the time in whole seconds since the epoch. It never goes backwards.
+    """Calling it gives the time in whole seconds since the epoch. It goes backwards in two cases only.
 
-    ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Without it the clock is
-    ``system``, and is set back with it by more than ``TOLERANCE_SECONDS``: that clock has been corrected.
+    ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Until it has returned once, the
+    time is that of ``system``, whatever it is. Without a source the clock is ``system``, and is set back with it by
+    more than ``TOLERANCE_SECONDS``: that clock has been corrected.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import msgspec
 class RequestRecord(msgspec.Struct):
     """Filled in while the request is served. Durations are in seconds; the log line leaves out what is None.
 
+    ``chunks`` is the number of batches of events written to a stream, ``own_seconds`` the time that took the gateway.
     ``payment`` is the payment's short id, ``payment_status`` the status in its receipt: ``state`` says nothing of that.
     ``started``, ``dispatched``, ``last_output`` and ``answered`` are readings of ``time.perf_counter``.
     """

@@ -1,4 +1,4 @@
-"""Scatter/gather requests whose workers answer, exit or stay silent."""
+"""Scatter/gather calls whose workers answer, exit or stay silent."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gateway.workers import scatter_gather
 from gateway.workers.channel import Packet
 from gateway.workers.scatter_gather import ScatterGather
 
-ASKER, NUMBER = 10, 7
+CALLER, NUMBER = 10, 7
 
 
 class SentPackets:
@@ -21,7 +21,7 @@ class SentPackets:
         self.sent.append((pid, packet))
 
     @property
-    def asked(self) -> list[int]:
+    def called(self) -> list[int]:
         return [pid for pid, packet in self.sent if packet.op != "reply"]
 
     @property
@@ -29,7 +29,7 @@ class SentPackets:
         return [(pid, packet.number, packet.body) for pid, packet in self.sent if packet.op == "reply"]
 
     def answer(self, body: Any) -> Packet:
-        """Answer the latest request."""
+        """Answer the latest call."""
         return Packet("reply", self.sent[-1][1].number, body)
 
 
@@ -37,47 +37,47 @@ def counted(value: str) -> list[list[Any]]:
     return [["gateway_requests", "", "counter", [["gateway_requests_total", {}, value]]]]
 
 
-def test_the_asker_is_told_once_all_have_answered() -> None:
+def test_the_caller_gets_the_reply_once_all_have_answered() -> None:
     sent = SentPackets()
-    asking = ScatterGather(sent)
-    asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
+    calls = ScatterGather(sent)
+    calls.scatter(CALLER, NUMBER, Packet("metrics"), {1, 2})
     first, second = counted("1.0"), counted("2.0")
     answers = sent.answer(first), sent.answer(second)
-    assert sorted(sent.asked) == [1, 2]
-    asking.gather(1, answers[0])
+    assert sorted(sent.called) == [1, 2]
+    calls.gather(1, answers[0])
     assert sent.answered == []
-    asking.gather(2, answers[1])
-    assert sent.answered == [(ASKER, NUMBER, counted("3.0"))]
-    asking.gather(2, answers[1])
+    calls.gather(2, answers[1])
+    assert sent.answered == [(CALLER, NUMBER, counted("3.0"))]
+    calls.gather(2, answers[1])
     assert len(sent.answered) == 1
 
 
 def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
     sent = SentPackets()
-    asking = ScatterGather(sent)
-    asking.scatter(ASKER, NUMBER, Packet("metrics"), {1, 2})
-    asking.gather(1, sent.answer(counted("1.0")))
-    asking.remove_worker(2)
-    asking.remove_worker(1)
-    asking.scatter(ASKER, NUMBER + 1, Packet("metrics"), set())
-    assert sent.answered == [(ASKER, NUMBER, counted("1.0")), (ASKER, NUMBER + 1, counted("1.0"))]
+    calls = ScatterGather(sent)
+    calls.scatter(CALLER, NUMBER, Packet("metrics"), {1, 2})
+    calls.gather(1, sent.answer(counted("1.0")))
+    calls.remove_worker(2)
+    calls.remove_worker(1)
+    calls.scatter(CALLER, NUMBER + 1, Packet("metrics"), set())
+    assert sent.answered == [(CALLER, NUMBER, counted("1.0")), (CALLER, NUMBER + 1, counted("1.0"))]
 
 
 def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     sent, now = SentPackets(), 1000.0
     monkeypatch.setattr("gateway.workers.scatter_gather.time.monotonic", lambda: now)
-    asking = ScatterGather(sent)
-    asking.scatter(ASKER, NUMBER, Packet("lead_status"), {1, 2})
-    asking.gather(1, sent.answer({"enabled": True}))
+    calls = ScatterGather(sent)
+    calls.scatter(CALLER, NUMBER, Packet("lead_status"), {1, 2})
+    calls.gather(1, sent.answer({"enabled": True}))
     now += scatter_gather.TIMEOUT_SECONDS
-    asking.expire()
+    calls.expire()
     assert sent.answered == []
     now += 0.001
-    asking.expire()
-    assert sent.answered == [(ASKER, NUMBER, {"enabled": True})]
+    calls.expire()
+    assert sent.answered == [(CALLER, NUMBER, {"enabled": True})]
 
 
-def test_nobody_to_ask_is_an_answer() -> None:
+def test_a_call_to_nobody_is_answered_at_once() -> None:
     sent = SentPackets()
-    ScatterGather(sent).scatter(ASKER, NUMBER, Packet("lead_status"), set())
-    assert sent.answered == [(ASKER, NUMBER, None)]
+    ScatterGather(sent).scatter(CALLER, NUMBER, Packet("lead_status"), set())
+    assert sent.answered == [(CALLER, NUMBER, None)]
