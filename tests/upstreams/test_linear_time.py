@@ -16,8 +16,8 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import replay
 from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
+from gateway.upstreams.anthropic.schema import restrict
 from gateway.upstreams.anthropic.thoughts import Thoughts, place_after
-from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import XAI
 from gateway.upstreams.openai.request import build

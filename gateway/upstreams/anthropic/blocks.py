@@ -12,7 +12,7 @@ from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.replay import FORMAT
 from gateway.upstreams.anthropic.thoughts import place_after
-from gateway.upstreams.anthropic.tools import JSON_TOOL, name_map
+from gateway.upstreams.anthropic.tools import JSON_TOOL, tool_names
 from gateway.upstreams.name_map import NameMap
 
 Fields = dict[str, Any]
@@ -51,7 +51,7 @@ class Output:
     @cached_property
     def names(self) -> NameMap:
         """The map of the caller's tool names, built when a tool is called."""
-        return name_map(self._tools)
+        return tool_names(self._tools)
 
     @property
     def called(self) -> bool:

@@ -5,30 +5,39 @@ listed.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.openai_api.request import ChatRequest
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.openai.dialects import HINTS
 
-# Unsupported parameters, with a test for the values that mean the same as leaving them out.
-_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
-    "n": lambda n: n == 1,
-    "logprobs": lambda wanted: wanted is False,
-    "top_logprobs": lambda count: count == 0,
-    "logit_bias": lambda biases: biases == {},
-    "audio": lambda options: False,
-    "modalities": lambda modalities: modalities == ["text"],
+# Unsupported parameters, and then unsupported hints, with the values that mean the same as leaving them out.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "audio": (),
+    "modalities": (["text"],),
 }
-_HINTS = (HINTS - {"cache_control", "parallel_tool_calls", "safety_identifier", "service_tier", "top_k", "user"}) | {
-    "safety_settings"
+_HINTS: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "image_config": (),
+    "metadata": (),
+    "moderation": (),
+    "prediction": (),
+    "presence_penalty": (0,),
+    "prompt_cache_key": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": (),
+    "repetition_penalty": (1,),
+    "safety_settings": (),
+    "seed": (),
+    "store": (False,),
+    "verbosity": (),
 }
-"""The common hints without those that Anthropic supports, and one of Gemini's."""
 _MESSAGE_HINTS = frozenset({message_hints.CACHE_CONTROL})
-_NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "store": False}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _PERSONAL = re.compile(r"@|^\+?[\d\s().-]{7,}$")
@@ -38,18 +47,17 @@ _USER_ID_LIMIT = 256
 def check(chat: Chat) -> None:
     """Raise 400 for the first parameter that Anthropic does not support."""
     for name in chat.body:
-        if (is_neutral := _UNSUPPORTED.get(name)) is not None:
-            value = getattr(chat.request, name)
-            if value is not None and not is_neutral(value):
-                raise unsupported_parameter(name, chat.request.model)
+        if name in _UNSUPPORTED and getattr(chat.request, name) not in (None, *_UNSUPPORTED[name]):
+            raise unsupported_parameter(name, chat.request.model)
 
 
 def apply(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """Write the supported parameters into ``body``; returns the names of those that were dropped."""
     request = chat.request
     dropped = [*message_hints.find(chat.body["messages"], _MESSAGE_HINTS)]
-    if not _HINTS.isdisjoint(chat.body):
-        dropped += _hints(chat)
+    if not _HINTS.keys().isdisjoint(chat.body):
+        given = [(name, getattr(request, name)) for name in chat.body if name in _HINTS]
+        dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]
     dropped += _sampling(chat, body, thinking=thinking)
     if request.stop is not None:
         dropped += _stop_sequences(request, body)
@@ -58,12 +66,6 @@ def apply(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     if request.service_tier is not None:
         dropped += _service_tier(request.service_tier, body)
     return dropped
-
-
-def _hints(chat: Chat) -> list[str]:
-    """The caller's hints that Anthropic does not support."""
-    given = [name for name in chat.body if name in _HINTS]
-    return [name for name in given if getattr(chat.request, name) not in (None, _NEUTRAL.get(name))]
 
 
 def _sampling(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:

@@ -20,7 +20,7 @@ from gateway.openai_api.messages import (
     UserMessage,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import Block, content_blocks, text_block
+from gateway.upstreams.anthropic.parts import Block, content_blocks, text_block
 from gateway.upstreams.anthropic.thoughts import Thoughts, is_mark, may_be_between, place_in_mark
 from gateway.upstreams.signature_cache import SignatureCache
 

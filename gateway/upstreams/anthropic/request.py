@@ -8,10 +8,10 @@ from gateway.openai_api.errors import invalid_request, unsupported_value
 from gateway.openai_api.request import JsonObjectFormat, JsonSchemaFormat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import parameters, replay
-from gateway.upstreams.anthropic.conversation import Conversation
+from gateway.upstreams.anthropic.messages import Conversation
+from gateway.upstreams.anthropic.schema import restrict
 from gateway.upstreams.anthropic.thinking import Constraints, Thinking, resolve
 from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, toolset
-from gateway.upstreams.json_schema import restrict
 from gateway.upstreams.signature_cache import SignatureCache
 
 # Default for models that refuse a request whose prompt and max_tokens together exceed their context.

@@ -11,7 +11,7 @@ import re
 import msgspec
 
 from gateway.openai_api.messages import AssistantMessage, text_of
-from gateway.upstreams.anthropic.content import Block, text_block
+from gateway.upstreams.anthropic.parts import Block, text_block
 
 _PLACE = re.compile(r"(?:@(?:(?P<characters>\d{1,9})\.(?P<calls>\d{1,9}))?)?")
 _MODEL_PREFIX = "claude-"

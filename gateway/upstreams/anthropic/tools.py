@@ -9,8 +9,8 @@ import msgspec
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, Tool
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import with_cache_control
-from gateway.upstreams.json_schema import restrict
+from gateway.upstreams.anthropic.parts import with_cache_control
+from gateway.upstreams.anthropic.schema import restrict
 from gateway.upstreams.name_map import NameMap
 
 SEARCH_TOOL = "web_search"
@@ -33,7 +33,7 @@ class Toolset(msgspec.Struct):
     dropped: tuple[str, ...] = ()
 
 
-def name_map(tools: list[Tool] | None) -> NameMap:
+def tool_names(tools: list[Tool] | None) -> NameMap:
     """The map of a request's tool names; the names of the gateway's own tools are reserved."""
     names = NameMap(INVALID_CHARACTER, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
     for tool in tools or ():
@@ -54,7 +54,7 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
     """The tools of the request; ``called`` are those of earlier turns. Raises 400 for unsupported ones."""
     request = chat.request
     if request.tools:
-        chosen = _declared(chat, name_map(request.tools))
+        chosen = _declared(chat, tool_names(request.tools))
     else:
         chosen = _from_history(called) if called else Toolset([])
     if chat.may_pause:

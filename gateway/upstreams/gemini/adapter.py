@@ -1,17 +1,14 @@
-"""The adapter of Google's Gemini API."""
+"""The adapter of Google's Gemini API (facts/providers.md 5)."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
-from gateway.upstreams.gemini import generation_config, tools
-from gateway.upstreams.gemini.contents import Contents
+from gateway.upstreams.gemini import errors, request
 from gateway.upstreams.gemini.decoder import GeminiDecoder
-from gateway.upstreams.gemini.errors import from_response
 from gateway.upstreams.gemini.parts import remote_urls
 from gateway.upstreams.signature_cache import SignatureCache
 
@@ -32,14 +29,13 @@ class GeminiAdapter:
         return remote_urls(chat)
 
     def build_request(self, chat: Chat) -> UpstreamCall:
+        body, dropped = request.build(chat, self._signatures)
         method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
-        generation_config.check(chat)
-        body = self._body(chat)
         return UpstreamCall(
             path=f"/v1beta/models/{chat.model.upstream_id}:{method}",
             body=msgspec.json.encode(body),
             stream=chat.stream,
-            dropped=generation_config.dropped_hints(chat),
+            dropped=dropped,
         )
 
     def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:
@@ -50,20 +46,4 @@ class GeminiAdapter:
         return GeminiDecoder(chat, self._signatures)
 
     def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return from_response(status, headers, body)
-
-    def _body(self, chat: Chat) -> dict[str, Any]:
-        contents = Contents(chat, self._signatures)
-        body: dict[str, Any] = {"contents": contents.turns}
-        if contents.system:
-            body["systemInstruction"] = {"parts": contents.system}
-        body |= tools.translate(chat)
-        if config := generation_config.generation_config(chat):
-            body["generationConfig"] = config
-        if chat.request.safety_settings:
-            body["safetySettings"] = chat.request.safety_settings
-        if chat.request.service_tier is not None and (tier := generation_config.service_tier(chat)):
-            body["serviceTier"] = tier
-        if chat.request.store is False:
-            body["store"] = False
-        return body
+        return errors.from_response(status, headers, body)

@@ -1,4 +1,8 @@
-"""generationConfig, and the parameters that Gemini does not support (facts/providers.md 1.8, 5.2, 5.3)."""
+"""Translates OpenAI's parameters, those of tools and thinking excepted (facts/providers.md 1.8, 5.2, 5.3).
+
+An unsupported parameter is refused if dropping it would change the meaning of the request; hints are dropped and
+listed.
+"""
 
 from typing import Any
 
@@ -51,25 +55,25 @@ def check(chat: Chat) -> None:
             raise unsupported_parameter(name, chat.request.model)
 
 
-def dropped_hints(chat: Chat) -> tuple[str, ...]:
-    """The names of the request's hints that are dropped."""
+def dropped(chat: Chat) -> tuple[str, ...]:
+    """The names of the caller's hints that Gemini does not support."""
     request = chat.request
-    dropped = [*message_hints.find(chat.body["messages"])]
+    hints = [*message_hints.find(chat.body["messages"])]
     if request.tools:
-        dropped += message_hints.in_tools(chat.body["tools"])
+        hints += message_hints.in_tools(chat.body["tools"])
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in _HINTS]
-        dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]
+        hints += [name for name, value in given if value is not None and value not in _HINTS[name]]
     if request.seed is not None and not _MIN_SEED <= request.seed <= _MAX_SEED:
-        dropped.append("seed")
+        hints.append("seed")
     if request.service_tier == "scale":
-        dropped.append("service_tier")
+        hints.append("service_tier")
     if request.image_config and not generates_images(chat):
-        dropped.append("image_config")
+        hints.append("image_config")
     if request.web_search_options:
         options = request.web_search_options
-        dropped += [f"web_search_options.{name}" for name in _SEARCH_HINTS if options.get(name) is not None]
-    return tuple(dropped)
+        hints += [f"web_search_options.{name}" for name in _SEARCH_HINTS if options.get(name) is not None]
+    return tuple(hints)
 
 
 def generates_images(chat: Chat) -> bool:
@@ -77,11 +81,8 @@ def generates_images(chat: Chat) -> bool:
     return "image" in chat.model.outputs
 
 
-def service_tier(chat: Chat) -> str | None:
-    """Gemini's name of the requested service tier, or None. Raises 400 for an unknown one."""
-    tier = chat.request.service_tier
-    if tier is None:
-        return None
+def service_tier(tier: str) -> str | None:
+    """Gemini's name of a service tier, or None. Raises 400 for an unknown one."""
     if tier not in _TIERS:
         raise unsupported_value(f"Unsupported value: '{tier}' with this model.", "service_tier")
     return _TIERS[tier]

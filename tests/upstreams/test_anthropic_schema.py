@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
-from gateway.upstreams.json_schema import restrict
+from gateway.upstreams.anthropic.schema import restrict
 
 PARAM = "response_format.json_schema.schema"
 

@@ -19,9 +19,9 @@ from gateway.openai_api.messages import (
     UserMessage,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic.content import Block, content_blocks, text_block, with_cache_control
+from gateway.upstreams.anthropic.parts import Block, content_blocks, text_block, with_cache_control
 from gateway.upstreams.anthropic.thoughts import Thoughts
-from gateway.upstreams.anthropic.tools import INVALID_CHARACTER, name_map
+from gateway.upstreams.anthropic.tools import INVALID_CHARACTER, tool_names
 from gateway.upstreams.name_map import NameMap
 
 _PLAIN = frozenset({"role", "content"})
@@ -67,7 +67,7 @@ class Conversation:
 
     @cached_property
     def _names(self) -> NameMap:
-        return name_map(self._tools)
+        return tool_names(self._tools)
 
     @cached_property
     def _ids(self) -> NameMap:
