@@ -158,7 +158,11 @@ class Exchange:
         headers = dict(self._payment.headers)
         if self._record.upstream_request_id is not None:
             headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
-        if dropped := {name for call in self._calls for name in call.dropped}:
+        dropped = {name for call in self._calls for name in call.dropped}
+        stream_options = self._chats[0].request.stream_options
+        if stream_options is not None and stream_options.include_obfuscation:
+            dropped.add("stream_options.include_obfuscation")
+        if dropped:
             headers["x-dropped-params"] = ",".join(sorted(dropped))
         limit, requested = self._payment.output_limit, self._order.output_tokens
         if limit is not None and (requested is None or limit < requested):

@@ -374,6 +374,22 @@ async def test_dropped_hints_are_listed(paid: RunningGateway) -> None:
     assert response.headers["x-dropped-params"] == "temperature,top_k"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("asked", [True, False, None])
+async def test_a_stream_is_not_padded_and_says_so_if_that_was_asked_for(
+    paid: RunningGateway, path: str, asked: bool | None
+) -> None:
+    request = {**CHAT, "stream": True, "stream_options": {"include_obfuscation": asked}}
+    if path == "/v1/completions":
+        request = {**request, "prompt": "Hello"}
+        del request["messages"]
+    response = await paid.post(path, request)
+    assert response.status == 200
+    assert b"obfuscation" not in await response.read()
+    listed = "stream_options.include_obfuscation" if asked else None
+    assert response.headers.get("x-dropped-params") == listed
+
+
 @pytest.mark.parametrize("text", ["Hello", ""])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_another_model_that_answers_is_named_and_billed(
