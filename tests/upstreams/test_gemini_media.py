@@ -7,6 +7,8 @@ import pytest
 from gateway.upstreams.adapter import Attachment
 from tests.upstreams.gemini_chats import PNG, PNG_PART, adapter, chat, refusal, sent, turns, user
 
+TEXT = {"type": "text", "text": "See."}
+
 
 @pytest.mark.parametrize(
     ("part", "inline"),
@@ -88,6 +90,29 @@ def test_files_that_cannot_be_read(part: dict[str, Any], param: str, code: str |
 def test_a_picture_model_hears_nothing() -> None:
     audio = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
     assert refusal("gemini-2.5-flash-image", messages=[user(audio)]).param == "messages[0].content[0].input_audio"
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        (user({"type": "image_url", "image_url": {"url": "https://youtu.be/1"}}), "content[0].image_url.url"),
+        (user({"type": "input_audio", "input_audio": {"url": "https://youtu.be/1"}}), "content[0].input_audio.url"),
+        (user({"type": "file", "file": {"file_data": "https://YouTube.com/watch?v=1"}}), "content[0].file.file_data"),
+        ({"role": "assistant", "content": "", "images": ["https://m.youtube.com/watch?v=1"]}, "images[0]"),
+    ],
+)
+def test_a_video_of_youtube_is_sent_as_a_video_only(message: dict[str, Any], param: str) -> None:
+    """Whose tokens are quoted: by any other name, hours of it were quoted as one picture."""
+    error = refusal(messages=[message, user(TEXT)])
+    assert (error.param, error.code) == (f"messages[0].{param}", "unsupported_value")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/pdf", "video/mp4", "audio/wav"])
+def test_an_earlier_picture_is_a_picture(media_type: str) -> None:
+    """Quoted as one: a megabyte of text, sent as one, was paid like a picture."""
+    image = {"image_url": {"url": f"data:{media_type};base64,SGk="}}
+    error = refusal(messages=[{"role": "assistant", "content": "", "images": [image]}, user(TEXT)])
+    assert (error.param, error.code) == ("messages[0].images[0]", "unsupported_value")
 
 
 def test_urls_are_named_once_and_their_bytes_inlined() -> None:

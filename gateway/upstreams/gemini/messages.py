@@ -25,7 +25,7 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.assistant_images import assistant_image_url
-from gateway.upstreams.gemini.parts import TEXT_MESSAGE_KEYS, Part, content_parts, media
+from gateway.upstreams.gemini.parts import TEXT_MESSAGE_KEYS, Part, content_parts, picture
 from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, ThoughtSignatures, plain_id
 from gateway.upstreams.gemini.tools import mixes_tools, tool_names
 from gateway.upstreams.name_map import NameMap
@@ -118,7 +118,7 @@ class Contents:
         return parts
 
     def _image(self, signatures: ThoughtSignatures, number: int, url: str, where: str) -> Part:
-        part = media(self._chat, url, where)
+        part = picture(self._chat, url, where)
         signature = signatures.image(number, url)
         if signature is None and signatures.lost and self._chat.model.traits.signatures:
             signature = SKIP_VALIDATION

@@ -48,18 +48,28 @@ def content_parts(chat: Chat, content: str | list[UserPart] | list[ToolPart], wh
     return [_part(chat, part, f"{where}[{place}]") for place, part in enumerate(content)]
 
 
-def media(chat: Chat, url: str, param: str) -> Part:
-    """The file at ``url`` as inline bytes, or the URL itself where Gemini fetches it."""
+def media(chat: Chat, url: str, param: str, *, video: bool = False) -> Part:
+    """The file at ``url`` as inline bytes, or the URL itself where Gemini fetches it.
+
+    Only a ``video`` may be one of YouTube's: as anything else it is quoted at a fraction of what it costs.
+    """
     if data_uri.is_data_uri(url):
         uri = data_uri.parse(url, param)
         return _inline(chat, uri.media_type, uri.base64, param)
     if (attachment := chat.attachments.get(url)) is not None:
         return _inline(chat, attachment.media_type, base64.b64encode(attachment.data).decode(), param)
+    if _on_youtube(url) and not video:
+        raise unsupported_value(f"Invalid '{param}': send a YouTube video as 'video_url'.", param)
     if _fetched_by_gemini(url):
         return {"fileData": {"fileUri": url}}
     raise invalid_request(
         f"Invalid '{param}': this URL is not supported with this model. Send the file as a data: URI.", param
     )
+
+
+def picture(chat: Chat, url: str, param: str) -> Part:
+    """The image at ``url``; as text or a film it would cost more than a picture, which is what is quoted."""
+    return _require_media_type(media(chat, url, param), "image/", param)
 
 
 def remote_urls(chat: Chat) -> list[str]:
@@ -76,10 +86,9 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
         case TextPart(text=text):
             return {"text": text}
         case ImagePart(image_url=image):
-            found = media(chat, image.url, f"{where}.image_url.url")
-            return _require_media_type(found, "image/", f"{where}.image_url.url")
+            return picture(chat, image.url, f"{where}.image_url.url")
         case VideoPart(video_url=video):
-            found = media(chat, video.url, f"{where}.video_url.url")
+            found = media(chat, video.url, f"{where}.video_url.url", video=True)
             return found if video.fps is None else found | {"videoMetadata": {"fps": video.fps}}
         case AudioPart(input_audio=audio):
             return _recording(chat, audio, f"{where}.input_audio")
@@ -116,8 +125,12 @@ def _inline(chat: Chat, media_type: str, data: str, param: str) -> Part:
 
 
 def _fetched_by_gemini(url: str) -> bool:
+    return url.startswith(_FILES_API) or _on_youtube(url)
+
+
+def _on_youtube(url: str) -> bool:
     try:
-        return url.startswith(_FILES_API) or (url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE)
+        return url.startswith("https://") and urlsplit(url).hostname in _YOUTUBE
     except ValueError:
         return False
 
