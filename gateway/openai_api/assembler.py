@@ -158,7 +158,10 @@ class Assembler:
                 choice.images.append(url)
             case MessageField(name=name, value=value):
                 known = choice.fields.get(name)
-                choice.fields[name] = known + value if isinstance(known, list) and isinstance(value, list) else value
+                if isinstance(known, list) and isinstance(value, list):
+                    known.extend(value)
+                else:
+                    choice.fields[name] = [*value] if isinstance(value, list) else value
 
 
 def _size(text: str) -> int:
@@ -189,15 +192,26 @@ def reasoning_detail(delta: Reasoning) -> dict[str, Any]:
 
 
 def merge_detail(details: list[dict[str, Any]], detail: dict[str, Any]) -> None:
-    """Append ``detail``, or merge it into the last item if both are text of the same block."""
+    """Append ``detail``, or merge it into the last item if both are text of the same block.
+
+    The ``text`` of an item of ``details`` is a list of pieces, to be joined at the end.
+    """
+    pieces = [detail["text"]] if "text" in detail else []
     last = details[-1] if details else None
     if last and last["type"] == detail["type"] == "reasoning.text" and last["index"] == detail["index"]:
-        text = last.get("text", "") + detail.get("text", "")
+        known: list[str] = last.get("text", [])
+        known += pieces
         last.update(detail)
-        if text:
-            last["text"] = text
+        pieces = known
     else:
-        details.append(detail)
+        last = {**detail}
+        details.append(last)
+    if pieces:
+        last["text"] = pieces
+
+
+def _joined(detail: dict[str, Any]) -> dict[str, Any]:
+    return {**detail, "text": "".join(detail["text"])} if "text" in detail else detail
 
 
 def _message(choice: _Choice) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def _message(choice: _Choice) -> dict[str, Any]:
     if reasoning := "".join(choice.reasoning):
         message["reasoning_content"] = reasoning
     if choice.details:
-        message["reasoning_details"] = choice.details
+        message["reasoning_details"] = [_joined(detail) for detail in choice.details]
     if choice.images:
         message["images"] = choice.images
     return message | choice.fields if choice.fields else message

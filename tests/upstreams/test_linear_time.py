@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.billing import media_tokens
 from gateway.catalog import bundled
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import MessageField, Reasoning
 from gateway.openai_api.messages import ReasoningDetail
 from gateway.openai_api.request import decode, parse_chat
 from gateway.openai_api.stream import TextChunkEncoder
@@ -18,6 +21,9 @@ from gateway.upstreams.anthropic.fences import FenceStripper
 from gateway.upstreams.anthropic.partial_json import completion
 from gateway.upstreams.anthropic.schema import restrict
 from gateway.upstreams.anthropic.thoughts import Thoughts, place_after
+from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
+from gateway.upstreams.gemini.citations import annotations
+from gateway.upstreams.gemini.wire import GroundingMetadata
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import XAI
 from gateway.upstreams.openai.request import build
@@ -188,4 +194,87 @@ def many_choices() -> None:
 def test_many_pieces_of_a_request(translate: Callable[[], None]) -> None:
     started = time.process_time()
     translate()
+    assert time.process_time() - started < 1.0
+
+
+BLANKS = 20_000
+
+
+def stripped(head: str, piece: str) -> None:
+    fences = FenceStripper()
+    fences.feed(head)
+    for _ in range(BLANKS):
+        fences.feed(piece)
+
+
+def blank_answer() -> None:
+    """Models that are to write JSON sometimes write nothing but blanks, up to the limit."""
+    stripped("", " ")
+
+
+def blank_lines_in_a_fence() -> None:
+    stripped("```json\n", "\n")
+
+
+def text_after_a_fence() -> None:
+    stripped("```json\n{}\n```", "and more" * 20)
+
+
+def blanks_before_thoughts() -> None:
+    tags = ThinkTagParser()
+    for _ in range(8 * BLANKS):
+        list(tags.feed(" "))
+
+
+def long_thoughts() -> None:
+    assembler = Assembler()
+    for _ in range(2 * BLANKS):
+        assembler.add(Reasoning(text="x" * 100, format=replay.FORMAT, index=0))
+    assert len(assembler.choices()[0]["message"]["reasoning_details"][0]["text"]) == 200 * BLANKS
+
+
+def many_annotations() -> None:
+    assembler = Assembler()
+    for number in range(2 * BLANKS):
+        assembler.add(MessageField("annotations", [number]))
+    assert assembler.choices()[0]["message"]["annotations"] == [*range(2 * BLANKS)]
+
+
+def citations_of_a_paused_turn() -> None:
+    recorder = TurnRecorder()
+    recorder.start_block(0, {"type": "text", "text": "x", "citations": [0]})
+    for number in range(1, 2 * BLANKS):
+        recorder.extend_block(0, {"type": "citations_delta", "citation": number})
+    assert recorder.content()[0]["citations"] == [*range(2 * BLANKS)]
+
+
+def many_grounded_segments() -> None:
+    """Each page of a search supports many segments of a text in another alphabet than ASCII."""
+    supports = [
+        {"segment": {"startIndex": 2 * at, "endIndex": 2 * at + 2}, "groundingChunkIndices": [at % 50, at % 49]}
+        for at in range(BLANKS)
+    ]
+    pages = [{"web": {"uri": "https://a.example/"}}] * 50
+    metadata = msgspec.convert({"groundingChunks": pages, "groundingSupports": supports}, GroundingMetadata)
+    found = annotations(metadata, "\u00e9" * BLANKS)
+    assert found[-1]["url_citation"]["end_index"] - found[-1]["url_citation"]["start_index"] == 1
+
+
+@pytest.mark.parametrize(
+    "receive",
+    [
+        blank_answer,
+        blank_lines_in_a_fence,
+        text_after_a_fence,
+        blanks_before_thoughts,
+        long_thoughts,
+        many_annotations,
+        citations_of_a_paused_turn,
+        many_grounded_segments,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_many_pieces_of_an_answer(receive: Callable[[], None]) -> None:
+    started = time.process_time()
+    receive()
     assert time.process_time() - started < 1.0

@@ -187,7 +187,8 @@ class _ThinkingBlock:
         self._output = output
         self._index = output.next_thinking_index()
         self._place = output.place
-        self._block = {"type": "thinking", "thinking": "", "signature": ""}
+        self._thinking: list[str] = []
+        self._signature: list[str] = []
 
     def start(self, block: Fields) -> Iterable[Delta]:
         return self._delta(string(block, "thinking"), string(block, "signature"))
@@ -201,15 +202,16 @@ class _ThinkingBlock:
         return ()
 
     def stop(self) -> Iterable[Delta]:
-        if self._block["signature"]:
-            self._output.add_thinking(self._block, self._place)
+        if signature := "".join(self._signature):
+            block = {"type": "thinking", "thinking": "".join(self._thinking), "signature": signature}
+            self._output.add_thinking(block, self._place)
         return ()
 
     def _delta(self, text: str, signature: str) -> Iterable[Delta]:
         if not text and not signature:
             return ()
-        self._block["thinking"] += text
-        self._block["signature"] += signature
+        self._thinking.append(text)
+        self._signature.append(signature)
         model = self._output.model + self._place if signature else None
         return (Reasoning(text=text, signature=signature or None, id=model, format=FORMAT, index=self._index),)
 

@@ -21,6 +21,7 @@ class TurnRecorder:
     def __init__(self) -> None:
         self._blocks: dict[int, Fields] = {}
         self._fragments: dict[tuple[int, str], list[str]] = {}
+        self._citations: dict[int, list[Any]] = {}
 
     def start_block(self, index: int, block: Fields) -> None:
         """Record an initial block, which in a complete message is all of it; its read-only ``caller`` is left out."""
@@ -30,8 +31,7 @@ class TurnRecorder:
         """Record one delta of a block; unknown types are ignored."""
         kind = delta.get("type")
         if kind == "citations_delta":
-            block = self._blocks[index]
-            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+            self._citations.setdefault(index, []).append(delta["citation"])
         elif kind in _FRAGMENTS:
             fragment, key = _FRAGMENTS[kind]
             self._fragments.setdefault((index, key), []).append(delta[fragment])
@@ -44,6 +44,9 @@ class TurnRecorder:
                 self._blocks[index][key] = (self._blocks[index].get(key) or "") + text
             elif text:
                 self._blocks[index][key] = msgspec.json.decode(text)
+        for index, citations in self._citations.items():
+            self._blocks[index]["citations"] = [*(self._blocks[index].get("citations") or ()), *citations]
         self._fragments.clear()
+        self._citations.clear()
         blocks = [block for _, block in sorted(self._blocks.items())]
         return [block for block in blocks if block.get("type") != "text" or block["text"].strip()]

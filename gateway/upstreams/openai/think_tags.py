@@ -14,6 +14,8 @@ class ThinkTagParser:
     def __init__(self, choice: int = 0) -> None:
         self._choice = choice
         self._buffer = ""
+        self._blanks: list[str] = []
+        """What precedes the buffer while it is uncertain whether the text begins with the tag."""
         self._state = "start"
 
     def feed(self, text: str) -> Iterator[Text | Reasoning]:
@@ -28,19 +30,25 @@ class ThinkTagParser:
 
     def finish(self) -> Iterator[Text | Reasoning]:
         """What is still buffered at the end of the response."""
-        rest, self._buffer = self._buffer, ""
+        rest, self._buffer = "".join(self._blanks) + self._buffer, ""
         if rest:
             yield Reasoning(text=rest, choice=self._choice) if self._state == "reasoning" else Text(rest, self._choice)
 
     def _detect_opening(self) -> bool:
         """Leave state ``start`` once it is certain whether the text begins with the tag; False until then."""
         head = self._buffer.lstrip()
+        self._blanks.append(self._buffer[: len(self._buffer) - len(head)])
+        self._buffer = head
         if head.startswith(_OPEN):
             self._buffer = head[len(_OPEN) :]
             self._state = "reasoning"
         elif not _OPEN.startswith(head):
+            self._buffer = "".join(self._blanks) + head
             self._state = "content"
-        return self._state != "start"
+        if self._state == "start":
+            return False
+        self._blanks.clear()
+        return True
 
     def _reasoning(self) -> Iterator[Reasoning]:
         reasoning, tag, content = self._buffer.partition(_CLOSE)
