@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -23,6 +24,10 @@ from gateway.upstreams.transport import Limits
 from tests.recording_payments import RecordingPayments
 from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
+
+if TYPE_CHECKING:
+    from tools.chain.facilitator import LocalFacilitator
+    from tools.chain.local_chain import LocalChain
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -105,6 +110,23 @@ async def paid(fleet: Fleet, start_gateway: StartGateway, payments: RecordingPay
     gateway = await start_gateway(fleet.environment(), adjust=adjust)
     gateway.fleet = fleet
     return gateway
+
+
+@pytest.fixture(scope="session")
+def chain() -> Iterator["LocalChain"]:
+    """One chain per run; each test brings wallets, a payee and a facilitator of its own."""
+    from tools.chain.local_chain import LocalChain
+
+    with LocalChain() as chain:
+        yield chain
+
+
+@pytest.fixture
+async def facilitator(chain: "LocalChain") -> AsyncIterator["LocalFacilitator"]:
+    from tools.chain.facilitator import LocalFacilitator
+
+    async with LocalFacilitator(chain.rpc_url, confirmation_timeout=1.0) as facilitator:
+        yield facilitator
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One chain for all billing tests; each test brings wallets, a payee, a facilitator and a journal of its own."""
+"""Billing beside a local chain, with a journal for each test, and its stores."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,16 +18,10 @@ from tools.chain.local_chain import LocalChain
 Open = Callable[[], Awaitable[Store]]
 
 
-@pytest.fixture(scope="session")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain() as chain:
-        yield chain
-
-
-@pytest.fixture
-async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
-    async with LocalFacilitator(chain.rpc_url, confirmation_timeout=1.0) as facilitator:
-        yield facilitator
+@pytest.fixture(autouse=True)
+def soon_settled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat a settlement whose outcome is unknown after a tenth of a second instead of one."""
+    monkeypatch.setattr("gateway.billing.settlement._FIRST_BACKOFF", 0.1)
 
 
 @pytest.fixture

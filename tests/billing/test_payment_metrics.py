@@ -140,5 +140,5 @@ async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: Collec
     assert registry.get_sample_value("gateway_settlements_total", {"outcome": "settled"}) == 1
     assert registry.get_sample_value("gateway_settlements_pending_total") == 1
     assert registry.get_sample_value("gateway_settlement_seconds_count") == 1
-    assert (registry.get_sample_value("gateway_settlement_seconds_sum") or 0) > 0.5
+    assert (registry.get_sample_value("gateway_settlement_seconds_sum") or 0) > 0.1
     assert registry.get_sample_value("gateway_settlement_pending_seconds_count") == 1

@@ -56,11 +56,11 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(
 @pytest.mark.parametrize(
     ("now", "retry_after", "pause", "state"),
     [
-        (600.0, 0.0, 1.0, State.SETTLED),
+        (600.0, 0.0, 0.1, State.SETTLED),
         (600.0, 1.5, 1.5, State.SETTLED),
         (600.0, 40.0, 40.0, State.PENDING),
         (980.0, 3600.0, 6.0, State.PENDING),
-        (990.0, 3600.0, 1.0, State.SETTLED),
+        (990.0, 3600.0, 0.1, State.SETTLED),
     ],
 )
 async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows(

@@ -1,12 +1,13 @@
-"""One chain for the whole folder; each test brings wallets, a payee, a facilitator and a journal of its own."""
+"""Whole gateways with payments required, beside a local chain; each test brings wallets, a payee and a journal."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 import gateway.billing.definitions
+import gateway.billing.settlement
 from gateway.upstreams.transport import Limits
 from tests.billing.harness import quick
 from tests.money.paid_gateway import PaidGateway, environment
@@ -29,18 +30,6 @@ class OpenShop(Protocol):
         ...
 
 
-@pytest.fixture(scope="session")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain() as chain:
-        yield chain
-
-
-@pytest.fixture
-async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
-    async with LocalFacilitator(chain.rpc_url, confirmation_timeout=1.0) as facilitator:
-        yield facilitator
-
-
 @pytest.fixture
 async def prices() -> AsyncIterator[PriceSource]:
     async with PriceSource() as prices:
@@ -55,6 +44,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
         definitions = quick(**{"facilitator": {"settle_seconds": 3.0}, **sections})
         monkeypatch.setattr(gateway.billing.definitions, "bundled", lambda: definitions)
 
+    monkeypatch.setattr(gateway.billing.settlement, "_FIRST_BACKOFF", 0.1)
     change()
     return change
 

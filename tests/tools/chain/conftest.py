@@ -1,6 +1,6 @@
-"""One chain per run; each test creates its own wallets and starts its own facilitator."""
+"""A facilitator and a signed payment for each test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -18,12 +18,6 @@ Post = Callable[[str, Any], Awaitable[Any]]
 
 CAP = 5000
 """The maximum of ``payment``, in atomic units of USDC."""
-
-
-@pytest.fixture(scope="session")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain() as chain:
-        yield chain
 
 
 @pytest.fixture
