@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from gateway.upstreams.adapter import Adapter
-from gateway.upstreams.anthropic import AnthropicAdapter
-from gateway.upstreams.gemini import GeminiAdapter
-from gateway.upstreams.images import MODELARK_IMAGES, XAI_IMAGES, ImagesAdapter
+from gateway.upstreams.anthropic.adapter import AnthropicAdapter
+from gateway.upstreams.gemini.adapter import GeminiAdapter
+from gateway.upstreams.images.adapter import ImagesAdapter
+from gateway.upstreams.images.dialects import MODELARK_IMAGES, XAI_IMAGES
 from gateway.upstreams.openai.adapter import OpenAIAdapter
 from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
 from gateway.upstreams.signature_cache import SignatureCache

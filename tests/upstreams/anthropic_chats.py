@@ -23,7 +23,7 @@ from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.anthropic.adapter import AnthropicAdapter
 from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import SSEReader

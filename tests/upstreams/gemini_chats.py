@@ -16,7 +16,7 @@ from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
-from gateway.upstreams.gemini import GeminiAdapter
+from gateway.upstreams.gemini.adapter import GeminiAdapter
 from gateway.upstreams.signature_cache import SignatureCache
 from gateway.upstreams.sse import SSEReader
 

@@ -13,7 +13,7 @@ from openai.lib.streaming._deltas import accumulate_delta
 
 from gateway.openai_api.assembler import reasoning_detail
 from gateway.openai_api.deltas import Reasoning
-from gateway.upstreams.anthropic import AnthropicAdapter
+from gateway.upstreams.anthropic.adapter import AnthropicAdapter
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream, sent
 
 MODEL = "claude-opus-4-8"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.deltas import Reasoning, ToolCallArguments, ToolCallStart
-from gateway.upstreams.gemini import GeminiAdapter
+from gateway.upstreams.gemini.adapter import GeminiAdapter
 from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, frames, parts, sent, turns, whole
 from tests.upstreams.gemini_chats import streamed as stream

@@ -13,7 +13,8 @@ from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.images import MODELARK_IMAGES, XAI_IMAGES, ImagesAdapter
+from gateway.upstreams.images.adapter import ImagesAdapter
+from gateway.upstreams.images.dialects import MODELARK_IMAGES, XAI_IMAGES
 from gateway.upstreams.sse import Event
 
 GROK, SEEDREAM = "grok-2-image", "seedream-4.0"

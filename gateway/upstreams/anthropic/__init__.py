@@ -1,5 +1,1 @@
 """Anthropic's Messages API."""
-
-from gateway.upstreams.anthropic.adapter import AnthropicAdapter
-
-__all__ = ["AnthropicAdapter"]
