@@ -19,7 +19,7 @@ from gateway.http_client.response import (
     ResponseTooLargeError,
     TransportError,
 )
-from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout
+from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout, upstream_undecodable
 from gateway.upstreams.adapter import UpstreamCall
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -111,9 +111,9 @@ class Transport:
         except ReadTimeoutError:
             raise upstream_timeout() from None
         except RemoteProtocolError:
-            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
+            raise upstream_undecodable() from None
         except TransportError:
-            raise _unreachable() from None
+            raise upstream_error("upstream_unreachable", "The upstream could not be reached", retryable=True) from None
         if response.status != 200:
             error = decode_error(response.status, response.headers, await self._error_body(response))
             error.upstream_status = response.status
@@ -151,14 +151,11 @@ async def read_body(response: Response, limit: int = MAX_ANSWER_BYTES) -> bytes:
         return await response.read(limit)
     except ReadTimeoutError:
         raise upstream_timeout("The upstream stopped sending in the middle of its response") from None
-    except (ResponseTooLargeError, RemoteProtocolError) as error:
-        problem = "is too large" if isinstance(error, ResponseTooLargeError) else "could not be decoded"
-        raise upstream_error("upstream_bad_response", f"The upstream's response {problem}") from None
+    except ResponseTooLargeError:
+        raise upstream_error("upstream_bad_response", "The upstream's response is too large") from None
+    except RemoteProtocolError:
+        raise upstream_undecodable() from None
     except TransportError:
         raise upstream_error(
             "upstream_truncated", "The upstream closed the connection before its response was complete"
         ) from None
-
-
-def _unreachable() -> GatewayError:
-    return upstream_error("upstream_unreachable", "The upstream could not be reached", retryable=True)

@@ -1,11 +1,12 @@
 """Anthropic messages as deltas, complete or as stream events (facts/providers.md 3.11, 3.12, 12.2)."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, UpstreamMetadata
-from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.errors import upstream_error, upstream_truncated, upstream_undecodable
 from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockDecoder, Fields, Output, block_decoder, decode_block, string
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
@@ -23,7 +24,7 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
 }
 
-_decode = msgspec.json.Decoder().decode
+_decode_json = msgspec.json.Decoder().decode
 
 
 class AnthropicDecoder:
@@ -57,34 +58,27 @@ class AnthropicDecoder:
     def feed(self, event: Event) -> Iterable[Delta]:
         """The deltas of one event; unknown types, ``ping`` among them, have none."""
         try:
-            try:
-                fields = _decode(event.data)
-            except ValueError:
-                fields = decode_repaired(_decode, event.data)
-            return self._event(fields)
+            return self._event(_decode(event.data))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            raise _unreadable() from None
+            raise upstream_undecodable() from None
 
     def decode(self, body: bytes) -> Iterable[Delta]:
         """The deltas of a complete message."""
         try:
-            try:
-                message = _decode(body)
-            except ValueError:
-                message = decode_repaired(_decode, body)
+            message = _decode(body)
             if message["type"] == "error":
                 raise errors.from_event(message)
             deltas = [*self._start_message(message), *self._content(message["content"])]
             deltas += self._message_delta(message, message.get("usage"))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            raise _unreadable() from None
+            raise upstream_undecodable() from None
         self._stopped = True
         return deltas
 
     def finish(self) -> Iterable[Delta]:
         """The end of the message, held back until the end of the stream. Raises upstream_truncated if it is missing."""
         if not self._stopped:
-            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
+            raise upstream_truncated()
         deltas: list[Delta] = []
         if (provisional := self._usage.provisional()) is not None:
             deltas.append(provisional)
@@ -198,5 +192,8 @@ class AnthropicDecoder:
         return [delta for index in sorted(self._blocks) for delta in self._block_stop(index)]
 
 
-def _unreadable() -> GatewayError:
-    return upstream_error("upstream_bad_response", "The upstream's response could not be decoded")
+def _decode(data: bytes) -> Any:
+    try:
+        return _decode_json(data)
+    except ValueError:
+        return decode_repaired(_decode_json, data)

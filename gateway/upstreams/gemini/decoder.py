@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, UpstreamMetadata
-from gateway.openai_api.errors import upstream_error
+from gateway.openai_api.errors import upstream_error, upstream_truncated, upstream_undecodable
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.candidate import CandidateDecoder
 from gateway.upstreams.gemini.citations import annotations, citations
@@ -58,7 +58,7 @@ class GeminiDecoder:
         except ValueError:
             if self._ended:
                 return
-            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
+            raise upstream_undecodable() from None
         for response in responses:
             if response.error is None:
                 deltas: list[Delta] = []
@@ -75,7 +75,7 @@ class GeminiDecoder:
                 raise upstream_error(
                     "upstream_bad_response", "The upstream's response has no candidates", retryable=True
                 )
-            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
+            raise upstream_truncated()
         if self._blocked and not self._candidates:
             return [Finish("content_filter")]
         deltas: list[Delta] = []
@@ -155,7 +155,7 @@ class GeminiDecoder:
             for part in (candidate.content and candidate.content.parts) or ():
                 deltas += decoder.feed(part, self._scope)
         except ValueError as error:
-            raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from error
+            raise upstream_undecodable() from error
         if (grounding := candidate.grounding_metadata) is not None:
             self._searches.update(filter(None, grounding.web_search_queries or ()))  # empty ones are free of charge
             if grounding.grounding_chunks:  # a later chunk may have an empty one

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, Image, UpstreamMetadata
-from gateway.openai_api.errors import GatewayError, content_policy_violation, upstream_error
+from gateway.openai_api.errors import GatewayError, content_policy_violation, upstream_error, upstream_truncated
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.images.dialects import ImagesDialect
@@ -49,4 +49,4 @@ class NoStreamDecoder:
         raise upstream_error("upstream_bad_response", "The upstream returned a stream for a request without streaming")
 
     def finish(self) -> Iterable[Delta]:
-        raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
+        raise upstream_truncated()

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.openai_api.errors import upstream_error
+from gateway.openai_api.errors import upstream_error, upstream_undecodable
 from gateway.upstreams import media_types
 
 
@@ -64,4 +64,4 @@ def decode(body: bytes) -> ImagesResponse:
     try:
         return _decode(body)
     except (ValueError, RecursionError):
-        raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
+        raise upstream_undecodable() from None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Text, UpstreamMetadata
-from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.errors import GatewayError, upstream_truncated
 from gateway.openai_api.request import Tool
 from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.openai.chunk_template import ChunkTemplate
@@ -130,7 +130,7 @@ class OpenAIDecoder:
     def finish(self) -> list[Delta]:
         reasons = self._finish.values()
         if not reasons or (not self._done and "" in reasons) or not _ABORTED.isdisjoint(reasons):
-            raise upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
+            raise upstream_truncated()
         deltas: list[Delta] = []
         for index, reason in self._finish.items():
             if index in self._think_tags:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.openai_api.errors import upstream_error
+from gateway.openai_api.errors import upstream_undecodable
 from gateway.upstreams.lenient_json import decode_repaired, readable_counts
 
 
@@ -107,7 +107,7 @@ def decode_broken_chunk(data: bytes) -> Chunk:
         except ValueError:
             return decode_repaired(_decode_leniently, data)
     except (ValueError, RecursionError):
-        raise upstream_error("upstream_bad_response", "The upstream's response could not be decoded") from None
+        raise upstream_undecodable() from None
 
 
 def _decode_leniently(data: bytes) -> Chunk:
