@@ -174,8 +174,14 @@ def _completion_cost(rates: Rates, usage: Usage) -> Decimal:
 
 
 def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTerms) -> tuple[Decimal, Decimal]:
-    """USD of everything but the output, and USD per output token, at the highest rates that can apply."""
+    """USD of everything but the output, and USD per output token, at the highest rates that can apply.
+
+    Without searches, which read the prompt again, a vendor bills no more of it than fits into the model's context. The
+    estimate of one with signatures of images, each 1.4 MB of base64, is far above that (facts/providers.md 1.5).
+    """
     prices = model.prices
+    if model.context_length is not None and not terms.web_searches:
+        prompt_tokens = min(prompt_tokens, model.context_length * terms.calls)
     fixed = _flat_cost(prices, images, 0) + _flat_cost(prices, 0, terms.web_searches) * terms.calls
     if prices.rates is None:
         return fixed, Decimal(0)

@@ -82,6 +82,19 @@ def test_searches_alone_make_no_long_prompt() -> None:
     assert worst_case(model("gemini-3.1-pro-preview"), 190_000, 0, 1, 0, terms) == Decimal("0.57")
 
 
+def test_no_more_prompt_is_quoted_than_the_model_reads() -> None:
+    pictures = model("gemini-3.1-flash-image")
+    whole = worst_case(pictures, 131_072, 2520, 1, 1, PLAIN)
+    assert worst_case(pictures, 131_071, 2520, 1, 1, PLAIN) < whole
+    assert worst_case(pictures, 2_106_936, 2520, 1, 1, PLAIN) == whole
+    assert affordable_output(pictures, 2_106_936, whole, 1, 1, PLAIN) == 2520
+    searching = PriceTerms(tiers=(), regions=(), cache_writes=False, audio=False, web_searches=5)
+    claude = model("claude-haiku-4-5")
+    assert worst_case(claude, 10**7, 0, 1, 0, searching) > worst_case(claude, 10**6, 0, 1, 0, searching)
+    prompts = PriceTerms(tiers=(), regions=(), cache_writes=False, audio=False, calls=2)
+    assert worst_case(model("gpt-5"), 10**7, 0, 1, 0, prompts) == 2 * worst_case(model("gpt-5"), 10**7, 0, 1, 0, PLAIN)
+
+
 def test_models_that_cannot_search_bring_in_nothing() -> None:
     terms = PriceTerms(tiers=(), regions=(), web_searches=5)
     assert worst_case(model("grok-4.3"), 1000, 0, 1, 0, terms) == Decimal("0.00125")
