@@ -53,7 +53,9 @@ async def run(*command: str, folder: Path) -> tuple[int, str]:
 @pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="openssl or curl is not here")
 @pytest.mark.parametrize("kind", REQUESTS)
 @pytest.mark.parametrize("tampered", [False, True])
-async def test_the_example_verifies_what_was_signed(gateway: RunningGateway, tmp_path: Path, kind: str, tampered: bool) -> None:
+async def test_the_example_verifies_what_was_signed(
+    gateway: RunningGateway, tmp_path: Path, kind: str, tampered: bool
+) -> None:
     python, shell = snippets()
     response = await gateway.post("/v1/chat/completions", REQUESTS[kind])
     answer = await response.json()
