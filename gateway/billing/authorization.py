@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing import x402
-from gateway.billing.definitions import Contracts, Deadlines, Definitions
+from gateway.billing.definitions import Contracts, Deadlines, Definitions, Network, Token
 from gateway.billing.evm import eip712
 from gateway.billing.evm import values as evm
 from gateway.billing.terms import PaymentTerms
@@ -238,11 +238,11 @@ def digest(authorization: Authorization, terms: PaymentTerms, contracts: Contrac
     )
 
 
-def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Contracts) -> bytes:
-    """The unique key of a payment, 80 bytes: chain id, contract that tracks the nonce, payer, nonce."""
-    contract = contracts.permit2 if authorization.is_permit2 else terms.token.address
+def claim_key(authorization: Authorization, network: Network, token: Token, contracts: Contracts) -> bytes:
+    """The unique key of a payment: chain id (8 bytes), contract that tracks the nonce (20), payer (20), nonce (32)."""
+    contract = contracts.permit2 if authorization.is_permit2 else token.address
     return (
-        terms.network.chain_id.to_bytes(8, "big")
+        network.chain_id.to_bytes(8, "big")
         + evm.address(contract)
         + authorization.payer
         + evm.word(authorization.nonce)
@@ -251,11 +251,7 @@ def claim_key(authorization: Authorization, terms: PaymentTerms, contracts: Cont
 
 def possible_keys(authorization: Authorization, definitions: Definitions) -> set[bytes]:
     """Every claim key that the authorization can have, over all networks and tokens."""
-    contracts = definitions.contracts
     return {
-        definitions.network(token).chain_id.to_bytes(8, "big")
-        + evm.address(contracts.permit2 if authorization.is_permit2 else token.address)
-        + authorization.payer
-        + evm.word(authorization.nonce)
+        claim_key(authorization, definitions.network(token), token, definitions.contracts)
         for token in definitions.tokens.values()
     }

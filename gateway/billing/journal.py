@@ -75,7 +75,7 @@ class TransferAlreadyMatchedError(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One payment. Amounts are in atomic units of ``asset``, times in Unix seconds.
+    """One payment. Amounts are in atomic units of ``asset`` (terms.asset_id), times in Unix seconds.
 
     ``key`` is the claim key (authorization.claim_key), ``owner`` the worker responsible for the payment. ``cap`` is the
     signed amount, ``amount`` the amount to settle, frozen at SETTLING, ``settled_amount`` the amount transferred.
@@ -113,8 +113,33 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def id(self) -> str:
-        """Short id for logs; reveals nothing that is not on the chain."""
-        return self.key[-32:].hex()[:16]
+        """The first 8 bytes of the nonce, for logs; reveals nothing that is not on the chain."""
+        return self.key[48:56].hex()
+
+    @property
+    def nonce_contract(self) -> bytes:
+        """The contract that tracks the nonce: Permit2, or the token for EIP-3009."""
+        return self.key[8:28]
+
+    @property
+    def nonce(self) -> bytes:
+        """32 bytes."""
+        return self.key[48:]
+
+    @property
+    def network(self) -> str:
+        """CAIP-2 id."""
+        return self.asset.partition("/")[0]
+
+    @property
+    def token(self) -> str:
+        """The token contract's address in lower case."""
+        return self.asset.partition("/")[2]
+
+    @property
+    def reason(self) -> str:
+        """The reason code of an end without settlement: ``note`` without its message."""
+        return self.note.partition(":")[0]
 
     @property
     def unserved(self) -> bool:

@@ -29,7 +29,7 @@ def new_entry(
     if permit is not None:
         payment["extensions"] = {x402.EIP2612_EXTENSION: permit}
     return Entry(
-        key=authorization.claim_key(signed, terms, contracts),
+        key=authorization.claim_key(signed, terms.network, terms.token, contracts),
         owner=owner,
         payer=signed.payer,
         asset=terms.asset,

@@ -107,4 +107,4 @@ class PaymentMetrics:
 def _outcome(entry: Entry) -> str:
     if entry.state is State.SETTLED:
         return "settled"
-    return "unresolved" if entry.note.startswith("unresolved") else "refused"
+    return "unresolved" if entry.reason == "unresolved" else "refused"

@@ -19,7 +19,7 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
     status = _STATUS[entry.state]
     payment: dict[str, Any] = {
         "scheme": entry.scheme,
-        "network": _network(entry),
+        "network": entry.network,
         "asset": entry.requirements["asset"],
         "payer": evm.checksummed(entry.payer),
         "amount": str(_amount(entry)),
@@ -39,7 +39,7 @@ def payment_response(entry: Entry) -> str:
             SettleResponse(
                 success=True,
                 transaction=entry.transaction,
-                network=_network(entry),
+                network=entry.network,
                 payer=evm.checksummed(entry.payer),
                 amount=str(_amount(entry)),
             )
@@ -48,9 +48,9 @@ def payment_response(entry: Entry) -> str:
         SettleResponse(
             success=False,
             transaction=entry.transaction,
-            network=_network(entry),
+            network=entry.network,
             payer=evm.checksummed(entry.payer),
-            error_reason="settlement_pending" if entry.state is State.PENDING else _reason(entry),
+            error_reason="settlement_pending" if entry.state is State.PENDING else entry.reason,
         )
     )
 
@@ -58,25 +58,17 @@ def payment_response(entry: Entry) -> str:
 def settlement_failed(entry: Entry) -> GatewayError:
     """402 for an answer withheld because its settlement failed; without an offer, so that it is not paid again."""
     return GatewayError(
-        f"The payment could not be settled ({_reason(entry)}); the response is withheld and nothing was charged.",
+        f"The payment could not be settled ({entry.reason}); the response is withheld and nothing was charged.",
         status=402,
         type="payment_error",
-        code=_reason(entry),
+        code=entry.reason,
         fault=Fault.CALLER if entry.payers_fault else Fault.GATEWAY,
         should_retry=False,
         headers={PAYMENT_RESPONSE: payment_response(entry), **NO_STORE},
     )
 
 
-def _network(entry: Entry) -> str:
-    return entry.asset.partition("/")[0]
-
-
 def _amount(entry: Entry) -> int:
     if entry.state is State.WAIVED:
         return 0
     return (entry.amount or 0) if entry.settled_amount is None else entry.settled_amount
-
-
-def _reason(entry: Entry) -> str:
-    return entry.note.partition(":")[0]

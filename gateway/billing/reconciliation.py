@@ -58,7 +58,7 @@ class Reconciler:
 
     async def _chain_for(self, entry: Entry) -> Chain | None:
         """None without an endpoint for the entry's network, which may be one that only an earlier version supported."""
-        network = self._definitions.networks.get(entry.asset.partition("/")[0])
+        network = self._definitions.networks.get(entry.network)
         if self._chain is None or network is None:
             return None
         return self._chain if await self._chain.serves(network) else None

@@ -87,12 +87,12 @@ class UptoTrial:
         partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
         if entry.state is not State.FAILED or entry.payers_fault or not partial:
             return
-        reason = entry.note.partition(":")[0]
-        if "amount" in reason:
-            network = entry.asset.partition("/")[0]
-            self._passed.discard(network)
-            self._refused.add(network)
-            log.error("the facilitator refuses partial settlement", extra={"network": network, "reason": reason})
+        if "amount" in entry.reason:
+            self._passed.discard(entry.network)
+            self._refused.add(entry.network)
+            log.error(
+                "the facilitator refuses partial settlement", extra={"network": entry.network, "reason": entry.reason}
+            )
 
     async def run(self, capabilities: Capabilities) -> None:
         """Run the trial on every network that has not passed it; one token is enough.

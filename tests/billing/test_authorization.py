@@ -86,10 +86,14 @@ def test_a_changed_field_is_not_signed(offer: int) -> None:
         assert not signed_by_payer(replace(authorization, **change), terms, DEFINITIONS.contracts)
 
 
+def key_of(authorization: Authorization, offer: int) -> bytes:
+    terms = payers.terms(offer)
+    return claim_key(authorization, terms.network, terms.token, DEFINITIONS.contracts)
+
+
 def test_the_key_is_chain_contract_payer_and_nonce() -> None:
-    terms = payers.terms(UPTO)
     authorization = replace(signed(UPTO), nonce=5)
-    key = claim_key(authorization, terms, DEFINITIONS.contracts)
+    key = key_of(authorization, UPTO)
     assert key == (
         (8453).to_bytes(8, "big")
         + address(DEFINITIONS.contracts.permit2)
@@ -97,11 +101,9 @@ def test_the_key_is_chain_contract_payer_and_nonce() -> None:
         + (5).to_bytes(32, "big")
     )
     other_values = replace(authorization, amount=7, deadline=9, signature=b"", token=OTHER)
-    assert claim_key(other_values, terms, DEFINITIONS.contracts) == key
-    transfer = signed(EXACT_TRANSFER)
-    assert claim_key(transfer, payers.terms(EXACT_TRANSFER), DEFINITIONS.contracts)[8:28] == address(
-        DEFINITIONS.tokens["usdc"].address
-    )
+    assert key_of(other_values, UPTO) == key
+    transfer = key_of(signed(EXACT_TRANSFER), EXACT_TRANSFER)
+    assert transfer[8:28] == address(DEFINITIONS.tokens["usdc"].address)
 
 
 def riding(authorization: Authorization, **changes: Any) -> dict[str, Any]:

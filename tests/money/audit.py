@@ -7,22 +7,19 @@ from decimal import Decimal
 from gateway.billing.definitions import Token, bundled
 from gateway.billing.journal import Entry, State
 from gateway.billing.pricing import atomic
+from gateway.billing.terms import asset_id
 from tests.billing.entries import PAID
 from tests.money.market import Outcome
 from tools.chain.local_chain import Transfer
 
-TOKENS: Mapping[str, Token] = {f"{token.network}/{token.address.lower()}": token for token in bundled().tokens.values()}
-
-
-def nonce_of(entry: Entry) -> int:
-    return int.from_bytes(entry.key[48:], "big")
+TOKENS: Mapping[str, Token] = {asset_id(token): token for token in bundled().tokens.values()}
 
 
 def audit(
     outcomes: Iterable[Outcome], entries: Iterable[Entry], transfers: Iterable[Transfer], served: Counter[int]
 ) -> None:
     """``served`` counts the vendors' calls by the number of their step. Raises AssertionError."""
-    journal = {nonce_of(entry): entry for entry in entries}
+    journal = {int.from_bytes(entry.nonce): entry for entry in entries}
     clients = {outcome.nonce: outcome for outcome in outcomes if outcome.nonce}
     chain_equals_journal(list(transfers), list(journal.values()))
     for outcome in clients.values():
@@ -109,7 +106,7 @@ def explained(outcome: Outcome, entry: Entry) -> None:
             }
             assert reasons.get(entry.note), (outcome, entry)
         case State.FAILED:
-            assert (step.client, entry.note.partition(":")[0]) == ("burns", "nonce_spent_elsewhere"), (outcome, entry)
+            assert (step.client, entry.reason) == ("burns", "nonce_spent_elsewhere"), (outcome, entry)
         case State.RELEASED:
             assert entry.note, (outcome, entry)
             assert outcome.payment is None

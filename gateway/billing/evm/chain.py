@@ -124,12 +124,12 @@ class Chain:
 
     async def nonce_used(self, entry: Entry) -> Block | None:
         """The latest block if the payment's nonce is used, or cancelled by the payer, as of it; else None."""
-        contract, payer, nonce = entry.key[8:28], entry.key[28:48], int.from_bytes(entry.key[48:], "big")
-        if contract == self._permit2:
-            data, offset = _NONCE_BITMAP + evm.word(payer) + evm.word(nonce >> 8), nonce & 0xFF
+        payer = evm.word(entry.payer)
+        if entry.nonce_contract == self._permit2:
+            data, offset = _NONCE_BITMAP + payer + evm.word(entry.nonce[:31]), entry.nonce[31]
         else:
-            data, offset = _AUTHORIZATION_STATE + evm.word(payer) + evm.word(nonce), 0
-        bits, latest = await self._rpc.batch([_eth_call(contract, data), _LATEST_BLOCK])
+            data, offset = _AUTHORIZATION_STATE + payer + entry.nonce, 0
+        bits, latest = await self._rpc.batch([_eth_call(entry.nonce_contract, data), _LATEST_BLOCK])
         return _block(latest) if as_integer(bits) >> offset & 1 else None
 
     async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
@@ -170,11 +170,11 @@ class Chain:
         """Transfers from payer to payee in a call with the signed message, the requested amount first."""
         if receipt.get("status") != "0x1" or not self._carries_message(sent, entry):
             return []
-        token, payer, payee = _parties(entry)
+        topics = _transfer_topics(entry)
         amounts = [
             as_integer(event.get("data"))
             for event in _log_entries(receipt.get("logs"))
-            if str(event.get("address")).lower() == token and _topics(event) == [_TRANSFER, payer, payee]
+            if str(event.get("address")).lower() == entry.token and _topics(event) == topics
         ]
         return sorted(amounts, key=lambda amount: amount != entry.amount)
 
@@ -187,18 +187,17 @@ class Chain:
         data = str(sent.get("input") or sent.get("data") or "").lower()
         message = self._signed_words(entry).hex()
         called = str(sent.get("to")).lower()
-        if called in self._proxies or called == _parties(entry)[0]:
+        if called in self._proxies or called == entry.token:
             return any(data.startswith(message, offset) for offset in _MESSAGE_OFFSETS)
         return message in data
 
     def _signed_words(self, entry: Entry) -> bytes:
         """The fields of the signed message that are adjacent in a settlement's call data (facts/x402.md 1.3, 3.2)."""
-        contract, nonce = entry.key[8:28], entry.key[48:]
-        if contract == self._permit2:
-            return evm.words((evm.address(entry.asset.partition("/")[2]), entry.cap, nonce, entry.deadline))
+        if entry.nonce_contract == self._permit2:
+            return evm.words((evm.address(entry.token), entry.cap, entry.nonce, entry.deadline))
         valid_after = int(entry.payment["payload"]["authorization"]["validAfter"])
         payee = evm.address(entry.requirements["payTo"])
-        return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, nonce))
+        return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, entry.nonce))
 
     async def find_transfer(self, entry: Entry, used: Block) -> Transfer | None:
         """Search the transfers from payer to payee in the validity period for the payment's transfer.
@@ -209,8 +208,7 @@ class Chain:
         Only a transfer of the requested amount counts: a payer can put the signed message into a call of its own that
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
         """
-        token, payer, payee = _parties(entry)
-        criteria = {"address": token, "topics": [_TRANSFER, payer, payee], **self._block_range(entry, used)}
+        criteria = {"address": entry.token, "topics": _transfer_topics(entry), **self._block_range(entry, used)}
         latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
         if as_integer(latest) < used.number:
             raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
@@ -225,7 +223,7 @@ class Chain:
 
     def _block_range(self, entry: Entry, latest: Block) -> dict[str, str]:
         """Block range from the earliest time that ``entry`` can have been signed to its deadline, with some slack."""
-        seconds = self._definitions.networks[entry.asset.partition("/")[0]].block_seconds
+        seconds = self._definitions.networks[entry.network].block_seconds
         until = latest.number - (latest.time - entry.deadline) // seconds
         since = until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS
         until += _SLACK_BLOCKS
@@ -245,11 +243,10 @@ def _block(value: Any) -> Block:
     return Block(as_integer(value.get("number")), as_integer(value.get("timestamp")))
 
 
-def _parties(entry: Entry) -> tuple[str, str, str]:
-    """Token as an address, payer and payee as log topics, in lower case."""
-    token = entry.asset.partition("/")[2].lower()
+def _transfer_topics(entry: Entry) -> list[str]:
+    """The log topics of a transfer from the payer to the payee."""
     payee = evm.address(entry.requirements["payTo"])
-    return token, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))
+    return [_TRANSFER, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))]
 
 
 def _log_entries(value: Any) -> list[dict[str, Any]]:
