@@ -1,7 +1,6 @@
 """Admission of paid requests: check the quote, claim the authorization, verify the payment (facts/x402.md 1.10)."""
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +30,7 @@ from gateway.billing.refusals import (
     too_much_unsettled,
     unavailable,
 )
+from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import CommitUnknownError, Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
@@ -63,7 +63,7 @@ class Gate:
         estimator: Estimator,
         verifier: Verifier,
         policy: ClaimPolicy,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._context = context
         self._definitions = context.definitions
@@ -198,7 +198,7 @@ class Gate:
             raise too_much_unsettled(f"The payer has too many unsettled payments: {error}.") from None
         except CommitUnknownError:
             undo = _Release(self._context.store, _version(entry))
-            self._context.settlements.detach(self._retry_release(undo, entry, "the journal was lost"))
+            self._release_detached(undo, entry, "the journal was lost")
             raise
 
     async def _admit_upfront(
@@ -230,12 +230,13 @@ class Gate:
         try:
             await release(payment, State.RELEASED, note=reason)
         except StoreUnavailableError:
-            self._context.settlements.detach(self._retry_release(release, payment, reason))
+            self._release_detached(release, payment, reason)
         except IllegalTransitionError as illegal:
             log.warning("payment not released", extra={"payment": payment.id, "state": illegal.origin.value})
 
-    async def _retry_release(self, release: "_Release", payment: Entry, reason: str) -> None:
-        await self._context.settlements.write(release, payment, State.RELEASED, note=reason)
+    def _release_detached(self, release: "_Release", payment: Entry, reason: str) -> None:
+        write = retried_writes.write(release, payment, State.RELEASED, note=reason)
+        self._context.settlements.detach(write)
 
 
 class _Release:

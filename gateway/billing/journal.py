@@ -156,6 +156,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """USD value of ``amount`` at the frozen rate."""
         return self.cap_usd * (self.amount or 0) / self.cap if self.cap else Decimal(0)
 
+    def uncharged_end(self, note: str) -> tuple[State, dict[str, Any]]:
+        """The state and changes that end a claimed payment without a charge; the payer gets back what it paid upfront,
+        or the credit that covered it, as credit (facts/x402.md 4 row 23)."""
+        if self.unserved:
+            return State.SERVED, {"note": f"credited: {note}", "credited": self.cap}
+        return State.WAIVED, {"note": note, "credited": self.cap} if self.by_credit else {"note": note}
+
     def transition(self, to: State, **changes: Any) -> "Entry":
         """The entry in its next state; raises IllegalTransitionError."""
         if to not in TRANSITIONS[self.state]:

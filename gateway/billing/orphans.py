@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from gateway.billing.definitions import SettlementTimes
-from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError, State
+from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError
 from gateway.billing.settlement import Settlements
+from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -39,22 +39,11 @@ class OrphanRecovery:
         if entry.state not in BEFORE_SETTLING and not entry.unserved:
             self._settlements.resume(entry)
             return
-        state, changes = _final_state(entry)
+        state, changes = entry.uncharged_end("its worker was lost before the answer was complete")
         try:
             await self._store.move(entry, state, **changes)
         except StoreUnavailableError as error:
             log.warning("orphan not ended immediately", extra={"payment": entry.id, "reason": str(error)})
-            self._settlements.detach(self._retry(entry, state, changes))
+            self._settlements.detach(retried_writes.write(self._store.move, entry, state, **changes))
         except IllegalTransitionError as error:
             log.info("payment is not an orphan", extra={"payment": entry.id, "state": error.origin.value})
-
-    async def _retry(self, entry: Entry, state: State, changes: dict[str, Any]) -> None:
-        await self._settlements.write(self._store.move, entry, state, **changes)
-
-
-def _final_state(entry: Entry) -> tuple[State, dict[str, Any]]:
-    """State and changes of a payment whose worker was lost before its answer was complete."""
-    note = "its worker was lost before the answer was complete"
-    if entry.unserved:
-        return State.SERVED, {"note": f"credited: {note}", "credited": entry.cap}
-    return State.WAIVED, {"note": note, "credited": entry.cap} if entry.by_credit else {"note": note}

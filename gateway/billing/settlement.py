@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
-from prometheus_client import CollectorRegistry
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from gateway.billing.definitions import Definitions
 from gateway.billing.facilitator import Facilitator
-from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
+from gateway.billing.journal import Entry, State, TransferAlreadyMatchedError
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.reconciliation import CONTRACT_REFUSED, NONCE_SPENT, Reconciler
+from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -86,16 +85,16 @@ class Settlements:
         facilitator: Facilitator,
         reconciler: Reconciler,
         definitions: Definitions,
-        clock: Callable[[], float] = time.time,
-        metrics: PaymentMetrics | None = None,
+        clock: Callable[[], float],
+        metrics: PaymentMetrics,
     ) -> None:
         self._store = store
         self._facilitator = facilitator
         self._reconciler = reconciler
         self._times = definitions.settlement
         self._clock = clock
-        self._metrics = metrics or PaymentMetrics(CollectorRegistry())
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._metrics = metrics
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.on_end: list[Callable[[Entry], None]] = []
         """Callbacks that get the final entry of every settlement."""
 
@@ -125,14 +124,14 @@ class Settlements:
         """The number of detached tasks that are running."""
         return len(self._tasks)
 
-    def detach(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def detach(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run ``work`` in a task that no request owns; ``drain`` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task
 
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a detached task failed", exc_info=error)
@@ -153,7 +152,7 @@ class Settlements:
         except StoreUnavailableError as error:
             settlement.fail(error)
             settlement.abandoned = True
-            entry = await self._retry_write(error, self._store.move, payment, State.SETTLING, fields)
+            entry = await retried_writes.retry(error, self._store.move, payment, State.SETTLING, **fields)
         except Exception as error:
             settlement.fail(error)
             return
@@ -189,9 +188,9 @@ class Settlements:
         self._metrics.ended(before, entry, seconds)
         for callback in self.on_end:
             callback(entry)
-        if entry.upfront and settlement.abandoned and entry.state is State.SETTLED:
-            note = "credited: it was paid too late"
-            entry = await self.write(self._store.move, entry, State.SERVED, note=note, credited=entry.cap)
+        if entry.unserved and settlement.abandoned:
+            state, changes = entry.uncharged_end("it was paid too late")
+            entry = await retried_writes.write(self._store.move, entry, state, **changes)
         settlement.resolve(entry)
 
     async def _or_failed(self, entry: Entry, work: Awaitable[T], failed: T) -> T:
@@ -230,7 +229,7 @@ class Settlements:
             return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
         self._metrics.became_pending()
         log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.reason})
-        return await self.write(
+        return await retried_writes.write(
             self._store.move,
             entry,
             State.PENDING,
@@ -252,16 +251,16 @@ class Settlements:
                 if matches is not None:
                     return await self._record_reconciled(entry, matches, changes)
                 step = self._store.move if entry.upfront else self._store.defer_move
-                return await self.write(step, entry, State.SETTLED, **changes)
+                return await retried_writes.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
                 log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
                 fault = any(word in reason for word in _PAYER_FAULT_REASONS)
                 note = f"{reason}: {message}"[:300] if message else reason
                 changes = {"transaction": transaction, "note": note, "payers_fault": fault, "job": ""}
-                return await self.write(self._store.move, entry, State.FAILED, **changes)
+                return await retried_writes.write(self._store.move, entry, State.FAILED, **changes)
             case Unknown(reason):
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": reason})
-                return await self.write(self._store.move, entry, State.FAILED, note=f"unresolved: {reason}")
+                return await retried_writes.write(self._store.move, entry, State.FAILED, note=f"unresolved: {reason}")
 
     async def _record_reconciled(self, entry: Entry, matches: int, changes: dict[str, Any]) -> Entry:
         """Settle by a transfer that no other payment has matched: one call can carry several payments' messages."""
@@ -270,36 +269,9 @@ class Settlements:
             return await self._store.reconcile(payment, matches=matches, **changes)
 
         try:
-            return await self.write(settle, entry, State.SETTLED, **changes)
+            return await retried_writes.write(settle, entry, State.SETTLED, **changes)
         except TransferAlreadyMatchedError:
             return await self._record_outcome(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
-
-    async def write(self, step: Callable[..., Awaitable[Entry]], entry: Entry, state: State, **changes: Any) -> Entry:
-        """Call ``step``, the store's ``move`` or ``defer_move``, until it succeeds or ``drain`` cancels it."""
-        try:
-            return await step(entry, state, **changes)
-        except StoreUnavailableError as error:
-            return await self._retry_write(error, step, entry, state, changes)
-
-    async def _retry_write(
-        self,
-        error: StoreUnavailableError,
-        step: Callable[..., Awaitable[Entry]],
-        entry: Entry,
-        state: State,
-        changes: dict[str, Any],
-    ) -> Entry:
-        """Retry ``step``. An attempt whose commit had an unknown outcome may have succeeded already."""
-        log.warning("journal write delayed", extra={"payment": entry.id, "reason": str(error)})
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(StoreUnavailableError), wait=wait_exponential(0.2, max=_MAX_BACKOFF)
-        )
-        try:
-            return await attempts(step, entry, state, **changes)
-        except IllegalTransitionError as illegal:
-            if illegal.origin is not state:
-                raise
-            return entry.transition(state, **changes)
 
 
 def _requirements_due(entry: Entry) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gateway.billing.pricing import atomic
 from gateway.billing.receipt import PRIVATE, payment_response, receipt, settlement_failed
 from gateway.billing.refusals import payment_closed, unavailable
 from gateway.billing.settlement import Settlements
+from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import PAYMENT_RESPONSE
@@ -114,24 +115,15 @@ class X402Payment:
         An answer that was cut at a deadline which leaves less than half of the offered time costs up to the cap.
         """
         entry = self._entry
-        if (
-            self.timeout == 0
-            and entry.deadline - entry.updated < self._context.definitions.quotes.max_timeout_seconds / 2
-        ):
+        offered_seconds = self._context.definitions.quotes.max_timeout_seconds
+        if self.timeout == 0 and entry.deadline - entry.updated < offered_seconds / 2:
             left_usd = entry.cap_usd
         if left_usd is not None:
             self._context.abandoned.add(entry.payer, left_usd)
-        self._context.settlements.detach(self._release(reason))
-
-    async def _release(self, reason: str) -> None:
-        entry = self._entry
-        changes: dict[str, Any] = {"note": reason}
-        if entry.unserved or entry.by_credit:
-            changes["credited"] = entry.cap
+        state, changes = entry.uncharged_end(reason)
+        if "credited" in changes:
             log.info("credited", extra={"payment": entry.id, "reason": reason})
-        if entry.unserved:
-            changes["note"] = f"credited: {reason}"
-        await self._write(State.SERVED if entry.unserved else State.WAIVED, changes)
+        self._write_detached(state, changes)
 
     async def _mark_served(self, **changes: Any) -> None:
         """Record that the work paid for upfront is over; presented again, the payment is refused as used."""
@@ -139,10 +131,11 @@ class X402Payment:
             await self._context.store.move(self._entry, State.SERVED, **changes)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
-            self._context.settlements.detach(self._write(State.SERVED, changes))
+            self._write_detached(State.SERVED, changes)
 
-    async def _write(self, state: State, changes: dict[str, Any]) -> None:
-        await self._context.settlements.write(self._context.store.move, self._entry, state, **changes)
+    def _write_detached(self, state: State, changes: dict[str, Any]) -> None:
+        write = retried_writes.write(self._context.store.move, self._entry, state, **changes)
+        self._context.settlements.detach(write)
 
     def _amount_due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":

@@ -4,11 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.outcome import Outcome
+from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
@@ -52,7 +54,8 @@ class Clock:
 
 
 def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0) -> Settlements:
-    return Settlements(store, script, script, quick(settlement={"hold_seconds": hold, "retry_seconds": 0.01}), clock)
+    times = quick(settlement={"hold_seconds": hold, "retry_seconds": 0.01})
+    return Settlements(store, script, script, times, clock, PaymentMetrics(CollectorRegistry()))
 
 
 async def serving(store: SqliteStore, **changes: Any) -> Entry:

@@ -1,6 +1,7 @@
 """What payments count, from a closed list of reasons."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: Collec
     await store.move(payment, State.VERIFIED, State.SERVING)
     script: Any = UnknownAtFirst()
     definitions = quick(settlement={"hold_seconds": 5.0, "retry_seconds": 0.01})
-    service = Settlements(store, script, script, definitions, metrics=metrics)
+    service = Settlements(store, script, script, definitions, time.time, metrics)
     metrics.watch_tasks(lambda: service.task_count)
     await service.settle(payment, amount=7)
     assert registry.get_sample_value("gateway_payment_tasks") == 1

@@ -62,7 +62,7 @@ async def test_an_end_is_written_however_long_the_journal_is_away(
         return await move(known, *to, **changes)
 
     monkeypatch.setattr(sqlite_store, "move", refuse)
-    monkeypatch.setattr("gateway.billing.settlement.wait_exponential", lambda *_, **__: wait_none())
+    monkeypatch.setattr("gateway.billing.storage.retried_writes.wait_exponential", lambda *_, **__: wait_none())
     service = settlements(sqlite_store, Script(Unknown("no answer"), Unknown("no answer"), Settled("0xab")), clock)
     await service.settle(payment, amount=7)
     await service.drain(5)
