@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.billing.payment import Order, Payment, Payments
-from gateway.billing.unpaid import payments_unavailable
+from gateway.billing.refusals import payments_unavailable
 from gateway.clock import Clock
 from gateway.openai_api.errors import GatewayError
 

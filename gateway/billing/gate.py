@@ -21,11 +21,11 @@ from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.journal_entry import new_entry
 from gateway.billing.payment import Order
 from gateway.billing.quote import Quoter
-from gateway.billing.receipt import settlement_failed
 from gateway.billing.refusals import (
     invalid_payment,
     payment_in_flight,
     payment_required,
+    settlement_failed,
     settlement_pending,
     too_much_unsettled,
     unavailable,

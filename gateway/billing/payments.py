@@ -33,13 +33,12 @@ from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.price_feed import PriceFeed
 from gateway.billing.quote import Quoter
 from gateway.billing.reconciliation import Reconciler
-from gateway.billing.refusals import payment_required
+from gateway.billing.refusals import payment_required, payments_unavailable
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import SinkUnavailableError, open_sink
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
-from gateway.billing.unpaid import payments_unavailable
 from gateway.billing.upto_trial import UptoTrial
 from gateway.billing.verification import Verifier
 from gateway.billing.x402_payment import PaymentContext, X402Payment

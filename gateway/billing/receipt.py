@@ -7,7 +7,6 @@ from gateway.billing.evm import values as evm
 from gateway.billing.journal import Entry, State
 from gateway.billing.payment import Receipt
 from gateway.billing.x402 import PAYMENT_RESPONSE, SettleResponse, write_header
-from gateway.openai_api.errors import Fault, GatewayError
 
 PRIVATE = {"Cache-Control": "private"}
 NO_STORE = {"Cache-Control": "no-store"}
@@ -52,19 +51,6 @@ def payment_response(entry: Entry) -> str:
             payer=evm.checksummed(entry.payer),
             error_reason="settlement_pending" if entry.state is State.PENDING else entry.reason,
         )
-    )
-
-
-def settlement_failed(entry: Entry) -> GatewayError:
-    """402 for an answer withheld because its settlement failed; without an offer, so that it is not paid again."""
-    return GatewayError(
-        f"The payment could not be settled ({entry.reason}); the response is withheld and nothing was charged.",
-        status=402,
-        type="payment_error",
-        code=entry.reason,
-        fault=Fault.CALLER if entry.payers_fault else Fault.GATEWAY,
-        should_retry=False,
-        headers={PAYMENT_RESPONSE: payment_response(entry), **NO_STORE},
     )
 
 

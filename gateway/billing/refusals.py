@@ -1,4 +1,4 @@
-"""Error responses of refused payments, by status (facts/x402.md 1.11).
+"""Every error response about a payment (facts/x402.md 1.11).
 
 Only ``payment_required`` carries an offer: any other could make a client sign a second payment for one request.
 """
@@ -9,6 +9,13 @@ from gateway.billing.x402 import PAYMENT_REQUIRED, PAYMENT_RESPONSE, PaymentRequ
 from gateway.openai_api.errors import Fault, GatewayError, gateway_unavailable
 
 _RETRY_SECONDS = 5.0
+_UNAVAILABLE_SECONDS = 30.0
+
+
+def payments_unavailable(reasons: list[str]) -> GatewayError:
+    """503: payments can neither be offered nor verified now."""
+    message = f"This gateway cannot take payments now: {'; '.join(reasons)}"
+    return gateway_unavailable("payments_unavailable", message, retry_after=_UNAVAILABLE_SECONDS)
 
 
 def payment_required(required: PaymentRequired, code: str) -> GatewayError:
@@ -68,6 +75,19 @@ def payment_closed(state: State) -> GatewayError:
         code="payment_closed",
         should_retry=False,
         headers=dict(NO_STORE),
+    )
+
+
+def settlement_failed(entry: Entry) -> GatewayError:
+    """402 for an answer withheld because its settlement failed; without an offer, so that it is not paid again."""
+    return GatewayError(
+        f"The payment could not be settled ({entry.reason}); the response is withheld and nothing was charged.",
+        status=402,
+        type="payment_error",
+        code=entry.reason,
+        fault=Fault.CALLER if entry.payers_fault else Fault.GATEWAY,
+        should_retry=False,
+        headers={PAYMENT_RESPONSE: payment_response(entry), **NO_STORE},
     )
 
 

@@ -5,7 +5,8 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
-from gateway.openai_api.errors import GatewayError, gateway_unavailable
+from gateway.billing.refusals import payments_unavailable
+from gateway.openai_api.errors import GatewayError
 
 _NO_RECEIPT = Receipt()
 
@@ -52,9 +53,3 @@ class PaymentsUnconfigured:
 
     def reasons(self) -> list[str]:
         return list(self._reasons)
-
-
-def payments_unavailable(reasons: list[str], retry_after: float = 30.0) -> GatewayError:
-    """503: payments can neither be offered nor verified now."""
-    message = f"This gateway cannot take payments now: {'; '.join(reasons)}"
-    return gateway_unavailable("payments_unavailable", message, retry_after=retry_after)

@@ -7,14 +7,15 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from gateway.billing import opengradient
 from gateway.billing.abandonment import AbandonedAnswers
 from gateway.billing.definitions import Definitions
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.payment import Bill, Order, Receipt
 from gateway.billing.pricing import atomic
-from gateway.billing.receipt import PRIVATE, payment_response, receipt, settlement_failed
-from gateway.billing.refusals import payment_closed, unavailable
+from gateway.billing.receipt import PRIVATE, payment_response, receipt
+from gateway.billing.refusals import payment_closed, settlement_failed, unavailable
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import Store, StoreUnavailableError
@@ -78,7 +79,8 @@ class X402Payment:
 
     async def settle(self, bill: Bill) -> Receipt:
         """Settle the metered amount (upto) or the quoted one (exact); a zero-cost answer is waived."""
-        self._submit_settlement_data(bill)
+        if opengradient.wants_settlement_data(self._order.headers):
+            self._context.settlements.detach(self._submit_settlement_data(bill))
         waived = self._entry.by_credit or bill.cost_usd == 0
         try:
             if self._entry.state is State.SETTLED:
@@ -93,7 +95,7 @@ class X402Payment:
                     self._entry,
                     amount=self._amount_due(bill.cost_usd),
                     cost_usd=bill.cost_usd,
-                    usage=self._usage_metadata(bill),
+                    usage=opengradient.usage_metadata(self._order, self._terms, bill),
                 )
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
@@ -145,37 +147,8 @@ class X402Payment:
             log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})
         return min(due, self._terms.amount)
 
-    def _usage_metadata(self, bill: Bill) -> dict[str, Any]:
-        """OpenGradient's usageMetadata: counts and names, nothing of the content (facts/x402.md 2.3)."""
-        return {
-            "request_count": 1,
-            "cost_usd": f"{bill.cost_usd:f}",
-            "input_tokens": bill.usage.prompt_tokens,
-            "output_tokens": bill.usage.completion_tokens,
-            "total_tokens": bill.usage.total_tokens,
-            "method": "POST",
-            "path": self._order.path,
-            "model": bill.model.id,
-            "network": self._terms.network.id,
-            "asset": self._terms.token.address,
-            "is_streaming": self._order.stream,
-        }
-
-    def _submit_settlement_data(self, bill: Bill) -> None:
-        """Submit the answer's hashes if the client named a settlement type other than ``private``."""
-        kind = self._order.headers.get("x-settlement-type")
-        if kind is not None and kind.strip().lower() != "private":
-            self._context.settlements.detach(self._post_settlement_data(bill))
-
-    async def _post_settlement_data(self, bill: Bill) -> None:
-        data = {
-            "tee_id": self._context.tee_id,
-            "input_hash": bill.request_hash,
-            "output_hash": bill.output_hash,
-            "tee_signature": bill.signature,
-            "tee_timestamp": bill.timestamp,
-            "timestamp": bill.timestamp,
-        }
+    async def _submit_settlement_data(self, bill: Bill) -> None:
+        data = opengradient.settlement_data(self._context.tee_id, bill)
         try:
             await self._context.facilitator.settle_data("batch", data)
         except FacilitatorUnavailableError as error:
