@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from prometheus_client import CollectorRegistry
@@ -15,21 +13,23 @@ from prometheus_client import CollectorRegistry
 from gateway.billing import definitions as definitions_module
 from gateway.billing import facilitator
 from gateway.billing.abandonment import AbandonedAnswers
-from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import Definitions, Token
+from gateway.billing.current_capabilities import CurrentCapabilities
+from gateway.billing.definitions import Definitions
 from gateway.billing.estimate import Estimator
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.chain import Chain
 from gateway.billing.evm.chain_clock import ChainClock
+from gateway.billing.evm.permit_support import PermitSupport
 from gateway.billing.evm.rpc import ChainUnavailableError
-from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
+from gateway.billing.facilitator import Facilitator
 from gateway.billing.gate import Gate
 from gateway.billing.journal_check import JournalCheck
 from gateway.billing.orphans import OrphanRecovery
 from gateway.billing.payment import Order
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.payment_settings import PaymentSettings
+from gateway.billing.periodic_task import PeriodicTask
 from gateway.billing.price_feed import PriceFeed
 from gateway.billing.quote import Quoter
 from gateway.billing.reconciliation import Reconciler
@@ -47,11 +47,6 @@ from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
-_MAX_RETRY_SECONDS = 60.0
-"""The longest that the facilitator's Retry-After delays the next reading of its /supported."""
-_STALE_CAPABILITY_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_facilitator_mismatch"})
-"""Error codes that may mean that the facilitator's /supported has changed since it was last read."""
 _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
@@ -70,40 +65,28 @@ class X402Payments:
         metrics: PaymentMetrics,
     ) -> None:
         self._definitions = definitions
-        self._metrics = metrics
         self._store = store
         self._session = session
-        max_usd = settings.max_usd or definitions.quotes.max_usd
-        self._pool = facilitator.connection_pool(settings.facilitator_url)
-        self._facilitator = Facilitator(self._pool, definitions, settings.headers)
-        self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
+        self._metrics = metrics
         self._clock = settings.clock
         self._deadline_clock = ChainClock(settings.clock)
+        self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
+        self._permit_support = PermitSupport(definitions)
+        self._journal_check = JournalCheck(store, definitions.settlement.sweep_seconds)
         self._feed = PriceFeed(
             session, definitions, url=settings.price_url, api_key=settings.price_key, clock=settings.clock
         )
-        self._permit_tokens = {token.id for token in definitions.tokens.values() if token.eip2612}
-        self._capabilities: Capabilities | None = None
-        self._refreshed_at = 0.0
-        self._attempted_at = 0.0
-        self._refresh_requested = asyncio.Event()
-        self._retry_seconds = _RETRY_SECONDS
-        self._unavailable_reason = "the facilitator has not responded yet"
-        self._journal_check = JournalCheck(store, definitions.settlement.sweep_seconds)
-        self._quoter = Quoter(
-            definitions,
-            self._feed,
-            self._fresh_capabilities,
-            payee=settings.payee,
-            mac_key=settings.mac_key,
-            max_usd=max_usd,
-            testnets=settings.testnets,
-            supports_permits=lambda token: token.id in self._permit_tokens,
-        )
-        reconciler = Reconciler(self._chain, definitions)
+        self._pool = facilitator.connection_pool(settings.facilitator_url)
+        self._facilitator = Facilitator(self._pool, definitions, settings.headers)
         self.settlements = Settlements(
-            store, self._facilitator, reconciler, definitions, clock=self._deadline_clock, metrics=metrics
+            store,
+            self._facilitator,
+            Reconciler(self._chain, definitions),
+            definitions,
+            clock=self._deadline_clock,
+            metrics=metrics,
         )
+        self._orphans = OrphanRecovery(store, self.settlements, definitions.settlement, settings.clock)
         context = PaymentContext(
             definitions,
             store,
@@ -115,11 +98,21 @@ class X402Payments:
         )
         verifier = Verifier(self._facilitator, self._chain)
         policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None)
+        trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
+        self.settlements.on_end.append(trial.on_settlement_end)
+        self._capabilities = CurrentCapabilities(self._facilitator, trial, definitions.facilitator)
+        max_usd = settings.max_usd or definitions.quotes.max_usd
+        self._quoter = Quoter(
+            definitions,
+            self._feed,
+            self._capabilities.get,
+            payee=settings.payee,
+            mac_key=settings.mac_key,
+            max_usd=max_usd,
+            testnets=settings.testnets,
+            supports_permits=self._permit_support.has,
+        )
         self._gate = Gate(context, self._quoter, Estimator(catalog, max_usd), verifier, policy, settings.clock)
-        self._orphans = OrphanRecovery(store, self.settlements, definitions.settlement, settings.clock)
-        self._trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
-        self.settlements.on_end.append(self._trial.on_settlement_end)
-        self._tasks: list[asyncio.Task[None]] = []
         metrics.watch_tasks(lambda: self.settlements.task_count)
         metrics.watch_clock(lambda: self._deadline_clock.lag)
         for token in self._feed.tokens():
@@ -163,34 +156,30 @@ class X402Payments:
 
     async def _start(self) -> None:
         """Start the background tasks, and wait a moment for the first run of each."""
-        definitions = self._definitions
-        started = [
-            self._run_periodically(self._orphans.run, lambda: definitions.settlement.sweep_seconds),
-            self._run_periodically(self._refresh_capabilities, self._refresh_interval, self._refresh_requested),
-            self._run_periodically(
-                self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds
-            ),
-            self._run_periodically(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
-            self._run_periodically(self._journal_check.run, self._journal_check.interval),
+        definitions, capabilities = self._definitions, self._capabilities
+        self._recovery = PeriodicTask(self._orphans.run, lambda: definitions.settlement.sweep_seconds)
+        self._polling = [
+            PeriodicTask(capabilities.refresh, capabilities.interval, capabilities.refresh_requested),
+            PeriodicTask(self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds),
+            PeriodicTask(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
+            PeriodicTask(self._journal_check.run, self._journal_check.interval),
         ]
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_TIMEOUT):
-                await asyncio.gather(*(first_run.wait() for first_run in started))
+                for task in (self._recovery, *self._polling):
+                    await task.first_run.wait()
 
     def retire(self) -> None:
         """Stop polling facilitator, chain and price source: new payments go to a successor.
 
         Admitted payments are settled, and orphaned ones recovered, until ``close``.
         """
-        _recovery, *polling = self._tasks
-        for task in polling:
+        for task in self._polling:
             task.cancel()
 
     async def close(self, seconds: float = 30.0) -> None:
         """Finish settlements for up to ``seconds``; the next worker resumes the others from the journal."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(task.stop() for task in (self._recovery, *self._polling)))
         if left := await self.settlements.drain(seconds):
             log.warning("settlements left to the next worker", extra={"left": left})
         await self._store.close()
@@ -206,8 +195,7 @@ class X402Payments:
             return await asyncio.shield(admission)
         except GatewayError as error:
             self._metrics.refused(error)
-            if error.code in _STALE_CAPABILITY_CODES and time.monotonic() - self._attempted_at > self._retry_seconds:
-                self._refresh_requested.set()
+            self._capabilities.on_refusal(error.code)
             raise
         except asyncio.CancelledError:
             self.settlements.detach(_release_admission(admission))
@@ -232,85 +220,23 @@ class X402Payments:
         """Why no request is admitted. A journal that hangs is a reason: each request would wait for it."""
         if self._journal_check.reason is not None and self._journal_check.hangs:
             return [self._journal_check.reason]
-        if self._fresh_capabilities() is None:
-            return [self._unavailable_reason]
+        if self._capabilities.get() is None:
+            return [self._capabilities.unavailable_reason]
         if self._quoter.ready:
             return []
-        if self._capabilities is not None and self._trial.is_pending(self._capabilities):
+        if self._capabilities.awaits_trial:
             return ["the facilitator has not passed the trial of upto, and no other offer is available"]
         return ["no price is known for any token that the facilitator settles"]
 
-    def _fresh_capabilities(self) -> Capabilities | None:
-        age = time.monotonic() - self._refreshed_at
-        if self._capabilities is None or age > self._definitions.facilitator.supported_stale_seconds:
-            return None
-        return self._trial.restrict(self._capabilities)
-
-    async def _refresh_capabilities(self) -> None:
-        self._attempted_at = time.monotonic()
-        try:
-            self._capabilities = await self._facilitator.supported()
-            self._refreshed_at = time.monotonic()
-            self._retry_seconds = _RETRY_SECONDS
-        except FacilitatorUnavailableError as error:
-            reason = f"the facilitator is not usable: {error}"
-            if reason != self._unavailable_reason:
-                log.warning("facilitator not usable", extra={"reason": str(error)})
-            self._unavailable_reason = reason
-            self._retry_seconds = min(max(_RETRY_SECONDS, error.retry_after or 0.0), _MAX_RETRY_SECONDS)
-            return
-        self._unavailable_reason = "the facilitator has not responded for too long"
-        await self._trial.run(self._capabilities)
-
-    def _refresh_interval(self) -> float:
-        known = self._fresh_capabilities() is not None
-        return self._definitions.facilitator.supported_refresh_seconds if known else self._retry_seconds
-
     async def _refresh_chain_state(self) -> None:
-        """Read the block time, and whether tokens support EIP-2612 as the definitions say."""
+        """Read the block time, and which tokens implement EIP-2612."""
         if self._chain is None:
             return
         try:
             self._deadline_clock.observe(await self._chain.time())
-            for token in self._definitions.tokens.values():
-                await self._refresh_permit_support(self._chain, token)
+            await self._permit_support.refresh(self._chain)
         except ChainUnavailableError as error:
             log.warning("chain not readable", extra={"reason": str(error)})
-
-    async def _refresh_permit_support(self, chain: Chain, token: Token) -> None:
-        known = await chain.serves(self._definitions.network(token))
-        if known and token.eip2612 and not await chain.supports_permits(token):
-            self._permit_tokens.discard(token.id)
-        elif token.eip2612:
-            self._permit_tokens.add(token.id)
-
-    def _run_periodically(
-        self,
-        work: Callable[[], Coroutine[Any, Any, None]],
-        interval: Callable[[], float],
-        wake: asyncio.Event | None = None,
-    ) -> asyncio.Event:
-        """Run ``work`` in a background task, now and after every ``interval()`` seconds or when ``wake`` is set.
-
-        Errors are logged. The returned event is set once the first run has ended.
-        """
-        wake = wake or asyncio.Event()
-        first_run = asyncio.Event()
-
-        async def forever() -> None:
-            while True:
-                try:
-                    await work()
-                except Exception:
-                    log.exception("a background task failed")
-                first_run.set()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(interval()):
-                        await wake.wait()
-                wake.clear()
-
-        self._tasks.append(asyncio.create_task(forever()))
-        return first_run
 
 
 async def _open_store(

@@ -100,14 +100,14 @@ async def test_what_others_have_taken_over_polls_nobody_any_more(
 
     async def asked_by(payments: X402Payments) -> int:
         before = len(facilitator.called("supported"))
-        payments._refresh_requested.set()
+        payments._capabilities.refresh_requested.set()
         await asyncio.sleep(0.5)
         return len(facilitator.called("supported")) - before
 
     assert await asked_by(latest) == 1
     assert await asked_by(earlier) == 0
-    assert [task.done() for task in earlier._tasks] == [False, True, True, True, True]
-    assert not any(task.done() for task in latest._tasks)
+    assert all(task._task.done() for task in earlier._polling)
+    assert not any(task._task.done() for task in (earlier._recovery, latest._recovery, *latest._polling))
 
 
 @pytest.mark.parametrize(

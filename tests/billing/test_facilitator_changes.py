@@ -48,7 +48,7 @@ async def test_other_keys_are_offered_once_a_payment_for_the_old_ones_was_refuse
     async with open_harness(chain, facilitator, journal) as billing:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         supports(facilitator, "upto", "exact", signer=facilitator.address)
-        billing.payments._attempted_at = LONG_AGO
+        billing.payments._capabilities._attempted_at = LONG_AGO
         error = await refusal(billing.payments, await billing.pay(wallet, order()))
         assert (error.status, error.code) == (402, "upto_facilitator_mismatch")
         assert required(error)["accepts"]
@@ -64,7 +64,7 @@ async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payment
         paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         supports(facilitator, "exact", signer=facilitator.address)
         facilitator.faults.set("verify", Status(500))
-        billing.payments._attempted_at = LONG_AGO
+        billing.payments._capabilities._attempted_at = LONG_AGO
         assert (await refusal(billing.payments, paid)).status == 503
         await offered(billing, lambda offers: {offer["scheme"] for offer in offers} == {"exact"})
         withdrawn = await refusal(billing.payments, paid)
@@ -80,7 +80,7 @@ async def test_one_that_stays_away_is_told_of_once_for_each_reason(
         faults.clear()
         if status is not None:
             faults.set("supported", Status(status))
-        await billing.payments._refresh_capabilities()
+        await billing.payments._capabilities.refresh()
     reasons = [record.__dict__["reason"] for record in caplog.records if record.message == "facilitator not usable"]
     assert reasons == [f"/supported returned {status}" for status in (500, 502, 502)]
 
@@ -90,7 +90,7 @@ async def test_one_that_was_asked_just_now_is_not_asked_for_every_payment_that_f
 ) -> None:
     paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     billing.facilitator.faults.set("verify", Status(500))
-    billing.payments._attempted_at = math.inf
+    billing.payments._capabilities._attempted_at = math.inf
     asked = len(billing.facilitator.called("supported"))
     for _ in range(3):
         assert (await refusal(billing.payments, paid)).status == 503
@@ -103,12 +103,12 @@ async def test_supported_is_read_again_after_the_facilitator_s_retry_after(
     billing: BillingHarness, monkeypatch: pytest.MonkeyPatch, retry_after: int | None, seconds: float
 ) -> None:
     billing.facilitator.faults.set("supported", Status(429, retry_after))
-    monkeypatch.setattr(billing.payments, "_capabilities", None)
-    await billing.payments._refresh_capabilities()
-    assert billing.payments._refresh_interval() == seconds
+    monkeypatch.setattr(billing.payments._capabilities, "_last", None)
+    await billing.payments._capabilities.refresh()
+    assert billing.payments._capabilities.interval() == seconds
     billing.facilitator.faults.clear()
-    await billing.payments._refresh_capabilities()
-    assert billing.payments._refresh_interval() == bundled().facilitator.supported_refresh_seconds
+    await billing.payments._capabilities.refresh()
+    assert billing.payments._capabilities.interval() == bundled().facilitator.supported_refresh_seconds
 
 
 async def test_a_retry_after_that_has_passed_delays_no_later_reading(
@@ -117,12 +117,12 @@ async def test_a_retry_after_that_has_passed_delays_no_later_reading(
     """A payment that fails asks for one, as when the facilitator has dropped a scheme."""
     faults = billing.facilitator.faults
     faults.set("supported", Status(429, 60))
-    await billing.payments._refresh_capabilities()
+    await billing.payments._capabilities.refresh()
     faults.clear()
-    await billing.payments._refresh_capabilities()
+    await billing.payments._capabilities.refresh()
     paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     faults.set("verify", Status(500))
-    billing.payments._attempted_at = time.monotonic() - 2.0
+    billing.payments._capabilities._attempted_at = time.monotonic() - 2.0
     asked = len(billing.facilitator.called("supported"))
     assert (await refusal(billing.payments, paid)).status == 503
     async with asyncio.timeout(10):
