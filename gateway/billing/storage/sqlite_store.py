@@ -4,29 +4,26 @@ One thread per process owns the connection and commits all queued operations in 
 that concurrent requests share one fsync and none blocks the event loop. In WAL mode other processes can read and queue
 meanwhile. Deferred moves do not wake the thread: they are written with the next batch or a moment later, and a move to
 SERVING is coalesced with the payment's next move if that follows soon.
-
-Each worker holds a flock on a file of its own. The kernel releases it however the worker ends, which tells the others
-that its payments are orphaned.
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import queue
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import TRANSITIONS, Entry, State
 from gateway.billing.storage import sqlite_ledger
 from gateway.billing.storage.store import StoreUnavailableError
+from gateway.billing.storage.worker_locks import WorkerLocks
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +87,7 @@ class SqliteStore:
         self._serving: dict[bytes, _Move] = {}
         self._serving_timer: asyncio.TimerHandle | None = None
         self._path = path
-        self._lock_folder = path.with_name(f"{path.name}-workers")
-        self._lock_path: Path = self._lock_folder / self.owner
+        self._locks = WorkerLocks(path.with_name(f"{path.name}-workers"), self.owner)
         self._thread: threading.Thread
         self._identity: tuple[int, int] | None = None
         self._replaced = False
@@ -101,8 +97,8 @@ class SqliteStore:
     async def open(cls, path: Path) -> "SqliteStore":
         """Open the store, creating the file if needed. Raises StoreUnavailableError."""
         store = cls(path)
-        db, lock = await asyncio.to_thread(store._open_database)
-        store._thread = threading.Thread(target=store._run_writer, args=(db, lock), name="journal", daemon=True)
+        db = await asyncio.to_thread(store._open_database)
+        store._thread = threading.Thread(target=store._run_writer, args=(db,), name="journal", daemon=True)
         store._thread.start()
         return store
 
@@ -233,21 +229,15 @@ class SqliteStore:
 
     # Outside the event loop ------------------------------------------------------------------------------------
 
-    def _open_database(self) -> tuple[sqlite3.Connection, IO[bytes]]:
+    def _open_database(self) -> sqlite3.Connection:
         try:
-            self._lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self._lock_folder), ExitStack() as on_failure:
-                self._remove_free_locks()
-                lock = on_failure.enter_context(self._lock_path.open("xb"))
-                on_failure.callback(self._lock_path.unlink, missing_ok=True)
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with self._locks.opening():
                 _create(self._path)
                 db = self._connect()
                 self._identity = _identity(self._path)
-                on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailableError(f"journal {self._path}: {error}") from error
-        return db, lock
+        return db
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -260,7 +250,7 @@ class SqliteStore:
             raise
         return db
 
-    def _run_writer(self, db: sqlite3.Connection, lock: IO[bytes]) -> None:
+    def _run_writer(self, db: sqlite3.Connection) -> None:
         closing = False
         while not closing and (operations := self._batches.get()) is not None:
             closing = self._fill_batch(operations)
@@ -268,8 +258,7 @@ class SqliteStore:
             with suppress(RuntimeError):  # the event loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._deliver, operations)
         db.close()
-        self._lock_path.unlink(missing_ok=True)
-        lock.close()
+        self._locks.release()
 
     def _fill_batch(self, operations: list[_Operation]) -> bool:
         """Extend the batch with what is queued; return True if the store closes after it."""
@@ -303,27 +292,8 @@ class SqliteStore:
         sqlite_ledger.check(db)
 
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
-        """Nobody passes for gone once somebody has removed this worker's lock, and possibly all others."""
-        owners = sqlite_ledger.owners(db) if self._lock_path.exists() else []
-        gone = [owner for owner in owners if owner != self.owner and not self._is_alive(owner)]
+        gone = self._locks.gone(sqlite_ledger.owners(db))
         return sqlite_ledger.adopt(db, gone, self.owner) + sqlite_ledger.abandoned(db, self.owner, now)
-
-    def _remove_free_locks(self) -> None:
-        """Remove the files of workers that were killed: one that is killed again and again would leave ever more."""
-        for path in self._lock_folder.iterdir():
-            self._is_alive(path.name)
-
-    def _is_alive(self, owner: str) -> bool:
-        path = self._lock_folder / owner
-        try:
-            with path.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        path.unlink(missing_ok=True)
-        return False
 
 
 def _create(path: Path) -> None:
@@ -343,18 +313,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Serialize workers that open the store.
-
-    Of two that switch a new file to WAL at once, SQLite fails one without waiting; and a lock that one has created and
-    not taken yet would be free to the other.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
