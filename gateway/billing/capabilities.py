@@ -26,6 +26,10 @@ class Capabilities:
     extensions: frozenset[str]
 
 
+NO_CAPABILITIES = Capabilities(frozenset(), {}, {}, frozenset())
+"""While nothing is known of the facilitator."""
+
+
 def read(supported: Supported, definitions: Definitions) -> Capabilities:
     """The capabilities on the defined networks; raises UnusableFacilitatorError if there are none."""
     kinds: set[tuple[str, str]] = set()

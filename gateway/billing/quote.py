@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.billing.authorization import RefusedPaymentError
-from gateway.billing.capabilities import Capabilities
+from gateway.billing.capabilities import NO_CAPABILITIES, Capabilities
 from gateway.billing.definitions import Definitions, Offer, Token
 from gateway.billing.evm import eip2612
 from gateway.billing.evm import values as evm
@@ -70,22 +70,14 @@ class Quoter:
         self._testnets = testnets
         self._supports_permits = supports_permits
 
-    def available(self) -> list[Offer]:
-        """The offers whose scheme the facilitator settles and whose token has a price."""
-        capabilities = self._capabilities()
-        if capabilities is None:
-            return []
-        return [offer for offer in self._definitions.offers if self._is_available(offer, capabilities)]
-
     @property
     def ready(self) -> bool:
-        """Whether any offer is available."""
-        capabilities = self._capabilities()
-        return capabilities is not None and any(
-            self._is_available(offer, capabilities) for offer in self._definitions.offers
-        )
+        """Whether any offer can be made."""
+        capabilities = self._capabilities() or NO_CAPABILITIES
+        return any(self._is_available(offer, capabilities) for offer in self._definitions.offers)
 
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
+        """Whether the facilitator settles the offer's scheme, and its token has a price."""
         token = self._definitions.tokens[offer.token]
         return (
             (offer.scheme, token.network) in capabilities.kinds
@@ -108,30 +100,35 @@ class Quoter:
         An exact payment for a stream is upfront, because a stream cannot be withheld (facts/x402.md 1.10).
         ``upfront_only`` restricts the offers to upfront payment, for payers in debt.
         """
-        capabilities = self._capabilities()
-        offers = [offer for offer in self.available() if not upfront_only or offer.scheme == "exact"]
+        capabilities = self._capabilities() or NO_CAPABILITIES
+        offers = [
+            offer
+            for offer in self._definitions.offers
+            if self._is_available(offer, capabilities) and (offer.scheme == "exact" or not upfront_only)
+        ]
         amount_usd = self._max_usd if usd is None else usd
         quote_id = secrets.token_hex(8)
-        accepts = [
-            self._requirements(offer, amount_usd, quote_id, now, capabilities, upfront=stream or upfront_only)
-            for offer in offers
-            if capabilities is not None
-        ]
-        sponsored = capabilities is not None and EIP2612_EXTENSION in capabilities.extensions
-        permits = any(
-            offer.method == "permit2" and self._supports_permits(self._definitions.tokens[offer.token])
-            for offer in offers
-        )
         required = PaymentRequired(
             x402_version=VERSION,
             error=error,
             resource=Resource(
                 url=resource_url[:_MAX_URL_LENGTH], description=_description(resource_url), mime_type="application/json"
             ),
-            accepts=accepts,
-            extensions={EIP2612_EXTENSION: eip2612.DECLARATION} if sponsored and permits else {},
+            accepts=[
+                self._requirements(offer, amount_usd, quote_id, now, capabilities, upfront=stream or upfront_only)
+                for offer in offers
+            ],
+            extensions=self._extensions(offers, capabilities),
         )
         return self._fit_header(required)
+
+    def _extensions(self, offers: list[Offer], capabilities: Capabilities) -> dict[str, Any]:
+        """EIP-2612 permits, if the facilitator submits them and any of the ``offers`` can use one."""
+        permits = EIP2612_EXTENSION in capabilities.extensions and any(
+            offer.method == "permit2" and self._supports_permits(self._definitions.tokens[offer.token])
+            for offer in offers
+        )
+        return {EIP2612_EXTENSION: eip2612.DECLARATION} if permits else {}
 
     def _fit_header(self, required: PaymentRequired) -> PaymentRequired:
         """Drop the last offers until the header fits the limits of clients (facts/x402.md 1.9)."""
@@ -144,7 +141,7 @@ class Quoter:
     ) -> Requirements:
         token = self._definitions.tokens[offer.token]
         rate = self._rates.usd(token)
-        assert rate is not None  # noqa: S101 - checked by available()
+        assert rate is not None  # noqa: S101 - checked by _is_available
         extra: dict[str, Any] = {"name": token.name, "version": token.version, "assetTransferMethod": offer.method}
         if offer.scheme == "upto":
             extra["facilitatorAddress"] = evm.checksummed(capabilities.facilitators[token.network])
@@ -191,9 +188,9 @@ class Quoter:
         url = (resource or {}).get("url")
         if isinstance(url, str) and _path(url) != path:
             raise RefusedPaymentError("resource_mismatch", "The payment was made for another resource.")
-        return self._terms(requirements, Decimal(quote["rate"]), quote["id"])
+        return self._terms(requirements, Decimal(quote["rate"]))
 
-    def _terms(self, requirements: Requirements, rate: Decimal, quote_id: str) -> PaymentTerms:
+    def _terms(self, requirements: Requirements, rate: Decimal) -> PaymentTerms:
         """Check an authentic offer against the current payee and facilitator, which may have changed since."""
         extra = requirements.extra
         offer = self._find_offer(
@@ -218,7 +215,6 @@ class Quoter:
             facilitator=facilitator,
             rate=rate,
             upfront=extra.get("paymentFlow") == "upfront",
-            quote_id=quote_id,
             requirements=requirements,
         )
 

@@ -25,7 +25,6 @@ class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
     facilitator: bytes | None
     rate: Decimal
     upfront: bool
-    quote_id: str
     requirements: Requirements
 
     @property

@@ -167,7 +167,6 @@ class UptoTrial:
             facilitator=settler,
             rate=Decimal(0),
             upfront=False,
-            quote_id="trial",
             requirements=requirements,
         )
 

@@ -78,7 +78,6 @@ def terms(offer: int = 0, amount: int = 100_000) -> PaymentTerms:
         facilitator=address(FACILITATOR) if chosen.scheme == "upto" else None,
         rate=token.usd or Decimal("0.1"),
         upfront=False,
-        quote_id="q",
         requirements=Requirements(
             scheme=wire["scheme"],
             network=wire["network"],
