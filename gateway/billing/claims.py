@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gateway.billing.definitions import Exposure
-from gateway.billing.journal import UNFINISHED, Entry, Standing, State
+from gateway.billing.journal import UNFINISHED, Entry, State
+from gateway.billing.standing import Standing
 
 
 class ClaimRefusedError(Exception):

@@ -18,11 +18,11 @@ from gateway.billing.journal import (
     TRANSITIONS,
     UNFINISHED,
     IllegalTransitionError,
-    Standing,
     State,
     decode_entry,
     encode_entry,
 )
+from gateway.billing.standing import Standing
 from tests.billing.entries import entry
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)

@@ -23,14 +23,12 @@ from gateway.billing.journal import (
     UNFINISHED,
     UNSERVED,
     Entry,
-    Standing,
     State,
     decode_entry,
     encode_entry,
-    remaining_credit,
     require_unmatched_transfer,
-    standing_changes,
 )
+from gateway.billing.standing import Standing, remaining_credit, standing_changes
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.keccak import keccak256
 

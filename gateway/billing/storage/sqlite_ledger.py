@@ -14,19 +14,16 @@ import msgspec
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
-    CHANGES_STANDING,
     UNFINISHED,
     UNSERVED,
     Entry,
     IllegalTransitionError,
-    Standing,
     State,
     decode_entry,
     encode_entry,
-    remaining_credit,
     require_unmatched_transfer,
-    standing_changes,
 )
+from gateway.billing.standing import CHANGES_STANDING, Standing, remaining_credit, standing_changes
 
 _OPEN, _BEFORE_SETTLING = (
     ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
