@@ -9,17 +9,12 @@ from gateway.billing.definitions import Definitions, Network, Token
 from gateway.billing.evm import eip712, eip2612
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.rpc import Call, CallRevertedError, ChainUnavailableError, JsonRpc, as_hex_text, as_integer
+from gateway.billing.evm.transfers import TransferMatcher, log_entries, transfer_topics
 from gateway.billing.journal import Entry
 from gateway.billing.x402 import EIP2612_EXTENSION
 from gateway.keccak import keccak256
 
 _SLACK_BLOCKS = 300
-
-_CALL, _WORD = len("0x") + 8, 64
-_MESSAGE_OFFSETS = (_CALL, _CALL + 5 * _WORD)
-"""Offsets of the signed message in a call's hexadecimal data: first, or after the five words of an EIP-2612 permit."""
-
-_TRANSFER = evm.as_hex(keccak256(b"Transfer(address,address,uint256)"))
 
 
 def _selector(signature: str) -> bytes:
@@ -47,6 +42,8 @@ class Funds:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
+    """``matches`` is the number of transfers of this amount in a transaction that was found by searching, else None."""
+
     transaction: str
     amount: int
     matches: int | None = None
@@ -67,7 +64,7 @@ class Chain:
         self._rpc = JsonRpc(session, url)
         self._definitions = definitions
         self._permit2 = evm.address(definitions.contracts.permit2)
-        self._proxies = {definitions.contracts.exact_proxy.lower(), definitions.contracts.upto_proxy.lower()}
+        self._transfers = TransferMatcher(definitions.contracts)
         self._chain_id: int | None = None
 
     async def serves(self, network: Network) -> bool:
@@ -138,7 +135,7 @@ class Chain:
         The call must carry the signed message, so that no other payment of the same payer is taken for this one.
         """
         mined = await self._receipt_and_call(transaction)
-        if mined is None or not (amounts := self._amounts(entry, *mined)):
+        if mined is None or not (amounts := self._transfers.amounts(entry, *mined)):
             return None
         return Transfer(transaction.lower(), amounts[0])
 
@@ -166,39 +163,6 @@ class Chain:
         )
         return (receipt, sent) if isinstance(receipt, dict) and isinstance(sent, dict) else None
 
-    def _amounts(self, entry: Entry, receipt: dict[str, Any], sent: dict[str, Any]) -> list[int]:
-        """Transfers from payer to payee in a call with the signed message, the requested amount first."""
-        if receipt.get("status") != "0x1" or not self._carries_message(sent, entry):
-            return []
-        topics = _transfer_topics(entry)
-        amounts = [
-            as_integer(event.get("data"))
-            for event in _log_entries(receipt.get("logs"))
-            if str(event.get("address")).lower() == entry.token and _topics(event) == topics
-        ]
-        return sorted(amounts, key=lambda amount: amount != entry.amount)
-
-    def _carries_message(self, sent: dict[str, Any], entry: Entry) -> bool:
-        """Whether a transaction's call data contains the signed message, in a direct call at its proper offset.
-
-        Elsewhere in a direct call it proves nothing: payers choose their nonces, and contract accounts the bytes of
-        their signatures, so either can be made to contain another payment's message.
-        """
-        data = str(sent.get("input") or sent.get("data") or "").lower()
-        message = self._signed_words(entry).hex()
-        called = str(sent.get("to")).lower()
-        if called in self._proxies or called == entry.token:
-            return any(data.startswith(message, offset) for offset in _MESSAGE_OFFSETS)
-        return message in data
-
-    def _signed_words(self, entry: Entry) -> bytes:
-        """The fields of the signed message that are adjacent in a settlement's call data (facts/x402.md 1.3, 3.2)."""
-        if entry.nonce_contract == self._permit2:
-            return evm.words((evm.address(entry.token), entry.cap, entry.nonce, entry.deadline))
-        valid_after = int(entry.payment["payload"]["authorization"]["validAfter"])
-        payee = evm.address(entry.requirements["payTo"])
-        return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, entry.nonce))
-
     async def find_transfer(self, entry: Entry, used: Block) -> Transfer | None:
         """Search the transfers from payer to payee in the validity period for the payment's transfer.
 
@@ -208,15 +172,15 @@ class Chain:
         Only a transfer of the requested amount counts: a payer can put the signed message into a call of its own that
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
         """
-        criteria = {"address": entry.token, "topics": _transfer_topics(entry), **self._block_range(entry, used)}
+        criteria = {"address": entry.token, "topics": transfer_topics(entry), **self._block_range(entry, used)}
         latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
         if as_integer(latest) < used.number:
             raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
-        for event in reversed(_log_entries(logs)):
+        for event in reversed(log_entries(logs)):
             transaction = str(event.get("transactionHash"))
             if (mined := await self._receipt_and_call(transaction)) is None:
                 raise ChainUnavailableError("the transaction of a log was not found")
-            amounts = self._amounts(entry, *mined)
+            amounts = self._transfers.amounts(entry, *mined)
             if amounts and amounts[0] == entry.amount:
                 return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))
         return None
@@ -241,18 +205,3 @@ def _block(value: Any) -> Block:
     if not isinstance(value, dict):
         raise ChainUnavailableError("eth_getBlockByNumber: no block")
     return Block(as_integer(value.get("number")), as_integer(value.get("timestamp")))
-
-
-def _transfer_topics(entry: Entry) -> list[str]:
-    """The log topics of a transfer from the payer to the payee."""
-    payee = evm.address(entry.requirements["payTo"])
-    return [_TRANSFER, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))]
-
-
-def _log_entries(value: Any) -> list[dict[str, Any]]:
-    return [event for event in value if isinstance(event, dict)] if isinstance(value, list) else []
-
-
-def _topics(event: dict[str, Any]) -> list[str]:
-    topics = event.get("topics")
-    return [str(topic).lower() for topic in topics] if isinstance(topics, list) else []
