@@ -40,7 +40,7 @@ class ExposureExceededError(ClaimRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A successful claim. ``outstanding`` is the sum of the caps of the payer's other open claims in the same asset."""
+    """A successful claim. ``outstanding`` is the sum of the payer's other unfinished caps in the same asset."""
 
     outstanding: int
 
@@ -52,20 +52,20 @@ class ClaimPolicy:
     exposure: Exposure
     funds_known: bool
 
-    def admit(self, entry: Entry, earlier: State | None, open_claims: Sequence[Entry], standing: Standing) -> Claim:
+    def admit(self, entry: Entry, earlier: State | None, unfinished: Sequence[Entry], standing: Standing) -> Claim:
         """Admit a claim of ``entry`` or raise ClaimRefusedError. ``earlier`` is the state of a previous claim, if any.
 
-        ``open_claims`` are the payer's other unfinished payments. Without any, no limit applies: a single request has a
-        maximum of its own.
+        ``unfinished`` are the payer's other payments that have not ended. Without any, no limit applies: a single
+        request has a maximum of its own.
         """
         if earlier is not None and earlier is not State.RELEASED:
             raise AlreadyClaimedError(earlier, upfront=entry.upfront)
         if standing.debt > 0 and not entry.upfront:
             raise PayerOwesError(f"{standing.debt} USD owed")
-        outstanding = sum((claim.cap_usd for claim in open_claims), Decimal(0))
-        if open_claims and outstanding + entry.cap_usd > self._limit(standing):
+        outstanding = sum((other.cap_usd for other in unfinished), Decimal(0))
+        if unfinished and outstanding + entry.cap_usd > self._limit(standing):
             raise ExposureExceededError(f"{outstanding} USD unsettled")
-        return Claim(sum(claim.cap for claim in open_claims if claim.asset == entry.asset))
+        return Claim(sum(other.cap for other in unfinished if other.asset == entry.asset))
 
     def _limit(self, standing: Standing) -> Decimal:
         if self.funds_known:

@@ -53,6 +53,9 @@ BEFORE_SETTLING = frozenset({State.RESERVED, State.VERIFIED, State.SERVING})
 UNFINISHED = BEFORE_SETTLING | {State.SETTLING, State.PENDING}
 """Non-final states; the caps of these entries are the payer's exposure."""
 
+PAID = (State.SETTLED, State.SERVED)
+"""States of entries whose transfer was made."""
+
 UNSERVED = "unserved"
 """The row state of an entry that was paid upfront and is still being served."""
 
@@ -186,7 +189,7 @@ def require_unmatched_transfer(
         other
         for other in others
         if other.key != payment.key
-        and other.state in (State.SETTLED, State.SERVED)
+        and other.state in PAID
         and (other.transaction.lower(), other.settled_amount) == paid
     ]
     if len(spent) >= matches:

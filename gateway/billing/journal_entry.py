@@ -21,7 +21,10 @@ def new_entry(
     permit: dict[str, Any] | None = None,
     by_contract: bool = False,
 ) -> Entry:
-    """A RESERVED entry. ``resource_url`` is what is paid for, ``permit`` the payment's EIP-2612 permit, if any."""
+    """A RESERVED entry. ``resource_url`` is what is paid for, ``permit`` the payment's EIP-2612 permit, if any.
+
+    ``by_contract`` if the payer's own key did not sign.
+    """
     requirements = msgspec.to_builtins(terms.requirements)
     payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload(), "accepted": requirements}
     if resource_url is not None:

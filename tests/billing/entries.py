@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import Entry
 from gateway.billing.storage.store import Store
 
 PAYER = b"\xaa" * 20
-PAID = frozenset({State.SETTLED, State.SERVED})
 
 
 def entry(**changes: Any) -> Entry:

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
+from gateway.billing.journal import PAID, UNFINISHED, Entry, State, decode_entry
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
-from tests.billing.entries import PAID
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from gateway.billing.definitions import Token, bundled
-from gateway.billing.journal import Entry, State
+from gateway.billing.journal import PAID, Entry, State
 from gateway.billing.pricing import atomic
 from gateway.billing.terms import asset_id
-from tests.billing.entries import PAID
 from tests.money.market import Outcome
 from tools.chain.local_chain import Transfer
 

@@ -20,6 +20,7 @@ import msgspec
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
+    PAID,
     UNFINISHED,
     UNSERVED,
     Entry,
@@ -29,16 +30,15 @@ from gateway.billing.journal import (
     require_unmatched_transfer,
 )
 from gateway.billing.standing import Standing, remaining_credit, standing_changes
-from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
+from gateway.billing.storage.store import NO_OWNER, CommitUnknownError, StoreUnavailableError
 from gateway.keccak import keccak256
 
 log = logging.getLogger(__name__)
 
-_OPEN = [state.value for state in UNFINISHED]
+_UNFINISHED = [state.value for state in UNFINISHED]
 _BEFORE_SETTLING = [state.value for state in BEFORE_SETTLING]
-_ADOPTABLE = [*_OPEN, UNSERVED]
-_PAID = [State.SETTLED.value, State.SERVED.value, UNSERVED]
-_NO_OWNER = "lost"
+_ADOPTABLE = [*_UNFINISHED, UNSERVED]
+_PAID = [*PAID, UNSERVED]
 _COMMAND_SECONDS = 15.0
 """Longest wait for a connection of the pool, and for the response to one command."""
 _CONNECTIONS = 8
@@ -107,7 +107,7 @@ class PostgresStore:
         async with self._transaction(entry.payer) as db:
             earlier = await _find(db, entry.key)
             rows = await db.fetch(
-                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", entry.payer, _OPEN
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", entry.payer, _UNFINISHED
             )
             claimed = policy.admit(
                 entry,
@@ -144,47 +144,48 @@ class PostgresStore:
 
     async def adopt(self, now: float) -> list[Entry]:
         async with self._transaction(None) as db:
+            adopted = await self._adopt_orphans(db)
             rows = await db.fetch(
-                "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
-                _ADOPTABLE,
-                self.owner,
-                time.time() - self._grace,
-            )
-            gone = self._expired([row["owner"] for row in rows if await _is_lock_free(db, row["owner"])])
-            orphaned = await db.fetch(
-                "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE",
-                gone,
-                _ADOPTABLE,
-            )
-            adopted = [
-                msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
-                for row in orphaned
-            ]
-            for entry in adopted:
-                await _write(db, entry)
-            abandoned = await db.fetch(
                 "SELECT entry FROM gateway_payments WHERE owner = $1 AND deadline < $2 AND state = ANY($3)",
                 self.owner,
                 int(now),
                 _BEFORE_SETTLING,
             )
-            known = {entry.key for entry in adopted}
-            return adopted + [entry for row in abandoned if (entry := decode_entry(row["entry"])).key not in known]
+            keys = {entry.key for entry in adopted}
+            return adopted + [entry for row in rows if (entry := decode_entry(row["entry"])).key not in keys]
+
+    async def _adopt_orphans(self, db: Any) -> list[Entry]:
+        """Reassign the unfinished and unserved payments of workers whose lock has been free for the grace period."""
+        rows = await db.fetch(
+            "SELECT DISTINCT owner FROM gateway_payments WHERE state = ANY($1) AND owner <> $2 AND updated < $3",
+            _ADOPTABLE,
+            self.owner,
+            time.time() - self._grace,
+        )
+        gone = self._expired([row["owner"] for row in rows if await _is_lock_free(db, row["owner"])])
+        orphans = await db.fetch(
+            "SELECT entry FROM gateway_payments WHERE owner = ANY($1) AND state = ANY($2) FOR UPDATE", gone, _ADOPTABLE
+        )
+        adopted = [
+            msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
+            for row in orphans
+        ]
+        for entry in adopted:
+            await _write(db, entry)
+        return adopted
 
     def _expired(self, missing: list[str]) -> list[str]:
         """Those of ``missing`` whose lock this worker has seen free for longer than the grace period."""
         now = time.monotonic()
         self._missing_since = {owner: self._missing_since.get(owner, now) for owner in missing}
-        return [
-            owner for owner, since in self._missing_since.items() if owner == _NO_OWNER or now - since > self._grace
-        ]
+        return [owner for owner, since in self._missing_since.items() if owner == NO_OWNER or now - since > self._grace]
 
     async def restore(self, entries: list[Entry]) -> None:
         async with self._transaction(None) as db:
             inserted = [
                 entry
                 for entry in entries
-                if await _insert_if_absent(db, msgspec.structs.replace(entry, owner=_NO_OWNER))
+                if await _insert_if_absent(db, msgspec.structs.replace(entry, owner=NO_OWNER))
             ]
             for (payer, asset), amount in remaining_credit(inserted).items():
                 await _add_credit(db, payer, asset, amount)
@@ -208,7 +209,7 @@ class PostgresStore:
     async def prune(self, before: float) -> int:
         async with self._transaction(None) as db:
             done = await db.execute(
-                "DELETE FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)", int(before), _OPEN
+                "DELETE FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)", int(before), _UNFINISHED
             )
             return int(done.rpartition(" ")[2])
 

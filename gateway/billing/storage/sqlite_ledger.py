@@ -14,6 +14,7 @@ import msgspec
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
+    PAID,
     UNFINISHED,
     UNSERVED,
     Entry,
@@ -24,19 +25,21 @@ from gateway.billing.journal import (
     require_unmatched_transfer,
 )
 from gateway.billing.standing import CHANGES_STANDING, Standing, remaining_credit, standing_changes
+from gateway.billing.storage.store import NO_OWNER
 
-_OPEN, _BEFORE_SETTLING = (
-    ", ".join(f"'{state.value}'" for state in sorted(states)) for states in (UNFINISHED, BEFORE_SETTLING)
+_UNFINISHED, _BEFORE_SETTLING, _PAID = (
+    ", ".join(f"'{state}'" for state in states)
+    for states in (sorted(UNFINISHED), sorted(BEFORE_SETTLING), (*PAID, UNSERVED))
 )
+"""In an order that does not change: SQLite uses a partial index only where a query repeats its condition."""
 _CHECK_BYTES = 64 * 1024
-_PAID = ", ".join(f"'{state}'" for state in (State.SETTLED, State.SERVED, UNSERVED))
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS payments (
     key BLOB PRIMARY KEY, payer BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL, deadline INTEGER NOT NULL,
     entry BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_OPEN});
+CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_UNFINISHED});
 CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
 CREATE INDEX IF NOT EXISTS paid ON payments (payer) WHERE state IN ({_PAID});
@@ -49,7 +52,7 @@ CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL) WIT
 
 _CLAIM_CONTEXT = f"""
 SELECT 'earlier', entry, NULL FROM payments WHERE key = ?
-UNION ALL SELECT 'open', entry, NULL FROM payments WHERE payer = ? AND state IN ({_OPEN})
+UNION ALL SELECT 'unfinished', entry, NULL FROM payments WHERE payer = ? AND state IN ({_UNFINISHED})
 UNION ALL SELECT 'standing', settled, debt FROM payers WHERE payer = ?
 """  # noqa: S608
 
@@ -72,7 +75,7 @@ def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
         match kind:
             case "earlier":
                 earlier = decode_entry(value).state
-            case "open":
+            case "unfinished":
                 unfinished.append(decode_entry(value))
             case _:
                 standing = Standing(Decimal(value), Decimal(debt))
@@ -135,7 +138,7 @@ def _compare_and_move(
 def owners(db: sqlite3.Connection) -> list[str]:
     """Every worker with unfinished or unserved payments."""
     rows = db.execute(
-        f"SELECT owner FROM payments WHERE state IN ({_OPEN})"  # noqa: S608
+        f"SELECT owner FROM payments WHERE state IN ({_UNFINISHED})"  # noqa: S608
         f" UNION SELECT owner FROM payments WHERE state = '{UNSERVED}'"
     )
     return [row[0] for row in rows]
@@ -144,7 +147,7 @@ def owners(db: sqlite3.Connection) -> list[str]:
 def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[Entry]:
     """Reassign the unfinished and unserved payments of ``orphaned`` workers to ``owner``; return them."""
     query = (
-        f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_OPEN})"  # noqa: S608
+        f"SELECT entry FROM payments WHERE owner = ? AND state IN ({_UNFINISHED})"  # noqa: S608
         f" UNION ALL SELECT entry FROM payments WHERE owner = ? AND state = '{UNSERVED}'"
     )
     adopted = [_with_owner(decode_entry(row[0]), owner) for gone in orphaned for row in db.execute(query, (gone, gone))]
@@ -159,8 +162,8 @@ def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
     return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
 
 
-def restore(db: sqlite3.Connection, entries: Iterable[Entry], owner: str) -> None:
-    entered = [_with_owner(entry, owner) for entry in entries if find(db, entry.key) is None]
+def restore(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    entered = [_with_owner(entry, NO_OWNER) for entry in entries if find(db, entry.key) is None]
     for entry in entered:
         _write(db, entry)
     for (payer, asset), amount in remaining_credit(entered).items():
@@ -180,7 +183,7 @@ def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
 
 def prune(db: sqlite3.Connection, before: float) -> int:
     return db.execute(
-        f"DELETE FROM payments WHERE deadline < ? AND state NOT IN ({_OPEN})",  # noqa: S608
+        f"DELETE FROM payments WHERE deadline < ? AND state NOT IN ({_UNFINISHED})",  # noqa: S608
         (int(before),),
     ).rowcount
 

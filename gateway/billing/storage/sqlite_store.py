@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 _BATCH = 256
 _BUSY_SECONDS = 15.0
-_NO_OWNER = "lost"
 _DEFER_SECONDS = 0.01
 """Longest delay of a deferred move."""
 _DEFER_SERVING_SECONDS = 0.1
@@ -143,7 +142,7 @@ class SqliteStore:
         return await self._run(partial(self._adopt, now=now))
 
     async def restore(self, entries: list[Entry]) -> None:
-        await self._run(partial(sqlite_ledger.restore, entries=entries, owner=_NO_OWNER))
+        await self._run(partial(sqlite_ledger.restore, entries=entries))
 
     async def take_credit(self, payment: Entry) -> Entry | None:
         return await self._run(partial(sqlite_ledger.take_credit, entry=payment))

@@ -6,6 +6,9 @@ from typing import Any, Protocol
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import Entry, State
 
+NO_OWNER = "lost"
+"""Owner of restored entries: a worker that never lives, so that another one adopts them."""
+
 
 class StoreUnavailableError(Exception):
     """The store cannot be used; the operation had no effect."""
