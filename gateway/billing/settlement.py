@@ -168,30 +168,34 @@ class Settlements:
         await self._finish(settlement, entry, outcome)
 
     async def _finish(self, settlement: _Settlement, entry: Entry, outcome: Outcome) -> None:
-        """Reconcile until the outcome is known or can no longer change, then write it to the journal."""
-        backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
-        while isinstance(outcome, Unknown) and self._clock() < entry.deadline + _GRACE_SECONDS:
-            pause = max(backoff, self._requested_pause(entry, outcome))
-            if pause > self._times.hold_seconds:
-                entry = await self._record_pending(entry, outcome)
-                settlement.resolve(entry)
-            await asyncio.sleep(pause)
-            outcome = await self._or_failed(entry, self._retry(entry, outcome), outcome)
-            if isinstance(outcome, Unknown):
-                entry = await self._record_pending(entry, outcome)
-                settlement.resolve(entry)
-            backoff = min(max(backoff * 1.5, self._times.retry_seconds), _MAX_BACKOFF)
+        """Write the outcome to the journal, an unknown one once it is reconciled."""
         if isinstance(outcome, Unknown):
-            outcome = await self._or_failed(entry, self._reconciler.look_up(entry), outcome) or outcome
+            entry, outcome = await self._reconcile(settlement, entry, outcome)
         before, entry = entry, await self._record_outcome(entry, outcome)
         seconds = None if settlement.started is None else time.monotonic() - settlement.started
         self._metrics.ended(before, entry, seconds)
         for callback in self.on_end:
             callback(entry)
-        if entry.unserved and settlement.abandoned:
+        if settlement.abandoned and entry.unserved:
             state, changes = entry.uncharged_end("it was paid too late")
             entry = await retried_writes.write(self._store.move, entry, state, **changes)
         settlement.resolve(entry)
+
+    async def _reconcile(self, settlement: _Settlement, entry: Entry, unknown: Unknown) -> tuple[Entry, Outcome]:
+        """Retry until the outcome is known or can no longer change. The waiter gets the PENDING entry meanwhile."""
+        backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
+        while self._clock() < entry.deadline + _GRACE_SECONDS:
+            pause = max(backoff, self._requested_pause(entry, unknown))
+            if pause > self._times.hold_seconds:
+                entry = await self._record_pending(settlement, entry, unknown)
+            await asyncio.sleep(pause)
+            outcome = await self._or_failed(entry, self._retry(entry, unknown), unknown)
+            if not isinstance(outcome, Unknown):
+                return entry, outcome
+            unknown = outcome
+            entry = await self._record_pending(settlement, entry, unknown)
+            backoff = min(max(backoff * 1.5, self._times.retry_seconds), _MAX_BACKOFF)
+        return entry, await self._or_failed(entry, self._reconciler.look_up(entry), None) or unknown
 
     async def _or_failed(self, entry: Entry, work: Awaitable[T], failed: T) -> T:
         """The result of ``work``, or ``failed`` after an error of this process, which is logged.
@@ -222,21 +226,23 @@ class Settlements:
             return unknown
         return await self._reconciler.check(entry, outcome, first=False)
 
-    async def _record_pending(self, entry: Entry, unknown: Unknown) -> Entry:
-        if entry.state is State.PENDING and (entry.transaction, entry.job) == (unknown.transaction, unknown.job):
-            return entry
+    async def _record_pending(self, settlement: _Settlement, entry: Entry, unknown: Unknown) -> Entry:
+        """The PENDING entry, written once; the waiter gets it."""
         if entry.state is State.PENDING:
-            return msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
-        self._metrics.became_pending()
-        log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.reason})
-        return await retried_writes.write(
-            self._store.move,
-            entry,
-            State.PENDING,
-            transaction=unknown.transaction,
-            job=unknown.job,
-            note=unknown.reason,
-        )
+            pending = msgspec.structs.replace(entry, transaction=unknown.transaction, job=unknown.job)
+        else:
+            self._metrics.became_pending()
+            log.warning("settlement pending", extra={"payment": entry.id, "reason": unknown.reason})
+            pending = await retried_writes.write(
+                self._store.move,
+                entry,
+                State.PENDING,
+                transaction=unknown.transaction,
+                job=unknown.job,
+                note=unknown.reason,
+            )
+        settlement.resolve(pending)
+        return pending
 
     async def _record_outcome(self, entry: Entry, outcome: Outcome) -> Entry:
         match outcome:
