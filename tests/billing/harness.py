@@ -1,9 +1,6 @@
 """A gateway's billing beside a local chain and a real facilitator, and clients that pay it the way x402's own do."""
 
-import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import web
-from x402.schemas import PaymentPayload
-from x402.schemas import PaymentRequired as StockRequired
 
 from gateway.billing.definitions import Definitions, bundled
 from gateway.billing.payment import Bill, Order, Receipt
@@ -23,13 +17,14 @@ from gateway.billing.x402_payment import X402Payment
 from gateway.catalog import bundled as catalogue
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
+from tests.money.paid_gateway import decode_header, encode_header, sign
 from tools.chain.deployment import USDC, Token
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
+from tools.demo.price_source import PriceSource
 
 PATH = "/v1/chat/completions"
-OPG_USD = "0.10"
 CATALOG = catalogue()
 DEFINITIONS = bundled()
 
@@ -47,27 +42,6 @@ def quick(**changes: Any) -> Definitions:
         name: msgspec.structs.replace(getattr(definitions, name), **values) for name, values in sections.items()
     }
     return msgspec.structs.replace(definitions, **replaced)
-
-
-@asynccontextmanager
-async def price_source(answer: Callable[[web.Request], web.StreamResponse] | None = None) -> AsyncIterator[str]:
-    """CoinGecko with one price; its base URL."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if answer is not None:
-            return answer(request)
-        address = request.query["contract_addresses"]
-        return web.Response(text=f'{{"{address}":{{"usd":{OPG_USD}}}}}', content_type="application/json")
-
-    app = web.Application()
-    app.router.add_get("/simple/token_price/base", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def order(**changes: Any) -> Order:
@@ -128,19 +102,15 @@ class BillingHarness:
         sponsored: bool = False,
     ) -> Order:
         """The same request with a payment for one of its offers."""
-        offer = offer or await self.offer(order)
-        method = method or ("eip3009" if scheme == "exact" else "permit2")
-        accepts = [
-            each
-            for each in offer["accepts"]
-            if (each["scheme"], each["asset"], each["extra"]["assetTransferMethod"]) == (scheme, token.address, method)
-        ]
-        assert accepts, f"{scheme} {token.symbol} is not offered"
-        narrowed = StockRequired.model_validate({**offer, "accepts": accepts})
-        client = wallet.x402_client(self.chain.rpc_url if sponsored else None)
-        payload = await asyncio.to_thread(lambda: asyncio.run(client.create_payment_payload(narrowed)))
-        assert isinstance(payload, PaymentPayload)
-        return with_payment(order, payload.model_dump(by_alias=True, exclude_none=True))
+        signature = await sign(
+            wallet,
+            offer or await self.offer(order),
+            scheme=scheme,
+            token=token,
+            method=method,
+            rpc_url=self.chain.rpc_url if sponsored else None,
+        )
+        return with_header(order, signature)
 
     async def admit(self, wallet: Wallet, order: Order, **how: Any) -> X402Payment:
         return await self.payments.admit(await self.pay(wallet, order, **how))
@@ -151,14 +121,17 @@ class BillingHarness:
 
 
 def with_payment(order: Order, payload: dict[str, Any]) -> Order:
-    header = base64.b64encode(json.dumps(payload).encode()).decode()
-    return msgspec.structs.replace(order, headers={**order.headers, "payment-signature": header})
+    return with_header(order, encode_header(payload))
+
+
+def with_header(order: Order, signature: str) -> Order:
+    """The same request with a PAYMENT-SIGNATURE."""
+    return msgspec.structs.replace(order, headers={**order.headers, "payment-signature": signature})
 
 
 def payload_of(order: Order) -> dict[str, Any]:
     """The decoded PAYMENT-SIGNATURE of a paid request."""
-    decoded: dict[str, Any] = json.loads(base64.b64decode(order.headers["payment-signature"]))
-    return decoded
+    return decode_header(order.headers["payment-signature"])
 
 
 async def refusal(payments: X402Payments, order: Order) -> GatewayError:
@@ -171,14 +144,13 @@ async def refusal(payments: X402Payments, order: Order) -> GatewayError:
 
 
 def required(error: GatewayError) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(base64.b64decode(error.headers["PAYMENT-REQUIRED"]))
-    return decoded
+    """The decoded PAYMENT-REQUIRED."""
+    return decode_header(error.headers["PAYMENT-REQUIRED"])
 
 
 def response(receipt: Receipt | GatewayError) -> dict[str, Any]:
     """The decoded PAYMENT-RESPONSE."""
-    decoded: dict[str, Any] = json.loads(base64.b64decode(receipt.headers["PAYMENT-RESPONSE"]))
-    return decoded
+    return decode_header(receipt.headers["PAYMENT-RESPONSE"])
 
 
 @asynccontextmanager
@@ -198,14 +170,14 @@ async def open_harness(
     ``rpc`` says whether the gateway may read the chain.
     """
     payee = payee or Wallet().address
-    async with price_source() as price_url:
+    async with PriceSource() as prices:
         fields: dict[str, Any] = {
             "payee": payee,
             "facilitator_url": facilitator.url,
             "journal": journal,
             "mac_key": b"m" * 32,
             "rpc_url": chain.rpc_url if rpc else None,
-            "price_url": price_url,
+            "price_url": prices.url,
             "tee_id": "0x" + "07" * 32,
         }
         made = PaymentSettings(**fields | settings)

@@ -16,11 +16,12 @@ from gateway.clock import Clock
 from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
-from tests.billing.harness import CATALOG, BillingHarness, bill, order, price_source
+from tests.billing.harness import CATALOG, BillingHarness, bill, order
 from tests.running_gateway import StartGateway
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
+from tools.demo.price_source import PriceSource
 
 DOLLAR = 10**6
 OTHER = "0x" + "77" * 20
@@ -36,12 +37,12 @@ async def deferred(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, payee: str
 ) -> AsyncIterator[DeferredPayments]:
     """Configured from the environment."""
-    async with price_source() as price_url:
+    async with PriceSource() as prices:
         settings = Settings(
             pay_to=payee,
             facilitator_url=facilitator.url,
             rpc_url=chain.rpc_url,
-            price_url=price_url,
+            price_url=prices.url,
             journal=str(journal),
             drain_seconds=1.0,
         )

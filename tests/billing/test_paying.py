@@ -6,7 +6,7 @@ import pytest
 
 from gateway.billing.payment import Payment, Payments
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import OPG_USD, BillingHarness, bill, order, payload_of, refusal, required, response
+from tests.billing.harness import BillingHarness, bill, order, payload_of, refusal, required, response
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Status
@@ -38,7 +38,7 @@ async def test_upto_in_opg_charges_the_cost_at_the_frozen_rate(billing: BillingH
         "payer": wallet.address,
         "amount": str(due),
         "cost_usd": "0.0012345",
-        "rate": OPG_USD,
+        "rate": "0.10",
         "status": "settled",
         "transaction": receipt.payment["transaction"] if receipt.payment else "",
         "price_basis": "usage",

@@ -7,12 +7,12 @@ from decimal import Decimal
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tenacity import AsyncRetrying, RetryCallState
 
 from gateway.billing import price_feed
 from gateway.billing.definitions import bundled
 from gateway.billing.price_feed import PriceFeed, PriceFilter, PriceReading, PriceUnavailableError
-from tests.billing.harness import price_source
 
 DEFINITIONS = bundled()
 OPG, USDC = DEFINITIONS.tokens["opg"], DEFINITIONS.tokens["usdc"]
@@ -100,7 +100,7 @@ class Source:
         self.retry_after = "0"
         self.requests: list[web.Request] = []
 
-    def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         status = self.statuses.pop(0) if self.statuses else 200
         headers = {"Retry-After": self.retry_after} if status == 429 else {}
@@ -117,7 +117,10 @@ MakeFeed = Callable[..., PriceFeed]
 
 @pytest.fixture
 async def make_feed(source: Source) -> AsyncIterator[MakeFeed]:
-    async with price_source(source.answer) as url, aiohttp.ClientSession() as session:
+    app = web.Application()
+    app.router.add_get("/simple/token_price/base", source.answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        url = str(server.make_url("/"))
         yield lambda **more: PriceFeed(session, DEFINITIONS, url=url, **{"clock": lambda: NOW, **more})
 
 
