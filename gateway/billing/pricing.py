@@ -58,7 +58,7 @@ def cost(model: Model, usage: Usage, on: date) -> Decimal:
         if prices.rates is not None:
             standard = _standard_rates(prices, prices.rates, usage.prompt_tokens - usage.tool_prompt_tokens, on)
             tier = prices.tiers.get(usage.tier, standard)
-            rates, factor = (standard, tier) if isinstance(tier, Decimal) else (tier, Decimal(1))
+            rates, factor = (standard, tier) if isinstance(tier, Decimal) else (tier, _ONE)
             factor *= prices.regions.get(usage.region, 1)
             usd += (_prompt_cost(rates, usage) + _completion_cost(rates, usage)).scaleb(_PER_MILLION) * factor
         return usd

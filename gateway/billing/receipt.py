@@ -15,7 +15,6 @@ _STATUS = {State.SETTLED: "settled", State.PENDING: "pending", State.WAIVED: "wa
 
 def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
     """The receipt of a SETTLED, PENDING or WAIVED payment. ``cost_usd`` is the cost of the answer."""
-    status = _STATUS[entry.state]
     payment: dict[str, Any] = {
         "scheme": entry.scheme,
         "network": entry.network,
@@ -24,7 +23,7 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
         "amount": str(_amount(entry)),
         "cost_usd": f"{cost_usd:f}",
         "rate": f"{entry.rate:f}",
-        "status": status,
+        "status": _STATUS[entry.state],
         "transaction": entry.transaction,
         "price_basis": "maximum" if entry.scheme == "exact" else "usage",
     }
@@ -32,26 +31,23 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
 
 
 def payment_response(entry: Entry) -> str:
-    """The PAYMENT-RESPONSE value. ``settlement_pending`` is x402's code for an outcome that is not known yet."""
-    if entry.state in {State.SETTLED, State.WAIVED}:
-        return write_header(
-            SettleResponse(
-                success=True,
-                transaction=entry.transaction,
-                network=entry.network,
-                payer=evm.checksummed(entry.payer),
-                amount=str(_amount(entry)),
-            )
-        )
+    """The PAYMENT-RESPONSE value."""
+    success = entry.state in {State.SETTLED, State.WAIVED}
     return write_header(
         SettleResponse(
-            success=False,
+            success=success,
             transaction=entry.transaction,
             network=entry.network,
             payer=evm.checksummed(entry.payer),
-            error_reason="settlement_pending" if entry.state is State.PENDING else entry.reason,
+            amount=str(_amount(entry)) if success else None,
+            error_reason=None if success else _error_reason(entry),
         )
     )
+
+
+def _error_reason(entry: Entry) -> str:
+    """``settlement_pending`` is x402's code for an outcome that is not known yet."""
+    return "settlement_pending" if entry.state is State.PENDING else entry.reason
 
 
 def _amount(entry: Entry) -> int:
