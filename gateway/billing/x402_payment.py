@@ -84,7 +84,7 @@ class X402Payment:
         waived = self._entry.by_credit or bill.cost_usd == 0
         try:
             if self._entry.state is State.SETTLED:
-                await self._mark_served(cost_usd=bill.cost_usd)
+                await self._mark_served(bill.cost_usd)
                 self._context.abandoned.charged(self._entry.payer, bill.cost_usd)
                 return receipt(self._entry, bill.cost_usd)
             if waived:
@@ -125,17 +125,17 @@ class X402Payment:
         state, changes = entry.uncharged_end(reason)
         if "credited" in changes:
             log.info("credited", extra={"payment": entry.id, "reason": reason})
-        self._write_detached(state, changes)
+        self._write_detached(state, **changes)
 
-    async def _mark_served(self, **changes: Any) -> None:
+    async def _mark_served(self, cost_usd: Decimal) -> None:
         """Record that the work paid for upfront is over; presented again, the payment is refused as used."""
         try:
-            await self._context.store.move(self._entry, State.SERVED, **changes)
+            await self._context.store.move(self._entry, State.SERVED, cost_usd=cost_usd)
         except StoreUnavailableError as error:
             log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
-            self._write_detached(State.SERVED, changes)
+            self._write_detached(State.SERVED, cost_usd=cost_usd)
 
-    def _write_detached(self, state: State, changes: dict[str, Any]) -> None:
+    def _write_detached(self, state: State, **changes: Any) -> None:
         write = retried_writes.write(self._context.store.move, self._entry, state, **changes)
         self._context.settlements.detach(write)
 
