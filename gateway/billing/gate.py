@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from gateway.billing import authorization, x402
 from gateway.billing.authorization import Authorization, RefusedPaymentError
+from gateway.billing.claim_release import ClaimRelease
 from gateway.billing.claims import (
     AlreadyClaimedError,
     Claim,
@@ -31,7 +31,7 @@ from gateway.billing.refusals import (
     unavailable,
 )
 from gateway.billing.storage import retried_writes
-from gateway.billing.storage.store import CommitUnknownError, Store, StoreUnavailableError
+from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.verification import Verifier
 from gateway.billing.x402 import MalformedPaymentError
@@ -197,8 +197,7 @@ class Gate:
         except ExposureExceededError as error:
             raise too_much_unsettled(f"The payer has too many unsettled payments: {error}.") from None
         except CommitUnknownError:
-            undo = _Release(self._context.store, _version(entry))
-            self._release_detached(undo, entry, "the journal was lost")
+            self._release_detached(ClaimRelease(self._context.store, entry), entry, "the journal was lost")
             raise
 
     async def _admit_upfront(
@@ -226,7 +225,7 @@ class Gate:
         because a commit with an unknown outcome succeeded, is waived instead.
         """
         reason = str(error) if isinstance(error, _EXPECTED) else type(error).__name__
-        release = _Release(self._context.store)
+        release = ClaimRelease(self._context.store)
         try:
             await release(payment, State.RELEASED, note=reason)
         except StoreUnavailableError:
@@ -234,34 +233,6 @@ class Gate:
         except IllegalTransitionError as illegal:
             log.warning("payment not released", extra={"payment": payment.id, "state": illegal.origin.value})
 
-    def _release_detached(self, release: "_Release", payment: Entry, reason: str) -> None:
+    def _release_detached(self, release: ClaimRelease, payment: Entry, reason: str) -> None:
         write = retried_writes.write(release, payment, State.RELEASED, note=reason)
         self._context.settlements.detach(write)
-
-
-class _Release:
-    """Releases one claim. Can be called again after a commit with an unknown outcome, which may have released it.
-
-    ``version`` is that of the claim, by default of the entry found first: while it is not released, nobody else can
-    claim the payment. An entry of any other version is left alone, since it can be a later claim of the same payment.
-    """
-
-    def __init__(self, store: Store, version: tuple[State, str, float] | None = None) -> None:
-        self._store = store
-        self._version = version
-
-    async def __call__(self, payment: Entry, to: State, **changes: Any) -> Entry:
-        """Move the stored entry rather than ``payment``: only the journal knows whether credit was used for it."""
-        stored = await self._store.find(payment)
-        if stored is None:
-            return payment
-        self._version = self._version or _version(stored)
-        if _version(stored) != self._version:
-            return stored
-        if stored.by_credit:
-            changes["credited"] = stored.cap
-        return await self._store.move(stored, State.WAIVED if stored.state is State.SERVING else to, **changes)
-
-
-def _version(entry: Entry) -> tuple[State, str, float]:
-    return entry.state, entry.owner, entry.updated
