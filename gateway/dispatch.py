@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from gateway.billing.usage import estimate
+from gateway.billing.usage_estimate import estimate
 from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.billing.payment import Order
 from gateway.billing.pricing import ANY_TERMS, PriceTerms
 from gateway.billing.unpaid import PaymentsDisabled
-from gateway.billing.usage import prompt_tokens
+from gateway.billing.usage_estimate import prompt_tokens
 from gateway.endpoints.request_body import RequestBody
 from gateway.endpoints.resource_url import resource_url
 from gateway.openai_api.request import JsonSchemaFormat

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.billing import media_tokens as media
-from gateway.billing.usage import prompt_tokens
+from gateway.billing.usage_estimate import prompt_tokens
 
 PAGE, PICTURE = 1500, 1120
 

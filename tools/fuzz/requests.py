@@ -4,7 +4,7 @@ import json
 from random import Random
 from typing import Any
 
-from gateway.billing.usage import prompt_tokens
+from gateway.billing.usage_estimate import prompt_tokens
 from gateway.catalog import bundled
 from gateway.envelope import canonical_chat_request, canonical_completion_request
 from gateway.openai_api.checks import check

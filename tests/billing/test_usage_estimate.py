@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage import estimate, prompt_tokens
+from gateway.billing.usage_estimate import estimate, prompt_tokens
 from gateway.openai_api.usage import Usage
 
 HELLO: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
