@@ -87,7 +87,9 @@ class Report:
 
     def _summary(self) -> str:
         if self.valid:
-            return f"valid: {self.meaning}" if self.meaning else "valid"
+            skips = ", ".join(claim.name for claim in self.claims if claim.verdict is Verdict.SKIP)
+            verdict = f"valid: {self.meaning}" if self.meaning else "valid"
+            return f"{verdict} (not checked: {skips})" if skips else verdict
         failures = [claim.name for claim in self.claims if claim.verdict is Verdict.FAIL]
         return f"invalid: {', '.join(failures) or 'nothing could be checked'}"
 

@@ -174,7 +174,9 @@ def test_without_a_served_key_the_claim_is_skipped_and_an_answer_cannot_be_judge
 ) -> None:
     front.key_status = 502
     assert main(["attestation", *options]) == 0
-    assert "SKIP key_hash" in capsys.readouterr().out
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in out if line.startswith("SKIP")] == [["SKIP", "key_hash"]]
+    assert "valid (not checked: key_hash)" in out
     assert main(["answer", *options, *exchange]) == 2
     assert "returned 502" in capsys.readouterr().err
 
