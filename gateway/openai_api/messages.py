@@ -163,6 +163,18 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     images: list[Any] | None = None
     cache_control: CacheControl = None
 
+    @property
+    def image_urls(self) -> list[str]:
+        """The URLs of ``images``, which are strings or OpenRouter's objects; empty for anything else (9.1)."""
+        return [_image_url(image) for image in self.images or ()]
+
+
+def _image_url(image: Any) -> str:
+    if isinstance(image, dict):
+        image = image.get("image_url")
+        image = image.get("url") if isinstance(image, dict) else image
+    return image if isinstance(image, str) else ""
+
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
     """``is_error`` is a vendor extra: the tool failed."""

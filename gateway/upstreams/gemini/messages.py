@@ -24,7 +24,6 @@ from gateway.openai_api.messages import (
     text_of,
 )
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.assistant_images import assistant_image_url
 from gateway.upstreams.gemini.parts import TEXT_MESSAGE_KEYS, Part, content_parts, picture
 from gateway.upstreams.gemini.thought_signatures import SKIP_VALIDATION, ThoughtSignatures, plain_id
 from gateway.upstreams.gemini.tools import mixes_tools, tool_names
@@ -107,9 +106,9 @@ class Contents:
             parts = [{"text": text, "thoughtSignature": signatures.text}]
         if message.refusal and text != message.refusal:
             parts.append({"text": message.refusal})
-        for number, image in enumerate(message.images or ()):
+        for number, url in enumerate(message.image_urls):
             where = f"messages[{position}].images[{number}]"
-            parts.append(self._image(signatures, number, assistant_image_url(image), where))
+            parts.append(self._image(signatures, number, url, where))
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
             if mixes_tools(self._chat.request) and isinstance(call, FunctionToolCall):

@@ -21,7 +21,6 @@ from gateway.openai_api.messages import (
 )
 from gateway.upstreams import data_uri
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.assistant_images import assistant_image_url
 
 Part = dict[str, Any]
 
@@ -137,7 +136,7 @@ def _on_youtube(url: str) -> bool:
 
 def _urls(message: Any) -> Iterator[str]:
     if isinstance(message, AssistantMessage):
-        yield from filter(None, map(assistant_image_url, message.images or ()))
+        yield from filter(None, message.image_urls)
     elif isinstance(message, UserMessage | ToolMessage) and not isinstance(message.content, str):
         for part in message.content:
             match part:

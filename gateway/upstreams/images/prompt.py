@@ -13,7 +13,6 @@ from gateway.openai_api.messages import (
     UserMessage,
     text_of,
 )
-from gateway.upstreams.assistant_images import assistant_image_url
 
 
 def prompt(messages: list[Message]) -> str:
@@ -39,7 +38,8 @@ def references(messages: list[Message], limit: int) -> list[str]:
         allowed = f"at most {limit} input images" if limit else "no input images"
         raise unsupported_value(f"This model supports {allowed}.", user_images[limit][0])
     room = limit - len(user_images)
-    earlier = list(_assistant_images(messages))
+    answers = [message for message in messages if isinstance(message, AssistantMessage)]
+    earlier = [url for answer in answers for url in answer.image_urls if url]
     return (earlier[-room:] if room else []) + [url for _, url in user_images]
 
 
@@ -59,9 +59,3 @@ def _user_images(position: int, message: UserMessage) -> Iterator[tuple[str, str
             yield f"{where}.image_url", part.image_url.url
         elif not isinstance(part, TextPart):
             raise unsupported_value("This model supports text and image input only.", f"{where}.type")
-
-
-def _assistant_images(messages: list[Message]) -> Iterator[str]:
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            yield from filter(None, map(assistant_image_url, message.images or ()))
