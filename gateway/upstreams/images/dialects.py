@@ -10,18 +10,18 @@ from gateway.upstreams.openai.errors import MODELARK_ERRORS, XAI_ERRORS
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesDialect:
-    """One vendor's image endpoint.
-
-    ``fixed`` are fields sent with every request. ``references`` is the highest number of input images, ``size`` the
-    field for ``image_config.image_size``, empty for none. ``counts``: the vendor supports ``n``. ``errors``: the first
-    matching rule applies.
-    """
+    """One vendor's image endpoint."""
 
     errors: tuple[ErrorRule, ...]
+    """The first matching rule applies."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields sent with every request."""
     references: int = 0
+    """The highest number of input images."""
     size: str = ""
+    """The field for ``image_config.image_size``; empty for none."""
     counts: bool = False
+    """The vendor supports ``n``."""
 
 
 XAI_IMAGES = ImagesDialect(

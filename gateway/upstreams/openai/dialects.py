@@ -15,9 +15,12 @@ from gateway.upstreams.openai.errors import MODELARK_ERRORS, NOUS_ERRORS, OPENAI
 class OutputLimit(Enum):
     """The parameter that carries the output limit."""
 
-    BY_MODEL = "max_completion_tokens where the model requires it, otherwise the caller's parameter"
+    BY_MODEL = "by model"
+    """``max_completion_tokens`` where the model requires it, otherwise the caller's parameter."""
     MAX_TOKENS = "max_tokens"
-    ALWAYS = "the caller's parameter, the model's maximum without one, max_completion_tokens under a payment's limit"
+    ALWAYS = "always"
+    """The caller's parameter, with the model's maximum if the caller sets none; ``max_completion_tokens`` under a
+    payment's limit."""
 
 
 # Hints are dropped where they are not supported, and listed in x-dropped-params.
@@ -62,43 +65,52 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One vendor's version of OpenAI's chat completions.
-
-    ``accepts``: parameters to forward; others are dropped if they are hints or in ``ignores``, and refused otherwise.
-    ``roles``: roles that are renamed. ``message_names``: messages may have a ``name``. ``message_keys``: keys of an
-    assistant message beyond OpenAI's that the vendor takes back. ``allowed_tools``: tool_choice may list several
-    tools. ``max_call_id_length``: in characters, None for any length. ``null_content``: an assistant message with
-    tool calls may have no content. ``empty_system``: a system message may be empty. ``image_fields``: of an
-    ``image_url``, beyond OpenAI's. ``reasoning_counted``: completion_tokens includes reasoning_tokens.
-    ``thinking_prompt``: a system text that turns reasoning on, for models without a parameter. ``effort_aliases``:
-    efforts that are renamed. ``service_tiers``: None for any. ``user_tag``: the user goes into ``tags``, without which
-    the vendor has answered live requests as well. ``errors``: the first matching rule applies.
-    """
+    """One vendor's version of OpenAI's chat completions."""
 
     accepts: frozenset[str]
-    errors: tuple[ErrorRule, ...]
+    """Parameters to forward; others are dropped if they are hints or in ``ignores``, and refused otherwise."""
     ignores: frozenset[str] = frozenset()
+    errors: tuple[ErrorRule, ...]
+    """The first matching rule applies."""
+
     output_limit: OutputLimit = OutputLimit.BY_MODEL
     max_stops: int = 4
+    service_tiers: frozenset[str] | None = None
+    """None for any."""
+    effort_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Values of reasoning_effort that are renamed."""
+    thinking_prompt: str | None = None
+    """A system text that turns reasoning on, for models without a parameter."""
+    user_tag: bool = False
+    """The user goes into ``tags``, without which the vendor has answered live requests as well."""
+    stream_options: Mapping[str, bool] = field(default_factory=lambda: {"include_usage": True})
+
     roles: Mapping[str, str] = field(default_factory=dict)
+    """Roles that are renamed."""
     message_names: bool = True
+    """Messages may have a ``name``."""
     message_keys: frozenset[str] = frozenset()
-    strict_tools: bool = True
-    custom_tools: bool = False
-    allowed_tools: bool = False
-    max_call_id_length: int | None = None
+    """Keys of an assistant message beyond OpenAI's that the vendor takes back."""
     null_content: bool = True
+    """An assistant message with tool calls may have no content."""
     empty_system: bool = True
+    """A system message may be empty."""
     file_parts: bool = False
     refusal_parts: bool = False
     image_fields: frozenset[str] = frozenset()
-    service_tiers: frozenset[str] | None = None
-    user_tag: bool = False
-    effort_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Fields of an ``image_url`` beyond OpenAI's."""
+
+    strict_tools: bool = True
+    custom_tools: bool = False
+    allowed_tools: bool = False
+    """tool_choice may list several tools."""
+    max_call_id_length: int | None = None
+    """In characters; None for any length."""
+
     reasoning_counted: bool = True
-    thinking_prompt: str | None = None
+    """completion_tokens includes reasoning_tokens."""
     think_tags: bool = False
-    stream_options: Mapping[str, bool] = field(default_factory=lambda: {"include_usage": True})
+    """Reasoning is in ``<think>`` tags at the start of the content."""
 
 
 OPENAI = Dialect(
@@ -124,18 +136,18 @@ OPENAI = Dialect(
         "web_search_options",
     },
     errors=OPENAI_ERRORS,
+    stream_options={"include_usage": True, "include_obfuscation": False},
+    file_parts=True,
+    refusal_parts=True,
     custom_tools=True,
     allowed_tools=True,
     max_call_id_length=40,
-    file_parts=True,
-    refusal_parts=True,
-    stream_options={"include_usage": True, "include_obfuscation": False},
 )
 
 XAI = Dialect(
     accepts=_COMMON | {"logprobs", "parallel_tool_calls", "reasoning_effort", "seed", "top_logprobs", "user"},
-    errors=XAI_ERRORS,
     ignores=frozenset({"logit_bias", "web_search_options"}),
+    errors=XAI_ERRORS,
     roles={"developer": "system"},
     message_names=False,
     null_content=False,
@@ -161,25 +173,25 @@ MODELARK = Dialect(
     },
     errors=MODELARK_ERRORS,
     output_limit=OutputLimit.ALWAYS,
+    service_tiers=frozenset({"default", "flex"}),
+    effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
     roles={"developer": "system"},
     message_keys=frozenset({"reasoning_content", "encrypted_content"}),
     image_fields=frozenset({"image_pixel_limit", "max_pixels", "min_pixels"}),
-    service_tiers=frozenset({"default", "flex"}),
-    effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
 )
 
 NOUS = Dialect(
     accepts=_COMMON | {"reasoning_effort", "repetition_penalty", "top_k", "user"},
-    errors=NOUS_ERRORS,
     ignores=frozenset({"logit_bias"}),
+    errors=NOUS_ERRORS,
     output_limit=OutputLimit.MAX_TOKENS,
-    roles={"developer": "system"},
-    message_names=False,
-    user_tag=True,
-    strict_tools=False,
     thinking_prompt=(
         "Think before you answer. Put everything you think between <think> and </think>, "
         "and write the answer after the closing tag."
     ),
+    user_tag=True,
+    roles={"developer": "system"},
+    message_names=False,
+    strict_tools=False,
     think_tags=True,
 )
