@@ -74,7 +74,6 @@ class Dialect:
     """The first matching rule applies."""
 
     output_limit: OutputLimit = OutputLimit.BY_MODEL
-    max_stops: int = 4
     service_tiers: frozenset[str] | None = None
     """None for any."""
     effort_aliases: Mapping[str, str] = field(default_factory=dict)

@@ -11,9 +11,8 @@ from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai.dialects import HINTS, Dialect
 
-_HANDLED = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "web_search"}
-)
+_HANDLED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools"})
+_MAX_STOPS = 4
 _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
 
 
@@ -43,6 +42,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "modalities": (["text"],),
     "reasoning_effort": ("none",),
+    "web_search": (False,),
 }
 
 
@@ -83,8 +83,8 @@ def _choices(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, valu
 def _stop(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
     if not chat.model.traits.stop:
         raise unsupported_parameter(name, chat.request.model)
-    if len(chat.request.stops) > dialect.max_stops:
-        raise unsupported_value(f"At most {dialect.max_stops} stop sequences are supported.", name)
+    if len(chat.request.stops) > _MAX_STOPS:
+        raise unsupported_value(f"At most {_MAX_STOPS} stop sequences are supported.", name)
     body[name] = value
     return True
 

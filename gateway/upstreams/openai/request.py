@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from gateway.openai_api.errors import unsupported_parameter
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai import parameters, tools
@@ -30,8 +29,6 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
     if body["messages"] != chat.body["messages"]:
         dropped += message_hints.find(chat.body["messages"], _supported_hints(dialect))
     _limit_output(dialect, chat, body)
-    if chat.request.web_search:
-        raise unsupported_parameter("web_search", chat.request.model)
     if chat.stream:
         body["stream"] = True
         body["stream_options"] = dict(dialect.stream_options)
