@@ -10,7 +10,8 @@ from gateway.openai_api.assembler import reasoning_detail
 from gateway.openai_api.deltas import Reasoning
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.anthropic.adapter import AnthropicAdapter
-from gateway.upstreams.anthropic.blocks import Output, block_decoder
+from gateway.upstreams.anthropic.blocks import block_decoder
+from gateway.upstreams.anthropic.output import Output
 from gateway.upstreams.signature_cache import SignatureCache
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, put_together, sent
 

@@ -9,10 +9,10 @@ from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.anthropic import errors, replay, request
-from gateway.upstreams.anthropic.blocks import Output
 from gateway.upstreams.anthropic.cache_lifetime import caches_for_an_hour
 from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.anthropic.fences import FenceStripper
+from gateway.upstreams.anthropic.output import Output
 from gateway.upstreams.anthropic.thoughts import Thoughts
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
 from gateway.upstreams.signature_cache import SignatureCache

@@ -8,7 +8,8 @@ import msgspec
 from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, UpstreamMetadata
 from gateway.openai_api.errors import upstream_error, upstream_truncated, upstream_undecodable
 from gateway.upstreams.anthropic import errors
-from gateway.upstreams.anthropic.blocks import BlockDecoder, Fields, Output, block_decoder, decode_block, string
+from gateway.upstreams.anthropic.blocks import BlockDecoder, block_decoder, decode_block, string
+from gateway.upstreams.anthropic.output import Fields, Output
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
 from gateway.upstreams.anthropic.usage import UsageCounter
 from gateway.upstreams.lenient_json import decode_repaired

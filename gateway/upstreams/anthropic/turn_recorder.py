@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-Fields = dict[str, Any]
+from gateway.upstreams.anthropic.output import Fields
 
 # By delta type: the key of the delta's fragment, and the key of the block that it extends.
 _FRAGMENTS = {
