@@ -57,7 +57,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
     names: dict[str, Any] = vars(dialects) | {"OpenAIAdapter": OpenAIAdapter}
     exec(DIALECT, names)  # noqa: S102 - the page is ours
     line = eval("{" + LINE + "}", names)  # noqa: S307
-    monkeypatch.setattr(composition, "adapters", lambda: {**adapters(), **line})
+    monkeypatch.setattr(composition, "adapters", lambda signatures: {**adapters(signatures), **line})
     monkeypatch.setattr(composition, "bundled", lambda: catalog)
 
 
