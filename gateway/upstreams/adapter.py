@@ -67,6 +67,7 @@ class UpstreamCall(msgspec.Struct):
 
     ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream`` is
     true when it requests an event stream. ``dropped`` names the caller's hints that this upstream does not support.
+    ``replayed_bytes`` is the size of the thoughts that the caller's body does not have, added from a cache.
     """
 
     path: str
@@ -75,6 +76,7 @@ class UpstreamCall(msgspec.Struct):
     headers: Mapping[str, str] = MappingProxyType({})
     method: str = "POST"
     dropped: tuple[str, ...] = ()
+    replayed_bytes: int = 0
 
 
 class Decoder(Protocol):

@@ -25,7 +25,7 @@ from tests.money.paid_gateway import (
 )
 from tools.chain.deployment import OPG, USDC
 from tools.chain.wallet import Wallet
-from tools.simulators.scenario import Scenario
+from tools.simulators.scenario import Scenario, ToolCall
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -69,6 +69,25 @@ async def test_one_payload_on_50_connections(shop: PaidGateway, scheme: str, str
     [transfer] = await shop.paid()
     assert transfer.amount == await shop.balance() > 0
     assert len(shop.facilitator.called("settle")) == 1
+
+
+async def test_thoughts_that_the_gateway_adds_from_its_cache_are_quoted(shop: PaidGateway) -> None:
+    """The vendor bills them as prompt, though a payer who leaves them out of the body sends nearly nothing."""
+    thoughts = "think " * 5000
+    shop.fleet.anthropic.enqueue(Scenario(reasoning=thoughts, tool_calls=(ToolCall(name="clock", arguments={}),)))
+    tools = [{"type": "function", "function": {"name": "clock"}}]
+    question = chat(model="claude-sonnet-4-6", tools=tools, reasoning_effort="high")
+    response = await shop.pay(await shop.wallet(), question | {"max_tokens": 20_000})
+    [call] = (await response.json())["choices"][0]["message"]["tool_calls"]
+
+    async def quoted(call_id: str) -> int:
+        calling = {"role": "assistant", "content": None, "tool_calls": [call | {"id": call_id}]}
+        result = {"role": "tool", "tool_call_id": call_id, "content": "12:00"}
+        required = await shop.required(question | {"messages": [*question["messages"], calling, result]})
+        return int(next(offer for offer in required["accepts"] if offer["scheme"] == "exact")["amount"])
+
+    stranger = call["id"][:-4] + "zzzz"
+    assert await quoted(call["id"]) - await quoted(stranger) >= len(thoughts) // 2 * 3
 
 
 async def test_one_payload_at_two_gateways_with_one_journal(open_shop: OpenShop, tmp_path: Path) -> None:

@@ -201,6 +201,24 @@ def test_a_client_that_drops_them_is_helped_out(kept: list[int]) -> None:
     assert replayed(through, standard_keys(message), "claude-haiku-4-5") == [THOUGHT, SEALED]
 
 
+@pytest.mark.parametrize(
+    "thought", [THOUGHT | {"thinking": "x" * 1000}, SEALED | {"data": "x" * 1000}, SILENT | {"signature": "x" * 1000}]
+)
+def test_the_size_of_thoughts_that_only_the_cache_has_is_told(thought: dict[str, Any]) -> None:
+    through = adapter()
+    message = answered(through, chat(**BOUND), thought, CALL)
+
+    def told(kept: dict[str, Any], **parameters: Any) -> int:
+        bound = chat(messages=[HELLO, kept, *results(kept)], **BOUND | parameters)
+        return through.build_request(bound).replayed_bytes
+
+    assert told(message) == 0
+    assert told(standard_keys(message)) >= 1000
+    shorter = [{"type": "reasoning.text", "text": "." * 500}]
+    assert 0 < told({**standard_keys(message), "reasoning_details": shorter}) <= told(standard_keys(message)) - 500
+    assert told(standard_keys(message), reasoning_effort="none") == 0
+
+
 def test_thoughts_belong_to_the_caller_that_got_them() -> None:
     through = adapter()
     message = answered(through, chat(caller="a", **BOUND), THOUGHT, CALL)

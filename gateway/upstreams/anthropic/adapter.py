@@ -37,13 +37,14 @@ class AnthropicAdapter:
         return ()
 
     def build_request(self, chat: Chat) -> UpstreamCall:
-        body, dropped = request.build(chat, self._signatures)
+        body, dropped, replayed_bytes = request.build(chat, self._signatures)
         return UpstreamCall(
             path="/v1/messages",
             body=msgspec.json.encode(body),
             stream=chat.stream,
             headers={"anthropic-version": VERSION},
             dropped=dropped,
+            replayed_bytes=replayed_bytes,
         )
 
     def decode_response(self, chat: Chat, body: bytes) -> Iterable[Delta]:

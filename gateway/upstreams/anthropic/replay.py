@@ -8,6 +8,8 @@ from the gateway's cache, or from the client: ``reasoning_details`` in Anthropic
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from gateway.catalog import Model
 from gateway.openai_api.messages import (
     AssistantMessage,
@@ -28,6 +30,9 @@ FORMAT = "anthropic-claude-v1"
 
 # Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
+
+# The keys of a message in which clients send thinking blocks.
+_CARRIERS = ("reasoning_details", "thinking_blocks")
 
 # Models that also think between texts and calls, without the beta of earlier ones, which is not used (3.1).
 _INTERLEAVED = ("adaptive", "always")
@@ -52,6 +57,18 @@ def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, Thoughts] | None
     if turns[0][0] not in known:
         return None
     return {position: found for position, found in known.items() if found.blocks}
+
+
+def replayed_bytes(chat: Chat, found: Mapping[int, Thoughts]) -> int:
+    """The size of the blocks in ``found`` beyond the thoughts that the caller's own messages have."""
+    return sum(
+        max(0, _size([thoughts.blocks]) - _size([chat.body["messages"][position].get(key) for key in _CARRIERS]))
+        for position, thoughts in found.items()
+    )
+
+
+def _size(value: Any) -> int:
+    return len(msgspec.json.encode(value))
 
 
 def cache_thinking(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], found: Thoughts) -> None:

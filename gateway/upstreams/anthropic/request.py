@@ -23,12 +23,13 @@ _JSON_ONLY = [
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """The translated parts of a request that depend on each other."""
+    """The translated parts of a request that depend on each other; ``replayed_bytes`` as in ``UpstreamCall``."""
 
     max_tokens: int
     tools: Toolset
     thinking: Thinking
     conversation: Conversation
+    replayed_bytes: int
 
 
 def draft(chat: Chat, cache: SignatureCache) -> Draft:
@@ -45,12 +46,12 @@ def draft(chat: Chat, cache: SignatureCache) -> Draft:
     )
     thinking = resolve(chat, constraints)
     if thoughts and not thinking.active:
-        conversation = Conversation(chat, {})
-    return Draft(max_tokens, tools, thinking, conversation)
+        thoughts, conversation = None, Conversation(chat, {})
+    return Draft(max_tokens, tools, thinking, conversation, replay.replayed_bytes(chat, thoughts) if thoughts else 0)
 
 
-def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The request body, and the names of the dropped parameters. Raises 400."""
+def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str, ...], int]:
+    """The request body, the names of the dropped parameters, and ``replayed_bytes`` of the call. Raises 400."""
     parameters.check(chat)
     parts = draft(chat, cache)
     tools, thinking, conversation = parts.tools, parts.thinking, parts.conversation
@@ -70,7 +71,7 @@ def build(chat: Chat, cache: SignatureCache) -> tuple[dict[str, Any], tuple[str,
         "stream": chat.stream,
     }
     body |= {name: value for name, value in optional.items() if value}
-    return body, (*dropped, *tools.dropped, *thinking.dropped)
+    return body, (*dropped, *tools.dropped, *thinking.dropped), parts.replayed_bytes
 
 
 def wants_json_object(chat: Chat) -> bool:
