@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gateway.billing.definitions import Exposure
-from gateway.billing.journal import UNFINISHED, Entry, State
+from gateway.billing.journal import UNFINISHED, Entry, State, UnfinishedPayment
 from gateway.billing.standing import Standing
 
 
@@ -52,7 +52,9 @@ class ClaimPolicy:
     exposure: Exposure
     funds_known: bool
 
-    def admit(self, entry: Entry, earlier: State | None, unfinished: Sequence[Entry], standing: Standing) -> Claim:
+    def admit(
+        self, entry: Entry, earlier: State | None, unfinished: Sequence[Entry | UnfinishedPayment], standing: Standing
+    ) -> Claim:
         """Admit a claim of ``entry`` or raise ClaimRefusedError. ``earlier`` is the state of a previous claim, if any.
 
         ``unfinished`` are the payer's other payments that have not ended. Without any, no limit applies: a single

@@ -196,5 +196,14 @@ def require_unmatched_transfer(
         raise TransferAlreadyMatchedError
 
 
+class UnfinishedPayment(msgspec.Struct, frozen=True, gc=False):
+    """What of an unfinished entry counts for its payer's next claim. A payer may have thousands."""
+
+    asset: str
+    cap: int
+    cap_usd: Decimal
+
+
 encode_entry = msgspec.json.Encoder().encode
 decode_entry = msgspec.json.Decoder(Entry).decode
+decode_unfinished = msgspec.json.Decoder(UnfinishedPayment).decode

@@ -13,6 +13,7 @@ import pytest
 from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
+from gateway.billing.storage import postgres_store, sqlite_ledger, sqlite_store
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store, StoreUnavailableError
@@ -115,6 +116,41 @@ async def test_only_finished_payments_past_their_deadline_are_forgotten(store: S
         with pytest.raises(AlreadyClaimedError):
             await store.claim(payment, FUNDED)
     await store.claim(forgotten, FUNDED)
+
+
+async def test_forgetting_many_payments_lets_others_in_between(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand of them, of a week in which the gateway was off, held the journal for ten seconds."""
+    for module in (sqlite_store, postgres_store):
+        monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 1)
+    now, ended = time.time(), []
+    for _ in range(20):
+        await store.claim(forgotten := entry(deadline=int(now) - 10), FUNDED)
+        await store.move(forgotten, State.RELEASED)
+
+    async def forget() -> None:
+        assert await store.prune(now) == 20
+        ended.append("forgotten")
+
+    async def claim() -> None:
+        await store.claim(entry(), FUNDED)
+        ended.append("claimed")
+
+    await asyncio.gather(forget(), claim())
+    assert ended == ["claimed", "forgotten"]
+
+
+async def test_what_a_claim_does_not_ask_of_other_payments_is_not_decoded(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A payer may have thousands of them, and every claim looks at all."""
+
+    def decode(_: bytes) -> Entry:
+        raise AssertionError
+
+    await store.claim(entry(cap=7), FUNDED)
+    for module in (sqlite_ledger, postgres_store):
+        monkeypatch.setattr(module, "decode_entry", decode)
+    assert (await store.claim(entry(cap=7), FUNDED)).outstanding == 7
 
 
 async def test_the_living_keep_their_payments_until_the_deadline(store: Store, twin: Store) -> None:

@@ -26,6 +26,7 @@ from gateway.billing.journal import (
     Entry,
     State,
     decode_entry,
+    decode_unfinished,
     encode_entry,
     require_unmatched_transfer,
 )
@@ -42,6 +43,7 @@ _PAID = [*PAID, UNSERVED]
 _COMMAND_SECONDS = 15.0
 """Longest wait for a connection of the pool, and for the response to one command."""
 _CONNECTIONS = 8
+_PRUNED_AT_ONCE = 5000
 _CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """asyncpg raises the last for a connection that was closed in the middle of the protocol."""
 
@@ -112,7 +114,7 @@ class PostgresStore:
             claimed = policy.admit(
                 entry,
                 None if earlier is None else earlier.state,
-                [decode_entry(row["entry"]) for row in rows],
+                [decode_unfinished(row["entry"]) for row in rows],
                 await _standing(db, entry.payer),
             )
             await _write(db, entry)
@@ -134,7 +136,11 @@ class PostgresStore:
     async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
             rows = await db.fetch(
-                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)", payment.payer, _PAID
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)"
+                " AND lower(convert_from(entry, 'UTF8')::json ->> 'transaction') = $3",
+                payment.payer,
+                _PAID,
+                changes["transaction"],
             )
             require_unmatched_transfer(payment, (decode_entry(row["entry"]) for row in rows), matches, changes)
             return await _move(db, payment, (State.SETTLED,), changes)
@@ -207,9 +213,20 @@ class PostgresStore:
             return paid
 
     async def prune(self, before: float) -> int:
+        """In steps, each of which ends within the time limit of a command."""
+        pruned = 0
+        while count := await self._prune_some(before):
+            pruned += count
+        return pruned
+
+    async def _prune_some(self, before: float) -> int:
         async with self._transaction(None) as db:
             done = await db.execute(
-                "DELETE FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)", int(before), _UNFINISHED
+                "DELETE FROM gateway_payments WHERE key IN"
+                " (SELECT key FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2) LIMIT $3)",
+                int(before),
+                _UNFINISHED,
+                _PRUNED_AT_ONCE,
             )
             return int(done.rpartition(" ")[2])
 

@@ -21,6 +21,7 @@ from gateway.billing.journal import (
     IllegalTransitionError,
     State,
     decode_entry,
+    decode_unfinished,
     encode_entry,
     require_unmatched_transfer,
 )
@@ -33,6 +34,7 @@ _UNFINISHED, _BEFORE_SETTLING, _PAID = (
 )
 """In an order that does not change: SQLite uses a partial index only where a query repeats its condition."""
 _CHECK_BYTES = 64 * 1024
+_TRANSACTION = "lower(json_extract(CAST(entry AS TEXT), '$.transaction'))"
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS payments (
@@ -76,7 +78,7 @@ def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
             case "earlier":
                 earlier = decode_entry(value).state
             case "unfinished":
-                unfinished.append(decode_entry(value))
+                unfinished.append(decode_unfinished(value))
             case _:
                 standing = Standing(Decimal(value), Decimal(debt))
     claimed = policy.admit(entry, earlier, unfinished, standing)
@@ -116,8 +118,8 @@ def move(db: sqlite3.Connection, known: Entry, to: Iterable[State], changes: dic
 
 def reconcile(db: sqlite3.Connection, known: Entry, matches: int, changes: dict[str, Any]) -> Entry:
     """``move`` to SETTLED; also raises TransferAlreadyMatchedError."""
-    query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID})"  # noqa: S608
-    rows = db.execute(query, (known.payer,))
+    query = f"SELECT entry FROM payments WHERE payer = ? AND state IN ({_PAID}) AND {_TRANSACTION} = ?"  # noqa: S608
+    rows = db.execute(query, (known.payer, changes["transaction"]))
     require_unmatched_transfer(known, (decode_entry(row[0]) for row in rows), matches, changes)
     return move(db, known, (State.SETTLED,), changes)
 
@@ -181,11 +183,10 @@ def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
     return paid
 
 
-def prune(db: sqlite3.Connection, before: float) -> int:
-    return db.execute(
-        f"DELETE FROM payments WHERE deadline < ? AND state NOT IN ({_UNFINISHED})",  # noqa: S608
-        (int(before),),
-    ).rowcount
+def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
+    """Delete up to ``limit`` finished payments with a deadline before ``before``."""
+    found = f"SELECT key FROM payments WHERE deadline < ? AND state NOT IN ({_UNFINISHED}) LIMIT ?"  # noqa: S608
+    return db.execute(f"DELETE FROM payments WHERE key IN ({found})", (int(before), limit)).rowcount  # noqa: S608
 
 
 def _write(db: sqlite3.Connection, entry: Entry) -> None:

@@ -35,6 +35,7 @@ _DEFER_SECONDS = 0.01
 """Longest delay of a deferred move."""
 _DEFER_SERVING_SECONDS = 0.1
 """Longest delay of a deferred move to SERVING."""
+_PRUNED_AT_ONCE = 500
 _RETRY_SECONDS = 1.0
 _REPLACED = "journal: its file was removed or replaced while in use"
 _FILE_MODE = 0o600
@@ -148,7 +149,11 @@ class SqliteStore:
         return await self._run(partial(sqlite_ledger.take_credit, entry=payment))
 
     async def prune(self, before: float) -> int:
-        return await self._run(partial(sqlite_ledger.prune, before=before))
+        """In steps, between which the payments of others are written: each holds the journal for a moment."""
+        pruned = 0
+        while count := await self._run(partial(sqlite_ledger.prune, before=before, limit=_PRUNED_AT_ONCE)):
+            pruned += count
+        return pruned
 
     async def close(self) -> None:
         """Commit what is queued, then release the worker's lock."""
