@@ -1,13 +1,13 @@
 """Draining: readiness flips, running requests may finish, and those that do not finish get an error."""
 
 import asyncio
-import json
 from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from gateway.services import Services
+from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
 from tests.running_gateway import FAST, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
@@ -63,8 +63,7 @@ async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: 
     async with asyncio.timeout(5):
         while fleet.openai.requests[-1].aborted_at is None:
             await asyncio.sleep(0.01)
-    events = [json.loads(line[6:]) for line in received.splitlines() if line.startswith(b"data: {")]
-    assert events[-1]["error"]["code"] == "draining"
+    assert events(received)[-1]["error"]["code"] == "draining"
     assert b"[DONE]" not in received
     assert broken
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import aiohttp
 import pytest
@@ -16,8 +16,10 @@ from gateway.openai_api.errors import GatewayError
 from gateway.services import Services
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
+from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -45,12 +47,6 @@ async def broken_stream(gateway: RunningGateway, body: object, path: str = "/v1/
         except aiohttp.ClientPayloadError:
             return received
     raise AssertionError("the stream ended as if it were complete")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_order_and_receipt(paid: RunningGateway, payments: RecordingPayments) -> None:
@@ -107,11 +103,11 @@ async def test_broken_stream_is_signed_and_charged_for_what_was_sent(
 ) -> None:
     fleet.openai.enqueue(Scenario(text="one two three four five six", cut_after=4))
     received = await broken_stream(paid, {**CHAT, "stream": True})
-    events = [json.loads(line[6:]) for line in received.splitlines() if line.startswith(b"data: {")]
-    assert events[-1]["error"]["code"] == "upstream_truncated"
+    *chunks, last = events(received)
+    assert last["error"]["code"] == "upstream_truncated"
     assert b"[DONE]" not in received
-    assert not any(choice["finish_reason"] for event in events[:-1] for choice in event["choices"])
-    text = "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1])
+    assert not any(choice["finish_reason"] for event in chunks for choice in event["choices"])
+    text = "".join(event["choices"][0]["delta"].get("content", "") for event in chunks)
     [bill] = payments.bills
     assert not bill.complete
     assert bill.usage.estimated

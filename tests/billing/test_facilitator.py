@@ -15,6 +15,7 @@ from tests.billing.harness import quick
 
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
 SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "payer": "0x1", "amount": "7"}
+SENT = {"transaction": "0xcd", "network": "eip155:8453"}
 
 
 class Double:
@@ -123,6 +124,30 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
             },
             Unknown("transaction_failed"),
         ),
+        (
+            200,
+            {"success": False, "errorReason": "settle_exact_node_failure", "errorMessage": "no receipt", "payer": "0x1"},
+            Unknown("settle_exact_node_failure"),
+        ),
+        (
+            200,
+            {"success": False, "errorReason": "settle_exact_evm_transaction_confirmation_timed_out", **SENT},
+            Unknown("settle_exact_evm_transaction_confirmation_timed_out", "0xcd"),
+        ),
+        (
+            200,
+            {"success": False, "errorReason": "invalid_upto_evm_failed_to_get_receipt", **SENT},
+            Unknown("invalid_upto_evm_failed_to_get_receipt", "0xcd"),
+        ),
+        (400, {"success": False, "errorReason": "unknown_error"}, Unknown("unknown_error")),
+        (500, {"success": False, "errorReason": "unexpected_error", "network": ""}, Unknown("unexpected_error")),
+        (503, {"success": False, "errorReason": "rpc_down", **SENT}, Unknown("rpc_down", "0xcd")),
+        (200, SUCCESS | {"network": "base"}, Settled("0xab", 7)),
+        (200, SUCCESS | {"network": "base-sepolia"}, Unknown("settle returned the network base-sepolia", "0xab")),
+        (200, SUCCESS | {"network": ""}, Settled("0xab", 7)),
+        (200, {"success": True, "transaction": "0xab", "payer": ""}, Settled("0xab", None)),
+        (201, SUCCESS, Settled("0xab", 7)),
+        (202, SUCCESS, Unknown("settle returned 202")),
         (400, {"error": "missing"}, Unknown("settle returned 400")),
         (401, {}, Unknown("settle returned 401")),
         (429, {"error": "slow down"}, Unknown("settle returned 429")),
@@ -186,6 +211,7 @@ async def test_jobs_are_polled_to_their_result(
     [
         ([(200, {"isValid": True, "payer": "0x1"})], True, 1),
         ([(200, {"isValid": False, "invalidReason": "r"})], False, 1),
+        ([(201, {"isValid": True, "payer": ""})], True, 1),
         ([(400, {"isValid": False, "invalidReason": "r"})], False, 1),
         ([(500, {"error": "x"}), (200, {"isValid": True})], True, 2),
         ([(500, {"isValid": True}), (200, {"isValid": True})], True, 2),
@@ -246,6 +272,18 @@ async def test_an_answer_that_is_no_list_of_kinds_supports_nothing(
     double.answer("/supported", (200, answer))
     with pytest.raises(FacilitatorUnavailableError):
         await facilitator.supported()
+
+
+@pytest.mark.parametrize("location", ["https://www.fac.example/supported", "/" + "x" * 9000])
+async def test_a_redirect_is_not_followed_but_says_where_it_leads_to(
+    facilitator: Facilitator, double: Double, location: str
+) -> None:
+    double.headers = {"Location": location}
+    double.answer("/supported", (308, {}))
+    with pytest.raises(FacilitatorUnavailableError) as unavailable:
+        await facilitator.supported()
+    assert str(unavailable.value) == f"/supported returned 308, a redirect to {location[:300]}"
+    assert len(double.requests) == 1
 
 
 @pytest.mark.parametrize("signers", [None, {"eip155:*": None}])

@@ -5,7 +5,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from gateway.billing.storage.store import StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
+from tests.waiting import until
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow
@@ -238,12 +238,6 @@ async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
     await later.claim(third, POLICY)
     await later.close()
     await until(lambda: not any(each.key == third.key for each in _open(journal)))
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.05)
 
 
 def _open(journal: Path) -> list[Entry]:

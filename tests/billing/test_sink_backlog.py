@@ -1,6 +1,5 @@
 """The backlog of a sink: what it could not take is appended later, the newest entry of a payment last."""
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +10,7 @@ from gateway.billing.storage import sink_backlog
 from gateway.billing.storage.sink import SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sink_backlog import SinkBacklog
 from tests.billing.entries import entry
+from tests.waiting import until
 
 SERVING = entry(state=State.SERVING)
 SETTLING = msgspec.structs.replace(SERVING, state=State.SETTLING)
@@ -35,12 +35,6 @@ class ScriptedSink:
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_backlog, "_FIRST_BACKOFF", 0.001)
     monkeypatch.setattr(sink_backlog, "_MAX_BACKOFF", 0.001)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_an_entry_replaced_while_it_is_appended_is_appended_again() -> None:

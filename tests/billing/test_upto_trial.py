@@ -149,6 +149,7 @@ REFUSED_PART: dict[str, Any] = {
         ({}, True),
         ({"amount": None}, True),
         ({"note": "permit2_amount_mismatch"}, True),
+        ({"note": "invalid_exact_evm_payload_authorization_value_too_low: value too low"}, True),
         ({"amount": 10}, False),
         ({"scheme": "exact"}, False),
         ({"payers_fault": True}, False),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage_estimate import estimate, prompt_tokens
+from gateway.billing.usage_estimate import estimate, hidden_reasoning, prompt_tokens
 from gateway.openai_api.usage import Usage
 
 HELLO: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
@@ -124,6 +124,33 @@ def test_hidden_reasoning_that_was_counted_stays_counted() -> None:
     assert estimate(HELLO, 100, seen) == Usage(
         prompt_tokens=9, completion_tokens=300, reasoning_tokens=290, estimated=True
     )
+
+
+@pytest.mark.parametrize(
+    ("silent", "visible", "produced", "tokens"),
+    [
+        (0.4, 5, 2000, 0),
+        (2, 5, 2000, 0),
+        (12, 5, 2000, 1000),
+        (12, 5, 40, 300),
+        (12, 5, 40_000, 1500),
+        (12, 0.2, 4, 300),
+    ],
+    ids=["at once", "prompt", "measured", "too slow", "too fast", "not measured"],
+)
+def test_hidden_reasoning_by_the_speed_of_what_followed(
+    silent: float, visible: float, produced: int, tokens: int
+) -> None:
+    assert hidden_reasoning(silent, visible, produced) == tokens
+
+
+def test_hidden_reasoning_counts_where_the_vendor_has_not_counted() -> None:
+    start = Usage(prompt_tokens=9, completion_tokens=1)
+    assert estimate(HELLO, 100, start, 0, 40) == Usage(
+        prompt_tokens=9, completion_tokens=65, reasoning_tokens=40, estimated=True
+    )
+    counted = Usage(prompt_tokens=9, completion_tokens=26, reasoning_tokens=1)
+    assert estimate(HELLO, 100, counted, 0, 40).completion_tokens == 26
 
 
 counts = st.integers(0, 10**9)

@@ -3,16 +3,11 @@
 Independent of the gateway's assembler, so that streamed and complete answers can be compared.
 """
 
-import json
 from typing import Any
 
+from tests.event_streams import events
+
 Json = dict[str, Any]
-
-
-def events(raw: bytes) -> list[Json]:
-    """The JSON objects of a stream's events, ``[DONE]`` and comments left out."""
-    lines = [line[6:] for line in raw.split(b"\n") if line.startswith(b"data: ")]
-    return [json.loads(line) for line in lines if line != b"[DONE]"]
 
 
 def folded(raw: bytes) -> Json:

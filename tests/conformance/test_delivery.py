@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from gateway.catalog import Catalog
 from gateway.signing import Signer
-from tests.conformance.folding import events
 from tests.conformance.harness import Harness, open_harness
+from tests.event_streams import events
 from tests.running_gateway import FAST
 from tests.upstreams.anthropic_chats import as_stream
 from tests.upstreams.anthropic_events import start, text

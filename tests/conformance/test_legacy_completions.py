@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.folding import events
 from tests.conformance.harness import Exchange, Harness
 from tests.conformance.targets import CHAT_TARGETS, PICTURE_TARGETS, Target
 from tests.conformance.test_cases import check_proof
+from tests.event_streams import events
 from tools.simulators import Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

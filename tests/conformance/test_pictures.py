@@ -13,10 +13,10 @@ from tests.conformance.cases.case import text_part, user
 from tests.conformance.cases.files import PNG, PNG_URI, picture
 from tests.conformance.cases.structured import FORMAT
 from tests.conformance.cases.tools import WEATHER
-from tests.conformance.folding import events
 from tests.conformance.harness import Harness
 from tests.conformance.targets import PICTURE_TARGETS, Target
 from tests.conformance.test_cases import check_proof, price, strings
+from tests.event_streams import events
 from tools.simulators import Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

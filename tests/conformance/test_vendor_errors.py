@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 import pytest
 
-from tests.conformance.folding import events
 from tests.conformance.harness import Harness
 from tests.conformance.targets import Target
+from tests.event_streams import events
 from tools.simulators import Scenario
 from tools.simulators.scenario import ErrorKind
 from tools.verify.claims import Verdict

@@ -38,7 +38,8 @@ from tests.enclave_boot.machine import Machine, MachineError
 from tests.enclave_boot.parent import Parent
 from tests.enclave_boot.paths import EIF, FOLDER, PREPARE, missing
 from tests.enclave_boot.variant import CHAIN_PORT, FACILITATOR_PORT, OPENAI_PORT, PRICE_PORT
-from tests.money.paid_gateway import CHAT_PATH, Json, chat, events
+from tests.event_streams import events
+from tests.money.paid_gateway import CHAT_PATH, Json, chat
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain

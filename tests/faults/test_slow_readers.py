@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from gateway.http_server import connection
 from gateway.upstreams import transport
 from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
 from tools.soak.raw_client import RawClient, chat_request
@@ -29,12 +29,6 @@ def resident() -> int:
     gc.collect()
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_a_reader_that_stops_stops_the_upstream(fleet: Fleet, gateway: RunningGateway) -> None:

@@ -10,8 +10,9 @@ from typing import Self
 import aiohttp
 import msgspec
 
+from tests.event_streams import events
 from tests.money.interleaving import UPSTREAMS, Group, Step
-from tests.money.paid_gateway import CHAT_PATH, Json, chat, decode_header, events, sign
+from tests.money.paid_gateway import CHAT_PATH, Json, chat, decode_header, sign
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet

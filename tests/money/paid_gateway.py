@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from x402.http.utils import encode_payment_signature_header
 from x402.schemas import PaymentRequired
 
 from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
+from tests.event_streams import events
 from tests.running_gateway import RunningGateway
 from tools.chain.deployment import OPG, USDC, Token
 from tools.chain.facilitator import LocalFacilitator
@@ -145,21 +146,10 @@ async def payment_of(response: aiohttp.ClientResponse) -> Json:
     return payment
 
 
-def events(stream: bytes) -> list[Json]:
-    """The JSON events of an answer stream, ``[DONE]`` left out."""
-    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]
-
-
 def read_journal(path: Path) -> list[Entry]:
     """Every entry of a gateway's journal, which may be in use."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         return [decode_entry(row[0]) for row in db.execute("SELECT entry FROM payments ORDER BY deadline")]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def environment(

@@ -13,6 +13,7 @@ from gateway.billing.journal import Entry, State
 from gateway.billing.pricing import atomic, cost
 from gateway.catalog import Catalog
 from gateway.openai_api.usage import Usage
+from tests.event_streams import events
 from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import (
     CHAT_PATH,
@@ -20,10 +21,9 @@ from tests.money.paid_gateway import (
     PaidGateway,
     chat,
     decode_header,
-    events,
     payment_of,
-    until,
 )
+from tests.waiting import until
 from tools.chain.deployment import OPG
 from tools.chain.faults import Slow
 from tools.demo.price_source import PriceSource
@@ -92,6 +92,18 @@ async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) ->
     entry = await only_entry(shop)
     assert entry.state is State.SETTLED
     assert 0 < (entry.amount or 0) < 100 * 2 * 8
+    assert await shop.balance() == entry.amount
+
+
+@pytest.mark.parametrize(("effort", "thought"), [("high", True), ("none", False)])
+async def test_leaving_a_stream_pays_for_hidden_reasoning_too(shop: PaidGateway, effort: str, thought: bool) -> None:
+    """Row 5. Else a client that has read what it wanted would leave the most expensive part to the gateway."""
+    shop.fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.03, first_byte_delay=3.5))
+    request = chat(model="gpt-5.2", stream=True, reasoning_effort=effort)
+    await leave_after(shop, request, await shop.sign(await shop.wallet(), request), 20, events=40)
+    entry = await only_entry(shop)
+    assert entry.state is State.SETTLED
+    assert (entry.usage["output_tokens"] > 100) is thought
     assert await shop.balance() == entry.amount
 
 

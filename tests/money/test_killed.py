@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from gateway.billing.journal import State
-from tests.money.paid_gateway import CHAT_PATH, chat, decode_header, environment, events, read_journal, sign
+from tests.event_streams import events
+from tests.money.paid_gateway import CHAT_PATH, chat, decode_header, environment, read_journal, sign
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat, events
+from tests.event_streams import events
+from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat
 from tools.chain.deployment import USDC
 
 PACKAGE = Path(__file__).parent / "npm"

@@ -13,7 +13,8 @@ from x402.mechanisms.evm.signers import EthAccountSigner
 from x402.mechanisms.evm.upto import UptoEvmClientScheme
 
 from gateway.billing.pricing import atomic
-from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat, decode_header, events
+from tests.event_streams import events
+from tests.money.paid_gateway import CHAT_PATH, Json, PaidGateway, chat, decode_header
 from tools.chain.deployment import OPG, USDC, Token
 from tools.chain.wallet import Wallet
 from tools.simulators.scenario import Scenario

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from openai import AsyncOpenAI
 from gateway.catalog import Catalog
 from gateway.signing import Signer
 from tests.enclave import Enclave, enclave
+from tests.event_streams import events
 from tests.nitriding_daemon import Daemon, NitridingDaemon, opened, pinning, served_certificate
 from tests.nitriding_double import NitridingDouble
 from tools.simulators.fleet import Fleet
@@ -209,5 +209,4 @@ async def test_a_hundred_streams_at_once(proxied: ProxiedGateway, signer: Signer
 
 
 def told(stream: bytes) -> str:
-    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]
-    return "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"])
+    return "".join(choice["delta"].get("content") or "" for event in events(stream) for choice in event["choices"])

@@ -1,8 +1,6 @@
 """Hypothesis strategies for the deltas of complete answers, as an adapter may emit them."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -67,8 +65,3 @@ def answers(draw: st.DrawFn, max_choices: int = 3) -> list[Delta]:
 def visible(deltas: Sequence[Delta], choice: int = 0) -> str:
     """The text of one choice, accumulated without the assembler."""
     return "".join(delta.text for delta in deltas if isinstance(delta, Text) and delta.choice == choice)
-
-
-def events(stream: bytes) -> list[dict[str, Any]]:
-    """The JSON of a stream's events, without ``[DONE]``."""
-    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]

@@ -27,7 +27,8 @@ from gateway.openai_api.deltas import (
 from gateway.openai_api.errors import upstream_error
 from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, ChunkEncoder, TextChunkEncoder, error_event
 from gateway.openai_api.usage import Usage
-from tests.openai_api.answers import answers, events
+from tests.event_streams import events
+from tests.openai_api.answers import answers
 from tools.verify.stream import reassemble
 
 HEAD = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4.1"'

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.tools.simulators.clients import CHAT_MODELS, DEMANDED, HEADERS, HttpClient
+from tests.waiting import until
 from tools.simulators import RawReply, Scenario, Simulator, directive
 
 VENDORS = [*CHAT_MODELS, "anthropic", "google"]
@@ -191,12 +192,6 @@ async def test_a_client_that_leaves_a_stall_is_noticed_at_once(http: HttpClient,
     assert 0 <= aborted.aborted_at - left < 1
     assert (aborted.events_sent, aborted.finished_at) == (1, None)
     await until(lambda: simulator.open_connections == 0)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_finished_answer_is_no_abort(http: HttpClient, vendor: str) -> None:
