@@ -38,7 +38,6 @@ LOST_WITH_IT = "no journal_key was injected: unsettled payments are lost when th
 def quickly(monkeypatch: pytest.MonkeyPatch, define: Define) -> None:
     monkeypatch.setattr("gateway.listeners.HOST_LINK_PEER", "127.0.0.1")
     monkeypatch.setattr(deferred_payments, "_RETRY_SECONDS", 0.1)
-    define(settlement={"hold_seconds": 0.3})
 
 
 @dataclass
@@ -208,7 +207,8 @@ async def test_several_workers_wait_for_the_journal_and_none_is_lost(node: Node,
     facts = {**node.facts, "facilitator_url": "http://127.0.0.1:9"}
     listen = {"API_SERVER_HOST": "127.0.0.1", "API_SERVER_PORT": "0", "GATEWAY_WORKERS": "2"}
     told = {"GATEWAY_JOURNAL": str(host.folder / "memory.sqlite3"), "GATEWAY_JOURNAL_SINK": host.sink}
-    async with gateway_process({**os.environ, **listen, **told}) as (url, process):
+    environment = {**os.environ, **listen, **told}
+    async with gateway_process(environment, module="tests.money.quick_gateway") as (url, process):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         workers = await asyncio.to_thread(children.read_text)
 
