@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from gateway.billing.usage_estimate import estimate
+from gateway.billing.usage_estimate import estimate, hidden_reasoning
 from gateway.http_server.stream_reply import StreamReply
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata
@@ -55,11 +55,13 @@ class Dispatch:
         self._usages: list[Usage] = []
         self._unmetered: Chat | None = None
         """The chat of the call whose usage is not yet in ``_usages``."""
+        self._started = 0.0
+        """When the latest call was sent, by ``time.perf_counter``."""
 
     def usages(self) -> list[Usage]:
         """The usage of each call made, estimated where the vendor did not report it or the call was cut short."""
         if self._unmetered is not None:
-            self._add_usage(self._unmetered, complete=False)
+            self._add_usage(self._unmetered, complete=False, failed=not self._expired)
         return self._usages
 
     async def run(self, consume: Consumer, reply: StreamReply | None) -> None:
@@ -71,7 +73,8 @@ class Dispatch:
             consume_call = _with_choice_offset(consume, position * chat.request.choices) if position else consume
             if self._prelude is not None:
                 consume_call = _with_prelude(self._prelude(position), consume_call, self._assembler)
-            started, own = time.perf_counter(), self._record.own_seconds
+            self._started = started = time.perf_counter()
+            own = self._record.own_seconds
             try:
                 if not await self._call_with_retry(chat, call, consume_call, reply):
                     return
@@ -99,6 +102,7 @@ class Dispatch:
                 raise error from None
             await asyncio.sleep(transport.retry_delay(error, 0))
         self._discard_call()
+        self._started = time.perf_counter()
         try:
             return await self._receive(chat, call, consume, reply)
         except _AnswerFailedError as failure:
@@ -218,15 +222,34 @@ class Dispatch:
             on_resume_writing=response.resume_reading,
         )
 
-    def _add_usage(self, chat: Chat, *, complete: bool) -> None:
-        """Record the usage of one call; what the vendor did not report is estimated."""
+    def _add_usage(self, chat: Chat, *, complete: bool, failed: bool = False) -> None:
+        """Record the usage of one call; what the vendor did not report is estimated.
+
+        Of a call that was cut short, and did not fail, vendors bill the reasoning that they do not show.
+        """
         usage = self._assembler.usage
         if usage is None or usage.estimated or not complete:
             assembler = self._assembler
             usage = usage or Usage(tier=assembler.metadata.service_tier or "")
-            usage = estimate(chat.body, assembler.output_bytes, usage, len(assembler.images))
+            hidden = 0 if complete or failed else self._hidden_reasoning(chat)
+            usage = estimate(chat.body, assembler.output_bytes, usage, len(assembler.images), hidden)
         self._usages.append(usage)
         self._discard_call()
+
+    def _hidden_reasoning(self, chat: Chat) -> int:
+        """The estimated tokens before the first output of the only call, if it was to reason."""
+        record = self._record
+        if (
+            len(self._calls) > 1
+            or not _reasons(chat)
+            or record.first_byte_seconds is None
+            or record.last_output is None
+        ):
+            return 0
+        first_output = record.started + record.first_byte_seconds
+        return hidden_reasoning(
+            first_output - self._started, record.last_output - first_output, self._assembler.output_bytes
+        )
 
 
 class _AnswerFailedError(Exception):
@@ -246,6 +269,16 @@ def _capturing_pause(chat: Chat, consume: Consumer) -> Consumer:
         consume(batch)
 
     return capture
+
+
+def _reasons(chat: Chat) -> bool:
+    """Whether the model reasons before it answers, by the request or by default."""
+    request, traits = chat.request, chat.model.traits
+    if traits.thinking == "none":
+        return False
+    if request.thinking is not None:
+        return request.thinking.get("type") != "disabled"
+    return (request.reasoning_effort or traits.default_effort) != "none"
 
 
 def _expire(timeout: asyncio.Timeout) -> None:

@@ -13,27 +13,50 @@ from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
 _GENERATED_IMAGE_TOKENS = 1120  # of 1K (10.3)
+_PROMPT_SECONDS = 2.0
+"""Before the first output that are never taken for reasoning: the vendor's queue, and reading the prompt."""
+_LEAST_MEASURED_SECONDS = 1.0
+_TOKENS_PER_SECOND = (30.0, 150.0)
+"""The speeds of models that are believed."""
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
-def estimate(body: dict[str, Any], produced_bytes: int, reported: Usage | None = None, images: int = 0) -> Usage:
+def estimate(
+    body: dict[str, Any], produced_bytes: int, reported: Usage | None = None, images: int = 0, hidden_tokens: int = 0
+) -> Usage:
     """Estimate the usage of an answer to ``body`` of ``produced_bytes`` (text, reasoning, arguments) and ``images``.
 
     ``reported`` is the usage that the vendor has sent so far. Its prompt count is final; its completion count is a
-    lower bound, because some vendors start with a provisional one.
+    lower bound, because some vendors start with a provisional one. ``hidden_tokens`` of reasoning count unless the
+    vendor has counted what was produced.
     """
     reported = reported or Usage()
     image_tokens = images * _GENERATED_IMAGE_TOKENS
+    completion_tokens = -(-produced_bytes // _BYTES_PER_TOKEN) + image_tokens
+    hidden_tokens = 0 if reported.completion_tokens > completion_tokens else hidden_tokens
     return msgspec.structs.replace(
         reported,
         prompt_tokens=reported.prompt_tokens or prompt_tokens(body),
-        completion_tokens=max(reported.completion_tokens, -(-produced_bytes // _BYTES_PER_TOKEN) + image_tokens),
+        completion_tokens=max(reported.completion_tokens, completion_tokens + hidden_tokens),
+        reasoning_tokens=max(reported.reasoning_tokens, hidden_tokens),
         image_tokens=max(reported.image_tokens, image_tokens),
         estimated=True,
     )
+
+
+def hidden_reasoning(silent: float, visible: float, produced_bytes: int) -> int:
+    """Tokens that a model reasoned in the ``silent`` seconds before its first output.
+
+    At the speed of its output: ``produced_bytes`` in the ``visible`` seconds since.
+    """
+    slowest, fastest = _TOKENS_PER_SECOND
+    speed = slowest
+    if visible >= _LEAST_MEASURED_SECONDS:
+        speed = min(max(slowest, produced_bytes / _BYTES_PER_TOKEN / visible), fastest)
+    return int(max(0.0, silent - _PROMPT_SECONDS) * speed)
 
 
 def prompt_tokens(body: dict[str, Any], image_tokens: int = IMAGE_TOKENS) -> int:
