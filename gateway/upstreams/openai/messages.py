@@ -64,38 +64,40 @@ def _message(
     dialect: Dialect, chat: Chat, message: dict[str, Any], position: int, names: NameMap | None
 ) -> dict[str, Any]:
     role = message["role"]
-    allowed = _KEYS[role]
+    message = _known_keys(dialect, message)
+    if isinstance(content := message.get("content"), list):
+        message = message | {"content": _parts(dialect, chat, role, content, position)}
+    if role in dialect.roles:
+        message = message | {"role": dialect.roles[role]}
     if role == "assistant":
-        allowed |= dialect.message_keys
+        return _assistant(dialect, message, names)
+    if role == "tool":
+        return message | {"tool_call_id": _call_id(dialect, message["tool_call_id"])}
+    return message
+
+
+def _known_keys(dialect: Dialect, message: dict[str, Any]) -> dict[str, Any]:
+    """The message without the keys that the vendor does not know, and without nulls except for the content."""
+    role = message["role"]
+    allowed = _KEYS[role] | dialect.message_keys if role == "assistant" else _KEYS[role]
     if not dialect.message_names:
         allowed -= {"name"}
-    copy = message
-    if not message.keys() <= allowed or None in message.values():
-        copy = {
-            key: value for key, value in message.items() if key in allowed and (value is not None or key == "content")
-        }
-    content = copy.get("content")
-    if isinstance(content, list):
-        copy = copy | {"content": _parts(dialect, chat, role, content, position)}
-    if role in dialect.roles:
-        copy = copy | {"role": dialect.roles[role]}
-    calls = copy.get("tool_calls")
-    if calls:
-        copy = copy | {"tool_calls": [_tool_call(dialect, call, names) for call in calls]}
-    elif "tool_calls" in copy:
-        copy = {key: value for key, value in copy.items() if key != "tool_calls"}
-    elif role == "tool":
-        copy = copy | {"tool_call_id": _call_id(dialect, copy["tool_call_id"])}
-    if "refusal" in copy and not dialect.refusal_parts:
-        copy = _refusal_as_text(copy)
-    if role == "assistant" and not content and not (calls and dialect.null_content):
-        return _with_content(copy)
-    return copy
+    if message.keys() <= allowed and None not in message.values():
+        return message
+    return {key: value for key, value in message.items() if key in allowed and (value is not None or key == "content")}
 
 
-def _with_content(message: dict[str, Any]) -> dict[str, Any]:
-    """``message`` with an empty content if it has neither content nor a refusal, of which vendors require one."""
-    return message if message.get("content") or message.get("refusal") else message | {"content": ""}
+def _assistant(dialect: Dialect, message: dict[str, Any], names: NameMap | None) -> dict[str, Any]:
+    """An earlier answer; vendors require a content, a refusal or, most of them, calls."""
+    if calls := message.get("tool_calls"):
+        message = message | {"tool_calls": [_tool_call(dialect, call, names) for call in calls]}
+    elif "tool_calls" in message:
+        message = {key: value for key, value in message.items() if key != "tool_calls"}
+    if "refusal" in message and not dialect.refusal_parts:
+        message = _refusal_as_text(message)
+    if message.get("content") or message.get("refusal") or (calls and dialect.null_content):
+        return message
+    return message | {"content": ""}
 
 
 def _refusal_as_text(message: dict[str, Any]) -> dict[str, Any]:
