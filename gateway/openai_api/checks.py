@@ -77,10 +77,9 @@ def _check_messages(messages: Sequence[Message]) -> None:
                     f"messages[{position}].tool_call_id",
                 )
             del open_calls[message.tool_call_id]
-            continue
-        if open_calls:
+        elif open_calls:
             raise _unanswered(open_calls, call_position)
-        if isinstance(message, AssistantMessage):
+        elif isinstance(message, AssistantMessage):
             if message.tool_calls:
                 call_position = position
                 open_calls = {call.id: None for call in message.tool_calls}

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, UpstreamMetadata
 from gateway.openai_api.errors import upstream_error, upstream_truncated, upstream_undecodable
+from gateway.openai_api.usage import Usage
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.candidate import CandidateDecoder
 from gateway.upstreams.gemini.citations import annotations, citations
@@ -102,11 +103,6 @@ class GeminiDecoder:
     def _has_images(self) -> bool:
         return any(decoder.images for decoder in self._candidates.values())
 
-    @property
-    def _produced(self) -> bool:
-        """There is content, whose count cannot be zero, which would be absent."""
-        return any(decoder.produced for decoder in self._candidates.values())
-
     def _response(self, response: Response, deltas: list[Delta]) -> None:
         """Append the deltas of one response."""
         if response.response_id:
@@ -124,17 +120,22 @@ class GeminiDecoder:
             self._candidate(candidate.index if candidate.index is not None else position, candidate, deltas)
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
             self._blocked = True
-        if metadata is not None and (usage := usage_of(metadata, len(self._searches))) is not None:
-            if (
-                metadata.prompt_token_count is None
-                or (self._produced and candidates_of(metadata) is None)
-                or (self._generates_images and usage.image_tokens == 0 and self._has_images)
-            ):
-                usage = msgspec.structs.replace(usage, estimated=True)
+        if metadata is not None and (usage := self._usage(metadata)) is not None:
             deltas.append(usage)
         for choice, reason in self._reasons.items():
             if reason in MALFORMED:
                 self._malformed(choice, reason, metadata)
+
+    def _usage(self, metadata: UsageMetadata) -> Usage | None:
+        """The usage so far, if it has counts; estimated where one is missing, or zero, that cannot be zero."""
+        usage = usage_of(metadata, len(self._searches))
+        if usage is not None and (
+            metadata.prompt_token_count is None
+            or (candidates_of(metadata) is None and any(decoder.produced for decoder in self._candidates.values()))
+            or (self._generates_images and usage.image_tokens == 0 and self._has_images)
+        ):
+            return msgspec.structs.replace(usage, estimated=True)
+        return usage
 
     def _malformed(self, choice: int, reason: str, metadata: UsageMetadata | None) -> None:
         """Raise upstream_bad_response, unless the output limit cut the call off: another attempt would end the same."""

@@ -16,29 +16,30 @@ def translate(schema: dict[str, Any], *, titles: bool = True) -> dict[str, Any]:
     Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
     parameters of a tool for a function to call; without ``titles`` they are left out.
     """
-    result = dict(schema)
-    result.pop("discriminator", None)
-    if not titles:
-        result.pop("title", None)
+
+    def translated(inner: Any) -> Any:
+        return translate(inner, titles=titles) if isinstance(inner, dict) else inner
+
+    left_out = ("discriminator",) if titles else ("discriminator", "title")
+    result = {key: value for key, value in schema.items() if key not in left_out}
     if "const" in result:
         result["enum"] = [result.pop("const")]
-    if "type" not in result and isinstance(result.get("enum"), list):
-        types = {_TYPES.get(type(value)) for value in result["enum"]}
-        if len(types) == 1 and None not in types:
-            result["type"] = types.pop()
-    for key in _SINGLE:
-        if isinstance(result.get(key), dict):
-            result[key] = translate(result[key], titles=titles)
-    for key in _LIST:
-        if isinstance(result.get(key), list):
-            result[key] = [translate(item, titles=titles) if isinstance(item, dict) else item for item in result[key]]
-    for key in _MAP:
-        if isinstance(result.get(key), dict):
-            result[key] = {
-                name: translate(item, titles=titles) if isinstance(item, dict) else item
-                for name, item in result[key].items()
-            }
+    if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:
+        result["type"] = kind
+    for key, value in result.items():
+        if key in _SINGLE and isinstance(value, dict):
+            result[key] = translated(value)
+        elif key in _LIST and isinstance(value, list):
+            result[key] = [translated(item) for item in value]
+        elif key in _MAP and isinstance(value, dict):
+            result[key] = {name: translated(item) for name, item in value.items()}
     return result
+
+
+def _type_of(values: Any) -> str | None:
+    """The one type that all values of an enum have."""
+    types = {_TYPES.get(type(value)) for value in values} if isinstance(values, list) else set()
+    return types.pop() if len(types) == 1 else None
 
 
 def takes_arguments(schema: dict[str, Any] | None) -> bool:
