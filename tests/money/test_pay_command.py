@@ -233,7 +233,7 @@ async def test_an_endpoint_that_cannot_tell_the_transfer_leaves_the_other_verdic
     payment: Json = {"status": "settled", "transaction": "0x" + "00" * 32, "amount": "12"}
     answer = Answer(200, httpx.Headers(), b"")
     for endpoint in ("http://127.0.0.1:9", shop.url):
-        *_, transfer = check(offer, answer, payment, payer, ChainReader(endpoint))
+        *_, transfer = await asyncio.to_thread(list, check(offer, answer, payment, payer, ChainReader(endpoint)))
         assert (transfer.name, transfer.verdict) == ("transfer", Verdict.SKIP)
     for payment["transaction"] in ("0x12", None):
         *_, transfer = check(offer, answer, payment, payer, ChainReader("http://127.0.0.1:9"))
