@@ -81,7 +81,7 @@ class Dialect:
     thinking_prompt: str | None = None
     """A system text that turns reasoning on, for models without a parameter."""
     user_tag: bool = False
-    """The user goes into ``tags``, without which the vendor has answered live requests as well."""
+    """The user is sent in ``tags``, which the vendor documents as required, though it answers without them."""
     stream_options: Mapping[str, bool] = field(default_factory=lambda: {"include_usage": True})
 
     roles: Mapping[str, str] = field(default_factory=dict)
