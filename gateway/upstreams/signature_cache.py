@@ -6,7 +6,7 @@ client returns (facts/providers.md 1.5).
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class SignatureCache:
 
     A key is the caller, the tool-call id, and the call's name and arguments. Arguments are compared as JSON, so that a
     client may reformat them. ``ttl`` is in seconds of ``clock``; a value larger than ``max_bytes`` is not kept.
-    ``share``, if there are other processes, tells them of a new entry by its key and its value as JSON.
+    ``share``, if there are other processes, tells them of new entries by their keys and their common value as JSON.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SignatureCache:
         self._clock = clock
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._bytes = 0
-        self.share: Callable[[bytes, bytes], None] | None = None
+        self.share: Callable[[Sequence[bytes], bytes], None] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,22 +54,26 @@ class SignatureCache:
 
     def put(self, caller: str, call_id: str, name: str, arguments: str, value: Any) -> None:
         """Store ``value`` (any JSON) for a tool call that is sent to ``caller``."""
-        key = _key(caller, call_id, name, arguments)
+        self.put_all(caller, [(call_id, name, arguments)], value)
+
+    def put_all(self, caller: str, calls: Iterable[tuple[str, str, str]], value: Any) -> None:
+        """Store ``value`` for each of ``calls``, given as (id, name, arguments)."""
+        keys = [_key(caller, *call) for call in calls]
         encoded = msgspec.json.encode(value)
-        self._keep(key, value, len(encoded))
+        self._keep(keys, value, len(encoded))
         if self.share is not None:
-            self.share(key, encoded)
+            self.share(keys, encoded)
 
-    def put_shared(self, key: bytes, value: Any) -> None:
-        """Store an entry that another process has shared."""
-        self._keep(key, value, len(msgspec.json.encode(value)))
+    def put_shared(self, keys: Sequence[bytes], value: Any) -> None:
+        """Store entries that another process has shared."""
+        self._keep(keys, value, len(msgspec.json.encode(value)))
 
-    def _keep(self, key: bytes, value: Any, size: int) -> None:
-        self._remove(key)
-        if size > self._max_bytes:
-            return
-        self._entries[key] = _Entry(value, size, self._clock() + self._ttl)
-        self._bytes += size
+    def _keep(self, keys: Sequence[bytes], value: Any, size: int) -> None:
+        for key in keys:
+            self._remove(key)
+            if size <= self._max_bytes:
+                self._entries[key] = _Entry(value, size, self._clock() + self._ttl)
+                self._bytes += size
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._remove(next(iter(self._entries)))
 

@@ -1,6 +1,7 @@
 """One worker's implementation of the cluster operations."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from gateway.workers.metrics import render, snapshot
 _MAX_SHARED_BYTES = 128 * 1024
 """Largest cached value that is sent to the other workers. Thoughts of 30,000 tokens fit; signatures of images do not,
 but clients that drop those drop the images as well."""
+_MAX_SHARED_KEYS = 1024
+"""In one packet."""
 
 
 class ClusterMember:
@@ -55,12 +58,14 @@ class ClusterMember:
         status: dict[str, Any] = await self._link.call("leader") or self._services.heartbeat.status()
         return status
 
-    def _share_signature(self, key: bytes, value: bytes) -> None:
+    def _share_signature(self, keys: Sequence[bytes], value: bytes) -> None:
         if len(value) <= _MAX_SHARED_BYTES:
-            self._link.publish("signature", {"key": key.hex(), "value": msgspec.Raw(value)})
+            for start in range(0, len(keys), _MAX_SHARED_KEYS):
+                some = [key.hex() for key in keys[start : start + _MAX_SHARED_KEYS]]
+                self._link.publish("signature", {"keys": some, "value": msgspec.Raw(value)})
 
     async def _keep_signature(self, body: Any) -> None:
-        self._services.signatures.put_shared(bytes.fromhex(body["key"]), body["value"])
+        self._services.signatures.put_shared([bytes.fromhex(key) for key in body["keys"]], body["value"])
 
     async def _apply(self, body: Any) -> None:
         await apply_injection(self._services, body)

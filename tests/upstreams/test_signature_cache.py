@@ -63,10 +63,20 @@ def test_broken_arguments_still_name_a_call() -> None:
 
 def test_an_entry_is_shared_with_another_process_as_json() -> None:
     cache, other = SignatureCache(), SignatureCache()
-    cache.share = lambda key, value: other.put_shared(key, msgspec.json.decode(value))
+    cache.share = lambda keys, value: other.put_shared(keys, msgspec.json.decode(value))
     cache.put(*CALL, value={"blocks": [{"type": "thinking"}]})
     assert other.get(*CALL) == cache.get(*CALL) == {"blocks": [{"type": "thinking"}]}
     assert other.size == cache.size
+
+
+def test_what_belongs_to_many_calls_is_shared_once() -> None:
+    """Thoughts may be long, and be followed by hundreds of calls."""
+    cache, shared = SignatureCache(), []
+    cache.share = lambda keys, value: shared.append((len(keys), value))
+    cache.put_all("a", [(str(number), "f", "{}") for number in range(300)], "thoughts")
+    assert shared == [(300, b'"thoughts"')]
+    assert [cache.get("a", str(number), "f", "{}") for number in range(300)] == ["thoughts"] * 300
+    assert cache.size == 300 * len(shared[0][1])
 
 
 def test_values_expire() -> None:

@@ -35,3 +35,18 @@ async def test_values_that_fit_between_processes_are_shared(size: int, shared: b
     for ends in channels:
         for end in ends:
             end.close()
+
+
+async def test_keys_of_one_value_are_sent_in_as_few_packets_as_have_room_for_them() -> None:
+    cache = SignatureCache()
+    supervisor, worker = channel_pair()
+    link = SupervisorLink(worker, lambda _, connection: connection.close())
+    services: Any = SimpleNamespace(signatures=cache)
+    ClusterMember(services, link)
+    cache.put_all("0xpayer", [(f"call_{number}", "weather", "{}") for number in range(2000)], "x" * 100_000)
+    sent = [received[0].body for _ in range(2) if (received := receive(supervisor)) is not None]
+    assert [len(set(body["keys"])) for body in sent] == [1024, 976]
+    assert receive(supervisor) is None
+    link.close()
+    for end in (supervisor, worker):
+        end.close()

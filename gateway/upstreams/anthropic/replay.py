@@ -73,9 +73,10 @@ def _size(value: Any) -> int:
 
 def cache_thinking(chat: Chat, cache: SignatureCache, calls: list[tuple[str, str, str]], found: Thoughts) -> None:
     """Cache an answer's thinking blocks under each of its tool calls, given as (id, name, arguments)."""
-    for call_id, name, arguments in calls:
-        value = {"model": chat.model.upstream_id, "blocks": found.blocks, "places": found.places}
-        cache.put(chat.caller, _CACHE_PREFIX + call_id, name, arguments, value)
+    value = {"model": chat.model.upstream_id, "blocks": found.blocks, "places": found.places}
+    cache.put_all(
+        chat.caller, [(_CACHE_PREFIX + call_id, name, arguments) for call_id, name, arguments in calls], value
+    )
 
 
 def _current_loop(chat: Chat) -> list[tuple[int, AssistantMessage]]:
