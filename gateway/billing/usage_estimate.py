@@ -21,6 +21,8 @@ _TOKENS_PER_SECOND = (30.0, 150.0)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
+_READ = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
+_READ_OF_CALLS = frozenset({"id", "type", "function", "custom"})
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
 
@@ -39,12 +41,31 @@ def estimate(
     hidden_tokens = 0 if reported.completion_tokens > completion_tokens else hidden_tokens
     return msgspec.structs.replace(
         reported,
-        prompt_tokens=reported.prompt_tokens or prompt_tokens(body),
+        prompt_tokens=reported.prompt_tokens or prompt_tokens(_as_read(body)),
         completion_tokens=max(reported.completion_tokens, completion_tokens + hidden_tokens),
         reasoning_tokens=max(reported.reasoning_tokens, hidden_tokens),
         image_tokens=max(reported.image_tokens, image_tokens),
         estimated=True,
     )
+
+
+def _as_read(body: dict[str, Any]) -> dict[str, Any]:
+    """``body`` without what earlier answers carry for the vendors that gave them: reasoning, signatures and images.
+
+    The vendors that count a prompt only at the end of an answer are not sent it, ModelArk's own reasoning excepted.
+    """
+    if not isinstance(messages := body.get("messages"), list):
+        return body
+    return {**body, "messages": [_only(_READ, message) | _calls_as_read(message) for message in messages]}
+
+
+def _calls_as_read(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    return {"tool_calls": [_only(_READ_OF_CALLS, call) for call in calls]} if calls else {}
+
+
+def _only(names: frozenset[str], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name in names}
 
 
 def hidden_reasoning(silent: float, visible: float, produced_bytes: int) -> int:

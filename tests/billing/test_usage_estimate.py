@@ -44,6 +44,25 @@ def test_a_tool_s_own_file_is_no_medium(kind: str, name: str) -> None:
     assert 10_000 < prompt_tokens({kind: [{"name": "f", "parameters": described}]}) < 10_050
 
 
+def test_what_answers_carry_for_the_vendor_that_gave_them_is_no_prompt_of_another() -> None:
+    """A client that stopped an answer of OpenAI's paid for the signatures of pictures of Google's, quoted or not."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    plain = {"role": "assistant", "content": "Sunny", "tool_calls": [call]}
+    carried: dict[str, Any] = {
+        "reasoning_content": "x" * 4000,
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": "x" * 4000}],
+        "thinking_blocks": [{"type": "thinking", "thinking": "x" * 4000}],
+        "images": ["data:image/png;base64,iVBORw0KGgo="],
+        "tool_calls": [call | {"extra_content": {"google": {"thought_signature": "x" * 4000}}}],
+    }
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "4 C"}
+    wanted = HELLO | {"messages": [*HELLO["messages"], plain, result]}
+    kept = HELLO | {"messages": [*HELLO["messages"], plain | carried, result]}
+    assert estimate(kept, 40) == estimate(wanted, 40)
+    assert estimate(wanted, 40).prompt_tokens == prompt_tokens(wanted)
+    assert prompt_tokens(kept) > prompt_tokens(wanted) + 4000
+
+
 def test_numbers_are_part_of_a_schema() -> None:
     assert prompt_tokens({"tools": [{"enum": [*range(100_000, 104_000), 0.25]}]}) == 6002
 
