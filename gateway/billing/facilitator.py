@@ -31,14 +31,28 @@ T = TypeVar("T")
 HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 """Headers for a request, by method and path: hosted facilitators require a fresh token for each."""
 
-_NOT_FINAL = frozenset({"settlement_pending", "unexpected_settle_error"})
+_NOT_FINAL = frozenset(
+    {
+        "settlement_pending",
+        "unexpected_settle_error",
+        "unexpected_error",
+        "unknown_error",
+        "settle_exact_node_failure",
+    }
+)
+"""Reasons of refusals after which the payment may still be settled: of x402, of x402-rs for whatever fails on the
+chain, a receipt that is late included, and of Coinbase, whose transactions were confirmed after the last of them."""
 _UNCONFIRMED = (
     "settlement_pending",
+    "confirmation_timed_out",
+    "failed_to_get_receipt",
     "Timed out while waiting for transaction",
     "is not in the chain after",
 )
 """Texts of refusals of a transaction that was broadcast but not seen in a block: of x402 when it could not store the
-pending transaction, of viem, and of web3."""
+pending transaction, of Coinbase, of x402 in Go, of viem, and of web3."""
+_DONE = frozenset({200, 201})
+"""Statuses of results. Some frameworks answer each POST with 201."""
 _MAX_RESPONSE_BYTES = 1 << 20
 _MAX_TEXT = 300
 """Length that facilitator strings are truncated to: they end up in headers, of which clients read 8 KB."""
@@ -91,7 +105,7 @@ class Facilitator:
         """Raises FacilitatorUnavailableError, also when nothing in the response can be used."""
         status, fields, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
         if status != 200:
-            raise FacilitatorUnavailableError(f"/supported returned {status}", _retry_after(fields))
+            raise FacilitatorUnavailableError(f"/supported returned {status}{_target(fields)}", _retry_after(fields))
         supported = _decode(body, Supported)
         if supported is None:
             raise FacilitatorUnavailableError("/supported did not return a valid x402 response")
@@ -127,7 +141,7 @@ class Facilitator:
         if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
             return await self.poll_job(queued.payment_job.job_id, requirements)
-        outcome = _outcome(_decode(response, SettleResponse), status, requirements)
+        outcome = self._outcome(_decode(response, SettleResponse), status, requirements)
         if isinstance(outcome, Unknown) and (retry_after := _retry_after(fields)):
             return replace(outcome, retry_after=retry_after)
         return outcome
@@ -159,7 +173,31 @@ class Facilitator:
             return None
         if job_state.result is None:
             return Unknown(f"the settlement job {job_state.status} without a result")
-        return _outcome(job_state.result, 200, requirements)
+        return self._outcome(job_state.result, 200, requirements)
+
+    def _outcome(self, response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
+        """A success counts for the requested network and with a transaction; a refusal unless it is a 5xx."""
+        if response is None or (response.success and status not in _DONE):
+            return Unknown(f"settle returned {status}")
+        transaction = (response.transaction or "")[:_MAX_TEXT]
+        if response.success:
+            if response.network and not self._is_network(response.network, requirements["network"]):
+                network = response.network[:_MAX_TEXT]
+                return Unknown(f"settle returned the network {network}", transaction=transaction)
+            if not transaction:
+                return Unknown("settle returned no transaction")
+            return Settled(transaction, _amount(response.amount))
+        reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
+        message = (response.error_message or "")[:_MAX_TEXT]
+        unconfirmed = any(text in reason or text in message for text in _UNCONFIRMED)
+        if status >= 500 or reason in _NOT_FINAL or unconfirmed:
+            return Unknown(reason, transaction=transaction)
+        return Refused(reason, message, transaction)
+
+    def _is_network(self, name: str, requested: str) -> bool:
+        """Whether ``name`` is the requested network, which version 1 of x402 has another name for."""
+        network = self._definitions.networks.get(requested)
+        return name == requested or (network is not None and name == network.v1_name)
 
     async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
         """Submit the hashes and the signature of an answer to OpenGradient's batch; never the prompt or the answer.
@@ -217,13 +255,19 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
 
 def _verify_response(status: int, fields: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
     verdict = _decode(body, VerifyResponse)
-    if verdict is None or (verdict.is_valid and status != 200):
+    if verdict is None or (verdict.is_valid and status not in _DONE):
         raise FacilitatorUnavailableError(f"/verify returned {status}", _retry_after(fields))
     return verdict if verdict.is_valid else _truncated(verdict)
 
 
 def _retry_after(fields: Mapping[bytes, bytes]) -> float | None:
     return read_retry_after({name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()})
+
+
+def _target(fields: Mapping[bytes, bytes]) -> str:
+    """Where a redirect, which is not followed, leads to: the operator can configure that URL instead."""
+    location = fields.get(b"location", b"").decode("latin-1")
+    return f", a redirect to {location[:_MAX_TEXT]}" if location else ""
 
 
 def _truncated(verdict: VerifyResponse) -> VerifyResponse:
@@ -233,24 +277,6 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
         invalid_reason=reason and reason[:_MAX_TEXT],
         invalid_message=message and message[:_MAX_TEXT],
     )
-
-
-def _outcome(response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
-    """A refusal counts at any status; a success only at 200, for the requested network and with a transaction."""
-    if response is None or (response.success and status != 200):
-        return Unknown(f"settle returned {status}")
-    transaction, network = (response.transaction or "")[:_MAX_TEXT], (response.network or "")[:_MAX_TEXT]
-    if response.success:
-        if network != requirements["network"]:
-            return Unknown(f"settle returned the network {network}", transaction=transaction)
-        if not transaction:
-            return Unknown("settle returned no transaction")
-        return Settled(transaction, _amount(response.amount))
-    reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
-    message = (response.error_message or "")[:_MAX_TEXT]
-    if reason in _NOT_FINAL or any(text in reason or text in message for text in _UNCONFIRMED):
-        return Unknown(reason, transaction=transaction)
-    return Refused(reason, message, transaction)
 
 
 def _amount(text: str | None) -> int | None:

@@ -52,7 +52,7 @@ class Verifier:
         if not response.is_valid:
             reason = response.invalid_reason or "verification_failed"
             raise RefusedPaymentError(reason, f"The payment was refused: {response.invalid_message or reason}")
-        if response.payer is not None and response.payer.lower() != evm.as_hex(entry.payer):
+        if response.payer and response.payer.lower() != evm.as_hex(entry.payer):
             raise FacilitatorUnavailableError("the facilitator verified another payer")
 
     async def _check_funds(self, entry: Entry, terms: PaymentTerms, claim: Claim, *, sponsored: bool) -> None:

@@ -126,7 +126,12 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
         ),
         (
             200,
-            {"success": False, "errorReason": "settle_exact_node_failure", "errorMessage": "no receipt", "payer": "0x1"},
+            {
+                "success": False,
+                "errorReason": "settle_exact_node_failure",
+                "errorMessage": "no receipt",
+                "payer": "0x1",
+            },
             Unknown("settle_exact_node_failure"),
         ),
         (

@@ -2,6 +2,7 @@
 20, 22, 23, 25; practice.md 6 rows 10, 25)."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,29 @@ async def test_a_settlement_lost_before_it_was_made_is_sent_again(
         await paid_once(billing)
 
 
+@pytest.mark.parametrize("verdict", [{"isValid": True, "payer": ""}, {"isValid": True, "payer": None}])
+async def test_a_verdict_need_not_name_the_payer(billing: BillingHarness, verdict: dict[str, Any]) -> None:
+    billing.facilitator.faults.set("verify", Body(json.dumps(verdict)))
+    await (await admitted(billing)).settle(bill())
+    assert await billing.balance() == 1230
+
+
+async def test_a_verdict_on_another_payer_is_none(billing: BillingHarness, chain: LocalChain) -> None:
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    billing.facilitator.faults.set("verify", Body(json.dumps({"isValid": True, "payer": "0x" + "11" * 20})))
+    error = await refusal(billing.payments, paid)
+    assert (error.status, error.code) == (503, "payments_unavailable")
+
+
+NOT_CONFIRMED = json.dumps({"success": False, "errorReason": "unexpected_error", "transaction": "", "network": ""})
+"""What x402-rs answers when it could not read the receipt of a transaction that it sent."""
+
+
 @pytest.mark.parametrize("rpc", [True, False])
-@pytest.mark.parametrize("fault", [Drop("after"), Status(502, when="after"), Slow(1.5, "after"), Body("", "after")])
+@pytest.mark.parametrize(
+    "fault",
+    [Drop("after"), Status(502, when="after"), Slow(1.5, "after"), Body("", "after"), Body(NOT_CONFIRMED, "after")],
+)
 async def test_a_settlement_whose_answer_was_lost_is_not_made_twice(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
 ) -> None:
