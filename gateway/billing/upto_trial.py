@@ -35,6 +35,8 @@ from gateway.openai_api.errors import GatewayError
 log = logging.getLogger(__name__)
 
 SIGNED, CHARGED = 2, 1
+_AMOUNT_WORDS = ("amount", "value")
+"""Words in reason codes of refused amounts: of x402, and of Coinbase (``..._authorization_value_too_low``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class UptoTrial:
         partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
         if entry.state is not State.FAILED or entry.payers_fault or not partial:
             return
-        if "amount" in entry.reason:
+        if any(word in entry.reason for word in _AMOUNT_WORDS):
             self._passed.discard(entry.network)
             self._refused.add(entry.network)
             log.error(
