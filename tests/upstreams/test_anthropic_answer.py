@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_api.deltas import Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.deltas import Delta, Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
+from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream
 from tests.upstreams.anthropic_events import START_USAGE, answer, block, complete, end, start, streamed, text, tool
@@ -154,6 +155,27 @@ def test_server_side_tools_stay_behind_and_their_sources_are_cited() -> None:
 
     whole = complete([{"type": "text", "text": "So.", "citations": [citation]}]).choices()[0]["message"]
     assert whole["annotations"][0]["url_citation"]["end_index"] == 3
+
+
+def test_searches_count_before_their_vendor_has_counted() -> None:
+    """A client that leaves the stream before its end pays for them too; a search that failed is free."""
+    found = [{"type": "web_search_result", "encrypted_content": "x" * 1600}] * 2
+    failed = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+    results = [
+        block(index, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": content})
+        for index, content in enumerate((found, failed, []))
+    ]
+    begun = (start({"input_tokens": 10, "output_tokens": 1}), *results[0], *results[1], *results[2], *text(3, "So."))
+    received: list[Delta] = []
+    with pytest.raises(GatewayError, match="complete"):
+        received.extend(read_stream(adapter().decoder(chat(web_search=True)), as_stream(begun)))
+    left = put_together(received).usage
+    assert left is not None
+    assert (left.web_searches, left.prompt_tokens) == (2, 610)
+    usage = {"input_tokens": 700, "output_tokens": 5, "server_tool_use": {"web_search_requests": 3}}
+    whole = put_together(streamed(*begun, *end(usage=usage), bound=chat(web_search=True))).usage
+    assert whole is not None
+    assert (whole.web_searches, whole.prompt_tokens) == (3, 700)
 
 
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}

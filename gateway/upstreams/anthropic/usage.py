@@ -7,6 +7,8 @@ import msgspec
 
 from gateway.openai_api.usage import Usage
 
+_MOST_FOUND_TOKENS = 12_000
+"""As many as a search is quoted at."""
 _TIERS = {"priority": "priority", "batch": "batch"}
 
 
@@ -22,10 +24,12 @@ class UsageCounter:
         self._counts: dict[str, Any] = {}
         self._reported = False
         self._final = False
+        self._searches = self._found_tokens = 0
 
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
         """Start a message, discarding the counts of one before. Its output count is provisional."""
         self._counts = {}
+        self._searches = self._found_tokens = 0
         usage = self.update(counts)
         self._final = False
         return usage
@@ -39,6 +43,19 @@ class UsageCounter:
                 self._final |= name == "output_tokens"
         return self._usage()
 
+    def search(self, result: Mapping[str, Any]) -> Usage | None:
+        """Count a search by its result block until the final counts; None if there is nothing to add it to.
+
+        Searches that fail are free. What is found is read as text, of about four bytes per token.
+        """
+        found = result.get("content")
+        if not self._reported or not isinstance(found, list):
+            return None
+        self._searches += 1
+        size = sum(len(str(page.get("encrypted_content"))) for page in found if isinstance(page, dict))
+        self._found_tokens += min(size * 3 // 16, _MOST_FOUND_TOKENS)
+        return self._usage()
+
     def provisional(self) -> Usage | None:
         """The reported counts, marked as estimated, if input or final output tokens are missing; None otherwise."""
         if not self._reported or (self._final and "input_tokens" in self._counts):
@@ -50,6 +67,8 @@ class UsageCounter:
         uncached, output, read, written, written_5m, written_1h, thinking, searches = _numbers(counts)
         if written_5m + written_1h != written:
             written_5m, written_1h = self._split_writes(written, written_5m, written_1h)
+        if not self._final:
+            uncached, searches = uncached + self._found_tokens, max(searches, self._searches)
         return Usage(
             prompt_tokens=uncached + read + written_5m + written_1h,
             completion_tokens=output,
