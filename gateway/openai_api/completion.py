@@ -13,6 +13,8 @@ from gateway.openai_api.request import Penalty, StreamOptions, TokenCount, conve
 
 DEFAULT_MAX_TOKENS = 16
 MAX_PROMPTS = 32
+MAX_SHARED_BYTES = 64 * 1024
+"""Limit on the parameters beside several prompts, as JSON: each prompt's own request repeats them."""
 _SHARED = (
     "model",
     "stream",
@@ -75,8 +77,12 @@ def parse_completion(body: dict[str, Any]) -> CompletionRequest:
 
 
 def chat_bodies(body: dict[str, Any], request: CompletionRequest) -> list[dict[str, Any]]:
-    """One chat request body per prompt."""
+    """One chat request body per prompt. Raises 400 for parameters too long to be repeated."""
     shared = {name: body[name] for name in _SHARED if body.get(name) is not None}
+    if len(request.prompts) > 1 and len(msgspec.json.encode(shared)) > MAX_SHARED_BYTES:
+        raise invalid_request(
+            f"With several prompts, the other parameters must not exceed {MAX_SHARED_BYTES} bytes together.", "prompt"
+        )
     shared["max_tokens"] = request.max_tokens or DEFAULT_MAX_TOKENS
     return [{**shared, "messages": [{"role": "user", "content": prompt}]} for prompt in request.prompts]
 

@@ -16,6 +16,16 @@ def bodies(**parameters: Any) -> list[dict[str, Any]]:
     return chat_bodies(body, parse_completion(body))
 
 
+@pytest.mark.parametrize("long", [{"user": "x" * 70_000}, {"stop": "x" * 70_000}, {"logit_bias": {"7" * 70_000: 1}}])
+def test_what_every_prompt_repeats_is_short(long: dict[str, Any]) -> None:
+    """32 prompts with a ``user`` of 31 MB took a gigabyte."""
+    with pytest.raises(GatewayError) as caught:
+        bodies(prompt=["a"] * 2, **long)
+    assert (caught.value.status, caught.value.param) == (400, "prompt")
+    assert len(bodies(prompt="a", **long)) == len(bodies(prompt=["a"], **long)) == 1
+    assert len(bodies(prompt=["a" * 70_000] * 2, user="x" * 60_000)) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "param", "code"),
     [
