@@ -23,31 +23,6 @@ class OutputLimit(Enum):
     payment's limit."""
 
 
-# Hints are dropped where they are not supported, and listed in x-dropped-params.
-HINTS = frozenset(
-    {
-        "cache_control",
-        "frequency_penalty",
-        "image_config",
-        "metadata",
-        "moderation",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "repetition_penalty",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "store",
-        "top_k",
-        "user",
-        "verbosity",
-    }
-)
-
 _COMMON = frozenset(
     {
         "frequency_penalty",

@@ -9,9 +9,32 @@ from typing import Any
 
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.openai.dialects import HINTS, Dialect
+from gateway.upstreams.openai.dialects import Dialect
 
 _HANDLED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools"})
+_HINTS = frozenset(
+    {
+        "cache_control",
+        "frequency_penalty",
+        "image_config",
+        "metadata",
+        "moderation",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "repetition_penalty",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "store",
+        "top_k",
+        "user",
+        "verbosity",
+    }
+)
 _MAX_STOPS = 4
 _PERMISSIVE_SCHEMA = {"name": "json_object", "schema": {"type": "object", "additionalProperties": True}}
 
@@ -25,7 +48,7 @@ def apply(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tuple[str, ...]
         if name not in dialect.accepts:
             if value in _NEUTRAL.get(name, ()):
                 continue
-            if name not in HINTS and name not in dialect.ignores:
+            if name not in _HINTS and name not in dialect.ignores:
                 raise unsupported_parameter(name, chat.request.model)
             dropped.append(name)
         elif (rule := _RULES.get(name)) is None:
