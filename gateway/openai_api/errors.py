@@ -193,16 +193,6 @@ def upstream_timeout(message: str = "The upstream did not respond in time") -> G
     return GatewayError(message, status=504, type="server_error", code="upstream_timeout", fault=Fault.UPSTREAM)
 
 
-def upstream_undecodable() -> GatewayError:
-    """502: the response is not in the vendor's format."""
-    return upstream_error("upstream_bad_response", "The upstream's response could not be decoded")
-
-
-def upstream_truncated() -> GatewayError:
-    """502: the response lacks its end."""
-    return upstream_error("upstream_truncated", "The upstream's response ended before it was complete")
-
-
 def upstream_error(
     code: str, message: str = "The upstream returned an error", *, retryable: bool = False
 ) -> GatewayError:
@@ -220,3 +210,13 @@ def upstream_error(
         retryable=retryable,
         should_retry=False if code in _ACCOUNT_CODES else None,
     )
+
+
+def upstream_undecodable() -> GatewayError:
+    """502: the response is not in the vendor's format."""
+    return upstream_error("upstream_bad_response", "The upstream's response could not be decoded")
+
+
+def upstream_truncated() -> GatewayError:
+    """502: the response lacks its end."""
+    return upstream_error("upstream_truncated", "The upstream's response ended before it was complete")

@@ -150,14 +150,13 @@ class ChatChunkEncoder(_Encoder):
         return before + super().last(finish, extra, separate_usage=separate_usage)
 
     def _chunk(self, choice: int, delta: dict[str, Any], logprobs: dict[str, Any] | None) -> bytes:
-        if logprobs is None:
-            return self._open + b'%d,"delta":' % choice + encode_json(delta) + _CLOSE[1:]
+        tail = b"null" if logprobs is None else encode_json(logprobs)
         return (
             self._open
             + b'%d,"delta":' % choice
             + encode_json(delta)
             + b',"logprobs":'
-            + encode_json(logprobs)
+            + tail
             + b',"finish_reason":null}]}\n\n'
         )
 

@@ -70,6 +70,7 @@ class Upstream:
     async def open(self, chat: Chat, call: UpstreamCall) -> "UpstreamResponse":
         """Send ``call`` and return its response once the headers have arrived with status 200. Raises GatewayError."""
         adapter = self.adapter(chat)
+        key = self.require_key()
 
         def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
             error = _public_error(chat, key, adapter.decode_error(chat, status, headers, body))
@@ -77,7 +78,6 @@ class Upstream:
                 error.headers[UPSTREAM_REQUEST_ID] = error.upstream_request_id = request_id
             return error
 
-        key = self.require_key()
         breaker = self.breakers[chat.model.id]
         probe = breaker.acquire()
         try:

@@ -17,21 +17,18 @@ from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.signature_cache import SignatureCache
 
 
-class _OpenCall:
+class _OpenCall(msgspec.Struct):
     """A function call whose arguments are still arriving.
 
     ``invocations`` are the parts of Google's server-side tools that precede it.
     """
 
-    def __init__(
-        self, index: int, call_id: str, name: str, signature: str | None, invocations: list[dict[str, Any]]
-    ) -> None:
-        self.index = index
-        self.id = call_id
-        self.name = name
-        self.signature = signature
-        self.invocations = invocations
-        self.arguments = PartialArguments()
+    index: int
+    id: str
+    name: str
+    signature: str | None
+    invocations: list[dict[str, Any]]
+    arguments: PartialArguments = msgspec.field(default_factory=PartialArguments)
 
 
 class CandidateDecoder:
