@@ -122,6 +122,8 @@ class Dispatch:
         else:
             response = await self._open_before_deadline(chat, call, reply)
         if response is None:
+            if not self._usages:
+                self._add_usage(chat, complete=False)
             return False
         self._unmetered = chat
         self._record.upstream_request_id = request_id = response.request_id
@@ -237,19 +239,14 @@ class Dispatch:
         self._discard_call()
 
     def _hidden_reasoning(self, chat: Chat) -> int:
-        """The estimated tokens before the first output of the only call, if it was to reason."""
+        """The estimated tokens before the first output of the only call, if it was to reason; so far without any."""
         record = self._record
-        if (
-            len(self._calls) > 1
-            or not _reasons(chat)
-            or record.first_byte_seconds is None
-            or record.last_output is None
-        ):
+        if len(self._calls) > 1 or not _reasons(chat):
             return 0
-        first_output = record.started + record.first_byte_seconds
-        return hidden_reasoning(
-            first_output - self._started, record.last_output - first_output, self._assembler.output_bytes
-        )
+        first_output = last_output = time.perf_counter()
+        if record.first_byte_seconds is not None and record.last_output is not None:
+            first_output, last_output = record.started + record.first_byte_seconds, record.last_output
+        return hidden_reasoning(first_output - self._started, last_output - first_output, self._assembler.output_bytes)
 
 
 class _AnswerFailedError(Exception):

@@ -70,7 +70,7 @@ async def test_leaving_again_and_again_is_refused(
     """Row 5. Where vendors bill all the same, nobody can have the gateway pay for ever more."""
     define(exposure={"abandoned_usd": Decimal(usd), "abandoned_seconds": 3600})
     shop, request = await open_shop(), chat(model=model, stream=stream)
-    vendor, wallet = shop.fleet.openai if model == "gpt-4.1" else shop.fleet.google, await shop.wallet()
+    vendor, wallet = shop.fleet.google if "gemini" in model else shop.fleet.openai, await shop.wallet()
     for left in (1, 2):
         vendor.enqueue(Scenario(first_byte_delay=0.4, prompt_tokens=1000, completion_tokens=900))
         await leave_after(shop, request, await shop.sign(wallet, request), 0.2)
@@ -81,6 +81,20 @@ async def test_leaving_again_and_again_is_refused(
     assert 0 < int(refused.headers["Retry-After"]) < 36000
     assert len(vendor.requests) == 2
     assert (await shop.pay(await shop.wallet(), request)).status == 200
+
+
+async def test_leaving_a_model_that_reasons_counts_by_the_time_that_it_took(
+    open_shop: OpenShop, define: Define
+) -> None:
+    """Row 5. Nothing of its reasoning is shown, and it is billed all the same."""
+    define(exposure={"abandoned_usd": Decimal("0.0003"), "abandoned_seconds": 36000})
+    shop, request = await open_shop(), chat(model="gpt-5.2", stream=True, reasoning_effort="high")
+    wallet = await shop.wallet()
+    shop.fleet.openai.enqueue(Scenario(first_byte_delay=4.0))
+    await leave_after(shop, request, await shop.sign(wallet, request), 3.0)
+    entry = await only_entry(shop)
+    assert (entry.state, entry.note) == (State.WAIVED, "client_left")
+    assert (await shop.pay(wallet, request)).status == 429
 
 
 async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) -> None:
