@@ -19,10 +19,14 @@ Json = Any
 
 MAX_DEPTH = 128
 """Low enough for everything accepted to be decoded, translated and hashed within the recursion limit."""
-MAX_PARTS = 2**19
-"""Limit on the objects and arrays in one body, counted by opening brackets, including those in strings. Each takes 30
-times the memory of its two bytes, and traversing 32 MiB of them blocks the event loop for seconds; no model's context
-has room for as many."""
+MAX_PARTS = 2**17
+"""Limit on the objects and arrays in one body. Each takes 30 times the memory of its two bytes, and translating more of
+them blocks the event loop for a second; no conversation has as many."""
+MAX_BRACKETS = 2**19
+"""Limit on the opening brackets in one body, in strings or not: only decoding tells them apart, which takes a quarter
+of a second for as many objects. No model's context has room for as many."""
+
+_TOO_MANY_PARTS = "The JSON body of your request has too many objects and arrays"
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
@@ -149,9 +153,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 def decode(body: bytes) -> dict[str, Json]:
     """Decode a JSON object; raises 400 for anything else, more than MAX_PARTS parts or nesting beyond MAX_DEPTH."""
-    parts = body.count(b"{") + body.count(b"[")
-    if parts > MAX_PARTS:
-        raise invalid_request("The JSON body of your request has too many objects and arrays")
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > MAX_BRACKETS:
+        raise invalid_request(_TOO_MANY_PARTS)
     try:
         decoded = msgspec.json.decode(body) if len(body) <= long_json.SHORT else long_json.decode_long(body)
     except UnicodeDecodeError:
@@ -162,20 +166,23 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request is nested too deeply") from None
     if not isinstance(decoded, dict):
         raise invalid_request("The body of your request must be a JSON object")
-    if parts > MAX_DEPTH and _exceeds_depth(decoded, MAX_DEPTH):
-        raise invalid_request("The JSON body of your request is nested too deeply")
+    if brackets > MAX_DEPTH:
+        _check_size(decoded)
     return decoded
 
 
-def _exceeds_depth(value: Json, limit: int) -> bool:
-    """Whether objects and arrays are nested more than ``limit`` deep in ``value``."""
-    level = [value]
-    for _ in range(limit):
+def _check_size(value: Json) -> None:
+    """Raise 400 if ``value`` has more than MAX_PARTS objects and arrays, or they are nested beyond MAX_DEPTH."""
+    level, count = [value], 1
+    for _ in range(MAX_DEPTH):
         parts = [outer.values() if isinstance(outer, dict) else outer for outer in level]
         level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
         if not level:
-            return False
-    return True
+            return
+        count += len(level)
+        if count > MAX_PARTS:
+            raise invalid_request(_TOO_MANY_PARTS)
+    raise invalid_request("The JSON body of your request is nested too deeply")
 
 
 def parse_chat(body: dict[str, Json]) -> ChatRequest:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.request import MAX_DEPTH, MAX_PARTS, ChatRequest, decode, parse_chat
+from gateway.openai_api.request import MAX_BRACKETS, MAX_DEPTH, MAX_PARTS, ChatRequest, decode, parse_chat
 
 HI = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [HI]}
@@ -309,12 +309,13 @@ def test_parts_are_limited(part: str) -> None:
         return ('{"a":[' + part * ((parts - 2) // (part.count("[") + part.count("{"))) + "0]}").encode()
 
     assert decode(wide(MAX_PARTS))
-    with pytest.raises(GatewayError, match="too many objects and arrays"):
-        decode(wide(MAX_PARTS + 2))
+    for parts in (MAX_PARTS + 2, MAX_BRACKETS + 2):
+        with pytest.raises(GatewayError, match="too many objects and arrays"):
+            decode(wide(parts))
 
 
 def test_a_text_of_brackets_is_no_crowd_of_parts() -> None:
-    assert decode(b'{"a":"' + b"[{" * (MAX_PARTS // 2 - 1) + b'"}')
+    assert decode(b'{"a":"' + b"[{" * (MAX_BRACKETS // 2 - 1) + b'"}')
 
 
 json_values = st.recursive(
