@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.billing.authorization import RefusedPaymentError
 from gateway.billing.capabilities import NO_CAPABILITIES, Capabilities
-from gateway.billing.definitions import Definitions, Offer, Token
+from gateway.billing.definitions import Definitions, Network, Offer, Token
 from gateway.billing.evm import eip2612
 from gateway.billing.evm import values as evm
 from gateway.billing.pricing import atomic
@@ -192,37 +192,25 @@ class Quoter:
 
     def _terms(self, requirements: Requirements, rate: Decimal) -> PaymentTerms:
         """Check an authentic offer against the current payee and facilitator, which may have changed since."""
-        extra = requirements.extra
-        offer = self._find_offer(
-            requirements.scheme, requirements.network, requirements.asset, extra["assetTransferMethod"]
-        )
-        capabilities = self._capabilities()
-        if offer is None or capabilities is None or evm.address(requirements.pay_to) != self._payee:
+        capabilities, found = self._capabilities(), self._find_offer(requirements)
+        if found is None or capabilities is None or evm.address(requirements.pay_to) != self._payee:
             raise RefusedPaymentError("invalid_payment_requirements", "The accepted terms are no longer offered.")
-        token = self._definitions.tokens[offer.token]
-        if (offer.scheme, token.network) not in capabilities.kinds:
+        offer, token, network = found
+        if (offer.scheme, network.id) not in capabilities.kinds:
             raise RefusedPaymentError("unsupported_scheme", "The facilitator no longer settles this scheme.")
-        facilitator = evm.address(extra["facilitatorAddress"]) if offer.scheme == "upto" else None
-        if facilitator is not None and facilitator not in capabilities.signers[token.network]:
+        terms = PaymentTerms.read(requirements, offer, token, network, rate)
+        if terms.facilitator is not None and terms.facilitator not in capabilities.signers[network.id]:
             raise RefusedPaymentError("upto_facilitator_mismatch", "The facilitator's signing keys have changed.")
-        return PaymentTerms(
-            scheme=offer.scheme,
-            method=offer.method,
-            token=token,
-            network=self._definitions.network(token),
-            amount=int(requirements.amount),
-            payee=self._payee,
-            facilitator=facilitator,
-            rate=rate,
-            upfront=extra.get("paymentFlow") == "upfront",
-            requirements=requirements,
-        )
+        return terms
 
-    def _find_offer(self, scheme: str, network: str, asset: str, method: str) -> Offer | None:
+    def _find_offer(self, requirements: Requirements) -> tuple[Offer, Token, Network] | None:
+        """The offer that ``requirements`` were made of, if it is made on this kind of networks."""
+        key = requirements.scheme, requirements.network, requirements.asset, requirements.extra["assetTransferMethod"]
         for offer in self._definitions.offers:
             token = self._definitions.tokens[offer.token]
-            if (offer.scheme, token.network, token.address, offer.method) == (scheme, network, asset, method):
-                return offer if self._definitions.network(token).testnet == self._testnets else None
+            if (offer.scheme, token.network, token.address, offer.method) == key:
+                network = self._definitions.network(token)
+                return (offer, token, network) if network.testnet == self._testnets else None
         return None
 
     def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import msgspec
 
-from gateway.billing.definitions import Network, Scheme, Token, TransferMethod
+from gateway.billing.definitions import Network, Offer, Scheme, Token, TransferMethod
+from gateway.billing.evm import values as evm
 from gateway.billing.x402 import Requirements
 
 
@@ -26,6 +27,25 @@ class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
     rate: Decimal
     upfront: bool
     requirements: Requirements
+
+    @classmethod
+    def read(
+        cls, requirements: Requirements, offer: Offer, token: Token, network: Network, rate: Decimal
+    ) -> "PaymentTerms":
+        """The terms in ``requirements``, which this gateway made of ``offer``."""
+        extra = requirements.extra
+        return cls(
+            scheme=offer.scheme,
+            method=offer.method,
+            token=token,
+            network=network,
+            amount=int(requirements.amount),
+            payee=evm.address(requirements.pay_to),
+            facilitator=evm.address(extra["facilitatorAddress"]) if offer.scheme == "upto" else None,
+            rate=rate,
+            upfront=extra.get("paymentFlow") == "upfront",
+            requirements=requirements,
+        )
 
     @property
     def amount_usd(self) -> Decimal:

@@ -19,7 +19,7 @@ from gateway.billing import authorization
 from gateway.billing.authorization import Authorization, RefusedPaymentError
 from gateway.billing.capabilities import Capabilities
 from gateway.billing.claims import ClaimPolicy, ClaimRefusedError
-from gateway.billing.definitions import Token
+from gateway.billing.definitions import Offer
 from gateway.billing.evm import eip712
 from gateway.billing.evm import values as evm
 from gateway.billing.facilitator import FacilitatorUnavailableError
@@ -34,6 +34,7 @@ from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
 
+_REFUSALS = (RefusedPaymentError, FacilitatorUnavailableError, GatewayError)
 SIGNED, CHARGED = 2, 1
 _AMOUNT_WORDS = ("amount", "value")
 """Words in reason codes of refused amounts: of x402, and of Coinbase (``..._authorization_value_too_low``)."""
@@ -110,10 +111,10 @@ class UptoTrial:
 
     async def _try_network(self, payer: TrialPayer, network: str, settler: bytes) -> None:
         definitions = self._context.definitions
-        offers = [offer for offer in definitions.offers if offer.scheme == "upto"]
-        tokens = [definitions.tokens[offer.token] for offer in offers]
-        for token in tokens:
-            if token.network == network and await self._settle_partially(payer, self._terms(token, settler)):
+        for offer in definitions.offers:
+            if offer.scheme != "upto" or definitions.tokens[offer.token].network != network:
+                continue
+            if await self._settle_partially(payer, self._terms(offer, settler)):
                 self._passed.add(network)
                 log.info("upto passed its trial", extra={"network": network})
                 return
@@ -125,18 +126,12 @@ class UptoTrial:
             claim = await store.claim(entry, self._policy)
             try:
                 await self._verifier.verify(entry, terms, claim, sponsored=False)
-            except (RefusedPaymentError, FacilitatorUnavailableError, GatewayError) as error:
+            except _REFUSALS as error:
                 await store.move(entry, State.RELEASED, note=str(error))
                 raise
             await store.move(entry, State.VERIFIED, State.SERVING)
             entry = await self._context.settlements.settle(entry, amount=CHARGED, cost_usd=Decimal(0))
-        except (
-            RefusedPaymentError,
-            FacilitatorUnavailableError,
-            GatewayError,
-            ClaimRefusedError,
-            StoreUnavailableError,
-        ) as error:
+        except (*_REFUSALS, ClaimRefusedError, StoreUnavailableError) as error:
             log.warning("upto not tried", extra={"token": terms.token.id, "reason": str(error)})
             return False
         if entry.state is State.SETTLED and entry.settled_amount == CHARGED:
@@ -144,9 +139,10 @@ class UptoTrial:
         log.error("upto failed its trial", extra={"token": terms.token.id, "state": entry.state, "reason": entry.note})
         return False
 
-    def _terms(self, token: Token, settler: bytes) -> PaymentTerms:
+    def _terms(self, offer: Offer, settler: bytes) -> PaymentTerms:
+        token = self._context.definitions.tokens[offer.token]
         requirements = Requirements(
-            scheme="upto",
+            scheme=offer.scheme,
             network=token.network,
             amount=str(SIGNED),
             asset=token.address,
@@ -155,22 +151,11 @@ class UptoTrial:
             extra={
                 "name": token.name,
                 "version": token.version,
-                "assetTransferMethod": "permit2",
+                "assetTransferMethod": offer.method,
                 "facilitatorAddress": evm.checksummed(settler),
             },
         )
-        return PaymentTerms(
-            scheme="upto",
-            method="permit2",
-            token=token,
-            network=self._context.definitions.network(token),
-            amount=SIGNED,
-            payee=self._payee,
-            facilitator=settler,
-            rate=Decimal(0),
-            upfront=False,
-            requirements=requirements,
-        )
+        return PaymentTerms.read(requirements, offer, token, self._context.definitions.network(token), rate=Decimal(0))
 
     def _signed(self, payer: TrialPayer, terms: PaymentTerms) -> Authorization:
         contracts, now = self._context.definitions.contracts, int(self._context.clock())

@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from x402.mechanisms.evm.exact.client import ExactEvmScheme
@@ -14,7 +15,6 @@ from x402.mechanisms.evm.upto.client import UptoEvmScheme
 from x402.schemas import PaymentRequirements
 
 from gateway.billing.definitions import Definitions, bundled
-from gateway.billing.evm.values import address
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import Requirements
 
@@ -67,27 +67,8 @@ def terms(offer: int = 0, amount: int = 100_000) -> PaymentTerms:
     definitions = bundled()
     chosen = definitions.offers[offer]
     token = definitions.tokens[chosen.token]
-    wire = requirements(offer, amount)
-    return PaymentTerms(
-        scheme=chosen.scheme,
-        method=chosen.method,
-        token=token,
-        network=definitions.network(token),
-        amount=amount,
-        payee=address(PAYEE),
-        facilitator=address(FACILITATOR) if chosen.scheme == "upto" else None,
-        rate=token.usd or Decimal("0.1"),
-        upfront=False,
-        requirements=Requirements(
-            scheme=wire["scheme"],
-            network=wire["network"],
-            amount=wire["amount"],
-            asset=wire["asset"],
-            pay_to=wire["payTo"],
-            max_timeout_seconds=wire["maxTimeoutSeconds"],
-            extra=wire["extra"],
-        ),
-    )
+    wire = msgspec.convert(requirements(offer, amount), Requirements)
+    return PaymentTerms.read(wire, chosen, token, definitions.network(token), token.usd or Decimal("0.1"))
 
 
 def now() -> int:
