@@ -11,6 +11,7 @@ import pytest
 
 from gateway.billing import journal_check
 from gateway.billing.journal import Entry
+from gateway.billing.storage.group_commit import GroupCommit
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
@@ -30,16 +31,16 @@ class Outage:
 
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
-    outage, commit = Outage(), SqliteStore._commit
+    outage, commit = Outage(), GroupCommit._commit
 
-    def refuse(store: SqliteStore, db: Any, steps: Any) -> None:
+    def refuse(writer: GroupCommit, steps: Any) -> None:
         if not outage.on:
-            commit(store, db, steps)
+            commit(writer, steps)
             return
         for step in steps:
             step.outcome = StoreUnavailableError("away")
 
-    monkeypatch.setattr(SqliteStore, "_commit", refuse)
+    monkeypatch.setattr(GroupCommit, "_commit", refuse)
     yield outage
     outage.on = False
 
@@ -259,14 +260,14 @@ async def test_nobody_is_kept_waiting_for_a_journal_that_stays_locked(
 ) -> None:
     """Requests once waited behind the check, and then as long again."""
 
-    def fail_late(store: SqliteStore, db: Any, operations: Any) -> None:
+    def fail_late(writer: GroupCommit, operations: Any) -> None:
         time.sleep(0.05)
         for operation in operations:
             operation.outcome = StoreUnavailableError("database is locked")
 
     monkeypatch.setattr(journal_check, "_SLOW_FAILURE_SECONDS", 0.01)
     with monkeypatch.context() as locked:
-        locked.setattr(SqliteStore, "_commit", fail_late)
+        locked.setattr(GroupCommit, "_commit", fail_late)
         await reasons_become(billing, ["no payment can be recorded: database is locked"])
         refused = await refusal(billing.payments, order())
         assert (refused.status, refused.code) == (503, "payments_unavailable")
@@ -279,14 +280,14 @@ async def test_nobody_is_kept_waiting_for_a_journal_that_hangs(
 ) -> None:
     """As on a disk that does not respond: requests once waited as long, of a gateway that called itself ready."""
     responds = threading.Event()
-    commit = SqliteStore._commit
+    commit = GroupCommit._commit
 
-    def hang(store: SqliteStore, db: Any, operations: Any) -> None:
+    def hang(writer: GroupCommit, operations: Any) -> None:
         responds.wait(20)
-        commit(store, db, operations)
+        commit(writer, operations)
 
     monkeypatch.setattr(journal_check, "_TIMEOUT", 0.05)
-    monkeypatch.setattr(SqliteStore, "_commit", hang)
+    monkeypatch.setattr(GroupCommit, "_commit", hang)
     try:
         await reasons_become(billing, ["no payment can be recorded: the journal does not respond"])
         assert (await refusal(billing.payments, order())).status == 503

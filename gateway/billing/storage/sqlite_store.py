@@ -1,20 +1,16 @@
 """The embedded store: one SQLite file for all workers of a host.
 
-One thread per process owns the connection and commits all queued operations in a single transaction (group commit), so
-that concurrent requests share one fsync and none blocks the event loop. In WAL mode other processes can read and queue
-meanwhile. Deferred moves do not wake the thread: they are written with the next batch or a moment later, and a move to
-SERVING is coalesced with the payment's next move if that follows soon.
+Operations run on the thread of a group commit; in WAL mode other processes can read and queue meanwhile. Deferred moves
+do not wake that thread: they are written with the next batch or a moment later, and a move to SERVING is coalesced with
+the payment's next move if that follows soon.
 """
 
 import asyncio
 import logging
 import os
-import queue
 import secrets
 import sqlite3
-import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +18,7 @@ from typing import Any, TypeVar
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import TRANSITIONS, Entry, State
 from gateway.billing.storage import sqlite_ledger
+from gateway.billing.storage.group_commit import GroupCommit, Operation
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.billing.storage.worker_locks import WorkerLocks
 
@@ -29,7 +26,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_BATCH = 256
 _BUSY_SECONDS = 15.0
 _DEFER_SECONDS = 0.01
 """Longest delay of a deferred move."""
@@ -40,30 +36,6 @@ _RETRY_SECONDS = 1.0
 _REPLACED = "journal: its file was removed or replaced while in use"
 _FILE_MODE = 0o600
 """The files hold signed authorizations, which anybody could submit, and payers' histories."""
-
-
-class _Operation:
-    """One operation of a batch. ``future`` gets its outcome after the commit; None for a deferred move."""
-
-    __slots__ = ("future", "outcome", "work")
-
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any] | None" = None) -> None:
-        self.work = work
-        self.future = future
-        self.outcome: Any = None
-
-    def run(self, db: sqlite3.Connection) -> None:
-        """Run the operation. An error before its first write is its outcome; a later one fails the transaction."""
-        before = db.total_changes
-        try:
-            self.outcome = self.work(db)
-        except sqlite3.Error:
-            raise
-        except Exception as error:
-            if db.total_changes != before:
-                raise
-            self.outcome = error
-
 
 _Move = tuple[Entry, tuple[State, ...], dict[str, Any]]
 """The caller's copy of an entry, the states to move it through, and changes to its fields."""
@@ -80,15 +52,14 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.owner = secrets.token_hex(8)
         self._loop = asyncio.get_running_loop()
-        self._batches: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
-        self._batch: list[_Operation] = []
+        self._batch: list[Operation] = []
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
         self._serving: dict[bytes, _Move] = {}
         self._serving_timer: asyncio.TimerHandle | None = None
         self._path = path
         self._locks = WorkerLocks(path.with_name(f"{path.name}-workers"), self.owner)
-        self._thread: threading.Thread
+        self._writer: GroupCommit
         self._identity: tuple[int, int] | None = None
         self._replaced = False
         self._closed = False
@@ -98,8 +69,7 @@ class SqliteStore:
         """Open the store, creating the file if needed. Raises StoreUnavailableError."""
         store = cls(path)
         db = await asyncio.to_thread(store._open_database)
-        store._thread = threading.Thread(target=store._run_writer, args=(db,), name="journal", daemon=True)
-        store._thread.start()
+        store._writer = GroupCommit(db, store._deliver, store._locks.release)
         return store
 
     async def quote_key(self, proposed: bytes) -> bytes:
@@ -136,7 +106,7 @@ class SqliteStore:
             if self._serving_timer is None:
                 self._serving_timer = self._loop.call_later(_DEFER_SERVING_SECONDS, self._flush_serving)
         else:
-            self._defer(_Operation(self._coalesce((payment, to, changes))))
+            self._defer(Operation(self._coalesce((payment, to, changes))))
         return entry
 
     async def adopt(self, now: float) -> list[Entry]:
@@ -160,14 +130,14 @@ class SqliteStore:
         if not self._closed:
             self._closed = True
             self._flush_serving()
-            self._batches.put(None)
-            await asyncio.to_thread(self._thread.join)
+            self._writer.stop()
+            await asyncio.to_thread(self._writer.join)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise StoreUnavailableError("the journal is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._batch.append(_Operation(work, future))
+        self._batch.append(Operation(work, future))
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
@@ -182,10 +152,10 @@ class SqliteStore:
         known, before, earlier_changes = deferred
         if to[0] in TRANSITIONS[before[-1]]:
             return _bind((known, before + to, earlier_changes | changes))
-        self._batch.append(_Operation(_bind(deferred)))
+        self._batch.append(Operation(_bind(deferred)))
         return _bind(move)
 
-    def _defer(self, operation: _Operation, seconds: float = _DEFER_SECONDS) -> None:
+    def _defer(self, operation: Operation, seconds: float = _DEFER_SECONDS) -> None:
         if self._closed:
             log.error("journal note after the journal was closed")
             return
@@ -197,7 +167,7 @@ class SqliteStore:
         if self._serving_timer is not None:
             self._serving_timer.cancel()
             self._serving_timer = None
-        self._batch += [_Operation(_bind(move)) for move in self._serving.values()]
+        self._batch += [Operation(_bind(move)) for move in self._serving.values()]
         self._serving.clear()
         self._flush()
 
@@ -208,10 +178,10 @@ class SqliteStore:
             self._flush_timer.cancel()
             self._flush_timer = None
         if self._batch:
-            self._batches.put(self._batch)
+            self._writer.batches.put(self._batch)
             self._batch = []
 
-    def _deliver(self, operations: list[_Operation]) -> None:
+    def _deliver(self, operations: list[Operation]) -> None:
         for operation in operations:
             outcome, future = operation.outcome, operation.future
             if future is None:
@@ -224,14 +194,12 @@ class SqliteStore:
             else:
                 future.set_result(outcome)
 
-    def _on_deferred_error(self, operation: _Operation, error: Exception) -> None:
+    def _on_deferred_error(self, operation: Operation, error: Exception) -> None:
         if isinstance(error, StoreUnavailableError) and not self._closed:
             log.warning("journal write delayed", extra={"reason": str(error)})
             self._defer(operation, _RETRY_SECONDS)
         else:
             log.error("journal note not written", exc_info=error)
-
-    # Outside the event loop ------------------------------------------------------------------------------------
 
     def _open_database(self) -> sqlite3.Connection:
         try:
@@ -253,40 +221,6 @@ class SqliteStore:
             db.close()
             raise
         return db
-
-    def _run_writer(self, db: sqlite3.Connection) -> None:
-        closing = False
-        while not closing and (operations := self._batches.get()) is not None:
-            closing = self._fill_batch(operations)
-            self._commit(db, operations)
-            with suppress(RuntimeError):  # the event loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._deliver, operations)
-        db.close()
-        self._locks.release()
-
-    def _fill_batch(self, operations: list[_Operation]) -> bool:
-        """Extend the batch with what is queued; return True if the store closes after it."""
-        while len(operations) < _BATCH:
-            try:
-                queued = self._batches.get_nowait()
-            except queue.Empty:
-                break
-            if queued is None:
-                return True
-            operations += queued
-        return False
-
-    def _commit(self, db: sqlite3.Connection, operations: list[_Operation]) -> None:
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            for operation in operations:
-                operation.run(db)
-            db.execute("COMMIT")
-        except Exception as error:
-            with suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            for operation in operations:
-                operation.outcome = StoreUnavailableError(f"journal: {error}")
 
     def _check(self, db: sqlite3.Connection) -> None:
         """Claims in a file that nobody else can open any more would not be seen by workers that start later."""
