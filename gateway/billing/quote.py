@@ -215,7 +215,7 @@ class Quoter:
 
     def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:
         """Whether the amount covers ``usd`` at the quoted rate."""
-        return terms.amount >= max(1, atomic(usd, terms.rate, terms.token.decimals))
+        return terms.amount >= atomic(usd, terms.rate, terms.token.decimals)
 
 
 def _description(resource_url: str) -> str:
