@@ -3,7 +3,7 @@
 import binascii
 from typing import NamedTuple
 
-from gateway.openai_api.errors import invalid_request
+from gateway.openai_api.errors import GatewayError, invalid_request
 
 _ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf"}
 
@@ -26,13 +26,13 @@ def parse(uri: str, param: str) -> DataURI:
     """Parse a base64 ``data:`` URI. Raises 400 with ``param`` and code invalid_base64 for anything else."""
     head, comma, payload = uri.partition(",")
     if not is_data_uri(head) or not comma:
-        raise invalid_request(f"Invalid '{param}': expected a data: URI with base64 content.", param, "invalid_base64")
+        raise _invalid(param, "expected a data: URI with base64 content")
     media_type, *parameters = head[5:].split(";")
     if not parameters or parameters[-1].strip().lower() != "base64":
-        raise invalid_request(f"Invalid '{param}': the data: URI must be base64-encoded.", param, "invalid_base64")
+        raise _invalid(param, "the data: URI must be base64-encoded")
     media_type = media_type.strip().lower()
     if "/" not in media_type:
-        raise invalid_request(f"Invalid '{param}': the data: URI must name its media type.", param, "invalid_base64")
+        raise _invalid(param, "the data: URI must name its media type")
     return DataURI(_ALIASES.get(media_type, media_type), checked_base64(payload, param))
 
 
@@ -43,5 +43,9 @@ def checked_base64(text: str, param: str) -> str:
     except ValueError:
         decoded = b""
     if not decoded:
-        raise invalid_request(f"Invalid '{param}': the content is not valid base64.", param, "invalid_base64")
+        raise _invalid(param, "the content is not valid base64")
     return text
+
+
+def _invalid(param: str, reason: str) -> GatewayError:
+    return invalid_request(f"Invalid '{param}': {reason}.", param, "invalid_base64")

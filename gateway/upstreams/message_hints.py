@@ -9,7 +9,7 @@ CACHE_CONTROL = "messages.cache_control"
 CACHE_BREAKPOINT = "messages.prompt_cache_breakpoint"
 
 
-def find(messages: list[dict[str, Any]], supported: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def in_messages(messages: list[dict[str, Any]], supported: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The hints in ``messages`` without the ``supported`` ones; not a tool's name, which its tool_call_id implies."""
     hints: dict[str, None] = {}
     for message in messages:

@@ -9,8 +9,8 @@ class NameMap:
     """An injective map from the caller's names to names that the upstream accepts, and back.
 
     ``invalid`` matches a character that the upstream does not allow, ``limit`` is its longest name (None: names are
-    never shortened, because tool-call ids must stay distinct). No name is mapped to one of ``reserved``, which are the
-    gateway's own. The map depends only on the order of the calls. Callers choose names, so resolving any number of
+    never shortened, because tool-call ids must stay distinct). No name is mapped to one of ``reserved``, which are in
+    use already. The map depends only on the order of the calls. Callers choose names, so resolving any number of
     collisions takes linear time.
     """
 

@@ -94,7 +94,7 @@ def test_cache_control_in_tools(model: str, controlled: bool) -> None:
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "seed-1.8"])
 def test_plain_messages_are_not_searched(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(message_hints, "find")
+    monkeypatch.delattr(message_hints, "in_messages")
     assert dropped(model, {"role": "system", "content": "Be short."}, HI) == ()
     with pytest.raises(AttributeError):
         dropped(model, HI | EPHEMERAL)

@@ -54,7 +54,7 @@ def check(chat: Chat) -> None:
 def apply(chat: Chat, body: dict[str, Any], *, thinking: bool) -> list[str]:
     """Write the supported parameters into ``body``; returns the names of those that were dropped."""
     request = chat.request
-    dropped = [*message_hints.find(chat.body["messages"], _MESSAGE_HINTS)]
+    dropped = [*message_hints.in_messages(chat.body["messages"], _MESSAGE_HINTS)]
     if not _HINTS.keys().isdisjoint(chat.body):
         given = [(name, getattr(request, name)) for name in chat.body if name in _HINTS]
         dropped += [name for name, value in given if value is not None and value not in _HINTS[name]]

@@ -58,7 +58,7 @@ def check(chat: Chat) -> None:
 def dropped(chat: Chat) -> tuple[str, ...]:
     """The names of the caller's hints that Gemini does not support."""
     request = chat.request
-    hints = [*message_hints.find(chat.body["messages"])]
+    hints = [*message_hints.in_messages(chat.body["messages"])]
     if request.tools:
         hints += message_hints.in_tools(chat.body["tools"])
     if not _HINTS.keys().isdisjoint(chat.body):

@@ -64,7 +64,7 @@ def build(dialect: ImagesDialect, chat: Chat) -> tuple[dict[str, Any], tuple[str
     if images := references(request.messages, dialect.references):
         body["image"] = images[0] if len(images) == 1 else images
     dropped = [name for name in _DROPPED if getattr(request, name) is not None]
-    return body, (*dropped, *message_hints.find(chat.body["messages"]))
+    return body, (*dropped, *message_hints.in_messages(chat.body["messages"]))
 
 
 def _check(request: ChatRequest) -> None:

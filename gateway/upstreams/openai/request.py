@@ -27,7 +27,7 @@ def build(dialect: Dialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]
     if chat.request.tools:
         dropped += tools.apply(dialect, chat, body, names)
     if body["messages"] != chat.body["messages"]:
-        dropped += message_hints.find(chat.body["messages"], _supported_hints(dialect))
+        dropped += message_hints.in_messages(chat.body["messages"], _supported_hints(dialect))
     _limit_output(dialect, chat, body)
     if chat.stream:
         body["stream"] = True
