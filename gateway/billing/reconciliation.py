@@ -33,7 +33,9 @@ class Reconciler:
     async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
         """The outcome after checking the facilitator's response; ``first`` if no earlier outcome was unknown."""
         unconfirmed = (
-            Unknown(f"refused after an unknown outcome: {outcome.reason}") if isinstance(outcome, Refused) else outcome
+            Unknown(f"refused after an unknown outcome: {outcome.reason}", outcome.transaction)
+            if isinstance(outcome, Refused)
+            else outcome
         )
         try:
             chain = await self._chain_for(entry)
@@ -42,7 +44,7 @@ class Reconciler:
             if isinstance(outcome, Settled):
                 return await self._confirm(chain, entry, outcome)
             if isinstance(outcome, Refused):
-                return await self._check_refusal(chain, entry, outcome)
+                return await self._check_refusal(chain, entry, outcome, first=first)
         except ChainUnavailableError as error:
             log.warning("settlement not checked on the chain", extra={"payment": entry.id, "reason": str(error)})
             return outcome if first else unconfirmed
@@ -72,20 +74,24 @@ class Reconciler:
                 return Settled(transfer.transaction, transfer.amount)
         return await self._look_up(chain, entry) or Unknown("the chain does not show it", claimed.transaction)
 
-    async def _check_refusal(self, chain: Chain, entry: Entry, refused: Refused) -> Outcome:
+    async def _check_refusal(self, chain: Chain, entry: Entry, refused: Refused, *, first: bool) -> Outcome:
         """Look for a transfer in spite of the refusal.
 
         A transaction that is named but not mined yet can still succeed: facilitators report it as failed once their own
-        wait for it times out.
+        wait for it times out. A refusal after an unknown outcome may be due to the payment itself, which the endpoint
+        does not show while it is a block behind the facilitator's.
         """
+        block = None
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_RETRY_SECONDS)
             block = await chain.block_of(refused.transaction)
             if (found := await self._look_up(chain, entry)) is not None:
                 return found
-            if block is not None:
-                return await self._explain(chain, entry, refused, block)
+            if block is not None and (first or block != LATEST):
+                break
+        if block is not None:
+            return await self._explain(chain, entry, refused, block)
         return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)
 
     async def _explain(self, chain: Chain, entry: Entry, refused: Refused, block: str) -> Refused:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -224,7 +225,7 @@ class Settlements:
             outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
         else:
             return unknown
-        return await self._reconciler.check(entry, outcome, first=False)
+        return await self._reconciler.check(entry, _naming(outcome, unknown.transaction), first=False)
 
     async def _record_pending(self, settlement: _Settlement, entry: Entry, unknown: Unknown) -> Entry:
         """The PENDING entry, written once; the waiter gets it."""
@@ -278,6 +279,13 @@ class Settlements:
             return await retried_writes.write(settle, entry, State.SETTLED, **changes)
         except TransferAlreadyMatchedError:
             return await self._record_outcome(entry, Refused(NONCE_SPENT, "what was paid was another payment"))
+
+
+def _naming(outcome: Outcome, transaction: str) -> Outcome:
+    """The outcome with the transaction that an earlier response named, unless it names one: that may still be mined."""
+    if isinstance(outcome, Settled) or outcome.transaction:
+        return outcome
+    return replace(outcome, transaction=transaction)
 
 
 def _requirements_due(entry: Entry) -> dict[str, Any]:

@@ -364,6 +364,29 @@ async def test_a_refused_transaction_that_may_still_be_mined_is_not_refused(
     assert outcome == judged if judged is not None else isinstance(outcome, Refused)
 
 
+class NodeBehind(Node):
+    """Shows the settlement only from the third look at the nonce on."""
+
+    looks = 0
+
+    def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+        self.looks += method == "eth_call"
+        if self.looks == 3:
+            self.answers.update(PAID, eth_call=USED_NONCE, **LISTED)
+        return super()._answer(method=method, params=params, **more)
+
+
+@pytest.mark.parametrize("reason", ["transaction_failed", "invalid_exact_evm_nonce_already_used"])
+async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the_first(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The facilitator's own node shows it already; the payer would be told that nothing was charged."""
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
+    node = NodeBehind(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
+    outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused(reason), first=False)
+    assert outcome == Settled(HASH, 10, 1)
+
+
 async def test_an_endpoint_of_another_network_says_nothing() -> None:
     reconciler = Reconciler(Node(eth_chainId="0x1", eth_blockNumber="0x64", **LISTED, **PAID).chain(), bundled())
     assert await reconciler.check(ENTRY, Settled(HASH, 999), first=True) == Settled(HASH, 999)

@@ -90,6 +90,30 @@ async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows
     assert (await final(sqlite_store, payment)).state is State.SETTLED
 
 
+@pytest.mark.parametrize(
+    "later", [Refused("transaction_failed"), Unknown("no answer"), Refused("transaction_failed", transaction="0xcd")]
+)
+async def test_a_transaction_that_was_named_once_is_looked_for_to_the_end(
+    sqlite_store: SqliteStore, clock: Clock, later: Refused | Unknown
+) -> None:
+    """It may still be mined, whatever is said of the payment when it is sent again."""
+
+    judged: list[str] = []
+
+    class Witness(Script):
+        async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:
+            if not first:
+                judged.append("" if isinstance(outcome, Settled) else outcome.transaction)
+                clock.now = 2000.0
+            return outcome
+
+    payment = await serving(sqlite_store)
+    service = settlements(sqlite_store, Witness(Unknown("settlement_pending", "0xab"), later), clock)
+    await service.settle(payment, amount=7)
+    await service.drain(5)
+    assert judged == [later.transaction or "0xab"]
+
+
 async def test_what_the_chain_shows_after_the_deadline_still_counts(sqlite_store: SqliteStore, clock: Clock) -> None:
     script = Script(Unknown("no answer"))
     payment = await serving(sqlite_store)
