@@ -1,6 +1,7 @@
 """What a request orders: the size and the surcharges that its payment has to cover."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -14,6 +15,8 @@ from gateway.endpoints.resource_url import resource_url
 from gateway.openai_api.request import JsonSchemaFormat
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
+from gateway.upstreams.anthropic import replay
+from gateway.upstreams.gemini import thought_signatures
 
 MAX_WEB_SEARCHES = 5
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
@@ -21,6 +24,9 @@ _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
 _DEARER_TIERS = ("priority",)
 _ESCAPED_ASCII = b"\\u00"
 """How JSON can write a letter of a name in another way."""
+_REASONING = b'"reasoning_details"'
+_REASONING_FORMATS = {"anthropic": replay.FORMAT, "google": thought_signatures.FORMAT}
+"""By provider: how the reasoning is marked that only this provider's models are sent."""
 
 
 def payment_order(services: Services, request: web.BaseRequest, body: RequestBody, chats: Sequence[Chat]) -> Order:
@@ -35,10 +41,11 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
     has_tools = first.request.tools or isinstance(first.request.response_format, JsonSchemaFormat)
     added_tokens = provider.call_tokens + (provider.tool_tokens if has_tools else 0)
     unpaid = isinstance(services.payments, PaymentsDisabled)
+    read = body.json if unpaid or _REASONING not in body.raw else _with_own_reasoning(body.json, provider.id)
     return Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(body.json, first.model.image_tokens) + added_tokens * calls,
+        prompt_tokens=0 if unpaid else 2 * prompt_tokens(read, first.model.image_tokens) + added_tokens * calls,
         output_tokens=first.request.output_tokens,
         choices=choices * calls,
         images=choices if "image" in first.model.outputs else 0,
@@ -47,6 +54,29 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
         resource_url="" if unpaid else resource_url(request),
         price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls),
     )
+
+
+def _with_own_reasoning(body: dict[str, Any], provider: str) -> dict[str, Any]:
+    """``body`` with the reasoning only that ``provider`` reads as text.
+
+    Not that of another, nor signatures of images, of 1.4 MB each (facts/providers.md 1.5): the images are counted.
+    """
+    foreign = tuple(format_ for owner, format_ in _REASONING_FORMATS.items() if owner != provider)
+    messages = [
+        message | {"reasoning_details": [detail for detail in details if _is_read(detail, foreign)]}
+        if (details := message.get("reasoning_details"))
+        else message
+        for message in body.get("messages", ())
+    ]
+    return body | {"messages": messages}
+
+
+def _is_read(detail: dict[str, Any], foreign: tuple[str, ...]) -> bool:
+    marked = detail.get("format") or ""
+    of_image = marked.startswith(thought_signatures.FORMAT) and (detail.get("id") or "").startswith(
+        thought_signatures.IMAGE
+    )
+    return not (of_image or marked.startswith(foreign))
 
 
 def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:

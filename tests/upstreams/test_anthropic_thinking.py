@@ -214,8 +214,10 @@ def test_the_size_of_thoughts_that_only_the_cache_has_is_told(thought: dict[str,
 
     assert told(message) == 0
     assert told(standard_keys(message)) >= 1000
-    shorter = [{"type": "reasoning.text", "text": "." * 500}]
-    assert 0 < told({**standard_keys(message), "reasoning_details": shorter}) <= told(standard_keys(message)) - 500
+    shorter = {"type": "reasoning.text", "text": "." * 500, "format": "anthropic-claude-v1"}
+    assert 0 < told({**standard_keys(message), "reasoning_details": [shorter]}) <= told(standard_keys(message)) - 500
+    foreign = {"type": "reasoning.encrypted", "data": "x" * 2000, "format": "google-gemini-v1"}
+    assert told({**standard_keys(message), "reasoning_details": [foreign]}) == told(standard_keys(message))
     assert told(standard_keys(message), reasoning_effort="none") == 0
 
 

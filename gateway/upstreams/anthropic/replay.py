@@ -31,9 +31,6 @@ FORMAT = "anthropic-claude-v1"
 # Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
 
-# The keys of a message in which clients send thinking blocks.
-_CARRIERS = ("reasoning_details", "thinking_blocks")
-
 # Models that also think between texts and calls, without the beta of earlier ones, which is not used (3.1).
 _INTERLEAVED = ("adaptive", "always")
 
@@ -62,9 +59,16 @@ def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, Thoughts] | None
 def replayed_bytes(chat: Chat, found: Mapping[int, Thoughts]) -> int:
     """The size of the blocks in ``found`` beyond the thoughts that the caller's own messages have."""
     return sum(
-        max(0, _size([thoughts.blocks]) - _size([chat.body["messages"][position].get(key) for key in _CARRIERS]))
+        max(0, _size(thoughts.blocks) - _size(_carried(chat.body["messages"][position])))
         for position, thoughts in found.items()
     )
+
+
+def _carried(message: dict[str, Any]) -> list[Any]:
+    """What ``message`` itself has of Claude's thoughts."""
+    details = message.get("reasoning_details") or ()
+    own = [detail for detail in details if (detail.get("format") or "").startswith(FORMAT)]
+    return [*own, *(message.get("thinking_blocks") or ())]
 
 
 def _size(value: Any) -> int:
