@@ -10,11 +10,17 @@ from aiohttp import web
 from gateway.billing.x402 import PAYMENT_SIGNATURE
 from gateway.http_server.client_address import client_address
 
+_MAX_KEY_LENGTH = 512
+
 
 def caller_key(request: web.BaseRequest) -> str:
-    """Separates callers in caches, so that none sees what another has left there. Stored only as a hash."""
+    """Separates callers in caches, so that none sees what another has left there. Stored only as a hash.
+
+    Short, since it is hashed with every tool call of a conversation.
+    """
     headers = request.headers
-    return f"{headers.get('Authorization', '')}\0{headers.get('X-Forwarded-For', '')}"
+    key = f"{headers.get('Authorization', '')}\0{headers.get('X-Forwarded-For', '')}"
+    return key if len(key) <= _MAX_KEY_LENGTH else _digest(key)
 
 
 def queue_key(request: web.BaseRequest) -> tuple[str, str]:
