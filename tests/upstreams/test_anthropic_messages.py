@@ -79,6 +79,15 @@ def test_the_leading_system_and_developer_messages_are_the_system_prompt() -> No
     assert body["messages"] == [user([text("Hello")])]
 
 
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_the_cache_breakpoint_of_a_blank_part_is_on_the_block_before_it(blank: str) -> None:
+    mark, long = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
+    end = text(blank) | {"cache_control": mark}
+    assert turns(user([text("A"), text("B"), end])) == [user([text("A"), text("B") | {"cache_control": mark}])]
+    assert turns(user([text("A") | {"cache_control": long}, end])) == [user([text("A") | {"cache_control": long}])]
+    assert turns(user([end, text("A")])) == [user([text("A")])]
+
+
 def test_a_later_system_message_stays_in_its_place() -> None:
     later = {"role": "system", "content": "Now in French."}
     assert turns(HELLO, later, user("Go on")) == [

@@ -30,11 +30,20 @@ def with_cache_control(block: Block, cache_control: CacheControl) -> Block:
 
 
 def content_blocks(content: str | list[Any] | None, model: Model, where: str) -> list[Block]:
-    """The blocks of a message's ``content``, whose JSON path is ``where``; blank text is left out."""
+    """The blocks of a message's ``content``, whose JSON path is ``where``.
+
+    Blank text is left out; its cache breakpoint is on the block before it, unless that has one.
+    """
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content and not content.isspace() else []
-    translated = [part_block(part, model, f"{where}[{index}]") for index, part in enumerate(content)]
-    return [block for block in translated if block is not None]
+    blocks: list[Block] = []
+    for index, part in enumerate(content):
+        block = part_block(part, model, f"{where}[{index}]")
+        if block is not None:
+            blocks.append(block)
+        elif blocks and isinstance(part, TextPart) and "cache_control" not in blocks[-1]:
+            blocks[-1] = with_cache_control(blocks[-1], part.cache_control)
+    return blocks
 
 
 def part_block(part: Any, model: Model, where: str) -> Block | None:
