@@ -177,7 +177,7 @@ def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTe
     """USD of everything but the output, and USD per output token, at the highest rates that can apply.
 
     Without searches, which read the prompt again, a vendor bills no more of it than fits into the model's context. The
-    estimate of one with signatures of images, each 1.4 MB of base64, is far above that (facts/providers.md 1.5).
+    estimate, which counts all that clients send, may be far above that.
     """
     prices = model.prices
     if model.context_length is not None and not terms.web_searches:
