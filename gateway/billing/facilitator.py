@@ -189,8 +189,7 @@ class Facilitator:
             return Settled(transaction, _amount(response.amount))
         reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
         message = (response.error_message or "")[:_MAX_TEXT]
-        unconfirmed = any(text in reason or text in message for text in _UNCONFIRMED)
-        if status >= 500 or reason in _NOT_FINAL or unconfirmed:
+        if status >= 500 or reason in _NOT_FINAL or _is_unconfirmed(f"{reason}: {message}"):
             return Unknown(reason, transaction=transaction)
         return Refused(reason, message, transaction)
 
@@ -277,6 +276,11 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
         invalid_reason=reason and reason[:_MAX_TEXT],
         invalid_message=message and message[:_MAX_TEXT],
     )
+
+
+def _is_unconfirmed(text: str) -> bool:
+    """Not by the reason that a call reverted with, which a payer's contract can choose."""
+    return "revert" not in text.lower() and any(known in text for known in _UNCONFIRMED)
 
 
 def _amount(text: str | None) -> int | None:

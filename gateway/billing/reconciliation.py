@@ -117,7 +117,8 @@ class Reconciler:
         permit2 = "permit2Authorization" in entry.payment["payload"]
         if permit2 and funds.allowance < due and not await chain.can_permit(entry, token, block):
             return "permit2_allowance_required"
-        if "signature" not in refused.reason and block == LATEST:
+        report = f"{refused.reason} {refused.message}"
+        if block == LATEST and "signature" not in report and "revert" not in report:
             return None
         return CONTRACT_REFUSED if entry.by_contract or await chain.has_code(entry.payer, block) else None
 

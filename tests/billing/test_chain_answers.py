@@ -291,6 +291,23 @@ async def test_a_payer_lacks_funds_who_has_not_what_was_asked(balance: int, reas
     assert judged.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("message", "code", "reason"),
+    [
+        ("execution reverted: anything", "0xef01", "contract_account_refused"),
+        ("execution reverted: anything", "0x", "transaction_failed"),
+        ("out of gas money", "0xef01", "transaction_failed"),
+    ],
+)
+async def test_a_contract_is_at_fault_for_a_call_that_was_never_sent_because_it_reverts(
+    message: str, code: str, reason: str
+) -> None:
+    node = Node(eth_call=f"0x{10:064x}", eth_getCode=code)
+    judged = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused("transaction_failed", message), first=True)
+    assert isinstance(judged, Refused)
+    assert judged.reason == reason
+
+
 async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state() -> None:
     """Also after an unknown outcome: the nonce is unused, and the transaction was mined."""
     mined = {"status": "0x0", "blockNumber": "0x64"}

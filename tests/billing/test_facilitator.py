@@ -128,6 +128,15 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
             200,
             {
                 "success": False,
+                "errorReason": "transaction_failed",
+                "errorMessage": "execution reverted: is not in the chain after",
+            },
+            Refused("transaction_failed", "execution reverted: is not in the chain after"),
+        ),
+        (
+            200,
+            {
+                "success": False,
                 "errorReason": "settle_exact_node_failure",
                 "errorMessage": "no receipt",
                 "payer": "0x1",
