@@ -14,7 +14,7 @@ from x402.mechanisms.evm.exact.client import ExactEvmScheme
 from x402.mechanisms.evm.upto.client import UptoEvmScheme
 from x402.schemas import PaymentRequirements
 
-from gateway.billing.definitions import Definitions, bundled
+from gateway.billing.definitions import bundled
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import Requirements
 
@@ -43,9 +43,9 @@ def encode(value: Any) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
-def requirements(offer: int = 0, amount: int = 100_000, definitions: Definitions | None = None) -> dict[str, Any]:
+def requirements(offer: int = 0, amount: int = 100_000) -> dict[str, Any]:
     """An offer of the definitions on the wire, by its position."""
-    definitions = definitions or bundled()
+    definitions = bundled()
     chosen = definitions.offers[offer]
     token = definitions.tokens[chosen.token]
     extra = {"name": token.name, "version": token.version, "assetTransferMethod": chosen.method}

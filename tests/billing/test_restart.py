@@ -31,12 +31,6 @@ DOLLAR = 10**6
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
-async def until_paid(billing: BillingHarness, amount: int, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while await billing.balance() != amount:
-            await asyncio.sleep(0.05)
-
-
 def told(billing: BillingHarness, journal: Path, paid: Order, *, until: str) -> dict[str, Any]:
     """What a gateway like ``billing`` is told that serves ``paid`` and waits ``until`` it is killed."""
     return {
@@ -98,7 +92,9 @@ async def test_killed_between_answer_and_settlement(
         assert json.loads(line)["status"] in ("pending", "settled")
         facilitator.faults.clear()
         assert (await refusal(billing.payments, paid)).status in (402, 409), "never served again"
-        await until_paid(billing, 1230)
+        async with asyncio.timeout(20):
+            while await billing.balance() != 1230:
+                await asyncio.sleep(0.05)
         await asyncio.sleep(0.7)
         assert await billing.balance() == 1230
         assert len(await chain.transfers(USDC, payee=billing.payee)) == 1

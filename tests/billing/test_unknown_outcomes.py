@@ -35,13 +35,13 @@ from tools.chain.wallet import Wallet
 DOLLAR = 10**6
 
 
-async def paid_once(billing: BillingHarness, amount: int = 1230, seconds: float = 10.0) -> None:
-    """Waits for the balance and makes sure that nothing else moves."""
-    async with asyncio.timeout(seconds):
-        while await billing.balance() != amount:
+async def paid_once(billing: BillingHarness) -> None:
+    """Waits until the bill's 1230 units are paid and makes sure that nothing else moves."""
+    async with asyncio.timeout(20):
+        while await billing.balance() != 1230:
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
-    assert [transfer.amount for transfer in await billing.chain.transfers(USDC, payee=billing.payee)] == [amount]
+    assert [transfer.amount for transfer in await billing.chain.transfers(USDC, payee=billing.payee)] == [1230]
 
 
 async def admitted(billing: BillingHarness, **how: Any) -> X402Payment:

@@ -21,9 +21,9 @@ USAGE = {"input_tokens": 100, "output_tokens": 1}
 streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
-def part(words: str, reason: str, *, stream: bool, message: str, tokens: int = 20) -> Scenario:
+def part(words: str, reason: str, *, stream: bool, message: str) -> Scenario:
     """A message of text and a search with the stop reason ``reason``."""
-    usage = USAGE | {"output_tokens": tokens, "server_tool_use": {"web_search_requests": 1}}
+    usage = USAGE | {"output_tokens": 20, "server_tool_use": {"web_search_requests": 1}}
     if stream:
         told = [start(USAGE, message), *text(0, words), *block(1, SEARCH), *end(reason, usage=usage)]
         return raw("text/event-stream", as_stream(told))
