@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from gateway.openai_api.errors import GatewayError, gateway_unavailable, invalid_request
-from gateway.upstreams import data_uri, media_types
+from gateway.upstreams import media_types
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.public_addresses import CheckedResolver, ForbiddenAddressError, is_public
 
@@ -30,7 +30,7 @@ _HEADERS = {"Accept": "image/*, application/pdf, audio/*, video/*", "Accept-Enco
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
     """``timeout`` in seconds for one file with all its redirects; ``chat_bytes`` and ``files`` for one chat;
-    ``buffered_bytes`` for all chats together."""
+    ``buffered_bytes`` for all chats together. A file that a chat repeats counts its bytes as often."""
 
     timeout: float = 20.0
     file_bytes: int = 20 * 1024 * 1024
@@ -53,6 +53,16 @@ class _ByteBudget:
             return False
         self.used += size
         return True
+
+
+class _Place(NamedTuple):
+    """Where a URL is in what the caller sent: the JSON path of its first occurrence, and their number.
+
+    The request to the vendor has the file's bytes at each.
+    """
+
+    param: str
+    occurrences: int = 1
 
 
 class FileFetcher:
@@ -97,19 +107,19 @@ class FileFetcher:
         Pass that size to ``release`` when the files are no longer needed. Raises 400 naming the URL that failed, and
         503 when the buffer is full.
         """
-        wanted = _paths_of(chat, list(islice(urls, self._limits.files + 1)))
+        wanted = _places_of(chat, list(islice(urls, self._limits.files + 1)))
         if not wanted:
             return 0
         if not self._enabled:
-            param = next(iter(wanted.values()))
+            param = next(iter(wanted.values())).param
             raise _refusal(param, "file URLs are not supported with this model; send the file as a data: URI")
         if len(wanted) > self._limits.files:
             raise _refusal(
-                [*wanted.values()][self._limits.files],
+                [*wanted.values()][self._limits.files].param,
                 f"at most {self._limits.files} files per request can be fetched from URLs",
             )
         budget = _ByteBudget(self._limits.chat_bytes)
-        fetches = [asyncio.create_task(self._fetch(url, param, budget)) for url, param in wanted.items()]
+        fetches = [asyncio.create_task(self._fetch(url, place, budget)) for url, place in wanted.items()]
         try:
             files = await asyncio.gather(*fetches)
         except BaseException:
@@ -124,10 +134,11 @@ class FileFetcher:
         """Return ``size`` bytes of the buffer."""
         self._free_bytes += size
 
-    async def _fetch(self, url: str, param: str, budget: _ByteBudget) -> Attachment:
+    async def _fetch(self, url: str, place: "_Place", budget: _ByteBudget) -> Attachment:
+        param = place.param
         try:
             async with asyncio.timeout(self._limits.timeout):
-                data = await self._download(url, param, budget)
+                data = await self._download(url, place, budget)
         except TimeoutError:
             raise _refusal(param, "fetching the file timed out") from None
         except ForbiddenAddressError:
@@ -139,16 +150,16 @@ class FileFetcher:
             raise _refusal(param, "the file is not a supported image, PDF, audio or video")
         return Attachment(media_type, data)
 
-    async def _download(self, url: str, param: str, budget: _ByteBudget) -> bytes:
+    async def _download(self, url: str, place: "_Place", budget: _ByteBudget) -> bytes:
         """The bytes behind ``url``; every redirect is checked like the URL itself."""
         target = URL(url)
         for _ in range(self._limits.redirects + 1):
-            self._check_target(target, param)
+            self._check_target(target, place.param)
             async with self._client().get(target, headers=_HEADERS, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
-                    return await self._read(response, param, budget)
+                    return await self._read(response, place, budget)
                 target = target.join(URL(response.headers.get("Location", "")))
-        raise _refusal(param, "there are too many redirects")
+        raise _refusal(place.param, "there are too many redirects")
 
     def _check_target(self, target: URL, param: str) -> None:
         if target.scheme != "https" or not target.host:
@@ -158,16 +169,16 @@ class FileFetcher:
         if _is_ip_literal(target.host) and not self._allowed(target.host):
             raise ForbiddenAddressError(target.host)
 
-    async def _read(self, response: aiohttp.ClientResponse, param: str, budget: _ByteBudget) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, place: "_Place", budget: _ByteBudget) -> bytes:
         if response.status != 200:
-            raise _refusal(param, f"its server returned status {response.status}")
+            raise _refusal(place.param, f"its server returned status {response.status}")
         limit = self._limits.file_bytes
-        too_large = _refusal(param, f"the file is larger than {limit} bytes")
+        too_large = _refusal(place.param, f"the file is larger than {limit} bytes")
         if (response.content_length or 0) > limit:
             raise too_large
         data = bytearray()
         async for chunk in response.content.iter_any():
-            self._reserve(len(chunk), param, budget)
+            self._reserve(len(chunk) * place.occurrences, place.param, budget)
             data += chunk
             if len(data) > limit:
                 raise too_large
@@ -175,10 +186,11 @@ class FileFetcher:
 
     def _reserve(self, size: int, param: str, budget: _ByteBudget) -> None:
         """Take ``size`` bytes of the buffer. Raises 503 when it is full, and 400 when the chat's budget is used up."""
-        if size > self._free_bytes:
-            raise gateway_unavailable("overloaded", "The gateway is processing too many files")
         if not budget.reserve(size):
             raise _refusal(param, "the files of the request exceed their total size limit")
+        if size > self._free_bytes:
+            budget.used -= size
+            raise gateway_unavailable("overloaded", "The gateway is processing too many files")
         self._free_bytes -= size
 
     def _client(self) -> aiohttp.ClientSession:
@@ -213,23 +225,23 @@ def _refusal(param: str, reason: str) -> GatewayError:
     return invalid_request(f"Invalid '{param}': {reason}.", param, code)
 
 
-def _paths_of(chat: Chat, urls: Collection[str]) -> dict[str, str]:
-    """The JSON path of each of ``urls`` in what the caller sent, found in one walk through all of it."""
-    paths = dict.fromkeys(urls, "messages")
-    missing = {url for url in paths if not data_uri.is_data_uri(url)}
+def _places_of(chat: Chat, urls: Collection[str]) -> dict[str, _Place]:
+    """The place of each of ``urls`` in what the caller sent, found in one walk through all of it."""
+    places: dict[str, _Place] = {}
     pending: list[tuple[Any, tuple[Any, ...]]] = [(chat.body["messages"], ())]
-    while pending and missing:
+    wanted = frozenset(urls)
+    while pending:
         outer, place = pending.pop()
         inner = []
         for key, value in outer.items() if isinstance(outer, dict) else enumerate(outer):
             if isinstance(value, str):
-                if value in missing:
-                    missing.remove(value)
-                    paths[value] = _json_path((place, key))
+                if value in wanted:
+                    first, count = places.get(value, (None, 0))
+                    places[value] = _Place(first or _json_path((place, key)), count + 1)
             elif value and isinstance(value, dict | list):
                 inner.append((value, (place, key)))
         pending += reversed(inner)
-    return paths
+    return {url: places.get(url, _Place("messages")) for url in urls}
 
 
 def _json_path(place: tuple[Any, ...]) -> str:

@@ -306,6 +306,21 @@ async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) 
     assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
 
 
+async def test_a_file_counts_as_often_as_the_vendor_gets_it(server: Server, fetcher: MakeFetcher) -> None:
+    """One URL of a large file, repeated ten thousand times, made a request of many gigabytes."""
+    server.serve("/a", PNG)
+    url, source = server.url("/a"), fetcher(chat_bytes=3 * len(PNG), buffered_bytes=3 * len(PNG))
+    assert await source.attach(chat_with(url, url, url), [url]) == 3 * len(PNG)
+    with pytest.raises(GatewayError) as caught:
+        await source.attach(chat_with(url), [url])
+    assert caught.value.status == 503
+    source.release(3 * len(PNG))
+    with pytest.raises(GatewayError) as caught:
+        await source.attach(chat_with(*[url] * 4), [url])
+    assert (caught.value.status, caught.value.param) == (400, "messages[1].content[1].image_url.url")
+    assert await source.attach(chat_with(url, url, url), [url]) == 3 * len(PNG)
+
+
 async def test_the_files_of_all_chats_are_limited_together(server: Server, fetcher: MakeFetcher) -> None:
     for path in ("/a", "/b"):
         server.serve(path, PNG)
