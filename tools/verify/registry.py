@@ -92,11 +92,6 @@ def compare(document: Document, tees: Sequence[RegisteredTee]) -> list[Claim]:
     return [passed("registry_key", tee.tee_id), _certificate(tee, binding), _pcrs(tee, document), _heartbeat(tee)]
 
 
-def pcr_hash(document: Document) -> bytes:
-    """keccak256(PCR0 ‖ PCR1 ‖ PCR2), which the registry's owner approves."""
-    return keccak256(b"".join(document.pcrs.get(index, b"") for index in COMPARED_PCRS))
-
-
 def _certificate(tee: RegisteredTee, binding: Binding) -> Claim:
     registered = hashlib.sha256(tee.tls_certificate).digest()
     if registered != binding.tls_certificate_hash:
@@ -105,7 +100,7 @@ def _certificate(tee: RegisteredTee, binding: Binding) -> Claim:
 
 
 def _pcrs(tee: RegisteredTee, document: Document) -> Claim:
-    attested = pcr_hash(document)
+    attested = keccak256(b"".join(document.pcrs.get(index, b"") for index in COMPARED_PCRS))
     if tee.pcr_hash != attested:
         return failed("registry_pcrs", f"registered 0x{tee.pcr_hash.hex()}, attested 0x{attested.hex()}")
     return passed("registry_pcrs", f"0x{attested.hex()}")
