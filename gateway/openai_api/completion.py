@@ -13,6 +13,8 @@ from gateway.openai_api.request import Penalty, StreamOptions, TokenCount, conve
 
 DEFAULT_MAX_TOKENS = 16
 MAX_PROMPTS = 32
+MAX_ECHO_CHARACTERS = 32 * 1024 * 1024
+"""Limit on the prompts that ``echo`` repeats before each choice; they are not metered."""
 MAX_SHARED_BYTES = 64 * 1024
 """Limit on the parameters beside several prompts, as JSON: each prompt's own request repeats them."""
 _SHARED = (
@@ -69,6 +71,11 @@ def parse_completion(body: dict[str, Any]) -> CompletionRequest:
         raise unsupported_parameter("suffix", request.model)
     if request.logprobs is not None:
         raise unsupported_parameter("logprobs", request.model)
+    if request.echo and (request.n or 1) * sum(map(len, request.prompts)) > MAX_ECHO_CHARACTERS:
+        raise invalid_request(
+            f"With 'echo', the prompts of all choices must not exceed {MAX_ECHO_CHARACTERS} characters together.",
+            "echo",
+        )
     if (request.best_of or 1) > (request.n or 1):
         raise unsupported_parameter("best_of", request.model)
     if request.stream_options is not None and not request.stream:

@@ -16,6 +16,16 @@ def bodies(**parameters: Any) -> list[dict[str, Any]]:
     return chat_bodies(body, parse_completion(body))
 
 
+def test_an_echo_is_no_longer_than_a_request() -> None:
+    """32 prompts of half a megabyte, before 128 choices each, were an answer of two gigabytes."""
+    long: dict[str, Any] = {"prompt": ["x" * 2**18] * 2, "n": 128, "echo": True}
+    for repeated in (long | {"n": 64}, long | {"echo": False}):
+        assert len(bodies(**repeated)) == 2
+    with pytest.raises(GatewayError) as caught:
+        bodies(**long)
+    assert (caught.value.status, caught.value.param) == (400, "echo")
+
+
 @pytest.mark.parametrize("long", [{"user": "x" * 70_000}, {"stop": "x" * 70_000}, {"logit_bias": {"7" * 70_000: 1}}])
 def test_what_every_prompt_repeats_is_short(long: dict[str, Any]) -> None:
     """32 prompts with a ``user`` of 31 MB took a gigabyte."""
