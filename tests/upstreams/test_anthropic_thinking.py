@@ -221,6 +221,16 @@ def test_the_size_of_thoughts_that_only_the_cache_has_is_told(thought: dict[str,
     assert told(standard_keys(message), reasoning_effort="none") == 0
 
 
+def test_thoughts_from_the_cache_are_sent_once_however_often_their_call_is_repeated() -> None:
+    """A thousand repetitions in 170 KB made a request of 100 MB, before any payment."""
+    through = adapter()
+    message = standard_keys(answered(through, chat(**BOUND), THOUGHT, CALL))
+    bound = chat(messages=[HELLO, *[message, *results(message)] * 20], **BOUND)
+    turns = msgspec.json.decode(through.build_request(bound).body)["messages"]
+    thinking = [turn["content"][0]["type"] for turn in turns if turn["role"] == "assistant"]
+    assert thinking == ["tool_use"] * 19 + ["thinking"]
+
+
 def test_thoughts_belong_to_the_caller_that_got_them() -> None:
     through = adapter()
     message = answered(through, chat(caller="a", **BOUND), THOUGHT, CALL)

@@ -213,6 +213,8 @@ def test_what_googles_own_tools_did_goes_back_before_the_call_that_followed_it(s
         called | {"thoughtSignature": SKIP},
         second,
     ]
+    repeated = sent(chat(tools=[WEATHER], web_search=True, messages=[HELLO, *history[1:] * 20]), through)
+    assert sum("toolCall" in part for turn in repeated["contents"] for part in turn["parts"]) == 1
     alone = sent(chat(tools=[WEATHER], messages=history), through)
     assert [next(iter(part)) for part in alone["contents"][1]["parts"]] == ["text", "functionCall", "functionCall"]
     stranger = sent(chat(tools=[WEATHER], web_search=True, messages=history, caller="0xother"), through)

@@ -41,16 +41,19 @@ _PROMPTS = (UserMessage, SystemMessage, DeveloperMessage)
 def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, Thoughts] | None:
     """Thinking blocks of the current tool-use loop, by position of the assistant message.
 
-    Empty when no tool call is being answered. None when the thinking of the calls being answered is lost.
+    Empty when no tool call is being answered. None when the thinking of the calls being answered is lost. What is
+    cached of one answer belongs to one message, the last that has its calls: a caller may repeat them a thousand times.
     """
     turns = _current_loop(chat)
     if not turns:
         return {}
-    known = {
-        position: found
-        for position, turn in turns
-        if (found := _thoughts_of(chat, cache, turn)) is not None and found.fit(turn)
-    }
+    known: dict[int, Thoughts] = {}
+    used: set[int] = set()
+    for position, turn in turns:
+        found = _thoughts_of(chat, cache, turn)
+        if found is not None and found.fit(turn) and id(found.blocks) not in used:
+            known[position] = found
+            used.add(id(found.blocks))
     if turns[0][0] not in known:
         return None
     return {position: found for position, found in known.items() if found.blocks}

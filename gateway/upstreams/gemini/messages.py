@@ -46,6 +46,8 @@ class Contents:
         self.turns: list[dict[str, Any]] = []
         self._results_turn: dict[str, Any] | None = None
         """The last turn with tool results."""
+        self._sent_invocations: dict[int, list[Part]] = {}
+        """By id."""
         turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             text = sent["content"] if sent.keys() == TEXT_MESSAGE_KEYS else None
@@ -112,9 +114,16 @@ class Contents:
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
             if mixes_tools(self._chat.request) and isinstance(call, FunctionToolCall):
-                parts += signatures.invocations(call)
+                parts += self._not_yet_sent(signatures.invocations(call))
             parts.append(self._call(signatures, call, where, first=number == 0))
         return parts
+
+    def _not_yet_sent(self, invocations: list[Part]) -> list[Part]:
+        """``invocations``, or none if they were sent before another call: a caller may repeat a call many times."""
+        if id(invocations) in self._sent_invocations:
+            return []
+        self._sent_invocations[id(invocations)] = invocations
+        return invocations
 
     def _image(self, signatures: ThoughtSignatures, number: int, url: str, where: str) -> Part:
         part = picture(self._chat, url, where)
