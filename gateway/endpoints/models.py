@@ -14,17 +14,24 @@ from gateway.telemetry.request_record import RequestRecord
 
 async def list_models(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """OpenAI's list of models, extended with prices and limits."""
-    return json_response({"object": "list", "data": [_entry(model) for model in services.catalog.models.values()]})
+    today = _today(services)
+    return json_response(
+        {"object": "list", "data": [_entry(model, today) for model in services.catalog.models.values()]}
+    )
 
 
 async def get_model(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """One model, by id or alias; 404 if unknown."""
     name = request.path.removeprefix("/v1/models/")
-    return json_response(_entry(services.catalog.find(name)))
+    return json_response(_entry(services.catalog.find(name), _today(services)))
 
 
-def _entry(model: Model) -> dict[str, Any]:
-    today = datetime.now(UTC).date()
+def _today(services: Services) -> date:
+    """The day by the clock that answers are charged by: the system clock of an enclave may be wrong."""
+    return datetime.fromtimestamp(services.clock(), UTC).date()
+
+
+def _entry(model: Model, today: date) -> dict[str, Any]:
     released = model.released
     created = datetime(released.year, released.month, released.day, tzinfo=UTC) if released else None
     return {

@@ -1,6 +1,8 @@
 """``GET /v1/models``: the models offered today, their prices and parameters."""
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime, time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from gateway.catalog import Catalog, bundled
 from gateway.endpoints import models
 from gateway.openai_api.request import parse_chat
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 
@@ -75,3 +78,22 @@ def test_an_announced_price_is_the_price_from_its_day_on(catalog: Catalog) -> No
         "starts_on": "2027-01-01",
     }
     assert (after["input"], after["output"], "announced" in after) == ("1.5", "7.5", False)
+
+
+@pytest.mark.parametrize(
+    ("day", "price", "retired"), [(date(2026, 11, 29), "0.75", False), (date(2027, 1, 1), "1.5", True)]
+)
+async def test_prices_and_retirements_are_those_of_the_clock_that_answers_are_charged_by(
+    catalog: Catalog, day: date, price: str, retired: bool
+) -> None:
+    midnight = datetime.combine(day, time(), UTC).timestamp()
+    services: Any = SimpleNamespace(catalog=catalog, clock=lambda: int(midnight))
+    leaving = next(model for model in catalog.models.values() if model.retires_on == date(2026, 11, 30))
+    request: Any = SimpleNamespace(path=f"/v1/models/{leaving.id}")
+    record = RequestRecord("r", "GET", "/v1/models")
+    listed: Any = await models.list_models(services, request, record)
+    one: Any = await models.get_model(services, request, record)
+    entries = {entry["id"]: entry for entry in json.loads(listed.body)["data"]}
+    assert entries["gemini-3.8-flash"]["pricing"]["input"] == price
+    assert entries[leaving.id]["retired"] is retired
+    assert json.loads(one.body) == entries[leaving.id]
