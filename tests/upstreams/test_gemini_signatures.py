@@ -191,6 +191,16 @@ SEARCHED = [
 ]
 
 
+def test_a_cached_signature_is_sent_once_however_often_its_call_is_repeated() -> None:
+    through, long = adapter(), "U" * 1000
+    called = {"functionCall": {"name": "weather", "id": "a", "args": {"city": "Oslo"}}, "thoughtSignature": long}
+    [choice] = whole(parts(called, finish="STOP"), chat(tools=[WEATHER]), through).choices()
+    history = [calling(call("a", function=choice["message"]["tool_calls"][0]["function"])), result("a")]
+    again = sent(chat(tools=[WEATHER], messages=[HELLO, *history * 20]), through)
+    signatures = [part.get("thoughtSignature") for turn in again["contents"][1::2] for part in turn["parts"]]
+    assert signatures in ([long] + [None] * 19, [long] + [SKIP] * 19)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_what_googles_own_tools_did_goes_back_before_the_call_that_followed_it(streamed: bool) -> None:
     through = adapter()

@@ -30,6 +30,8 @@ from gateway.upstreams.gemini.tools import mixes_tools, tool_names
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.signature_cache import SignatureCache
 
+_SHORT_SIGNATURE = 256
+"""Characters that may be repeated."""
 _ROLES = {"user": "user", "assistant": "model"}
 
 
@@ -46,8 +48,8 @@ class Contents:
         self.turns: list[dict[str, Any]] = []
         self._results_turn: dict[str, Any] | None = None
         """The last turn with tool results."""
-        self._sent_invocations: dict[int, list[Part]] = {}
-        """By id."""
+        self._found: dict[int, list[Part] | str] = {}
+        """What was found for calls, by Python's id of it."""
         turns = self.turns
         for position, sent in enumerate(chat.body["messages"]):
             text = sent["content"] if sent.keys() == TEXT_MESSAGE_KEYS else None
@@ -114,16 +116,19 @@ class Contents:
         for number, call in enumerate(calls):
             where = f"messages[{position}].tool_calls[{number}]"
             if mixes_tools(self._chat.request) and isinstance(call, FunctionToolCall):
-                parts += self._not_yet_sent(signatures.invocations(call))
+                invocations = signatures.invocations(call)
+                parts += [] if self._is_repeated(invocations) else invocations
             parts.append(self._call(signatures, call, where, first=number == 0))
         return parts
 
-    def _not_yet_sent(self, invocations: list[Part]) -> list[Part]:
-        """``invocations``, or none if they were sent before another call: a caller may repeat a call many times."""
-        if id(invocations) in self._sent_invocations:
-            return []
-        self._sent_invocations[id(invocations)] = invocations
-        return invocations
+    def _is_repeated(self, found: list[Part] | str) -> bool:
+        """Whether ``found``, the very object, came with an earlier call: a caller may repeat a call many times.
+
+        What the caller sends itself is never the same object, except for the shortest texts.
+        """
+        repeated = id(found) in self._found
+        self._found[id(found)] = found
+        return repeated
 
     def _image(self, signatures: ThoughtSignatures, number: int, url: str, where: str) -> Part:
         part = picture(self._chat, url, where)
@@ -138,6 +143,8 @@ class Contents:
         if isinstance(call, FunctionToolCall):
             arguments = _arguments(call.function.arguments, f"{where}.function.arguments")
             name, signature = call.function.name, signatures.call(call)
+            if signature is not None and len(signature) > _SHORT_SIGNATURE and self._is_repeated(signature):
+                signature = None
         else:
             arguments = {"input": call.custom.input}
             name, signature = call.custom.name, None
