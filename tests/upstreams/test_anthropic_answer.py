@@ -157,6 +157,18 @@ def test_server_side_tools_stay_behind_and_their_sources_are_cited() -> None:
     assert whole["annotations"][0]["url_citation"]["end_index"] == 3
 
 
+def test_thinking_after_the_result_of_a_search_has_no_place_streamed_or_not() -> None:
+    """In a resumed message the result may be the first block; a block without a type is one that nobody knows."""
+    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    sealed = {"type": "redacted_thinking", "data": "c2VhbA=="}
+    for hidden in (result, {}):
+        stream = streamed(start(), *block(0, hidden), *block(1, sealed), *end(), bound=chat(web_search=True))
+        [detail] = put_together(stream).choices()[0]["message"]["reasoning_details"]
+        assert detail["id"] == "claude-haiku-4-5-20251001@"
+        [whole] = complete([hidden, sealed], bound=chat(web_search=True)).choices()[0]["message"]["reasoning_details"]
+        assert whole == detail
+
+
 def test_searches_count_before_their_vendor_has_counted() -> None:
     """A client that leaves the stream before its end pays for them too; a search that failed is free."""
     found = [{"type": "web_search_result", "encrypted_content": "x" * 1600}] * 2

@@ -170,10 +170,11 @@ class AnthropicDecoder:
     def _block_start(self, index: int, block: Fields) -> Iterable[Delta]:
         if self._recorder is not None:
             self._recorder.start_block(index, block)
-        if block["type"] == "web_search_tool_result" and (usage := self._usage.search(block)) is not None:
-            return (usage,)
         self._blocks[index] = decoder = block_decoder(self._output, block)
-        return decoder.start(block)
+        deltas = decoder.start(block)
+        if block.get("type") == "web_search_tool_result" and (usage := self._usage.search(block)) is not None:
+            return (usage, *deltas)
+        return deltas
 
     def _block_stop(self, index: int) -> Iterable[Delta]:
         block = self._blocks.pop(index, None)
