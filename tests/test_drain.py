@@ -10,6 +10,7 @@ from gateway.services import Services
 from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
 from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -60,9 +61,7 @@ async def test_streams_past_the_limit_get_an_error_event(fleet: Fleet, gateway: 
     response.close()
     await draining
     assert gateway.services.admission.active == 0
-    async with asyncio.timeout(5):
-        while fleet.openai.requests[-1].aborted_at is None:
-            await asyncio.sleep(0.01)
+    await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
     assert events(received)[-1]["error"]["code"] == "draining"
     assert b"[DONE]" not in received
     assert broken

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait for ``condition``; TimeoutError after 20 s, since the machine may be under other load."""
     async with asyncio.timeout(20):
         while not condition():

@@ -16,6 +16,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import BillingHarness, bill, order, refusal
+from tests.waiting import until
 from tools.chain.faults import Status
 from tools.chain.local_chain import LocalChain
 
@@ -236,9 +237,7 @@ async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_cla
 
 
 async def reasons_become(billing: BillingHarness, expected: list[str]) -> None:
-    async with asyncio.timeout(10):
-        while billing.payments.reasons() != expected:
-            await asyncio.sleep(0.01)
+    await until(lambda: billing.payments.reasons() == expected)
 
 
 async def test_a_journal_that_cannot_be_written_is_a_reason_until_it_can(

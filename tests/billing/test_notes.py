@@ -20,6 +20,7 @@ from gateway.billing.storage import sqlite_ledger, sqlite_store
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
+from tests.waiting import until
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
@@ -54,9 +55,7 @@ def written(path: Path, payment: Entry) -> Entry:
 
 
 async def until_written(path: Path, payment: Entry, state: State) -> None:
-    async with asyncio.timeout(10):
-        while written(path, payment).state is not state:
-            await asyncio.sleep(0.005)
+    await until(lambda: written(path, payment).state is state)
 
 
 async def settling(store: SqliteStore) -> Entry:

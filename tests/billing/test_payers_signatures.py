@@ -11,6 +11,7 @@ import pytest
 
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import BillingHarness, bill, open_harness, order, payload_of, quick, refusal, with_payment
+from tests.waiting import until
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Slow, Verdict
 from tools.chain.local_chain import LocalChain
@@ -34,9 +35,7 @@ async def being_verified(
     asking = [asyncio.create_task(refusal(billing.payments, forgery)) for forgery in forgeries]
     refused: list[GatewayError] = []
     try:
-        async with asyncio.timeout(10):
-            while len(billing.facilitator.called("verify")) < 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(billing.facilitator.called("verify")) >= 3)
         yield refused
     finally:
         refused += await asyncio.gather(*asking)

@@ -14,6 +14,7 @@ from gateway.billing.payments import X402Payments
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import CATALOG, BillingHarness, bill, open_harness, order, quick, refusal, required, response
+from tests.waiting import until
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -341,9 +342,7 @@ async def test_nothing_is_served_until_the_facilitator_says_what_it_supports(
         assert challenge is not None
         assert challenge.status == 503
         facilitator.faults.clear()
-        async with asyncio.timeout(5):
-            while billing.payments.reasons():
-                await asyncio.sleep(0.05)
+        await until(lambda: not billing.payments.reasons())
         assert required(await refusal(billing.payments, order()))["accepts"]
 
 

@@ -15,6 +15,7 @@ from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tests.money.paid_gateway import read_journal
+from tests.waiting import until
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, OtherAmount, Slow, WholeAmount
@@ -84,9 +85,7 @@ async def test_a_trial_in_progress_is_finished_by_a_configuration_that_is_replac
     facilitator.faults.set("verify", Slow(1.5))
     wallet = await chain.wallet(opg=2, approve=True)
     async with open_harness(chain, facilitator, journal, drain=5.0, **trial_of(wallet)) as billing:
-        async with asyncio.timeout(5):
-            while not facilitator.called("verify"):
-                await asyncio.sleep(0.01)
+        await until(lambda: facilitator.called("verify"))
         billing.payments.retire()
     assert [entry.state for entry in read_journal(journal)] == [State.SETTLED]
     assert await billing.balance(OPG) == CHARGED

@@ -17,6 +17,7 @@ from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
 from gateway.upstreams.upstream import UpstreamResponse
 from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.payments import Claim, SimulatedPayments
@@ -207,9 +208,7 @@ async def test_nothing_is_remembered_of_streams_that_were_left(
         async with RawClient(gateway.url) as client:
             await client.send(chat_request({**CHAT, "model": model, "stream": True}))
             await client.read()
-    async with asyncio.timeout(5):
-        while gateway.services.admission.active:
-            await asyncio.sleep(0.02)
+    await until(lambda: not gateway.services.admission.active)
     await asyncio.sleep(0.05)
     gc.collect()
     kept = [thing for thing in gc.get_objects() if isinstance(thing, UpstreamResponse | Dispatch | Exchange)]

@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from gateway.http_server.body import Body, BodyBudget
 from gateway.openai_api.errors import GatewayError
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.soak.raw_client import RawClient, chat_request
 
@@ -65,9 +66,7 @@ async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
             begun = Upload(client, chat(size, address))
             before = gateway.services.bodies._left
             await begun.begin()
-            async with asyncio.timeout(5):
-                while gateway.services.bodies._left > before - size:
-                    await asyncio.sleep(0.01)
+            await until(lambda: gateway.services.bodies._left <= before - size)
             return begun
 
         yield upload

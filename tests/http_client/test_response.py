@@ -12,6 +12,7 @@ from gateway.http_client.response import ReadTimeoutError, RemoteProtocolError, 
 from gateway.upstreams.transport import Limits, read_body
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
 from tests.upstreams.transport_calls import opened, send
+from tests.waiting import until
 from tools.fuzz.http_answers import Outcome, receive
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -47,9 +48,7 @@ async def test_what_arrives_unasked_ends_the_connection_and_is_no_answer_to_the_
         assert await read_body(await send(transport)) == b"{}"
         heard.set()
         await sent.wait()
-        async with asyncio.timeout(5.0):
-            while server.open:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.open)
         assert await read_body(await send(transport)) == b"asked"
         assert server.connections == 2
 

@@ -13,6 +13,7 @@ import pytest
 from gateway.billing.journal import State
 from tests.event_streams import events
 from tests.money.paid_gateway import CHAT_PATH, chat, decode_header, environment, read_journal, sign
+from tests.waiting import until
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow
@@ -101,9 +102,7 @@ async def test_another_worker_takes_over_from_one_that_is_killed(
     async with running({**variables, "GATEWAY_WORKERS": "2"}) as (url, process):
         signature = await signed(url, wallet)
         answering = asyncio.create_task(post(url, signature))
-        async with asyncio.timeout(10):
-            while not facilitator.called("settle"):
-                await asyncio.sleep(0.02)
+        await until(lambda: facilitator.called("settle"))
         os.kill(serving_worker(process.pid, url), signal.SIGKILL)
         with pytest.raises(aiohttp.ClientError):
             await answering
@@ -139,9 +138,7 @@ async def test_kill_while_answering_charges_nothing(
     async with running(variables) as (url, process):
         signature = await signed(url, await chain.wallet(usdc=10**6, approve=True))
         answering = asyncio.create_task(post(url, signature, stream=True))
-        async with asyncio.timeout(10):
-            while not fleet.openai.requests:
-                await asyncio.sleep(0.02)
+        await until(lambda: fleet.openai.requests)
         await asyncio.sleep(0.3)
         process.send_signal(signal.SIGKILL)
         with pytest.raises(aiohttp.ClientError):

@@ -15,6 +15,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.tracing import Tracer, payload, spans_of
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -79,9 +80,7 @@ async def traced(fleet: Fleet, start_gateway: StartGateway, collector: Collector
 
 
 async def arrived(collector: Collector, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
-        while len(collector.spans()) < count:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(collector.spans()) >= count)
     return collector.spans()
 
 
@@ -238,9 +237,7 @@ async def test_a_batch_that_cannot_be_sent_is_dropped_and_the_next_one_sent(
     with monkeypatch.context() as broken:
         broken.setattr("gateway.telemetry.tracing.spans_of", fail)
         await traced.chat("gpt-4.1", "Hi")
-        async with asyncio.timeout(5):
-            while "traces were dropped" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await until(lambda: "traces were dropped" in caplog.text)
     await traced.chat("gpt-4.1", "Hi")
     assert len(await arrived(collector, 2)) == 2
     exposition = traced.services.metrics.render().decode()

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.workers.channel import Packet, channel_pair, receive, send
 from gateway.workers.link import SupervisorLink
+from tests.waiting import until
 
 
 async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answers_no_call(
@@ -27,9 +28,7 @@ async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answer
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
         with caplog.at_level(logging.ERROR):
-            async with asyncio.timeout(5):
-                while "a connection was lost" not in caplog.text:
-                    await asyncio.sleep(0)
+            await until(lambda: "a connection was lost" in caplog.text)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     for _ in range(3):

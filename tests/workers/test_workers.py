@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario, ToolCall
 
@@ -263,9 +264,7 @@ async def test_nobody_is_kept_waiting_by_workers_that_have_drained(fleet: Fleet)
     async with gateway(**fleet.environment()) as running, aiohttp.ClientSession() as session:
         stream = await session.post(running.url + "/v1/chat/completions", json={**CHAT, "stream": True})
         running.process.terminate()
-        async with asyncio.timeout(10):
-            while len(running.workers()) > 1:
-                await asyncio.sleep(0.02)
+        await until(lambda: len(running.workers()) <= 1)
         for _ in range(4):
             assert (await running.get("/health/ready")).status == 503
         assert (await stream.read()).endswith(b"data: [DONE]\n\n")

@@ -17,6 +17,7 @@ from gateway.heartbeat import Relay
 from gateway.signing import Signer
 from tests.enclave import Enclave, enclave
 from tests.nitriding_double import MEASUREMENTS, NitridingDouble
+from tests.waiting import until
 from tools.chain.deployment import TEE_REGISTRY
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
@@ -129,9 +130,7 @@ async def test_from_approval_to_a_living_node(
         await asyncio.sleep(1.1)
         heartbeat = running.services.heartbeat
         heartbeat.start(Relay(facilitator_url=facilitator.url, contract=TEE_REGISTRY, interval=9999, buffer=0))
-        async with asyncio.timeout(20):
-            while not heartbeat.status()["total_sent"]:
-                await asyncio.sleep(0.02)
+        await until(lambda: heartbeat.status()["total_sent"])
     assert await administrator.run("show", "--tee-id", signer.tee_id) == 0
     assert facts(capsys.readouterr().out)["heartbeat"] > registered["heartbeat"]
 
