@@ -17,7 +17,7 @@ class AbandonedAnswers:
 
     def __init__(self, exposure: Exposure, clock: Callable[[], float] = time.monotonic) -> None:
         self.unpaid: dict[bytes, tuple[Decimal, float]] = {}
-        self._limit = exposure.abandoned_usd
+        self._limit, self._share = exposure.abandoned_usd, exposure.abandoned_share
         self._per_second = exposure.abandoned_usd / exposure.abandoned_seconds
         self._clock = clock
 
@@ -31,9 +31,14 @@ class AbandonedAnswers:
         """Record a charge."""
         self._reduce(payer, usd)
 
-    def seconds_to_wait(self, payer: bytes) -> float:
-        """The time until the payer is served again; 0 if it is now."""
-        return max(0.0, float((self._reduce(payer, Decimal(0)) - self._limit) / self._per_second))
+    def seconds_to_wait(self, payer: bytes, settled: Decimal) -> float:
+        """The time until a payer that has settled so many USD in all is served again; 0 if it is now.
+
+        Changes nothing, so that the thread of a store can call it.
+        """
+        amount, at = self.unpaid.get(payer, (Decimal(0), 0.0))
+        seconds = (amount - self._limit - self._share * settled) / self._per_second
+        return max(0.0, float(seconds) - (self._clock() - at))
 
     def _reduce(self, payer: bytes, usd: Decimal) -> Decimal:
         """Take ``usd`` off, and what the time since has taken off; the rest."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from gateway.billing.abandonment import AbandonedAnswers
 from gateway.billing.definitions import Exposure
 from gateway.billing.journal import UNFINISHED, Entry, State, UnfinishedPayment
 from gateway.billing.standing import Standing
@@ -38,6 +39,14 @@ class ExposureExceededError(ClaimRefusedError):
     """The payer's unsettled payments would exceed its exposure limit."""
 
 
+class TooMuchAbandonedError(ClaimRefusedError):
+    """The payer left too many answers before it was charged for them; it is served again in ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} seconds to wait")
+        self.seconds = seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A successful claim. ``outstanding`` is the sum of the payer's other unfinished caps in the same asset."""
@@ -47,10 +56,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimPolicy:
-    """``funds_known`` if balances are checked on the chain, which makes the lower limit for newcomers unnecessary."""
+    """``funds_known`` if balances are checked on the chain, which makes the lower limit for newcomers unnecessary.
+
+    ``abandoned`` is what payers left unpaid, None if that is not limited.
+    """
 
     exposure: Exposure
     funds_known: bool
+    abandoned: AbandonedAnswers | None = None
 
     def admit(
         self, entry: Entry, earlier: State | None, unfinished: Sequence[Entry | UnfinishedPayment], standing: Standing
@@ -64,6 +77,9 @@ class ClaimPolicy:
             raise AlreadyClaimedError(earlier, upfront=entry.upfront)
         if standing.debt > 0 and not entry.upfront:
             raise PayerOwesError(f"{standing.debt} USD owed")
+        abandoned = self.abandoned
+        if abandoned and abandoned.unpaid and (seconds := abandoned.seconds_to_wait(entry.payer, standing.settled)):
+            raise TooMuchAbandonedError(seconds)
         outstanding = sum((other.cap_usd for other in unfinished), Decimal(0))
         if unfinished and outstanding + entry.cap_usd > self._limit(standing):
             raise ExposureExceededError(f"{outstanding} USD unsettled")

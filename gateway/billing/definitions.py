@@ -106,6 +106,7 @@ class Exposure(_Record, frozen=True):
     growth: Decimal
     ceiling_usd: Decimal
     abandoned_usd: Decimal
+    abandoned_share: Decimal
     abandoned_seconds: int
 
 

@@ -12,6 +12,7 @@ from gateway.billing.claims import (
     ClaimPolicy,
     ExposureExceededError,
     PayerOwesError,
+    TooMuchAbandonedError,
     is_in_use,
 )
 from gateway.billing.estimate import Estimate, Estimator
@@ -127,8 +128,6 @@ class Gate:
         )
         if not signed_by_key:
             await self._verify_contract_signature(signed, terms, entry, sponsored=permit is not None)
-        if self._context.abandoned.unpaid:
-            await self._require_little_abandoned(signed)
         claim = await self._claim(entry)
         if terms.upfront:
             return await self._admit_upfront(order, terms, entry, estimate.output_limit)
@@ -163,12 +162,6 @@ class Gate:
             if is_in_use(entry.state, upfront=entry.upfront):
                 raise payment_in_flight(entry.state)
 
-    async def _require_little_abandoned(self, signed: Authorization) -> None:
-        """Raise 429 for a payer that keeps leaving before it is charged (facts/x402.md 4 row 5)."""
-        if seconds := self._context.abandoned.seconds_to_wait(signed.payer):
-            await self._require_not_in_use(signed)
-            raise too_much_unsettled("The payer left too many responses before it was charged for them.", seconds)
-
     def _check_quote(self, order: Order, estimate: Estimate, terms: PaymentTerms) -> None:
         """Require an amount that covers this request, whichever request was quoted (facts/x402.md 4 rows 14, 16)."""
         if not self._quoter.covers(terms, estimate.usd):
@@ -193,6 +186,10 @@ class Gate:
             raise _UpfrontRequiredError(
                 "upfront_required",
                 "Earlier responses have not been paid; until they are, payments are settled upfront.",
+            ) from None
+        except TooMuchAbandonedError as error:
+            raise too_much_unsettled(
+                "The payer left too many responses before it was charged for them.", error.seconds
             ) from None
         except ExposureExceededError as error:
             raise too_much_unsettled(f"The payer has too many unsettled payments: {error}.") from None

@@ -87,6 +87,7 @@ class X402Payments:
             metrics=metrics,
         )
         self._orphans = OrphanRecovery(store, self.settlements, definitions.settlement, settings.clock)
+        abandoned = AbandonedAnswers(definitions.exposure)
         context = PaymentContext(
             definitions,
             store,
@@ -94,10 +95,10 @@ class X402Payments:
             self._facilitator,
             settings.tee_id,
             self._deadline_clock,
-            AbandonedAnswers(definitions.exposure),
+            abandoned,
         )
         verifier = Verifier(self._facilitator, self._chain)
-        policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None)
+        policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None, abandoned=abandoned)
         trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
         self.settlements.on_end.append(trial.on_settlement_end)
         self._capabilities = CurrentCapabilities(self._facilitator, trial, definitions.facilitator)

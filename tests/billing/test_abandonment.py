@@ -15,11 +15,13 @@ from tools.chain.local_chain import LocalChain
 
 DOLLAR = 10**6
 PAYER, OTHER = b"\x01" * 20, b"\x02" * 20
+NOTHING = Decimal(0)
 EXPOSURE = Exposure(
     newcomer_usd=Decimal(2),
     growth=Decimal(2),
     ceiling_usd=Decimal(50),
     abandoned_usd=Decimal(2),
+    abandoned_share=Decimal("0.1"),
     abandoned_seconds=600,
 )
 
@@ -28,14 +30,21 @@ def test_what_was_left_unpaid_is_made_up_for_by_time_and_by_charges(clock: Clock
     abandoned = AbandonedAnswers(EXPOSURE, clock)
     for _ in range(4):
         abandoned.add(PAYER, Decimal("0.75"))
-    assert abandoned.seconds_to_wait(PAYER) == 300
-    assert abandoned.seconds_to_wait(OTHER) == 0
+    assert abandoned.seconds_to_wait(PAYER, NOTHING) == 300
+    assert abandoned.seconds_to_wait(OTHER, NOTHING) == 0
     abandoned.charged(PAYER, Decimal("0.5"))
     abandoned.charged(OTHER, Decimal("0.5"))
-    assert abandoned.seconds_to_wait(PAYER) == 150
+    assert abandoned.seconds_to_wait(PAYER, NOTHING) == 150
     clock.now += 150
-    assert abandoned.seconds_to_wait(PAYER) == 0
+    assert abandoned.seconds_to_wait(PAYER, NOTHING) == 0
     assert PAYER in abandoned.unpaid
+
+
+def test_more_is_forgiven_to_whoever_has_settled_more(clock: Clock) -> None:
+    abandoned = AbandonedAnswers(EXPOSURE, clock)
+    abandoned.add(PAYER, Decimal(3))
+    assert abandoned.seconds_to_wait(PAYER, Decimal(5)) == 150
+    assert abandoned.seconds_to_wait(PAYER, Decimal(10)) == 0
 
 
 def test_nothing_is_remembered_of_what_is_made_up_for(clock: Clock) -> None:
