@@ -86,9 +86,12 @@ class UptoTrial:
         return self.restrict(capabilities) is not capabilities
 
     def on_settlement_end(self, entry: Entry) -> None:
-        """Withdraw ``upto`` on the network of a settlement that was refused for an amount below its cap."""
+        """Withdraw ``upto`` on the network of a settlement that was refused for an amount below its cap.
+
+        A contract account proves nothing: facilitators find reasons in what its code reverts with.
+        """
         partial = entry.scheme == "upto" and (entry.amount or 0) < entry.cap
-        if entry.state is not State.FAILED or entry.payers_fault or not partial:
+        if entry.state is not State.FAILED or entry.payers_fault or entry.by_contract or not partial:
             return
         if any(word in entry.reason for word in _AMOUNT_WORDS):
             self._passed.discard(entry.network)

@@ -23,7 +23,7 @@ from tests.billing.harness import (
 from tools.chain.contract import Contract
 from tools.chain.deployment import UPTO_PERMIT2_PROXY, USDC
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Slow
+from tools.chain.faults import Slow, WholeAmount
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
@@ -117,6 +117,19 @@ async def test_a_contract_that_withdraws_its_signature_leads_to_upfront_only(
     assert (withheld.value.status, withheld.value.code) == (402, "contract_account_refused")
     await chain.rpc("anvil_setCode", wallet.address, usual)
     assert (await refusal(billing.payments, await billing.pay(wallet, order()))).code == "upfront_required"
+
+
+async def test_a_contract_that_reverts_with_an_error_of_amounts_ends_upto_for_nobody(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    """Without a node, its reason is all that there is to go by."""
+    async with open_harness(chain, facilitator, journal, rpc=False) as billing:
+        payment = await billing.admit(await chain.contract_wallet(usdc=DOLLAR, approve=True), order())
+        facilitator.faults.set("settle", WholeAmount(), times=1)
+        with pytest.raises(GatewayError) as withheld:
+            await payment.settle(bill())
+        assert withheld.value.code == "permit2_amount_mismatch"
+        await (await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())).settle(bill())
 
 
 async def test_a_debtor_gets_no_empty_list_of_offers_where_nothing_is_settled_upfront(
