@@ -253,8 +253,9 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
 
 
 def _verify_response(status: int, fields: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
+    """A refusal counts unless it is a 5xx: x402-rs answers so when it cannot read the chain."""
     verdict = _decode(body, VerifyResponse)
-    if verdict is None or (verdict.is_valid and status not in _DONE):
+    if verdict is None or status >= 500 or (verdict.is_valid and status not in _DONE):
         raise FacilitatorUnavailableError(f"/verify returned {status}", _retry_after(fields))
     return verdict if verdict.is_valid else _truncated(verdict)
 
