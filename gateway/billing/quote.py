@@ -76,6 +76,16 @@ class Quoter:
         capabilities = self._capabilities() or NO_CAPABILITIES
         return any(self._is_available(offer, capabilities) for offer in self._definitions.offers)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the facilitator settles any offer, with a price or without."""
+        capabilities, tokens = self._capabilities() or NO_CAPABILITIES, self._definitions.tokens
+        return any(
+            (offer.scheme, tokens[offer.token].network) in capabilities.kinds
+            and self._definitions.network(tokens[offer.token]).testnet == self._testnets
+            for offer in self._definitions.offers
+        )
+
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
         """Whether the facilitator settles the offer's scheme, and its token has a price."""
         token = self._definitions.tokens[offer.token]

@@ -72,6 +72,19 @@ async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payment
         assert (withdrawn.status, withdrawn.code) == (402, "unsupported_scheme")
 
 
+async def test_one_for_test_networks_only_is_told_of_as_such(
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path
+) -> None:
+    """As x402.org's, the default of the SDKs. Prices would be the wrong place to look."""
+    kinds = [{"x402Version": 2, "scheme": "exact", "network": "eip155:84532"}]
+    facilitator.faults.set("supported", Body(json.dumps({"kinds": kinds, "extensions": [], "signers": {}})))
+    async with open_harness(chain, facilitator, journal) as billing:
+        reason = "the facilitator settles nothing on the network that payments are taken on"
+        assert billing.payments.reasons() == [reason]
+        error = await refusal(billing.payments, order())
+        assert (error.status, reason in error.message) == (503, True)
+
+
 async def test_one_that_stays_away_is_told_of_once_for_each_reason(
     billing: BillingHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
