@@ -13,6 +13,8 @@ from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
 _GENERATED_IMAGE_TOKENS = 1120  # of 1K (10.3)
+_MOST_PROVISIONAL_TOKENS = 100
+"""Anthropic counts 1 or 26, say, before an answer begins (1.4)."""
 _PROMPT_SECONDS = 2.0
 """Before the first output that are never taken for reasoning: the vendor's queue, and reading the prompt."""
 _LEAST_MEASURED_SECONDS = 1.0
@@ -38,7 +40,8 @@ def estimate(
     reported = reported or Usage()
     image_tokens = images * _GENERATED_IMAGE_TOKENS
     completion_tokens = -(-produced_bytes // _BYTES_PER_TOKEN) + image_tokens
-    hidden_tokens = 0 if reported.completion_tokens > completion_tokens else hidden_tokens
+    if reported.reasoning_tokens or reported.completion_tokens > _MOST_PROVISIONAL_TOKENS:
+        hidden_tokens = 0
     return msgspec.structs.replace(
         reported,
         prompt_tokens=reported.prompt_tokens or prompt_tokens(_as_read(body)),

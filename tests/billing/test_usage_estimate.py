@@ -163,13 +163,28 @@ def test_hidden_reasoning_by_the_speed_of_what_followed(
     assert hidden_reasoning(silent, visible, produced) == tokens
 
 
-def test_hidden_reasoning_counts_where_the_vendor_has_not_counted() -> None:
-    start = Usage(prompt_tokens=9, completion_tokens=1)
-    assert estimate(HELLO, 100, start, 0, 40) == Usage(
-        prompt_tokens=9, completion_tokens=65, reasoning_tokens=40, estimated=True
+@pytest.mark.parametrize("provisional", [1, 26])
+@pytest.mark.parametrize("produced", [0, 40, 100])
+def test_hidden_reasoning_counts_where_the_vendor_has_not_counted(provisional: int, produced: int) -> None:
+    """Anthropic's first count is no count of what was produced, however little that is."""
+    start = Usage(prompt_tokens=9, completion_tokens=provisional)
+    assert estimate(HELLO, produced, start, 0, 40) == Usage(
+        prompt_tokens=9, completion_tokens=40 + produced // 4, reasoning_tokens=40, estimated=True
     )
-    counted = Usage(prompt_tokens=9, completion_tokens=26, reasoning_tokens=1)
-    assert estimate(HELLO, 100, counted, 0, 40).completion_tokens == 26
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        Usage(prompt_tokens=9, completion_tokens=26, reasoning_tokens=1),
+        Usage(prompt_tokens=9, completion_tokens=1060, reasoning_tokens=60),
+        Usage(prompt_tokens=9, completion_tokens=1060),
+    ],
+)
+def test_hidden_reasoning_does_not_count_where_the_vendor_has_counted(counted: Usage) -> None:
+    """Also of text with more than four bytes per token, which is estimated at more than was counted."""
+    assert estimate(HELLO, 4500, counted, 0, 3000).completion_tokens == 1125
+    assert estimate(HELLO, 0, counted, 0, 3000).completion_tokens == counted.completion_tokens
 
 
 counts = st.integers(0, 10**9)
