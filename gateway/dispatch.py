@@ -239,9 +239,12 @@ class Dispatch:
         self._discard_call()
 
     def _hidden_reasoning(self, chat: Chat) -> int:
-        """The estimated tokens before the first output of the only call, if it was to reason; so far without any."""
+        """The estimated tokens before the first output of the only call, if it was to reason; so far without any.
+
+        Not of a turn that was resumed: its first output was that of the paused part, which has been counted.
+        """
         record = self._record
-        if len(self._calls) > 1 or not _reasons(chat):
+        if self._usages or len(self._calls) > 1 or not _reasons(chat):
             return 0
         first_output = last_output = time.perf_counter()
         if record.first_byte_seconds is not None and record.last_output is not None:

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from gateway import dispatch
+from gateway.catalog import Traits
 from gateway.dispatch import Dispatch
+from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.usage import Usage
+from gateway.telemetry.request_record import RequestRecord
 
 QUICK, LATER = 0.05, 30.0
 
@@ -99,3 +103,21 @@ async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(
     reply.full()
     reply.drained()
     assert answer.calls == ["pause", "resume"]
+
+
+@pytest.mark.parametrize(("earlier", "thought"), [([], True), ([Usage(completion_tokens=900)], False)])
+async def test_the_reasoning_of_a_turn_that_was_resumed_is_not_counted_again(
+    earlier: list[Usage], thought: bool
+) -> None:
+    """Its vendor has reported the reasoning before the first output together with the paused part."""
+    chat: Any = SimpleNamespace(
+        body={},
+        request=SimpleNamespace(thinking=None, reasoning_effort="high"),
+        model=SimpleNamespace(traits=Traits(thinking="adaptive")),
+    )
+    nothing: Any = None
+    record = RequestRecord(id="r", method="POST", path="/", started=0.0, first_byte_seconds=30.0, last_output=31.0)
+    dispatch = Dispatch(nothing, [(chat, nothing)], Assembler(), record)
+    dispatch._started, dispatch._usages = record.started, earlier
+    dispatch._add_usage(chat, complete=False)
+    assert (dispatch.usages()[-1].reasoning_tokens > 0) is thought
