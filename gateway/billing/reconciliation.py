@@ -110,7 +110,12 @@ class Reconciler:
         return refused if cause is None else Refused(cause, refused.reason, refused.transaction)
 
     async def _payers_fault(self, chain: Chain, entry: Entry, token: Token, refused: Refused, block: str) -> str | None:
-        """The reason code of what the payer has withdrawn as of ``block``, if anything."""
+        """The reason code of what the payer has withdrawn as of ``block``, if anything.
+
+        Nothing from the deadline on, when the payment fails by itself and the payer's funds are free again.
+        """
+        if await chain.time(block) >= entry.deadline:
+            return None
         funds, due = await chain.funds(token, entry.payer, block), entry.amount or 0
         if funds.balance < due:
             return "insufficient_funds"

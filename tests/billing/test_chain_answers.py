@@ -308,6 +308,29 @@ async def test_a_contract_is_at_fault_for_a_call_that_was_never_sent_because_it_
     assert judged.reason == reason
 
 
+@pytest.mark.parametrize("transaction", [HASH, ""])
+@pytest.mark.parametrize(
+    ("balance", "code", "reason"), [(8, "0x", "insufficient_funds"), (10, "0xef01", "contract_account_refused")]
+)
+@pytest.mark.parametrize("late", [False, True])
+async def test_nobody_is_at_fault_for_what_was_sent_too_late(
+    transaction: str, balance: int, code: str, reason: str, late: bool
+) -> None:
+    """After its deadline a payment reverts for every payer, and what it was to be paid with is free again."""
+    mined = {"status": "0x0", "blockNumber": "0x63"}
+    block = {"number": "0x63", "timestamp": hex(ENTRY.deadline if late else ENTRY.deadline - 1)}
+    node = Node(
+        eth_call=f"0x{balance:064x}",
+        eth_getCode=code,
+        eth_getTransactionReceipt=mined,
+        eth_getBlockByNumber=block,
+    )
+    refused = Refused("transaction_failed", "execution reverted", transaction)
+    judged = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=True)
+    assert isinstance(judged, Refused)
+    assert judged.reason == ("transaction_failed" if late else reason)
+
+
 async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state() -> None:
     """Also after an unknown outcome: the nonce is unused, and the transaction was mined."""
     mined = {"status": "0x0", "blockNumber": "0x64"}

@@ -73,9 +73,9 @@ class Chain:
             self._chain_id = as_integer((await self._rpc.batch([("eth_chainId", [])]))[0])
         return self._chain_id == network.chain_id
 
-    async def time(self) -> int:
-        """The latest block's timestamp, in Unix seconds."""
-        return _block((await self._rpc.batch([_LATEST_BLOCK]))[0]).time
+    async def time(self, block: str = LATEST) -> int:
+        """The timestamp of ``block``, in Unix seconds."""
+        return _block((await self._rpc.batch([("eth_getBlockByNumber", [block, False])]))[0]).time
 
     async def has_code(self, account: bytes, block: str = LATEST) -> bool:
         """Whether an account is a contract or has delegated to one (EIP-7702), as of ``block``."""
