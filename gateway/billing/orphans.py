@@ -24,12 +24,15 @@ class OrphanRecovery:
         self._clock = clock
 
     async def run(self) -> None:
-        """Close every orphaned payment, then prune finished ones past their retention."""
+        """Close every orphaned payment, then prune finished ones past their retention.
+
+        Released ones are not retained: their payer may present them again until the deadline, and nobody after it.
+        """
         now = self._clock()
         try:
             for entry in await self._store.adopt(now):
                 await self._close(entry)
-            await self._store.prune(now - self._times.retain_seconds)
+            await self._store.prune(now - self._times.retain_seconds, now)
         except StoreUnavailableError as error:
             log.warning("journal not swept", extra={"reason": str(error)})
 

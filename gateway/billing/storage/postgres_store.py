@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS gateway_payments (
 CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
 CREATE INDEX IF NOT EXISTS gateway_payments_owner ON gateway_payments (owner, state);
 CREATE INDEX IF NOT EXISTS gateway_payments_deadline ON gateway_payments (deadline);
+CREATE INDEX IF NOT EXISTS gateway_payments_released ON gateway_payments (deadline) WHERE state = 'released';
 CREATE TABLE IF NOT EXISTS gateway_payers (payer bytea PRIMARY KEY, settled numeric NOT NULL, debt numeric NOT NULL);
 CREATE TABLE IF NOT EXISTS gateway_credits (
     payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
@@ -212,20 +213,22 @@ class PostgresStore:
             await _write(db, paid)
             return paid
 
-    async def prune(self, before: float) -> int:
+    async def prune(self, before: float, released_before: float) -> int:
         """In steps, each of which ends within the time limit of a command."""
         pruned = 0
-        while count := await self._prune_some(before):
+        while count := await self._prune_some(before, released_before):
             pruned += count
         return pruned
 
-    async def _prune_some(self, before: float) -> int:
+    async def _prune_some(self, before: float, released_before: float) -> int:
         async with self._transaction(None) as db:
             done = await db.execute(
                 "DELETE FROM gateway_payments WHERE key IN"
-                " (SELECT key FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2) LIMIT $3)",
+                " (SELECT key FROM gateway_payments WHERE deadline < $1 AND state <> ALL($2)"
+                " UNION ALL SELECT key FROM gateway_payments WHERE deadline < $3 AND state = 'released' LIMIT $4)",
                 int(before),
                 _UNFINISHED,
+                int(released_before),
                 _PRUNED_AT_ONCE,
             )
             return int(done.rpartition(" ")[2])

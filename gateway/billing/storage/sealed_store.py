@@ -110,8 +110,8 @@ class SealedStore:
     async def take_credit(self, payment: Entry) -> Entry | None:
         return await self._inner.take_credit(payment)
 
-    async def prune(self, before: float) -> int:
-        return await self._inner.prune(before)
+    async def prune(self, before: float, released_before: float) -> int:
+        return await self._inner.prune(before, released_before)
 
     async def close(self) -> None:
         await self._backlog.close()

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS payments (
 CREATE INDEX IF NOT EXISTS unfinished ON payments (payer, owner) WHERE state IN ({_UNFINISHED});
 CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
+CREATE INDEX IF NOT EXISTS released ON payments (deadline) WHERE state = '{State.RELEASED}';
 CREATE INDEX IF NOT EXISTS paid ON payments (payer) WHERE state IN ({_PAID});
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
@@ -183,10 +184,14 @@ def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
     return paid
 
 
-def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
-    """Delete up to ``limit`` finished payments with a deadline before ``before``."""
-    found = f"SELECT key FROM payments WHERE deadline < ? AND state NOT IN ({_UNFINISHED}) LIMIT ?"  # noqa: S608
-    return db.execute(f"DELETE FROM payments WHERE key IN ({found})", (int(before), limit)).rowcount  # noqa: S608
+def prune(db: sqlite3.Connection, before: float, released_before: float, limit: int) -> int:
+    """Delete up to ``limit`` finished payments with a deadline before ``before``, if released ``released_before``."""
+    found = (
+        f"SELECT key FROM payments WHERE deadline < ? AND state NOT IN ({_UNFINISHED})"  # noqa: S608
+        f" UNION ALL SELECT key FROM payments WHERE deadline < ? AND state = '{State.RELEASED}' LIMIT ?"
+    )
+    done = db.execute(f"DELETE FROM payments WHERE key IN ({found})", (int(before), int(released_before), limit))  # noqa: S608
+    return done.rowcount
 
 
 def _write(db: sqlite3.Connection, entry: Entry) -> None:

@@ -118,10 +118,11 @@ class SqliteStore:
     async def take_credit(self, payment: Entry) -> Entry | None:
         return await self._run(partial(sqlite_ledger.take_credit, entry=payment))
 
-    async def prune(self, before: float) -> int:
+    async def prune(self, before: float, released_before: float) -> int:
         """In steps, between which the payments of others are written: each holds the journal for a moment."""
         pruned = 0
-        while count := await self._run(partial(sqlite_ledger.prune, before=before, limit=_PRUNED_AT_ONCE)):
+        step = partial(sqlite_ledger.prune, before=before, released_before=released_before, limit=_PRUNED_AT_ONCE)
+        while count := await self._run(step):
             pruned += count
         return pruned
 

@@ -87,8 +87,11 @@ class Store(Protocol):
         """Cover a RESERVED payment's cap from the payer's credit; None, with nothing changed, if it is insufficient."""
         ...
 
-    async def prune(self, before: float) -> int:
-        """Delete finished payments whose deadline was before ``before``; return their number."""
+    async def prune(self, before: float, released_before: float) -> int:
+        """Delete finished payments whose deadline was before ``before``; return their number.
+
+        For released ones, which cost their payer nothing, the deadline need only be before ``released_before``.
+        """
         ...
 
     async def close(self) -> None: ...
