@@ -23,7 +23,7 @@ _TOKENS_PER_SECOND = (30.0, 150.0)
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
-_READ = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
+_READ = frozenset({"role", "content", "name", "refusal", "tool_call_id"})
 _READ_OF_CALLS = frozenset({"id", "type", "function", "custom"})
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "images"})
 
@@ -63,7 +63,7 @@ def _as_read(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _calls_as_read(message: dict[str, Any]) -> dict[str, Any]:
-    calls = message.get("tool_calls")
+    calls = message.get("tool_calls") if message["role"] == "assistant" else None  # unchecked in other messages
     return {"tool_calls": [_only(_READ_OF_CALLS, call) for call in calls]} if calls else {}
 
 

@@ -60,13 +60,14 @@ def _with_own_reasoning(body: dict[str, Any], provider: str) -> dict[str, Any]:
     """``body`` with the reasoning only that ``provider`` reads as text.
 
     Not that of another, nor signatures of images, of 1.4 MB each (facts/providers.md 1.5): the images are counted.
+    In other messages than answers the key is unknown, and its value has not been checked.
     """
     foreign = tuple(format_ for owner, format_ in _REASONING_FORMATS.items() if owner != provider)
     messages = [
         message | {"reasoning_details": [detail for detail in details if _is_read(detail, foreign)]}
-        if (details := message.get("reasoning_details"))
+        if message["role"] == "assistant" and (details := message.get("reasoning_details"))
         else message
-        for message in body.get("messages", ())
+        for message in body["messages"]
     ]
     return body | {"messages": messages}
 

@@ -145,6 +145,13 @@ def test_hidden_reasoning_that_was_counted_stays_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("unknown", [5, True, "text", ["text"], [None], [{"function": {"name": "x" * 4000}}]])
+def test_calls_count_in_earlier_answers_only(unknown: Any) -> None:
+    """In other messages the key is ignored, whatever its value is."""
+    [message] = HELLO["messages"]
+    assert estimate({**HELLO, "messages": [message | {"tool_calls": unknown}]}, 100) == estimate(HELLO, 100)
+
+
 @pytest.mark.parametrize(
     ("silent", "visible", "produced", "tokens"),
     [

@@ -25,10 +25,11 @@ class Services:
     payments = object()
 
 
-def quoted(model: str, *details: dict[str, Any]) -> int:
-    """Prompt tokens of a conversation whose answer carries ``details``."""
+def quoted(model: str, *details: dict[str, Any], question: Any = None) -> int:
+    """Prompt tokens of a conversation whose answer carries ``details``, and its question ``question`` as such."""
     answer = {"role": "assistant", "content": "Here.", "reasoning_details": list(details)}
-    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}, answer, {"role": "user", "content": "Hi"}]}
+    asked = {"role": "user", "content": "Hi", "reasoning_details": question}
+    body = {"model": model, "messages": [asked, answer, {"role": "user", "content": "Hi"}]}
     services: Any = Services
     request = make_mocked_request("POST", "/v1/chat/completions", headers={"Host": "gateway.example"})
     chat = Chat(body, parse_chat(body), services.catalog.find(model))
@@ -51,3 +52,9 @@ def test_reasoning_that_only_another_vendor_reads_is_not_quoted(model: str, read
     for detail in (CLAUDE, GEMINI, OTHER, IMAGE):
         assert (quoted(model, detail) > without + 2000) is (detail in read)
     assert quoted(model, CLAUDE, GEMINI, OTHER, IMAGE) == quoted(model, *read)
+
+
+@pytest.mark.parametrize("unknown", ["text", 5, True, {"a": 1}, ["text"], [None], [{"format": 5}], [CLAUDE]])
+def test_the_key_of_reasoning_may_have_any_value_in_other_messages(unknown: Any) -> None:
+    """It is ignored there, as every unknown key of a message is."""
+    assert quoted("gpt-4.1", OTHER, CLAUDE, question=unknown) >= quoted("gpt-4.1", OTHER)
