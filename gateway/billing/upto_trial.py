@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 
 _REFUSALS = (RefusedPaymentError, FacilitatorUnavailableError, GatewayError)
 SIGNED, CHARGED = 2, 1
-_AMOUNT_WORDS = ("amount", "value")
-"""Words in reason codes of refused amounts: of x402, and of Coinbase (``..._authorization_value_too_low``)."""
+_AMOUNT_WORDS = ("amount", "_value")
+"""Parts of reason codes of refused amounts: of x402, and of Coinbase (``..._authorization_value_too_low``). Some
+facilitators give an error's text instead, which may name the value that they lack gas for."""
 
 
 @dataclass(frozen=True, slots=True)

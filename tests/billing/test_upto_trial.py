@@ -155,6 +155,7 @@ REFUSED_PART: dict[str, Any] = {
         ({"state": State.SETTLED}, False),
         ({"state": State.PENDING}, False),
         ({"note": "transaction_failed: the amount is odd"}, False),
+        ({"note": "The total cost (gas * gas fee + value) of this transaction exceeds the balance"}, False),
         ({"note": ""}, False),
     ],
 )
