@@ -249,7 +249,8 @@ class Dispatch:
         first_output = last_output = time.perf_counter()
         if record.first_byte_seconds is not None and record.last_output is not None:
             first_output, last_output = record.started + record.first_byte_seconds, record.last_output
-        return hidden_reasoning(first_output - self._started, last_output - first_output, self._assembler.output_bytes)
+        sent = max(self._started, self._calls[0][1].resent)
+        return hidden_reasoning(first_output - sent, last_output - first_output, self._assembler.output_bytes)
 
 
 class _AnswerFailedError(Exception):

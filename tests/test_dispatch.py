@@ -13,6 +13,7 @@ from gateway.dispatch import Dispatch
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.request_record import RequestRecord
+from gateway.upstreams.adapter import UpstreamCall
 
 QUICK, LATER = 0.05, 30.0
 
@@ -105,19 +106,24 @@ async def test_a_client_that_cannot_keep_up_holds_its_vendor_back(
     assert answer.calls == ["pause", "resume"]
 
 
-@pytest.mark.parametrize(("earlier", "thought"), [([], True), ([Usage(completion_tokens=900)], False)])
-async def test_the_reasoning_of_a_turn_that_was_resumed_is_not_counted_again(
-    earlier: list[Usage], thought: bool
+@pytest.mark.parametrize(
+    ("earlier", "resent", "thought"),
+    [([], 0.0, True), ([], 20.0, True), ([], 29.0, False), ([Usage(completion_tokens=900)], 0.0, False)],
+    ids=["sent once", "sent again", "sent again just before", "resumed"],
+)
+async def test_only_the_time_before_the_first_output_is_taken_for_reasoning(
+    earlier: list[Usage], resent: float, thought: bool
 ) -> None:
-    """Its vendor has reported the reasoning before the first output together with the paused part."""
+    """Not the pauses before it was sent again. The reasoning of a paused turn has been reported with it."""
+    call = UpstreamCall("/", b"", stream=True, resent=resent)
     chat: Any = SimpleNamespace(
         body={},
         request=SimpleNamespace(thinking=None, reasoning_effort="high"),
         model=SimpleNamespace(traits=Traits(thinking="adaptive")),
     )
-    nothing: Any = None
+    upstream: Any = None
     record = RequestRecord(id="r", method="POST", path="/", started=0.0, first_byte_seconds=30.0, last_output=31.0)
-    dispatch = Dispatch(nothing, [(chat, nothing)], Assembler(), record)
+    dispatch = Dispatch(upstream, [(chat, call)], Assembler(), record)
     dispatch._started, dispatch._usages = record.started, earlier
     dispatch._add_usage(chat, complete=False)
     assert (dispatch.usages()[-1].reasoning_tokens > 0) is thought

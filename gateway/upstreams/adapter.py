@@ -68,6 +68,7 @@ class UpstreamCall(msgspec.Struct):
     ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream`` is
     true when it requests an event stream. ``dropped`` names the caller's hints that this upstream does not support.
     ``replayed_bytes`` is the size of the thoughts that the caller's body does not have, added from a cache.
+    ``resent`` is the reading of ``time.perf_counter`` when it was last sent again; 0 if it was sent once.
     """
 
     path: str
@@ -77,6 +78,7 @@ class UpstreamCall(msgspec.Struct):
     method: str = "POST"
     dropped: tuple[str, ...] = ()
     replayed_bytes: int = 0
+    resent: float = 0.0
 
 
 class Decoder(Protocol):

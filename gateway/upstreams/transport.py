@@ -6,6 +6,7 @@ read timeouts (facts/providers.md 1.6).
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -96,11 +97,17 @@ class Transport:
             reraise=True,
         )
         try:
-            response: Response = await retrying(self._attempt, call, authorization, decode_error)
+            response: Response = await retrying(self._attempt_again, call, authorization, decode_error)
         except GatewayError as error:
             error.attempts = 1 + retrying.statistics["attempt_number"]
             raise
         return response
+
+    async def _attempt_again(
+        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder
+    ) -> Response:
+        call.resent = time.perf_counter()
+        return await self._attempt(call, authorization, decode_error)
 
     async def _attempt(
         self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder

@@ -3,12 +3,13 @@
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.upstreams.adapter import UpstreamCall
 from gateway.upstreams.transport import Limits, Transport, read_body
 from tests.upstreams.scripted_server import ScriptedServer, Writer, http
@@ -146,6 +147,24 @@ async def test_another_error_on_the_second_attempt_ends_it() -> None:
     async with ScriptedServer([http(503), http(400)]) as server, opened(server.url) as transport:
         assert (await refused(transport)).status == 400
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+async def test_when_a_call_was_sent_again_is_known(failures: int) -> None:
+    """What a model reasons is estimated by the time since then."""
+    call, failed = UpstreamCall("/chat/completions", b"{}", stream=False), []
+
+    def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        failed.append(time.perf_counter())
+        return upstream_error("upstream_overloaded", "Later", retryable=True)
+
+    async with (
+        ScriptedServer([*[http(503)] * failures, http(200)]) as server,
+        opened(server.url, Limits(backoff=0.01)) as transport,
+    ):
+        await read_body(await transport.send(call, {}, decode_error))
+    assert len(failed) == failures
+    assert call.resent > failed[-1] if failed else call.resent == 0
 
 
 async def test_retry_after_is_waited_out(pauses: list[float]) -> None:
