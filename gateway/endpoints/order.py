@@ -67,7 +67,7 @@ def _with_own_reasoning(body: dict[str, Any], provider: str) -> dict[str, Any]:
         message | {"reasoning_details": [detail for detail in details if _is_read(detail, foreign)]}
         if message["role"] == "assistant" and (details := message.get("reasoning_details"))
         else message
-        for message in body["messages"]
+        for message in body.get("messages", ())
     ]
     return body | {"messages": messages}
 

@@ -9,6 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 from gateway.catalog import bundled
 from gateway.endpoints.order import payment_order
 from gateway.endpoints.request_body import RequestBody
+from gateway.openai_api.completion import chat_bodies, parse_completion
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
 
@@ -30,9 +31,14 @@ def quoted(model: str, *details: dict[str, Any], question: Any = None) -> int:
     answer = {"role": "assistant", "content": "Here.", "reasoning_details": list(details)}
     asked = {"role": "user", "content": "Hi", "reasoning_details": question}
     body = {"model": model, "messages": [asked, answer, {"role": "user", "content": "Hi"}]}
+    return ordered(body, body)
+
+
+def ordered(body: dict[str, Any], chat_body: dict[str, Any]) -> int:
+    """Prompt tokens of the request ``body``, which is translated to ``chat_body``."""
     services: Any = Services
     request = make_mocked_request("POST", "/v1/chat/completions", headers={"Host": "gateway.example"})
-    chat = Chat(body, parse_chat(body), services.catalog.find(model))
+    chat = Chat(chat_body, parse_chat(chat_body), services.catalog.find(body["model"]))
     return payment_order(services, request, RequestBody(msgspec.json.encode(body), body), [chat]).prompt_tokens
 
 
@@ -58,3 +64,9 @@ def test_reasoning_that_only_another_vendor_reads_is_not_quoted(model: str, read
 def test_the_key_of_reasoning_may_have_any_value_in_other_messages(unknown: Any) -> None:
     """It is ignored there, as every unknown key of a message is."""
     assert quoted("gpt-4.1", OTHER, CLAUDE, question=unknown) >= quoted("gpt-4.1", OTHER)
+
+
+def test_a_legacy_prompt_may_be_the_name_of_that_key() -> None:
+    body = {"model": "gpt-4.1", "prompt": "reasoning_details"}
+    [chat_body] = chat_bodies(body, parse_completion(body))
+    assert ordered(body, chat_body) >= 10
