@@ -1,7 +1,6 @@
 """Anthropic messages as deltas, complete or as stream events (facts/providers.md 3.11, 3.12, 12.2)."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
 }
 
-_decode_json = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder().decode
 
 
 class AnthropicDecoder:
@@ -59,14 +58,21 @@ class AnthropicDecoder:
     def feed(self, event: Event) -> Iterable[Delta]:
         """The deltas of one event; unknown types, ``ping`` among them, have none."""
         try:
-            return self._event(_decode(event.data))
+            try:
+                fields = _decode(event.data)
+            except ValueError:
+                fields = decode_repaired(_decode, event.data)
+            return self._event(fields)
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise upstream_undecodable() from None
 
     def decode(self, body: bytes) -> Iterable[Delta]:
         """The deltas of a complete message."""
         try:
-            message = _decode(body)
+            try:
+                message = _decode(body)
+            except ValueError:
+                message = decode_repaired(_decode, body)
             if message["type"] == "error":
                 raise errors.from_event(message)
             deltas = [*self._start_message(message), *self._content(message["content"])]
@@ -194,10 +200,3 @@ class AnthropicDecoder:
     def _close_blocks(self) -> Iterable[Delta]:
         """Stop the blocks that are still open."""
         return [delta for index in sorted(self._blocks) for delta in self._block_stop(index)]
-
-
-def _decode(data: bytes) -> Any:
-    try:
-        return _decode_json(data)
-    except ValueError:
-        return decode_repaired(_decode_json, data)
