@@ -82,6 +82,28 @@ async def test_error_answer(harness: Harness, target: Target, kind: ErrorKind, s
     assert record.cost_usd is None
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("model", "replacement"),
+    [
+        ("o4-mini", "gpt-5.2"),
+        ("claude-sonnet-4-0", "claude-sonnet-4-6"),
+        ("gemini-3-pro-preview", "gemini-3.1-pro-preview"),
+        ("grok-3", "grok-4.3"),
+        ("grok-2-image", "grok-imagine-image"),
+    ],
+)
+async def test_a_model_that_is_gone_has_a_replacement(
+    harness: Harness, model: str, replacement: str, stream: bool
+) -> None:
+    """The caller's name of the model, not the vendor's."""
+    harness.simulator(model).enqueue(Scenario(error="model_not_found"))
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream})
+    assert (exchange.status, exchange.error["param"]) == (404, "model")
+    retired = f"The model '{model}' has been retired by its provider. Use '{replacement}' instead."
+    assert exchange.error["message"] == retired
+
+
 WAITING = ("gpt-4.1", "grok-4.3", "seed-1.8", "hermes-4-405b", "claude-sonnet-4-6", "gemini-3.5-flash")
 
 
