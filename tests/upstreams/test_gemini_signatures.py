@@ -52,6 +52,12 @@ def test_every_carrier_brings_a_signature_back(carrier: str, model: str) -> None
     assert part["thoughtSignature"] == SEAL
 
 
+def test_the_signature_of_an_image_is_not_that_of_a_call() -> None:
+    """Nobody pays for it, since the image is quoted."""
+    answer = calling(call("picture_0"), reasoning_details=[sealed(id="picture_0")])
+    assert turns(HELLO, answer, result("picture_0"))[1]["parts"][0]["thoughtSignature"] == SKIP
+
+
 def test_a_signature_in_the_id_is_taken_out_of_it() -> None:
     combined = f"a__thought__{SEAL}"
     contents = turns(HELLO, calling(call(combined)), result(combined))

@@ -60,13 +60,13 @@ class ThoughtSignatures:
         return self._details.get(image_id(number)) or self._cache.get(self._caller, cache_id(IMAGE), IMAGE, url)
 
     def call(self, call: FunctionToolCall) -> str | None:
-        """The signature of one tool call."""
+        """The signature of one tool call; that of an image, which is not quoted, is none whatever the call's id."""
         specific = call.provider_specific_fields or {}
         google = (call.extra_content or {}).get("google")
         function = call.function
         carriers = (
             google.get("thought_signature") if isinstance(google, dict) else None,
-            self._details.get(call.id),
+            None if call.id.startswith(IMAGE) else self._details.get(call.id),
             function.thought_signature,
             call.thought_signature,
             specific.get("thought_signature"),
