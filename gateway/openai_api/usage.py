@@ -58,11 +58,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def as_openai(self) -> dict[str, Any]:
-        """OpenAI's ``usage`` object; rare details are left out when zero."""
+        """OpenAI's ``usage`` object, with all counts that are priced; rare ones are left out when zero.
+
+        ``cache_write_tokens`` includes those kept for an hour. ``server_tool_use`` is named as by Anthropic (3.11).
+        """
         prompt: dict[str, int] = {"cached_tokens": self.cached_tokens, "audio_tokens": self.audio_tokens}
         writes = self.cache_write_tokens + self.cache_write_1h_tokens
         if writes:
             prompt["cache_write_tokens"] = writes
+        if self.cache_write_1h_tokens:
+            prompt["cache_write_1h_tokens"] = self.cache_write_1h_tokens
         completion: dict[str, int] = {
             "reasoning_tokens": self.reasoning_tokens,
             "audio_tokens": self.completion_audio_tokens,
@@ -71,13 +76,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         }
         if self.image_tokens:
             completion["image_tokens"] = self.image_tokens
-        return {
+        usage: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "prompt_tokens_details": prompt,
             "completion_tokens_details": completion,
         }
+        if self.web_searches:
+            usage["server_tool_use"] = {"web_search_requests": self.web_searches}
+        return usage
 
 
 _MOST = 10**9

@@ -44,7 +44,12 @@ def test_rare_details_appear_when_there_are_any() -> None:
         accepted_prediction_tokens=5,
         rejected_prediction_tokens=8,
     ).as_openai()
-    assert usage["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 3, "cache_write_tokens": 10}
+    assert usage["prompt_tokens_details"] == {
+        "cached_tokens": 0,
+        "audio_tokens": 3,
+        "cache_write_tokens": 10,
+        "cache_write_1h_tokens": 6,
+    }
     assert usage["completion_tokens_details"] == {
         "reasoning_tokens": 0,
         "audio_tokens": 2,
@@ -53,6 +58,11 @@ def test_rare_details_appear_when_there_are_any() -> None:
         "image_tokens": 9,
     }
     assert Usage(cache_write_1h_tokens=6).as_openai()["prompt_tokens_details"]["cache_write_tokens"] == 6
+
+
+def test_searches_are_named_because_they_are_charged() -> None:
+    assert Usage(web_searches=2).as_openai()["server_tool_use"] == {"web_search_requests": 2}
+    assert "server_tool_use" not in Usage().as_openai()
 
 
 @given(usages)
