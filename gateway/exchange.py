@@ -44,11 +44,6 @@ _MAX_MODEL_NAME = 128
 """Length that a vendor's name for a model unknown to the catalogue is truncated to in logs and traces."""
 
 
-def _with_replayed(order: Order, size: int) -> Order:
-    """``order`` with so many bytes more of prompt, counted as those of the body are (gateway.endpoints.order)."""
-    return msgspec.structs.replace(order, prompt_tokens=order.prompt_tokens + -(-size // 2))
-
-
 @lru_cache(maxsize=2)
 def _utc_date(days: int) -> date:
     """The UTC date ``days`` days after the epoch."""
@@ -126,7 +121,7 @@ class Exchange:
                 self._calls = [adapter.build_request(chat) for chat in self._chats]
                 for call in self._calls:
                     if call.replayed_bytes:
-                        self._order = _with_replayed(self._order, call.replayed_bytes)
+                        self._order = self._order.with_replayed(call.replayed_bytes)
             started = time.perf_counter()
             self._payment = await self._services.payments.admit(self._order)
             self._record.payment_seconds = time.perf_counter() - started

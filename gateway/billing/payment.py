@@ -35,6 +35,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     resource_url: str
     price_terms: PriceTerms = ANY_TERMS
 
+    def with_replayed(self, size: int) -> "Order":
+        """The order with ``size`` bytes more of prompt, which the gateway adds: at most a token for every two."""
+        return msgspec.structs.replace(self, prompt_tokens=self.prompt_tokens + -(-size // 2))
+
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a truncated answer."""
