@@ -68,7 +68,7 @@ def _byte_span(encoded: bytes, segment: Segment) -> tuple[int, int]:
 
 
 class _Offsets:
-    """The character offsets of byte offsets in one text, each counted from the begin of a stretch of it."""
+    """The character offsets of byte offsets in one text, each counted from the beginning of a stretch of it."""
 
     def __init__(self, text: str) -> None:
         stretches = [text[start : start + _STRETCH].encode() for start in range(0, len(text), _STRETCH)]

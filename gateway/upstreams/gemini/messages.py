@@ -77,7 +77,7 @@ class Contents:
                 if message.tool_calls:
                     self._add_results(position + 1, message.tool_calls)
             case ToolMessage():
-                pass  # added with its call
+                pass  # _add_results has added it with its call
 
     @cached_property
     def _names(self) -> NameMap:
