@@ -200,6 +200,7 @@ def test_the_same_id_may_serve_in_several_turns() -> None:
         ("4 C", {}, {"output": "4 C"}),
         ("", {}, {"output": ""}),
         ("[1, 2]", {}, {"output": "[1, 2]"}),
+        ('{"a": [{"$ref": "#/$defs/A"}]}', {}, {"output": '{"a": [{"$ref": "#/$defs/A"}]}'}),
         ([{"type": "text", "text": "4 "}, {"type": "text", "text": "C"}], {}, {"output": "4 C"}),
         ("no such city", {"is_error": True}, {"error": "no such city"}),
         ('{"code": 1}', {"is_error": True}, {"error": '{"code": 1}'}),

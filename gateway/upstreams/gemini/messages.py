@@ -33,6 +33,7 @@ from gateway.upstreams.signature_cache import SignatureCache
 _SHORT_SIGNATURE = 256
 """Characters that may be repeated."""
 _ROLES = {"user": "user", "assistant": "model"}
+_REFERENCE = '"$ref"'
 
 
 class Contents:
@@ -177,13 +178,16 @@ class Contents:
         self._turn("user", files_turn)
 
     def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
-        """``{"response": …}`` of one result, and its files."""
+        """``{"response": …}`` of one result, and its files.
+
+        An object with a ``$ref``, such as a JSON Schema, is sent as text: Gemini looks for the file of that name.
+        """
         text = text_of(message.content)
         files: list[Part] = []
         if not isinstance(message.content, str):
             files = [part for part in content_parts(self._chat, message.content, where) if "text" not in part]
         response: Any = {"error": text} if message.is_error else {"output": text}
-        if _is_object(text) and not message.is_error:
+        if not message.is_error and _REFERENCE not in text and _is_object(text):
             response = msgspec.Raw(text.encode())
         return {"response": response}, files
 

@@ -86,6 +86,15 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         history(USER, CALLING, {"role": "user", "parts": [{"functionResponse": {"name": "now", "response": "4"}}]}),
         "Struct",
     ),
+    "reference to no file in a response": (
+        FLASH,
+        history(
+            USER,
+            CALLING,
+            {"role": "user", "parts": [{"functionResponse": {"name": "now", "response": {"a": [{"$ref": "#/a"}]}}}]},
+        ),
+        "does not match to a display_name",
+    ),
     "unsigned call on 3": (FLASH_3, history(USER, CALLING, RESPONDING), "missing a thought_signature"),
     "unsigned second step on 3": (
         FLASH_3,

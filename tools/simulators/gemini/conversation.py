@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tools.simulators.gemini.models import Model
@@ -94,8 +94,30 @@ def _check_part(part: Mapping[str, Any], where: str, role: str) -> None:
             raise RefusedError(f"* GenerateContentRequest.{where}.{key}.name: Name cannot be empty.\n")
         if role != owner:
             raise RefusedError(f"Please ensure that {key} parts are only in turns of role {owner}.")
-    if "functionResponse" in part and "response" not in part["functionResponse"]:
+    if "functionResponse" in part:
+        _check_response(part["functionResponse"], where)
+
+
+def _check_response(answer: Mapping[str, Any], where: str) -> None:
+    if "response" not in answer:
         raise RefusedError(f"* GenerateContentRequest.{where}.function_response.response: is required\n")
+    names = [file.get("inlineData", {}).get("displayName") for file in answer.get("parts") or ()]
+    for name in _references(answer["response"]):
+        if name not in names:
+            raise RefusedError(
+                f"The referenced name `{name}` in function_response.response does not match to a display_name in the "
+                "function_response.parts."
+            )
+
+
+def _references(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
 
 
 def function_parts(content: Content, key: str) -> list[Mapping[str, Any]]:
