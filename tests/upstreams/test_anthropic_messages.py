@@ -93,11 +93,36 @@ def test_a_later_system_message_stays_in_its_place() -> None:
     assert turns(HELLO, later, user("Go on")) == [
         user([text("Hello"), text("<system>Now in French.</system>"), text("Go on")])
     ]
-    assert turns(HELLO, later, user("Go on"), model="claude-opus-4-8") == [
-        user([text("Hello")]),
-        {"role": "system", "content": [text("Now in French.")]},
-        user([text("Go on")]),
-    ]
+
+
+LATER = {"role": "system", "content": "Now in French."}
+SYSTEM_TURN = {"role": "system", "content": [text("Now in French.")]}
+TAGGED = text("<system>Now in French.</system>")
+ANSWER = {"role": "assistant", "content": "Hello!"}
+ANSWERED = {"role": "assistant", "content": [text("Hello!")]}
+GO_ON: dict[str, Any] = {"role": "user", "content": [text("Go on")]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([HELLO, LATER], [user([text("Hello")]), SYSTEM_TURN]),
+        ([HELLO, LATER, ANSWER, GO_ON], [user([text("Hello")]), SYSTEM_TURN, ANSWERED, GO_ON]),
+        ([HELLO, LATER, LATER], [user([text("Hello")]), SYSTEM_TURN | {"content": [text("Now in French.")] * 2}]),
+        ([HELLO, LATER, GO_ON], [user([text("Hello"), TAGGED, text("Go on")])]),
+        ([HELLO, LATER, user("Go on")], [user([text("Hello"), TAGGED, text("Go on")])]),
+        ([HELLO, ANSWER, LATER], [user([text("Hello")]), ANSWERED, user([TAGGED])]),
+        ([HELLO, ANSWER, LATER, GO_ON], [user([text("Hello")]), ANSWERED, user([TAGGED, text("Go on")])]),
+        (
+            [HELLO, LATER, {"role": "assistant", "content": ""}, GO_ON],
+            [user([text("Hello"), TAGGED, text("Go on")])],
+        ),
+    ],
+)
+def test_a_system_turn_follows_a_users_turn_and_precedes_an_answer(
+    messages: list[dict[str, Any]], expected: list[dict[str, Any]]
+) -> None:
+    assert turns(*messages, model="claude-opus-4-8") == expected
 
 
 def test_turns_of_one_role_are_merged_and_blank_ones_vanish() -> None:
@@ -334,6 +359,9 @@ def test_the_order_that_anthropic_demands(messages: list[dict[str, Any]], model:
     got = turns(*messages, model=model)
     roles = [turn["role"] for turn in got]
     assert all(role != following for role, following in pairwise(roles))
+    assert roles[0] != "system"
+    assert ("assistant", "system") not in pairwise(roles)
+    assert ("system", "user") not in pairwise(roles)
     for index, turn in enumerate(got):
         kinds = [block["type"] for block in turn["content"]]
         assert all(block["text"].strip() for block in turn["content"] if block["type"] == "text")

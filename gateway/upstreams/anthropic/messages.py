@@ -63,7 +63,7 @@ class Conversation:
                 elif turns and turns[-1]["role"] == role:
                     turns[-1]["content"].append(block)
                 else:
-                    turns.append({"role": role, "content": [block]})
+                    self._extend(role, [block])
 
     @cached_property
     def _names(self) -> NameMap:
@@ -92,14 +92,14 @@ class Conversation:
         return content_blocks(content, self._model, f"{where}.content")
 
     def _add_system(self, message: SystemMessage | DeveloperMessage, where: str) -> None:
-        """Before the first turn: the system prompt. Later: a system turn, or tagged text in the user's turn."""
+        """Before the first turn: the system prompt. Later: a system turn after a user's, or tagged text in that."""
         found = _cache_last_block(self._blocks(message.content, where), message.cache_control)
         if not self.turns:
             self.system += found
-        elif self._model.traits.system_turns:
+        elif self._model.traits.system_turns and self.turns[-1]["role"] != "assistant":
             self._extend("system", found)
         else:
-            self._extend("user", [block | {"text": f"<system>{block['text']}</system>"} for block in found])
+            self._extend("user", _tagged(found))
 
     def _add_assistant(self, message: AssistantMessage, where: str, thoughts: Thoughts | None) -> None:
         found = self._blocks(message.content, where)
@@ -136,9 +136,14 @@ class Conversation:
         self._extend("user", [with_cache_control(result, message.cache_control)])
 
     def _extend(self, role: str, found: list[Block]) -> None:
-        """Add blocks to the last turn if it is ``role``'s, else to a new one."""
+        """Add blocks to the last turn if it is ``role``'s, else to a new one.
+
+        Anthropic takes a system turn at the end or before an assistant's, so one before a user's becomes tagged text.
+        """
         if not found:
             return
+        if role == "user" and self.turns and self.turns[-1]["role"] == "system":
+            found = _tagged(self.turns.pop()["content"]) + found
         if self.turns and self.turns[-1]["role"] == role:
             self.turns[-1]["content"] += found
         else:
@@ -167,6 +172,11 @@ class Conversation:
         last = self.turns[-1]["content"][-1]
         if last["type"] == "text":
             last["text"] = last["text"].rstrip()
+
+
+def _tagged(found: list[Block]) -> list[Block]:
+    """The texts of a system message for a user's turn."""
+    return [block | {"text": f"<system>{block['text']}</system>"} for block in found]
 
 
 def _interleaved(

@@ -7,6 +7,9 @@ import pytest
 from tests.tools.simulators.clients import HttpClient
 
 USER = {"role": "user", "content": "hi"}
+SAID = {"role": "assistant", "content": "hello"}
+SYSTEM = {"role": "system", "content": "x"}
+OPUS = {"model": "claude-opus-4-8"}
 USE = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
 USING = {"role": "assistant", "content": [USE]}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "4"}
@@ -42,6 +45,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no messages": ({"messages": []}, "at least one message"),
     "system role on haiku": ({"messages": [{"role": "system", "content": "x"}, USER]}, "role 'system'"),
+    "system role at the start": (OPUS | {"messages": [SYSTEM, USER]}, "use the top-level 'system' parameter"),
+    "system role after an answer": (OPUS | {"messages": [USER, SAID, SYSTEM]}, "must follow a 'user' message"),
+    "system role before a user": (OPUS | {"messages": [USER, SYSTEM, USER]}, "must precede an 'assistant' message"),
     "empty text": ({"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]}, "non-empty"),
     "blank text": ({"messages": [{"role": "user", "content": [{"type": "text", "text": " "}]}]}, "non-whitespace"),
     "extra message key": ({"messages": [{**USER, "name": "bob"}]}, "messages.0.name: Extra inputs"),
@@ -185,10 +191,8 @@ TAKEN: dict[str, dict[str, Any]] = {
     },
     "assistant first": {"messages": [{"role": "assistant", "content": "Yes?"}, USER]},
     "prefill on haiku": {"messages": [USER, {"role": "assistant", "content": "{"}]},
-    "system role on opus-4-8": {
-        "model": "claude-opus-4-8",
-        "messages": [USER, {"role": "system", "content": "x"}, USER],
-    },
+    "system role at the end": OPUS | {"messages": [USER, SYSTEM, SYSTEM]},
+    "system role before an answer": OPUS | {"messages": [USER, SYSTEM, SAID, USER]},
     "closed schema": {"output_config": json_format(CLOSED)},
     "forced tool with adaptive": {
         "model": "claude-sonnet-4-6",

@@ -23,6 +23,7 @@ def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
         raise RefusedError("messages: at least one message is required")
     for number, message in enumerate(messages):
         _check_message(number, message, model, last=number == len(messages) - 1)
+    _check_system_turns([message["role"] for message in messages])
     turns = list(merged(messages))
     _check_end(turns[-1], model)
     _check_pairs(turns)
@@ -52,6 +53,22 @@ def _check_message(number: int, message: Any, model: Model, *, last: bool) -> No
         )
     for index, block in enumerate(blocks(content)):
         check_block(block, role, f"{where}.content.{index}")
+
+
+def _check_system_turns(roles: Sequence[str]) -> None:
+    """A run of system messages must follow a user's and precede an assistant's or end the conversation."""
+    for number, role in enumerate(roles):
+        if role != "system":
+            continue
+        if not number:
+            raise RefusedError("messages.0: use the top-level 'system' parameter for the initial system prompt")
+        if roles[number - 1] == "assistant":
+            raise RefusedError(
+                f"messages.{number}: role 'system' must follow a 'user' message or an 'assistant' message ending in a "
+                "server tool result"
+            )
+        if roles[number + 1 : number + 2] == ["user"]:
+            raise RefusedError(f"messages.{number}: role 'system' must precede an 'assistant' message or end the array")
 
 
 def blocks(content: Any) -> list[Any]:
