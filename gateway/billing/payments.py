@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Self
@@ -36,7 +36,7 @@ from gateway.billing.reconciliation import Reconciler
 from gateway.billing.refusals import payment_required, payments_unavailable
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sealed_store import SealedStore
-from gateway.billing.storage.sink import SinkUnavailableError, open_sink
+from gateway.billing.storage.sink import open_sink
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
 from gateway.billing.upto_trial import UptoTrial
@@ -136,17 +136,11 @@ class X402Payments:
         if definitions is None:
             definitions = await asyncio.to_thread(definitions_module.bundled)
         metrics = metrics or PaymentMetrics(CollectorRegistry())
-        session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        try:
-            store = await _open_store(settings, session, definitions, metrics)
-            try:
-                settings = replace(settings, mac_key=await store.quote_key(settings.mac_key))
-            except BaseException:
-                await store.close()
-                raise
-        except BaseException:
-            await session.close()
-            raise
+        async with AsyncExitStack() as opened:
+            session = await opened.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+            store = await _open_store(opened, settings, session, definitions, metrics)
+            settings = replace(settings, mac_key=await store.quote_key(settings.mac_key))
+            opened.pop_all()
         payments = cls(settings, catalog, store, session, definitions, metrics)
         try:
             await payments._start()
@@ -243,9 +237,13 @@ class X402Payments:
 
 
 async def _open_store(
-    settings: PaymentSettings, session: aiohttp.ClientSession, definitions: Definitions, metrics: PaymentMetrics
+    opened: AsyncExitStack,
+    settings: PaymentSettings,
+    session: aiohttp.ClientSession,
+    definitions: Definitions,
+    metrics: PaymentMetrics,
 ) -> Store:
-    """Open the database or file; with a sink, replay what an earlier enclave has left there."""
+    """Open the database or file, to be closed by ``opened``; with a sink, replay what an earlier enclave left there."""
     store: Store
     if settings.store_url is not None:
         from gateway.billing.storage.postgres_store import PostgresStore
@@ -253,14 +251,11 @@ async def _open_store(
         store = await PostgresStore.open(settings.store_url)
     else:
         store = await SqliteStore.open(settings.journal)
+    opened.push_async_callback(store.close)
     if settings.sink is None or settings.journal_key is None:
         return store
     sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.journal_append_failed)
-    try:
-        count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds)
-    except (SinkUnavailableError, asyncio.CancelledError):
-        await store.close()
-        raise
+    count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds)
     log.info("journal replayed", extra={"payments": count})
     return sealed
 

@@ -146,6 +146,16 @@ async def test_a_store_whose_database_has_just_gone_is_closed_all_the_same(datab
     assert store._lock_connection.is_closed()
 
 
+async def test_a_database_that_cannot_be_written_is_left_alone(database: str) -> None:
+    """Opened anew with every try, it would soon have no connection left for anybody."""
+    with pytest.raises(StoreUnavailableError, match="ReadOnly"):
+        await PostgresStore.open(f"{database}&default_transaction_read_only=on")
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    async with asyncio.timeout(10):
+        while await postgres.run(database, clients) != 1:
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("committing", [False, True])
 async def test_what_a_database_that_is_lost_while_it_commits_has_done_is_not_known(
     database: str, committing: bool

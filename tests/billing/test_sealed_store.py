@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import msgspec
@@ -22,6 +23,7 @@ from gateway.billing.storage.records import RecordCipher, encode_frame
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, FrameDecoder, HttpSink, Sink, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry
 from tests.billing.harness import CATALOG, bill, open_harness, order, quick, refusal
 from tools.chain.deployment import USDC
@@ -309,8 +311,12 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
         assert [await store.find(each) is not None for each in (left, older)] == [True, False]
 
 
-async def test_a_journal_whose_sink_cannot_be_read_is_closed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [SinkUnavailableError("away"), StoreUnavailableError("the disk is full")])
+async def test_a_journal_whose_sink_cannot_be_replayed_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     """It is opened anew with every try, and each has a thread and a lock of its own."""
+    monkeypatch.setattr(SealedStore, "replay", AsyncMock(side_effect=error))
     settings = PaymentSettings(
         payee="0x" + "11" * 20,
         facilitator_url="http://127.0.0.1:9",
@@ -319,7 +325,7 @@ async def test_a_journal_whose_sink_cannot_be_read_is_closed(tmp_path: Path) -> 
         sink="http://127.0.0.1:9/journal",
         journal_key=KEY,
     )
-    with pytest.raises(SinkUnavailableError):
+    with pytest.raises(type(error)):
         await X402Payments.open(settings, CATALOG)
     assert list((tmp_path / "journal.db-workers").iterdir()) == []
 

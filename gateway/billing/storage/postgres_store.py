@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Any, Self
 
@@ -87,13 +87,14 @@ class PostgresStore:
     async def open(cls, url: str, grace_seconds: float = 15.0) -> Self:
         """Connect, creating the tables if needed. Raises StoreUnavailableError."""
         store = cls(url, grace_seconds)
-        async with _translated_errors():
-            store._pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+        async with _translated_errors(), AsyncExitStack() as opened:
+            store._pool = await opened.enter_async_context(
+                asyncpg.create_pool(url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS)
             )
             async with store._pool.acquire() as db, db.transaction():
                 await db.execute(_SCHEMA)
             await store._acquire_lock()
+            opened.pop_all()
         return store
 
     async def quote_key(self, proposed: bytes) -> bytes:
