@@ -3,12 +3,12 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 
 from gateway.catalog import bundled
 from gateway.openai_api.errors import GatewayError
@@ -16,33 +16,11 @@ from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FetchLimits, FileFetcher
 from tests.certificates import self_signed
+from tests.upstreams.file_server import HOST, FileServer, ScriptedResolver, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 PDF = b"%PDF-1.7 " + bytes(100)
-HOST = "files.example"
 MODEL = bundled().find("gemini-2.5-flash")
-
-
-class ScriptedResolver(AbstractResolver):
-    """A resolver with scripted answers per host, the next one for each query."""
-
-    def __init__(self, answers: dict[str, list[list[str]]]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        self.asked.append(host)
-        answers = self.answers[host]
-        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [
-            {"hostname": host, "host": address, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -51,50 +29,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return self_signed(tmp_path_factory.mktemp("tls"), HOST, "127.0.0.1")[0]
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Server:
-    """A TLS server on loopback. ``routes`` maps paths to handlers; ``seen`` lists the requests received."""
-
-    def __init__(self) -> None:
-        self.routes: dict[str, Handler] = {}
-        self.seen: list[web.BaseRequest] = []
-        self.port = 0
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.seen.append(request)
-        return await self.routes[request.path](request)  # type: ignore[arg-type]
-
-    def serve(self, path: str, body: bytes, **options: object) -> None:
-        async def answer(request: web.Request) -> web.Response:
-            return web.Response(body=body, **options)  # type: ignore[arg-type]
-
-        self.routes[path] = answer
-
-    def redirect(self, path: str, to: str, status: int = 302) -> None:
-        async def answer(request: web.Request) -> web.Response:
-            return web.Response(status=status, headers={"Location": to})
-
-        self.routes[path] = answer
-
-    def url(self, path: str, host: str = HOST) -> str:
-        return f"https://{host}:{self.port}{path}"
-
-
 @pytest.fixture
-async def server(certificate: Path) -> AsyncIterator[Server]:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    running = Server()
-    runner = web.ServerRunner(web.Server(running.handle), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    assert site._server is not None
-    running.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    yield running
-    await runner.cleanup()
+async def server(certificate: Path) -> AsyncIterator[FileServer]:
+    async with serving(certificate) as running:
+        yield running
 
 
 MakeFetcher = Callable[..., FileFetcher]
@@ -146,7 +84,7 @@ async def refusal(fetcher: FileFetcher, *urls: str) -> GatewayError:
     return caught.value
 
 
-async def test_files_become_attachments_of_their_real_type(server: Server, fetcher: MakeFetcher) -> None:
+async def test_files_become_attachments_of_their_real_type(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG, content_type="text/html")
     server.serve("/b", PDF)
     urls = [server.url("/a"), server.url("/b")]
@@ -158,7 +96,7 @@ async def test_files_become_attachments_of_their_real_type(server: Server, fetch
     }
 
 
-async def test_nothing_that_identifies_us_is_sent(server: Server, fetcher: MakeFetcher) -> None:
+async def test_nothing_that_identifies_us_is_sent(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG, headers={"Set-Cookie": "id=1"})
     server.serve("/b", PNG)
     source = fetcher()
@@ -170,7 +108,7 @@ async def test_nothing_that_identifies_us_is_sent(server: Server, fetcher: MakeF
         assert request.headers["Accept-Encoding"] == "identity"
 
 
-async def test_redirects_are_followed_to_a_limit(server: Server, fetcher: MakeFetcher) -> None:
+async def test_redirects_are_followed_to_a_limit(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/3", PNG)
     for step in range(3):
         server.redirect(f"/{step}", f"/{step + 1}", status=(301, 302, 307)[step])
@@ -205,20 +143,20 @@ async def test_urls_that_are_never_asked(url: str, fetcher: MakeFetcher) -> None
     assert "secret" not in error.message
 
 
-async def test_a_host_inside_is_not_reached(server: Server, fetcher: MakeFetcher) -> None:
+async def test_a_host_inside_is_not_reached(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
     error = await refusal(fetcher(allowed="203.0.113.1"), server.url("/a"))
     assert "public" in error.message
     assert server.seen == []
 
 
-async def test_one_inner_address_among_several_refuses_the_host(server: Server, fetcher: MakeFetcher) -> None:
+async def test_one_inner_address_among_several_refuses_the_host(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
     await refusal(fetcher(ScriptedResolver({HOST: [["127.0.0.1", "10.0.0.1"]]})), server.url("/a"))
     assert server.seen == []
 
 
-async def test_a_redirect_into_the_inside_is_not_followed(server: Server, fetcher: MakeFetcher) -> None:
+async def test_a_redirect_into_the_inside_is_not_followed(server: FileServer, fetcher: MakeFetcher) -> None:
     resolver = ScriptedResolver({HOST: [["127.0.0.1"]], "inner.example": [["10.0.0.1"]]})
     server.redirect("/name", f"https://inner.example:{server.port}/a")
     server.redirect("/literal", "https://169.254.169.254/latest")
@@ -228,7 +166,7 @@ async def test_a_redirect_into_the_inside_is_not_followed(server: Server, fetche
     assert [request.path for request in server.seen] == ["/name", "/literal", "/plain"]
 
 
-async def test_the_checked_address_is_the_one_connected_to(server: Server, fetcher: MakeFetcher) -> None:
+async def test_the_checked_address_is_the_one_connected_to(server: FileServer, fetcher: MakeFetcher) -> None:
     """A name server whose second answer differs is not queried twice."""
     resolver = ScriptedResolver({HOST: [["127.0.0.1"], ["10.0.0.1"]]})
     server.serve("/a", PNG)
@@ -241,7 +179,7 @@ async def test_the_checked_address_is_the_one_connected_to(server: Server, fetch
     assert len(server.seen) == 1
 
 
-async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: MakeFetcher) -> None:
+async def test_slow_name_servers_keep_few_lookups_busy(server: FileServer, fetcher: MakeFetcher) -> None:
     """Even once no request waits for them: a lookup in a thread cannot be cancelled."""
 
     class Slow(ScriptedResolver):
@@ -266,20 +204,20 @@ async def test_slow_name_servers_keep_few_lookups_busy(server: Server, fetcher: 
     assert resolver.most == 2
 
 
-async def test_the_certificate_must_be_that_of_the_host(server: Server, fetcher: MakeFetcher) -> None:
+async def test_the_certificate_must_be_that_of_the_host(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
     resolver = ScriptedResolver({"files.other": [["127.0.0.1"]]})
     await refusal(fetcher(resolver), server.url("/a", host="files.other"))
     assert server.seen == []
 
 
-async def test_large_files_are_refused_before_they_are_read(server: Server, fetcher: MakeFetcher) -> None:
+async def test_large_files_are_refused_before_they_are_read(server: FileServer, fetcher: MakeFetcher) -> None:
     server.serve("/a", PNG)
     error = await refusal(fetcher(file_bytes=len(PNG) - 1), server.url("/a"))
     assert "larger" in error.message
 
 
-async def test_a_file_without_a_length_is_cut_off(server: Server, fetcher: MakeFetcher) -> None:
+async def test_a_file_without_a_length_is_cut_off(server: FileServer, fetcher: MakeFetcher) -> None:
     sent = 0
 
     async def endless(request: web.Request) -> web.StreamResponse:
@@ -298,7 +236,7 @@ async def test_a_file_without_a_length_is_cut_off(server: Server, fetcher: MakeF
     assert sent < 1000
 
 
-async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) -> None:
+async def test_files_are_limited_together(server: FileServer, fetcher: MakeFetcher) -> None:
     for path in ("/a", "/b"):
         server.serve(path, PNG)
     urls = [server.url("/a"), server.url("/b")]
@@ -306,7 +244,7 @@ async def test_files_are_limited_together(server: Server, fetcher: MakeFetcher) 
     assert (await refusal(fetcher(files=1), *urls)).param == "messages[1].content[2].image_url.url"
 
 
-async def test_a_file_counts_as_often_as_the_vendor_gets_it(server: Server, fetcher: MakeFetcher) -> None:
+async def test_a_file_counts_as_often_as_the_vendor_gets_it(server: FileServer, fetcher: MakeFetcher) -> None:
     """One URL of a large file, repeated ten thousand times, made a request of many gigabytes."""
     server.serve("/a", PNG)
     url, source = server.url("/a"), fetcher(chat_bytes=3 * len(PNG), buffered_bytes=3 * len(PNG))
@@ -321,7 +259,7 @@ async def test_a_file_counts_as_often_as_the_vendor_gets_it(server: Server, fetc
     assert await source.attach(chat_with(url, url, url), [url]) == 3 * len(PNG)
 
 
-async def test_the_files_of_all_chats_are_limited_together(server: Server, fetcher: MakeFetcher) -> None:
+async def test_the_files_of_all_chats_are_limited_together(server: FileServer, fetcher: MakeFetcher) -> None:
     for path in ("/a", "/b"):
         server.serve(path, PNG)
     a, b = server.url("/a"), server.url("/b")
@@ -336,7 +274,7 @@ async def test_the_files_of_all_chats_are_limited_together(server: Server, fetch
     assert await source.attach(chat_with(a, b), [a, b]) == 2 * len(PNG)
 
 
-async def test_a_silent_server_is_given_up(server: Server, fetcher: MakeFetcher) -> None:
+async def test_a_silent_server_is_given_up(server: FileServer, fetcher: MakeFetcher) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
         await response.prepare(request)
@@ -353,7 +291,7 @@ async def test_a_silent_server_is_given_up(server: Server, fetcher: MakeFetcher)
     [(b"<html>", 200), (b"", 200), (PNG, 404), (PNG, 500), (PNG, 206)],
     ids=["html", "empty", "missing", "broken", "partial"],
 )
-async def test_answers_that_are_no_files(server: Server, fetcher: MakeFetcher, body: bytes, status: int) -> None:
+async def test_answers_that_are_no_files(server: FileServer, fetcher: MakeFetcher, body: bytes, status: int) -> None:
     server.serve("/a", body, status=status)
     await refusal(fetcher(), server.url("/a"))
 
