@@ -8,6 +8,8 @@ import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from gateway.billing.evm.eip712 import address_of
+from gateway.billing.evm.values import checksummed
 from gateway.envelope import signing_digest
 from gateway.keccak import keccak256
 
@@ -59,7 +61,7 @@ class Signer:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode()
         self.tee_id = "0x" + keccak256(self.public_der).hex()
-        self.wallet_address = checksum_address(keccak256(self.wallet.public_key.format(compressed=False)[1:])[12:])
+        self.wallet_address = checksummed(address_of(self.wallet.public_key))
 
     def sign(self, request_hash: bytes, output: str, timestamp: int) -> Envelope:
         """Sign an answer. ``request_hash`` is keccak256 of the canonical request, ``output`` its signed text."""
@@ -76,12 +78,3 @@ class Signer:
     def sign_bytes(self, message: bytes) -> bytes:
         """RSA-PSS over ``message``: SHA-256, MGF1 with SHA-256, salt of 32 bytes."""
         return self._key.sign(message, _PSS, _SHA256)
-
-
-def checksum_address(address: bytes) -> str:
-    """20 bytes as a mixed-case Ethereum address (EIP-55)."""
-    digits = address.hex()
-    check = keccak256(digits.encode()).hex()
-    return "0x" + "".join(
-        digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, check, strict=False)
-    )

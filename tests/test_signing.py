@@ -10,13 +10,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from eth_account import Account
 from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.envelope import canonical_chat_request
 from gateway.keccak import keccak256
-from gateway.signing import Envelope, Signer, checksum_address
+from gateway.signing import Envelope, Signer
 from tests.golden_key import TEE_ID, golden_key
 
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
@@ -97,11 +96,6 @@ def test_keys_are_born_new(golden: Signer) -> None:
 def test_wallet_address_is_ethereums(golden: Signer) -> None:
     assert golden.wallet_address == Account.from_key(b"\x01" * 32).address
     assert golden.wallet.secret == b"\x01" * 32
-
-
-@given(st.binary(min_size=20, max_size=20))
-def test_checksum_agrees_with_eth_utils(address: bytes) -> None:
-    assert checksum_address(address) == to_checksum_address(address)
 
 
 ENVELOPE = Envelope(request_hash="aa", output_hash="bb", signature="c2ln", timestamp=7, tee_id="0x1")

@@ -5,13 +5,14 @@ import secrets
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
+from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.billing.authorization import digest, read, signed_by_payer
 from gateway.billing.definitions import bundled
 from gateway.billing.evm import eip712
-from gateway.billing.evm.values import address, as_hex
+from gateway.billing.evm.values import address, as_hex, checksummed
 from gateway.billing.x402 import read_payment
 from gateway.keccak import keccak256
 from tests.billing import payers
@@ -21,6 +22,11 @@ CONTRACTS = bundled().contracts
 
 uints = st.integers(min_value=0, max_value=2**256 - 1)
 addresses = st.binary(min_size=20, max_size=20)
+
+
+@given(addresses)
+def test_checksum_agrees_with_eth_utils(value: bytes) -> None:
+    assert checksummed(value) == to_checksum_address(value)
 
 
 @given(token=addresses, amount=uints, spender=addresses, nonce=uints, deadline=uints, payee=addresses, after=uints)

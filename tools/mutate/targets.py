@@ -21,8 +21,6 @@ _NO_CYCLES = "what was decoded from JSON has no cycles; the check for them only 
 EQUIVALENT: dict[str, dict[str, str]] = {
     "gateway.signing": {
         "Signer.__init__: 2048 → 2049": "OpenSSL makes both keys of two primes of 1024 bits",
-        "checksum_address: 16 → 17": "one hexadecimal digit has the same value to base 17",
-        "checksum_address: zip(digits, check, strict=False) → zip(digits, check)": "that is the default",
     },
     "gateway.envelope": {
         ": json.JSONEncoder(sort_keys=True, check_circular=False) → json.JSONEncoder(sort_keys=True)": _NO_CYCLES,
