@@ -23,7 +23,7 @@ from gateway.billing.unpaid import PaymentsUnconfigured
 from gateway.billing.upto_trial import TrialPayer
 from gateway.catalog import Catalog
 from gateway.keyring import Injection, journal_key
-from gateway.openai_api.errors import GatewayError, invalid_request
+from gateway.openai_api.errors import GatewayError
 from gateway.settings import Settings
 
 JOURNAL = "gateway-journal.sqlite3"
@@ -61,8 +61,7 @@ class DeferredPayments:
     async def configure(self, injection: Injection | None = None) -> None:
         """Open payments if payee and facilitator are known; injected values override the environment.
 
-        Raises 400, changing nothing, for values that no payment could ever be taken with. With a sink, payments open
-        once it has been replayed, in the background if that takes long.
+        With a sink, payments open once it has been replayed, in the background if that takes long.
         """
         injected = injection or Injection()
         payee = injected.evm_payment_address or self._settings.pay_to
@@ -77,8 +76,6 @@ class DeferredPayments:
             self._current = PaymentsUnconfigured([reason for reason, applies in lacking.items() if applies])
             return
         settings = self._payment_settings(injected, payee, facilitator)
-        if problems := settings.problems():
-            raise invalid_request(f"Invalid payment settings: {'; '.join(problems)}.")
         await self._cancel_opening()
         if self._latest == settings:
             self._current = self._opened[-1]

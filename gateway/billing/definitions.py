@@ -92,7 +92,6 @@ class Wire(_Record, frozen=True):
 class Quotes(_Record, frozen=True):
     seconds: int
     max_timeout_seconds: int
-    max_usd: Decimal
 
 
 class Deadlines(_Record, frozen=True):

@@ -102,18 +102,18 @@ class X402Payments:
         trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
         self.settlements.on_end.append(trial.on_settlement_end)
         self._capabilities = CurrentCapabilities(self._facilitator, trial, definitions.facilitator)
-        max_usd = settings.max_usd or definitions.quotes.max_usd
         self._quoter = Quoter(
             definitions,
             self._feed,
             self._capabilities.get,
             payee=settings.payee,
             mac_key=settings.mac_key,
-            max_usd=max_usd,
+            max_usd=settings.max_usd,
             testnets=settings.testnets,
             supports_permits=self._permit_support.has,
         )
-        self._gate = Gate(context, self._quoter, Estimator(catalog, max_usd), verifier, policy, settings.clock)
+        estimator = Estimator(catalog, settings.max_usd)
+        self._gate = Gate(context, self._quoter, estimator, verifier, policy, settings.clock)
         metrics.watch_tasks(lambda: self.settlements.task_count)
         metrics.watch_clock(lambda: self._deadline_clock.lag)
         for token in self._feed.tokens():

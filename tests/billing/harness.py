@@ -175,6 +175,7 @@ async def open_harness(
             "payee": payee,
             "facilitator_url": facilitator.url,
             "journal": journal,
+            "max_usd": Decimal("1.00"),
             "mac_key": b"m" * 32,
             "rpc_url": chain.rpc_url if rpc else None,
             "price_url": prices.url,

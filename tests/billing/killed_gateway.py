@@ -7,6 +7,7 @@ has the amount, then waits to be killed.
 import asyncio
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 from gateway.billing.payment_settings import PaymentSettings
@@ -20,6 +21,7 @@ async def main() -> None:
         payee=told["payee"],
         facilitator_url=told["facilitator_url"],
         journal=Path(told["journal"]),
+        max_usd=Decimal("1.00"),
         mac_key=bytes.fromhex(told["mac_key"]),
         rpc_url=told["rpc_url"],
         price_url=told["price_url"],

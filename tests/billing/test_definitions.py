@@ -57,7 +57,6 @@ def test_opg_is_offered_first_and_usdc_exact_by_eip3009_before_permit2() -> None
         ('highest_usd = "5"', 'highest_usd = "Infinity"', "band"),
         ('largest_step = "1.5"', 'largest_step = "1"', "band"),
         ('largest_step = "1.5"', 'largest_step = "sNaN"', "band"),
-        ('max_usd = "1.00"', 'max_usd = "NaN"', "quotes.max_usd: must be a number above zero"),
         ('ceiling_usd = "50"', 'ceiling_usd = "Infinity"', "exposure.ceiling_usd: must be a number above zero"),
         ("poll_seconds = 0.5", "poll_seconds = nan", "facilitator.poll_seconds: must be a number above zero"),
         ("decimals = 18", f"decimals = {'9' * 5000}", "Exceeds the limit"),

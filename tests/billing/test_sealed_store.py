@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -321,6 +322,7 @@ async def test_a_journal_whose_sink_cannot_be_replayed_is_closed(
         payee="0x" + "11" * 20,
         facilitator_url="http://127.0.0.1:9",
         journal=tmp_path / "journal.db",
+        max_usd=Decimal("1.00"),
         mac_key=b"k",
         sink="http://127.0.0.1:9/journal",
         journal_key=KEY,
@@ -328,14 +330,3 @@ async def test_a_journal_whose_sink_cannot_be_replayed_is_closed(
     with pytest.raises(type(error)):
         await X402Payments.open(settings, CATALOG)
     assert list((tmp_path / "journal.db-workers").iterdir()) == []
-
-
-def test_a_sink_without_a_key_is_a_problem(tmp_path: Path) -> None:
-    settings = PaymentSettings(
-        payee="0x" + "11" * 20,
-        facilitator_url="https://f.example",
-        journal=tmp_path,
-        mac_key=b"k",
-        sink="https://s.example",
-    )
-    assert settings.problems() == ["the journal sink requires a journal key of 32 bytes"]

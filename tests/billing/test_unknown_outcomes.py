@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -366,7 +367,12 @@ async def test_a_facilitator_that_supports_nothing_usable_closes_the_paid_routes
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     settings = PaymentSettings(
-        payee="0x" + "11" * 20, facilitator_url=url, journal=journal, mac_key=b"k" * 32, price_url=url
+        payee="0x" + "11" * 20,
+        facilitator_url=url,
+        journal=journal,
+        max_usd=Decimal("1.00"),
+        mac_key=b"k" * 32,
+        price_url=url,
     )
     payments = await X402Payments.open(settings, CATALOG, quick())
     try:

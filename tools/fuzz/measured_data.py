@@ -93,7 +93,7 @@ def _check_definitions(text: str) -> None:
     for token in loaded.tokens.values():
         if loaded.network(token).chain_id < 0 or (token.usd is None) == (token.feed is None):
             raise BrokenPropertyError(f"{token.id} cannot be priced")
-    figures = (loaded.quotes.max_usd, loaded.exposure.newcomer_usd, loaded.exposure.growth, loaded.exposure.ceiling_usd)
+    figures = (loaded.exposure.newcomer_usd, loaded.exposure.growth, loaded.exposure.ceiling_usd)
     if not all(Decimal(0) < figure < Decimal("Infinity") for figure in figures):
         raise BrokenPropertyError(f"limits {figures}")
 
