@@ -36,6 +36,10 @@ class NameMap:
         self._outbound.pop(name, None)
         return self.outbound(name)
 
+    def __contains__(self, name: str) -> bool:
+        """``name`` is one of the upstream's names."""
+        return name in self._inbound
+
     def inbound(self, name: str) -> str:
         """The caller's name for the upstream's ``name``; one that was never sent is returned unchanged."""
         return self._inbound.get(name, name)

@@ -31,6 +31,7 @@ from tests.upstreams.gemini_chats import (
     frames,
     parts,
     streamed,
+    tool,
     whole,
 )
 
@@ -255,6 +256,25 @@ def test_rewritten_tool_names_are_the_callers_again() -> None:
     response = parts({"functionCall": {"name": "_.lives"}}, {"functionCall": {"name": "weather"}}, finish="STOP")
     calls = whole(response, bound).choices()[0]["message"]["tool_calls"]
     assert [call["function"]["name"] for call in calls] == ["9.lives", "weather"]
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("default_api:weather", "weather"),
+        ("default_api.weather", "weather"),
+        ("invented.weather", "weather"),
+        ("default_api:mcp.read", "mcp.read"),
+        ("default_api:_.lives", "9.lives"),
+        ("default_api.read", "default_api.read"),
+        ("default_api:unknown", "default_api:unknown"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_namespace_that_the_model_adds_is_not_part_of_a_tools_name(called: str, name: str) -> None:
+    bound = chat(tools=[WEATHER, *(tool(declared) for declared in ("9.lives", "mcp.read", "default_api.read", "read"))])
+    response = parts({"functionCall": {"name": called, "args": {}}}, finish="STOP")
+    assert whole(response, bound).choices()[0]["message"]["tool_calls"][0]["function"]["name"] == name
 
 
 def test_drafts_are_not_delivered() -> None:

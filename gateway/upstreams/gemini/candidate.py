@@ -11,7 +11,7 @@ from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArg
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.partial_args import PartialArguments
 from gateway.upstreams.gemini.thought_signatures import FORMAT, IMAGE, cache_id, image_id, invocations_id
-from gateway.upstreams.gemini.tools import tool_names
+from gateway.upstreams.gemini.tools import called_name, tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.signature_cache import SignatureCache
@@ -119,7 +119,7 @@ class CandidateDecoder:
         deltas: list[Delta] = []
         if call.name:
             deltas += self.finish()
-            name = self._names.inbound(call.name)
+            name = called_name(self._names, call.name)
             call_id = self._unique_id(call.id, scope)
             opened = self._open = _OpenCall(self.calls, call_id, name, signature, self._invocations)
             self._invocations = []

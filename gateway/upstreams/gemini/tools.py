@@ -10,6 +10,7 @@ from gateway.upstreams.gemini import schema
 from gateway.upstreams.name_map import NameMap
 
 _INVALID_CHARACTER = re.compile(r"^[^A-Za-z_]|[^A-Za-z0-9_.:-]")
+_NAMESPACE = re.compile(r"^[^.:]*[.:]")
 _MAX_NAME = 64
 
 
@@ -20,6 +21,16 @@ def tool_names(tools: list[Tool] | None) -> NameMap:
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
     return names
+
+
+def called_name(names: NameMap, name: str) -> str:
+    """The caller's name for the function that the model calls ``name``.
+
+    The model may put a namespace before it, often Google's own: ``default_api:weather``, ``default_api.weather``.
+    """
+    if name not in names and (plain := _NAMESPACE.sub("", name)) in names:
+        name = plain
+    return names.inbound(name)
 
 
 def search_parameter(request: ChatRequest) -> str | None:
