@@ -212,9 +212,11 @@ class Supervisor:
             case "inject":
                 self._inject(worker.pid, packet)
             case "metrics":
-                self._call_ready(worker.pid, packet.number, Packet("metrics"))
+                ready = {each.pid for each in self._workers.values() if each.ready}
+                self._calls.scatter(worker.pid, packet.number, packet, ready)
             case "leader":
-                self._call_leader(worker, packet)
+                leader = set() if self._leader is None else {self._leader}
+                self._calls.scatter(worker.pid, packet.number, Packet("lead_status"), leader)
             case "signature":
                 self._publish(worker.pid, packet)
 
@@ -225,14 +227,6 @@ class Supervisor:
         self._injected = packet.body
         self._injection.use()
         self._calls.scatter(pid, packet.number, Packet("injected", body=packet.body), self._workers.keys() - {pid})
-
-    def _call_ready(self, caller: int, number: int, request: Packet) -> None:
-        ready = {worker.pid for worker in self._workers.values() if worker.ready}
-        self._calls.scatter(caller, number, request, ready)
-
-    def _call_leader(self, worker: Worker, packet: Packet) -> None:
-        leader = set() if self._leader is None else {self._leader}
-        self._calls.scatter(worker.pid, packet.number, Packet("lead_status", body=packet.body), leader)
 
     def _publish(self, sender: int, packet: Packet) -> None:
         """Pass a message on to the other workers that serve connections."""
@@ -344,7 +338,7 @@ class Supervisor:
     def _choose_leader(self) -> None:
         """Choose the worker that runs the singleton tasks (the heartbeat), if there is none."""
         if self._leader is None and not self._stopping:
-            self._leader = next((worker.pid for worker in self._workers.values() if worker.takes_work), None)
+            self._leader = next((worker.pid for worker in self._accepting_workers()), None)
             if self._leader is not None:
                 self._send(self._leader, Packet("lead"))
 

@@ -33,10 +33,6 @@ class Worker:
     kill_at: float = 0.0
     unanswered: int = 0
 
-    @property
-    def takes_work(self) -> bool:
-        return self.ready and not self.draining
-
     def send(self, packet: Packet) -> None:
         """Send a packet, or keep it for ``flush`` if the channel is full."""
         if not self.unsent:
