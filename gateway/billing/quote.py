@@ -79,21 +79,18 @@ class Quoter:
     @property
     def settled(self) -> bool:
         """Whether the facilitator settles any offer, with a price or without."""
-        capabilities, tokens = self._capabilities() or NO_CAPABILITIES, self._definitions.tokens
-        return any(
-            (offer.scheme, tokens[offer.token].network) in capabilities.kinds
-            and self._definitions.network(tokens[offer.token]).testnet == self._testnets
-            for offer in self._definitions.offers
-        )
+        capabilities = self._capabilities() or NO_CAPABILITIES
+        return any(self._is_settled(offer, capabilities) for offer in self._definitions.offers)
+
+    def _is_settled(self, offer: Offer, capabilities: Capabilities) -> bool:
+        """Whether the facilitator settles the offer, and it is one on this kind of networks."""
+        network = self._definitions.network(self._definitions.tokens[offer.token])
+        return (offer.scheme, network.id) in capabilities.kinds and network.testnet == self._testnets
 
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
-        """Whether the facilitator settles the offer's scheme, and its token has a price."""
-        token = self._definitions.tokens[offer.token]
-        return (
-            (offer.scheme, token.network) in capabilities.kinds
-            and self._definitions.network(token).testnet == self._testnets
-            and self._rates.usd(token) is not None
-        )
+        """Whether the offer is settled, and its token has a price."""
+        priced = self._rates.usd(self._definitions.tokens[offer.token]) is not None
+        return priced and self._is_settled(offer, capabilities)
 
     def required(
         self,

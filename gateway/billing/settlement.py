@@ -65,6 +65,7 @@ class _Settlement:
             waiter.set_result(entry)
 
     def fail(self, error: Exception) -> None:
+        self.abandoned = True
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_exception(error)
 
@@ -72,7 +73,6 @@ class _Settlement:
         """Resolve the waiter as PENDING, or fail it if the settlement is not in the journal yet."""
         if self.entry is None:
             self.fail(StoreUnavailableError("the journal does not answer"))
-            self.abandoned = True
         else:
             self.resolve(msgspec.structs.replace(self.entry, state=State.PENDING))
 
@@ -152,7 +152,6 @@ class Settlements:
             settlement.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
         except StoreUnavailableError as error:
             settlement.fail(error)
-            settlement.abandoned = True
             entry = await retried_writes.retry(error, self._store.move, payment, State.SETTLING, **fields)
         except Exception as error:
             settlement.fail(error)

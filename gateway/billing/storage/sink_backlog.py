@@ -63,7 +63,5 @@ class SinkBacklog:
                 self.timed_out = False
                 if self._entries.get(entry.key) is entry:
                     del self._entries[entry.key]
-        except SinkTimeoutError:
-            self.timed_out = True
-        except SinkUnavailableError:
-            self.timed_out = False
+        except SinkUnavailableError as error:
+            self.timed_out = isinstance(error, SinkTimeoutError)
