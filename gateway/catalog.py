@@ -128,7 +128,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     upstream_id: str
     prices: Prices
     context_length: int | None = None
-    max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     image_tokens: int = IMAGE_TOKENS
     inputs: tuple[Modality, ...] = ("text",)
@@ -139,7 +138,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     retires_on: date | None = None
     replacement: str | None = None
     rerouted: bool = False
-    note: str | None = None
     traits: Traits = Traits()
 
     def retired(self, today: date) -> bool:

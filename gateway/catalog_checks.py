@@ -95,7 +95,7 @@ def _limits(model: Model) -> Iterator[str]:
     context = model.context_length
     if model.endpoint == "chat" and context is None:
         yield "context_length: missing"
-    for field in ("context_length", "max_input_tokens", "max_output_tokens"):
+    for field in ("context_length", "max_output_tokens"):
         limit = getattr(model, field)
         if limit is not None and limit < 1:
             yield f"{field}: {limit} is not positive"

@@ -225,13 +225,6 @@ def test_rates_and_limits(catalog: Catalog, line: str) -> None:
     assert (model.context_length, model.max_output_tokens) == (int(context), None if limit == "-" else int(limit))
 
 
-def test_input_limits(catalog: Catalog) -> None:
-    limits = {name: model.max_input_tokens for name, model in catalog.models.items() if model.max_input_tokens}
-    openai = dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5.2"), 272_000)
-    seeds = dict.fromkeys(("seed-1.6", "seed-1.8", "seed-2.0-lite", "seed-2-0-lite-260428"), 224_000)
-    assert limits == openai | seeds
-
-
 def test_pictures_have_flat_prices(catalog: Catalog) -> None:
     flat = {name: model.prices.per_image for name, model in catalog.models.items() if model.prices.per_image}
     assert flat == {name: Decimal(price) for name, price in PER_IMAGE.items()}

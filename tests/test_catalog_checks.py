@@ -34,7 +34,6 @@ released = 2025-01-01
 retires_on = 2026-01-01
 replacement = "thinker"
 context_length = 1000
-max_input_tokens = 900
 max_output_tokens = 100
 inputs = ["text", "image"]
 prices.source = "a list"
@@ -149,12 +148,10 @@ CASES = [
     ('aliases = ["words"]', 'aliases = [" words"]', "models.text.aliases: ' words' is empty or has surrounding whitespace"),
     ('upstream_id = "picture"', 'upstream_id = ""', "models.picture.aliases: '' is empty or has surrounding whitespace"),
     # Limits and modalities.
-    ("context_length = 1000\nmax_input", "max_input", "models.text.context_length: missing"),
-    ("max_input_tokens = 900", "max_input_tokens = 0", "models.text.max_input_tokens: 0 is not positive"),
-    ("max_input_tokens = 900", "max_input_tokens = 1001", "models.text.max_input_tokens: 1001 is more than context_length"),
+    ("context_length = 1000\nmax_output_tokens = 100\ninputs", "max_output_tokens = 100\ninputs", "models.text.context_length: missing"),
     ("max_output_tokens = 100\ninputs", "max_output_tokens = 1001\ninputs", "models.text.max_output_tokens: 1001 is more than context_length"),
     ("max_output_tokens = 100\ninputs", "max_output_tokens = -1\ninputs", "models.text.max_output_tokens: -1 is not positive"),
-    ("max_input_tokens = 900", "image_tokens = 0", "models.text.image_tokens: 0 is not positive"),
+    ("max_output_tokens = 100\ninputs", "max_output_tokens = 100\nimage_tokens = 0\ninputs", "models.text.image_tokens: 0 is not positive"),
     ('inputs = ["text", "image"]', 'inputs = ["image"]', "models.text.inputs: must include text"),
     ('inputs = ["text", "image"]', 'inputs = ["text", "image", "text"]', "models.text.inputs: 'text' is repeated"),
     ('outputs = ["text", "image"]', 'outputs = ["image"]', "models.budgeter.outputs: must include text"),
@@ -278,8 +275,8 @@ def test_thinking_that_cannot_be_switched_off(thinking: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("max_input_tokens = 900", "max_input_tokens = 1"),
-        ("max_input_tokens = 900", "max_input_tokens = 1000"),
+        ("max_output_tokens = 100\ninputs", "max_output_tokens = 1\ninputs"),
+        ("max_output_tokens = 100\ninputs", "max_output_tokens = 1000\ninputs"),
         ("over_tokens = 500", "over_tokens = 1"),
         ("over_tokens = 500", "over_tokens = 999"),
         ('regions.us = "1.1"', 'regions.us = "1"'),
