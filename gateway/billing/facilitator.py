@@ -103,9 +103,11 @@ class Facilitator:
 
     async def supported(self) -> Capabilities:
         """Raises FacilitatorUnavailableError, also when nothing in the response can be used."""
-        status, fields, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
+        status, headers, body = await self._request("GET", "/supported", None, self._timeouts.verify_seconds)
         if status != 200:
-            raise FacilitatorUnavailableError(f"/supported returned {status}{_target(fields)}", _retry_after(fields))
+            raise FacilitatorUnavailableError(
+                f"/supported returned {status}{_target(headers)}", read_retry_after(headers)
+            )
         supported = _decode(body, Supported)
         if supported is None:
             raise FacilitatorUnavailableError("/supported did not return a valid x402 response")
@@ -135,14 +137,14 @@ class Facilitator:
         if usage and self._queues_jobs:
             body["usageMetadata"] = usage
         try:
-            status, fields, response = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
+            status, headers, response = await self._request("POST", "/settle", body, self._timeouts.settle_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
             return await self.poll_job(queued.payment_job.job_id, requirements)
         outcome = self._outcome(_decode(response, SettleResponse), status, requirements)
-        if isinstance(outcome, Unknown) and (retry_after := _retry_after(fields)):
+        if isinstance(outcome, Unknown) and (retry_after := read_retry_after(headers)):
             return replace(outcome, retry_after=retry_after)
         return outcome
 
@@ -162,13 +164,13 @@ class Facilitator:
 
     async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is queued or running."""
-        status, fields, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
+        status, headers, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
         wrapped = _decode(body, _JobResponse)
         job_state = wrapped.payment_job if wrapped is not None else _decode(body, _Job)
         if status == 404:
             return Unknown("the facilitator no longer has the settlement job")
         if job_state is None:
-            raise FacilitatorUnavailableError(f"/settle/{{job}} returned {status}", _retry_after(fields))
+            raise FacilitatorUnavailableError(f"/settle/{{job}} returned {status}", read_retry_after(headers))
         if job_state.status not in {"succeeded", "failed"}:
             return None
         if job_state.result is None:
@@ -224,8 +226,8 @@ class Facilitator:
         body: dict[str, Any] | None,
         seconds: float,
         extra_headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Send a request; return status, header fields and body of the response."""
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send a request; return status, headers and body of the response."""
         headers = {**_JSON, **extra_headers} if body is not None else {**extra_headers}
         name = path.split("/")[1]
         try:
@@ -252,21 +254,17 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
         return None
 
 
-def _verify_response(status: int, fields: Mapping[bytes, bytes], body: bytes) -> VerifyResponse:
+def _verify_response(status: int, headers: Mapping[str, str], body: bytes) -> VerifyResponse:
     """A refusal counts unless it is a 5xx: x402-rs answers so when it cannot read the chain."""
     verdict = _decode(body, VerifyResponse)
     if verdict is None or status >= 500 or (verdict.is_valid and status not in _DONE):
-        raise FacilitatorUnavailableError(f"/verify returned {status}", _retry_after(fields))
+        raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _truncated(verdict)
 
 
-def _retry_after(fields: Mapping[bytes, bytes]) -> float | None:
-    return read_retry_after({name.decode("latin-1"): value.decode("latin-1") for name, value in fields.items()})
-
-
-def _target(fields: Mapping[bytes, bytes]) -> str:
+def _target(headers: Mapping[str, str]) -> str:
     """Where a redirect, which is not followed, leads to: the operator can configure that URL instead."""
-    location = fields.get(b"location", b"").decode("latin-1")
+    location = headers.get("location", "")
     return f", a redirect to {location[:_MAX_TEXT]}" if location else ""
 
 

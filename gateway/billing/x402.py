@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -14,8 +14,6 @@ PAYMENT_RESPONSE = "PAYMENT-RESPONSE"
 V1_PAYMENT = "X-PAYMENT"
 
 EIP2612_EXTENSION = "eip2612GasSponsoring"
-
-T = TypeVar("T")
 
 
 class MalformedPaymentError(Exception):
@@ -166,14 +164,6 @@ def read_payment(header: str, *, max_bytes: int, max_depth: int) -> PaymentPaylo
 def write_header(value: PaymentRequired | SettleResponse) -> str:
     """The header value of ``value``."""
     return base64.b64encode(msgspec.json.encode(value)).decode()
-
-
-def read_header(header: str, form: type[T], *, max_bytes: int = 65536) -> T:
-    """The object in a ``PAYMENT-REQUIRED`` or ``PAYMENT-RESPONSE`` header; raises MalformedPaymentError."""
-    try:
-        return msgspec.json.decode(_decode_base64(header, max_bytes), type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedPaymentError(str(error)) from None
 
 
 def _decode_base64(header: str, max_bytes: int) -> bytes:

@@ -85,17 +85,15 @@ class ConnectionPool:
             raise
         return response
 
-    async def fetch(
-        self, request: bytes, total_seconds: float, max_bytes: int
-    ) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Send a request; return the status, the raw headers (as in ``Response``) and the body of its response.
+    async def fetch(self, request: bytes, total_seconds: float, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
+        """Send a request; return the status, the headers by lower-case name and the body of its response.
 
         Raises TransportError, and TimeoutError after ``total_seconds``.
         """
         async with asyncio.timeout(total_seconds):
             response = await self.send(request, total_seconds, max_bytes)
             try:
-                return response.status, response.raw_headers, await response.read(max_bytes)
+                return response.status, response.headers, await response.read(max_bytes)
             finally:
                 response.close()
 

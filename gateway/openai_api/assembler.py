@@ -100,11 +100,6 @@ class Assembler:
             self.add(delta)
 
     @property
-    def started(self) -> bool:
-        """Whether any choice has been received."""
-        return bool(self._choices)
-
-    @property
     def images(self) -> list[str]:
         """All images, in the order of choices."""
         return [url for _, choice in sorted(self._choices.items()) for url in choice.images]

@@ -157,7 +157,6 @@ def test_payment_required_reads_back_in_the_stock_client() -> None:
     )
     stock = decode_payment_required_header(x402.write_header(required))
     assert stock.model_dump(by_alias=True, exclude_none=True)["accepts"] == [wire]
-    assert x402.read_header(x402.write_header(required), x402.PaymentRequired) == required
 
 
 def test_payment_response_reads_back_in_the_stock_client() -> None:

@@ -40,12 +40,12 @@ CALL = ToolCallStart(index=0, id="call_1", name="weather")
 
 def test_nothing_has_arrived() -> None:
     nothing = Assembler()
-    assert (nothing.started, nothing.choices(), nothing.texts(), nothing.finish_reasons()) == (False, [], [], {})
+    assert (nothing.choices(), nothing.texts(), nothing.finish_reasons()) == ([], [], {})
     assert (nothing.usage, nothing.metadata, nothing.output_bytes, nothing.images) == (None, UpstreamMetadata(), 0, [])
 
 
 def test_usage_and_served_alone_start_no_answer() -> None:
-    assert not put_together(UpstreamMetadata(model="m"), Usage(prompt_tokens=1)).started
+    assert put_together(UpstreamMetadata(model="m"), Usage(prompt_tokens=1)).choices() == []
 
 
 def test_a_plain_answer() -> None:
@@ -63,7 +63,6 @@ def test_a_broken_off_answer_has_no_finish_reason() -> None:
     broken = put_together(Text("Hel"))
     assert broken.choices()[0]["finish_reason"] is None
     assert broken.finish_reasons() == {0: None}
-    assert broken.started
 
 
 def test_choices_are_in_the_order_of_their_index() -> None:

@@ -1,19 +1,10 @@
-"""Payment headers, x402 objects as base64 of JSON, and files as ``data:`` URIs."""
+"""Payment headers, base64 of JSON, and files as ``data:`` URIs."""
 
 import base64
 import json
 from random import Random
 
-from gateway.billing.x402 import (
-    MalformedPaymentError,
-    PaymentRequired,
-    SettleResponse,
-    Supported,
-    VerifyResponse,
-    read_header,
-    read_payment,
-    write_header,
-)
+from gateway.billing.x402 import MalformedPaymentError, read_payment
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import data_uri
 from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json
@@ -36,12 +27,10 @@ _PAYMENT = {
         },
     },
 }
-_SETTLED = {"success": True, "transaction": "0x" + "44" * 32, "network": "eip155:8453", "payer": _ADDRESS}
-_FORMS = (PaymentRequired, SettleResponse, VerifyResponse, Supported)
 
 
 def _make_header(random: Random) -> str:
-    value = mutate_json(random, random.choice((_PAYMENT, _SETTLED)), random.randrange(3))
+    value = mutate_json(random, _PAYMENT, random.randrange(3))
     if random.random() < 0.1:
         value = json_value(random)
     raw = json.dumps(value).encode("utf-8", "surrogatepass")
@@ -63,13 +52,6 @@ def _check_header(header: str) -> None:
     else:
         if payment.x402_version != 2:
             raise BrokenPropertyError("another version was accepted")
-    for form in _FORMS:
-        try:
-            value = read_header(header, form)
-        except MalformedPaymentError:
-            continue
-        if isinstance(value, PaymentRequired | SettleResponse) and read_header(write_header(value), form) != value:
-            raise BrokenPropertyError("a header is not read as it was written")
 
 
 def _make_uri(random: Random) -> str:
