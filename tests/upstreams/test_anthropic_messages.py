@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.openai_api.errors import GatewayError
 from tests.upstreams.anthropic_chats import HELLO, adapter, chat, sent
 
-PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 PDF = "data:application/pdf;base64," + base64.b64encode(b"%PDF").decode()
 NOTE = "data:text/plain;base64," + base64.b64encode("Høst".encode()).decode()
 
@@ -303,6 +303,35 @@ def test_refusals_and_other_vendors_thoughts() -> None:
 )
 def test_pictures_and_files(part: dict[str, Any], block: dict[str, Any]) -> None:
     assert turns(user([text("Look"), part])) == [user([text("Look"), block])]
+
+
+def data_uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.mark.parametrize("declared", ["image/png", "image/jpg", "image/tiff", "application/octet-stream"])
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [(b"\xff\xd8\xff\xe0" + bytes(30), "image/jpeg"), (b"RIFF" + bytes(4) + b"WEBPVP8 ", "image/webp")],
+)
+def test_a_picture_is_of_the_type_that_its_content_shows(declared: str, content: bytes, media_type: str) -> None:
+    uri = data_uri(declared, content)
+    source = {"type": "base64", "media_type": media_type, "data": uri.partition(",")[2]}
+    for part in ({"type": "image_url", "image_url": {"url": uri}}, {"type": "file", "file": {"file_data": uri}}):
+        assert turns(HELLO, calls("a"), result("a", [part]))[2]["content"][0]["content"] == [
+            {"type": "image", "source": source}
+        ]
+
+
+def test_a_pdf_is_of_the_type_that_its_content_shows() -> None:
+    part = {"type": "file", "file": {"file_data": data_uri("application/octet-stream", b"%PDF-1.7")}}
+    assert turns(user([part]))[0]["content"][0]["source"]["media_type"] == "application/pdf"
+
+
+@pytest.mark.parametrize("content", [b"A", b"ID3 is a format"])
+def test_what_the_content_does_not_show_is_as_declared(content: bytes) -> None:
+    part = {"type": "file", "file": {"file_data": data_uri("text/plain", content)}}
+    assert turns(user([part]))[0]["content"][0]["source"]["data"] == content.decode()
 
 
 @pytest.mark.parametrize(

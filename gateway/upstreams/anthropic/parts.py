@@ -17,6 +17,7 @@ from gateway.upstreams import data_uri
 Block = dict[str, Any]
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_BINARY_TYPES = _IMAGE_TYPES | {"application/pdf"}
 
 
 def text_block(text: str, cache_control: CacheControl = None) -> Block | None:
@@ -65,13 +66,14 @@ def _image(url: str, where: str) -> Block:
     if not data_uri.is_data_uri(url):
         return {"type": "image", "source": _remote(url, where)}
     image = data_uri.parse(url, where)
-    if image.media_type not in _IMAGE_TYPES:
+    media_type = _media_type(image)
+    if media_type not in _IMAGE_TYPES:
         raise invalid_request(
-            f"Invalid '{where}': images must be JPEG, PNG, GIF or WebP, not '{image.media_type}'.",
+            f"Invalid '{where}': images must be JPEG, PNG, GIF or WebP, not '{media_type}'.",
             where,
             "invalid_image",
         )
-    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.base64}}
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": image.base64}}
 
 
 def _file(file: File, where: str) -> Block:
@@ -90,11 +92,18 @@ def _document(url: str, where: str) -> Block:
     if not data_uri.is_data_uri(url):
         return _remote(url, where)
     file = data_uri.parse(url, where)
-    if file.media_type == "application/pdf" or file.media_type in _IMAGE_TYPES:
-        return {"type": "base64", "media_type": file.media_type, "data": file.base64}
-    if file.media_type == "text/plain":
+    media_type = _media_type(file)
+    if media_type in _BINARY_TYPES:
+        return {"type": "base64", "media_type": media_type, "data": file.base64}
+    if media_type == "text/plain":
         return {"type": "text", "media_type": "text/plain", "data": _plain_text(file, where)}
-    raise unsupported_value(f"Invalid '{where}': files of type '{file.media_type}' are not supported.", where)
+    raise unsupported_value(f"Invalid '{where}': files of type '{media_type}' are not supported.", where)
+
+
+def _media_type(file: data_uri.DataURI) -> str:
+    """What the content shows rather than what the caller declares: unlike OpenAI, Anthropic requires them to agree."""
+    sniffed = file.sniffed
+    return sniffed if sniffed in _BINARY_TYPES else file.media_type
 
 
 def _plain_text(file: data_uri.DataURI, where: str) -> str:

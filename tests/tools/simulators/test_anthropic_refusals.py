@@ -160,6 +160,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "image/jpeg",
     ),
+    "picture of another type": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "/9j/4AAQ"}}
+                    ],
+                }
+            ]
+        },
+        "appears to be a image/jpeg image",
+    ),
     "five cache marks": (
         {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}] * 5},
         "maximum of 4",

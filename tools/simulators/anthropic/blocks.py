@@ -1,5 +1,6 @@
 """Checks on the shape of content blocks."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from tools.simulators.refusal import RefusedError
 TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 MAX_CACHE_BREAKPOINTS = 4
 MAX_IMAGE = 5 * 2**20 * 4 // 3
 
@@ -111,6 +113,13 @@ def _check_image(block: Mapping[str, Any], where: str) -> None:
             raise RefusedError(
                 f"{where}.image.source.base64.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' or "
                 "'image/webp'"
+            )
+        head = base64.b64decode(source["data"][:16])
+        shown = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), source["media_type"])
+        if shown != source["media_type"]:
+            raise RefusedError(
+                f"{where}.image.source.base64: The image was specified using the {source['media_type']} media type, "
+                f"but the image appears to be a {shown} image"
             )
         if len(source["data"]) > MAX_IMAGE:
             raise RefusedError(f"{where}.image.source.base64: image exceeds 5 MB maximum")
