@@ -143,9 +143,9 @@ def test_an_empty_list_of_calls_is_left_out(empty: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "content"), [("gpt-4.1", None), ("grok-4.3", ""), ("seed-1.6", None), ("hermes-4-70b", None)]
+    ("model", "content"), [("gpt-4.1", None), ("grok-4.3", ""), ("seed-1.6", ""), ("hermes-4-70b", None)]
 )
-def test_only_xai_wants_content_beside_calls(model: str, content: str | None) -> None:
+def test_xai_and_modelark_want_content_beside_calls(model: str, content: str | None) -> None:
     """Claude's and OpenAI's answers have none, and SDKs send it back as null, or not at all."""
     for absent in ({"content": None}, {}):
         assert first(model, {"role": "assistant", "tool_calls": [CALL], **absent}).get("content") == content

@@ -151,6 +151,7 @@ MODELARK = Dialect(
     effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
     roles={"developer": "system"},
     message_keys=frozenset({"reasoning_content", "encrypted_content"}),
+    null_content=False,
     image_fields=frozenset({"image_pixel_limit", "max_pixels", "min_pixels"}),
 )
 

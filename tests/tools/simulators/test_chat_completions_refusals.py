@@ -117,6 +117,11 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "maximum length 40",
     ),
+    "modelark calls without content": (
+        "bytedance",
+        {"messages": [USER, {**ASKING, "content": None}, RESULT]},
+        "missing `messages.content`",
+    ),
     "xai calls without content": ("xai", {"messages": [USER, {**ASKING, "content": None}, RESULT]}, "content element"),
     "xai arguments of nothing": (
         "xai",

@@ -30,8 +30,8 @@ class MessageRules:
     """Supports custom tools."""
     longest_call_id: int | None = None
     """In characters."""
-    null_content: bool = True
-    """An assistant message with tool calls may have no content."""
+    content_missing: str = ""
+    """The refusal of an assistant message that has tool calls but no content; empty if it may have none."""
     empty_system: bool = True
     """A system message may be empty."""
     json_arguments: bool = False
@@ -100,8 +100,8 @@ def _check_content(where: str, role: str, message: Mapping[str, Any], rules: Mes
         for number, part in enumerate(content):
             _check_part(f"{where}.content[{number}]", part, role, rules)
     elif content is None:
-        if not rules.null_content:
-            raise RefusedError("Invalid request content: Each message must have at least one content element.")
+        if rules.content_missing:
+            raise RefusedError(rules.content_missing)
         if role != "assistant" or not (
             message.get("tool_calls") or message.get("refusal") or message.get("function_call")
         ):

@@ -39,6 +39,7 @@ MESSAGE_RULES = MessageRules(
         "tool": TEXT,
     },
     image_keys=frozenset({"url", "detail", "image_pixel_limit"}),
+    content_missing="The request failed because it is missing `messages.content` parameter.",
 )
 
 RANGES = {

@@ -32,7 +32,7 @@ MESSAGE_RULES = MessageRules(
         "tool": frozenset({"role", "content", "tool_call_id"}),
     },
     parts={"system": TEXT, "user": frozenset({"text", "image_url"}), "assistant": TEXT, "tool": TEXT},
-    null_content=False,
+    content_missing="Invalid request content: Each message must have at least one content element.",
     empty_system=False,
     json_arguments=True,
     shape_status=422,
