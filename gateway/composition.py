@@ -94,7 +94,6 @@ async def _open_payments(stack: AsyncExitStack, services: Services, quote_key: b
     payments = DeferredPayments(
         services.settings,
         services.catalog,
-        services.signer.tee_id,
         quote_key,
         services.clock,
         PaymentMetrics(services.metrics.registry),

@@ -42,14 +42,12 @@ class DeferredPayments:
         self,
         settings: Settings,
         catalog: Catalog,
-        tee_id: str,
         mac_key: bytes,
         clock: Callable[[], float],
         metrics: PaymentMetrics,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        self._tee_id = tee_id
         self._mac_key = mac_key
         self._clock = clock
         self._metrics = metrics
@@ -97,7 +95,6 @@ class DeferredPayments:
             rpc_url=injected.evm_rpc_url or self._settings.rpc_url,
             price_url=self._settings.price_url or COINGECKO,
             price_key=injected.coingecko_api_key,
-            tee_id=self._tee_id,
             store_url=self._settings.store,
             sink=self._sink(injected),
             journal_key=journal_key(injected.journal_key) if injected.journal_key else None,

@@ -191,7 +191,7 @@ class Exchange:
         served = self._services.catalog.get(name)
         return served if served is not None and served.provider == self._model.provider else None
 
-    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, complete: bool) -> AnswerMetadata:
+    async def _sign_and_settle(self, choices: list[dict[str, Any]]) -> AnswerMetadata:
         """Price, sign and settle the answer. Raises GatewayError if the payment refuses the bill."""
         if self._fetched_bytes:
             self._release_files()
@@ -202,16 +202,7 @@ class Exchange:
         envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
         self._lifecycle.transition(State.SIGNED)
         self._record_usage(usage, price)
-        bill = Bill(
-            model=served,
-            usage=usage,
-            cost_usd=price,
-            complete=complete,
-            request_hash=envelope.request_hash,
-            output_hash=envelope.output_hash,
-            signature=envelope.signature,
-            timestamp=envelope.timestamp,
-        )
+        bill = Bill(model=served, usage=usage, cost_usd=price, envelope=envelope)
         self._lifecycle.transition(State.SETTLING)
         started = time.perf_counter()
         try:
@@ -309,7 +300,7 @@ class Exchange:
             await self._release("client_left", left_usd=price)
             return None
         choices = self._format.choices(self._assembler)
-        metadata = await self._sign_and_settle(choices, complete=True)
+        metadata = await self._sign_and_settle(choices)
         body = {
             "id": self._id,
             "object": self._format.object,
@@ -347,7 +338,7 @@ class Exchange:
             raise failure
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
-        metadata = await self._sign_and_settle(choices, complete=failure is None and not reply.disconnected)
+        metadata = await self._sign_and_settle(choices)
         if failure is not None:
             raise failure
         extra = {**self._format.extras(choices), **metadata.fields()}

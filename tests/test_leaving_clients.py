@@ -33,7 +33,7 @@ async def test_leaving_a_stream_that_can_be_stopped(
     await until(payments.ended.is_set)
     await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
     [bill] = payments.bills
-    assert (bill.complete, bill.usage.estimated) == (False, True)
+    assert bill.usage.estimated
     assert 0 < bill.usage.completion_tokens < 100
     await until(lambda: paid.services.upstreams["openai"].transport.open_connections == 0)
 
@@ -48,7 +48,6 @@ async def test_leaving_a_stream_that_cannot_be_stopped_drains_it(
     [bill] = payments.bills
     assert not bill.usage.estimated
     assert bill.usage.completion_tokens - bill.usage.reasoning_tokens == 77
-    assert not bill.complete
 
 
 async def test_draining_is_bounded(

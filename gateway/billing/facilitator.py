@@ -200,7 +200,7 @@ class Facilitator:
         network = self._definitions.networks.get(requested)
         return name == requested or (network is not None and name == network.v1_name)
 
-    async def settle_data(self, kind: str, data: dict[str, Any]) -> None:
+    async def settle_data(self, data: dict[str, Any]) -> None:
         """Submit the hashes and the signature of an answer to OpenGradient's batch; never the prompt or the answer.
 
         After a response that the facilitator has no such endpoint, later calls return at once. Raises
@@ -209,7 +209,7 @@ class Facilitator:
         if not self._accepts_data:
             return
         headers = {
-            "X-SETTLEMENT-TYPE": kind,
+            "X-SETTLEMENT-TYPE": "batch",
             "X-SETTLEMENT-DATA": base64.b64encode(msgspec.json.encode(data)).decode(),
         }
         status, _, _ = await self._request("POST", "/settle_data", {}, self._timeouts.verify_seconds, headers)

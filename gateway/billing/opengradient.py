@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.billing.payment import Bill, Order
 from gateway.billing.terms import PaymentTerms
+from gateway.signing import Envelope
 
 
 def usage_metadata(order: Order, terms: PaymentTerms, bill: Bill) -> dict[str, Any]:
@@ -30,13 +31,13 @@ def wants_settlement_data(headers: Mapping[str, str]) -> bool:
     return kind is not None and kind.strip().lower() != "private"
 
 
-def settlement_data(tee_id: str, bill: Bill) -> dict[str, Any]:
+def settlement_data(envelope: Envelope) -> dict[str, Any]:
     """The hashes and the signature of an answer."""
     return {
-        "tee_id": tee_id,
-        "input_hash": bill.request_hash,
-        "output_hash": bill.output_hash,
-        "tee_signature": bill.signature,
-        "tee_timestamp": bill.timestamp,
-        "timestamp": bill.timestamp,
+        "tee_id": envelope.tee_id,
+        "input_hash": envelope.request_hash,
+        "output_hash": envelope.output_hash,
+        "tee_signature": envelope.signature,
+        "tee_timestamp": envelope.timestamp,
+        "timestamp": envelope.timestamp,
     }

@@ -15,6 +15,7 @@ from gateway.billing.pricing import ANY_TERMS, PriceTerms
 from gateway.catalog import Model
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
+from gateway.signing import Envelope
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +42,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used and signed. ``model`` is the one that answered; ``complete`` is False for a truncated answer."""
+    """What was used and signed. ``model`` is the one that answered."""
 
     model: Model
     usage: Usage
     cost_usd: Decimal
-    complete: bool
-    request_hash: str
-    output_hash: str
-    signature: str
-    timestamp: int
+    envelope: Envelope
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -31,7 +31,6 @@ class PaymentSettings:
     rpc_url: str | None = field(default=None, repr=False)
     price_url: str = COINGECKO
     price_key: str | None = field(default=None, repr=False)
-    tee_id: str = ""
     testnets: bool = False
     store_url: str | None = field(default=None, repr=False)
     sink: str | None = None

@@ -93,7 +93,6 @@ class X402Payments:
             store,
             self.settlements,
             self._facilitator,
-            settings.tee_id,
             self._deadline_clock,
             abandoned,
         )

@@ -21,6 +21,7 @@ from gateway.billing.storage import retried_writes
 from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import PAYMENT_RESPONSE
+from gateway.signing import Envelope
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,13 @@ log = logging.getLogger(__name__)
 class PaymentContext:
     """What every payment needs to be settled or released.
 
-    ``tee_id`` identifies this enclave in settlement data. ``clock`` is the Unix time that signed deadlines are checked
-    against.
+    ``clock`` is the Unix time that signed deadlines are checked against.
     """
 
     definitions: Definitions
     store: Store
     settlements: Settlements
     facilitator: Facilitator
-    tee_id: str
     clock: Callable[[], float]
     abandoned: AbandonedAnswers
 
@@ -80,7 +79,7 @@ class X402Payment:
     async def settle(self, bill: Bill) -> Receipt:
         """Settle the metered amount (upto) or the quoted one (exact); a zero-cost answer is waived."""
         if opengradient.wants_settlement_data(self._order.headers):
-            self._context.settlements.detach(self._submit_settlement_data(bill))
+            self._context.settlements.detach(self._submit_settlement_data(bill.envelope))
         waived = self._entry.by_credit or bill.cost_usd == 0
         try:
             if self._entry.state is State.SETTLED:
@@ -147,9 +146,8 @@ class X402Payment:
             log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})
         return min(due, self._terms.amount)
 
-    async def _submit_settlement_data(self, bill: Bill) -> None:
-        data = opengradient.settlement_data(self._context.tee_id, bill)
+    async def _submit_settlement_data(self, envelope: Envelope) -> None:
         try:
-            await self._context.facilitator.settle_data("batch", data)
+            await self._context.facilitator.settle_data(opengradient.settlement_data(envelope))
         except FacilitatorUnavailableError as error:
             log.warning("settlement data lost", extra={"payment": self._entry.id, "reason": str(error)})

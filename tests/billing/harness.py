@@ -17,6 +17,7 @@ from gateway.billing.x402_payment import X402Payment
 from gateway.catalog import bundled as catalogue
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
+from gateway.signing import Envelope
 from tests.money.paid_gateway import decode_header, encode_header, sign
 from tools.chain.deployment import USDC, Token
 from tools.chain.facilitator import LocalFacilitator
@@ -60,16 +61,21 @@ def order(**changes: Any) -> Order:
     return Order(**fields | changes)
 
 
+ENVELOPE = Envelope(
+    request_hash="01" * 32,
+    output_hash="02" * 32,
+    signature="c2ln",
+    timestamp=1_795_000_000,
+    tee_id="0x" + "07" * 32,
+)
+
+
 def bill(cost_usd: str = "0.00123", **changes: Any) -> Bill:
     fields: dict[str, Any] = {
         "model": CATALOG.find("gpt-4.1"),
         "usage": Usage(prompt_tokens=10, completion_tokens=20),
         "cost_usd": Decimal(cost_usd),
-        "complete": True,
-        "request_hash": "0x" + "01" * 32,
-        "output_hash": "0x" + "02" * 32,
-        "signature": "c2ln",
-        "timestamp": 1_795_000_000,
+        "envelope": ENVELOPE,
     }
     return Bill(**fields | changes)
 
@@ -179,7 +185,6 @@ async def open_harness(
             "mac_key": b"m" * 32,
             "rpc_url": chain.rpc_url if rpc else None,
             "price_url": prices.url,
-            "tee_id": "0x" + "07" * 32,
         }
         made = PaymentSettings(**fields | settings)
         payments = await X402Payments.open(made, CATALOG, definitions or quick())

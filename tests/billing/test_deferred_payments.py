@@ -47,7 +47,7 @@ async def deferred(
             drain_seconds=1.0,
         )
         metrics = PaymentMetrics(CollectorRegistry())
-        payments = DeferredPayments(settings, CATALOG, "0x" + "07" * 32, b"m" * 32, Clock(), metrics)
+        payments = DeferredPayments(settings, CATALOG, b"m" * 32, Clock(), metrics)
         await payments.configure()
         try:
             yield payments

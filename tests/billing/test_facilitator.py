@@ -324,9 +324,9 @@ async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: Connection
 async def test_a_facilitator_without_settlement_data_is_asked_once(facilitator: Facilitator, double: Double) -> None:
     double.answer("/settle_data", (500, {}), (404, {}))
     with pytest.raises(FacilitatorUnavailableError):
-        await facilitator.settle_data("batch", {"input_hash": "0x"})
+        await facilitator.settle_data({"input_hash": "0x"})
     for _ in range(3):
-        await facilitator.settle_data("batch", {"input_hash": "0x"})
+        await facilitator.settle_data({"input_hash": "0x"})
     assert len(double.requests) == 2
 
 

@@ -37,7 +37,7 @@ class Claim:
             raise GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
         amount = min(CAP, int(bill.cost_usd * 10**6) + 1)
         self._close("settled", amount)
-        self.payments.settled.add(hash(bill.signature))
+        self.payments.settled.add(hash(bill.envelope.signature))
         return Receipt({"status": "settled", "amount": str(amount)}, {})
 
     async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
