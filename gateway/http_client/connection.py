@@ -87,11 +87,15 @@ class ClientConnection(ResponseHandler):
             self.force_close()
 
     def detach(self) -> None:
-        """Let go of the response, complete or failed; unless it is complete, the connection is closed."""
+        """Let go of the response, complete or failed; unless it is complete, the connection is aborted.
+
+        Not closed: uvloop's TLS then reads on for up to 30 s unless the vendor heeds its ``close_notify``, and the
+        vendor goes on generating (MagicStack/uvloop#471).
+        """
         if self._send_task is not None:
             self._cancel_send()
         if self._response is not None and not self._message_complete:
-            self.force_close()
+            self.abort()
         self._response = None
 
     def pause(self) -> None:
