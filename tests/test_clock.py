@@ -20,6 +20,7 @@ from gateway.server import GatewayServer
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tests.running_gateway import RunningGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 
 TRUE_TIME = 1_800_000_000.0
@@ -165,14 +166,12 @@ async def test_it_is_asked_again_and_sooner_after_a_failure(
     monkeypatch.setattr(clock_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(clock_module, "SYNC_SECONDS", 0.02)
     with caplog.at_level(logging.WARNING):
-        async with asyncio.timeout(5), clock.synchronized():
+        async with clock.synchronized():
             assert clock.reasons()
             hypervisor.fails = False
-            while clock.reasons():
-                await asyncio.sleep(0.01)
+            await until(lambda: not clock.reasons())
             asked = len(hypervisor.threads)
-            while len(hypervisor.threads) < asked + 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(hypervisor.threads) >= asked + 2)
     assert "the NSM does not return the time: no answer" in caplog.text
     asked = len(hypervisor.threads)
     await asyncio.sleep(0.05)
@@ -191,9 +190,8 @@ async def test_synchronization_outlives_an_unexpected_failure(
         return TRUE_TIME
 
     clock = Clock(source)
-    async with asyncio.timeout(5), clock.synchronized():
-        while clock.reasons():
-            await asyncio.sleep(0)
+    async with clock.synchronized():
+        await until(lambda: not clock.reasons())
     assert caplog.text.count("the NSM does not return the time") == 2
     assert "MemoryError" in caplog.text
 
@@ -235,13 +233,12 @@ async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytes
         return TRUE_TIME
 
     clock = Clock(hang, monotonic=lambda: 0.0)
-    async with asyncio.timeout(5), clock.synchronized():
+    async with clock.synchronized():
         await asyncio.sleep(0.2)
         assert len(asked) == 1
         assert clock.reasons()
         answered.set()
-        while clock.reasons():
-            await asyncio.sleep(0.01)
+        await until(lambda: not clock.reasons())
 
 
 async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog) -> None:

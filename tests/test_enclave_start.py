@@ -21,6 +21,7 @@ from gateway.signing import Signer
 from tests.enclave import enclave
 from tests.faults.raw_upstream import answering, http
 from tests.nitriding_double import NitridingDouble
+from tests.waiting import until
 
 KEYS = {"openai_api_key": "sk-secret"}
 
@@ -145,8 +146,7 @@ async def test_the_process_enters_service_and_leaves(daemon: NitridingDouble, tm
     daemon.application = f"http://127.0.0.1:{port}"
     try:
         async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while not daemon.public_url:
-                await asyncio.sleep(0.05)
+            await until(lambda: daemon.public_url)
             async with session.get(daemon.public_url + "/health", ssl=False) as response:
                 assert (await response.json())["tee_enabled"] is True
             async with session.get(daemon.public_url + "/health/ready", ssl=False) as response:

@@ -264,12 +264,11 @@ async def test_an_unexpected_failure_does_not_end_the_heartbeats(
     heartbeat = Heartbeat(signer, clock, CollectorRegistry(), retry_wait=0.01)
     heartbeat.start(relay(facilitator, interval=1))
     try:
-        async with asyncio.timeout(20):
-            while not (status := heartbeat.status())["total_errors"]:
-                await asyncio.sleep(0.01)
-            assert (status["enabled"], status["last_error"]) == (True, "the gateway failed: MemoryError")
-            while not (status := heartbeat.status())["total_sent"]:
-                await asyncio.sleep(0.01)
+        await until(lambda: heartbeat.status()["total_errors"])
+        status = heartbeat.status()
+        assert (status["enabled"], status["last_error"]) == (True, "the gateway failed: MemoryError")
+        await until(lambda: heartbeat.status()["total_sent"])
+        status = heartbeat.status()
         assert (status["total_errors"], status["last_error"]) == (1, None)
     finally:
         await heartbeat.stop()

@@ -72,8 +72,9 @@ async def test_an_allowance_withdrawn_after_verification_leads_to_upfront_only(
     settler = billing.facilitator.address, "latest"
     sent = await chain.rpc("eth_getTransactionCount", *settler)
     settling = asyncio.create_task(payment.settle(bill()))
-    while await chain.rpc("eth_getTransactionCount", *settler) == sent:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while await chain.rpc("eth_getTransactionCount", *settler) == sent:
+            await asyncio.sleep(0.01)
     await chain.approve_permit2(wallet, USDC)
     with pytest.raises(GatewayError) as withheld:
         await settling

@@ -125,9 +125,7 @@ async def test_a_note_that_cannot_be_written_is_tried_until_it_can(
     db = sqlite3.connect(path)
     db.execute("ALTER TABLE payments RENAME TO away")
     await store.defer_move(payment, State.SETTLED)
-    async with asyncio.timeout(10):
-        while caplog.text.count("journal write delayed") < 2:
-            await asyncio.sleep(0.005)
+    await until(lambda: caplog.text.count("journal write delayed") >= 2)
     db.execute("ALTER TABLE away RENAME TO payments")
     db.close()
     await until_written(path, payment, State.SETTLED)

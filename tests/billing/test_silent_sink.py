@@ -16,6 +16,7 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, HttpSink, Sink, SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
+from tests.waiting import until
 
 KEY = b"j" * 32
 POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
@@ -75,10 +76,9 @@ async def test_what_a_sink_did_not_take_is_sent_again_by_and_by_and_at_the_end(
         await store.claim(payment, POLICY)
         await store.move(payment, State.VERIFIED, State.SERVING)
         if kept == 1:
-            async with asyncio.timeout(10):
-                while sink.asked < 3:
-                    await asyncio.sleep(0.01)
-                sink.silent = False
+            await until(lambda: sink.asked >= 3)
+            sink.silent = False
+            async with asyncio.timeout(20):
                 while not await records(sink):
                     await asyncio.sleep(0.01)
     sink.silent = False

@@ -1,6 +1,5 @@
 """The connection limit: idle connections are closed for new ones, busy ones stay, and upstreams remain reachable."""
 
-import asyncio
 import gc
 import json
 import resource
@@ -11,6 +10,7 @@ import pytest
 
 from gateway.http_server import file_descriptors
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tests.workers.test_workers import gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -70,9 +70,7 @@ async def test_those_at_work_are_not_disturbed(
     for client in clients:
         crowded.fleet.openai.enqueue(Scenario(text="slow", first_byte_delay=2.0))
         await client.send(CHAT)
-    async with asyncio.timeout(5):
-        while crowded.services.admission.active < MOST:
-            await asyncio.sleep(0.01)
+    await until(lambda: crowded.services.admission.active >= MOST)
     async with RawClient(crowded.url) as newcomer:
         assert await newcomer.read() == b""
     gc.collect()

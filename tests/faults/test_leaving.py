@@ -61,9 +61,7 @@ async def paid(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPay
 
 
 async def ended(payments: SimulatedPayments) -> None:
-    async with asyncio.timeout(5):
-        while payments.ends.total() < payments.claims:
-            await asyncio.sleep(0.01)
+    await until(lambda: payments.ends.total() >= payments.claims)
     await asyncio.sleep(0.05)
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 import aiohttp
 import pytest
 
+from tests.waiting import until
 from tests.workers.test_workers import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -62,9 +63,7 @@ async def test_connections_wait_for_workers_when_all_are_lost(fleet: Fleet) -> N
         lost = running.workers()
         for pid in lost:
             os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
-            while sum('"event":"worker' in line for line in running.log) < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: sum('"event":"worker' in line for line in running.log) >= 2)
         answers = await asyncio.gather(*(running.post("/v1/chat/completions", CHAT) for _ in range(4)))
         assert [answer.status for answer in answers] == [200] * 4
         assert not set(lost) & set(running.workers())

@@ -70,9 +70,7 @@ async def begin(gateway: RunningGateway) -> AsyncIterator[Begin]:
             return begun
 
         yield upload
-    async with asyncio.timeout(10):
-        while gateway.services.bodies._left < BUDGET:
-            await asyncio.sleep(0.01)
+    await until(lambda: gateway.services.bodies._left >= BUDGET)
     assert not gateway.services.bodies.by_address
 
 

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from tests.waiting import until
 from tests.workers.test_workers import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -118,6 +119,4 @@ async def test_clients_that_leave_close_the_upstream_in_every_worker(fleet: Flee
                 await client.send(chat_request({**CHAT, "stream": True}))
                 assert (await client.read()).startswith(b"HTTP/1.1 200 ")
         await at_rest(running)
-        async with asyncio.timeout(5):
-            while fleet.openai.abort_count < 6:
-                await asyncio.sleep(0.05)
+        await until(lambda: fleet.openai.abort_count >= 6)

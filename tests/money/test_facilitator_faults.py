@@ -12,6 +12,7 @@ from gateway.billing.journal import State
 from gateway.telemetry.standard_error import StandardError
 from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import PaidGateway, chat, decode_header, payment_of
+from tests.waiting import until
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -172,8 +173,7 @@ async def test_a_payer_that_takes_its_money_back_after_verification(shop: PaidGa
     signature = await shop.sign(wallet, request)
     shop.facilitator.faults.set("settle", Slow(0.4))
     asking = asyncio.create_task(shop.post(request, signature))
-    while not shop.facilitator.called("settle"):
-        await asyncio.sleep(0.01)
+    await until(lambda: shop.facilitator.called("settle"))
     await shop.chain.transfer(wallet, USDC, Wallet().address, 10**5)
     if stream:
         with pytest.raises(Exception, match="payload"):

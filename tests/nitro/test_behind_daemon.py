@@ -21,6 +21,7 @@ from tests.enclave import Enclave, enclave
 from tests.event_streams import events
 from tests.nitriding_daemon import Daemon, NitridingDaemon, opened, pinning, served_certificate
 from tests.nitriding_double import NitridingDouble
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.verify.claims import Verdict
@@ -184,8 +185,7 @@ async def test_a_stream_is_not_held_back_and_its_end_reaches_the_vendor(proxied:
             while b'"content":"' not in seen:
                 seen += await response.content.readany()
             assert not proxied.fleet.openai.aborted
-        while not proxied.fleet.openai.aborted:
-            await asyncio.sleep(0.02)
+    await until(lambda: proxied.fleet.openai.aborted)
 
 
 async def test_a_hundred_streams_at_once(proxied: ProxiedGateway, signer: Signer) -> None:

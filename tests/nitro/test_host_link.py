@@ -21,6 +21,7 @@ from gateway.billing.storage.records import encode_frame
 from tests.enclave_boot.emulator import extract_gvproxy
 from tests.enclave_boot.machine import expose, gvproxy_command
 from tests.enclave_boot.paths import ROOT
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("mmdebstrap"), pytest.mark.needs("root")]
 
@@ -76,8 +77,7 @@ async def link(gvproxy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         port = (await kept.stdout.readline()).decode().strip().rstrip("/").rpartition(":")[2]
         command = gvproxy_command(switch, control, gvproxy_root)
         await stack.enter_async_context(program(*command, stderr=DEVNULL))
-        while not (switch.exists() and control.exists()):
-            await asyncio.sleep(0.05)
+        await until(lambda: switch.exists() and control.exists())
         guest = ("unshare", "--net", sys.executable, "-m", "tests.nitro.tap_guest", switch, port)
         inside = await stack.enter_async_context(program(*guest, stdin=PIPE, stdout=PIPE))
         assert inside.stdout is not None

@@ -13,6 +13,7 @@ from openai.lib.streaming.chat import ContentDeltaEvent, FunctionToolCallArgumen
 from pydantic import BaseModel
 
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario, ToolCall
 
@@ -308,7 +309,6 @@ async def test_leaving_closes_the_upstream_within_a_second(fleet: Fleet, gateway
     await stream.close()
     await client.close()
     left = time.monotonic()
-    while fleet.openai.requests[-1].aborted_at is None and time.monotonic() < left + 3:
-        await asyncio.sleep(0.01)
+    await until(lambda: fleet.openai.requests[-1].aborted_at is not None)
     assert fleet.openai.requests[-1].aborted_at is not None
     assert fleet.openai.requests[-1].aborted_at - left < 1

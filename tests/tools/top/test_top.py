@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.running_gateway import RunningGateway
+from tests.waiting import until
 from tools.metrics_page import documented
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -151,9 +152,8 @@ async def test_live_until_interrupted(gateway: RunningGateway) -> None:
         env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"},
     )
     assert process.stdout is not None
+    await until(lambda: scrape_count(gateway) >= 3)
     async with asyncio.timeout(20):
-        while scrape_count(gateway) < 3:
-            await asyncio.sleep(0.02)
         process.send_signal(signal.SIGINT)
         seen = (await process.stdout.read()).decode()
         assert await process.wait() == 0
