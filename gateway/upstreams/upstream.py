@@ -112,11 +112,6 @@ class UpstreamResponse:
         given = headers.get(b"x-request-id") or headers.get(b"request-id")
         return None if given is None else _header_safe(given.decode("latin-1"))
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By lower-case name."""
-        return self._response.headers
-
     def close(self) -> None:
         """Close the connection, which is what makes vendors stop generating."""
         self._closed = True
