@@ -265,6 +265,43 @@ def test_at_most_twenty_tools_are_strict() -> None:
     assert dropped(bound) == ("tools.strict",)
 
 
+TEXT: dict[str, Any] = {"type": "string"}
+NULLABLE: dict[str, Any] = {"type": ["string", "null"]}
+EITHER: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+
+
+def properties(count: int, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    named = {f"p{index}": schema for index in range(count)}
+    return {"properties": named, "required": [*named] if required else []}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "strict"),
+    [
+        ([properties(12, TEXT, required=False)] * 3, [True, True, False]),
+        ([properties(8, NULLABLE)] * 3, [True, True, False]),
+        ([properties(8, EITHER), properties(9, NULLABLE), properties(8, NULLABLE)], [True, False, True]),
+        ([properties(100, TEXT)] * 3, [True, True, True]),
+        ([{"properties": {"properties": {"type": "string", "description": "x"}}}] * 20, [True] * 20),
+        ([properties(1, {"type": "array", "items": {"type": "object", **properties(17, EITHER)}})], [False]),
+    ],
+)
+def test_strict_tools_have_no_more_options_than_claude_compiles(
+    parameters: list[dict[str, Any]], strict: list[bool]
+) -> None:
+    """ "Schemas contains too many parameters with union types", "... too many optional parameters"."""
+    bound = chat(tools=[strict_tool(f"f{index}", **schema) for index, schema in enumerate(parameters)])
+    assert ["strict" in tool for tool in sent(bound)["tools"]] == strict
+    assert dropped(bound) == (() if all(strict) else ("tools.strict",))
+
+
+def test_the_schema_of_the_answer_counts_beside_strict_tools() -> None:
+    answer = {"type": "object", "additionalProperties": False, **properties(9, NULLABLE)}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": answer}}
+    tools = [strict_tool("f", **properties(8, NULLABLE)), strict_tool("g", **properties(7, NULLABLE))]
+    assert ["strict" in tool for tool in sent(chat(tools=tools, response_format=wanted))["tools"]] == [False, True]
+
+
 @pytest.mark.parametrize("body", [{"web_search": True}, {"web_search_options": {}}])
 def test_web_search_is_anthropics_own_tool(body: dict[str, Any]) -> None:
     result = sent(chat(**body))

@@ -47,6 +47,8 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
             {"anyOf": [{"type": "integer"}, {"type": "string"}], "description": '(oneOf: [{"type":"integer"}])'},
         ),
         ({"enum": ["a", 1, True, None]}, {"enum": ["a", 1, True, None]}),
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["a"]}),
         ({"type": "array", "enum": [[1], []]}, {"type": "array", "description": "(enum: [[1],[]])"}),
         (
             {"type": "object", "const": {"a": 1}},

@@ -1,7 +1,7 @@
 """Reduces JSON Schemas to the subset that Claude's structured output enforces (facts/providers.md 3.6)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -65,6 +65,23 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
         raise unsupported_value(f"Invalid '{param}': the schema is nested too deeply.", param) from None
 
 
+def subschemas(schema: Any) -> Iterator[Schema]:
+    """``schema`` and the schemas in it, none for what is no object."""
+    if isinstance(schema, dict):
+        yield schema
+        for keyword, value in schema.items():
+            for inner in _inner(keyword, value):
+                yield from subschemas(inner)
+
+
+def _inner(keyword: str, value: Any) -> Iterable[Any]:
+    if keyword in _MAPS and isinstance(value, dict):
+        return value.values()
+    if keyword in (*_LISTS, "oneOf") and isinstance(value, list):
+        return value
+    return (value,) if keyword == "items" else ()
+
+
 def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     kept: Schema = {}
     lost: Schema = {}
@@ -76,6 +93,8 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
             kept[name] = _descend(name, value, lossless, (place, f".{keyword}"))
         else:
             lost[keyword] = value
+    if "enum" in kept and isinstance(kept.get("type"), list):
+        del kept["type"]  # "Enum value 'a' does not match declared type '['string', 'null']'"
     if "properties" in kept or "object" in _types(schema):
         kept["additionalProperties"] = False
     if lost and lossless:

@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
-from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, Tool
+from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, ResponseFormat, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.parts import with_cache_control
 from gateway.upstreams.anthropic.schema import restrict
+from gateway.upstreams.anthropic.schema_budget import SchemaBudget
 from gateway.upstreams.name_map import NameMap
 
 SEARCH_TOOL = "web_search"
 JSON_TOOL = "json_tool_call"
-MAX_STRICT = 20
 MAX_SEARCHES = 5
 
 _UNIONS = ("anyOf", "oneOf", "allOf")
@@ -74,7 +74,7 @@ def _declared(chat: Chat, names: NameMap) -> Toolset:
     if request.parallel_tool_calls is False and choice["type"] != "none":
         choice["disable_parallel_tool_use"] = True
     tools: list[dict[str, Any]] = []
-    strict, relaxed = 0, False
+    budget, relaxed = SchemaBudget(_answer_schema(request.response_format)), False
     for index, tool in enumerate(request.tools or ()):
         if not isinstance(tool, FunctionTool):
             raise unsupported_value("Custom tools are not supported with this model.", f"tools[{index}].type")
@@ -82,11 +82,11 @@ def _declared(chat: Chat, names: NameMap) -> Toolset:
             continue
         shape = _tool(tool, names, f"tools[{index}].function")
         if tool.function.strict:
-            schema = _enforceable(chat, shape["input_schema"]) if strict < MAX_STRICT else None
-            relaxed |= schema is None
-            if schema is not None:
-                strict += 1
+            schema = _enforceable(chat, shape["input_schema"])
+            if schema is not None and budget.take(schema):
                 shape |= {"input_schema": schema, "strict": True}
+            else:
+                relaxed = True
         tools.append(shape)
     if not tools:
         raise invalid_request("'tool_choice' allows none of the 'tools'.", "tool_choice")
@@ -117,6 +117,10 @@ def _input_schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
                 f"{where}.{keyword}",
             )
     return schema
+
+
+def _answer_schema(wanted: ResponseFormat | None) -> dict[str, Any]:
+    return (wanted.json_schema.schema or {}) if isinstance(wanted, JsonSchemaFormat) else {}
 
 
 def _enforceable(chat: Chat, schema: dict[str, Any]) -> dict[str, Any] | None:

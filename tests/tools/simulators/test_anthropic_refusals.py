@@ -139,6 +139,35 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "integer", "minimum": 1}}})},
         "minimum",
     ),
+    "enum of several types": (
+        {
+            "output_config": json_format(
+                CLOSED | {"properties": {"a": {"type": ["string", "null"], "enum": ["x", None]}}}
+            )
+        },
+        "Enum value 'x' does not match declared type '['string', 'null']'",
+    ),
+    "too many unions": (
+        {
+            "output_config": json_format(
+                CLOSED | {"properties": {str(i): {"type": ["string", "null"]} for i in range(17)}, "required": []}
+            )
+        },
+        "too many parameters with union types (17",
+    ),
+    "too many optional parameters": (
+        {
+            "tools": [
+                {
+                    "name": "now",
+                    "strict": True,
+                    "input_schema": CLOSED
+                    | {"properties": {str(i): {"type": "string"} for i in range(25)}, "required": []},
+                }
+            ]
+        },
+        "too many optional parameters (25)",
+    ),
     "http picture": (
         {
             "messages": [

@@ -101,6 +101,7 @@ def check(body: Mapping[str, Any], model: Model, version: str) -> None:
     _check_system(body.get("system"))
     check_messages(body.get("messages"), model, thinking=reasoning_enabled(body, model))
     _check_tools(body)
+    _check_complexity(body)
     _check_rest(body)
 
 
@@ -204,6 +205,10 @@ def check_schema(schema: Any, where: str) -> None:
             raise RefusedError(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
         if node.get("minItems", 0) > 1:
             raise RefusedError(f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
+        if isinstance(kinds := node.get("type"), list) and (values := node.get("enum")):
+            raise RefusedError(
+                f"{where}: Invalid schema: Enum value '{values[0]}' does not match declared type '{kinds}'"
+            )
         if "format" in node and node["format"] not in FORMATS:
             raise RefusedError(f"{where}: String format '{node['format']}' is not supported")
 
@@ -270,6 +275,26 @@ def _tool_name(tool: Any, where: str) -> str:
     if tool.get("strict"):
         check_schema(schema, f"{where}.custom.input_schema")
     return name
+
+
+def _check_complexity(body: Mapping[str, Any]) -> None:
+    """Check the limits on all enforced schemas together."""
+    schemas = [tool["input_schema"] for tool in body.get("tools") or () if tool.get("strict")]
+    schemas.append(((body.get("output_config") or {}).get("format") or {}).get("schema"))
+    nodes = [node for schema in schemas for node in _nodes(schema)]
+    optional = sum(len((node.get("properties") or {}).keys() - set(node.get("required") or ())) for node in nodes)
+    if optional > 24:
+        raise RefusedError(
+            f"Schemas contains too many optional parameters ({optional}), which would make grammar compilation "
+            "inefficient. Reduce the number of optional parameters in your tool schemas (limit: 24)."
+        )
+    unions = sum("anyOf" in node or isinstance(node.get("type"), list) for node in nodes)
+    if unions > 16:
+        raise RefusedError(
+            f"Schemas contains too many parameters with union types ({unions} parameters with type arrays or anyOf). "
+            "This causes exponential compilation cost. Reduce the number of nullable or union-typed parameters "
+            "(limit: 16 parameters with unions)."
+        )
 
 
 def _check_choice(body: Mapping[str, Any], names: list[str]) -> None:
