@@ -9,8 +9,8 @@ import asyncio
 from typing import Any
 
 import httptools
-from aiohttp.client_proto import ResponseHandler
 
+from gateway.http_client.connector import AbortingHandler
 from gateway.http_client.response import ReadError, RemoteProtocolError, Response
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -19,7 +19,7 @@ _WRITE_SIZE = 1024 * 1024
 """Larger requests are written in parts, so that other tasks run in between."""
 
 
-class ClientConnection(ResponseHandler):
+class ClientConnection(AbortingHandler):
     """A pooled connection that carries one response at a time. Data that arrives while it is idle closes it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -87,15 +87,11 @@ class ClientConnection(ResponseHandler):
             self.force_close()
 
     def detach(self) -> None:
-        """Let go of the response, complete or failed; unless it is complete, the connection is aborted.
-
-        Not closed: uvloop's TLS then reads on for up to 30 s unless the vendor heeds its ``close_notify``, and the
-        vendor goes on generating (MagicStack/uvloop#471).
-        """
+        """Let go of the response, complete or failed; unless it is complete, the connection is closed."""
         if self._send_task is not None:
             self._cancel_send()
         if self._response is not None and not self._message_complete:
-            self.abort()
+            self.force_close()
         self._response = None
 
     def pause(self) -> None:

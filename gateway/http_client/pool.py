@@ -3,14 +3,14 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from gateway.http_client.connection import ClientConnection
+from gateway.http_client.connector import Connector
 from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3
@@ -36,8 +36,8 @@ class ConnectionPool:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         origin = URL(url.rstrip("/"), encoded=True)
-        self._connector = _Connector(
-            limit=connections, ttl_dns_cache=300, keepalive_timeout=keep_alive, ssl=tls or True
+        self._connector = Connector(
+            ClientConnection, limit=connections, ttl_dns_cache=300, keepalive_timeout=keep_alive, ssl=tls or True
         )
         # Tells the connector where to connect to; it is never sent.
         self._destination = _Destination("POST", origin, loop=asyncio.get_running_loop())
@@ -103,14 +103,6 @@ class _Destination(aiohttp.ClientRequest):
     def connection_key(self) -> ConnectionKey:
         """Computed once: it is the same for every request."""
         return super().connection_key
-
-
-class _Connector(aiohttp.TCPConnector):
-    """A pool of ``ClientConnection``s."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(ClientConnection, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
 
 
 def _header_lines(headers: Mapping[str, str]) -> str:

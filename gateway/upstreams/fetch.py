@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from gateway.http_client.connector import Connector
 from gateway.openai_api.errors import GatewayError, gateway_unavailable, invalid_request
 from gateway.upstreams import media_types
 from gateway.upstreams.adapter import Attachment, Chat
@@ -196,7 +197,7 @@ class FileFetcher:
     def _client(self) -> aiohttp.ClientSession:
         """The session, created on first use: no cookies, proxies, credentials, decompression or keep-alive."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = Connector(
                 resolver=CheckedResolver(self._allowed, self._resolver),
                 use_dns_cache=False,
                 force_close=True,

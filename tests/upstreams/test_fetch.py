@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 
@@ -16,6 +17,7 @@ from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FetchLimits, FileFetcher
 from tests.certificates import self_signed
+from tests.upstreams.deaf_server import deaf_server
 from tests.upstreams.file_server import HOST, FileServer, ScriptedResolver, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
@@ -234,6 +236,23 @@ async def test_a_file_without_a_length_is_cut_off(server: FileServer, fetcher: M
     error = await refusal(fetcher(file_bytes=200_000), server.url("/a"))
     assert "larger" in error.message
     assert sent < 1000
+
+
+def test_nothing_is_received_of_a_file_that_was_refused(certificate: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    async def fetch(url: str) -> None:
+        resolver = ScriptedResolver({})
+        limits = FetchLimits(file_bytes=1000)
+        async with FileFetcher(True, limits=limits, allowed=bool, resolver=resolver, tls=trusting) as fetcher:
+            error = await refusal(fetcher, url)
+        assert "larger than 1000 bytes" in error.message
+
+    with deaf_server(tls, b"HTTP/1.1 200 OK\r\n\r\n", PNG) as (url, cut):
+        uvloop.run(fetch(url))
+    assert cut.is_set()
 
 
 async def test_files_are_limited_together(server: FileServer, fetcher: MakeFetcher) -> None:

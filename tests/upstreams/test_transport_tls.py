@@ -1,21 +1,19 @@
 """TLS to an upstream: which certificates are trusted, and how a connection ends."""
 
 import asyncio
-import socket
 import ssl
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 import uvloop
 
 from gateway.upstreams.transport import read_body
 from tests.certificates import self_signed
+from tests.upstreams.deaf_server import deaf_server
 from tests.upstreams.scripted_server import ScriptedServer, http
 from tests.upstreams.transport_calls import opened, refused, send
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -56,30 +54,6 @@ async def test_a_certificate_for_another_name_is_refused(tls: ssl.SSLContext, tr
     assert server.requests == []
 
 
-@contextmanager
-def deaf_server(tls: ssl.SSLContext) -> Iterator[tuple[str, Event]]:
-    """A server that streams for three seconds without reading; the event is set if the TCP connection ends earlier."""
-
-    def stream() -> None:
-        accepted, _ = listener.accept()
-        with tls.wrap_socket(accepted, server_side=True) as connection:
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            try:
-                for _ in range(300):
-                    connection.sendall(b"2\r\n{}\r\n")
-                    time.sleep(0.01)
-            except OSError:
-                cut.set()
-
-    cut = Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=stream)
-        thread.start()
-        yield f"https://127.0.0.1:{listener.getsockname()[1]}", cut
-        thread.join()
-
-
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_vendor_that_ignores_close_notify_is_left_at_once(
     tls: ssl.SSLContext, trusting: ssl.SSLContext, paused: bool
@@ -93,6 +67,6 @@ def test_a_vendor_that_ignores_close_notify_is_left_at_once(
             response.close()
             await asyncio.sleep(0)
 
-    with deaf_server(tls) as (url, cut):
+    with deaf_server(tls, CHUNKED, b"2\r\n{}\r\n") as (url, cut):
         uvloop.run(leave(url))
     assert cut.is_set()
