@@ -10,8 +10,6 @@ import base64
 import hashlib
 
 import aiohttp
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 INTERNAL_URL = "http://127.0.0.1:8080"
@@ -19,19 +17,7 @@ _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class NitridingError(Exception):
-    """The daemon did not do its part; the process must not start serving."""
-
-
-class DaemonUnreachableError(NitridingError):
-    """Nothing usable answered on the internal port before the timeout."""
-
-
-class KeyRefusedError(NitridingError):
-    """The hash of the signing key was not accepted; attestation documents would carry 32 zero bytes."""
-
-
-class ReadyRefusedError(NitridingError):
-    """The public port was not opened by this call: 404 without ``-wait-for-app``, 410 if it was open before."""
+    """The daemon cannot be reached, or did not do its part; the process must not start serving."""
 
 
 class _TransientError(Exception):
@@ -52,40 +38,34 @@ class Nitriding:
     async def wait(self) -> None:
         """Wait until the daemon serves its hash route; a GET there is answered with 405 and changes nothing.
 
-        Raises :class:`DaemonUnreachableError`.
+        Raises :class:`NitridingError`.
         """
         status, text = await self._send_with_retry("GET", "/enclave/hash")
         if status != 405:
-            raise DaemonUnreachableError(f"{self._url} is not nitriding: GET /enclave/hash returned {status} {text}")
+            raise NitridingError(f"{self._url} is not nitriding: GET /enclave/hash returned {status} {text}")
 
-    async def register_key(self, spki_der: bytes) -> bytes:
-        """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER; return the 32-byte hash.
+    async def register_key(self, spki_der: bytes) -> None:
+        """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER, instead of which documents have zeros.
 
-        The call is idempotent. Raises ``ValueError`` when ``spki_der`` is no public key,
-        :class:`DaemonUnreachableError`, :class:`KeyRefusedError`.
+        The call is idempotent. Raises :class:`NitridingError`.
         """
-        try:
-            load_der_public_key(spki_der)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ValueError("the signing key is not a DER-encoded SubjectPublicKeyInfo") from error
         digest = hashlib.sha256(spki_der).digest()
         status, text = await self._send_with_retry("POST", "/enclave/hash", base64.b64encode(digest))
         if status != 200:
-            raise KeyRefusedError(f"POST /enclave/hash returned {status} {text}")
-        return digest
+            raise NitridingError(f"POST /enclave/hash returned {status} {text}")
 
     async def signal_ready(self) -> None:
         """Open the public port; call it once, after the gateway's own port is bound.
 
-        Never retried: the daemon answers 200 once and 410 from then on, so after a lost response a 410 would not show
-        who has opened the port. Raises :class:`DaemonUnreachableError`, :class:`ReadyRefusedError`.
+        Never retried: the daemon answers 200 once and 410 from then on (404 without ``-wait-for-app``), so after a
+        lost response a 410 would not show who has opened the port. Raises :class:`NitridingError`.
         """
         try:
             status, text = await self._send("GET", "/enclave/ready", None)
         except _TransientError as error:
-            raise DaemonUnreachableError(f"{self._url}/enclave/ready: {error}") from error
+            raise NitridingError(f"{self._url}/enclave/ready: {error}") from error
         if status != 200:
-            raise ReadyRefusedError(f"GET /enclave/ready returned {status} {text}")
+            raise NitridingError(f"GET /enclave/ready returned {status} {text}")
 
     async def _send_with_retry(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
         retrying = AsyncRetrying(
@@ -97,7 +77,7 @@ class Nitriding:
         try:
             return await retrying(self._send, method, path, body)
         except _TransientError as error:
-            raise DaemonUnreachableError(f"{self._url}{path} after {self._timeout:g} s: {error}") from error
+            raise NitridingError(f"{self._url}{path} after {self._timeout:g} s: {error}") from error
 
     async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, str]:
         """Status and the beginning of the text, for nitriding one line that names the error."""

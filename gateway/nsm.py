@@ -10,7 +10,6 @@ import secrets
 import struct
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +26,25 @@ class NsmError(Exception):
     """The module cannot be called, or its response is not the requested one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attestation:
-    """A document (COSE_Sign1, as received) and its time in seconds since the epoch, by the hypervisor's clock."""
-
-    document: bytes
-    timestamp: float
-
-
 class Nsm:
     """The module behind ``path``. Calls block for milliseconds, at worst for the driver's two minutes."""
 
-    def __init__(self, path: Path = Path("/dev/nsm")) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
 
     def time(self) -> float:
-        """The hypervisor's time in seconds since the epoch, fresh by its nonce. Raises NsmError."""
-        return self.attest(secrets.token_bytes(_NONCE_BYTES)).timestamp
+        """The hypervisor's time in seconds since the epoch, from an attestation document over a new nonce.
 
-    def attest(self, nonce: bytes) -> Attestation:
-        """A new attestation document over ``nonce``, 512 bytes at most. Raises NsmError."""
+        Raises NsmError.
+        """
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         wanted = {"user_data": None, "nonce": nonce, "public_key": None}
         document = _field(self._call("Attestation", wanted), "document", bytes)
         payload = _payload(document)
         if payload.get("nonce") != nonce:
             raise NsmError("the document was issued for another nonce")
-        return Attestation(document, _field(payload, "timestamp", int) / 1000)
+        seconds: float = _field(payload, "timestamp", int) / 1000
+        return seconds
 
     def _call(self, request: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

@@ -14,7 +14,6 @@ import cbor2
 import pytest
 
 from gateway.nsm import Nsm, NsmError
-from tools.verify.attestation.document import parse
 from tools.verify.double import AttestationDouble
 
 Answer = Callable[[Any], Any]
@@ -59,13 +58,12 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Answer], t
     return install
 
 
-def test_a_document_over_a_nonce(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:
-    nsm, device = use(attests)
-    attestation = nsm.attest(b"n" * 20)
-    assert device.messages == [{"Attestation": {"nonce": b"n" * 20, "user_data": None, "public_key": None}}]
-    document = parse(attestation.document)
-    assert (document.nonce, document.user_data) == (b"n" * 20, None)
-    assert document.timestamp.timestamp() == pytest.approx(attestation.timestamp, abs=0.001)
+def test_the_time_is_the_documents_in_seconds(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:
+    nsm, device = use(lambda request: attests(request, timestamp=1_795_000_000_250))
+    assert nsm.time() == 1_795_000_000.25
+    [message] = device.messages
+    assert message["Attestation"].keys() == {"nonce", "user_data", "public_key"}
+    assert (message["Attestation"]["user_data"], message["Attestation"]["public_key"]) == (None, None)
 
 
 def test_the_time_is_asked_with_a_nonce_of_its_own(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:

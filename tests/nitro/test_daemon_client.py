@@ -12,13 +12,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.nitriding import (
-    DaemonUnreachableError,
-    KeyRefusedError,
-    Nitriding,
-    NitridingError,
-    ReadyRefusedError,
-)
+from gateway.nitriding import Nitriding, NitridingError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -85,7 +79,7 @@ async def test_the_whole_start(
     nitriding = Nitriding(session, url)
     await nitriding.wait()
     assert api.key_hash == bytes(32)
-    assert await nitriding.register_key(spki_der) == hashlib.sha256(spki_der).digest()
+    await nitriding.register_key(spki_der)
     assert api.opened == 0
     await nitriding.signal_ready()
     assert api.opened == 1
@@ -105,13 +99,13 @@ async def test_a_daemon_that_comes_up_late_is_waited_for(session: aiohttp.Client
 
 async def test_a_daemon_that_never_comes_is_an_error(session: aiohttp.ClientSession) -> None:
     nitriding = Nitriding(session, f"http://127.0.0.1:{unused_port()}", timeout=0.1)
-    with pytest.raises(DaemonUnreachableError, match=r"/enclave/hash after 0\.1 s: ClientConnector"):
+    with pytest.raises(NitridingError, match=r"/enclave/hash after 0\.1 s: ClientConnector"):
         await nitriding.wait()
 
 
 async def test_something_else_on_the_port_is_an_error(session: aiohttp.ClientSession) -> None:
     async with TestServer(web.Application()) as server:
-        with pytest.raises(DaemonUnreachableError, match="is not nitriding: GET /enclave/hash returned 404"):
+        with pytest.raises(NitridingError, match="is not nitriding: GET /enclave/hash returned 404"):
             await Nitriding(session, str(server.make_url("/"))).wait()
 
 
@@ -125,41 +119,33 @@ async def test_registration_outlives_a_passing_500(
     assert len(api.requests) == 3
 
 
-@pytest.mark.parametrize(("failures", "error"), [([400], KeyRefusedError), ([500] * 99, DaemonUnreachableError)])
+@pytest.mark.parametrize(
+    ("failures", "error"), [([400], "POST /enclave/hash returned 400"), ([500] * 99, "/enclave/hash after 0.2 s: 500")]
+)
 async def test_registration_that_fails_is_an_error(
     session: aiohttp.ClientSession,
     daemon: tuple[InternalApi, str],
     spki_der: bytes,
     failures: list[int],
-    error: type[NitridingError],
+    error: str,
 ) -> None:
     api, url = daemon
     api.failures = failures
-    with pytest.raises(error):
+    with pytest.raises(NitridingError, match=error):
         await Nitriding(session, url, timeout=0.2).register_key(spki_der)
     assert api.key_hash == bytes(32)
-
-
-@pytest.mark.parametrize("not_a_key", [b"", b"\x00" * 32, b"-----BEGIN PUBLIC KEY-----"])
-async def test_what_is_no_public_key_is_never_registered(
-    session: aiohttp.ClientSession, daemon: tuple[InternalApi, str], not_a_key: bytes
-) -> None:
-    api, url = daemon
-    with pytest.raises(ValueError, match="SubjectPublicKeyInfo"):
-        await Nitriding(session, url).register_key(not_a_key)
-    assert api.requests == []
 
 
 async def test_ready_twice_is_refused(session: aiohttp.ClientSession, daemon: tuple[InternalApi, str]) -> None:
     nitriding = Nitriding(session, daemon[1])
     await nitriding.signal_ready()
-    with pytest.raises(ReadyRefusedError, match="returned 410"):
+    with pytest.raises(NitridingError, match="returned 410"):
         await nitriding.signal_ready()
 
 
 async def test_ready_needs_a_daemon_that_waits(session: aiohttp.ClientSession) -> None:
     async with TestServer(InternalApi(wait_for_app=False).app) as server:
-        with pytest.raises(ReadyRefusedError, match="returned 404"):
+        with pytest.raises(NitridingError, match="returned 404"):
             await Nitriding(session, str(server.make_url("/"))).signal_ready()
 
 
@@ -168,6 +154,6 @@ async def test_ready_is_sent_once_even_when_it_fails(
 ) -> None:
     api, url = daemon
     api.failures = [500]
-    with pytest.raises(DaemonUnreachableError, match="/enclave/ready: 500 injected"):
+    with pytest.raises(NitridingError, match="/enclave/ready: 500 injected"):
         await Nitriding(session, url).signal_ready()
     assert api.requests == [("GET", "/enclave/ready")]

@@ -5,11 +5,14 @@ valid signature.
 """
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import cbor2
 
@@ -161,7 +164,7 @@ class _StubNsm(Nsm):
     """A security module with a constant response."""
 
     def __init__(self, answer: bytes) -> None:
-        super().__init__()
+        super().__init__(Path())
         self._response = answer
 
     def _exchange(self, message: bytes) -> bytes:
@@ -178,14 +181,8 @@ def _make_answer(random: Random) -> bytes:
 
 
 def _check_answer(answer: bytes) -> None:
-    try:
-        attestation = _StubNsm(answer).attest(_NONCE)
-    except NsmError:
-        return
-    if attestation.document not in answer:
-        raise BrokenPropertyError("a document that the module did not give")
-    if cbor2.loads(cbor2.loads(attestation.document)[2])["nonce"] != _NONCE:
-        raise BrokenPropertyError("a document over another nonce")
+    with patch("gateway.nsm.secrets.token_bytes", return_value=_NONCE), suppress(NsmError):
+        _StubNsm(answer).time()
 
 
 ATTESTATION_DOCUMENTS = Target("attestation-documents", _make_document, _check_document)
