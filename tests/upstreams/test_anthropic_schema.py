@@ -59,6 +59,30 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
         ({"type": "string", "format": "iban"}, {"type": "string", "description": '(format: "iban")'}),
         ({"type": "string", "pattern": "^a+$"}, {"type": "string", "pattern": "^a+$"}),
         ({"type": "string", "pattern": "(?=a)"}, {"type": "string", "description": '(pattern: "(?=a)")'}),
+        ({"type": "string", "pattern": r"\\1"}, {"type": "string", "pattern": r"\\1"}),
+        ({"type": "string", "pattern": r"(a)\1"}, {"type": "string", "description": r'(pattern: "(a)\\1")'}),
+        ({"type": "string", "pattern": r"\ba"}, {"type": "string", "description": r'(pattern: "\\ba")'}),
+        ({"type": "string", "pattern": "(?P=a)"}, {"type": "string", "description": '(pattern: "(?P=a)")'}),
+        (
+            {"type": "array", "prefixItems": [{"type": "string"}]},
+            {"type": "array", "description": '(prefixItems: [{"type":"string"}])'},
+        ),
+        (
+            {"type": "array", "items": [{"type": "string"}]},
+            {"type": "array", "description": '(items: [{"type":"string"}])'},
+        ),
+        (
+            {"allOf": [{"$ref": "#/$defs/a"}], "description": "An a", "$defs": {"a": {"type": "string"}}},
+            {"$ref": "#/$defs/a", "description": "An a", "$defs": {"a": {"type": "string"}}},
+        ),
+        (
+            {"allOf": [{"$ref": "#/$defs/a"}, {"type": "string"}], "$defs": {"a": {"type": "string"}}},
+            {
+                "$defs": {"a": {"type": "string"}},
+                "description": '(allOf: [{"$ref":"#/$defs/a"},{"type":"string"}])',
+            },
+        ),
+        ({"allOf": [{"type": "string"}]}, {"allOf": [{"type": "string"}]}),
         (
             {"type": ["object", "null"], "properties": {}},
             {"type": ["object", "null"], "properties": {}, "additionalProperties": False},
@@ -94,6 +118,8 @@ def test_strict_keeps_a_schema_that_is_enforced_as_it_is() -> None:
             f"{PARAM}.properties.a.items.maximum",
         ),
         ({"anyOf": [{"type": "object", "additionalProperties": {}}]}, f"{PARAM}.anyOf[0].additionalProperties"),
+        ({"type": "array", "prefixItems": [{"type": "string"}]}, f"{PARAM}.prefixItems"),
+        ({"allOf": [{"$ref": "#/$defs/a"}, {}], "$defs": {"a": {}}}, f"{PARAM}.allOf"),
     ],
 )
 def test_strict_refuses_what_would_be_lost(schema: dict[str, Any], param: str) -> None:

@@ -34,6 +34,7 @@ _UNSUPPORTED = frozenset(
         "multipleOf",
         "not",
         "patternProperties",
+        "prefixItems",
         "propertyNames",
         "then",
         "unevaluatedItems",
@@ -42,10 +43,11 @@ _UNSUPPORTED = frozenset(
     }
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
-_LOOKAROUND = re.compile(r"\(\?<?[=!]")
+_IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
+"""Lookaround, word boundaries and backreferences."""
 _META = frozenset({"$schema", "$id", "$comment"})
 _MAPS = frozenset({"properties", "$defs", "definitions"})
-_LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
+_LISTS = frozenset({"anyOf", "allOf"})
 
 _Place = tuple[Any, str]
 """A place in the caller's request: the place around it and the step from there. Only an error needs the whole path,
@@ -85,6 +87,7 @@ def _inner(keyword: str, value: Any) -> Iterable[Any]:
 def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     kept: Schema = {}
     lost: Schema = {}
+    schema = _unwrapped(schema)
     for keyword, value in schema.items():
         if keyword in _META:
             continue
@@ -107,6 +110,14 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     if lost:
         kept["description"] = _describe(schema.get("description"), lost)
     return kept
+
+
+def _unwrapped(schema: Schema) -> Schema:
+    """``schema`` with its reference in place of an ``allOf`` around that alone, which Pydantic writes."""
+    match schema:
+        case {"allOf": [{"$ref": str(target), **other}], **rest} if not other and "$ref" not in rest:
+            return rest | {"$ref": target}
+    return schema
 
 
 def _descend(keyword: str, value: Any, lossless: bool, place: _Place) -> Any:
@@ -139,9 +150,13 @@ def _is_enforced(keyword: str, value: Any) -> bool:
         case "format":
             return isinstance(value, str) and value in _FORMATS
         case "pattern":
-            return isinstance(value, str) and not _LOOKAROUND.search(value)
+            return isinstance(value, str) and not _IRREGULAR.search(value)
         case "additionalProperties":
             return value is False
+        case "items":
+            return not isinstance(value, list)
+        case "allOf":
+            return not (isinstance(value, list) and any(isinstance(item, dict) and "$ref" in item for item in value))
     return keyword not in _UNSUPPORTED
 
 

@@ -139,6 +139,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "integer", "minimum": 1}}})},
         "minimum",
     ),
+    "reference in allOf": (
+        {
+            "output_config": json_format(
+                CLOSED | {"properties": {"a": {"allOf": [{"$ref": "#/$defs/b"}]}}, "$defs": {"b": {"type": "string"}}}
+            )
+        },
+        "'allOf' with '$ref' is not supported",
+    ),
     "enum of several types": (
         {
             "output_config": json_format(

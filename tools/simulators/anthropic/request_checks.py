@@ -81,7 +81,14 @@ FORBIDDEN_SCHEMA_KEYS = frozenset(
         "uniqueItems",
         "maxItems",
         "patternProperties",
+        "prefixItems",
+        "propertyNames",
+        "dependentRequired",
+        "dependentSchemas",
+        "unevaluatedProperties",
         "if",
+        "then",
+        "else",
         "not",
         "oneOf",
     }
@@ -203,6 +210,8 @@ def check_schema(schema: Any, where: str) -> None:
             raise RefusedError(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
         if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):
             raise RefusedError(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
+        if any("$ref" in inner for inner in node.get("allOf") or ()):
+            raise RefusedError(f"{where}: 'allOf' with '$ref' is not supported")
         if node.get("minItems", 0) > 1:
             raise RefusedError(f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
         if isinstance(kinds := node.get("type"), list) and (values := node.get("enum")):
