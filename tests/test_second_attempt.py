@@ -13,8 +13,12 @@ from gateway.openai_api.errors import GatewayError, upstream_error
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.request_record import RequestRecord
 
-FIRST, SECOND = (upstream_error("upstream_error", number) for number in ("first", "second"))
 CHAT: Any = SimpleNamespace(body={})
+
+
+def failure() -> GatewayError:
+    """Another one each time: an error keeps what it was raised through, here a dispatch, as long as it lives."""
+    return upstream_error("upstream_error", "failed")
 
 
 class Attempts:
@@ -48,16 +52,16 @@ class Attempts:
 
 
 async def test_a_failed_answer_is_asked_for_once_more_and_nothing_of_it_is_metered() -> None:
-    attempts = Attempts(FIRST, None)
+    attempts = Attempts(failure(), None)
     assert await attempts.make() is True
     assert attempts.metered == [(None, 0, None)] * 2
 
 
 async def test_a_second_failure_is_the_answer() -> None:
-    attempts = Attempts(FIRST, SECOND, None)
+    attempts = Attempts(failure(), second := failure(), None)
     with pytest.raises(GatewayError) as failed:
         await attempts.make(SimpleNamespace(disconnected=False))
-    assert (failed.value, attempts.made) == (SECOND, 2)
+    assert (failed.value, attempts.made) == (second, 2)
 
 
 @pytest.mark.parametrize(
@@ -70,16 +74,16 @@ async def test_a_second_failure_is_the_answer() -> None:
     ids=["the client has left", "something was forwarded", "it would not help"],
 )
 async def test_nothing_is_asked_for_twice(reply: Any, chunks: int, retryable: bool) -> None:
-    attempts = Attempts(FIRST, None, retryable=retryable)
+    attempts = Attempts(first := failure(), None, retryable=retryable)
     attempts.chunks = chunks
     with pytest.raises(GatewayError) as failed:
         await attempts.make(reply)
-    assert (failed.value, attempts.made) == (FIRST, 1)
+    assert (failed.value, attempts.made) == (first, 1)
     assert attempts.dispatch._unmetered is CHAT
 
 
 async def test_what_earlier_calls_forwarded_does_not_count() -> None:
-    attempts = Attempts(FIRST, None)
+    attempts = Attempts(failure(), None)
     attempts.record.chunks = 5
     assert await asyncio.wait_for(attempts.make(), 10) is True
     assert attempts.made == 2
