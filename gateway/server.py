@@ -134,6 +134,8 @@ class _Handler:
                 response = await self._route(request, record)
             except GatewayError as error:
                 response = self._error_response(error, record)
+                if "Expect" in request.headers and not request.content.is_eof():
+                    response.force_close()  # the client need not send the body, so the next bytes may be anything
             except (ConnectionError, asyncio.CancelledError):
                 record.client_left = True
                 raise

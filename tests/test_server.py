@@ -203,6 +203,16 @@ async def test_expect_continue(gateway: RunningGateway) -> None:
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+async def test_a_body_that_is_not_asked_for_ends_the_connection(gateway: RunningGateway, kind: str) -> None:
+    """A client may send its next request without that body, which would be taken for it."""
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\n"
+    received = await raw(gateway, f"{head}Content-Length: {1 << 26}\r\n\r\n".encode())
+    assert received.startswith(b"HTTP/1.1 415" if kind == "text/plain" else b"HTTP/1.1 413")
+    assert b"\r\nConnection: close\r\n" in received
+    assert b"100 Continue" not in received
+
+
 async def test_http_1_0_knows_no_continue(gateway: RunningGateway) -> None:
     body = json.dumps(GOOD).encode()
     head = f"POST {CHAT} HTTP/1.0\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
