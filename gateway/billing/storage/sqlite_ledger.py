@@ -160,8 +160,14 @@ def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[E
 
 
 def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
-    """Claims of ``owner`` that were neither settled nor released before the payer's deadline."""
-    query = f"SELECT entry FROM payments WHERE owner = ? AND deadline < ? AND state IN ({_BEFORE_SETTLING})"  # noqa: S608
+    """Claims of ``owner`` that were neither settled nor released before the payer's deadline.
+
+    By the index of deadlines, which SQLite prefers, it would read every payment that has ended.
+    """
+    query = (
+        f"SELECT entry FROM payments INDEXED BY unfinished WHERE state IN ({_UNFINISHED})"  # noqa: S608
+        f" AND owner = ? AND deadline < ? AND state IN ({_BEFORE_SETTLING})"
+    )
     return [decode_entry(row[0]) for row in db.execute(query, (owner, int(now)))]
 
 

@@ -1,0 +1,50 @@
+"""The embedded store's ledger with many payments in it: finished ones are kept for a week."""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
+from gateway.billing.storage import sqlite_ledger
+from tests.billing.entries import PAYER, entry
+
+Work = Callable[[sqlite3.Connection], Any]
+
+NOW = time.time()
+POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
+FREQUENT: dict[str, Work] = {
+    "claim": lambda db: sqlite_ledger.claim(db, entry(), POLICY),
+    "owners": sqlite_ledger.owners,
+    "adopt": lambda db: sqlite_ledger.adopt(db, ["lost"], "worker"),
+    "abandoned": lambda db: sqlite_ledger.abandoned(db, "worker", NOW),
+    "prune": lambda db: sqlite_ledger.prune(db, NOW - 604_800, NOW, 500),
+}
+
+
+def steps(work: Work, finished: int) -> int:
+    """How many instructions of SQLite's ``work`` takes in a journal of so many settled payments."""
+    db = sqlite3.connect(":memory:")
+    db.executescript(sqlite_ledger.SCHEMA)
+    rows = [(secrets.token_bytes(80), PAYER, "worker", "settled", int(NOW) - 60, b"{}") for _ in range(finished)]
+    db.executemany("INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?)", rows)
+    taken = 0
+
+    def count() -> None:
+        nonlocal taken
+        taken += 1
+
+    db.set_progress_handler(count, 1)
+    work(db)
+    db.close()
+    return taken
+
+
+@pytest.mark.parametrize("work", FREQUENT.values(), ids=FREQUENT)
+def test_finished_payments_slow_down_nothing_that_is_done_all_the_time(work: Work) -> None:
+    """A sweep every few seconds once read all of them, and held up everybody's payments meanwhile."""
+    assert steps(work, 1000) < steps(work, 0) + 50
