@@ -89,6 +89,27 @@ async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(d
         await each.close()
 
 
+CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
+
+async def test_a_lock_that_a_lost_connection_still_holds_is_not_waited_for_on_ever_more_connections(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may take hours to notice that a client is gone; until then each attempt once left a connection open."""
+    await postgres.empty(database)
+    lost = await PostgresStore.open(database)
+    before = await postgres.run(database, CLIENTS)
+    monkeypatch.setattr(postgres_store, "_COMMAND_SECONDS", 0.05)
+    store = PostgresStore(database, grace_seconds=15.0)
+    store.owner = lost.owner
+    with pytest.raises(TimeoutError):
+        await store._acquire_lock()
+    async with asyncio.timeout(10):
+        while await postgres.run(database, CLIENTS) != before:
+            await asyncio.sleep(0.05)
+    await lost.close()
+
+
 ALL_ENDED = (
     "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
     " WHERE pid <> pg_backend_pid() AND usename = 'gateway'"
@@ -150,9 +171,8 @@ async def test_a_database_that_cannot_be_written_is_left_alone(database: str) ->
     """Opened anew with every try, it would soon have no connection left for anybody."""
     with pytest.raises(StoreUnavailableError, match="ReadOnly"):
         await PostgresStore.open(f"{database}&default_transaction_read_only=on")
-    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     async with asyncio.timeout(10):
-        while await postgres.run(database, clients) != 1:
+        while await postgres.run(database, CLIENTS) != 1:
             await asyncio.sleep(0.05)
 
 

@@ -247,9 +247,14 @@ class PostgresStore:
 
     async def _acquire_lock(self) -> None:
         """Take this worker's lock on a dedicated connection."""
-        self._lock_connection = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
-        await self._lock_connection.execute("SELECT pg_advisory_lock($1)", _lock_key(self.owner.encode()))
-        self._lock_connection.add_termination_listener(self._on_connection_lost)
+        connection = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", _lock_key(self.owner.encode()))
+        except BaseException:
+            await connection.close(timeout=_COMMAND_SECONDS)
+            raise
+        self._lock_connection = connection
+        connection.add_termination_listener(self._on_connection_lost)
 
     def _on_connection_lost(self, _connection: object) -> None:
         if not self._closed:
