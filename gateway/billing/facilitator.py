@@ -38,10 +38,12 @@ _NOT_FINAL = frozenset(
         "unexpected_error",
         "unknown_error",
         "settle_exact_node_failure",
+        "rate_limited",
     }
 )
 """Reasons of refusals after which the payment may still be settled: of x402, of x402-rs for whatever fails on the
-chain, a receipt that is late included, and of Coinbase, whose transactions were confirmed after the last of them."""
+chain, a receipt that is late included, of Coinbase, whose transactions were confirmed after the node failure, and of
+those that limit the settlements of one payer."""
 _UNCONFIRMED = (
     "settlement_pending",
     "confirmation_timed_out",
@@ -178,7 +180,7 @@ class Facilitator:
         return self._outcome(job_state.result, 200, requirements)
 
     def _outcome(self, response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
-        """A success counts for the requested network and with a transaction; a refusal unless it is a 5xx."""
+        """A success counts for the requested network and with a transaction; a refusal if it is about the payment."""
         if response is None or (response.success and status not in _DONE):
             return Unknown(f"settle returned {status}")
         transaction = (response.transaction or "")[:_MAX_TEXT]
@@ -191,7 +193,7 @@ class Facilitator:
             return Settled(transaction, _amount(response.amount))
         reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
         message = (response.error_message or "")[:_MAX_TEXT]
-        if status >= 500 or reason in _NOT_FINAL or _is_unconfirmed(f"{reason}: {message}"):
+        if _is_busy(status) or reason in _NOT_FINAL or _is_unconfirmed(f"{reason}: {message}"):
             return Unknown(reason, transaction=transaction)
         return Refused(reason, message, transaction)
 
@@ -255,11 +257,17 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
 
 
 def _verify_response(status: int, headers: Mapping[str, str], body: bytes) -> VerifyResponse:
-    """A refusal counts unless it is a 5xx: x402-rs answers so when it cannot read the chain."""
+    """A refusal counts if it is about the payment."""
     verdict = _decode(body, VerifyResponse)
-    if verdict is None or status >= 500 or (verdict.is_valid and status not in _DONE):
+    if verdict is None or _is_busy(status) or (verdict.is_valid and status not in _DONE):
         raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _truncated(verdict)
+
+
+def _is_busy(status: int) -> bool:
+    """Whether a refusal is not about the payment: x402-rs gives one with a 5xx when it cannot read the chain, others
+    with a 429 when they are asked too often."""
+    return status == 429 or status >= 500
 
 
 def _target(headers: Mapping[str, str]) -> str:
