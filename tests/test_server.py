@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import server
+from gateway.http_server.connection import KEEP_ALIVE_SECONDS
 from gateway.listeners import Audience
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
@@ -211,6 +212,12 @@ async def test_a_body_that_is_not_asked_for_ends_the_connection(gateway: Running
     assert received.startswith(b"HTTP/1.1 415" if kind == "text/plain" else b"HTTP/1.1 413")
     assert b"\r\nConnection: close\r\n" in received
     assert b"100 Continue" not in received
+
+
+@pytest.mark.parametrize("proxys_seconds", [90, 120])
+def test_proxies_give_up_idle_connections_before_the_gateway_does(proxys_seconds: int) -> None:
+    """Those of nitriding and of Caddy; else they would now and then send a request into a closing connection."""
+    assert proxys_seconds + 5 < KEEP_ALIVE_SECONDS
 
 
 async def test_http_1_0_knows_no_continue(gateway: RunningGateway) -> None:
