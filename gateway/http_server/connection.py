@@ -20,8 +20,8 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_READ_BYTES = 256 * 1024
 """The most that an event loop reads from a socket at once."""
 KEEP_ALIVE_SECONDS = 130.0
-"""Longer than proxies keep an idle connection, 90 s in nitriding (Go) and 120 s in Caddy: one that sends a request while
-the connection is being closed here answers it with 502, since it cannot send a POST again."""
+"""Longer than proxies keep an idle connection, 90 s in nitriding (Go) and 120 s in Caddy: one that sends a request
+while the connection is being closed here answers it with 502, since it cannot send a POST again."""
 STALL_SECONDS = 60.0
 STALL_BYTES = 16 * 1024
 _MESSAGES = {
