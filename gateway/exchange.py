@@ -376,9 +376,9 @@ class Exchange:
         data = encode(batch[0]) if len(batch) == 1 else b"".join([encode(delta) for delta in batch])
         if not data:
             return
-        if self._lifecycle.state is State.DISPATCHED:
-            self._lifecycle.transition(State.ANSWERING)
         reply.write(data)
+        if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
+            self._lifecycle.transition(State.ANSWERING)
         now = time.perf_counter()
         record.chunks = (record.chunks or 0) + 1
         record.own_seconds += now - arrived

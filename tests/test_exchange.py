@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 import gateway.endpoints.early_status
 import gateway.http_server.stream_reply
 from gateway.envelope import signing_digest
+from gateway.http_server.response import StreamingResponse
 from gateway.keccak import keccak256
 from gateway.openai_api.errors import GatewayError
 from gateway.services import Services
@@ -219,6 +221,24 @@ async def test_silence_in_mid_stream_times_out(paid: RunningGateway, payments: R
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_timeout"' in received
     assert len(payments.bills) == 1
+
+
+async def test_nothing_is_charged_to_a_client_that_the_first_write_finds_gone(
+    paid: RunningGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closing, which the event loop reports a moment later."""
+    send = StreamingResponse.send
+
+    def send_when_closing(response: StreamingResponse, request: web.BaseRequest, data: bytes) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+        send(response, request, data)
+
+    monkeypatch.setattr(StreamingResponse, "send", send_when_closing)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await paid.post("/v1/chat/completions", {**CHAT, "stream": True})
+    await until(payments.ended.is_set)
+    assert (payments.released, payments.bills) == (["client_left"], [])
 
 
 async def test_keep_alive_while_the_upstream_thinks(
