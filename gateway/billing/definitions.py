@@ -34,14 +34,13 @@ class Contracts(_Record, frozen=True):
 
 
 class Network(_Record, frozen=True):
-    """An EVM chain, by its CAIP-2 id; ``v1_name`` in version 1 of x402. A ``testnet``'s tokens are worth nothing."""
+    """An EVM chain, by its CAIP-2 id; ``v1_name`` in version 1 of x402."""
 
     id: str
     name: str
     v1_name: str
     chain_id: int
     block_seconds: int
-    testnet: bool
 
 
 class Feed(_Record, frozen=True):

@@ -18,9 +18,8 @@ class PaymentSettings:
     ``max_usd`` is the most that one request may cost. ``mac_key`` authenticates quotes unless the store already holds a
     key. ``journal`` is the path of the SQLite file; ``store_url`` is a PostgreSQL URL to use instead, shared by several
     gateways with one payee. ``sink`` is the URL (http, https or file) that the journal is copied to, sealed under
-    ``journal_key`` (32 bytes). ``headers`` authorizes requests to a hosted facilitator. ``testnets`` accepts payments
-    without value. ``trial_payer`` tests partial settlement before ``upto`` is offered. ``clock`` is the Unix time that
-    deadlines are checked against.
+    ``journal_key`` (32 bytes). ``headers`` authorizes requests to a hosted facilitator. ``trial_payer`` tests partial
+    settlement before ``upto`` is offered. ``clock`` is the Unix time that deadlines are checked against.
     """
 
     payee: str
@@ -31,7 +30,6 @@ class PaymentSettings:
     rpc_url: str | None = field(default=None, repr=False)
     price_url: str = COINGECKO
     price_key: str | None = field(default=None, repr=False)
-    testnets: bool = False
     store_url: str | None = field(default=None, repr=False)
     sink: str | None = None
     journal_key: bytes | None = field(default=None, repr=False)

@@ -108,7 +108,6 @@ class X402Payments:
             payee=settings.payee,
             mac_key=settings.mac_key,
             max_usd=settings.max_usd,
-            testnets=settings.testnets,
             supports_permits=self._permit_support.has,
         )
         estimator = Estimator(catalog, settings.max_usd)
@@ -220,8 +219,6 @@ class X402Payments:
             return []
         if self._capabilities.awaits_trial:
             return ["the facilitator has not passed the trial of upto, and no other offer is available"]
-        if not self._quoter.settled:
-            return ["the facilitator settles nothing on the network that payments are taken on"]
         return ["no price is known for any token that the facilitator settles"]
 
     async def _refresh_chain_state(self) -> None:

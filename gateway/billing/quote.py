@@ -44,8 +44,8 @@ class Quoter:
     """Makes and validates offers.
 
     ``payee`` is an address, ``mac_key`` a secret shared by all workers, ``max_usd`` the maximum cost of one request.
-    ``capabilities`` returns those of the facilitator, None while unknown. With ``testnets`` only testnets are offered,
-    otherwise only the other networks. ``supports_permits`` says which tokens implement EIP-2612.
+    ``capabilities`` returns those of the facilitator, None while unknown. ``supports_permits`` says which tokens
+    implement EIP-2612.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class Quoter:
         payee: str,
         mac_key: bytes,
         max_usd: Decimal,
-        testnets: bool = False,
         supports_permits: Callable[[Token], bool] = lambda token: token.eip2612,
     ) -> None:
         self._definitions = definitions
@@ -67,7 +66,6 @@ class Quoter:
         self._payee_text = evm.checksummed(self._payee)
         self._mac_key = mac_key
         self._max_usd = max_usd
-        self._testnets = testnets
         self._supports_permits = supports_permits
 
     @property
@@ -76,21 +74,10 @@ class Quoter:
         capabilities = self._capabilities() or NO_CAPABILITIES
         return any(self._is_available(offer, capabilities) for offer in self._definitions.offers)
 
-    @property
-    def settled(self) -> bool:
-        """Whether the facilitator settles any offer, with a price or without."""
-        capabilities = self._capabilities() or NO_CAPABILITIES
-        return any(self._is_settled(offer, capabilities) for offer in self._definitions.offers)
-
-    def _is_settled(self, offer: Offer, capabilities: Capabilities) -> bool:
-        """Whether the facilitator settles the offer, and it is one on this kind of networks."""
-        network = self._definitions.network(self._definitions.tokens[offer.token])
-        return (offer.scheme, network.id) in capabilities.kinds and network.testnet == self._testnets
-
     def _is_available(self, offer: Offer, capabilities: Capabilities) -> bool:
-        """Whether the offer is settled, and its token has a price."""
-        priced = self._rates.usd(self._definitions.tokens[offer.token]) is not None
-        return priced and self._is_settled(offer, capabilities)
+        """Whether the facilitator settles the offer's scheme, and its token has a price."""
+        token = self._definitions.tokens[offer.token]
+        return (offer.scheme, token.network) in capabilities.kinds and self._rates.usd(token) is not None
 
     def required(
         self,
@@ -211,13 +198,12 @@ class Quoter:
         return terms
 
     def _find_offer(self, requirements: Requirements) -> tuple[Offer, Token, Network] | None:
-        """The offer that ``requirements`` were made of, if it is made on this kind of networks."""
+        """The offer that ``requirements`` were made of, if it is still made."""
         key = requirements.scheme, requirements.network, requirements.asset, requirements.extra["assetTransferMethod"]
         for offer in self._definitions.offers:
             token = self._definitions.tokens[offer.token]
             if (offer.scheme, token.network, token.address, offer.method) == key:
-                network = self._definitions.network(token)
-                return (offer, token, network) if network.testnet == self._testnets else None
+                return offer, token, self._definitions.network(token)
         return None
 
     def covers(self, terms: PaymentTerms, usd: Decimal) -> bool:

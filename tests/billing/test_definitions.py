@@ -18,8 +18,7 @@ def test_the_contracts_are_those_of_the_x402_package() -> None:
 
 
 def test_opg_is_offered_first_and_usdc_exact_by_eip3009_before_permit2() -> None:
-    mainnet = [offer for offer in bundled().offers if bundled().tokens[offer.token].network == "eip155:8453"]
-    assert [(offer.scheme, offer.token, offer.method) for offer in mainnet] == [
+    assert [(offer.scheme, offer.token, offer.method) for offer in bundled().offers] == [
         ("upto", "opg", "permit2"),
         ("upto", "usdc", "permit2"),
         ("exact", "usdc", "eip3009"),
@@ -66,7 +65,7 @@ def test_opg_is_offered_first_and_usdc_exact_by_eip3009_before_permit2() -> None
         ("settle_margin_seconds = 60", "settle_margin_seconds = 590", "must not be below settle_margin_seconds"),
         ("decimals = 18", "decimals = 18\nsupply = 1", "unknown field `supply`"),
         ("[wire]", "[wire", "Expected"),
-        ('network = "eip155:84532"', 'network = "base-sepolia"', "unknown network"),
+        ('network = "eip155:8453"\naddress = "0xF', 'network = "base"\naddress = "0xF', "unknown network"),
     ],
 )
 def test_contradictions_are_refused_with_their_place(was: str, is_now: str, says: str) -> None:

@@ -79,8 +79,8 @@ async def test_one_for_test_networks_only_is_told_of_as_such(
     kinds = [{"x402Version": 2, "scheme": "exact", "network": "eip155:84532"}]
     facilitator.faults.set("supported", Body(json.dumps({"kinds": kinds, "extensions": [], "signers": {}})))
     async with open_harness(chain, facilitator, journal) as billing:
-        reason = "the facilitator settles nothing on the network that payments are taken on"
-        assert billing.payments.reasons() == [reason]
+        reason = "the facilitator supports none of the configured schemes and networks"
+        assert billing.payments.reasons() == [f"the facilitator is not usable: /supported: {reason}"]
         error = await refusal(billing.payments, order())
         assert (error.status, reason in error.message) == (503, True)
 

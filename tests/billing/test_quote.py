@@ -62,9 +62,7 @@ class QuoterHarness:
 
     def __init__(self) -> None:
         self.rates = FixedRates()
-        self.capabilities: Capabilities | None = capabilities.read(
-            supported("eip155:8453", "eip155:84532"), DEFINITIONS
-        )
+        self.capabilities: Capabilities | None = capabilities.read(supported("eip155:8453"), DEFINITIONS)
         self.quoter = self.make()
 
     def make(self, **changes: Any) -> Quoter:
@@ -72,9 +70,8 @@ class QuoterHarness:
             "payee": payers.PAYEE,
             "mac_key": b"k" * 32,
             "max_usd": Decimal("1.00"),
-            "testnets": False,
-        }
-        return Quoter(DEFINITIONS, self.rates, lambda: self.capabilities, **settings | changes)
+        } | changes
+        return Quoter(settings.pop("definitions", DEFINITIONS), self.rates, lambda: self.capabilities, **settings)
 
     def required(self, usd: Decimal | None = USD, **more: Any) -> PaymentRequired:
         return self.quoter.required(URL, usd, "pay", NOW, **{"stream": False} | more)
@@ -120,12 +117,6 @@ def test_exact_is_upfront_on_a_stream_and_alone_for_debtors(harness: QuoterHarne
 def test_without_a_price_opg_is_not_offered(harness: QuoterHarness) -> None:
     harness.rates.opg = None
     assert {offer["asset"] for offer in harness.accepts()} == {DEFINITIONS.tokens["usdc"].address}
-
-
-def test_testnets_and_networks_of_value_are_never_offered_together(harness: QuoterHarness) -> None:
-    assert {offer["network"] for offer in harness.accepts()} == {"eip155:8453"}
-    harness.quoter = harness.make(testnets=True)
-    assert {offer["network"] for offer in harness.accepts()} == {"eip155:84532"}
 
 
 def test_the_header_is_small_and_stays_within_a_dollar(harness: QuoterHarness) -> None:
@@ -223,8 +214,9 @@ def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(har
         harness.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
         harness.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
+    others = msgspec.structs.replace(DEFINITIONS, offers=DEFINITIONS.offers[1:])
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
-        harness.make(testnets=True).accept(offer, None, PATH, NOW)
+        harness.make(definitions=others).accept(offer, None, PATH, NOW)
     for url in ("https://gw.example/v1/completions", "http://["):
         with pytest.raises(RefusedPaymentError, match="another resource"):
             harness.quoter.accept(offer, {"url": url}, PATH, NOW)
