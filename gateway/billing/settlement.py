@@ -29,6 +29,9 @@ T = TypeVar("T")
 _FIRST_BACKOFF = 1.0
 _MAX_BACKOFF = 30.0
 _GRACE_SECONDS = 30.0
+_RETRIES_AT_ONCE = 128
+"""Half of the facilitator's connections. When it is back, thousands of payments may be pending: all at once they would
+delay the verification of new ones, and be given up in the middle of a settlement after waiting for a connection."""
 _PAYER_FAULT_REASONS = (
     "insufficient_balance",
     "insufficient_funds",
@@ -96,6 +99,7 @@ class Settlements:
         self._clock = clock
         self._metrics = metrics
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._retries = asyncio.Semaphore(_RETRIES_AT_ONCE)
         self.on_end: list[Callable[[Entry], None]] = []
         """Callbacks that get the final entry of every settlement."""
 
@@ -198,13 +202,14 @@ class Settlements:
         return entry, await self._or_failed(entry, self._reconciler.look_up(entry), None) or unknown
 
     async def _or_failed(self, entry: Entry, work: Awaitable[T], failed: T) -> T:
-        """The result of ``work``, or ``failed`` after an error of this process, which is logged.
+        """The result of ``work`` in its turn, or ``failed`` after an error of this process, which is logged.
 
         Such an error leaves the outcome unknown. If it ended the settlement, nobody would take it up again: its worker
         is alive.
         """
         try:
-            return await work
+            async with self._retries:
+                return await work
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
             return failed

@@ -1,16 +1,20 @@
 """Settlements against a scripted facilitator and chain, up to their deadline and after it."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.billing.facilitator import _CONNECTIONS
 from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
+from gateway.billing.settlement import _RETRIES_AT_ONCE
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import entry
 from tests.billing.scripted import POLICY, Clock, Script, final, serving, settlements
+from tests.waiting import until
 
 
 async def test_the_amount_is_frozen_before_the_facilitator_hears_of_it(sqlite_store: SqliteStore, clock: Clock) -> None:
@@ -231,3 +235,29 @@ async def test_a_chain_client_that_fails_after_the_deadline_leaves_it_unresolved
     service.resume(payment)
     await service.drain(5)
     assert (await final(sqlite_store, payment)).state is State.FAILED
+
+
+async def test_thousands_of_pending_payments_leave_the_facilitator_connections_for_new_ones(
+    sqlite_store: SqliteStore, clock: Clock
+) -> None:
+    """Those that waited for one ran out of time as soon as they had been sent, and counted as unresolved later on."""
+
+    back, asked = asyncio.Event(), 0
+
+    class Slow(Script):
+        async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
+            nonlocal asked
+            asked += 1
+            await back.wait()
+            return Settled("0xab")
+
+    payments = await asyncio.gather(*(serving(sqlite_store, payer=secrets.token_bytes(20)) for _ in range(300)))
+    service = settlements(sqlite_store, Slow(Settled("")), clock)
+    for payment in payments:
+        service.resume(await sqlite_store.move(payment, State.SETTLING, amount=7))
+    await until(lambda: asked == _RETRIES_AT_ONCE)
+    await asyncio.sleep(0.05)
+    assert asked == _RETRIES_AT_ONCE <= _CONNECTIONS // 2
+    back.set()
+    assert await service.drain(20) == 0
+    assert asked == len(payments)
