@@ -51,7 +51,7 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
         headers={} if unpaid else request.headers,
-        resource_url="" if unpaid else resource_url(request),
+        resource_url="" if unpaid else resource_url(request, enclave=services.settings.enclave),
         price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls),
     )
 

@@ -62,6 +62,6 @@ def _require_payment_header(services: Services, request: web.BaseRequest) -> Non
     See facts/x402.md 1.9 row 6.
     """
     if PAYMENT_SIGNATURE not in request.headers:
-        challenge = services.payments.challenge(resource_url(request))
+        challenge = services.payments.challenge(resource_url(request, enclave=services.settings.enclave))
         if challenge is not None:
             raise challenge

@@ -1,5 +1,6 @@
 """Which reasoning of earlier answers a request is quoted for."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ class Services:
 
     catalog = bundled()
     payments = object()
+    settings = SimpleNamespace(enclave=False)
 
 
 def quoted(model: str, *details: dict[str, Any], question: Any = None) -> int:

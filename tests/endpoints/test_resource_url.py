@@ -1,0 +1,37 @@
+"""The URL that a payment is for: the one that the client has called, whoever ended its TLS."""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.services import Services
+from tests.recording_payments import RecordingPayments
+from tests.running_gateway import StartGateway
+from tools.simulators.fleet import Fleet
+
+
+@pytest.mark.parametrize("enclave", [False, True])
+@pytest.mark.parametrize(
+    ("forwarded", "scheme"),
+    [(None, "http"), ("https", "https"), ("HTTPS", "https"), ("http", "http"), ("http, https", "https"), ("x", "http")],
+)
+async def test_its_scheme_is_that_of_the_proxy_in_front(
+    start_gateway: StartGateway,
+    fleet: Fleet,
+    payments: RecordingPayments,
+    enclave: bool,
+    forwarded: str | None,
+    scheme: str,
+) -> None:
+    """In an enclave that is nitriding, which serves https only and does not say so."""
+
+    def adjust(services: Services) -> None:
+        services.payments = payments
+        services.settings = replace(services.settings, enclave=enclave)
+
+    gateway = await start_gateway(fleet.environment(), adjust=adjust)
+    headers = {"Host": "gw.example", **({"X-Forwarded-Proto": forwarded} if forwarded else {})}
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+    assert (await gateway.post("/v1/chat/completions", body, headers=headers)).status == 200
+    [order] = payments.orders
+    assert order.resource_url == f"{'https' if enclave else scheme}://gw.example/v1/chat/completions"
