@@ -1,4 +1,4 @@
-"""`python -m tools.chain`: a chain and a facilitator until SIGTERM or Ctrl-C.
+"""`python -m tools.chain`: a chain and a facilitator on free ports of 127.0.0.1 until SIGTERM or Ctrl-C.
 
 It prints one JSON object with all that a gateway, a payer and a test need to know.
 """
@@ -30,15 +30,15 @@ def description(chain: LocalChain, facilitator: LocalFacilitator) -> dict[str, o
     }
 
 
-async def run(arguments: argparse.Namespace) -> None:
+async def run(*, approve_permit2: bool) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with (
-        LocalChain(arguments.rpc_port) as chain,
-        LocalFacilitator(chain.rpc_url, port=arguments.facilitator_port) as facilitator,
+        LocalChain() as chain,
+        LocalFacilitator(chain.rpc_url) as facilitator,
     ):
-        if arguments.approve_permit2:
+        if approve_permit2:
             for token in TOKENS:
                 await chain.approve_permit2(Wallet(PAYER.key), token)
         print(json.dumps(description(chain, facilitator), indent=2), flush=True)
@@ -47,14 +47,12 @@ async def run(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.chain", description=__doc__)
-    parser.add_argument("--rpc-port", type=int, default=0, help="port of the JSON-RPC server; 0 for a free one")
-    parser.add_argument("--facilitator-port", type=int, default=0, help="port of the facilitator; 0 for a free one")
     parser.add_argument(
         "--approve-permit2",
         action="store_true",
         help="let the demo payer approve Permit2 first, so that it can pay over Permit2 without an EIP-2612 permit",
     )
-    asyncio.run(run(parser.parse_args()))
+    asyncio.run(run(approve_permit2=parser.parse_args().approve_permit2))
 
 
 if __name__ == "__main__":

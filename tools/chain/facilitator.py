@@ -73,7 +73,6 @@ class LocalFacilitator:
 
     rpc_url: str
     key: str = field(default=FACILITATOR.key, repr=False)
-    port: int = 0
     confirmation_timeout: float = CONFIRMATION_SECONDS
     """Seconds after which a transaction without a receipt counts as pending."""
     jobs: JobMode | None = None
@@ -88,7 +87,7 @@ class LocalFacilitator:
         self._queue.start()
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.port).start()
+        await web.TCPSite(self._runner, HOST, 0).start()
         self.url = f"http://{HOST}:{self._runner.addresses[0][1]}"
         return self
 

@@ -50,14 +50,13 @@ class LocalChain:
     once until `stop_mining`.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self._port = port
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self.rpc_url = ""
 
     def start(self) -> None:
         """Blocks for the second that the node takes to listen."""
-        command = [sys.executable, "-m", "tools.chain.node", "--port", str(self._port)]
+        command = [sys.executable, "-m", "tools.chain.node"]
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )

@@ -1,4 +1,4 @@
-"""The chain as a process: `python -m tools.chain.node [--port N]`.
+"""The chain as a process: `python -m tools.chain.node`.
 
 It prints one line of JSON, `{"rpc_url": …}`, once it listens, and ends on SIGTERM, SIGINT or the end of its standard
 input, so that it never outlives the process that holds the other end. A process of its own, because the EVM is pure
@@ -6,7 +6,6 @@ Python: a transaction takes milliseconds in which no event loop would turn, and 
 blocking calls. This loop has nothing else to do, so calls run on it directly, which also puts them in order.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -41,7 +40,7 @@ def application(rpc: Rpc) -> web.Application:
     return app
 
 
-async def serve(port: int) -> None:
+async def serve() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -49,8 +48,7 @@ async def serve(port: int) -> None:
     runner = web.AppRunner(application(Rpc(Evm(CHAIN_ID, genesis_state()))), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, port)
-        await site.start()
+        await web.TCPSite(runner, HOST, 0).start()
         bound = runner.addresses[0][1]
         print(json.dumps({"rpc_url": f"http://{HOST}:{bound}"}), flush=True)
         watcher = loop.create_task(_end_of_input(stop))
@@ -71,9 +69,7 @@ async def _end_of_input(stop: asyncio.Event) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.chain.node", description="A local EVM chain, id 8453.")
-    parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; 0, the default, for a free one")
-    asyncio.run(serve(parser.parse_args().port))
+    asyncio.run(serve())
 
 
 if __name__ == "__main__":
