@@ -16,11 +16,17 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--offline",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="do not use the network: take every input from DIR, where an earlier build of yours has put it; only the "
         "Debian packages are verified again",
     )
+
+
+def _folder(path: str) -> Path:
+    if not Path(path).is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is not a directory")
+    return Path(path)
 
 
 def inputs_of(arguments: argparse.Namespace) -> Inputs:
