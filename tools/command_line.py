@@ -1,5 +1,6 @@
 """Exit status of the commands."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +14,9 @@ BROKEN_PIPE = 141
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Exit with the status that ``main`` returns, without a traceback on Ctrl-C (130) and when the reader of the output
-    has gone (141)."""
+    has gone (141). Characters that the output's encoding lacks are escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(_run(main))
     except BrokenPipeError:

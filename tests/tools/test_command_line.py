@@ -1,4 +1,4 @@
-"""Ctrl-C ends every command silently with status 130, a closed output with 141."""
+"""Ctrl-C ends every command silently with status 130, a closed output with 141; output of any encoding is written."""
 
 import os
 import signal
@@ -63,6 +63,18 @@ def test_a_command_whose_reader_has_gone_ends_with_141_and_without_a_word(main: 
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_what_the_outputs_encoding_lacks_is_escaped() -> None:
+    code = "from tools.command_line import exit_with\nexit_with(lambda: print('[MODULE …]'))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"[MODULE \\u2026]\n", b"")
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=str)

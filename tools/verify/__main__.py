@@ -1,7 +1,6 @@
 """``python -m tools.verify``: exit 0 valid, 1 invalid, 2 unusable input, 3 a URL could not be reached."""
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_report(report: Report, *, as_json: bool) -> None:
-    """Print the report. Characters that the terminal cannot encode are escaped; a closed pipe is not an error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """Print the report; a closed pipe is not an error."""
     try:
         report.write(sys.stdout, as_json=as_json)
         sys.stdout.flush()
