@@ -46,7 +46,6 @@ class OrphanRecovery:
         try:
             await self._store.move(entry, state, **changes)
         except StoreUnavailableError as error:
-            log.warning("orphan not ended immediately", extra={"payment": entry.id, "reason": str(error)})
-            self._settlements.detach(retried_writes.write(self._store.move, entry, state, **changes))
+            self._settlements.detach(retried_writes.retry(error, self._store.move, entry, state, **changes))
         except IllegalTransitionError as error:
             log.info("payment is not an orphan", extra={"payment": entry.id, "state": error.origin.value})

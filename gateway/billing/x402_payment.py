@@ -80,15 +80,13 @@ class X402Payment:
         """Settle the metered amount (upto) or the quoted one (exact); a zero-cost answer is waived."""
         if opengradient.wants_settlement_data(self._order.headers):
             self._context.settlements.detach(self._submit_settlement_data(bill.envelope))
-        waived = self._entry.by_credit or bill.cost_usd == 0
         try:
             if self._entry.state is State.SETTLED:
-                await self._mark_served(bill.cost_usd)
-                self._context.abandoned.charged(self._entry.payer, bill.cost_usd)
-                return receipt(self._entry, bill.cost_usd)
-            if waived:
+                await self._end_work(State.SERVED, cost_usd=bill.cost_usd)
+                entry = self._entry
+            elif self._entry.by_credit or bill.cost_usd == 0:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
-                entry = await self._context.store.move(self._entry, State.WAIVED, note=note, cost_usd=bill.cost_usd)
+                entry = await self._end_work(State.WAIVED, note=note, cost_usd=bill.cost_usd)
             else:
                 entry = await self._context.settlements.settle(
                     self._entry,
@@ -98,8 +96,6 @@ class X402Payment:
                 )
         except StoreUnavailableError as error:
             log.exception("payment not journalled", extra={"payment": self._entry.id})
-            if waived:
-                await self.release("its answer was withheld")
             raise unavailable(f"The payment could not be recorded: {error}") from None
         except IllegalTransitionError as error:
             log.exception("payment closed before its answer", extra={"payment": self._entry.id})
@@ -124,19 +120,17 @@ class X402Payment:
         state, changes = entry.uncharged_end(reason)
         if "credited" in changes:
             log.info("credited", extra={"payment": entry.id, "reason": reason})
-        self._write_detached(state, **changes)
-
-    async def _mark_served(self, cost_usd: Decimal) -> None:
-        """Record that the work paid for upfront is over; presented again, the payment is refused as used."""
-        try:
-            await self._context.store.move(self._entry, State.SERVED, cost_usd=cost_usd)
-        except StoreUnavailableError as error:
-            log.warning("end of work not journalled", extra={"payment": self._entry.id, "reason": str(error)})
-            self._write_detached(State.SERVED, cost_usd=cost_usd)
-
-    def _write_detached(self, state: State, **changes: Any) -> None:
-        write = retried_writes.write(self._context.store.move, self._entry, state, **changes)
+        write = retried_writes.write(self._context.store.move, entry, state, **changes)
         self._context.settlements.detach(write)
+
+    async def _end_work(self, state: State, **changes: Any) -> Entry:
+        """The entry at the end of work that is not charged any more; written later if the journal is unavailable."""
+        move = self._context.store.move
+        try:
+            return await move(self._entry, state, **changes)
+        except StoreUnavailableError as error:
+            self._context.settlements.detach(retried_writes.retry(error, move, self._entry, state, **changes))
+            return self._entry.transition(state, **changes)
 
     def _amount_due(self, cost_usd: Decimal) -> int:
         if self._terms.scheme == "exact":

@@ -14,7 +14,6 @@ from gateway.billing.journal import Entry
 from gateway.billing.storage.group_commit import GroupCommit
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
-from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import BillingHarness, bill, order, refusal
 from tests.waiting import until
 from tools.chain.faults import Status
@@ -98,32 +97,31 @@ async def test_an_upfront_payment_stays_good_where_its_credit_could_not_be_looke
     assert (await billing.balance() == before) is credit
 
 
-async def test_credit_is_given_back_when_its_answer_is_withheld(
+async def test_an_answer_that_credit_pays_for_does_not_wait_for_the_journal(
     billing: BillingHarness, chain: LocalChain, outage: Outage
 ) -> None:
     wallet = await credited(billing, chain)
     price = await billing.balance()
     payment = await billing.admit(wallet, order(stream=True), scheme="exact")
     outage.on = True
-    with pytest.raises(GatewayError) as raised:
-        await payment.settle(bill())
-    assert (raised.value.status, raised.value.code) == (503, "payments_unavailable")
-    outage.on = False
-    await billing.payments.settlements.drain(10)
-    receipt = await (await billing.admit(wallet, order(stream=True), scheme="exact")).settle(bill())
+    receipt = await payment.settle(bill())
     assert receipt.payment is not None
     assert receipt.payment["status"] == "waived"
-    assert await billing.balance() == price
+    outage.on = False
+    await billing.payments.settlements.drain(10)
+    await (await billing.admit(wallet, order(stream=True), scheme="exact")).settle(bill())
+    assert await billing.balance() == 2 * price
 
 
-async def test_an_answer_that_costs_nothing_holds_its_payer_to_nothing_when_it_is_withheld(
+async def test_an_answer_that_costs_nothing_does_not_wait_for_the_journal(
     billing: BillingHarness, chain: LocalChain, outage: Outage
 ) -> None:
     paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     payment = await billing.payments.admit(paid)
     outage.on = True
-    with pytest.raises(GatewayError):
-        await payment.settle(bill("0"))
+    receipt = await payment.settle(bill("0"))
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == "waived"
     outage.on = False
     await billing.payments.settlements.drain(10)
     assert (await refusal(billing.payments, paid)).code == "payment_already_used"
@@ -203,6 +201,26 @@ async def test_a_payment_that_was_marked_served_unheard_is_not_in_use_for_ever(
     assert receipt.payment is not None
     assert receipt.payment["status"] == ("waived" if credit else "settled")
     assert (await billing.balance() == before) is credit
+
+
+@pytest.mark.parametrize("credit", [False, True])
+async def test_an_end_that_was_written_unheard_is_the_end(
+    billing: BillingHarness,
+    chain: LocalChain,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    credit: bool,
+) -> None:
+    """The answer was once withheld, and its payer's credit lost."""
+    wallet = await credited(billing, chain) if credit else await chain.wallet(usdc=DOLLAR)
+    payment = await billing.admit(wallet, order(stream=True), scheme="exact")
+    with monkeypatch.context() as context:
+        is_lost_while_it_commits(context, "move", "move")
+        receipt = await payment.settle(bill())
+    assert receipt.payment is not None
+    assert receipt.payment["status"] == ("waived" if credit else "settled")
+    await billing.payments.settlements.drain(10)
+    assert "a detached task failed" not in caplog.text
 
 
 async def test_a_release_that_was_made_unheard_is_not_made_again_of_the_next_claim(
