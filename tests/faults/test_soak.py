@@ -37,6 +37,10 @@ async def test_everything_goes_wrong_and_all_invariants_hold(
     assert {"open → settled", "open → released", "open → withheld"} == set(outcome.payments)
 
 
+async def test_a_run_without_answers_holds_nothing(signer: Signer, catalog: Catalog) -> None:
+    assert (await soak(0.0, SEED, catalog, signer)).problems == ["no answer was verified"]
+
+
 def test_the_same_seed_draws_the_same_faults() -> None:
     def drawn(seed: int) -> list[Fault]:
         random = Random(seed)

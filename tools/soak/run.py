@@ -46,6 +46,8 @@ async def soak(seconds: float, seed: int, catalog: Catalog, signer: Signer | Non
             outcome.payments = testbed.payments.ends
     finally:
         recorder.close()
+    if not outcome.findings.verified:
+        outcome.problems.append("no answer was verified")
     await asyncio.sleep(0.1)
     outcome.problems += invariants.after_shutdown(sockets)
     outcome.problems += invariants.memory_growth(outcome.memory)
