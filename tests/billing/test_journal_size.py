@@ -1,4 +1,4 @@
-"""The embedded store's ledger with many payments in it: finished ones are kept for a week."""
+"""Journals with many payments in them: finished ones are kept for a week."""
 
 import secrets
 import sqlite3
@@ -11,6 +11,8 @@ import pytest
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.storage import sqlite_ledger
+from gateway.billing.storage.postgres_store import PostgresStore
+from tests.billing import postgres
 from tests.billing.entries import PAYER, entry
 
 Work = Callable[[sqlite3.Connection], Any]
@@ -48,3 +50,18 @@ def steps(work: Work, finished: int) -> int:
 def test_finished_payments_slow_down_nothing_that_is_done_all_the_time(work: Work) -> None:
     """A sweep every few seconds once read all of them, and held up everybody's payments meanwhile."""
     assert steps(work, 1000) < steps(work, 0) + 50
+
+
+async def test_a_sweep_of_a_database_reads_no_table_from_end_to_end(database: str) -> None:
+    """A million payments would take it longer than a command may."""
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    rows = [(secrets.token_bytes(80), PAYER, "lost", "settled", int(NOW) - 60, NOW - 60, b"{}") for _ in range(5000)]
+    async with store._transaction(None) as db:
+        await db.copy_records_to_table("gateway_payments", records=rows)
+        await db.execute("ANALYZE gateway_payments")
+    async with store._transaction(None) as db:
+        await store._adopt_orphans(db)
+        read = await db.fetchval("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'gateway_payments'")
+    await store.close()
+    assert read == 0
