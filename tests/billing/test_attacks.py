@@ -237,6 +237,18 @@ async def test_a_payment_for_a_cheap_request_does_not_buy_a_dear_one(
     assert (await refusal(billing.payments, replace(paid, path="/v1/completions"))).code == "resource_mismatch"
 
 
+async def test_a_payment_that_could_be_withdrawn_does_not_buy_a_stream(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    """Of an exact payment settled after the work, an answer must be withheld until then."""
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(), scheme="exact")
+    error = await refusal(billing.payments, replace(paid, stream=True))
+    assert error.code == "payment_flow_mismatch"
+    flows = [offer["extra"].get("paymentFlow") for offer in required(error)["accepts"] if offer["scheme"] == "exact"]
+    assert set(flows) == {"upfront"}
+    await billing.payments.admit(paid)
+
+
 async def test_a_cap_below_the_quote_is_refused(billing: BillingHarness, chain: LocalChain) -> None:
     """Zero or one unit signed, the offer echoed unchanged or changed alike."""
     wallet = await chain.wallet(usdc=DOLLAR, approve=True)
