@@ -100,7 +100,7 @@ def generation_config(chat: Chat) -> dict[str, Any]:
         "stopSequences": None if request.stop is None else _stops(chat),
         "candidateCount": None if request.n is None else _candidates(chat),
         "seed": seed,
-        "thinkingConfig": None if request.reasoning_effort is None else thinking_config(chat),
+        "thinkingConfig": thinking_config(chat),
         "responseModalities": _modalities(chat),
         "imageConfig": _image_config(chat) if generates_images(chat) else None,
     }

@@ -42,10 +42,8 @@ def _type_of(values: Any) -> str | None:
     return types.pop() if len(types) == 1 else None
 
 
-def takes_arguments(schema: dict[str, Any] | None) -> bool:
+def takes_arguments(schema: dict[str, Any]) -> bool:
     """False for the schema of a tool without arguments, which Gemini requires to be left out."""
-    if not schema:
-        return False
     return bool(
         schema.get("properties")
         or any(key in schema for key in _SHAPES)

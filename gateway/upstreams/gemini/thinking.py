@@ -3,10 +3,10 @@
 from typing import Any
 
 from gateway.catalog import Traits
+from gateway.catalog_checks import EFFORTS
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.upstreams.adapter import Chat
 
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 _LEVELS = ("minimal", "low", "medium", "high")
 
@@ -16,8 +16,8 @@ def thinking_config(chat: Chat) -> dict[str, Any] | None:
     effort, traits = chat.request.reasoning_effort, chat.model.traits
     if effort is None:
         return None
-    if effort not in _EFFORTS:
-        allowed = ", ".join(f"'{word}'" for word in _EFFORTS)
+    if effort not in EFFORTS:
+        allowed = ", ".join(f"'{word}'" for word in EFFORTS)
         raise unsupported_value(f"Unsupported value: '{effort}'. Supported values: {allowed}.", "reasoning_effort")
     if traits.thinking == "none":
         if effort == "none":
