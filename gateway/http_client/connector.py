@@ -1,10 +1,17 @@
-"""aiohttp's connection pool, with connections that end when they are closed."""
+"""aiohttp's connection pool, with connections that outlive silence and end when they are closed."""
 
+import socket
 from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
+"""TCP options, in seconds and in number: those of Anthropic's SDK. NAT gateways forget a connection that is silent for
+120 s (Google's) or 350 s (Amazon's), and a model may think for longer (openai/openai-python#3269). ``TCP_KEEPALIVE`` is
+the name of the first in macOS."""
+_TCP_OPTIONS = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 
 class AbortingHandler(ResponseHandler):
@@ -22,5 +29,15 @@ class Connector(aiohttp.TCPConnector):
     """A pool of connections of the class ``handler``."""
 
     def __init__(self, handler: type[AbortingHandler] = AbortingHandler, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(socket_factory=_open_socket, **options)
         self._factory = partial(handler, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
+
+
+def _open_socket(address: Any) -> socket.socket:
+    """A socket for an entry of ``getaddrinfo``."""
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _TCP_OPTIONS:
+        opened.setsockopt(socket.IPPROTO_TCP, option, value)
+    return opened

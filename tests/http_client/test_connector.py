@@ -1,0 +1,24 @@
+"""Options of the sockets that connections are opened with."""
+
+import socket
+
+from aiohttp import ClientSession
+
+from gateway.http_client.connector import Connector
+from tests.upstreams.scripted_server import ScriptedServer, http
+
+UNFINISHED = http(200)[:-1]
+
+
+async def test_silent_connections_are_probed_before_a_nat_gateway_forgets_them() -> None:
+    async with (
+        ScriptedServer([UNFINISHED]) as server,
+        ClientSession(connector=Connector()) as session,
+        session.get(server.url) as response,
+    ):
+        assert response.connection is not None
+        assert response.connection.transport is not None
+        opened = response.connection.transport.get_extra_info("socket")
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 120
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) < 120
