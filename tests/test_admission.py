@@ -24,11 +24,16 @@ def slot(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:
 
 
 class Holder:
-    """A task that acquires a place and holds it until ``release``."""
+    """A task that acquires a place and holds it until ``release``.
+
+    Its error is taken from it even if Hypothesis gives the example up: asyncio would log it from the garbage collector,
+    whose traceback breaks a parse of Python that is under way, as of the test of the architecture (CPython 3.11).
+    """
 
     def __init__(self, admission: Admission, arrivals: list[int], number: int) -> None:
         self._released = asyncio.Event()
         self.task = asyncio.create_task(self._hold(admission, arrivals, number))
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _hold(self, admission: Admission, arrivals: list[int], number: int) -> None:
         async with slot(admission):
