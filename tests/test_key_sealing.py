@@ -109,7 +109,7 @@ async def sealed_post(gateway: RunningGateway, fields: Any) -> Any:
     return await gateway.post("/v1/keys", {"sealed": seal(content, offer["tee_id"], public.public_bytes_raw())})
 
 
-async def test_a_sealed_injection_is_like_a_plain_one(start_gateway: StartGateway, signer: Signer) -> None:
+async def test_a_sealed_injection_is_like_a_plain_one(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
     offer = await offer_of(gateway)
     sealed = seal(json.dumps(KEYS).encode(), offer["tee_id"], base64.b64decode(offer["public_key"]))

@@ -261,9 +261,7 @@ async def test_a_cap_below_the_quote_is_refused(billing: BillingHarness, chain: 
         assert (await refusal(billing.payments, echo)).code == "permit2_amount_mismatch"
 
 
-async def test_an_answer_that_outlives_its_deadline_is_withheld(
-    billing: BillingHarness, chain: LocalChain, journal: Path
-) -> None:
+async def test_an_answer_that_outlives_its_deadline_is_withheld(billing: BillingHarness, chain: LocalChain) -> None:
     """The sweep has closed a payment that nobody settled in time; its late answer finds that out."""
     payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
     await payment._context.store.move(payment._entry, State.WAIVED, note="abandoned")

@@ -134,7 +134,7 @@ async def test_a_kept_connection_that_is_gone_is_not_a_lost_record(lost: int, ke
     assert taken == [b"record"] * 2
 
 
-async def test_an_answer_that_breaks_off_is_not_the_journal(tmp_path: Path) -> None:
+async def test_an_answer_that_breaks_off_is_not_the_journal() -> None:
     async def half(_request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
         await response.prepare(_request)

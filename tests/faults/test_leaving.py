@@ -197,7 +197,7 @@ async def test_leaving_as_the_vendors_error_is_read(start_gateway: StartGateway)
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "gemini-2.5-flash"])
 async def test_nothing_is_remembered_of_streams_that_were_left(
-    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, model: str
+    fleet: Fleet, gateway: RunningGateway, model: str
 ) -> None:
     """A timer or traceback that references a finished answer would keep all of its data alive."""
     for simulator in (fleet.openai, fleet.google):

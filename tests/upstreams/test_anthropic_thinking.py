@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.errors import GatewayError
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, sent
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, chat, dropped, sent
 
-SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": WEATHER_SCHEMA}}
 SUMMARIZED = {"type": "adaptive", "display": "summarized"}
 
 

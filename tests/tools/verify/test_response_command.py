@@ -60,7 +60,7 @@ def test_json_report(files: dict[str, str], capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_invalid_answer_exits_1_and_its_text_cannot_forge_a_line(
-    files: dict[str, str], write: Write, answer_signer: Any, capsys: pytest.CaptureFixture[str]
+    files: dict[str, str], write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forged = {"tee_id": "x\nPASS tee_id \x1b[2J", "choices": []}
     assert run({**files, "response": write("forged.json", forged)}) == 1
