@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from gateway.billing.evm.values import has_valid_checksum
+from gateway.billing.evm.eip712 import CURVE_ORDER
+from gateway.billing.evm.values import ADDRESS, has_valid_checksum
 from gateway.catalog import Provider
 
 NSM_DEVICE = Path("/dev/nsm")
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""The order of secp256k1: private keys are below it."""
 _MAX_URL_CHARS = 2048
 """Keeps any injection within one packet between worker processes."""
 Check = Callable[[str, str], str]
@@ -139,7 +137,7 @@ def checked_url(name: str, url: str) -> str:
 
 def checked_private_key(name: str, key: str) -> str:
     """An Ethereum private key in hex. Raises SettingsError."""
-    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key) or not 0 < int(key, 16) < _CURVE_ORDER:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", key) or not 0 < int(key, 16) < CURVE_ORDER:
         raise SettingsError(f"{name} must be an Ethereum private key (0x and 64 hexadecimal digits)")
     return key
 

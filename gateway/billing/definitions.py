@@ -1,6 +1,5 @@
 """The constants of payment in ``definitions.toml``, part of the measured image, validated on load."""
 
-import re
 import tomllib
 from decimal import Decimal
 from functools import cache
@@ -13,8 +12,6 @@ from gateway.billing.evm import values as evm
 
 Scheme = Literal["upto", "exact"]
 TransferMethod = Literal["eip3009", "permit2"]
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class DefinitionsError(Exception):
@@ -198,7 +195,7 @@ def _contract_problems(contracts: Contracts) -> list[str]:
 
 
 def _address_problem(address: str) -> str | None:
-    if not _ADDRESS.fullmatch(address):
+    if not evm.ADDRESS.fullmatch(address):
         return f"{address!r} is not an address"
     return None if evm.has_valid_checksum(address) else f"{address!r} has a wrong EIP-55 checksum"
 

@@ -10,8 +10,8 @@ from x402.http.utils import decode_payment_required_header
 from x402.schemas import PaymentRequired, PaymentRequirements
 
 from gateway.billing.definitions import Definitions, Token
+from gateway.billing.evm.values import ADDRESS
 from gateway.billing.x402 import PAYMENT_REQUIRED
-from gateway.settings import ADDRESS
 from tools.verify.errors import VerifyError
 
 _AMOUNT = re.compile(r"[0-9]{1,78}")

@@ -10,8 +10,8 @@ from coincurve import PrivateKey, PublicKey
 from gateway.billing.evm.values import words
 from gateway.keccak import keccak256
 
-_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The order of secp256k1: private keys are below it."""
 
 _PERMISSIONS = "TokenPermissions(address token,uint256 amount)"
 _EXACT_WITNESS = "Witness(address to,uint256 validAfter)"
@@ -94,8 +94,8 @@ def normalise_signature(signature: bytes) -> bytes:
         parity, s = signature[64] % 27, int.from_bytes(signature[32:64], "big")
     else:
         return signature
-    if _HALF_ORDER < s < _ORDER:
-        parity, s = 1 - parity, _ORDER - s
+    if CURVE_ORDER // 2 < s < CURVE_ORDER:
+        parity, s = 1 - parity, CURVE_ORDER - s
     return signature[:32] + s.to_bytes(32, "big") + bytes([27 + parity])
 
 

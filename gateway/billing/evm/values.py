@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from gateway.keccak import keccak256
 
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 UINT256_MAX = 2**256 - 1
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
