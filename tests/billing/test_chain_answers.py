@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import ClientSession
 
 from gateway.billing.definitions import bundled
 from gateway.billing.evm import values as evm
@@ -28,6 +29,7 @@ from tests.billing.chain_node import (
     Node,
 )
 from tests.billing.entries import PAYER, entry
+from tests.upstreams.scripted_server import ScriptedServer, http
 from tools.fuzz.stub_peers import Reply, session
 
 CONTRACTS = bundled().contracts
@@ -194,3 +196,14 @@ async def test_a_permits_nonce_is_one_bit_of_a_word() -> None:
     assert await node.chain().nonce_used(permit) == USED
     assert node.asked["eth_call"][0]["data"].endswith("00" + "33" * 31)
     assert await Node(eth_call=f"0x{2**256 - 1 - bit:064x}").chain().nonce_used(permit) is None
+
+
+async def test_a_connection_that_the_endpoint_closes_costs_no_answer() -> None:
+    """Many close one that has been idle for as long as aiohttp keeps it, 15 s."""
+    answer = http(200, json.dumps([{"id": 0, "result": BLOCK}]).encode())
+    async with ScriptedServer([answer, None, answer, None]) as server, ClientSession() as connected:
+        node = Chain(connected, server.url, bundled())
+        assert await node.time() == await node.time() == int(BLOCK["timestamp"], 16)
+        with pytest.raises(ChainUnavailableError):
+            await node.time()
+    assert (len(server.requests), server.connections) == (5, 3)

@@ -39,20 +39,30 @@ class JsonRpc:
             for number, (method, parameters) in enumerate(calls)
         ]
         try:
-            async with self._session.post(
-                self._url,
-                data=msgspec.json.encode(requests),
-                headers={"Content-Type": "application/json"},
-                timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
-                allow_redirects=False,
-            ) as response:
-                responses = msgspec.json.decode(await _read_body(response))
+            responses = await self._post_with_retry(msgspec.json.encode(requests))
             if any(_is_revert(each) for each in responses):
                 raise CallRevertedError(f"{calls[0][0]}: reverted")
             results = {each["id"]: each["result"] for each in responses}
             return [results[number] for number in range(len(calls))]
         except (TimeoutError, aiohttp.ClientError, *_MALFORMED) as error:
             raise ChainUnavailableError(f"{calls[0][0]}: {type(error).__name__}") from None
+
+    async def _post_with_retry(self, requests: bytes) -> Any:
+        """``_post``, again if the connection is lost: the endpoint may have been closing it for having been idle."""
+        try:
+            return await self._post(requests)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._post(requests)
+
+    async def _post(self, requests: bytes) -> Any:
+        async with self._session.post(
+            self._url,
+            data=requests,
+            headers={"Content-Type": "application/json"},
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
+            allow_redirects=False,
+        ) as response:
+            return msgspec.json.decode(await _read_body(response))
 
 
 def _is_revert(response: Any) -> bool:
