@@ -3,7 +3,10 @@
 import asyncio
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -192,6 +195,31 @@ async def test_what_a_database_that_is_lost_while_it_commits_has_done_is_not_kno
     with pytest.raises(StoreUnavailableError) as lost:
         await is_lost()
     assert isinstance(lost.value, CommitUnknownError) is committing
+    await store.close()
+
+
+async def test_payments_that_were_adopted_unheard_are_adopted(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would settle them while the worker lives that adopted them."""
+    await postgres.empty(database)
+    lost, store = [await PostgresStore.open(database, grace_seconds=-1.0) for _ in range(2)]
+    payment = owned_by(lost, entry())
+    await lost.claim(payment, POLICY)
+    await lost.move(payment, State.VERIFIED, State.SERVING, State.SETTLING)
+    await lost.close()
+    transaction = store._transaction
+
+    @asynccontextmanager
+    async def unheard(payer: bytes | None) -> AsyncIterator[Any]:
+        async with transaction(payer) as db:
+            yield db
+        raise CommitUnknownError("journal database: ConnectionDoesNotExistError")
+
+    with monkeypatch.context() as context:
+        context.setattr(store, "_transaction", unheard)
+        with pytest.raises(CommitUnknownError):
+            await store.adopt(time.time())
+    assert [each.key for each in await store.adopt(time.time())] == [payment.key]
+    assert await store.adopt(time.time()) == []
     await store.close()
 
 

@@ -83,6 +83,8 @@ class PostgresStore:
         self._lock_connection: asyncpg.Connection
         self._relock_task: asyncio.Task[None] | None = None
         self._missing_since: dict[str, float] = {}
+        self._adopting: list[bytes] = []
+        """Keys of payments that an adoption of unknown outcome may have made this worker's."""
         self._closed = False
 
     @classmethod
@@ -161,8 +163,9 @@ class PostgresStore:
                 self.owner,
                 int(now),
             )
-            keys = {entry.key for entry in adopted}
-            return adopted + [entry for row in rows if (entry := decode_entry(row["entry"])).key not in keys]
+            self._adopting = [entry.key for entry in adopted]
+        keys, self._adopting = set(self._adopting), []
+        return adopted + [entry for row in rows if (entry := decode_entry(row["entry"])).key not in keys]
 
     async def _adopt_orphans(self, db: Any) -> list[Entry]:
         """Reassign the unfinished and unserved payments of workers whose lock has been free for the grace period."""
@@ -175,8 +178,10 @@ class PostgresStore:
         gone = self._expired([row["owner"] for row in rows if await _is_lock_free(db, row["owner"])])
         orphans = await db.fetch(
             f"SELECT entry FROM gateway_payments WHERE state IN ({_ADOPTABLE})"  # noqa: S608
-            " AND owner = ANY($1) FOR UPDATE",
+            " AND (owner = ANY($1) OR (owner = $2 AND key = ANY($3))) FOR UPDATE",
             gone,
+            self.owner,
+            self._adopting,
         )
         adopted = [
             msgspec.structs.replace(decode_entry(row["entry"]), owner=self.owner, updated=time.time())
