@@ -94,14 +94,14 @@ def files() -> Iterator[int]:
 
 def enough(files: int) -> int:
     """The connection limit that the gateway derives from a limit of open files."""
-    return min(files, 64 + 2 * file_descriptors.MAX_CLIENT_CONNECTIONS)
+    return min(files, 64 + 3 * file_descriptors.MAX_CLIENT_CONNECTIONS)
 
 
-def test_half_of_the_files_are_for_clients(files: int) -> None:
-    assert file_descriptors.max_client_connections() == 480
+def test_a_third_of_the_files_is_for_clients(files: int) -> None:
+    assert file_descriptors.max_client_connections() == 320
     file_descriptors.raise_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (enough(files), files)
-    assert file_descriptors.max_client_connections() == (enough(files) - 64) // 2
+    assert file_descriptors.max_client_connections() == (enough(files) - 64) // 3
 
 
 async def test_workers_may_open_as_many_as_they_can_use(files: int, fleet: Fleet) -> None:
