@@ -16,9 +16,9 @@ from gateway.openai_api.request import JsonSchemaFormat
 from gateway.services import Services
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import replay
+from gateway.upstreams.anthropic.tools import MAX_SEARCHES
 from gateway.upstreams.gemini import thought_signatures
 
-MAX_WEB_SEARCHES = 5
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
 """Requested service tiers that are never answered by one dearer than the standard tier."""
 _DEARER_TIERS = ("priority",)
@@ -90,6 +90,6 @@ def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
         regions=(),
         cache_writes=b'"cache_control"' in names,
         audio=b'"input_audio"' in names or b'"file"' in names or b'"video_url"' in names,
-        web_searches=MAX_WEB_SEARCHES if searches else 0,
+        web_searches=MAX_SEARCHES if searches else 0,
         calls=calls,
     )

@@ -56,12 +56,9 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread once it has committed what is queued."""
+    def close(self) -> None:
+        """End the thread once it has committed what is queued, and wait for it."""
         self.batches.put(None)
-
-    def join(self) -> None:
-        """Wait until the thread has ended."""
         self._thread.join()
 
     def _run(self) -> None:

@@ -131,8 +131,7 @@ class SqliteStore:
         if not self._closed:
             self._closed = True
             self._flush_serving()
-            self._writer.stop()
-            await asyncio.to_thread(self._writer.join)
+            await asyncio.to_thread(self._writer.close)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
