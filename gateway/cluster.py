@@ -9,7 +9,7 @@ class Cluster(Protocol):
     """The worker processes of one gateway."""
 
     async def inject(self, injection: Injection) -> None:
-        """Apply a checked injection to all processes or none; raises 409 after the first one, 400 if it is refused."""
+        """Apply a checked injection to all processes or none; raises 409 after the first one."""
 
     async def metrics(self) -> bytes:
         """The metrics of all processes, aggregated, in Prometheus' exposition format."""

@@ -27,7 +27,7 @@ class Services:
     """Long-lived collaborators of a request.
 
     ``tee_enabled`` is True once an enclave's daemon has accepted the signing key. ``on_injection`` are called with a
-    checked injection before it is stored, and refuse it by raising GatewayError. ``is_leader`` is True in the one
+    checked injection before it is stored, which it is not if one of them raises. ``is_leader`` is True in the one
     process that runs the gateway's singleton tasks.
     """
 
@@ -54,7 +54,7 @@ class Services:
     streams: set[StreamReply] = field(default_factory=set)
 
     async def inject(self, injection: Injection) -> None:
-        """Apply a checked injection; one that is refused, with GatewayError, changes nothing."""
+        """Apply a checked injection. Where that fails it can be tried again: nothing is stored."""
         for prepare in self.on_injection:
             await prepare(injection)
         self.keyring.store(injection)
