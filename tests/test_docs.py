@@ -99,5 +99,11 @@ def test_settings_are_those_that_are_read(catalog: Catalog) -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(read)
 
 
+def test_the_design_names_every_module() -> None:
+    table = text(Path("docs/design.md")).partition("Modules directly in `gateway/`")[2].partition("\n## ")[0]
+    modules = {path.stem for path in (ROOT / "gateway").glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"`(\w+)`", table)) == modules
+
+
 def test_lifecycle_page() -> None:
     assert text(Path("docs/lifecycle.md")) == lifecycle_page()
