@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the machine needs beside Python, Go, Rust and Node.js: Debian's packages. Sourced by .ci/run.
 packages="binutils buildah cpio curl faketime libssl-dev mmdebstrap openssl pkg-config postgresql prometheus shellcheck xz-utils"
 missing=""

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-NITRO = Path(__file__).parents[2] / "nitro"
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [*(ROOT / ".ci").iterdir(), *(ROOT / "nitro").rglob("*.sh"), *(ROOT / "tests").rglob("*.sh")]
 
 
 @pytest.mark.needs("shellcheck")
-@pytest.mark.parametrize("script", sorted(NITRO.rglob("*.sh")), ids=lambda script: str(script.relative_to(NITRO)))
+@pytest.mark.parametrize("script", sorted(SCRIPTS), ids=lambda script: str(script.relative_to(ROOT)))
 def test_shellcheck(script: Path, need: Callable[..., None]) -> None:
     need("shellcheck")
-    done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
