@@ -1,5 +1,7 @@
 """Shared fixtures: simulated upstreams and a gateway on real sockets, in the test's own event loop."""
 
+import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +40,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No deadlines: the machine may be under other load.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that ``needs`` a program, or ``root``, that is not here; in CI it fails."""
+    needed = [tool for mark in item.iter_markers("needs") for tool in mark.args]
+    missing = [tool for tool in needed if not (os.geteuid() == 0 if tool == "root" else shutil.which(tool))]
+    if missing:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {', '.join(missing)}")
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +142,7 @@ async def facilitator(chain: "LocalChain") -> AsyncIterator["LocalFacilitator"]:
 
 @pytest.fixture(scope="session")
 def nitriding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real nitriding daemon; skipped where it cannot be built."""
+    """The real nitriding daemon, built with Go; skipped where its commit cannot be had."""
     from tests.nitriding_daemon import program
 
     return program(tmp_path_factory.mktemp("nitriding"))
@@ -139,7 +150,7 @@ def nitriding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def nitriding_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Go stand-in for nitriding."""
+    """The stand-in for nitriding, built with Go."""
     from tests.nitriding_daemon import stand_in
 
     return stand_in(tmp_path_factory.mktemp("nitriding"))

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -50,7 +49,7 @@ async def run(*command: str, folder: Path) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-@pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="openssl or curl is not here")
+@pytest.mark.needs("openssl", "curl")
 @pytest.mark.parametrize("kind", REQUESTS)
 @pytest.mark.parametrize("tampered", [False, True])
 async def test_the_example_verifies_what_was_signed(

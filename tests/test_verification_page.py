@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ REQUEST = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "a secre
 REACHED = "provider_not_configured"
 ASK = "print(client.with_options(max_retries=0).models.list().data[0].id)"
 
-pytestmark = pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="no openssl or curl")
+pytestmark = pytest.mark.needs("openssl", "curl")
 
 
 def snippet(language: str) -> str:

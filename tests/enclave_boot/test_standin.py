@@ -1,18 +1,12 @@
 """The stand-in for nitriding: its own Go tests, and the static checks that the image's init passes."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 STANDIN = Path(__file__).parent / "standin"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.needs("go"),
-    pytest.mark.skipif(shutil.which("go") is None and os.environ.get("CI") != "true", reason="needs go"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("go")]
 
 
 @pytest.mark.parametrize(

@@ -41,14 +41,14 @@ async def test_demo_check(catalog: Catalog, unused_tcp_port: int) -> None:
     assert held[0] == 0 < held[1]
 
 
-@pytest.mark.parametrize("curl", [True, False], ids=["curl", "without curl"])
+@pytest.mark.parametrize(
+    "curl", [pytest.param(True, marks=pytest.mark.needs("curl"), id="curl"), pytest.param(False, id="without curl")]
+)
 async def test_the_unpaid_request_reaches_the_demo_from_a_shell_with_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_tcp_port: int, curl: bool
 ) -> None:
     if not curl:
         monkeypatch.setattr(shutil, "which", lambda name: None)
-    elif shutil.which("curl") is None:
-        pytest.skip("there is no curl")
 
     async def unpaid(request: web.BaseRequest) -> web.Response:
         return web.Response(status=402)

@@ -75,7 +75,10 @@ async def test_from_url(shop: PaidGateway, approve: bool) -> None:
     assert kinds == ["batch"] * (CALLS - 1), "all but the private one"
 
 
-@pytest.fixture(params=["tls", "nitriding", "nitriding_stand_in"])
+DAEMONS = [pytest.param(name, marks=pytest.mark.needs("go")) for name in ("nitriding", "nitriding_stand_in")]
+
+
+@pytest.fixture(params=["tls", *DAEMONS])
 async def front(request: pytest.FixtureRequest, shop: PaidGateway, tmp_path: Path) -> AsyncIterator[tuple[str, bytes]]:
     """What ends TLS before the gateway: its URL, and the DER of its certificate."""
     if request.param == "tls":

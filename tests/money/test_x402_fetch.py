@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,12 +14,7 @@ from tools.chain.deployment import USDC
 
 PACKAGE = Path(__file__).parent / "npm"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("npm") is None and os.environ.get("CI") != "true", reason="node and npm are not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("node", "npm")]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +17,8 @@ STAND_IN_DAEMON = b"#!/bin/sh\nexit 1\n"
 
 
 @pytest.fixture(scope="session")
-def need() -> Callable[..., None]:
-    """Skip with the reason if a tool is missing; in CI the test fails instead."""
-
-    def check(*tools: str, root: bool = False) -> None:
-        missing = [tool for tool in tools if shutil.which(tool) is None]
-        if root and os.geteuid() != 0:
-            missing.append("root")
-        if missing and os.environ.get("CI") != "true":
-            pytest.skip(f"needs {', '.join(missing)}")
-
-    return check
-
-
-@pytest.fixture(scope="session")
-def root_tree(need: Callable[..., None]) -> Tree:
-    """The root file system with a stand-in for nitriding."""
-    need("apt-get", "dpkg-deb")
+def root_tree() -> Tree:
+    """The root file system with a stand-in for nitriding; needs apt-get and dpkg-deb."""
     return rootfs.build(Inputs(), STAND_IN_DAEMON)
 
 

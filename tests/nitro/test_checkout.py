@@ -11,7 +11,7 @@ from nitro.inputs import ROOT
 FILES = ("nitro/start.sh", "nitro/kernel/cmdline", "nitro/kernel/enclave.config", "gateway/__init__.py", "uv.lock")
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
+@pytest.mark.needs("git")
 def test_line_ends_are_never_converted(tmp_path: Path) -> None:
     """Git for Windows sets core.autocrlf, which would move measurements and break start.sh's first line."""
     source, clone = tmp_path / "source", tmp_path / "clone"

@@ -23,10 +23,7 @@ from nitro.errors import BuildError
 from nitro.inputs import Inputs
 from nitro.tree import Directory, File, Symlink
 
-pytestmark = [
-    pytest.mark.needs("dpkg-deb"),
-    pytest.mark.skipif(shutil.which("dpkg-deb") is None and os.environ.get("CI") != "true", reason="needs dpkg-deb"),
-]
+pytestmark = pytest.mark.needs("dpkg-deb")
 
 
 @pytest.fixture

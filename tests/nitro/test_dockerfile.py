@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,15 +57,14 @@ class Buildah:
 
 
 @pytest.fixture
-def buildah(tmp_path: Path, need: Callable[..., None]) -> Iterator[Buildah]:
-    need("buildah", "mmdebstrap", root=True)
+def buildah(tmp_path: Path) -> Iterator[Buildah]:
     run = Buildah(tmp_path)
     yield run
     run("rm", "--all")
 
 
 @pytest.mark.slow
-@pytest.mark.needs("buildah")
+@pytest.mark.needs("buildah", "root")
 @pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
 def test_the_archive_loads_in_both_forms(tmp_path: Path, buildah: Buildah, form: str) -> None:
     tree = Tree()
@@ -80,8 +79,7 @@ def test_the_archive_loads_in_both_forms(tmp_path: Path, buildah: Buildah, form:
 
 
 @pytest.mark.slow
-@pytest.mark.needs("buildah")
-@pytest.mark.needs("mmdebstrap")
+@pytest.mark.needs("buildah", "mmdebstrap", "root")
 def test_the_same_root_file_system_as_make_image(tmp_path: Path, buildah: Buildah) -> None:
     """On a base built here, with a stand-in for nitriding: compares the path from lock files to file system."""
     base, context = tmp_path / "base", tmp_path / "context"

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +25,7 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_init_s_own_tests(need: Callable[..., None]) -> None:
-    need("go")
+def test_init_s_own_tests() -> None:
     for command in (["vet", "./..."], ["test", "-count=1", "./..."]):
         done = subprocess.run(["go", *command], cwd=INIT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -35,8 +33,7 @@ def test_init_s_own_tests(need: Callable[..., None]) -> None:
     assert formatted.stdout == ""
 
 
-def test_init_is_the_same_twice(tmp_path: Path, need: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    need("go")
+def test_init_is_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = golang.build(INIT, tmp_path / "first", Inputs(tmp_path / "inputs"))
     shutil.copytree(INIT, tmp_path / "elsewhere" / "copy")
     for name, value in {"GOFLAGS": "-race", "GOAMD64": "v3", "CGO_ENABLED": "1", "TZ": "Asia/Tokyo"}.items():
@@ -56,9 +53,8 @@ PUBLISHED, PSEUDO_VERSION, COMMIT = "example.org/hello", "v0.0.0-20250102030405-
 
 
 @pytest.fixture
-def published(tmp_path: Path, need: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module proxy in a folder, with one untagged program, requested by commit."""
-    need("go")
     versions = tmp_path / "proxy" / PUBLISHED / "@v"
     versions.mkdir(parents=True)
     information = json.dumps({"Version": PSEUDO_VERSION, "Time": "2025-01-02T03:04:05Z"})
@@ -105,7 +101,6 @@ def test_nitriding_has_to_be_built_from_its_commit(
     assert daemon.build(inputs_folders[0]).startswith(b"\x7fELF")
 
 
-def test_a_module_that_is_not_to_be_had_is_named(tmp_path: Path, need: Callable[..., None]) -> None:
-    need("go")
+def test_a_module_that_is_not_to_be_had_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"go build .*example\.invalid/nothing"):
         golang.install("example.invalid/nothing", "v1.0.0", tmp_path, Inputs(tmp_path, offline=True))

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.enclave_boot.machine import expose, gvproxy_command
 from tests.enclave_boot.paths import ROOT
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("mmdebstrap"), pytest.mark.needs("root")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("mmdebstrap", "unshare", "root")]
 
 KEYS = {
     "openai_api_key": "sk-injected",
@@ -34,8 +34,7 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def gvproxy_root(tmp_path_factory: pytest.TempPathFactory, need: Callable[..., None]) -> Path:
-    need("mmdebstrap", "unshare", root=True)
+def gvproxy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         pytest.skip("needs /dev/net/tun")
     if (ROOT / "usr/bin/gvproxy").exists():

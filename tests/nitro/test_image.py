@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from nitro.image.rootfs import CA_BUNDLE, PACKAGES
 from nitro.inputs import ROOT, Inputs
 from nitro.tree import File, Symlink, Tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get"), pytest.mark.needs("dpkg-deb")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get", "dpkg-deb")]
 
 # The only programs that run in an enclave: nitriding, Python, and the shell that starts both.
 PROGRAMS = {"bin/busybox", "usr/bin/python3.11", "usr/local/bin/nitriding", "usr/local/bin/start.sh"}
@@ -49,8 +48,8 @@ def test_nothing_compiled_privileged_or_personal(root_tree: Tree) -> None:
                 assert not home.search(entry.data), path
 
 
-def test_every_library_that_is_linked_to_is_there(root_tree: Tree, need: Callable[..., None], tmp_path: Path) -> None:
-    need("readelf")
+@pytest.mark.needs("readelf")
+def test_every_library_that_is_linked_to_is_there(root_tree: Tree, tmp_path: Path) -> None:
     names = {path.rpartition("/")[2] for path, _ in root_tree.entries()}
     missing = {}
     for path, data in elf_files(root_tree).items():
@@ -109,11 +108,10 @@ def a_year_ahead(folder: Path) -> str:
 
 
 @pytest.fixture
-def builders(tmp_path: Path, need: Callable[..., None]) -> tuple[Builder, Builder]:
+def builders(tmp_path: Path) -> tuple[Builder, Builder]:
     """Two checkouts and their machines, which differ in directory, umask, locale, time zone, clock, payee and keys; the
     second has no network.
     """
-    need("faketime")
     daemon, blobs = tmp_path / "daemon", tmp_path / "blobs"
     daemon.write_bytes(b"stand-in")
     blobs.mkdir()
@@ -146,6 +144,7 @@ def builders(tmp_path: Path, need: Callable[..., None]) -> tuple[Builder, Builde
     )
 
 
+@pytest.mark.needs("faketime")
 def test_two_builders_get_the_same_image(builders: tuple[Builder, Builder], root_tree: Tree) -> None:
     assert root_tree.size() < 150_000_000
     first, second = (builder("nitro.image") for builder in builders)
@@ -161,6 +160,7 @@ def test_two_builders_get_the_same_image(builders: tuple[Builder, Builder], root
     assert images[0] == images[1]
 
 
+@pytest.mark.needs("faketime")
 def test_two_builders_get_the_same_registers(builders: tuple[Builder, Builder], tmp_path: Path) -> None:
     """With one kernel the whole file too: it depends on neither date nor machine."""
     first, second = (builder("nitro.eif", "--blobs", str(tmp_path / "blobs")) for builder in builders)
@@ -169,8 +169,8 @@ def test_two_builders_get_the_same_registers(builders: tuple[Builder, Builder], 
     assert first == second
 
 
-def test_the_archive_is_one_that_tar_reads(root_tree: Tree, need: Callable[..., None]) -> None:
-    need("tar")
+@pytest.mark.needs("tar")
+def test_the_archive_is_one_that_tar_reads(root_tree: Tree) -> None:
     done = subprocess.run(["tar", "--list"], input=layer_of(root_tree), capture_output=True, check=True)
     listed = done.stdout.decode().splitlines()
     assert [name.rstrip("/") for name in listed] == [path for path, _ in root_tree.entries()]

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +16,7 @@ from tools.verify.claims import Verdict
 from tools.verify.response import verify_response
 from tools.verify.signing_key import load_signing_key
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get"), pytest.mark.needs("dpkg-deb"), pytest.mark.needs("root")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("apt-get", "dpkg-deb", "chroot", "root")]
 
 CHROOT = shutil.which("chroot") or "chroot"
 AS_GATEWAY = "exec start-stop-daemon -S -c gateway:gateway -x /usr/bin/python3 -- -I -B"
@@ -32,8 +32,7 @@ IMPORTS = (
 )
 
 
-def test_imports(root_folder: Path, need: Callable[..., None]) -> None:
-    need("chroot", root=True)
+def test_imports(root_folder: Path) -> None:
     done = subprocess.run(
         [CHROOT, str(root_folder), "/usr/bin/python3", "-I", "-B", "-c", IMPORTS],
         env={"SSL_CERT_FILE": f"/{CA_BUNDLE}"},
@@ -45,8 +44,7 @@ def test_imports(root_folder: Path, need: Callable[..., None]) -> None:
     assert int(done.stdout) > 100
 
 
-def test_the_gateway_s_user_is_nobody_special(root_folder: Path, need: Callable[..., None]) -> None:
-    need("chroot", root=True)
+def test_the_gateway_s_user_is_nobody_special(root_folder: Path) -> None:
     probe = "import os; print(os.getuid(), os.getgid(), os.getgroups())"
     done = subprocess.run(
         [CHROOT, str(root_folder), "/bin/sh", "-c", f"{AS_GATEWAY} -c '{probe}'"],
@@ -59,9 +57,8 @@ def test_the_gateway_s_user_is_nobody_special(root_folder: Path, need: Callable[
 
 
 @pytest.fixture
-async def served(root_folder: Path, fleet: Fleet, need: Callable[..., None]) -> AsyncIterator[str]:
+async def served(root_folder: Path, fleet: Fleet) -> AsyncIterator[str]:
     """The gateway as started by start.sh, in the image's environment, with simulated upstreams outside."""
-    need("chroot", root=True)
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     settings = {"API_SERVER_HOST": "127.0.0.1", "API_SERVER_PORT": str(port), "GATEWAY_PAYMENTS": "off"}

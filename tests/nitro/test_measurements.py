@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,11 @@ def test_the_committed_file_has_every_input_of_this_source() -> None:
 
 
 @pytest.fixture(scope="module")
-def built_here(need: Callable[..., None]) -> Measured:
-    need("apt-get", "dpkg-deb", "go")
+def built_here() -> Measured:
     return measure(Inputs())
 
 
+@pytest.mark.needs("apt-get", "dpkg-deb", "go")
 @pytest.mark.slow
 def test_the_committed_file_is_what_is_built_here(built_here: Measured) -> None:
     found = dict(compare(load(FILE), built_here))
@@ -50,6 +49,7 @@ def test_the_committed_file_is_what_is_built_here(built_here: Measured) -> None:
     assert {found[name] for name in inputs} == {"same"}
 
 
+@pytest.mark.needs("apt-get", "dpkg-deb", "go")
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [("kernel", "PCR1"), ("nitriding", "files", "image", "PCR2", "PCR0")], ids=" ".join)
 def test_what_not_every_machine_builds(built_here: Measured, names: tuple[str, ...]) -> None:

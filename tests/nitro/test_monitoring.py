@@ -1,9 +1,7 @@
 """Dashboard, alert rules and their documentation: every metric they name is exported by the gateway."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,16 +14,6 @@ from tools.metrics_page import BEGIN, END, documented, table
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "nitro" / "monitoring"
 KNOWN = {sample for metric in documented() for sample in metric.samples()}
-
-
-@pytest.fixture
-def promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("promtool is not installed (apt package prometheus)")
-        pytest.skip("promtool is not installed (apt package prometheus)")
-    return found
 
 
 def queries() -> list[str]:
@@ -75,25 +63,29 @@ def test_panels_do_not_overlap() -> None:
         taken |= cells
 
 
-def test_rules_are_valid(promtool: str) -> None:
-    _run(promtool, "check", "rules", "alerts.yml")
-    _run(promtool, "check", "config", "prometheus.yml")
+@pytest.mark.needs("promtool")
+def test_rules_are_valid() -> None:
+    _promtool("check", "rules", "alerts.yml")
+    _promtool("check", "config", "prometheus.yml")
 
 
-def test_rules_fire_when_they_should(promtool: str) -> None:
-    _run(promtool, "test", "rules", "alerts_test.yml")
+@pytest.mark.needs("promtool")
+def test_rules_fire_when_they_should() -> None:
+    _promtool("test", "rules", "alerts_test.yml")
 
 
-def test_queries_of_the_dashboard_are_valid(promtool: str, tmp_path: Path) -> None:
+@pytest.mark.needs("promtool")
+def test_queries_of_the_dashboard_are_valid(tmp_path: Path) -> None:
     """Checked as recording rules, which is what promtool parses."""
     plain = [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in queries()]
     rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(plain)]
     file = tmp_path / "panels.yml"
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
-    assert f"{len(plain)} rules found" in _run(promtool, "check", "rules", str(file))
+    assert f"{len(plain)} rules found" in _promtool("check", "rules", str(file))
 
 
-def test_a_node_that_never_had_a_heartbeat_is_in_no_age_of_heartbeats(promtool: str, tmp_path: Path) -> None:
+@pytest.mark.needs("promtool")
+def test_a_node_that_never_had_a_heartbeat_is_in_no_age_of_heartbeats(tmp_path: Path) -> None:
     [query] = [query for query in queries() if "heartbeat_last_success" in query]
     series = [
         {"series": 'gateway_heartbeat_last_success_seconds{instance="never"}', "values": "0x10"},
@@ -104,10 +96,10 @@ def test_a_node_that_never_had_a_heartbeat_is_in_no_age_of_heartbeats(promtool: 
     file = tmp_path / "test.yml"
     tests = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [test]}]}
     file.write_text(json.dumps(tests), encoding="utf-8")
-    _run(promtool, "test", "rules", str(file))
+    _promtool("test", "rules", str(file))
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+def _promtool(*arguments: str) -> str:
+    done = subprocess.run(["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

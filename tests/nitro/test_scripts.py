@@ -1,7 +1,6 @@
 """Every shell script of the repository passes shellcheck."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ SCRIPTS = [*(ROOT / ".ci").iterdir(), *(ROOT / "nitro").rglob("*.sh"), *(ROOT / 
 
 @pytest.mark.needs("shellcheck")
 @pytest.mark.parametrize("script", sorted(SCRIPTS), ids=lambda script: str(script.relative_to(ROOT)))
-def test_shellcheck(script: Path, need: Callable[..., None]) -> None:
-    need("shellcheck")
+def test_shellcheck(script: Path) -> None:
     done = subprocess.run(
         ["shellcheck", "--external-sources", script], cwd=ROOT, capture_output=True, text=True, check=False
     )

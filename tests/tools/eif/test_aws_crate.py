@@ -1,8 +1,6 @@
 """Our EIFs against AWS's own crate aws-nitro-enclaves-image-format: same bytes, same PCRs, mutually readable."""
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,12 +21,7 @@ Run = Callable[..., Any]
 SOURCE = Path(__file__).parent / "aws_eif"
 TARGET = Path(__file__).parents[3] / "build" / "aws_eif"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("cargo") is None and os.environ.get("CI") != "true", reason="cargo is not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("cargo")]
 
 
 @pytest.fixture(scope="session")

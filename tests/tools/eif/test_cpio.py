@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -104,9 +103,8 @@ def test_any_files_come_back(files: dict[str, bytes]) -> None:
     assert [name.encode() for name, _, _ in parsed] == sorted(name.encode() for name in files)
 
 
+@pytest.mark.needs("cpio")
 def test_cpio_extracts_it(tmp_path: Path) -> None:
-    if shutil.which("cpio") is None:
-        pytest.skip("the cpio program is not installed")
     entries = [entry for entry in ENTRIES if entry.path != "dev/console"]
     command: list[Any] = ["cpio", "--extract", "--quiet", "--no-absolute-filenames"]
     subprocess.run(command, input=archive(entries), cwd=tmp_path, check=True)
