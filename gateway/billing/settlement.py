@@ -107,8 +107,8 @@ class Settlements:
         """Move a payment to SETTLING with ``fields`` and settle it; return its final entry, or the PENDING one.
 
         Returns after ``hold_seconds`` at the latest. The settlement continues in the background after that, and when
-        the caller is cancelled. Raises StoreUnavailableError when the move could not be written: the settlement was
-        not started.
+        the caller is cancelled. Raises StoreUnavailableError if the move could not be written by then: nothing is
+        settled.
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Entry] = loop.create_future()
@@ -153,10 +153,7 @@ class Settlements:
 
     async def _start(self, settlement: _Settlement, payment: Entry, fields: dict[str, Any]) -> None:
         try:
-            settlement.entry = entry = await self._store.move(payment, State.SETTLING, **fields)
-        except StoreUnavailableError as error:
-            settlement.fail(error)
-            entry = await retried_writes.retry(error, self._store.move, payment, State.SETTLING, **fields)
+            settlement.entry = entry = await retried_writes.write(self._store.move, payment, State.SETTLING, **fields)
         except Exception as error:
             settlement.fail(error)
             return
@@ -193,23 +190,24 @@ class Settlements:
             if pause > self._times.hold_seconds:
                 entry = await self._record_pending(settlement, entry, unknown)
             await asyncio.sleep(pause)
-            outcome = await self._or_failed(entry, self._retry(entry, unknown), unknown)
+            async with self._retries:
+                outcome = await self._or_failed(entry, self._retry(entry, unknown), unknown)
             if not isinstance(outcome, Unknown):
                 return entry, outcome
             unknown = outcome
             entry = await self._record_pending(settlement, entry, unknown)
             backoff = min(max(backoff * 1.5, self._times.retry_seconds), _MAX_BACKOFF)
-        return entry, await self._or_failed(entry, self._reconciler.look_up(entry), None) or unknown
+        async with self._retries:
+            return entry, await self._or_failed(entry, self._reconciler.look_up(entry), None) or unknown
 
     async def _or_failed(self, entry: Entry, work: Awaitable[T], failed: T) -> T:
-        """The result of ``work`` in its turn, or ``failed`` after an error of this process, which is logged.
+        """The result of ``work``, or ``failed`` after an error of this process, which is logged.
 
         Such an error leaves the outcome unknown. If it ended the settlement, nobody would take it up again: its worker
         is alive.
         """
         try:
-            async with self._retries:
-                return await work
+            return await work
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
             return failed
