@@ -78,7 +78,13 @@ def test_a_signature_in_the_id_is_taken_out_of_it() -> None:
 )
 def test_a_call_without_a_signature_of_google_gets_the_documented_one(message: dict[str, Any]) -> None:
     assert turns(HELLO, message, result())[1]["parts"][0]["thoughtSignature"] == SKIP
-    assert "thoughtSignature" not in turns(HELLO, message, result(), model="gemini-2.5-flash")[1]["parts"][0]
+    assert "thoughtSignature" not in turns(HELLO, message, result(), model="gemini-2.5-flash-lite")[1]["parts"][0]
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-2.5-pro"])
+def test_a_model_that_gemini_3_may_answer_for_gets_the_signature_that_gemini_3_needs(model: str) -> None:
+    """Google routes these to 3.5-flash-lite and 3.8-flash from 2026-12-01 (0), which refuse calls without one (5.6)."""
+    assert turns(HELLO, calling(call()), result(), model=model)[1]["parts"][0]["thoughtSignature"] == SKIP
 
 
 def test_only_the_first_call_of_a_turn_needs_one_and_every_turn_does() -> None:
