@@ -8,7 +8,7 @@ from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
 from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
 
 MAX_STOPS = 16
-_CHOICES = ("auto", "none", "required")
+_CHOICES = ("auto", "none", "required", "validated")
 _NAMED_CHOICES = ("function", "custom", "allowed_tools")
 
 

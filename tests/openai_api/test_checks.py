@@ -75,6 +75,7 @@ def test_contradictions(parameters: dict[str, Any], param: str, code: str | None
         {"stop": ["x"] * 16},
         {"tool_choice": "none"},
         {"tool_choice": "required", "tools": [TOOL]},
+        {"tool_choice": "validated", "tools": [TOOL]},
         {"tool_choice": {"type": "function", "function": {"name": "weather"}}, "tools": [TOOL, CUSTOM]},
         {"tool_choice": {"type": "custom", "custom": {"name": "shell"}}, "tools": [TOOL, CUSTOM]},
         {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "tools": [TOOL]},

@@ -50,6 +50,7 @@ def named(name: str) -> dict[str, Any]:
         (None, True, {"mode": "VALIDATED"}),
         ("none", True, {"mode": "NONE"}),
         ("required", True, {"mode": "ANY"}),
+        ("validated", False, {"mode": "VALIDATED"}),
         (named("a"), False, {"mode": "ANY", "allowedFunctionNames": ["a"]}),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("a"), named("b")]}},

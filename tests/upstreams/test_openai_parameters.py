@@ -288,6 +288,14 @@ def test_tool_choice_beside_tools(model: str, choice: Any) -> None:
     assert sent(chat(model, tools=[TOOL], tool_choice=choice))["tool_choice"] == choice
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_tool_choice_of_gemini_s_own(model: str) -> None:
+    bound = chat(model, tools=[TOOL], tool_choice="validated")
+    with pytest.raises(GatewayError, match="not supported with this model") as caught:
+        adapter(bound).build_request(bound)
+    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
+
+
 def allowing(mode: str, *names: Any) -> dict[str, Any]:
     tools = [{"type": "function", "function": {"name": name}} for name in names]
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}

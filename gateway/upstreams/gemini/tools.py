@@ -105,7 +105,8 @@ def _calling_config(request: ChatRequest, names: NameMap, functions: list[Functi
     return {"mode": mode} | ({"allowedFunctionNames": [names.outbound(name) for name in allowed]} if allowed else {})
 
 
-_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "validated": "VALIDATED"}
+"""Modes by OpenAI's names, and Google's own ``validated``, which GitHub's Copilot sends to every Gemini model."""
 
 
 def _choice(choice: str | dict[str, Any] | None) -> tuple[str, list[str]]:

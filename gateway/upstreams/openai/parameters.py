@@ -182,6 +182,8 @@ def _user(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: 
 
 
 def _tool_choice(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if value == "validated":
+        raise unsupported_value("This 'tool_choice' is not supported with this model.", name)
     if chat.request.tools:
         body[name] = value
     return True
