@@ -1,6 +1,7 @@
 """The embedded store's file, its WAL and its workers' locks: opened, replaced and closed by several processes."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import stat
@@ -87,6 +88,29 @@ async def test_no_claim_is_made_in_a_file_that_nobody_else_can_open(tmp_path: Pa
         await store.claim(other, POLICY)
     assert (await store.move(claimed, State.VERIFIED, State.SERVING)).state is State.SERVING
     aside.rename(path)
+    await store.check()
+    await store.claim(other, POLICY)
+    await store.close()
+
+
+async def test_nothing_is_claimed_on_a_disk_that_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one that is full, claimed payments cannot be settled, and expired ones not forgotten, which makes room."""
+    store = await SqliteStore.open(tmp_path / "journal.db")
+    claimed, other = owned_by(store, entry(note="long" * 2000)), owned_by(store, entry(payer=b"o" * 20))
+    await store.claim(claimed, POLICY)
+    disk = os.statvfs(tmp_path)
+    left = os.statvfs_result((disk.f_bsize, 4096, *disk[2:4], 32 * 256 - 1, *disk[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([0] * 10))
+    await store.check()
+    monkeypatch.setattr(os, "statvfs", lambda _: left)
+    with pytest.raises(StoreUnavailableError, match="its disk has less than 32 MiB left"):
+        await store.check()
+    with pytest.raises(StoreUnavailableError, match="its disk has less than 32 MiB left"):
+        await store.claim(other, POLICY)
+    assert (await store.move(claimed, State.WAIVED)).state is State.WAIVED
+    assert await store.prune(claimed.deadline + 1, 0) == 1
     await store.check()
     await store.claim(other, POLICY)
     await store.close()

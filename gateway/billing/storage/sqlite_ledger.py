@@ -71,6 +71,12 @@ def check(db: sqlite3.Connection) -> None:
     db.execute("REPLACE INTO keys VALUES ('check', zeroblob(?))", (_CHECK_BYTES,))
 
 
+def free_bytes(db: sqlite3.Connection) -> int:
+    """What is free in the file, which does not shrink."""
+    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+    return int(pages * size)
+
+
 def claim(db: sqlite3.Connection, entry: Entry, policy: ClaimPolicy) -> Claim:
     """Insert ``entry`` if ``policy`` admits it; raises ClaimRefusedError."""
     earlier, unfinished, standing = None, [], Standing()

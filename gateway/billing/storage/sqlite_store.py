@@ -33,7 +33,11 @@ _DEFER_SERVING_SECONDS = 0.1
 """Longest delay of a deferred move to SERVING."""
 _PRUNED_AT_ONCE = 500
 _RETRY_SECONDS = 1.0
+_RESERVED_BYTES = 32 * 1024 * 1024
+"""Space that claims leave for what becomes of the payments. On a full disk none could be settled, nor ever be
+forgotten: that needs space as well."""
 _REPLACED = "journal: its file was removed or replaced while in use"
+_FULL = f"journal: its disk has less than {_RESERVED_BYTES >> 20} MiB left"
 _FILE_MODE = 0o600
 """The files hold signed authorizations, which anybody could submit, and payers' histories."""
 
@@ -61,7 +65,7 @@ class SqliteStore:
         self._locks = WorkerLocks(path.with_name(f"{path.name}-workers"), self.owner)
         self._writer: GroupCommit
         self._identity: tuple[int, int] | None = None
-        self._replaced = False
+        self._refusal: str | None = None
         self._closed = False
 
     @classmethod
@@ -79,8 +83,8 @@ class SqliteStore:
         await self._run(self._check)
 
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
-        if self._replaced:
-            raise StoreUnavailableError(_REPLACED)
+        if self._refusal is not None:
+            raise StoreUnavailableError(self._refusal)
         return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
 
     async def find(self, payment: Entry) -> Entry | None:
@@ -223,11 +227,22 @@ class SqliteStore:
         return db
 
     def _check(self, db: sqlite3.Connection) -> None:
-        """Claims in a file that nobody else can open any more would not be seen by workers that start later."""
-        self._replaced = _identity(self._path) != self._identity
-        if self._replaced:
-            raise StoreUnavailableError(_REPLACED)
+        self._refusal = self._reason_to_refuse(db)
+        if self._refusal is not None:
+            raise StoreUnavailableError(self._refusal)
         sqlite_ledger.check(db)
+
+    def _reason_to_refuse(self, db: sqlite3.Connection) -> str | None:
+        """Why nothing may be claimed, if anything.
+
+        Claims in a file that nobody else can open any more would not be seen by workers that start later. File systems
+        without a limit, as ramfs, have no blocks.
+        """
+        if _identity(self._path) != self._identity:
+            return _REPLACED
+        disk = os.statvfs(self._path.parent)
+        free = disk.f_bavail * disk.f_frsize + sqlite_ledger.free_bytes(db)
+        return _FULL if disk.f_blocks and free < _RESERVED_BYTES else None
 
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
         gone = self._locks.gone(sqlite_ledger.owners(db))
