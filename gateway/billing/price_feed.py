@@ -7,7 +7,6 @@ is no price, and the token is not offered; there is no fallback constant.
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -98,7 +97,7 @@ class PriceFeed:
         *,
         url: str = COINGECKO,
         api_key: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")
