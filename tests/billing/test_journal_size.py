@@ -1,4 +1,4 @@
-"""Journals with many payments in them: finished ones are kept for a week."""
+"""Journals with many payments in them: finished ones are kept for hours."""
 
 import secrets
 import sqlite3
@@ -24,7 +24,7 @@ FREQUENT: dict[str, Work] = {
     "owners": sqlite_ledger.owners,
     "adopt": lambda db: sqlite_ledger.adopt(db, ["lost"], "worker"),
     "abandoned": lambda db: sqlite_ledger.abandoned(db, "worker", NOW),
-    "prune": lambda db: sqlite_ledger.prune(db, NOW - 604_800, NOW, 500),
+    "prune": lambda db: sqlite_ledger.prune(db, NOW - 21_600, NOW, 500),
 }
 
 

@@ -302,7 +302,7 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
 ) -> None:
     """The system's is a host's to set: one that is far ahead would have the last enclave's payments forgotten."""
     then = time.time() - 30 * 86_400
-    left, older = [entry(state=State.WAIVED, deadline=int(then) + days * 86_400) for days in (-1, -8)]
+    left, older = [entry(state=State.WAIVED, deadline=int(then) + hours * 3600) for hours in (-1, -8)]
     for each in (left, older):
         host.records.append(RecordCipher(KEY).encrypt(encode_entry(each)))
     async with open_harness(

@@ -136,6 +136,11 @@ def test_they_are_kept_longer_than_an_authorization_is_good_for() -> None:
     assert 2 * bundled().deadlines.furthest_seconds < (KEPT_HOURS - 1) * HOUR
 
 
+def test_a_journal_keeps_finished_payments_for_as_long() -> None:
+    """Those of a week filled the memory of an enclave that took two payments per second."""
+    assert bundled().settlement.retain_seconds == KEPT_HOURS * HOUR
+
+
 async def test_what_a_crash_cut_short_does_not_spoil_what_follows(tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "journal"
     await HourlyLog(folder, 3, clock).append(b"whole")
