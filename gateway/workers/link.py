@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class SupervisorLink:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._last_number = 0
+        self._unsent: deque[Packet] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.handlers: dict[str, Handler] = {}
         self.gone = asyncio.Event()
@@ -107,8 +109,17 @@ class SupervisorLink:
         self._send(Packet("reply", packet.number, reply))
 
     def _send(self, packet: Packet) -> None:
+        self._unsent.append(packet)
+        if len(self._unsent) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, in order, as far as the channel takes it; the rest a moment later."""
         try:
-            if not send(self._channel, packet):
-                self._loop.call_later(_RESEND_SECONDS, self._send, packet)
+            while self._unsent and send(self._channel, self._unsent[0]):
+                self._unsent.popleft()
         except ChannelClosedError:
             self.gone.set()
+            self._unsent.clear()
+        if self._unsent:
+            self._loop.call_later(_RESEND_SECONDS, self._flush)

@@ -1,4 +1,4 @@
-"""The worker's side of the channel when this process has no descriptor left for a connection."""
+"""The worker's side of the channel when it is full, and when this process has no descriptor left for a connection."""
 
 import asyncio
 import logging
@@ -40,3 +40,37 @@ async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answer
     link.close()
     for end in (supervisor, worker, left, right, *connections):
         end.close()
+
+
+async def test_what_a_full_channel_does_not_take_is_sent_in_order_once_the_supervisor_reads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each packet was once encoded and sent again every 20 ms, which kept a worker with a thousand of them busy."""
+    supervisor, worker = channel_pair()
+    sent = 0
+
+    def count(end: socket.socket, packet: Packet) -> bool:
+        nonlocal sent
+        sent += 1
+        return send(end, packet)
+
+    link = SupervisorLink(worker, lambda _, connection: connection.close())
+    monkeypatch.setattr("gateway.workers.link.send", count)
+    for number in range(200):
+        link.publish("signature", [number, "long" * 25_000])
+    await asyncio.sleep(0.1)
+    assert sent < 50
+    assert receive(supervisor) is not None
+    link.publish("signature", [200, ""])
+    numbers: list[int] = []
+
+    def read_all() -> bool:
+        while (received := receive(supervisor)) is not None:
+            numbers.append(received[0].body[0])
+        return len(numbers) == 200
+
+    await until(read_all)
+    assert numbers == list(range(1, 201))
+    link.close()
+    supervisor.close()
+    worker.close()
