@@ -36,7 +36,7 @@ WEATHER = {
 }
 REQUESTS: dict[str, dict[str, Any]] = {
     "chat": {
-        "model": "gpt-5",
+        "model": "gpt-5.2",
         "max_completion_tokens": 2000,
         "messages": [{"role": "user", "content": "Say hello to the enclave."}],
     },
