@@ -49,7 +49,8 @@ class Response:
     """A response being received. ``status`` and headers are set once ``wait_for_headers`` has returned.
 
     ``read_timeout`` is the longest time in seconds without data, ``max_bytes`` the limit of the decompressed body. The
-    connection returns to the pool by itself when the response is complete, and is closed when it fails.
+    connection returns to the pool by itself when the response is complete, and is closed when it fails. ``paused``:
+    nothing is read from it for now.
     """
 
     __slots__ = (
@@ -61,12 +62,12 @@ class Response:
         "_loop",
         "_max_bytes",
         "_on_data",
-        "_paused",
         "_pooled",
         "_read_timeout",
         "_size",
         "_waiter",
         "last_received",
+        "paused",
         "raw_headers",
         "status",
     )
@@ -84,7 +85,7 @@ class Response:
         self._size = 0
         self._decompressor: Any = None
         self._on_data: OnData | None = None
-        self._paused = False
+        self.paused = False
         self._complete = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -137,21 +138,16 @@ class Response:
         if self._error is not None:
             raise self._error
 
-    @property
-    def paused(self) -> bool:
-        """Reading from the connection is paused."""
-        return self._paused
-
     def pause_reading(self) -> None:
         """Apply backpressure: stop reading from the connection."""
-        if not self._paused and not self._complete and self._error is None:
-            self._paused = True
+        if not self.paused and not self._complete and self._error is None:
+            self.paused = True
             self._connection.pause()
 
     def resume_reading(self) -> None:
         """Read again, if reading was paused."""
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self.last_received = self._loop.time()
             self._connection.resume()
 
@@ -172,8 +168,8 @@ class Response:
     def check_timeout(self) -> None:
         """Fail if the read timeout has passed, else schedule the next check. Paused time does not count."""
         now = self._loop.time()
-        if self._paused or now - self.last_received < self._read_timeout:
-            since = now if self._paused else self.last_received
+        if self.paused or now - self.last_received < self._read_timeout:
+            since = now if self.paused else self.last_received
             self._connection.schedule_timeout(max(since + self._read_timeout, now + 0.001))
         else:
             self.fail(ReadTimeoutError())
@@ -229,7 +225,7 @@ class Response:
         if self._decompressor is not None and not self._decompressor.eof:
             self.fail(ReadError())
         if self._error is None and not self._complete:
-            if self._paused:
+            if self.paused:
                 self.resume_reading()
             self._complete = True
             self._connection.detach()
