@@ -77,9 +77,10 @@ def test_excused_mutants_exist_once(module: str) -> None:
     assert all((ROOT / test).is_file() for test in TARGETS[module])
 
 
-def test_an_unknown_module_is_a_usage_error() -> None:
+@pytest.mark.parametrize("words", [["gateway.nothing"], ["--processes", "0"]], ids=" ".join)
+def test_what_cannot_be_run_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["gateway.nothing"])
+        main(words)
     assert caught.value.code == 2
 
 

@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [module for module in chosen.modules if module not in TARGETS]
     if unknown:
         parser.error(f"no such target: {', '.join(unknown)}")
+    if chosen.processes < 1:
+        parser.error("--processes must be at least 1")
     started = time.monotonic()
     try:
         scores = [mutate(module, chosen.processes) for module in chosen.modules or TARGETS]
