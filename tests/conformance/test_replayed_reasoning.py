@@ -14,6 +14,7 @@ from tests.conformance.harness import Exchange, Harness
 from tests.conformance.targets import CHAT_TARGETS, Target
 from tests.conformance.test_cases import check_proof
 from tools.simulators import Scenario, ToolCall
+from tools.simulators.gemini.models import MODELS as GEMINI
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,17 +88,32 @@ def check_replay(body: dict[str, Any], target: Target, *, rounds: int, kept: boo
             assert THOUGHT not in str(body)
 
 
+STRANGER = {
+    "role": "assistant",
+    "content": None,
+    "reasoning_content": "Elsewhere thought.",
+    "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2VhbA==", "format": "other-v1", "index": 0}],
+    "tool_calls": [{"id": "x|1.fc:2", "type": "function", "function": {"name": "clock", "arguments": ""}}],
+}
+
+
 @pytest.mark.parametrize("target", THINKING, ids=lambda target: target.model)
 async def test_calls_that_somebody_else_made(harness: Harness, target: Target) -> None:
     """Their reasoning is unknown: the request takes the form that the vendor accepts without it."""
-    stranger = {
-        "role": "assistant",
-        "content": None,
-        "reasoning_content": "Elsewhere thought.",
-        "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2VhbA==", "format": "other-v1", "index": 0}],
-        "tool_calls": [{"id": "x|1.fc:2", "type": "function", "function": {"name": "clock", "arguments": ""}}],
-    }
-    exchange = await ask(harness, target, [QUESTION, stranger, result("x|1.fc:2", "12:00")], stream=False)
+    exchange = await ask(harness, target, [QUESTION, STRANGER, result("x|1.fc:2", "12:00")], stream=False)
     assert exchange.message["content"] == "The tools answered: 12:00"
     if target.provider != "bytedance":
         assert "Elsewhere thought." not in str(harness.received(target.model).json)
+
+
+@pytest.mark.parametrize(
+    ("model", "successor"), [("gemini-2.5-flash", "gemini-3.5-flash-lite"), ("gemini-2.5-pro", "gemini-3.8-flash")]
+)
+async def test_calls_that_somebody_else_made_before_a_successor_that_answers(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, model: str, successor: str
+) -> None:
+    """Google's routing from 2026-12-01 on (facts/providers.md 0), to models that refuse calls without a signature."""
+    monkeypatch.setitem(GEMINI, model, GEMINI[successor])
+    messages = [QUESTION, STRANGER, result("x|1.fc:2", "12:00")]
+    exchange = await ask(harness, Target(model, "google"), messages, stream=False)
+    assert exchange.answer["model"] == successor
