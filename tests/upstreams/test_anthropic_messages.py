@@ -328,6 +328,26 @@ def test_a_pdf_is_of_the_type_that_its_content_shows() -> None:
     assert turns(user([part]))[0]["content"][0]["source"]["media_type"] == "application/pdf"
 
 
+@pytest.mark.parametrize(
+    ("declared", "block"),
+    [
+        (
+            "image/png",
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "JVBERi0xLjc="}},
+        ),
+        (
+            "text/plain",
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "%PDF-1.7"}},
+        ),
+    ],
+)
+def test_a_document_that_is_quoted_as_something_cheaper_is_not_sent_as_one(
+    declared: str, block: dict[str, Any]
+) -> None:
+    part = {"type": "file", "file": {"file_data": data_uri(declared, b"%PDF-1.7")}}
+    assert turns(user([part])) == [user([block])]
+
+
 @pytest.mark.parametrize("content", [b"A", b"ID3 is a format"])
 def test_what_the_content_does_not_show_is_as_declared(content: bytes) -> None:
     part = {"type": "file", "file": {"file_data": data_uri("text/plain", content)}}

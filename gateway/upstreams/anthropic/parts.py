@@ -18,6 +18,8 @@ Block = dict[str, Any]
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _BINARY_TYPES = _IMAGE_TYPES | {"application/pdf"}
+_SNIFFED_TYPES = {"image": _IMAGE_TYPES, "application": _BINARY_TYPES}
+"""What a file may prove to be, by the kind that it is declared as: a PDF among pictures would be quoted as a picture."""
 
 
 def text_block(text: str, cache_control: CacheControl = None) -> Block | None:
@@ -102,8 +104,8 @@ def _document(url: str, where: str) -> Block:
 
 def _media_type(file: data_uri.DataURI) -> str:
     """What the content shows rather than what the caller declares: unlike OpenAI, Anthropic requires them to agree."""
-    sniffed = file.sniffed
-    return sniffed if sniffed in _BINARY_TYPES else file.media_type
+    sniffed, kind = file.sniffed, file.media_type.partition("/")[0]
+    return sniffed if sniffed in _SNIFFED_TYPES.get(kind, frozenset()) else file.media_type
 
 
 def _plain_text(file: data_uri.DataURI, where: str) -> str:
