@@ -72,6 +72,14 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
             {"type": "array", "description": '(items: [{"type":"string"}])'},
         ),
         (
+            {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
+            {"type": "array", "description": '(prefixItems: [{"type":"string"}]; items: false)'},
+        ),
+        (
+            {"type": "array", "items": [{"type": "string"}], "additionalItems": False},
+            {"type": "array", "description": '(items: [{"type":"string"}]; additionalItems: false)'},
+        ),
+        (
             {"allOf": [{"$ref": "#/$defs/a"}], "description": "An a", "$defs": {"a": {"type": "string"}}},
             {"$ref": "#/$defs/a", "description": "An a", "$defs": {"a": {"type": "string"}}},
         ),
@@ -80,6 +88,15 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
             {
                 "$defs": {"a": {"type": "string"}},
                 "description": '(allOf: [{"$ref":"#/$defs/a"},{"type":"string"}])',
+            },
+        ),
+        (
+            {"allOf": [{"$ref": "#/$defs/a"}], "properties": {}, "$defs": {"a": {"type": "object"}}},
+            {
+                "properties": {},
+                "$defs": {"a": {"type": "object", "additionalProperties": False}},
+                "additionalProperties": False,
+                "description": '(allOf: [{"$ref":"#/$defs/a"}])',
             },
         ),
         ({"allOf": [{"type": "string"}]}, {"allOf": [{"type": "string"}]}),

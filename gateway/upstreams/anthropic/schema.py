@@ -13,6 +13,7 @@ Schema = dict[str, Any]
 
 _UNSUPPORTED = frozenset(
     {
+        "additionalItems",
         "contains",
         "contentEncoding",
         "contentMediaType",
@@ -115,7 +116,9 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
 def _unwrapped(schema: Schema) -> Schema:
     """``schema`` with its reference in place of an ``allOf`` around that alone, which Pydantic writes."""
     match schema:
-        case {"allOf": [{"$ref": str(target), **other}], **rest} if not other and "$ref" not in rest:
+        case {"allOf": [{"$ref": str(target), **other}], **rest} if (
+            not other and not {"$ref", "properties"} & rest.keys()
+        ):
             return rest | {"$ref": target}
     return schema
 
@@ -154,7 +157,7 @@ def _is_enforced(keyword: str, value: Any) -> bool:
         case "additionalProperties":
             return value is False
         case "items":
-            return not isinstance(value, list)
+            return isinstance(value, dict)
         case "allOf":
             return not (isinstance(value, list) and any(isinstance(item, dict) and "$ref" in item for item in value))
     return keyword not in _UNSUPPORTED

@@ -82,6 +82,7 @@ FORBIDDEN_SCHEMA_KEYS = frozenset(
         "maxItems",
         "patternProperties",
         "prefixItems",
+        "additionalItems",
         "propertyNames",
         "dependentRequired",
         "dependentSchemas",
