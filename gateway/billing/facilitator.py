@@ -6,6 +6,7 @@ Only a well-formed x402 response counts as a refusal; any other failure leaves t
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -144,25 +145,23 @@ class Facilitator:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
-            return await self.poll_job(queued.payment_job.job_id, requirements)
+            return await self.poll_job(queued.payment_job.job_id, requirements, self._timeouts.job_seconds)
         outcome = self._outcome(_decode(response, SettleResponse), status, requirements)
         if isinstance(outcome, Unknown) and (retry_after := read_retry_after(headers)):
             return replace(outcome, retry_after=retry_after)
         return outcome
 
-    async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
-        """Poll a queued settlement until it ends, for up to ``job_seconds`` (facts/x402.md 2.3)."""
-        still_queued = Unknown("the settlement is queued", job=job)
+    async def poll_job(self, job: str, requirements: dict[str, Any], seconds: float = 0.0) -> Outcome:
+        """Poll a queued settlement until it ends, once at least and for ``seconds`` (facts/x402.md 2.3)."""
+        end = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(self._timeouts.job_seconds):
-                while True:
-                    if (outcome := await self._job_outcome(job, requirements)) is not None:
-                        return outcome
-                    await asyncio.sleep(self._timeouts.poll_seconds)
-        except TimeoutError:
-            return still_queued
+            while (outcome := await self._job_outcome(job, requirements)) is None:
+                if time.monotonic() >= end:
+                    return Unknown("the settlement is queued", job=job)
+                await asyncio.sleep(self._timeouts.poll_seconds)
         except FacilitatorUnavailableError as error:
             return Unknown(str(error), job=job, retry_after=error.retry_after or 0.0)
+        return outcome
 
     async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
         """None while the job is queued or running."""

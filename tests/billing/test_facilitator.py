@@ -222,6 +222,13 @@ async def test_jobs_are_polled_to_their_result(
     assert sent[1]["usageMetadata"] == {"total_tokens": 3}
 
 
+async def test_a_job_that_is_retried_is_asked_for_once(facilitator: Facilitator, double: Double) -> None:
+    """Retries take turns: while a few waited for their jobs, the others would not hear that theirs have ended."""
+    double.answer("/settle/payment-1", (200, {"jobId": "payment-1", "status": "queued"}))
+    assert await facilitator.poll_job("payment-1", REQUIREMENTS) == Unknown("the settlement is queued", job="payment-1")
+    assert len(double.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("answers", "valid", "calls"),
     [
