@@ -114,7 +114,7 @@ class Heartbeat:
         }
 
     def start(self, relay: Relay) -> None:
-        """Send a heartbeat now and then every ``relay.interval`` seconds; call it once."""
+        """Send a heartbeat at once and another one every ``relay.interval`` seconds; call it once."""
         self._relay = relay
         self._task = asyncio.create_task(self._run(relay))
 

@@ -45,7 +45,7 @@ class Nitriding:
             raise NitridingError(f"{self._url} is not nitriding: GET /enclave/hash returned {status} {text}")
 
     async def register_key(self, spki_der: bytes) -> None:
-        """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER, instead of which documents have zeros.
+        """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER; before that, documents carry zeros.
 
         The call is idempotent. Raises :class:`NitridingError`.
         """

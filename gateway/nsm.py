@@ -1,7 +1,6 @@
 """The Nitro Secure Module: CBOR messages over one ioctl of ``/dev/nsm`` (Linux's ``uapi/linux/nsm.h``).
 
-The hypervisor answers, not the host. Documents are parsed, not verified: outside the enclave their signature has to be
-checked, inside there is no one in between.
+The hypervisor answers, not the host. The document is parsed, not verified: there is no one in between.
 """
 
 import fcntl

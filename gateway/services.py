@@ -27,8 +27,8 @@ class Services:
     """Long-lived collaborators of a request.
 
     ``tee_enabled`` is True once an enclave's daemon has accepted the signing key. ``on_injection`` are called with a
-    checked injection before it is stored, which it is not if one of them raises. ``is_leader`` is True in the one
-    process that runs the gateway's singleton tasks.
+    checked injection, which is stored unless one of them raises. ``is_leader`` is True in the one process that runs the
+    gateway's singleton tasks.
     """
 
     settings: Settings
@@ -54,7 +54,7 @@ class Services:
     streams: set[StreamReply] = field(default_factory=set)
 
     async def inject(self, injection: Injection) -> None:
-        """Apply a checked injection. Where that fails it can be tried again: nothing is stored."""
+        """Apply a checked injection; one that fails is not stored and can be tried again."""
         for prepare in self.on_injection:
             await prepare(injection)
         self.keyring.store(injection)

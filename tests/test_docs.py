@@ -37,8 +37,8 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_and_files_exist(page: Path) -> None:
-    missing = re.findall(r"`((?:gateway|nitro|tools|docs|tests)/[\w./-]*)`", text(page))
-    missing = [name for name in missing if not (ROOT / name).exists()]
+    named = re.findall(r"`((?:gateway|nitro|tools|docs|tests)/[\w./-]*)`", text(page))
+    missing = [name for name in named if not (ROOT / name).exists()]
     for target, fragment in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", text(page)):
         path = (ROOT / page.parent / target).resolve() if target else ROOT / page
         if not path.exists() or (fragment and fragment not in anchors(path.relative_to(ROOT))):

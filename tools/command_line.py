@@ -1,4 +1,4 @@
-"""Exit status of the commands."""
+"""How the commands end, and what they print where the output's encoding lacks a character."""
 
 import io
 import os

@@ -33,8 +33,7 @@ class Connector(aiohttp.TCPConnector):
         self._factory = partial(handler, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
 
 
-def _open_socket(address: Any) -> socket.socket:
-    """A socket for an entry of ``getaddrinfo``."""
+def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
     opened = socket.socket(family, kind, protocol)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

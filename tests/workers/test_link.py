@@ -45,7 +45,7 @@ async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answer
 async def test_what_a_full_channel_does_not_take_is_sent_in_order_once_the_supervisor_reads_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each packet was once encoded and sent again every 20 ms, which kept a worker with a thousand of them busy."""
+    """To encode and try each packet every 20 ms would keep a worker with a thousand of them busy."""
     supervisor, worker = channel_pair()
     sent = 0
 

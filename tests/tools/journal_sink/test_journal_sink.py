@@ -137,7 +137,7 @@ def test_they_are_kept_longer_than_an_authorization_is_good_for() -> None:
 
 
 def test_a_journal_keeps_finished_payments_for_as_long() -> None:
-    """Those of a week filled the memory of an enclave that took two payments per second."""
+    """Those of a week would fill the memory of an enclave that takes two per second."""
     assert bundled().settlement.retain_seconds == KEPT_HOURS * HOUR
 
 
