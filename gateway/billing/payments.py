@@ -89,12 +89,7 @@ class X402Payments:
         self._orphans = OrphanRecovery(store, self.settlements, definitions.settlement, settings.clock)
         abandoned = AbandonedAnswers(definitions.exposure)
         context = PaymentContext(
-            definitions,
-            store,
-            self.settlements,
-            self._facilitator,
-            self._deadline_clock,
-            abandoned,
+            definitions, store, self.settlements, self._facilitator, self._deadline_clock, abandoned
         )
         verifier = Verifier(self._facilitator, self._chain)
         policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None, abandoned=abandoned)

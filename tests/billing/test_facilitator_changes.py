@@ -72,7 +72,7 @@ async def test_a_scheme_that_was_withdrawn_is_offered_no_longer_once_its_payment
         assert (withdrawn.status, withdrawn.code) == (402, "unsupported_scheme")
 
 
-async def test_one_for_test_networks_only_is_told_of_as_such(
+async def test_one_for_test_networks_only_is_told_of(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     """As x402.org's, the default of the SDKs. Prices would be the wrong place to look."""

@@ -211,7 +211,7 @@ async def test_an_end_that_was_written_unheard_is_the_end(
     caplog: pytest.LogCaptureFixture,
     credit: bool,
 ) -> None:
-    """The answer was once withheld, and its payer's credit lost."""
+    """Were its answer withheld, the payer would lose the credit."""
     wallet = await credited(billing, chain) if credit else await chain.wallet(usdc=DOLLAR)
     payment = await billing.admit(wallet, order(stream=True), scheme="exact")
     with monkeypatch.context() as context:

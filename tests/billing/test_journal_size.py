@@ -48,7 +48,7 @@ def steps(work: Work, finished: int) -> int:
 
 @pytest.mark.parametrize("work", FREQUENT.values(), ids=FREQUENT)
 def test_finished_payments_slow_down_nothing_that_is_done_all_the_time(work: Work) -> None:
-    """A sweep every few seconds once read all of them, and held up everybody's payments meanwhile."""
+    """A sweep that read all of them every few seconds would hold up everybody's payments meanwhile."""
     assert steps(work, 1000) < steps(work, 0) + 50
 
 

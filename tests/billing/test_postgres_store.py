@@ -98,7 +98,7 @@ CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client ba
 async def test_a_lock_that_a_lost_connection_still_holds_is_not_waited_for_on_ever_more_connections(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server may take hours to notice that a client is gone; until then each attempt once left a connection open."""
+    """A server may take hours to notice that a client is gone; each attempt would leave a connection open."""
     await postgres.empty(database)
     lost = await PostgresStore.open(database)
     before = await postgres.run(database, CLIENTS)

@@ -95,7 +95,7 @@ async def test_an_end_that_was_written_by_a_journal_that_could_not_say_so_is_tak
 async def test_a_settlement_begins_once_a_journal_that_was_lost_is_back(
     sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, taken: bool
 ) -> None:
-    """Whether it took the step or not. Answers were once withheld for a moment's outage, and streams given away."""
+    """Whether it took the step or not: a moment's outage is no reason to withhold an answer, or give a stream away."""
     script, payment, move = Script(Settled("0xab")), await serving(sqlite_store), sqlite_store.move
     refusals = [StoreUnavailableError("lost")]
 
