@@ -289,7 +289,7 @@ def test_tool_choice_beside_tools(model: str, choice: Any) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_tool_choice_of_gemini_s_own(model: str) -> None:
+def test_a_tool_choice_that_only_gemini_has_is_refused(model: str) -> None:
     bound = chat(model, tools=[TOOL], tool_choice="validated")
     with pytest.raises(GatewayError, match="not supported with this model") as caught:
         adapter(bound).build_request(bound)
