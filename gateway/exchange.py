@@ -237,7 +237,7 @@ class Exchange:
         record = self._record
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.estimated = usage.estimated or None
-        record.cost_usd = str(price)
+        record.cost_usd = f"{price:f}"
         record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
         self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
 

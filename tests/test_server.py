@@ -14,6 +14,8 @@ from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
 from tests.running_gateway import RunningGateway, StartGateway
 from tests.waiting import until
+from tools.simulators.fleet import Fleet
+from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient
 
 CHAT = "/v1/chat/completions"
@@ -192,6 +194,18 @@ async def test_what_is_not_http_is_counted_and_logged(
     told = gateway.services.metrics.registry.get_sample_value
     assert told("gateway_errors_total", {"domain": "caller", "error": "caller_bad_http"}) == 1
     assert told("gateway_requests_total", {"path": "unknown", "status": "400"}) == 1
+
+
+async def test_the_log_tells_costs_without_exponents(
+    gateway: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(StandardError, "write", lambda _, lines: written.append(lines))
+    caplog.set_level(logging.INFO, "gateway.requests")
+    fleet.google.enqueue(Scenario(text="1", reasoning="", prompt_tokens=1, completion_tokens=1, reasoning_tokens=0))
+    assert (await gateway.post(CHAT, {**GOOD, "model": "gemini-2.5-flash-lite"})).status == 200
+    await until(lambda: bool(written))
+    assert json.loads(b"".join(written))["cost_usd"] == "0.00000050"
 
 
 async def test_expect_continue(gateway: RunningGateway) -> None:
