@@ -114,7 +114,7 @@ async def test_a_token_that_knows_no_permits_says_so(error: Any) -> None:
 
 @pytest.mark.parametrize("error", [RATE_LIMITED, {"code": -32603, "message": "internal error"}, None, "x"])
 async def test_a_node_that_is_busy_says_nothing_of_a_tokens_permits(error: Any) -> None:
-    """Else permits were no longer asked for, and whoever has given no allowance could not pay."""
+    """Else permits would no longer be asked for, and whoever has given no allowance could not pay."""
     with pytest.raises(ChainUnavailableError):
         await answering(json.dumps([{"id": number, "error": error} for number in (0, 1)]).encode()).supports_permits(
             TOKEN

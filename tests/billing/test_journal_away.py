@@ -275,7 +275,7 @@ async def test_a_journal_that_cannot_be_written_is_a_reason_until_it_can(
 async def test_nobody_is_kept_waiting_for_a_journal_that_stays_locked(
     billing: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests once waited behind the check, and then as long again."""
+    """Requests would wait behind the check, and then as long again."""
 
     def fail_late(writer: GroupCommit, operations: Any) -> None:
         time.sleep(0.05)
@@ -295,7 +295,7 @@ async def test_nobody_is_kept_waiting_for_a_journal_that_stays_locked(
 async def test_nobody_is_kept_waiting_for_a_journal_that_hangs(
     billing: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a disk that does not respond: requests once waited as long, of a gateway that called itself ready."""
+    """As on a disk that does not respond: requests would wait as long, of a gateway that calls itself ready."""
     responds = threading.Event()
     commit = GroupCommit._commit
 

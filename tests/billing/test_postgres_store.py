@@ -146,7 +146,7 @@ async def test_connections_that_end_at_any_moment_are_a_journal_that_is_away(dat
 async def test_a_database_that_does_not_respond_keeps_no_request_waiting(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While all connections of the pool wait for it, the others' requests once waited without a limit."""
+    """While all connections of the pool wait for it, the others' requests would wait without a limit."""
     await postgres.empty(database)
     store = await PostgresStore.open(database)
     monkeypatch.setattr(postgres_store, "_COMMAND_SECONDS", 0.05)

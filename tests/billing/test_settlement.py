@@ -205,7 +205,7 @@ async def test_only_what_a_payer_can_do_makes_it_owe(
 async def test_a_facilitator_client_that_fails_leaves_the_outcome_unknown(
     sqlite_store: SqliteStore, clock: Clock, failures: int
 ) -> None:
-    """Also when it fails again: the settlement once ended there, and its living worker's payment was nobody's."""
+    """Also when it fails again: if the settlement ended there, its living worker's payment would be nobody's."""
 
     class Broken(Script):
         async def settle(self, *arguments: Any) -> Outcome:
