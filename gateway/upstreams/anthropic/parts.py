@@ -19,7 +19,7 @@ Block = dict[str, Any]
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _BINARY_TYPES = _IMAGE_TYPES | {"application/pdf"}
 _SNIFFED_TYPES = {"image": _IMAGE_TYPES, "application": _BINARY_TYPES}
-"""What a file may prove to be, by the kind that is declared: a PDF declared as a picture is quoted as one."""
+"""What a file may prove to be, by the declared kind: a PDF that is declared as a picture is quoted as a picture."""
 
 
 def text_block(text: str, cache_control: CacheControl = None) -> Block | None:
