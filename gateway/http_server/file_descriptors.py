@@ -1,7 +1,7 @@
 """The process's limit on file descriptors, nearly all of them sockets, and the share of client connections in it.
 
-A request in flight uses two sockets, and a third one to the facilitator, which is kept for the next payment. If clients
-could take all descriptors, no upstream could be reached, and the upstream would be blamed for it.
+A paid request uses three sockets: the client's, the upstream's and one to the facilitator, which is kept for the next
+payment. If clients could take all descriptors, no upstream could be reached, and the upstream would be blamed for it.
 """
 
 import resource
