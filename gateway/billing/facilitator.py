@@ -152,7 +152,7 @@ class Facilitator:
         return outcome
 
     async def poll_job(self, job: str, requirements: dict[str, Any], seconds: float = 0.0) -> Outcome:
-        """Poll a queued settlement until it ends, once at least and for ``seconds`` (facts/x402.md 2.3)."""
+        """Poll a queued settlement until it ends, at least once, for up to ``seconds`` (facts/x402.md 2.3)."""
         end = time.monotonic() + seconds
         try:
             while (outcome := await self._job_outcome(job, requirements)) is None:
