@@ -60,7 +60,7 @@ def too_much_unsettled(message: str, retry_after: float = _RETRY_SECONDS) -> Gat
 
 
 def unavailable(message: str, retry_after: float | None = None) -> GatewayError:
-    """503 before any work, without an offer: the payment can be presented again."""
+    """503 without an offer: a payment whose work or settlement had not begun can be presented again."""
     error = gateway_unavailable("payments_unavailable", message, retry_after=retry_after or _RETRY_SECONDS)
     error.headers.update(NO_STORE)
     return error
