@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.billing.evm.values import ADDRESS, has_valid_checksum
 from tools.command_line import exit_with
 from tools.inject.attested import attest, read_root
 from tools.verify.claims import one_line
@@ -125,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         added.set_defaults(run=run)
         added.add_argument("--rpc", default=DEFAULT_RPC, metavar="URL", help="the chain's node; default %(default)s")
-        added.add_argument("--registry", default=DEFAULT_REGISTRY, metavar="ADDRESS", help="default %(default)s")
+        added.add_argument(
+            "--registry", type=_address, default=DEFAULT_REGISTRY, metavar="ADDRESS", help="default %(default)s"
+        )
         added.add_argument(
             "--type", type=_tee_type, default=LLM_PROXY_TYPE, metavar="N", help="TEE type; default %(default)s"
         )
@@ -169,8 +172,10 @@ def _tee_id(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+    if not ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError("not 0x followed by 40 hex digits")
+    if not has_valid_checksum(text):
+        raise argparse.ArgumentTypeError("wrong EIP-55 checksum (the case of its letters): check it for typing errors")
     return text
 
 

@@ -17,7 +17,7 @@ from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception
 from gateway.keccak import keccak256
 from tools.chain.contract import Contract
 from tools.verify.attestation.measurements import Measurements
-from tools.verify.errors import UnreachableError, UsageError, VerifyError
+from tools.verify.errors import UnreachableError, VerifyError
 
 RPC_TIMEOUT_SECONDS = 30
 RECEIPT_SECONDS = 180
@@ -67,8 +67,6 @@ class Registry:
     """The registry at ``address``, through the node at ``rpc``. Methods raise UnreachableError, ChainRefusedError."""
 
     def __init__(self, rpc: str, address: str) -> None:
-        if not Web3.is_address(address):
-            raise UsageError(f"not an address: {address}")
         self._location = f"the registry {address} at {rpc}"
         self._artifact = Contract.load("TEERegistry")
         self._web3 = Web3(Web3.HTTPProvider(rpc, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS}))

@@ -196,6 +196,7 @@ async def test_another_enclave_than_expected_is_not_registered(
     [
         ("show", "--tee-id", "0x12"),
         ("show", "--type", "256"),
+        ("show", "--registry", "0x12"),
         ("approve",),
         ("register", "--payment-address", "me"),
         (),
@@ -207,12 +208,17 @@ def test_options_that_are_none(arguments: tuple[str, ...]) -> None:
     assert ended.value.code == 2
 
 
+def test_a_payment_address_with_a_typing_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["register", "--payment-address", TEE_REGISTRY.replace("A", "a", 1)])
+    assert "argument --payment-address: wrong EIP-55 checksum" in capsys.readouterr().err
+
+
 async def test_unusable_and_unreachable(administrator: Administrator, capsys: pytest.CaptureFixture[str]) -> None:
     for no_key in ("sk-secret", "0" * 64, "f" * 64):
         administrator.key = administrator.write("no-key", no_key)
         assert await administrator.approve() == 2
         assert no_key not in capsys.readouterr().err
-    assert await administrator.run("show", "--registry", "0x12") == 2
     assert await administrator.run("show", "--registry", PAYEE) == 3
     administrator.rpc = "http://127.0.0.1:1"
     assert await administrator.run("show") == 3
