@@ -17,18 +17,17 @@ def main() -> int:
     parser.add_argument("command", choices=["lock"])
     parser.add_argument("--file", type=Path, default=LOCK_FILE)
     arguments = parser.parse_args()
-    before = Lock.load(arguments.file) if arguments.file.exists() else Lock("", {})
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     try:
+        before = Lock.load(arguments.file) if arguments.file.exists() else Lock("", {})
         with tempfile.NamedTemporaryFile() as empty:
             after = resolve(now, Path(empty.name))
-    except BuildError as error:
+        if moved := changes(before, after):
+            after.save(arguments.file)
+    except (BuildError, OSError) as error:
         print(f"lock-debs: {error}", file=sys.stderr)
         return 1
-    moved = changes(before, after)
     print("".join(f"{line}\n" for line in moved) + f"{len(moved)} changes")
-    if moved:
-        after.save(arguments.file)
     return 0
 
 

@@ -1,9 +1,9 @@
 """Fetch the .deb files of a lock from the inputs folder, the configured mirror, or the dated archive."""
 
 import hashlib
+import http.client
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +73,6 @@ def _from_archive(deb: Deb, folder: Path, archive: str) -> Path:
     try:
         with urllib.request.urlopen(f"{archive}/{deb.location}", timeout=60) as answer, archived.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise BuildError(f"{type(error).__name__} {error}") from error
     return archived

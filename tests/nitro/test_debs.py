@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nitro.debs.__main__ import changes
+from nitro.debs.__main__ import changes, main
 from nitro.debs.fetch import fetch
 from nitro.debs.lock import LOCK_FILE, Deb, Lock
 from nitro.debs.resolve import KERNEL, ROOTFS, resolve
@@ -126,6 +128,22 @@ def test_a_vanished_package_fails_by_name(deb: Deb, inputs: Inputs, mirror: Path
     assert not inputs.debs.exists()
 
 
+def test_an_archive_that_does_not_speak_http_fails_by_name(deb: Deb, inputs: Inputs, mirror: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as archive:
+
+        def answer() -> None:
+            connection, _ = archive.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-x\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(BuildError, match=r"archive: BadStatusLine SSH-2\.0-x"):
+            fetch(Lock(f"http://127.0.0.1:{archive.getsockname()[1]}", {"rootfs": (deb,)}), "rootfs", inputs)
+        thread.join()
+
+
 def test_changed_bytes_fail_by_name(deb: Deb, deb_file: Path, inputs: Inputs, mirror: Path) -> None:
     shutil.copy(deb_file, mirror / "hello.deb")
     lock = Lock("http://127.0.0.1:9", {"rootfs": (replace(deb, sha256="0" * 64),)})
@@ -196,6 +214,15 @@ def test_changes_name_what_moved(deb: Deb) -> None:
         "kernel hello - -> 1:2.0-1",
     ]
     assert changes(after, after) == []
+
+
+def test_a_broken_lock_is_not_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lock").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["debs", "lock", "--file", str(tmp_path / "lock")])
+    assert main() == 1
+    assert capsys.readouterr().err == "lock-debs: lock is not a package lock: 'sets'\n"
 
 
 def test_resolving_reads_what_apt_offers(tmp_path: Path, mirror: Path) -> None:
