@@ -114,7 +114,7 @@ def main() -> int:
     )
     parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding; requires --file")
     arguments = parser.parse_args()
-    if (arguments.blobs or arguments.daemon) and arguments.file == FILE:
+    if (arguments.blobs or arguments.daemon) and arguments.file.resolve() == FILE:
         parser.error("a variant must not be written to measurements.txt: give another --file")
     try:
         program = arguments.daemon.read_bytes() if arguments.daemon else None

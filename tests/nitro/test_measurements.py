@@ -290,9 +290,16 @@ def test_a_machine_without_the_kernel_keeps_it(
 
 
 @pytest.mark.parametrize("option", ["--blobs", "--daemon"])
+@pytest.mark.parametrize("spelling", [(), ("--file", "measurements.txt")])
 def test_a_variant_never_lands_in_measurements_txt(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    spelling: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(measurements, "FILE", tmp_path / "measurements.txt")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
-        run(monkeypatch, BUILT, option, tmp_path, "--write")
+        run(monkeypatch, BUILT, option, "/dev/null", *spelling, "--write")
     assert "a variant must not be written to measurements.txt" in capsys.readouterr().err
