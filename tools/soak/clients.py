@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from tools.simulators.scenario import directive
-from tools.soak.raw_client import RawClient, chat_request, post
+from tools.soak.raw_client import RawClient, chat_request, post, reset_on_close
 from tools.verify.claims import Verdict
 from tools.verify.response import read_answer, verify_response
 from tools.verify.signing_key import SigningKey
@@ -145,7 +145,7 @@ class Client:
                     while await client.read(self._random.choice((1, 100, 5000))):
                         pass
             if self._random.random() < 0.5:
-                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset_on_close(client.socket)
 
     async def _half_close(self) -> None:
         """Shut down the sending side after the request, and read the answer."""

@@ -1,15 +1,12 @@
 """A TCP proxy in front of a simulated vendor that injects faults into responses."""
 
 import asyncio
-import struct
 from collections import Counter
 from contextlib import suppress
 from random import Random
-from socket import SO_LINGER, SOL_SOCKET
 
 from tools.soak.faults import Fault, corrupt_content_length, draw
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+from tools.soak.raw_client import reset_on_close
 
 
 class FaultyProxy:
@@ -110,8 +107,7 @@ class _ResponseRelay:
             before = b""
         await self._write(before)
         if fault.kind in ("reset", "refuse"):
-            sock = self._writer.get_extra_info("socket")
-            sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(self._writer.get_extra_info("socket"))
             raise _DisconnectError
         if fault.kind == "close":
             raise _DisconnectError

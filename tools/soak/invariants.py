@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -93,14 +92,4 @@ def resident() -> int:
 
 def open_sockets() -> int:
     """The number of open sockets of this process."""
-    return _count(lambda target: target.startswith("socket:"))
-
-
-def _count(wanted: Callable[[str], bool]) -> int:
-    count = 0
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            count += wanted(str(entry.readlink()))
-        except OSError:
-            continue
-    return count
+    return sum(entry.is_socket() for entry in Path("/proc/self/fd").iterdir())

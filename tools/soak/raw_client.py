@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,11 @@ def chat_request(body: dict[str, Any], *headers: str) -> bytes:
 def post(path: str, body: bytes, *headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: gateway", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Have the peer see a reset instead of the end of the stream when the socket is closed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class RawClient:

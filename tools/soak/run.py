@@ -62,12 +62,10 @@ async def _load(testbed: Testbed, seconds: float, outcome: Outcome) -> None:
         asyncio.create_task(outages(testbed, Random(outcome.seed + 1))),
         asyncio.create_task(_sample(outcome.memory, seconds / 40)),
     ]
-    clients = [
-        Client(testbed.url, key, Random(f"{outcome.seed}/{number}"), outcome.findings) for number in range(CLIENTS)
-    ]
     try:
         async with asyncio.TaskGroup() as group:
-            for client in clients:
+            for number in range(CLIENTS):
+                client = Client(testbed.url, key, Random(f"{outcome.seed}/{number}"), outcome.findings)
                 group.create_task(client.run(until))
     finally:
         for task in background:

@@ -1,11 +1,12 @@
 """The gateway under test, with six simulated vendors behind faulty proxies and simulated payments."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from types import ModuleType
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from gateway import dispatch
@@ -30,7 +31,7 @@ LIMITS = Limits(
 )
 MAX_INFLIGHT = 24
 QUEUE = 6
-_SHORT_TIMEOUTS: tuple[tuple[Any, str, float], ...] = (
+_SHORT_TIMEOUTS: tuple[tuple[ModuleType, str, float], ...] = (
     (dispatch, "DRAIN_SECONDS", 2.0),
     (connection, "STALL_SECONDS", 2.0),
     (body, "BODY_SECONDS", 4.0),
@@ -58,7 +59,8 @@ class Testbed:
 async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None = None) -> AsyncIterator[Testbed]:
     """Start everything. TLS to one vendor and the DNS name of another one do not work."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(short_timeouts())
+        for module, name, seconds in _SHORT_TIMEOUTS:
+            stack.enter_context(patch.object(module, name, seconds))
         fleet = await stack.enter_async_context(Fleet(keep=16, serve_retired=True))
         environment, proxies = fleet.environment(), dict[str, FaultyProxy]()
         for prefix in ("OPENAI", "ANTHROPIC", "GOOGLE", "ARK", "XAI"):
@@ -85,19 +87,6 @@ async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None 
         yield Testbed(f"http://{host}:{port}", services, server, fleet, proxies, payments)
 
 
-@contextmanager
-def short_timeouts() -> Iterator[None]:
-    """Shorten the gateway's timeouts within the context."""
-    before = [(module, name, getattr(module, name)) for module, name, _ in _SHORT_TIMEOUTS]
-    for module, name, seconds in _SHORT_TIMEOUTS:
-        setattr(module, name, seconds)
-    try:
-        yield
-    finally:
-        for module, name, seconds in before:
-            setattr(module, name, seconds)
-
-
 async def outages(testbed: Testbed, random: Random) -> None:
     """Make random vendors refuse connections for a while, until cancelled."""
     while True:
@@ -110,8 +99,7 @@ async def _start_proxy(stack: AsyncExitStack, environment: dict[str, str], prefi
     """Put a faulty proxy between the gateway and one vendor."""
     url = environment[f"{prefix}_BASE_URL"]
     parts = urlsplit(url)
-    assert parts.hostname is not None  # noqa: S101
-    assert parts.port is not None  # noqa: S101
+    assert parts.hostname and parts.port  # noqa: S101, PT018
     proxy = FaultyProxy((parts.hostname, parts.port), Random(random.random()))
     await proxy.start()
     stack.push_async_callback(proxy.stop)
