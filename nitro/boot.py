@@ -8,11 +8,10 @@ from pathlib import Path
 from nitro import golang
 from nitro.debs.lock import Lock
 from nitro.errors import BuildError
-from nitro.inputs import BUILD, ROOT, Inputs
-from nitro.kernel.build import HERE, image_file, key
-from nitro.ramdisks import bootstrap
+from nitro.inputs import ROOT, Inputs
+from nitro.kernel.build import cmdline, image_file, key
+from nitro.ramdisks import bootstrap, write
 from nitro.tree import File, Tree
-from tools.eif.cpio import write_cpio
 
 OWN, NITRO_CLI = "own-kernel", "nitro-cli-blobs"
 _INIT = ROOT / "nitro" / "init"
@@ -78,11 +77,6 @@ def build_init(inputs: Inputs) -> bytes:
         return golang.build(_INIT, Path(scratch) / "init", inputs).read_bytes()
 
 
-def cmdline() -> bytes:
-    """The kernel command line of this repository's recipe."""
-    return (HERE / "cmdline").read_bytes().rstrip(b"\n")
-
-
 def _init_source() -> Tree:
     source = Tree()
     for file in sorted(_INIT.iterdir()):
@@ -92,11 +86,7 @@ def _init_source() -> Tree:
 
 
 def _ramdisk(recipe: str, init: bytes, modules: dict[str, bytes]) -> Path:
-    BUILD.mkdir(exist_ok=True)
-    ramdisk = BUILD / f"bootstrap-{recipe}.cpio"
-    with ramdisk.open("wb") as file:
-        write_cpio(bootstrap(init, modules), file)
-    return ramdisk
+    return write(f"bootstrap-{recipe}.cpio", bootstrap(init, modules))
 
 
 def _sha256(content: bytes) -> str:

@@ -10,12 +10,12 @@ from nitro.arguments import add_inputs, inputs_of
 from nitro.errors import BuildError
 from nitro.image import daemon, rootfs
 from nitro.inputs import BUILD, exclusive_build
-from nitro.ramdisks import application
+from nitro.ramdisks import application, write
 from nitro.tree import Tree
 from tools.command_line import exit_with
-from tools.eif.cpio import CpioError, write_cpio
+from tools.eif.cpio import CpioError
 from tools.eif.layout import EifError
-from tools.eif.metadata import Metadata
+from tools.eif.metadata import encode_metadata
 from tools.eif.writer import Parts, write_eif
 
 
@@ -32,7 +32,7 @@ def main() -> int:
             boot_parts = boot.nitro_cli(arguments.blobs) if arguments.blobs else boot.own(inputs)
             program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
             ramdisk = application_ramdisk(rootfs.build(inputs, program))
-            metadata = Metadata("tee-gateway", boot_parts.recipe).encode()
+            metadata = encode_metadata("tee-gateway", boot_parts.recipe)
             pcrs = write_eif(
                 Parts(boot_parts.kernel, boot_parts.cmdline, (boot_parts.ramdisk, ramdisk), metadata), arguments.output
             )
@@ -51,11 +51,7 @@ def main() -> int:
 
 def application_ramdisk(tree: Tree) -> Path:
     """The second ramdisk, which is the same for both boot recipes, and so is PCR2."""
-    BUILD.mkdir(exist_ok=True)
-    ramdisk = BUILD / "application.cpio"
-    with ramdisk.open("wb") as file:
-        write_cpio(application(tree, rootfs.COMMAND, rootfs.ENVIRONMENT), file)
-    return ramdisk
+    return write("application.cpio", application(tree, rootfs.COMMAND, rootfs.ENVIRONMENT))
 
 
 if __name__ == "__main__":

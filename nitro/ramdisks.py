@@ -6,17 +6,28 @@ The first holds init and the kernel modules that it loads. The second holds the 
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+from nitro.inputs import BUILD
 from nitro.tree import Directory, File, Symlink, Tree
 from tools.eif.cpio import Entry, directory, regular, symlink, write_cpio
 
 
-def bootstrap(init: bytes, modules: Mapping[str, bytes] | None = None) -> Iterator[Entry]:
+def write(name: str, entries: Iterable[Entry]) -> Path:
+    """The file ``name`` of the build folder, with these entries."""
+    BUILD.mkdir(exist_ok=True)
+    ramdisk = BUILD / name
+    with ramdisk.open("wb") as file:
+        write_cpio(entries, file)
+    return ramdisk
+
+
+def bootstrap(init: bytes, modules: Mapping[str, bytes]) -> Iterator[Entry]:
     """``init``, an empty ``dev``, and kernel modules by file name."""
     yield directory("dev")
     yield regular("init", init, 0o755)
-    for name, content in (modules or {}).items():
+    for name, content in modules.items():
         yield regular(name, content)
 
 
@@ -48,5 +59,5 @@ def layout() -> str:
     return hashlib.sha256(archives.getvalue()).hexdigest()
 
 
-def _lines(words: Sequence[str] | Iterator[str]) -> bytes:
+def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()

@@ -34,23 +34,20 @@ def main() -> int:
         image = oci.pack(tree, name=rootfs.NAME, command=rootfs.COMMAND, environment=rootfs.ENVIRONMENT)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_bytes(image.archive)
-        _listing(arguments.output).write_text(tree.listing())
+        listing = tree.listing()
+        list_file = arguments.output.with_suffix(".files")
+        list_file.write_text(listing)
     except (BuildError, OSError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     if arguments.daemon:
         print(f"variant with {arguments.daemon.name} instead of nitriding")
-    listing = tree.listing()
     if arguments.list:
         print(listing, end="")
     entries = len(listing.splitlines())
-    print(f"files {tree.digest()} {tree.size()} bytes, {entries} entries, listed in {_listing(arguments.output).name}")
+    print(f"files {tree.digest()} {tree.size()} bytes, {entries} entries, listed in {list_file.name}")
     print(f"image {image.digest}")
     return 0
-
-
-def _listing(archive: Path) -> Path:
-    return archive.with_suffix(".files")
 
 
 def refuse_bulk(tree: Tree) -> None:

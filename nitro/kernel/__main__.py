@@ -15,14 +15,16 @@ from tools.command_line import exit_with
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nitro.kernel", description=__doc__)
     add_inputs(parser)
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="compile N files at a time"
+    )
     parser.add_argument("--again", action="store_true", help="compile even if cached, and compare")
     arguments = parser.parse_args()
     try:
         before = cached(Lock.load())
         started = time.monotonic()
         kernel = build(inputs_of(arguments), jobs=arguments.jobs) if arguments.again or not before else before
-    except BuildError as error:
+    except (BuildError, OSError) as error:
         print(f"kernel: {error}", file=sys.stderr)
         return 1
     if kernel is not before:

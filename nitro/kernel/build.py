@@ -39,31 +39,35 @@ def key(lock: Lock) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def image_file(lock: Lock, cache: Path = CACHE) -> Path:
+def cmdline() -> bytes:
+    """The kernel's command line."""
+    return (HERE / "cmdline").read_bytes().rstrip(b"\n")
+
+
+def image_file(lock: Lock) -> Path:
     """Where the kernel of this lock and configuration is kept once it is compiled."""
-    return cache / key(lock) / "bzImage"
+    return CACHE / key(lock) / "bzImage"
 
 
-def cached(lock: Lock, cache: Path = CACHE) -> Kernel | None:
+def cached(lock: Lock) -> Kernel | None:
     """The kernel of this lock and configuration, or None if it has not been compiled."""
-    image = image_file(lock, cache)
+    image = image_file(lock)
     return Kernel(key(lock), image.read_bytes()) if image.exists() else None
 
 
-def build(inputs: Inputs, *, jobs: int, cache: Path = CACHE) -> Kernel:
-    """Fetch, unpack and compile (minutes), and store the result in ``cache``. Needs root or user namespaces."""
+def build(inputs: Inputs, *, jobs: int) -> Kernel:
+    """Fetch, unpack and compile (minutes), and store the result below ``CACHE``. Needs root or user namespaces."""
     lock = Lock.load()
     debs = fetch(lock, "kernel", inputs)
-    image = image_file(lock, cache)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
+    image = image_file(lock)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-") as scratch:
         root = Path(scratch) / "root"
         unpack(debs, root)
         run([*_chroot(root), "sh", "/src/compile.sh", str(jobs)])
-        shutil.rmtree(image.parent, ignore_errors=True)
-        image.parent.mkdir()
-        shutil.copyfile(root / "src/linux/.config", image.with_name("config"))
-        shutil.copyfile(root / "src/linux/arch/x86/boot/bzImage", image)
+        image.parent.mkdir(exist_ok=True)
+        (root / "src/linux/.config").rename(image.with_name("config"))
+        (root / "src/linux/arch/x86/boot/bzImage").rename(image)
     return Kernel(key(lock), image.read_bytes())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from nitro.command import run
 from nitro.debs.lock import Lock
+from nitro.inputs import Inputs
 from nitro.kernel import build
 from nitro.kernel.build import CACHE, HERE, cached, key
 
@@ -39,14 +40,35 @@ def test_the_key_follows_the_compiler_and_not_the_image() -> None:
     assert key(Lock(lock.archive, {**lock.sets, "kernel": (other, *lock.sets["kernel"][1:])})) != key(lock)
 
 
-def test_a_compiled_kernel_is_found_again(tmp_path: Path) -> None:
+def test_a_compiled_kernel_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CACHE", tmp_path)
     lock = Lock.load()
-    assert cached(lock, tmp_path) is None
+    assert cached(lock) is None
     (tmp_path / key(lock)).mkdir()
     (tmp_path / key(lock) / "bzImage").write_bytes(b"kernel")
-    kernel = cached(lock, tmp_path)
+    kernel = cached(lock)
     assert kernel is not None
     assert (kernel.key, kernel.image) == (key(lock), b"kernel")
+
+
+def test_a_compiled_kernel_is_stored_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def unpack(_debs: list[Path], root: Path) -> None:
+        boot = root / "src/linux/arch/x86/boot"
+        boot.mkdir(parents=True)
+        (root / "src/linux/.config").write_text("CONFIG_NSM=y")
+        (boot / "bzImage").write_bytes(b"kernel")
+        compiled.append((boot / "bzImage").stat().st_ino)
+
+    monkeypatch.setattr(build, "CACHE", tmp_path / "kernel")
+    for name, double in (("fetch", lambda *_: []), ("unpack", unpack), ("run", lambda _: b"")):
+        monkeypatch.setattr(build, name, double)
+    for _ in range(2):
+        assert build.build(Inputs(tmp_path), jobs=1) == cached(Lock.load())
+        assert build.image_file(Lock.load()).stat().st_ino == compiled[-1], "moved, not copied"
+    [kept] = (tmp_path / "kernel").iterdir()
+    assert {file.name for file in kept.iterdir()} == {"bzImage", "config"}
 
 
 def test_a_command_in_the_build_root_with_an_ordinary_user_s_path(monkeypatch: pytest.MonkeyPatch) -> None:

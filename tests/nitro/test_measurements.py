@@ -190,7 +190,7 @@ def test_without_tools_every_input_of_the_source_is_still_measured(
 def test_the_blobs_of_nitro_cli_stand_for_our_kernel_and_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.setattr("nitro.image.wheels.ROOT", tmp_path)
-    monkeypatch.setattr("nitro.boot.BUILD", tmp_path / "build")
+    monkeypatch.setattr("nitro.ramdisks.BUILD", tmp_path / "build")
     for name in ("bzImage", "init", "nsm.ko", "cmdline"):
         (tmp_path / name).write_text(f"{name}\n")
     values = measure(Inputs(tmp_path, offline=True), blobs=tmp_path).values

@@ -23,7 +23,7 @@ def tree() -> Tree:
 
 
 def test_the_first_ramdisk() -> None:
-    assert list(bootstrap(b"\x7fELF")) == [directory("dev"), regular("init", b"\x7fELF", 0o755)]
+    assert list(bootstrap(b"\x7fELF", {})) == [directory("dev"), regular("init", b"\x7fELF", 0o755)]
     assert list(bootstrap(b"", {"nsm.ko": b"ko"}))[-1] == regular("nsm.ko", b"ko")
 
 
@@ -40,14 +40,14 @@ def test_the_second_ramdisk() -> None:
 
 
 def test_both_are_archives() -> None:
-    for entries in (bootstrap(b"init"), application(tree(), ["/start"], {})):
+    for entries in (bootstrap(b"init", {}), application(tree(), ["/start"], {})):
         archive = io.BytesIO()
         write_cpio(entries, archive)
         assert archive.getvalue().startswith(b"070701")
 
 
 def test_the_recipe_of_nitro_cli_s_blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boot, "BUILD", tmp_path / "build")
+    monkeypatch.setattr("nitro.ramdisks.BUILD", tmp_path / "build")
     for name in ("bzImage", "init", "nsm.ko"):
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "cmdline").write_text("reboot=k panic=30\n")
