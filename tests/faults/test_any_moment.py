@@ -102,7 +102,10 @@ async def test_leaving_at_any_moment(
     stream: bool,
     scheme: str,
 ) -> None:
-    """Every payment ends, is settled once or not at all, and covers an answer that was received whole."""
+    """Every payment ends, is settled once or not at all, and covers an answer that was received whole.
+
+    Each is another payer's: none has credit for an answer that it has left.
+    """
     settled: Counter[int] = Counter()
     journal, moment, number, came = tmp_path / "journal.sqlite3", Moment(monkeypatch), 1, True
     async with facilitator(settled) as url:
@@ -118,9 +121,9 @@ async def test_leaving_at_any_moment(
         )
         body = chat(SLOWLY, stream=stream)
         unpaid = await gateway.post("/v1/chat/completions", body)
-        required, wallet = decode_header(unpaid.headers["PAYMENT-REQUIRED"]), Wallet()
+        required = decode_header(unpaid.headers["PAYMENT-REQUIRED"])
         while came:
-            signature = await sign(wallet, required, scheme=scheme)
+            signature = await sign(Wallet(), required, scheme=scheme)
             async with RawClient(gateway.url) as client:
                 moment.arm(number, partial(leave, client))
                 await client.send(chat_request(body, f"PAYMENT-SIGNATURE: {signature}", "Connection: close"))
