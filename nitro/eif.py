@@ -20,12 +20,7 @@ from tools.eif.writer import Parts, write_eif
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m nitro.eif", description=__doc__)
-    add_inputs(parser)
-    parser.add_argument("--output", type=Path, default=BUILD / "enclave.eif", help="build/enclave.eif")
-    parser.add_argument("--blobs", type=Path, metavar="DIR", help="boot with nitro-cli's kernel, init and nsm.ko")
-    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     inputs = inputs_of(arguments)
     try:
         with exclusive_build():
@@ -47,6 +42,15 @@ def main() -> int:
     with arguments.output.open("rb") as file:
         print(f"eif sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m nitro.eif", description=__doc__)
+    add_inputs(parser)
+    parser.add_argument("--output", type=Path, default=BUILD / "enclave.eif", help="the image file (build/enclave.eif)")
+    parser.add_argument("--blobs", type=Path, metavar="DIR", help="boot with nitro-cli's kernel, init and nsm.ko")
+    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests")
+    return parser
 
 
 def application_ramdisk(tree: Tree) -> Path:

@@ -12,7 +12,7 @@ from nitro.inputs import Inputs
 from nitro.ramdisks import application
 from tests.enclave_boot.paths import EIF
 from tools.eif.cpio import write_cpio
-from tools.eif.metadata import Metadata
+from tools.eif.metadata import encode_metadata
 from tools.eif.pcrs import Pcrs
 from tools.eif.writer import Parts, write_eif
 
@@ -36,5 +36,5 @@ def build_variant(inputs: Inputs) -> Pcrs:
         with ramdisk.open("wb") as file:
             tree = rootfs.build(inputs, daemon)
             write_cpio(application(tree, rootfs.COMMAND, {**rootfs.ENVIRONMENT, **ENVIRONMENT}), file)
-        metadata = Metadata("tee-gateway-boot-test", "stand-in for nitriding").encode()
+        metadata = encode_metadata("tee-gateway-boot-test", "stand-in for nitriding")
         return write_eif(Parts(start.kernel, start.cmdline, (start.ramdisk, ramdisk), metadata), EIF)

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tools.command_line import exit_with
 from tools.eif.layout import Architecture, EifError
-from tools.eif.metadata import FIXED_BUILD_TIME, Metadata
+from tools.eif.metadata import FIXED_BUILD_TIME, encode_metadata
 from tools.eif.pcrs import Pcrs, measurements
 from tools.eif.reader import EifImage, read_eif
 from tools.eif.writer import Parts, Signer, measure, write_eif
 
-_ARCHITECTURES = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}
+_ARCHITECTURES = {architecture.name.lower(): architecture for architecture in Architecture}
 
 
 class UsageError(Exception):
@@ -85,19 +85,14 @@ def _add_parts(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    metadata = Metadata(
-        name=arguments.name,
-        version=arguments.image_version,
-        kernel_version=arguments.kernel_version,
-        build_time=arguments.build_time,
-    )
+    metadata = encode_metadata(arguments.name, arguments.image_version, arguments.kernel_version, arguments.build_time)
     if bool(arguments.certificate) != bool(arguments.private_key):
         raise UsageError("--certificate and --private-key go together")
     parts = Parts(
         kernel=arguments.kernel,
         cmdline=_cmdline(arguments),
         ramdisks=tuple(arguments.ramdisk),
-        metadata=metadata.encode(),
+        metadata=metadata,
         architecture=_ARCHITECTURES[arguments.arch],
     )
     signer = None
@@ -132,9 +127,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _description(image: EifImage) -> dict[str, object]:
     return {
-        "Architecture": next(
-            name for name, architecture in _ARCHITECTURES.items() if architecture == image.architecture
-        ),
+        "Architecture": image.architecture.name.lower(),
         "Sections": [{"Type": section.type.name.lower(), "Bytes": section.size} for section in image.sections],
         "CommandLine": image.cmdline.decode(errors="backslashreplace"),
         "Metadata": image.metadata,

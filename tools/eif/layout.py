@@ -26,7 +26,7 @@ class EifError(Exception):
 
 class Architecture(IntEnum):
     X86_64 = 0
-    ARM64 = 1
+    AARCH64 = 1
 
 
 class SectionType(IntEnum):

@@ -1,9 +1,7 @@
 """A reproducible EIF writer: the same kernel, command line, metadata and ramdisks always give the same bytes."""
 
-import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -108,8 +106,7 @@ def write_eif(parts: Parts, output: Path, signer: Signer | None = None) -> dict[
             _write(file, sections, parts.architecture)
         unfinished.replace(output)
     finally:
-        with suppress(FileNotFoundError):
-            unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
     return pcrs
 
 
@@ -128,5 +125,5 @@ def _write(file: BinaryIO, sections: list[Section], architecture: Architecture) 
             written += file.write(chunk)
         if written != size:
             raise EifError(f"{section.source!r} changed while it was read")
-    file.seek(HEADER_BYTES - CRC_BYTES, os.SEEK_SET)
+    file.seek(HEADER_BYTES - CRC_BYTES)
     file.write(crc.to_bytes(CRC_BYTES, "big"))

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tools.eif.metadata import Metadata
+from tools.eif.metadata import encode_metadata
 from tools.eif.writer import Parts, Signer
 
-METADATA = Metadata('image ☀ "q"', "1.2").encode()
+METADATA = encode_metadata('image ☀ "q"', "1.2")
 
 
 @pytest.fixture

@@ -94,9 +94,9 @@ def test_reading_returns_what_was_written(parts: Parts, image: Path) -> None:
 
 
 def test_arm64_is_a_flag_and_in_no_pcr(parts: Parts, tmp_path: Path) -> None:
-    pcrs = write_eif(replace(parts, architecture=Architecture.ARM64), tmp_path / "arm.eif")
+    pcrs = write_eif(replace(parts, architecture=Architecture.AARCH64), tmp_path / "arm.eif")
     assert pcrs == EXPECTED
-    assert read_eif(tmp_path / "arm.eif").architecture is Architecture.ARM64
+    assert read_eif(tmp_path / "arm.eif").architecture is Architecture.AARCH64
 
 
 def test_a_signed_image_has_pcr8(parts: Parts, signer: Signer, tmp_path: Path) -> None:
