@@ -104,18 +104,7 @@ def write(measured: Measured, file: Path) -> str:
 
 
 def main() -> int:
-    description = "Does the source still build to measurements.txt, and if not, which input moved?"
-    parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=description)
-    add_inputs(parser)
-    parser.add_argument("--file", type=Path, default=FILE)
-    parser.add_argument("--write", action="store_true", help="write the file instead of comparing")
-    parser.add_argument(
-        "--blobs", type=Path, metavar="DIR", help="measure the boot with nitro-cli's blobs; requires --file"
-    )
-    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding; requires --file")
-    arguments = parser.parse_args()
-    if (arguments.blobs or arguments.daemon) and arguments.file.resolve() == FILE:
-        parser.error("a variant must not be written to measurements.txt: give another --file")
+    arguments = _arguments()
     try:
         program = arguments.daemon.read_bytes() if arguments.daemon else None
         measured = measure(inputs_of(arguments), program, arguments.blobs)
@@ -133,6 +122,22 @@ def main() -> int:
     status, line = verdict(states)
     print(line if status == 0 else f"a wanted change? {RENEW}\n{line}")
     return status
+
+
+def _arguments() -> argparse.Namespace:
+    description = "Does the source still build to measurements.txt, and if not, which input moved?"
+    parser = argparse.ArgumentParser(prog="python -m nitro.measurements", description=description)
+    add_inputs(parser)
+    parser.add_argument("--file", type=Path, default=FILE, help="the measurements file (measurements.txt)")
+    parser.add_argument("--write", action="store_true", help="write the file instead of comparing")
+    parser.add_argument(
+        "--blobs", type=Path, metavar="DIR", help="measure the boot with nitro-cli's blobs; requires --file"
+    )
+    parser.add_argument("--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding; requires --file")
+    arguments = parser.parse_args()
+    if (arguments.blobs or arguments.daemon) and arguments.file.resolve() == FILE:
+        parser.error("a variant must not be written to measurements.txt: give another --file")
+    return arguments
 
 
 if __name__ == "__main__":

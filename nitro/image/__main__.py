@@ -15,15 +15,7 @@ SIZE_LIMIT = 150_000_000
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m nitro.image", description=__doc__)
-    add_inputs(parser)
-    parser.add_argument("--output", type=Path, default=BUILD / "image.tar", help="the archive (build/image.tar)")
-    parser.add_argument("--rootfs", type=Path, metavar="DIR", help="also write the root file system to DIR")
-    parser.add_argument("--list", action="store_true", help="also print every file with its mode and SHA-256")
-    parser.add_argument(
-        "--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests, never published"
-    )
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     inputs = inputs_of(arguments)
     try:
         program = arguments.daemon.read_bytes() if arguments.daemon else daemon.build(inputs)
@@ -48,6 +40,18 @@ def main() -> int:
     print(f"files {tree.digest()} {tree.size()} bytes, {entries} entries, listed in {list_file.name}")
     print(f"image {image.digest}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m nitro.image", description=__doc__)
+    add_inputs(parser)
+    parser.add_argument("--output", type=Path, default=BUILD / "image.tar", help="the archive (build/image.tar)")
+    parser.add_argument("--rootfs", type=Path, metavar="DIR", help="also write the root file system to DIR")
+    parser.add_argument("--list", action="store_true", help="also print every file with its mode and SHA-256")
+    parser.add_argument(
+        "--daemon", type=Path, metavar="FILE", help="FILE instead of nitriding: a variant for tests, never published"
+    )
+    return parser
 
 
 def refuse_bulk(tree: Tree) -> None:
