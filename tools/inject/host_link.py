@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from gateway.key_sealing import SUITE_IDS, injection_statement, sealing_key_statement
 from tools.inject.attested import UntrustedError
 from tools.verify import strict_json
+from tools.verify.claims import one_line
 from tools.verify.errors import MalformedError, UnreachableError, VerifyError
 from tools.verify.fetch import fetch, origin, unverified_connection
 from tools.verify.signing_key import SigningKey
@@ -22,6 +23,10 @@ _TIMEOUT_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_REASON = 300
 _MALFORMED = (MalformedError, KeyError, ValueError, TypeError)
+_HINTS = {
+    403: "; give --url the host link, not the public address",
+    409: "; unless you injected them, terminate this enclave and start another",
+}
 
 
 class RejectedError(VerifyError):
@@ -58,25 +63,9 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
 
     Raises RejectedError for a status other than 200, and UntrustedError without a receipt signed by ``key``.
     """
-    connection = unverified_connection(origin(url), seconds=_TIMEOUT_SECONDS)
-    try:
-        connection.connect()
-        connection.sock.settimeout(_TIMEOUT_SECONDS)
-    except OSError as error:
-        raise UnreachableError(f"{url}{PATH} cannot be reached: {str(error) or type(error).__name__}") from None
-    try:
-        connection.request("POST", PATH, json.dumps({"sealed": sealed}), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        body = response.read(_MAX_ANSWER_BYTES)
-    except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
-        raise UntrustedError(
-            f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may have been "
-            "injected. Try again; on a 409, terminate this enclave and start another, as it may hold the keys of others"
-        ) from None
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise RejectedError(f"{url}{PATH} returned {response.status}{_reason(body)}{_HINTS.get(response.status, '')}")
+    status, body = _post(url, json.dumps({"sealed": sealed}))
+    if status != 200:
+        raise RejectedError(f"{url}{PATH} returned {status}{_reason(body)}{_HINTS.get(status, '')}")
     try:
         answer = strict_json.loads_object(body)
         key.verify(base64.b64decode(answer["receipt"], validate=True), injection_statement(key.tee_id, sealed))
@@ -88,10 +77,25 @@ def post_bundle(url: str, sealed: str, key: SigningKey) -> dict[str, Any]:
     return answer
 
 
-_HINTS = {
-    403: "; give --url the host link, not the public address",
-    409: "; unless you injected them, terminate this enclave and start another",
-}
+def _post(url: str, body: str) -> tuple[int, bytes]:
+    """Status and body of the response. Raises UnreachableError, or UntrustedError once the body may have been sent."""
+    connection = unverified_connection(origin(url), seconds=_TIMEOUT_SECONDS)
+    try:
+        connection.connect()
+        connection.sock.settimeout(_TIMEOUT_SECONDS)
+    except OSError as error:
+        raise UnreachableError(f"{url}{PATH} cannot be reached: {str(error) or type(error).__name__}") from None
+    try:
+        connection.request("POST", PATH, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read(_MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
+        raise UntrustedError(
+            f"the bundle was sent, but no receipt came ({str(error) or type(error).__name__}): the keys may have been "
+            "injected. Try again; on a 409, terminate this enclave and start another, as it may hold the keys of others"
+        ) from None
+    finally:
+        connection.close()
 
 
 def _reason(body: bytes) -> str:
@@ -99,4 +103,4 @@ def _reason(body: bytes) -> str:
         message = strict_json.loads_object(body)["error"]["message"]
     except (MalformedError, KeyError, TypeError):
         return ""
-    return ": " + "".join(char if char.isprintable() else " " for char in str(message)[:_MAX_REASON])
+    return f": {one_line(str(message), _MAX_REASON)}"
