@@ -77,7 +77,7 @@ def _check(stream: Stream) -> None:
     try:
         events = [event for piece in stream.pieces for event in reader.feed(piece)] + reader.close()
     except EventTooLargeError:
-        if max(map(len, b"".join(stream.pieces).split(b"\n\n"))) <= stream.limit and not expected[-1:][0].bare:
+        if max(map(len, b"".join(stream.pieces).split(b"\n\n"))) <= stream.limit and not expected[-1].bare:
             raise BrokenPropertyError("an event within the limit was refused") from None
         return
     if any(len(event.data) - event.data.count(b"\n") > stream.limit for event in expected):

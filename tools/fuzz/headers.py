@@ -48,10 +48,9 @@ def _check_header(header: str) -> None:
     try:
         payment = read_payment(header, max_bytes=16_384, max_depth=16)
     except MalformedPaymentError:
-        pass
-    else:
-        if payment.x402_version != 2:
-            raise BrokenPropertyError("another version was accepted")
+        return
+    if payment.x402_version != 2:
+        raise BrokenPropertyError("another version was accepted")
 
 
 def _make_uri(random: Random) -> str:

@@ -3,6 +3,7 @@
 The host may truncate, repeat, reorder and change records; none that it forged or changed may be restored.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from gateway.billing.storage.store import Store
 from tools.fuzz.mutations import mutate_bytes, split
-from tools.fuzz.stub_peers import Reply, run, session
+from tools.fuzz.stub_peers import Reply, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _KEY = b"j" * 32
@@ -118,7 +119,7 @@ def _check(journal: Journal) -> None:
     except SinkUnavailableError:
         expected = None
     try:
-        run(SealedStore(cast("Store", inner), sink, _KEY).replay(_FOREVER))
+        asyncio.run(SealedStore(cast("Store", inner), sink, _KEY).replay(_FOREVER))
     except SinkUnavailableError:
         if journal.status == 200 and expected is not None:
             raise

@@ -3,6 +3,7 @@
 Any other exception would end a settlement's task, and with it the reconciliation of money that may have moved.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +20,7 @@ from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.billing.price_feed import PriceFeed, PriceUnavailableError
-from tools.fuzz.stub_peers import Reply, pool, reply, run, session
+from tools.fuzz.stub_peers import Reply, pool, reply, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _NETWORK = "eip155:8453"
@@ -83,7 +84,7 @@ def _check_facilitator(asked: PeerCase) -> None:
         "poll_job": lambda: facilitator.poll_job("payment-1", requirements),
     }
     try:
-        answer = run(questions[asked.question]())
+        answer = asyncio.run(questions[asked.question]())
     except FacilitatorUnavailableError:
         if asked.question in ("settle", "poll_job"):
             raise
@@ -178,7 +179,7 @@ def _check_chain(asked: PeerCase) -> None:
         "find_transfer": lambda: chain.find_transfer(entry, Block(2_000_000, 9)),
     }
     try:
-        answer = run(questions[asked.question]())
+        answer = asyncio.run(questions[asked.question]())
     except ChainUnavailableError:
         return
     figures = {Funds: ("balance", "allowance"), Transfer: ("amount",), Block: ("number", "time")}.get(type(answer), ())
@@ -220,7 +221,7 @@ def _check_price(asked: PeerCase) -> None:
     token = bundled().tokens["opg"]
     assert token.feed is not None  # noqa: S101 (the file has one)
     try:
-        reading = run(feed.read(token, token.feed))
+        reading = asyncio.run(feed.read(token, token.feed))
     except PriceUnavailableError as error:
         if error.retry_after is not None and not error.retry_after >= 0:
             raise BrokenPropertyError(f"to be asked again in {error.retry_after} s") from error

@@ -1,18 +1,15 @@
 """Stubs of an aiohttp session and a connection pool with prepared replies; no sockets."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 import aiohttp
 
 from gateway.http_client.pool import ConnectionPool
 from tools.fuzz.mutations import insert_invalid_utf8, mutate_bytes, mutate_json, split
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def reply(random: Random, value: Any, statuses: Sequence[int] = (200, 200, 200, 400, 500)) -> Reply:
-    """``value`` as JSON, sometimes mutated, deeply nested or not JSON at all."""
+def reply(random: Random, value: Any, statuses: Sequence[int]) -> Reply:
+    """``value`` as JSON, sometimes mutated, deeply nested or not JSON at all, with one of ``statuses``."""
     body = json.dumps(mutate_json(random, value, random.choice((0, 1, 1, 2)))).encode()
     if random.random() < 0.2:
         body = mutate_bytes(random, body, random.randint(1, 3))
@@ -49,42 +46,38 @@ class _StubResponse:
     async def __aexit__(self, *error: object) -> None:
         return None
 
-    async def read(self, limit: int = -1) -> bytes:
-        body = b"".join(self._reply.pieces)
-        return body if limit < 0 else body[:limit]
+    async def read(self) -> bytes:
+        return b"".join(self._reply.pieces)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         for piece in self._reply.pieces:
             yield piece
 
 
-class _StubSession:
+class _StubPeer:
     """Returns one reply per request, and the last one from then on."""
 
     def __init__(self, replies: Sequence[Reply]) -> None:
         self._replies = list(replies)
 
-    def request(self, method: str, url: str, **options: Any) -> _StubResponse:
-        return _StubResponse(self._replies.pop(0) if len(self._replies) > 1 else self._replies[0])
+    def _next(self) -> Reply:
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
+
+class _StubSession(_StubPeer):
     def get(self, url: str, **options: Any) -> _StubResponse:
-        return self.request("GET", url)
+        return _StubResponse(self._next())
 
     def post(self, url: str, **options: Any) -> _StubResponse:
-        return self.request("POST", url)
+        return _StubResponse(self._next())
 
 
-class _StubPool:
-    """The same for a connection pool."""
-
-    def __init__(self, replies: Sequence[Reply]) -> None:
-        self._replies = list(replies)
-
+class _StubPool(_StubPeer):
     def encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         return body
 
     async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, dict[bytes, bytes], bytes]:
-        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        reply = self._next()
         headers = {name.lower().encode(): value.encode() for name, value in reply.headers.items()}
         return reply.status, headers, b"".join(reply.pieces)
 
@@ -95,7 +88,3 @@ def pool(*replies: Reply) -> ConnectionPool:
 
 def session(*replies: Reply) -> aiohttp.ClientSession:
     return cast("aiohttp.ClientSession", _StubSession(replies))
-
-
-def run(call: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(call)

@@ -31,7 +31,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
-_ANNOTATIONS = ("annotation", "returns", "decorator_list", "type_comment", "bases")
+_ANNOTATIONS = ("annotation", "returns", "decorator_list", "bases")
 _DELETED = (ast.Expr, ast.Assign, ast.AugAssign, ast.Raise, ast.Delete)
 
 Path = tuple[tuple[str, int | None], ...]
