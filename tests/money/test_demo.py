@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,3 +68,12 @@ async def test_the_unpaid_request_reaches_the_demo_from_a_shell_with_a_proxy(
         )
         output, _ = await shell.communicate()
     assert output.decode().strip() == "status 402"
+
+
+def test_a_request_that_cannot_be_made_without_curl(tmp_path: Path, unused_tcp_port: int) -> None:
+    url, request = f"http://127.0.0.1:{unused_tcp_port}", tmp_path / "request.json"
+    request.write_text("{}", encoding="ascii")
+    for arguments, status in (((url, request), 3), (("http://[", request), 2), ((url, tmp_path / "absent"), 2)):
+        command = [sys.executable, "-m", "tools.demo.post", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (status, 1)
