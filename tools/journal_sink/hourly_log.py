@@ -42,12 +42,11 @@ class HourlyLog:
     async def _write(self) -> None:
         while self._queue:
             batch, self._queue = self._queue, []
+            failure: OSError | None = None
             try:
                 await asyncio.to_thread(self._append, b"".join(frame for frame, _ in batch))
             except OSError as error:
-                failure: OSError | None = error
-            else:
-                failure = None
+                failure = error
             for _, done in batch:
                 if not done.cancelled():
                     done.set_result(None) if failure is None else done.set_exception(failure)
