@@ -22,9 +22,9 @@ from a recording. `requests`, `request_count`, `aborted` and `open_connections` 
 """
 
 from tools.simulators.fleet import Fleet
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.scenario import RawReply, Scenario, ScenarioError, ToolCall, directive, split
 from tools.simulators.simulator import Simulator
-from tools.simulators.vendor import ReceivedRequest
 
 __all__ = [
     "Fleet",

@@ -1,11 +1,11 @@
 """Sends a reply, intact or with the faults of its scenario."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.scenario import DEFAULT, Scenario, split
 
 GARBAGE = b'data: {"cut in the mid\xff\xfe\n\n'
@@ -45,10 +45,10 @@ class _ConnectionCutError(Exception):
     """The scenario closes the connection here."""
 
 
-async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -> web.StreamResponse:
-    """Write the reply; `progress[0]` counts the events written, also when the client disconnects."""
+async def deliver(request: web.BaseRequest, reply: Reply, received: ReceivedRequest) -> web.StreamResponse:
+    """Write the reply, and count the events written in `received`."""
     if not reply.stream and reply.scenario.immediate:
-        progress[0] = len(reply.events)
+        received.events_sent = len(reply.events)
         return web.Response(status=reply.status, headers=reply.headers, body=b"".join(reply.events))
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     if not reply.stream:
@@ -57,10 +57,10 @@ async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -
         await response.prepare(request)
         for event in reply.events:
             await response.write(event)
-            progress[0] += 1
+            received.events_sent += 1
     else:
         try:
-            await _deliver_with_faults(request, response, reply, progress)
+            await _deliver_with_faults(request, response, reply, received)
         except _ConnectionCutError:
             if request.transport is not None:
                 request.transport.close()
@@ -70,7 +70,7 @@ async def deliver(request: web.BaseRequest, reply: Reply, progress: list[int]) -
 
 
 async def _deliver_with_faults(
-    request: web.BaseRequest, response: web.StreamResponse, reply: Reply, progress: list[int]
+    request: web.BaseRequest, response: web.StreamResponse, reply: Reply, received: ReceivedRequest
 ) -> None:
     scenario = reply.scenario
     await asyncio.sleep(scenario.first_byte_delay)
@@ -78,14 +78,15 @@ async def _deliver_with_faults(
     room = scenario.cut_after_bytes
     for number, event in enumerate(reply.events):
         await _before_event(number, scenario)
-        for piece in _pieces(event if room is None else event[:room], scenario.chunk_bytes):
+        sent = event if room is None else event[:room]
+        for piece in (sent,) if scenario.chunk_bytes is None else split(sent, scenario.chunk_bytes):
             await response.write(piece)
             await asyncio.sleep(0)
         if room is not None:
             room -= len(event)
             if room <= 0:
                 raise _ConnectionCutError
-        progress[0] += 1
+        received.events_sent += 1
     await _before_event(len(reply.events), scenario, last=True)
 
 
@@ -102,11 +103,3 @@ async def _before_event(number: int, scenario: Scenario, *, last: bool = False) 
             await asyncio.sleep(scenario.stall_seconds)
     if scenario.event_delay and not last:
         await asyncio.sleep(scenario.event_delay)
-
-
-def _pieces(event: bytes, size: int | None) -> Iterator[bytes]:
-    if size is None:
-        yield event
-        return
-    for start in range(0, len(event), size):
-        yield event[start : start + size]

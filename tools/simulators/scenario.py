@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -31,7 +31,7 @@ ErrorKind = Literal[
 `proxy_page` is an HTML page of a proxy in front of the vendor, `daily_quota` a 429 that no retry helps.
 """
 
-ERROR_KINDS: frozenset[str] = frozenset(ErrorKind.__args__)  # type: ignore[attr-defined]
+ERROR_KINDS: frozenset[str] = frozenset(get_args(ErrorKind))
 
 DIRECTIVE = "@sim "
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,9 +12,10 @@ from aiohttp import web
 
 from tools.simulators.delivery import Reply, deliver
 from tools.simulators.identifiers import Identifiers
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError
 from tools.simulators.scenario import DEFAULT, Scenario, ScenarioError, from_directive
-from tools.simulators.vendor import Exchange, ReceivedRequest, Vendor
+from tools.simulators.vendor import Exchange, Vendor
 
 MAX_BODY = 64 * 2**20
 CACHED_REPLIES = 512
@@ -125,16 +127,13 @@ class Simulator:
         self.request_count += 1
         reply = self.respond(received)
         received.status = reply.status
-        progress = [0]
         try:
-            response = await deliver(request, reply, progress)
+            response = await deliver(request, reply, received)
         except (asyncio.CancelledError, ConnectionError):
             if not self._stopping:
                 received.aborted_at = time.monotonic()
                 self.abort_count += 1
             raise
-        finally:
-            received.events_sent = progress[0]
         received.finished_at = time.monotonic()
         return response
 
@@ -180,13 +179,7 @@ class Simulator:
                 scenario = from_directive(endpoint.last_user_text(body))
             except ScenarioError as error:
                 raise RefusedError(f"simulator: {error}") from None
-        return Exchange(
-            received=exchange.received,
-            body=body,
-            scenario=scenario or self.default,
-            ids=exchange.ids,
-            serve_retired=self.serve_retired,
-        )
+        return replace(exchange, body=body, scenario=scenario or self.default)
 
     def _answer(self, exchange: Exchange) -> Reply:
         endpoint = self.vendor.endpoint(exchange.received)

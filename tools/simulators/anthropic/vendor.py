@@ -14,8 +14,9 @@ from tools.simulators.composition import Answer, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError
-from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Vendor, html_page
 
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 RESET = "2026-11-22T00:00:30Z"

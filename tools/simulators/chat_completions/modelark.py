@@ -11,9 +11,10 @@ from tools.simulators.chat_completions.vendor import ChatCompletions, Model
 from tools.simulators.composition import Answer, Tokens
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.images import ARK_IMAGES, ImageEndpoint
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, ReceivedRequest
+from tools.simulators.vendor import Endpoint
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p top_k frequency_penalty presence_penalty "

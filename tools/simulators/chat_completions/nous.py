@@ -13,9 +13,10 @@ from tools.simulators.chat_completions.vendor import ChatCompletions, Model, mes
 from tools.simulators.composition import Tokens
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import CREATED, Identifiers
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest
+from tools.simulators.vendor import Endpoint, Exchange
 
 SAMPLING_KEYS = keys(
     "frequency_penalty include_reasoning max_tokens presence_penalty reasoning repetition_penalty response_format stop "

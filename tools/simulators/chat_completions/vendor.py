@@ -15,9 +15,10 @@ from tools.simulators.composition import Answer, Tokens, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Vendor, html_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

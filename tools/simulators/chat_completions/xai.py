@@ -13,8 +13,9 @@ from tools.simulators.chat_completions.xai_models import HIDDEN, MODELS, XAIMode
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.images import IMAGE_TICKS, XAI_IMAGES, ImageEndpoint
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
-from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest
+from tools.simulators.vendor import Endpoint, Exchange
 
 REQUEST_KEYS = keys(
     "messages model max_tokens max_completion_tokens temperature top_p n seed stream stream_options tools tool_choice "

@@ -16,9 +16,10 @@ from tools.simulators.gemini.rendering import Render, array, compact, document, 
 from tools.simulators.gemini.request_checks import check
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import TOKENS_PER_ATTACHMENT, Prompt, PromptSize, Tool
+from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError
 from tools.simulators.sample_images import base64_text, png
-from tools.simulators.vendor import Endpoint, Exchange, ReceivedRequest, Vendor, html_page
+from tools.simulators.vendor import Endpoint, Exchange, Vendor, html_page
 
 PATH = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent)")
 JSON_TYPE = "application/json; charset=UTF-8"
