@@ -74,6 +74,6 @@ def test_a_request_that_cannot_be_made_without_curl(tmp_path: Path, unused_tcp_p
     url, request = f"http://127.0.0.1:{unused_tcp_port}", tmp_path / "request.json"
     request.write_text("{}", encoding="ascii")
     for arguments, status in (((url, request), 3), (("http://[", request), 2), ((url, tmp_path / "absent"), 2)):
-        command = [sys.executable, "-m", "tools.demo.post", *arguments]
+        command = [sys.executable, "-m", "tools.demo.post", *map(str, arguments)]
         done = subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (status, 1)
