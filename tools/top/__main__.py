@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.live import Live
@@ -12,9 +11,11 @@ from rich.text import Text
 
 from tools.command_line import exit_with
 from tools.top.rates import Window
-from tools.top.scrape import UnreachableError, fetch
+from tools.top.scrape import fetch
 from tools.top.screen import frame
 from tools.verify.claims import one_line
+from tools.verify.errors import UnreachableError, UsageError
+from tools.verify.fetch import origin
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def main() -> int:
         window = Window(fetch(arguments.url, time.monotonic()))
     except UnreachableError as error:
         sys.stderr.write(f"top: {one_line(str(error))}\n")
-        return 3
+        return error.exit_code
     if arguments.once or not console.is_terminal:
         console.print(frame(arguments.url, window))
         return 0
@@ -63,11 +64,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, metavar="COLUMNS", help="default: the terminal's")
     arguments = parser.parse_args()
     try:
-        scheme = urlsplit(arguments.url).scheme
-    except ValueError:
-        parser.error(f"not a URL: {arguments.url}")
-    if scheme not in ("http", "https"):
-        parser.error("URL must begin with http:// or https://")
+        origin(arguments.url)
+    except UsageError as error:
+        parser.error(str(error))
     if not 0.1 <= arguments.interval <= 3600:
         parser.error("--interval must be from 0.1 to 3600 seconds")
     return arguments

@@ -8,14 +8,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tools.verify.errors import UnreachableError
+
 MAX_BYTES = 16 * 1024 * 1024
-# Without proxies: metrics are served to the gateway's own host only.
 _OPENER = build_opener(ProxyHandler({}))
+"""Without proxies: metrics are served to the gateway's own host only."""
 Labels = tuple[tuple[str, str], ...]
-
-
-class UnreachableError(Exception):
-    """The metrics could not be scraped; the message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.top import screen
 from tools.top.rates import Window
-from tools.top.scrape import Scrape, UnreachableError, read
+from tools.top.scrape import Scrape, read
 from tools.top.screen import frame
+from tools.verify.errors import UnreachableError
 
 
 def scrape(moment: float, requests: int, counts: tuple[int, int, int] = (0, 0, 0)) -> Scrape:
