@@ -72,18 +72,10 @@ def compose(prompt: Prompt, scenario: Scenario) -> Answer:
     calls = _calls(prompt, scenario)
     reasoning = scenario.reasoning if scenario.reasoning is not None else REASONING if prompt.reasoning_enabled else ""
     text = scenario.text if scenario.text is not None else _text(prompt, calls)
-    ending: Ending = "tool_calls" if calls else "stop"
+    ending: Ending = "tool_calls"
     stop_sequence = None
     if not calls:
-        text, stop_sequence = _until_stop(text, prompt.stop)
-        if stop_sequence is not None:
-            ending = "stop_sequence"
-        room = None if prompt.limit is None else prompt.limit * BYTES_PER_TOKEN
-        if room is not None and prompt.limit_includes_reasoning:
-            reasoning, room = _cut(reasoning, room)
-        shortened, _ = (text, 0) if room is None else _cut(text, room)
-        if shortened != text:
-            text, ending, stop_sequence = shortened, "length", None
+        reasoning, text, ending, stop_sequence = _limited(prompt, reasoning, text)
     if scenario.finish is not None:
         ending = scenario.finish
     if ending in ("refusal", "content_filter"):
@@ -161,6 +153,19 @@ def _word(text: str) -> str:
 
 def _dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _limited(prompt: Prompt, reasoning: str, text: str) -> tuple[str, str, Ending, str | None]:
+    """Reasoning and text within the prompt's limits, and the ending with its stop sequence."""
+    text, stop_sequence = _until_stop(text, prompt.stop)
+    if prompt.limit is not None:
+        room = prompt.limit * BYTES_PER_TOKEN
+        if prompt.limit_includes_reasoning:
+            reasoning, room = _cut(reasoning, room)
+        shortened, _ = _cut(text, room)
+        if shortened != text:
+            return reasoning, shortened, "length", None
+    return reasoning, text, "stop" if stop_sequence is None else "stop_sequence", stop_sequence
 
 
 def _until_stop(text: str, stop: tuple[str, ...]) -> tuple[str, str | None]:

@@ -1,6 +1,6 @@
 """One value that satisfies a JSON Schema, the same one every time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 MAX_DEPTH = 12
@@ -31,7 +31,24 @@ def _value(schema: Any, root: Mapping[str, Any], word: str, depth: int) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = kind[0] if kind else "null"
-    return _BY_TYPE.get(str(kind).lower(), _null)(schema, root, word, depth)
+    return _of_type(str(kind).lower(), schema, root, word, depth)
+
+
+def _of_type(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
+    match kind:
+        case "object":
+            return _object(schema, root, word, depth)
+        case "array":
+            return [_value(schema["items"], root, word, depth + 1)] if "items" in schema else []
+        case "string":
+            return _FORMATS.get(schema.get("format", ""), word)
+        case "integer":
+            return schema.get("minimum", 1)
+        case "number":
+            return schema.get("minimum", 1.5)
+        case "boolean":
+            return True
+    return None
 
 
 def _object(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
@@ -42,40 +59,6 @@ def _object(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth
     wanted = [name for name in required if isinstance(name, str)] if isinstance(required, list) else list(properties)
     return {name: _value(properties.get(name, {}), root, word, depth + 1) for name in wanted}
 
-
-def _array(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return [_value(schema["items"], root, word, depth + 1)] if "items" in schema else []
-
-
-def _string(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return _FORMATS.get(schema.get("format", ""), word)
-
-
-def _integer(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return schema.get("minimum", 1)
-
-
-def _number(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return schema.get("minimum", 1.5)
-
-
-def _boolean(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return True
-
-
-def _null(schema: Mapping[str, Any], root: Mapping[str, Any], word: str, depth: int) -> Any:
-    return None
-
-
-_BY_TYPE: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], str, int], Any]] = {
-    "object": _object,
-    "array": _array,
-    "string": _string,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "null": _null,
-}
 
 _FORMATS = {
     "date": "2026-11-22",

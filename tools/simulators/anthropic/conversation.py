@@ -12,8 +12,10 @@ SIGNER = ReasoningSigner("anthropic")
 REDACTED = "redacted"
 THINKING = frozenset({"thinking", "redacted_thinking"})
 
-Turn = tuple[str, list[tuple[str, Mapping[str, Any]]]]
-"""Role and blocks with their JSON paths; consecutive turns of one role are one turn."""
+Placed = list[tuple[str, Mapping[str, Any]]]
+"""Blocks with their JSON paths."""
+Turn = tuple[str, Placed]
+"""Role and blocks; consecutive messages of one role are one turn."""
 
 
 def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
@@ -119,7 +121,7 @@ def _check_pairs(turns: Sequence[Turn]) -> None:
             _check_expected(placed, turns[number - 1][1] if number else [])
 
 
-def _check_answered(calls: list[str], following: list[tuple[str, Mapping[str, Any]]], placed: Any) -> None:
+def _check_answered(calls: list[str], following: Placed, placed: Placed) -> None:
     answered = []
     for _, block in following:
         if block["type"] != "tool_result":
@@ -133,7 +135,7 @@ def _check_answered(calls: list[str], following: list[tuple[str, Mapping[str, An
         )
 
 
-def _check_expected(placed: list[tuple[str, Mapping[str, Any]]], before: list[tuple[str, Mapping[str, Any]]]) -> None:
+def _check_expected(placed: Placed, before: Placed) -> None:
     calls = {block["id"] for _, block in before if block["type"] == "tool_use"}
     results: set[str] = set()
     for where, block in placed:

@@ -15,9 +15,9 @@ from tools.simulators.anthropic.conversation import blocks, check_messages
 from tools.simulators.anthropic.models import Model
 from tools.simulators.refusal import RefusedError
 
-VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
-UNSAMPLED_VERSION = BEARER_VERSION = "2026-10-21"
+NEW_VERSION = "2026-10-21"
 """Under this version temperature, top_p and top_k are refused whatever the model, and the key may be a bearer token."""
+VERSIONS = frozenset({"2023-06-01", NEW_VERSION})
 
 REQUEST_KEYS = frozenset(
     {
@@ -140,7 +140,7 @@ def _check_sampling(body: Mapping[str, Any], model: Model, version: str) -> None
     given = [key for key in ("temperature", "top_p", "top_k") if body.get(key) is not None]
     if not given:
         return
-    if not model.sampling or version == UNSAMPLED_VERSION:
+    if not model.sampling or version == NEW_VERSION:
         raise RefusedError(f"{given[0]}: this parameter is not supported on this model")
     for key in ("temperature", "top_p"):
         value = body.get(key)

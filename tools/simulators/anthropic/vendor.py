@@ -9,7 +9,7 @@ from tools.simulators.anthropic.conversation import REDACTED, SIGNER, blocks, me
 from tools.simulators.anthropic.errors import ERRORS
 from tools.simulators.anthropic.models import MODELS, Model
 from tools.simulators.anthropic.rendering import Render, document, event, events
-from tools.simulators.anthropic.request_checks import BEARER_VERSION, VERSIONS, check, reasoning_enabled, thinking_type
+from tools.simulators.anthropic.request_checks import NEW_VERSION, VERSIONS, check, reasoning_enabled, thinking_type
 from tools.simulators.composition import Answer, compose
 from tools.simulators.delivery import Reply
 from tools.simulators.identifiers import Identifiers
@@ -37,7 +37,7 @@ class Anthropic(Vendor):
     def authenticate(self, received: ReceivedRequest) -> None:
         """Check `x-api-key`, or the bearer token that version 2026-10-21 accepts as well."""
         key = received.headers.get("x-api-key", "")
-        if not key and received.headers.get("anthropic-version") == BEARER_VERSION:
+        if not key and received.headers.get("anthropic-version") == NEW_VERSION:
             key = received.headers.get("authorization", "").removeprefix("Bearer ")
         if not key:
             raise RefusedError(kind="missing_key")

@@ -106,9 +106,7 @@ def _check_content(where: str, role: str, message: Mapping[str, Any], rules: Mes
             message.get("tool_calls") or message.get("refusal") or message.get("function_call")
         ):
             raise RefusedError(
-                f"Invalid value for 'content': expected a string, got null. ({where})",
-                param=f"{where}.content",
-                code=None,
+                f"Invalid value for 'content': expected a string, got null. ({where})", param=f"{where}.content"
             )
     elif not content and role == "system" and not rules.empty_system:
         raise RefusedError("An empty message was provided. Every message needs at least one non-empty content element.")

@@ -36,11 +36,11 @@ def keys(text: str) -> frozenset[str]:
 
 def check_keys(body: Mapping[str, Any], allowed: frozenset[str]) -> None:
     if unknown := [key for key in body if key not in allowed]:
-        raise RefusedError(f"Unrecognized request argument supplied: {unknown[0]}", param=None)
+        raise RefusedError(f"Unrecognized request argument supplied: {unknown[0]}")
 
 
-def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
-    for key, wanted in types.items():
+def check_types(body: Mapping[str, Any]) -> None:
+    for key, wanted in TYPES.items():
         value = body.get(key)
         if value is not None and not isinstance(value, wanted):
             raise RefusedError(

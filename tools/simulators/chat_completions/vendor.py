@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from tools.simulators.chat_completions.messages import MessageRules, check_messages
-from tools.simulators.chat_completions.parameters import TYPES, Range, check_keys, check_ranges, check_types
-from tools.simulators.chat_completions.rendering import REFUSAL, Render, Style, document, events
+from tools.simulators.chat_completions.parameters import Range, check_keys, check_ranges, check_types
+from tools.simulators.chat_completions.rendering import REFUSAL, Render, Style, document, events, sse
 from tools.simulators.chat_completions.tools import check_tools
 from tools.simulators.composition import Answer, Tokens, compose
 from tools.simulators.delivery import Reply
@@ -126,7 +126,7 @@ class ChatCompletions(Vendor):
 
     def check(self, body: Mapping[str, Any], model: Model) -> None:
         check_keys(body, self.request_keys)
-        check_types(body, TYPES)
+        check_types(body)
         check_messages(body, self.message_rules)
         check_ranges(body, self.ranges)
         check_tools(body, self.function_keys, custom=self.message_rules.custom_tools)
@@ -186,8 +186,7 @@ class ChatCompletions(Vendor):
     def stream_error(self, exchange: Exchange) -> bytes:
         """The error event inside a stream."""
         refused = exchange.scripted_error()
-        body = self.error_body(*self._row(refused, exchange), refused, exchange.ids)
-        return b"data: " + msgspec.json.encode(body) + b"\n\n"
+        return sse(self.error_body(*self._row(refused, exchange), refused, exchange.ids))
 
     def error(self, refused: RefusedError, exchange: Exchange) -> Reply:
         if refused.kind == "proxy_page":

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from tools.simulators.chat_completions.messages import MessageRules
 from tools.simulators.chat_completions.parameters import Range, keys
+from tools.simulators.chat_completions.rendering import sse
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model
 from tools.simulators.chat_completions.xai_errors import ERRORS
 from tools.simulators.chat_completions.xai_models import HIDDEN, MODELS, XAIModel
@@ -89,8 +88,7 @@ class XAI(ChatCompletions):
         if exchange.scenario.error_form != "event":
             return super().stream_error(exchange)
         row, message = self._row(exchange.scripted_error(), exchange)
-        body = {"error": {"message": message, "type": "server_error", "code": row.code}}
-        return b"data: " + msgspec.json.encode(body) + b"\n\n"
+        return sse({"error": {"message": message, "type": "server_error", "code": row.code}})
 
     def answer_id(self, ids: Identifiers) -> str:
         return ids.uuid()

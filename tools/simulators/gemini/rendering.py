@@ -1,6 +1,7 @@
 """Renders an answer as GenerateContentResponse objects: facts/providers.md 5.7, 5.8, 5.10."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tools.simulators.composition import Answer, Call, Tokens
+from tools.simulators.composition import Answer, Call
 
 SENTENCE = re.compile(r"(?s).{1,60}")
 
@@ -36,7 +37,7 @@ class Render:
     """Base64 of PNGs."""
     picture_tokens: int = 0
     modalities: Mapping[str, int]
-    """Prompt tokens by modality."""
+    """Prompt tokens of what is not text, by modality."""
     candidates: int = 1
 
 
@@ -166,12 +167,12 @@ def _response(
 
 
 def _usage(render: Render, share: float = 1.0) -> dict[str, Any] | None:
-    """Usage after ``share`` of the output; zero counts are absent, candidates exclude thoughts (facts 1.4)."""
+    """Usage after `share` of the output; zero counts are absent, candidates exclude thoughts (facts 1.4)."""
     tokens = render.answer.tokens
     if tokens is None:
         return None
     painted = render.picture_tokens * len(render.pictures)
-    candidates = -int(-(tokens.completion + painted) * share // 1)
+    candidates = math.ceil((tokens.completion + painted) * share)
     counts = {
         "promptTokenCount": tokens.prompt,
         "cachedContentTokenCount": tokens.cached,
@@ -180,7 +181,7 @@ def _usage(render: Render, share: float = 1.0) -> dict[str, Any] | None:
         "thoughtsTokenCount": tokens.reasoning,
     }
     usage: dict[str, Any] = {name: count for name, count in counts.items() if count}
-    usage["promptTokensDetails"] = _modalities(render.modalities, tokens)
+    usage["promptTokensDetails"] = _modalities(render.modalities, tokens.prompt)
     if tokens.cached:
         usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": tokens.cached}]
     if painted and share == 1.0:
@@ -189,7 +190,6 @@ def _usage(render: Render, share: float = 1.0) -> dict[str, Any] | None:
     return usage
 
 
-def _modalities(modalities: Mapping[str, int], tokens: Tokens) -> list[dict[str, Any]]:
-    attached = {name: count for name, count in modalities.items() if name != "TEXT" and count}
-    counts = {"TEXT": max(0, tokens.prompt - sum(attached.values())), **attached}
+def _modalities(attached: Mapping[str, int], prompt: int) -> list[dict[str, Any]]:
+    counts = {"TEXT": max(0, prompt - sum(attached.values())), **attached}
     return [{"modality": name, "tokenCount": count} for name, count in counts.items() if count]
