@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from tools.simulators.chat_completions.images import ARK_IMAGES, ImageEndpoint
 from tools.simulators.chat_completions.messages import MessageRules
 from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.rendering import Style
 from tools.simulators.chat_completions.vendor import ChatCompletions, Model
 from tools.simulators.composition import Answer, Tokens
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.images import ARK_IMAGES, ImageEndpoint
 from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind

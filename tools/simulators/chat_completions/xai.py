@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from tools.simulators.chat_completions.images import IMAGE_TICKS, XAI_IMAGES, ImageEndpoint
 from tools.simulators.chat_completions.messages import MessageRules
 from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.rendering import sse
@@ -11,7 +12,6 @@ from tools.simulators.chat_completions.xai_errors import ERRORS
 from tools.simulators.chat_completions.xai_models import HIDDEN, MODELS, XAIModel
 from tools.simulators.composition import Tokens
 from tools.simulators.identifiers import Identifiers
-from tools.simulators.images import IMAGE_TICKS, XAI_IMAGES, ImageEndpoint
 from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.vendor import Endpoint, Exchange
