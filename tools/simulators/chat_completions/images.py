@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IMAGE_TICKS = {"grok-2-image-1212": 700_000_000, "grok-imagine-image": 200_000_000}
 """Price of an image in ticks of 1e-10 USD."""
+TOKENS_PER_IMAGE = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,8 @@ class ImageModel:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRules:
     models: Mapping[str, ImageModel]
-    count_key: str | None
-    """Request key for the number of images."""
+    usage: Callable[[int, str], dict[str, Any]]
+    """The fields that report the usage of so many images of a model."""
     max_count: int
     names_model: bool
     """Responses contain `model` and `created`."""
@@ -42,6 +43,15 @@ class ImageRules:
     """Size of each image, reported with it."""
     references: int = 0
     """Maximum number of reference images in a request."""
+
+
+def _xai_usage(images: int, model: str) -> dict[str, Any]:
+    return {"usage": {"cost_in_usd_ticks": images * IMAGE_TICKS[model]}}
+
+
+def _ark_usage(images: int, model: str) -> dict[str, Any]:
+    tokens = images * TOKENS_PER_IMAGE
+    return {"usage": {"generated_images": images, "output_tokens": tokens, "total_tokens": tokens}}
 
 
 BASIC = frozenset({"model", "prompt", "n", "response_format", "user"})
@@ -54,7 +64,7 @@ XAI_IMAGES = ImageRules(
         "grok-2-image-latest": GROK_2_IMAGE,
         "grok-imagine-image": ImageModel(name="grok-imagine-image", keys=BASIC | {"aspect_ratio", "resolution"}),
     },
-    count_key="n",
+    usage=_xai_usage,
     max_count=10,
     names_model=False,
     revised_prompt=True,
@@ -71,7 +81,7 @@ ARK_IMAGES = ImageRules(
             ),
         )
     },
-    count_key=None,
+    usage=_ark_usage,
     max_count=15,
     names_model=True,
     size="2048x2048",
@@ -87,7 +97,6 @@ class ImageEndpoint:
 
     vendor: "ChatCompletions"
     rules: ImageRules
-    usage: Callable[[int, str], dict[str, Any]]
 
     @property
     def endpoint(self) -> Endpoint:
@@ -98,14 +107,14 @@ class ImageEndpoint:
         model = self._model(exchange)
         _check(body, model, rules)
         exchange.fail_if_scripted()
-        wanted = body.get(rules.count_key, 1) if rules.count_key else _sequence(body)
+        wanted = body.get("n") or _sequence(body, rules.max_count)
         count = scenario.pictures if scenario.pictures is not None else wanted
         data = [self._picture(exchange, number) for number in range(count)]
         data += [_FAILED] * scenario.failed_pictures
         answer: dict[str, Any] = {"model": model.name, "created": CREATED} if rules.names_model else {}
         answer["data"] = data
         if not scenario.omit_usage:
-            answer |= self.usage(count, model.name)
+            answer |= rules.usage(count, model.name)
         reply = Reply(
             status=200,
             headers=(("Content-Type", self.vendor.json_type), *self.vendor.headers(exchange.ids)),
@@ -177,12 +186,14 @@ def _check_references(images: Any, rules: ImageRules) -> None:
             raise RefusedError("image must be a URL or a data URI.", param="image")
 
 
-def _sequence(body: Mapping[str, Any]) -> int:
-    """ModelArk generates several images only in sequential mode."""
+def _sequence(body: Mapping[str, Any], max_count: int) -> int:
+    """The number of images without `n`: ModelArk generates several only in sequential mode."""
     if body.get("sequential_image_generation") != "auto":
         return 1
     options = body.get("sequential_image_generation_options") or {}
-    most = options.get("max_images", 15) if isinstance(options, dict) else None
-    if not isinstance(most, int) or not 1 <= most <= 15:
-        raise RefusedError("max_images must be between 1 and 15.", param="sequential_image_generation_options")
+    most = options.get("max_images", max_count) if isinstance(options, dict) else None
+    if not isinstance(most, int) or not 1 <= most <= max_count:
+        raise RefusedError(
+            f"max_images must be between 1 and {max_count}.", param="sequential_image_generation_options"
+        )
     return most

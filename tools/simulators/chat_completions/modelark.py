@@ -134,12 +134,8 @@ class ModelArk(ChatCompletions):
 
     def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/api/v3/images/generations":
-            return ImageEndpoint(self, ARK_IMAGES, self.image_usage).endpoint
+            return ImageEndpoint(self, ARK_IMAGES).endpoint
         return super().endpoint(received)
-
-    def image_usage(self, delivered: int, model: str) -> dict[str, Any]:
-        tokens = delivered * 16_384
-        return {"usage": {"generated_images": delivered, "output_tokens": tokens, "total_tokens": tokens}}
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (("X-Request-Id", ids.hex(44)),)

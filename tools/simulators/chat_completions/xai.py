@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tools.simulators.chat_completions.images import IMAGE_TICKS, XAI_IMAGES, ImageEndpoint
+from tools.simulators.chat_completions.images import XAI_IMAGES, ImageEndpoint
 from tools.simulators.chat_completions.messages import MessageRules
 from tools.simulators.chat_completions.parameters import Range, keys
 from tools.simulators.chat_completions.rendering import sse
@@ -65,11 +65,8 @@ class XAI(ChatCompletions):
 
     def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/v1/images/generations":
-            return ImageEndpoint(self, XAI_IMAGES, self.image_usage).endpoint
+            return ImageEndpoint(self, XAI_IMAGES).endpoint
         return super().endpoint(received)
-
-    def image_usage(self, delivered: int, model: str) -> dict[str, Any]:
-        return {"usage": {"cost_in_usd_ticks": delivered * IMAGE_TICKS[model]}}
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (
