@@ -3,36 +3,28 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from tools.command_line import exit_with
 from tools.verify import answer_command, attestation_command, measurements_command, response_command
 from tools.verify.claims import Report, one_line
 from tools.verify.errors import UsageError, VerifyError
 
-Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Report]]
 
-_COMMANDS: dict[str, Command] = {
-    "response": (
-        "is this answer what this key signed for this request?",
-        response_command.add_arguments,
-        response_command.run,
-    ),
-    "attestation": (
-        "which code runs there, and which certificate and key belong to it?",
-        attestation_command.add_arguments,
-        attestation_command.run,
-    ),
-    "answer": (
-        "did this answer come from this code? verify attestation, key and answer at once",
-        answer_command.add_arguments,
-        answer_command.run,
-    ),
-    "measurements": (
-        "is this file complete enough to verify an image against?",
-        measurements_command.add_arguments,
-        measurements_command.run,
-    ),
+class Command(Protocol):
+    """The module of a command."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> Report: ...
+
+
+_COMMANDS: dict[str, tuple[str, Command]] = {
+    "response": ("is this answer what this key signed for this request?", response_command),
+    "attestation": ("which code runs there, and which certificate and key belong to it?", attestation_command),
+    "answer": ("did this answer come from this code? verify attestation, key and answer at once", answer_command),
+    "measurements": ("is this file complete enough to verify an image against?", measurements_command),
 }
 
 
@@ -40,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, print its report and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.verify", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (summary, add_arguments, run) in _COMMANDS.items():
+    for name, (summary, module) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        add_arguments(command)
+        module.add_arguments(command)
         command.add_argument("--json", action="store_true", help="print the report as JSON")
-        command.set_defaults(run=run)
+        command.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
     try:
         report: Report = arguments.run(arguments)

@@ -9,7 +9,6 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 
@@ -19,8 +18,7 @@ from tools.verify import stream, strict_json
 from tools.verify.claims import Claim, failed, passed, skip_all
 from tools.verify.errors import MalformedError, UsageError
 from tools.verify.signing_key import SigningKey
-
-Json = Any
+from tools.verify.strict_json import Json
 
 CLAIMS = ("tee_id", "request_hash", "output_hash", "signature")
 

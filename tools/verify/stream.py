@@ -5,12 +5,10 @@ independent of the gateway's on purpose, so that neither masks bugs in the other
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from tools.verify import strict_json
 from tools.verify.errors import MalformedError
-
-Json = Any
+from tools.verify.strict_json import Json
 
 _ENVELOPE_PREFIX = "tee_"
 # By type of tool: the key whose value is streamed in fragments.

@@ -7,6 +7,7 @@ usages that such verifiers require, their order is given, and AWS advises agains
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -36,6 +37,7 @@ class ChainError(Exception):
 
 
 CertificatePath = tuple[x509.Certificate, ...]
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 def load_path(document: Document) -> CertificatePath:
@@ -100,7 +102,7 @@ def _check_certificate(certificate: x509.Certificate) -> None:
 
 def _check_ca(certificate: x509.Certificate, *, below: int) -> None:
     """``below`` is the number of CA certificates that follow in the path."""
-    constraints, usage = _basic_constraints(certificate), _key_usage(certificate)
+    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
     if constraints is None or not constraints.ca:
         raise ChainError(f"{_name(certificate)} is not an authority")
     if constraints.path_length is not None and constraints.path_length < below:
@@ -110,7 +112,7 @@ def _check_ca(certificate: x509.Certificate, *, below: int) -> None:
 
 
 def _check_leaf(certificate: x509.Certificate) -> None:
-    constraints, usage = _basic_constraints(certificate), _key_usage(certificate)
+    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
     if constraints is not None and constraints.ca:
         raise ChainError(f"{_name(certificate)} is an authority, not a leaf")
     if usage is None or not usage.digital_signature:
@@ -124,16 +126,9 @@ def _check_issuer(certificate: x509.Certificate, issuer: x509.Certificate) -> No
         raise ChainError(f"{_name(certificate)} was not issued by {_name(issuer)}") from None
 
 
-def _basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 

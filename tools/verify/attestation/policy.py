@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from tools.verify.attestation.binding import Binding, read_binding
+from tools.verify.attestation.binding import read_binding
 from tools.verify.attestation.chain import (
     CertificatePath,
     ChainError,
@@ -29,6 +29,7 @@ CLAIMS = ("format", "chain", "signature", "time", "debug", "pcrs", "nonce", "tls
 LEAF_LIFETIME = timedelta(hours=3)
 LIVE_MAX_AGE = timedelta(minutes=5)
 MAX_CLOCK_SKEW = timedelta(minutes=1)
+_NOT_NITRIDING = "user_data is not nitriding's two hashes in 68 bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +186,10 @@ def _key_hash(document: Document, key: SigningKey | None) -> Claim:
     if binding is not None and not any(binding.app_key_hash):
         return failed("key_hash", "all zero: the application never registered its key")
     if key is None:
-        return skipped("key_hash", _attested_key(binding))
+        attested = f" with {binding.app_key_hash.hex()}" if binding else ""
+        return skipped("key_hash", f"no signing key to compare{attested}")
     if binding is None:
         return failed("key_hash", _NOT_NITRIDING)
     if not hmac.compare_digest(binding.app_key_hash, key.key_hash):
         return failed("key_hash", f"attested {binding.app_key_hash.hex()}, the key is {key.key_hash.hex()}")
     return passed("key_hash", binding.app_key_hash.hex())
-
-
-def _attested_key(binding: Binding | None) -> str:
-    return "no signing key to compare" + (f" with {binding.app_key_hash.hex()}" if binding else "")
-
-
-_NOT_NITRIDING = "user_data is not nitriding's two hashes in 68 bytes"
