@@ -20,7 +20,7 @@ from tools.pay.receipt import check, read_payment, summary
 from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
 from tools.pay.signer import ConsentingSigner, RpcSigner
 from tools.verify import strict_json
-from tools.verify.claims import Claim, Report, failed, one_line
+from tools.verify.claims import Report, failed, one_line
 from tools.verify.errors import MalformedError, UnreachableError, UsageError, VerifyError
 from tools.verify.fetch import origin
 from tools.verify.inputs import read_file
@@ -122,7 +122,7 @@ def report(
     except MalformedError as error:
         raise NotPaidError(f"the response is {error}; {MAY_BE_CHARGED}") from None
     print(f"\n\n{summary(offer, payment)}\n")
-    claims: list[Claim] = [*check(offer, answer, payment, payer, chain)]
+    claims = list(check(offer, answer, payment, payer, chain))
     try:
         claims += verify_response(fetch_key(base_url), request, answer.body)
     except UnreachableError as error:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from x402.http.utils import decode_payment_required_header
 from x402.schemas import PaymentRequired, PaymentRequirements
@@ -53,8 +52,8 @@ class Offer:
     def __str__(self) -> str:
         terms = "at most" if self.requirements.scheme == "upto" else "exactly"
         upfront = ", paid before the answer" if self.requirements.extra.get("paymentFlow") == "upfront" else ""
-        method = self.requirements.extra.get("assetTransferMethod", "eip3009")
-        return f"{self.requirements.scheme} over {method}: {terms} {self.show(self.amount)} on {self.network}{upfront}"
+        scheme = f"{self.requirements.scheme} over {_method(self.requirements)}"
+        return f"{scheme}: {terms} {self.show(self.amount)} on {self.network}{upfront}"
 
 
 def read_required(headers: Mapping[str, str]) -> PaymentRequired:
@@ -99,14 +98,17 @@ def format_decimal(number: Decimal) -> str:
 
 def _is_printable(requirements: PaymentRequirements) -> bool:
     """Whether the offer's strings are safe to print: names and an address, no control characters."""
-    method = (requirements.extra or {}).get("assetTransferMethod", "eip3009")
-    words = (requirements.scheme, method)
-    return ADDRESS.fullmatch(requirements.pay_to) is not None and all(_NAME.fullmatch(str(word)) for word in words)
+    words = (requirements.scheme, _method(requirements))
+    return ADDRESS.fullmatch(requirements.pay_to) is not None and all(_NAME.fullmatch(word) for word in words)
+
+
+def _method(requirements: PaymentRequirements) -> str:
+    return str(requirements.extra.get("assetTransferMethod", "eip3009"))
 
 
 def _token(requirements: PaymentRequirements, definitions: Definitions) -> Token | None:
     """The known token of an offer whose EIP-712 domain name and version match; else None."""
-    extra: Mapping[str, Any] = requirements.extra or {}
+    extra = requirements.extra
     for token in definitions.tokens.values():
         if (token.network, token.address.lower()) == (str(requirements.network), requirements.asset.lower()):
             return token if (extra.get("name"), extra.get("version")) == (token.name, token.version) else None

@@ -48,10 +48,9 @@ class Session:
                     chunks.append(chunk)
                     if show is not None and answer.status_code == 200:
                         show(chunk)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise UnreachableError(_connection_error(self._url, error, paying=payment is not None)) from None
-        except KeyboardInterrupt as interrupted:
-            raise UnreachableError(_connection_error(self._url, interrupted, paying=payment is not None)) from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, KeyboardInterrupt) as error:
+            charged = "" if payment is None else f"; {MAY_BE_CHARGED}"
+            raise UnreachableError(f"{self._url}: {str(error) or type(error).__name__}{charged}") from None
         return Answer(answer.status_code, answer.headers, b"".join(chunks))
 
 
@@ -68,10 +67,3 @@ def sign(required: PaymentRequired, signer: ConsentingSigner) -> str:
         return encode_payment_signature_header(client.create_payment_payload(required))
     except ValueError as error:
         raise NotPaidError(f"the offer cannot be signed: {error}") from None
-
-
-def _connection_error(url: str, error: BaseException, *, paying: bool) -> str:
-    what = f"{url}: {str(error) or type(error).__name__}"
-    if paying:
-        what += f"; {MAY_BE_CHARGED}"
-    return what
