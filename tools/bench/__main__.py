@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from tools.bench import machine, pages
 from tools.bench.cold_start import cold_start
@@ -13,7 +14,7 @@ from tools.bench.load import Job
 from tools.bench.measure import UPSTREAM, LoadError, Results, Schedule, measure
 from tools.bench.micro import measure_steps
 from tools.bench.paid_gateway import PAID, paid_gateway, sign_payments
-from tools.bench.peers import LITELLM, PORTKEY
+from tools.bench.peers import PEERS
 from tools.bench.report import costs, plain, ratios, steps
 from tools.bench.servers import Server, StartError, bare, gateway, simulators
 from tools.bench.verdicts import relative_dispersion, verdicts
@@ -22,7 +23,6 @@ from tools.command_line import exit_with
 
 _STARTS = 5
 _QUICK = Schedule(rounds=2, scale=0.25, warm_up=0.1)
-_PEERS = {peer.name: peer for peer in (LITELLM, PORTKEY)}
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def run(workloads: Sequence[Workload], options: argparse.Namespace) -> Results:
     schedule = _QUICK if options.quick else Schedule()
     with simulators() as (environment, vendors):
         with start_servers(environment, vendors, with_peers=not options.no_peers) as servers:
-            results = measure(workloads, servers, _job_preparer(environment), schedule, _log)
+            results = measure(workloads, servers, partial(_prepare, environment), schedule, _log)
         if options.only is None:
             _log("cold starts …")
             small = next(workload for workload in WORKLOADS if workload.name == "small")
@@ -83,7 +83,7 @@ def start_servers(environment: Mapping[str, str], vendors: int, *, with_peers: b
         for name in ("bare_proxy", "bare_signer"):
             servers[name] = stack.enter_context(bare(environment, name))
         servers[PAID] = stack.enter_context(paid_gateway(environment))
-        for name, peer in _PEERS.items():
+        for name, peer in PEERS.items():
             if not with_peers:
                 _log(f"{name}: skipped, not selected")
                 continue
@@ -101,14 +101,11 @@ def _upstream(environment: Mapping[str, str], vendors: int) -> Server:
     return Server(UPSTREAM, environment["OPENAI_BASE_URL"], vendors, authorization)
 
 
-def _job_preparer(environment: Mapping[str, str]) -> Callable[[Job, Server, Workload], None]:
-    def prepare(job: Job, server: Server, workload: Workload) -> None:
-        if (peer := _PEERS.get(server.name)) is not None:
-            job.headers.update(peer.headers(environment, workload.provider))
-        elif server.name == PAID:
-            job.payments = sign_payments(job.url, job.body, workload.payments)
-
-    return prepare
+def _prepare(environment: Mapping[str, str], job: Job, server: Server, workload: Workload) -> None:
+    if (peer := PEERS.get(server.name)) is not None:
+        job.headers.update(peer.headers(environment, workload.provider))
+    elif server.name == PAID:
+        job.payments = sign_payments(job.url, job.body, workload.payments)
 
 
 def _noise(results: Results, stolen: float) -> str:

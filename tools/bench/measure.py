@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.signing import Signer
 from tools.bench.load import Job, Outcome
+from tools.bench.peers import PEERS
 from tools.bench.process_cpu import pin, unpin
 from tools.bench.servers import Server
 from tools.bench.workloads import Workload
@@ -17,7 +18,6 @@ from tools.bench.workloads import Workload
 SIGNATURES = 1000
 UPSTREAM = "upstream"
 _SIGNED = ("gateway", "gateway_paid", "one_worker", "two_workers", "bare_signer")
-_PEERS = ("litellm", "portkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class _Runner:
             outcome = self._attempt(workload, target, server)
         if not outcome.errors:
             return outcome
-        if server.name not in _PEERS:
+        if server.name not in PEERS:
             raise LoadError(f"{target} failed {outcome.errors} of {workload.title}")
         self.log(f"{target} failed {outcome.errors} and is left out of this round")
         return None

@@ -21,7 +21,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
 from gateway.upstreams.sse import SSEReader
 from tools.bench import payment_steps
-from tools.bench.workloads import prompt
+from tools.bench.workloads import chat as chat_request
 
 TRIES = 5
 TRY_SECONDS = 0.05
@@ -56,12 +56,12 @@ _EVENT = (
 
 def benchmarks() -> Mapping[str, Callable[[], Any]]:
     """Each step as a callable without arguments."""
-    small, large = (_body("gpt-4.1", size) for size in (2048, 200 * 1024))
+    small, large = (chat_request("gpt-4.1", size) for size in (2048, 200 * 1024))
     raw = msgspec.json.encode(small)
     catalog = bundled()
     openai, anthropic = adapters()["openai"]["chat"], adapters()["anthropic"]["chat"]
     chat = Chat(small, parse_chat(small), catalog.find("gpt-4.1"))
-    claude_body = _body("claude-sonnet-4-5", 2048)
+    claude_body = chat_request("claude-sonnet-4-5", 2048)
     claude = Chat(claude_body, parse_chat(claude_body), catalog.find("claude-sonnet-4-5"))
     answer, claude_answer = msgspec.json.encode(_ANSWER), msgspec.json.encode(_ANTHROPIC_ANSWER)
     usage = Usage(prompt_tokens=500, completion_tokens=60)
@@ -106,10 +106,6 @@ def _time(step: Callable[[], Any], count: int) -> float:
     for _ in range(count):
         step()
     return (time.thread_time() - started) / count
-
-
-def _body(model: str, size: int) -> dict[str, Any]:
-    return {"model": model, "messages": prompt(size), "temperature": 0.7, "max_tokens": 512}
 
 
 def _sse_step() -> Callable[[], Any]:

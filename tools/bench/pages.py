@@ -12,11 +12,32 @@ from tools.bench.verdicts import Verdict
 PAGE = Path("docs/benchmarks.md")
 PICTURE = Path("docs/benchmarks.svg")
 
-_INTRODUCTION = """\
+_TEXT = """\
+# Benchmarks
+
 Written by `make bench`; do not edit. Every ratio comes from rounds in which the compared targets took turns on the
 same machine, simulated upstream and load generator included, so the ratios mean more than the times. CPU is that of
 a target's whole process tree, read from the kernel's accounting. The bare proxy is aiohttp that forwards
-(`tools/bench/bare_proxy.py`), the bare signing proxy also hashes and signs (`tools/bench/bare_signer.py`)."""
+(`tools/bench/bare_proxy.py`), the bare signing proxy also hashes and signs (`tools/bench/bare_signer.py`).
+
+- Date: {date}
+- Machine: {machine}
+- Noise: {noise}
+
+![How far each promise is kept](benchmarks.svg)
+
+## Promises
+
+{ratios}
+
+## Costs
+
+{costs}
+
+## Single steps
+
+{steps}
+"""
 
 
 def write(
@@ -24,31 +45,12 @@ def write(
 ) -> None:
     """Write both files."""
     PICTURE.write_text(svg(verdicts, f"{on.isoformat()}: how far each promise is kept; right of the line is better"))
-    PAGE.write_text(
-        "\n".join(
-            [
-                "# Benchmarks",
-                "",
-                _INTRODUCTION,
-                "",
-                f"- Date: {on.isoformat()}",
-                f"- Machine: {machine}",
-                f"- Noise: {noise}",
-                "",
-                "![How far each promise is kept](benchmarks.svg)",
-                "",
-                "## Promises",
-                "",
-                markdown(ratios(verdicts)),
-                "",
-                "## Costs",
-                "",
-                markdown(costs(results)),
-                "",
-                "## Single steps",
-                "",
-                markdown(steps(micro)),
-                "",
-            ]
-        )
+    text = _TEXT.format(
+        date=on.isoformat(),
+        machine=machine,
+        noise=noise,
+        ratios=markdown(ratios(verdicts)),
+        costs=markdown(costs(results)),
+        steps=markdown(steps(micro)),
     )
+    PAGE.write_text(text)

@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,9 @@ class Peer:
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
                 raise StartError(f"{self.package} could not be installed") from None
 
-    @contextmanager
-    def serve(self, environment: Mapping[str, str]) -> Iterator[Server]:
+    def serve(self, environment: Mapping[str, str]) -> AbstractContextManager[Server]:
         command, variables = self.start(self.folder, environment)
-        with serve(self.name, command, variables) as server:
-            yield server
+        return serve(self.name, command, variables)
 
 
 def _litellm(folder: Path, environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -94,7 +92,7 @@ def _portkey_headers(environment: Mapping[str, str], provider: str) -> dict[str,
     }
 
 
-LITELLM = Peer(
+_LITELLM = Peer(
     name="litellm",
     package="litellm[proxy]==1.106.2",
     installed="bin/litellm",
@@ -105,7 +103,7 @@ LITELLM = Peer(
     start=_litellm,
     headers=_no_headers,
 )
-PORTKEY = Peer(
+_PORTKEY = Peer(
     name="portkey",
     package="@portkey-ai/gateway@1.15.2",
     installed="node_modules/@portkey-ai/gateway/build/start-server.js",
@@ -113,3 +111,4 @@ PORTKEY = Peer(
     start=_portkey,
     headers=_portkey_headers,
 )
+PEERS = {peer.name: peer for peer in (_LITELLM, _PORTKEY)}

@@ -19,11 +19,6 @@ _NAMES = {
 }
 
 
-def display(target: str) -> str:
-    """The display name of a target."""
-    return _NAMES.get(target, target)
-
-
 def ratios(verdicts: Sequence[Verdict]) -> list[list[str]]:
     """Rows of the table of ratios, header first."""
     rows = [["ratio", "measured", "bound", "noise", ""]]
@@ -42,7 +37,8 @@ def costs(results: Results) -> list[list[str]]:
     for workload in WORKLOADS:
         signatures = results.signature.get(workload.name) or [0.0]
         for target, outcomes in results.outcomes.get(workload.name, {}).items():
-            rows.append([workload.title, display(target), *_cells(workload, outcomes, statistics.median(signatures))])
+            cells = _cells(workload, outcomes, statistics.median(signatures))
+            rows.append([workload.title, _NAMES.get(target, target), *cells])
     return rows
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +69,9 @@ def serve(
         _terminate(process)
 
 
-@contextmanager
 def gateway(
     environment: Mapping[str, str], name: str = "gateway", settings: Mapping[str, str] = {}, *, pinned: bool = True
-) -> Iterator[Server]:
+) -> AbstractContextManager[Server]:
     """The gateway, by default with one worker and payments off; ``settings`` override."""
     variables = {
         "API_SERVER_HOST": "127.0.0.1",
@@ -84,19 +83,16 @@ def gateway(
         **environment,
         **settings,
     }
-    with serve(name, [sys.executable, "-m", "gateway"], variables, pinned=pinned) as server:
-        yield server
+    return serve(name, [sys.executable, "-m", "gateway"], variables, pinned=pinned)
 
 
-@contextmanager
-def bare(environment: Mapping[str, str], name: str) -> Iterator[Server]:
+def bare(environment: Mapping[str, str], name: str) -> AbstractContextManager[Server]:
     """``bare_proxy`` or ``bare_signer``."""
     bases = {
         name.removesuffix("_BASE_URL").lower(): url for name, url in environment.items() if name.endswith("_BASE_URL")
     }
     command = [sys.executable, "-m", f"tools.bench.{name}", "{port}"]
-    with serve(name, command, {"UPSTREAMS": msgspec.json.encode(bases).decode()}) as server:
-        yield server
+    return serve(name, command, {"UPSTREAMS": msgspec.json.encode(bases).decode()})
 
 
 def _free_port() -> int:

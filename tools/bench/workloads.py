@@ -53,8 +53,7 @@ class Workload:
         return EVENTS if self.stream else 1
 
 
-def prompt(size: int) -> list[dict[str, str]]:
-    """A conversation that encodes to about ``size`` bytes."""
+def _conversation(size: int) -> list[dict[str, str]]:
     turns = 8
     text = (_PROSE * (size // len(_PROSE) + 1))[: max(1, (size - 400) // turns)]
     return [
@@ -64,8 +63,9 @@ def prompt(size: int) -> list[dict[str, str]]:
     ]
 
 
-def _chat(model: str, messages: list[dict[str, str]], **parameters: Any) -> dict[str, Any]:
-    return {"model": model, "messages": messages, "temperature": 0.7, "max_tokens": 512, **parameters}
+def chat(model: str, size: int) -> dict[str, Any]:
+    """A request that encodes to about ``size`` bytes."""
+    return {"model": model, "messages": _conversation(size), "temperature": 0.7, "max_tokens": 512}
 
 
 def _scripted(model: str, **scenario: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _scripted(model: str, **scenario: Any) -> dict[str, Any]:
 
 
 _PICTURE = "@sim " + msgspec.json.encode({"picture_bytes": 65536}).decode()
-_SMALL = _chat("gpt-4.1", prompt(2048))
+_SMALL = chat("gpt-4.1", 2048)
 _ALL_TARGETS = ("gateway", "bare_proxy", "bare_signer", "litellm", "portkey")
 
 WORKLOADS: tuple[Workload, ...] = (
@@ -90,11 +90,11 @@ WORKLOADS: tuple[Workload, ...] = (
         stream=True,
     ),
     Workload(name="small", title="2 KiB request", body=_SMALL, targets=_ALL_TARGETS, rounds=9),
-    Workload(name="large", title="200 KiB request", body=_chat("gpt-4.1", prompt(200 * 1024)), targets=_ALL_TARGETS),
+    Workload(name="large", title="200 KiB request", body=chat("gpt-4.1", 200 * 1024), targets=_ALL_TARGETS),
     Workload(
         name="anthropic",
         title="2 KiB request, Anthropic translation",
-        body=_chat("claude-sonnet-4-5", prompt(2048)),
+        body=chat("claude-sonnet-4-5", 2048),
         bodies={"gateway, OpenAI": _SMALL},
         aliases={"gateway, OpenAI": "gateway"},
         provider="anthropic",
