@@ -29,7 +29,6 @@ class Deployment:
     """``url`` is the gateway's, without a trailing slash."""
 
     url: str
-    fleet: Fleet
     chain: LocalChain
 
 
@@ -56,7 +55,7 @@ async def deploy(folder: Path) -> AsyncIterator[Deployment]:
             "GATEWAY_DRAIN_SECONDS": "5",
         }
         async with gateway_process(environment) as (url, _):
-            yield Deployment(url, fleet, chain)
+            yield Deployment(url, chain)
 
 
 @asynccontextmanager
@@ -68,8 +67,7 @@ async def gateway_process(
     gateway = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, env=environment, stderr=asyncio.subprocess.PIPE
     )
-    if gateway.stderr is None:
-        raise StartError("the gateway has no log")
+    assert gateway.stderr is not None  # noqa: S101
     try:
         async with asyncio.timeout(START_SECONDS):
             url = await _wait_until_listening(gateway.stderr)
