@@ -20,7 +20,7 @@ from tools.inject.env_file import FIELDS, injection, read_variables
 from tools.inject.host_link import fetch_sealing_key, post_bundle
 from tools.verify.claims import one_line
 from tools.verify.errors import VerifyError
-from tools.verify.measurements_command import read_measurements
+from tools.verify.inputs import read_measurements
 
 SEALED = "sealed on the host, where tools.journal_sink must run"
 IN_MEMORY = "in the enclave's memory only; unsettled payments are lost when it stops (no JOURNAL_KEY)"

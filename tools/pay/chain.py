@@ -2,7 +2,6 @@
 
 import re
 
-from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from requests import RequestException
 from web3 import Web3
@@ -44,7 +43,7 @@ class ChainReader:
         if not re.fullmatch(r"0x[0-9a-fA-F]{64}", transaction):
             return None
         topics = [_TRANSFER, *(HexBytes(bytes(12) + bytes.fromhex(each[2:])) for each in (payer, payee))]
-        contract: ChecksumAddress = Web3.to_checksum_address(token.address)
+        contract = Web3.to_checksum_address(token.address)
         try:
             receipt = self.web3.eth.get_transaction_receipt(HexBytes(transaction))
             return sum(

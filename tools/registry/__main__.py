@@ -18,7 +18,7 @@ from tools.verify.claims import one_line
 from tools.verify.enclave import fetch_signing_key
 from tools.verify.errors import MalformedError, UsageError, VerifyError
 from tools.verify.fetch import origin
-from tools.verify.measurements_command import read_measurements
+from tools.verify.inputs import read_measurements
 from tools.verify.registry import DEFAULT_REGISTRY, DEFAULT_RPC, LLM_PROXY_TYPE
 from tools.verify.signing_key import load_signing_key
 

@@ -16,9 +16,7 @@ from tools.verify.attestation.root import aws_root, fingerprint, load_certificat
 from tools.verify.claims import Report
 from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
 from tools.verify.errors import MalformedError, UnreachableError
-from tools.verify.inputs import read_file
-from tools.verify.measurements_command import read_measurements
-from tools.verify.response_command import read_key
+from tools.verify.inputs import read_file, read_key, read_measurements
 from tools.verify.signing_key import SigningKey, load_signing_key
 
 

@@ -1,16 +1,18 @@
-"""Read files that are named on the command line."""
+"""Read files that are named on the command line. Every function raises UsageError for a file that cannot be used."""
 
 from pathlib import Path
 
 from tools.verify import strict_json
+from tools.verify.attestation.measurements import Measurements, load_measurements
 from tools.verify.errors import MalformedError, UsageError
+from tools.verify.signing_key import SigningKey, load_signing_key
 from tools.verify.strict_json import Json
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 def read_file(path: Path, *, what: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Read ``path``. Raises UsageError, which calls the file ``what``, if it is unreadable or over ``limit`` bytes."""
+    """The content of a file of at most ``limit`` bytes, which errors call ``what``."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
@@ -26,3 +28,17 @@ def read_json_object(path: Path, *, what: str) -> dict[str, Json]:
         return strict_json.loads_object(read_file(path, what=what))
     except MalformedError as error:
         raise UsageError(f"the {what} {path} is {error}") from None
+
+
+def read_key(path: Path) -> SigningKey:
+    try:
+        return load_signing_key(read_file(path, what="key"))
+    except MalformedError as error:
+        raise UsageError(f"the key {path} is {error}") from None
+
+
+def read_measurements(path: Path) -> Measurements:
+    try:
+        return load_measurements(read_file(path, what="measurements"))
+    except MalformedError as error:
+        raise UsageError(f"the measurements {path} are {error}") from None

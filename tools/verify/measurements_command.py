@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from tools.verify.attestation.measurements import COMPARED_PCRS, Measurements, load_measurements
+from tools.verify.attestation.measurements import COMPARED_PCRS
 from tools.verify.claims import Report, passed
-from tools.verify.errors import MalformedError, UsageError
-from tools.verify.inputs import read_file
+from tools.verify.inputs import read_measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +17,3 @@ def run(arguments: argparse.Namespace) -> Report:
     measurements = read_measurements(arguments.file)
     claims = [passed(f"PCR{index}", value.hex()) for index, value in zip(COMPARED_PCRS, measurements.pcrs, strict=True)]
     return Report(claims, [f"the registry's PCR hash is 0x{measurements.pcr_hash.hex()}"])
-
-
-def read_measurements(path: Path) -> Measurements:
-    """Raises UsageError for a malformed or incomplete file."""
-    try:
-        return load_measurements(read_file(path, what="measurements"))
-    except MalformedError as error:
-        raise UsageError(f"the measurements {path} are {error}") from None

@@ -5,9 +5,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools.verify.claims import Report
-from tools.verify.errors import MalformedError, UnreachableError, UsageError
+from tools.verify.errors import MalformedError, UnreachableError
 from tools.verify.fetch import fetch, origin
-from tools.verify.inputs import read_file, read_json_object
+from tools.verify.inputs import read_file, read_json_object, read_key
 from tools.verify.response import NOT_COVERED, verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
 
@@ -35,13 +35,6 @@ def run(arguments: argparse.Namespace) -> Report:
     request = read_json_object(arguments.request, what="request")
     claims = verify_response(key, request, read_file(arguments.response, what="response"))
     return Report(claims, [UNBOUND_KEY] if arguments.key_url else [], NOT_COVERED)
-
-
-def read_key(path: Path) -> SigningKey:
-    try:
-        return load_signing_key(read_file(path, what="key"))
-    except MalformedError as error:
-        raise UsageError(f"the key {path} is {error}") from None
 
 
 def fetch_key(url: str) -> SigningKey:

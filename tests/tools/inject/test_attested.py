@@ -13,7 +13,7 @@ from tools.inject.attested import attest, read_root
 from tools.verify.attestation.document import parse
 from tools.verify.enclave import fetch_document
 from tools.verify.fetch import Fetched
-from tools.verify.measurements_command import read_measurements
+from tools.verify.inputs import read_measurements
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "base64": base64.b64encode,
