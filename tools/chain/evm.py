@@ -245,7 +245,7 @@ class Evm:
 
     def _admit(self, transaction: SignedTransactionAPI) -> None:
         state = self.state(self.head)
-        price = transaction.max_fee_per_gas if transaction.type_id else transaction.gas_price
+        price = transaction.max_fee_per_gas
         if self.mined(transaction.hash) or self.waiting(transaction.hash):
             raise InvalidTransactionError("already known")
         if transaction.nonce < state.get_nonce(transaction.sender):

@@ -84,7 +84,6 @@ class LocalFacilitator:
     async def __aenter__(self) -> Self:
         self._settler = await asyncio.to_thread(Settler, self.rpc_url, self.key, self.confirmation_timeout)
         self._queue = Jobs()
-        self._queue.start()
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, 0).start()

@@ -43,20 +43,19 @@ class Job:
 
 
 class Jobs:
-    """A queue with one worker, as in the original: no job is recognised as a duplicate of another."""
+    """A queue with one worker, as in the original: no job is recognised as a duplicate of another.
+
+    The worker runs in the loop that makes the queue, until `stop`.
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._queue: asyncio.Queue[tuple[Job, JobMode, Settlement]] = asyncio.Queue()
-        self._worker: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
         self._worker = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.wait([self._worker])
+        self._worker.cancel()
+        await asyncio.wait([self._worker])
 
     def submit(self, mode: JobMode, settlement: Settlement) -> Job:
         job = Job()

@@ -122,12 +122,11 @@ def _access_list(each: SignedTransactionAPI) -> list[Json]:
 
 
 def _type(each: SignedTransactionAPI) -> int:
-    return getattr(each, "type_id", None) or 0
+    return each.type_id or 0
 
 
 def _effective_gas_price(each: SignedTransactionAPI, header: BlockHeaderAPI | None) -> int:
-    if _type(each) < 2:
-        return int(each.gas_price)
+    """In wei; py-evm gives the gas price of older types as both fees."""
     if header is None:
         return int(each.max_fee_per_gas)
     return int(min(each.max_fee_per_gas, base_fee(header) + each.max_priority_fee_per_gas))
