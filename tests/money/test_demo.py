@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import RawTestServer, TestServer
 
 from gateway.catalog import Catalog
 from tools.demo.steps import REQUESTS, demo_steps
@@ -68,6 +68,21 @@ async def test_the_unpaid_request_reaches_the_demo_from_a_shell_with_a_proxy(
         )
         output, _ = await shell.communicate()
     assert output.decode().strip() == "status 402"
+
+
+async def test_balances_of_an_address_that_is_not_the_chain(unused_tcp_port: int) -> None:
+    """The gateway's, which the demonstration prints more prominently, or of a demonstration that has ended."""
+
+    async def unknown(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"error": {"message": "Unknown URL", "code": "unknown_url"}}, status=404)
+
+    async with RawTestServer(unknown) as server:
+        for url in (str(server.make_url("/v1")), f"http://127.0.0.1:{unused_tcp_port}"):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tools.demo.balances", url), cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
+            )
+            _, error = await process.communicate()
+            assert (process.returncode, error.count(b"\n")) == (3, 1)
 
 
 def test_a_request_that_cannot_be_made_without_curl(tmp_path: Path, unused_tcp_port: int) -> None:

@@ -9,6 +9,7 @@ import aiohttp
 
 from tools.chain.deployment import PAYEE, PAYER, TOKENS
 from tools.chain.local_chain import LocalChain
+from tools.chain.rpc_error import RpcError
 from tools.command_line import exit_with
 
 
@@ -18,9 +19,9 @@ def main() -> int:
     url = parser.parse_args().rpc_url
     try:
         return asyncio.run(show(url))
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, RpcError) as error:
         sys.stderr.write(
-            f"balances: cannot connect to the chain at {url} ({type(error).__name__}): is the demo running?\n"
+            f"balances: no answer from the chain at {url} ({type(error).__name__}): is the demo running?\n"
         )
         return 3
 
