@@ -11,6 +11,8 @@ from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import PROXY_PAGE, RefusedError
 from tools.simulators.scenario import Scenario
 
+JSON_TYPE = "application/json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:

@@ -103,7 +103,8 @@ def _check_end(turn: Turn, model: Model) -> None:
         raise RefusedError(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
-    if placed and placed[-1][1]["type"] == "text" and placed[-1][1]["text"] != placed[-1][1]["text"].rstrip():
+    text = placed[-1][1].get("text", "") if placed else ""
+    if text != text.rstrip():
         raise RefusedError("messages: final assistant content cannot end with trailing whitespace")
 
 

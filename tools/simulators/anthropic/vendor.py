@@ -16,7 +16,7 @@ from tools.simulators.identifiers import Identifiers
 from tools.simulators.prompt import Prompt, PromptSize, Tool
 from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError
-from tools.simulators.vendor import Endpoint, Exchange, Vendor, html_page
+from tools.simulators.vendor import JSON_TYPE, Endpoint, Exchange, Vendor, html_page
 
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 RESET = "2026-11-22T00:00:30Z"
@@ -62,7 +62,7 @@ class Anthropic(Vendor):
         reply = Reply(
             status=200,
             headers=(
-                ("Content-Type", "text/event-stream; charset=utf-8" if stream else "application/json"),
+                ("Content-Type", "text/event-stream; charset=utf-8" if stream else JSON_TYPE),
                 *RATE_HEADERS,
                 ("request-id", f"req_011C{exchange.ids.alphanumeric(20)}"),
             ),
@@ -81,7 +81,7 @@ class Anthropic(Vendor):
         return Reply(
             status=refused.status or row.status,
             headers=(
-                ("Content-Type", "application/json"),
+                ("Content-Type", JSON_TYPE),
                 ("request-id", request_id),
                 *row.headers,
                 *((("retry-after", after),) if after is not None else ()),

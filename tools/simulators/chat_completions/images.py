@@ -3,19 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from tools.simulators.chat_completions.parameters import keys
 from tools.simulators.delivery import Reply
-from tools.simulators.identifiers import CREATED
+from tools.simulators.identifiers import CREATED, Identifiers
 from tools.simulators.refusal import RefusedError
 from tools.simulators.sample_images import base64_text, jpeg
-from tools.simulators.vendor import Endpoint, Exchange
-
-if TYPE_CHECKING:
-    from tools.simulators.chat_completions.vendor import ChatCompletions
+from tools.simulators.vendor import JSON_TYPE, Endpoint, Exchange
 
 IMAGE_TICKS = {"grok-2-image-1212": 700_000_000, "grok-imagine-image": 200_000_000}
 """Price of an image in ticks of 1e-10 USD."""
@@ -93,10 +90,10 @@ SIZE = re.compile(r"[124]K|\d{3,4}x\d{3,4}")
 
 @dataclass(frozen=True, slots=True)
 class ImageEndpoint:
-    """One vendor's image endpoint."""
+    """One vendor's image endpoint; `headers` are those of every response."""
 
-    vendor: "ChatCompletions"
     rules: ImageRules
+    headers: Callable[[Identifiers], tuple[tuple[str, str], ...]]
 
     @property
     def endpoint(self) -> Endpoint:
@@ -117,7 +114,7 @@ class ImageEndpoint:
             answer |= rules.usage(count, model.name)
         reply = Reply(
             status=200,
-            headers=(("Content-Type", self.vendor.json_type), *self.vendor.headers(exchange.ids)),
+            headers=(("Content-Type", JSON_TYPE), *self.headers(exchange.ids)),
             events=(msgspec.json.encode(answer),),
             scenario=scenario,
         )

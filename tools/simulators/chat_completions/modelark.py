@@ -134,7 +134,7 @@ class ModelArk(ChatCompletions):
 
     def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/api/v3/images/generations":
-            return ImageEndpoint(self, ARK_IMAGES).endpoint
+            return ImageEndpoint(ARK_IMAGES, self.headers).endpoint
         return super().endpoint(received)
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:

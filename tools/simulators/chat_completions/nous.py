@@ -16,7 +16,7 @@ from tools.simulators.identifiers import CREATED, Identifiers
 from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange
+from tools.simulators.vendor import JSON_TYPE, Endpoint, Exchange
 
 SAMPLING_KEYS = keys(
     "frequency_penalty include_reasoning max_tokens presence_penalty reasoning repetition_penalty response_format stop "
@@ -122,9 +122,7 @@ class Nous(ChatCompletions):
             for name, model in MODELS.items()
         ]
         body = msgspec.json.encode({"object": "list", "data": models})
-        return Reply(
-            status=200, headers=(("Content-Type", self.json_type),), events=(body,), scenario=exchange.scenario
-        )
+        return Reply(status=200, headers=(("Content-Type", JSON_TYPE),), events=(body,), scenario=exchange.scenario)
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:
         return (("x-request-id", ids.uuid()),)

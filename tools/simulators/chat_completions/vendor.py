@@ -18,7 +18,7 @@ from tools.simulators.prompt import Prompt, PromptSize, Tool
 from tools.simulators.received import ReceivedRequest
 from tools.simulators.refusal import RefusedError, VendorError
 from tools.simulators.scenario import ErrorKind
-from tools.simulators.vendor import Endpoint, Exchange, Vendor, html_page
+from tools.simulators.vendor import JSON_TYPE, Endpoint, Exchange, Vendor, html_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,6 @@ class ChatCompletions(Vendor):
     limit_keys: ClassVar[Mapping[str, bool]]
     """Token limits by precedence, and whether reasoning counts against them."""
     default_limit: ClassVar[int | None] = None
-    json_type: ClassVar[str] = "application/json"
     stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
     def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
@@ -107,7 +106,7 @@ class ChatCompletions(Vendor):
         stream = exchange.body.get("stream") is True and not exchange.scenario.json_instead_of_stream
         reply = Reply(
             status=200,
-            headers=(("Content-Type", self.stream_type if stream else self.json_type), *self.headers(exchange.ids)),
+            headers=(("Content-Type", self.stream_type if stream else JSON_TYPE), *self.headers(exchange.ids)),
             events=tuple(events(render)) if stream else (document(render),),
             stream=stream,
             scenario=exchange.scenario,
@@ -198,7 +197,7 @@ class ChatCompletions(Vendor):
             retry.append(("retry-after-ms", str(scenario.retry_after_ms)))
         return Reply(
             status=refused.status or row.status,
-            headers=(("Content-Type", self.json_type), *self.headers(exchange.ids), *row.headers, *retry),
+            headers=(("Content-Type", JSON_TYPE), *self.headers(exchange.ids), *row.headers, *retry),
             events=(msgspec.json.encode(self.error_body(row, message, refused, exchange.ids)),),
             scenario=scenario,
         )

@@ -65,7 +65,7 @@ class XAI(ChatCompletions):
 
     def endpoint(self, received: ReceivedRequest) -> Endpoint | None:
         if received.path == "/v1/images/generations":
-            return ImageEndpoint(self, XAI_IMAGES).endpoint
+            return ImageEndpoint(XAI_IMAGES, self.headers).endpoint
         return super().endpoint(received)
 
     def headers(self, ids: Identifiers) -> tuple[tuple[str, str], ...]:

@@ -46,8 +46,7 @@ class Gemini(Vendor):
         request = read(exchange.body)
         stream = exchange.received.path.endswith(":streamGenerateContent")
         check(request, model, stream=stream)
-        size = _size(request)
-        prompt = _prompt(request, model, size.tokens)
+        prompt = _prompt(request, model)
         if prompt.tokens > model.context:
             raise RefusedError(
                 f"The input token count ({prompt.tokens}) exceeds the maximum number of tokens allowed "
@@ -115,7 +114,7 @@ def last_user_text(body: Any) -> str:
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
-def _prompt(request: Mapping[str, Any], model: Model, tokens: int) -> Prompt:
+def _prompt(request: Mapping[str, Any], model: Model) -> Prompt:
     config = request.get("generationConfig") or {}
     calling = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
     last = request["contents"][-1]
@@ -123,7 +122,7 @@ def _prompt(request: Mapping[str, Any], model: Model, tokens: int) -> Prompt:
         model=model.name,
         last_user_text=last_user_text(request),
         results=tuple(_result(response) for response in function_parts(last, "functionResponse")),
-        tokens=tokens,
+        tokens=_size(request),
         tools=tuple(
             Tool(function["name"], function.get("parametersJsonSchema") or function.get("parameters"))
             for tool in request.get("tools") or ()
@@ -164,7 +163,7 @@ def _result(response: Mapping[str, Any]) -> str:
     return output if isinstance(output, str) else msgspec.json.encode(output).decode()
 
 
-def _size(request: Mapping[str, Any]) -> PromptSize:
+def _size(request: Mapping[str, Any]) -> int:
     size = PromptSize()
     for content in (request.get("systemInstruction") or {}, *request["contents"]):
         for part in content.get("parts") or ():
@@ -177,7 +176,7 @@ def _size(request: Mapping[str, Any]) -> PromptSize:
                 size.text(_result(part["functionResponse"]))
             else:
                 size.attachment()
-    return size
+    return size.tokens
 
 
 def _modalities(request: Mapping[str, Any]) -> dict[str, int]:
