@@ -100,7 +100,7 @@ class Tree:
         """Read the tree in ``folder``, with modes. Raises BuildError for devices and sockets."""
         tree = cls()
         for parent, folders, files in os.walk(folder):
-            for name in sorted(folders + files):
+            for name in folders + files:
                 source = Path(parent) / name
                 path = source.relative_to(folder).as_posix()
                 mode = source.lstat().st_mode & 0o7777

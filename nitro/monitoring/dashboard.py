@@ -7,6 +7,22 @@ from typing import Any
 
 WIDTH = 24
 _SELECTOR = '{instance=~"$instance"'
+_PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
+_VARIABLES: tuple[dict[str, Any], ...] = (
+    {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"},
+    {
+        "name": "instance",
+        "type": "query",
+        "label": "Node",
+        "datasource": _PROMETHEUS,
+        "query": "label_values(gateway_workers, instance)",
+        "refresh": 2,
+        "includeAll": True,
+        "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+    },
+)
+"""What the viewer chooses above the panels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +201,7 @@ def dashboard() -> dict[str, Any]:
         "editable": True,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": [_datasource(), _instance()]},
+        "templating": {"list": list(_VARIABLES)},
         "panels": panels,
     }
 
@@ -196,7 +212,7 @@ def _graph(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         "title": panel.title,
         "id": number,
         "gridPos": place,
-        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "datasource": _PROMETHEUS,
         "fieldConfig": {
             "defaults": {
                 "unit": panel.unit,
@@ -210,24 +226,6 @@ def _graph(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
             {"refId": chr(ord("A") + index), "legendFormat": legend, "expr": query}
             for index, (legend, query) in enumerate(panel.queries)
         ],
-    }
-
-
-def _datasource() -> dict[str, Any]:
-    return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
-
-
-def _instance() -> dict[str, Any]:
-    return {
-        "name": "instance",
-        "type": "query",
-        "label": "Node",
-        "datasource": {"type": "prometheus", "uid": "${datasource}"},
-        "query": "label_values(gateway_workers, instance)",
-        "refresh": 2,
-        "includeAll": True,
-        "multi": True,
-        "current": {"text": "All", "value": "$__all"},
     }
 
 
