@@ -112,6 +112,9 @@ async def test_says_why_a_payment_was_refused(shop: PaidGateway, pay: Pay) -> No
     status, _, err = await pay(await shop.wallet(), {**chat(), "model": "gpt-0"}, "--yes")
     assert status == 1
     assert "404 model_not_found" in err
+    nothing_to_draw = {"model": "seedream-4.0", "messages": [{"role": "system", "content": "A hat"}]}
+    _, _, err = await pay(await shop.wallet(), nothing_to_draw, "--yes")
+    assert ": 400 Image generation requires" in err
 
 
 async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path: Path) -> None:

@@ -133,13 +133,13 @@ def report(
 
 
 def describe_error(answer: Answer) -> str:
-    """Status, code and message of an error response, in one printable line."""
+    """Status, code and message of an error response, as far as it has them."""
     try:
         error = strict_json.loads_object(answer.body).get("error")
     except MalformedError:
         error = None
-    details = f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
-    return "".join(char for char in f"{answer.status} {details}"[:500] if char.isprintable())
+    details = [error.get("code"), error.get("message")] if isinstance(error, dict) else []
+    return f"{answer.status} {': '.join(str(each) for each in details if each is not None)}"
 
 
 def read_request(body: bytes) -> dict[str, Any]:
