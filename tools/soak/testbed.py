@@ -50,7 +50,6 @@ class Testbed:
     url: str
     services: Services
     server: GatewayServer
-    fleet: Fleet
     proxies: dict[str, FaultyProxy]
     payments: SimulatedPayments
 
@@ -84,7 +83,7 @@ async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None 
         server = GatewayServer(services)
         [(host, port)] = await server.start([Listener("127.0.0.1", 0, Audience.LOCAL)])
         stack.push_async_callback(server.drain, 5.0)
-        yield Testbed(f"http://{host}:{port}", services, server, fleet, proxies, payments)
+        yield Testbed(f"http://{host}:{port}", services, server, proxies, payments)
 
 
 async def outages(testbed: Testbed, random: Random) -> None:
