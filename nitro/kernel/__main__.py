@@ -20,6 +20,8 @@ def main() -> int:
     )
     parser.add_argument("--again", action="store_true", help="compile even if cached, and compare")
     arguments = parser.parse_args()
+    if arguments.jobs < 1:
+        parser.error("--jobs must be at least 1")
     try:
         before = cached(Lock.load())
         started = time.monotonic()

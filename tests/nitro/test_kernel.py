@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nitro.command import run
 from nitro.debs.lock import Lock
 from nitro.inputs import Inputs
 from nitro.kernel import build
+from nitro.kernel.__main__ import main
 from nitro.kernel.build import CACHE, HERE, cached, key
 
 # Facts 3.4: devices come by virtio_mmio.device= on the command line, and nothing else finds them.
@@ -69,6 +71,16 @@ def test_a_compiled_kernel_is_stored_whole_or_not_at_all(tmp_path: Path, monkeyp
         assert build.image_file(Lock.load()).stat().st_ino == compiled[-1], "moved, not copied"
     [kept] = (tmp_path / "kernel").iterdir()
     assert {file.name for file in kept.iterdir()} == {"bzImage", "config"}
+
+
+def test_no_jobs_are_refused_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernel", "--jobs", "0"])
+    monkeypatch.setattr("nitro.kernel.__main__.build", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "--jobs must be at least 1" in capsys.readouterr().err
 
 
 def test_a_command_in_the_build_root_with_an_ordinary_user_s_path(monkeypatch: pytest.MonkeyPatch) -> None:
