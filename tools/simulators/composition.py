@@ -12,7 +12,6 @@ Rules for what the scenario leaves open; limits and stop sequences cut a scripte
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,13 +116,16 @@ def _calls(prompt: Prompt, scenario: Scenario) -> tuple[Call, ...]:
 
 
 def _scripted(call: ToolCall, prompt: Prompt) -> Call:
-    by_name: Mapping[str, Tool] = {tool.name: tool for tool in prompt.tools}
-    tool = by_name.get(call.name or "") or (prompt.tools[0] if prompt.tools and call.name is None else None)
-    name = call.name or (tool.name if tool else "function")
-    if call.arguments is None:
-        return Call(name, _arguments(tool or Tool(name), prompt), call.id, custom=tool is not None and tool.custom)
-    text = call.arguments if isinstance(call.arguments, str) else _dumps(call.arguments)
-    return Call(name, text, call.id, custom=tool is not None and tool.custom)
+    offered = (tool for tool in prompt.tools if call.name in (tool.name, None))
+    tool = next(offered, Tool(call.name or "function"))
+    match call.arguments:
+        case None:
+            text = _arguments(tool, prompt)
+        case str():
+            text = call.arguments
+        case _:
+            text = _dumps(call.arguments)
+    return Call(tool.name, text, call.id, custom=tool.custom)
 
 
 def _wanted(prompt: Prompt) -> list[Tool]:
