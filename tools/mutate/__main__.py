@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BaselineError as error:
         print(error)
         return 1
-    print(f"\n{verdict(scores, chosen.floor)}, {time.monotonic() - started:.0f} s")
+    print(f"\n{conclusion(scores, chosen.floor)}, {time.monotonic() - started:.0f} s")
     return 1 if below(scores, chosen.floor) else 0
 
 
@@ -78,7 +78,7 @@ def below(scores: list[Score], floor: float) -> list[Score]:
     return [score for score in scores if score.share < floor]
 
 
-def verdict(scores: list[Score], floor: float) -> str:
+def conclusion(scores: list[Score], floor: float) -> str:
     missed = below(scores, floor)
     killed, tried = sum(score.killed for score in scores), sum(score.tried for score in scores)
     total = f"{killed} of {tried} mutants killed, {100 * killed / max(tried, 1):.1f} %"
