@@ -59,11 +59,11 @@ class HourlyLog:
         self._file.append(frames)
 
     def _rotate(self, hour: int) -> None:
-        """Start a new file, and delete those past their retention."""
+        """Start a new file, and delete those whose last record is past its retention."""
         self._hour = hour
         self._file = RecordFile(self._folder / f"{hour}{_SUFFIX}")
         for file in self._files():
-            if int(file.stem) <= hour - self._kept:
+            if int(file.stem) < hour - self._kept:
                 file.unlink()
 
     def _files(self) -> list[Path]:
