@@ -56,26 +56,19 @@ class Testbed:
 
 @asynccontextmanager
 async def start_testbed(random: Random, catalog: Catalog, signer: Signer | None = None) -> AsyncIterator[Testbed]:
-    """Start everything. TLS to one vendor and the DNS name of another one do not work."""
+    """Start everything."""
     async with AsyncExitStack() as stack:
         for module, name, seconds in _SHORT_TIMEOUTS:
             stack.enter_context(patch.object(module, name, seconds))
         fleet = await stack.enter_async_context(Fleet(keep=16, serve_retired=True))
-        environment, proxies = fleet.environment(), dict[str, FaultyProxy]()
-        for prefix in ("OPENAI", "ANTHROPIC", "GOOGLE", "ARK", "XAI"):
-            proxies[prefix] = await _start_proxy(stack, environment, prefix, random)
-        environment["XAI_BASE_URL"] = f"https://127.0.0.1:{proxies['XAI'].port}/v1"
-        environment["NOUS_BASE_URL"] = "https://vendor.invalid/v1"
-        settings = Settings.from_environment(
-            {
-                **environment,
-                "API_SERVER_HOST": "127.0.0.1",
-                "GATEWAY_MAX_INFLIGHT": str(MAX_INFLIGHT),
-                "GATEWAY_QUEUE": str(QUEUE),
-            },
-            catalog.providers,
-            enclave=False,
-        )
+        environment = {
+            **fleet.environment(),
+            "API_SERVER_HOST": "127.0.0.1",
+            "GATEWAY_MAX_INFLIGHT": str(MAX_INFLIGHT),
+            "GATEWAY_QUEUE": str(QUEUE),
+        }
+        proxies = await _start_proxies(stack, environment, random)
+        settings = Settings.from_environment(environment, catalog.providers, enclave=False)
         services = await stack.enter_async_context(
             compose(settings, catalog=catalog, identity=Identity.generate(signer), limits=LIMITS)
         )
@@ -92,6 +85,16 @@ async def outages(testbed: Testbed, random: Random) -> None:
         await asyncio.sleep(random.uniform(0.5, 3.0))
         with suppress(OSError):
             await random.choice([*testbed.proxies.values()]).refuse_connections(random.choice((0.05, 0.3)))
+
+
+async def _start_proxies(stack: AsyncExitStack, environment: dict[str, str], random: Random) -> dict[str, FaultyProxy]:
+    """Put faulty proxies between the gateway and five vendors. TLS to the last one does not work, nor does the DNS name
+    of the sixth vendor."""
+    prefixes = ("OPENAI", "ANTHROPIC", "GOOGLE", "ARK", "XAI")
+    proxies = {prefix: await _start_proxy(stack, environment, prefix, random) for prefix in prefixes}
+    environment["XAI_BASE_URL"] = f"https://127.0.0.1:{proxies['XAI'].port}/v1"
+    environment["NOUS_BASE_URL"] = "https://vendor.invalid/v1"
+    return proxies
 
 
 async def _start_proxy(stack: AsyncExitStack, environment: dict[str, str], prefix: str, random: Random) -> FaultyProxy:
