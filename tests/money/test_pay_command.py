@@ -253,6 +253,7 @@ LIES: dict[str, Json] = {
     "no end of digits": {"amount": "9" * 5000},
     "a cost beyond everything": {"cost_usd": "1E+999999999"},
     "an endless cost": {"cost_usd": "Infinity"},
+    "waived, at a price": {"status": "waived"},
 }
 
 
@@ -279,6 +280,16 @@ async def test_a_charge_that_is_not_due_fails(shop: PaidGateway, lie: str) -> No
     other = base64.b64encode(json.dumps({"success": True, **honest, "transaction": "0x"}).encode()).decode()
     contradicted = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": other}), b"")
     assert next(check(offer, contradicted, honest, payer, None)).verdict is Verdict.FAIL
+
+
+async def test_a_waived_payment_is_not_called_the_metered_cost(shop: PaidGateway) -> None:
+    offer = known_offers(PaymentRequired.model_validate(await shop.required(chat())), bundled())[0]
+    payer, terms = Wallet().address, offer.requirements
+    payment = {"scheme": terms.scheme, "network": terms.network, "asset": terms.asset, "payer": payer}
+    waived = {**payment, "amount": "0", "cost_usd": "0.000012", "status": "waived", "transaction": ""}
+    charge, transfer = check(offer, Answer(200, httpx.Headers(), b""), waived, payer, None)
+    assert charge.line() == "PASS charge 0 OPG = 0 USD: waived, and within the quote"
+    assert transfer.line() == "SKIP transfer not on the chain: the payment is waived"
 
 
 def test_an_answer_cannot_hide_the_verdict_after_it(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

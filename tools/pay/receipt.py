@@ -48,8 +48,7 @@ def check(
     if problems:
         yield failed("charge", "; ".join(problems))
     else:
-        rule = "the metered cost, rounded up once" if payment["scheme"] == "upto" else "the quoted price"
-        yield passed("charge", f"{offer.show(int(payment['amount']))}: {rule}, and within the quote")
+        yield passed("charge", f"{offer.show(int(payment['amount']))}: {_rule(offer, payment)}, and within the quote")
     yield _transfer(offer, payment, payer, chain)
 
 
@@ -63,7 +62,7 @@ def _problems(offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: s
     if not is_amount(amount) or int(amount) > offer.amount:
         yield f"the amount {amount} is above the quote of {offer.amount}"
         return
-    if payment.get("status") != "waived" and (due := _amount_due(offer, payment)) != int(amount):
+    if (due := _amount_due(offer, payment)) != int(amount):
         yield f"the amount is {amount}, where {due} is due"
     header = answer.headers.get(PAYMENT_RESPONSE)
     if header is not None and (settled := _decode_header(header)) is not None and settled.get("success"):
@@ -72,8 +71,17 @@ def _problems(offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: s
                 yield f"{PAYMENT_RESPONSE} says {name} {settled.get(name)}"
 
 
+def _rule(offer: Offer, payment: Mapping[str, Any]) -> str:
+    """What the amount due is."""
+    if payment.get("status") == "waived":
+        return "waived"
+    return "the metered cost, rounded up once" if offer.requirements.scheme == "upto" else "the quoted price"
+
+
 def _amount_due(offer: Offer, payment: Mapping[str, Any]) -> int | None:
     """The amount due for the stated cost, in atomic units; None if it cannot be computed."""
+    if payment.get("status") == "waived":
+        return 0
     if offer.requirements.scheme != "upto":
         return offer.amount
     try:
