@@ -124,6 +124,7 @@ async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path:
     assert (await pay(wallet, chat(), url="http://127.0.0.1:9"))[0] == 3
     assert (await pay(wallet, chat(), url=shop.url.removeprefix("http://")))[0] == 2
     assert (await pay(wallet, chat(), "--rpc", "http://127.0.0.1:9"))[0] == 3
+    assert (await pay(wallet, chat(), "--rpc", "http://127.0.0.1:9", "--offer", "1", "--yes"))[0] == 3
     assert (await pay(wallet, chat(), url="http://gate..way"))[0] == 3
     status, out, err = await pay(await shop.wallet(), chat(), "--yes", "--output", str(tmp_path / "none" / "answer"))
     assert (status, out, await shop.paid()) == (2, "", [])

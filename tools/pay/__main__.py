@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         offer = choose(offers, arguments.offer, account.address, chain)
         print(f"\npaying {offer.requirements.pay_to} from {account.address}: {offer}", flush=True)
         consent = show if arguments.yes else ask
-        signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain.web3)
+        signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain)
         answer = session.send(body, sign(with_single_offer(required, offer), signer), _printer())
     if answer.status != 200:
         raise NotPaidError(f"the payment was rejected: {describe_error(answer)}")

@@ -1,6 +1,7 @@
 """What a payer reads from the chain: its balance, and the transfers of a transaction."""
 
 import re
+from typing import Any
 
 from hexbytes import HexBytes
 from requests import RequestException
@@ -28,15 +29,19 @@ class ChainReader:
     """Reads from one RPC endpoint; raises UnreachableError if it fails."""
 
     def __init__(self, rpc_url: str) -> None:
-        self.web3 = Web3(Web3.HTTPProvider(rpc_url, request_kwargs={"timeout": 10}))
+        self._web3 = Web3(Web3.HTTPProvider(rpc_url, request_kwargs={"timeout": 10}))
+
+    def call(self, address: str, abi: list[dict[str, Any]], function: str, *arguments: Any) -> Any:
+        """What a function of the contract at ``address`` returns."""
+        contract = self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=abi)
+        try:
+            return contract.functions[function](*arguments).call()
+        except _RPC_ERRORS as error:
+            raise UnreachableError(f"the RPC endpoint did not return {function}: {type(error).__name__}") from None
 
     def balance(self, token: Token, account: str) -> int:
         """In atomic units."""
-        contract = self.web3.eth.contract(address=Web3.to_checksum_address(token.address), abi=_BALANCE_ABI)
-        try:
-            return int(contract.functions.balanceOf(Web3.to_checksum_address(account)).call())
-        except _RPC_ERRORS as error:
-            raise UnreachableError(f"the RPC endpoint did not return the balance: {type(error).__name__}") from None
+        return int(self.call(token.address, _BALANCE_ABI, "balanceOf", Web3.to_checksum_address(account)))
 
     def transferred(self, transaction: str, token: Token, payer: str, payee: str) -> int | None:
         """Atomic units transferred from payer to payee in a transaction; None if it is not on the chain."""
@@ -45,7 +50,7 @@ class ChainReader:
         topics = [_TRANSFER, *(HexBytes(bytes(12) + bytes.fromhex(each[2:])) for each in (payer, payee))]
         contract = Web3.to_checksum_address(token.address)
         try:
-            receipt = self.web3.eth.get_transaction_receipt(HexBytes(transaction))
+            receipt = self._web3.eth.get_transaction_receipt(HexBytes(transaction))
             return sum(
                 int.from_bytes(log["data"], "big")
                 for log in receipt["logs"]

@@ -5,9 +5,10 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
-from web3 import Web3
 from x402.mechanisms.evm.signers import EthAccountSigner
 from x402.mechanisms.evm.types import TypedDataDomain, TypedDataField
+
+from tools.pay.chain import ChainReader
 
 Consent = Callable[[str], None]
 """Called with the message to be signed; raises an exception to refuse."""
@@ -38,13 +39,9 @@ class ConsentingSigner:
 class RpcSigner(ConsentingSigner):
     """With an RPC endpoint, which x402's client needs to add an EIP-2612 permit."""
 
-    def __init__(self, account: LocalAccount, consent: Consent, web3: Web3) -> None:
+    def __init__(self, account: LocalAccount, consent: Consent, chain: ChainReader) -> None:
         super().__init__(account, consent)
-        self._web3 = web3
-
-    def read_contract(self, address: str, abi: list[dict[str, Any]], function_name: str, *args: Any) -> Any:
-        contract = self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=abi)
-        return contract.functions[function_name](*args).call()
+        self.read_contract = chain.call
 
 
 def describe(domain: TypedDataDomain | Mapping[str, Any], primary_type: str, message: Mapping[str, Any]) -> str:
