@@ -10,11 +10,11 @@ from cryptography import x509
 from tools.verify.attestation.document import Document, decode
 from tools.verify.attestation.measurements import Measurements
 from tools.verify.attestation.policy import LIVE_MAX_AGE, Expectations, verify_attestation
-from tools.verify.attestation.root import aws_root, load_certificate
+from tools.verify.attestation.root import aws_root
 from tools.verify.claims import Claim, Verdict
 from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
 from tools.verify.errors import MalformedError, UsageError, VerifyError
-from tools.verify.inputs import read_file
+from tools.verify.inputs import read_certificate
 from tools.verify.signing_key import SigningKey, load_signing_key
 
 WAIVED_IN_DEBUG = ("debug", "pcrs")
@@ -74,7 +74,7 @@ def attest(
 
 def read_root(path: Path | None) -> x509.Certificate | None:
     """A test root, or None for the AWS root."""
-    return None if path is None else load_certificate(read_file(path, what="root certificate"))
+    return None if path is None else read_certificate(path, what="root certificate")
 
 
 def _unsatisfied(claims: list[Claim]) -> list[Claim]:

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tools.verify import registry
 from tools.verify.attestation.document import MAX_BASE64_BYTES
 from tools.verify.attestation.policy import LEAF_LIFETIME, LIVE_MAX_AGE, Expectations, Verification, verify_attestation
-from tools.verify.attestation.root import aws_root, fingerprint, load_certificate
+from tools.verify.attestation.root import aws_root, fingerprint
 from tools.verify.claims import Report
 from tools.verify.enclave import NITRIDING_NONCE_BYTES, fetch_document, fetch_signing_key
 from tools.verify.errors import MalformedError, UnreachableError
-from tools.verify.inputs import read_file, read_key, read_measurements
+from tools.verify.inputs import read_certificate, read_file, read_key, read_measurements
 from tools.verify.signing_key import SigningKey, load_signing_key
 
 
@@ -109,13 +109,13 @@ def _max_age(arguments: argparse.Namespace) -> timedelta:
 def _root(path: Path | None, notes: list[str]) -> x509.Certificate:
     if path is None:
         return aws_root()
-    root = load_certificate(read_file(path, what="root certificate"))
+    root = read_certificate(path, what="root certificate")
     notes.append(f"TEST ROOT: trusting {fingerprint(root)} instead of the AWS root; this proves nothing about AWS")
     return root
 
 
 def _certificate(path: Path) -> bytes:
-    return load_certificate(read_file(path, what="certificate")).public_bytes(Encoding.DER)
+    return read_certificate(path, what="certificate").public_bytes(Encoding.DER)
 
 
 def _served_key(url: str, notes: list[str]) -> SigningKey | None:

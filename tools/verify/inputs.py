@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from cryptography import x509
+
 from tools.verify import strict_json
 from tools.verify.attestation.measurements import Measurements, load_measurements
+from tools.verify.attestation.root import load_certificate
 from tools.verify.errors import MalformedError, UsageError
 from tools.verify.signing_key import SigningKey, load_signing_key
 from tools.verify.strict_json import Json
@@ -26,6 +29,13 @@ def read_file(path: Path, *, what: str, limit: int = MAX_FILE_BYTES) -> bytes:
 def read_json_object(path: Path, *, what: str) -> dict[str, Json]:
     try:
         return strict_json.loads_object(read_file(path, what=what))
+    except MalformedError as error:
+        raise UsageError(f"the {what} {path} is {error}") from None
+
+
+def read_certificate(path: Path, *, what: str) -> x509.Certificate:
+    try:
+        return load_certificate(read_file(path, what=what))
     except MalformedError as error:
         raise UsageError(f"the {what} {path} is {error}") from None
 

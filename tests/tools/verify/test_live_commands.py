@@ -161,6 +161,8 @@ def test_a_pinned_certificate_and_key_from_files(
     other = write("other-cert.pem", front.enclave.root.public_bytes(Encoding.PEM))
     assert main(["attestation", "--json", *options, "--cert", other]) == 1
     assert failing(report(capsys)) == {"tls_cert"}
+    assert main(["attestation", *options, "--cert", key]) == 2
+    assert f"the certificate {key} is neither PEM nor DER" in capsys.readouterr().err
 
 
 def test_no_document_exits_3(front: Front, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tools.verify.errors import UsageError
+from tools.verify.errors import MalformedError, UsageError
 
 AWS_ROOT_SHA256 = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"
 
@@ -23,7 +23,7 @@ def aws_root() -> x509.Certificate:
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
-    """Parse the first certificate of a PEM file or the one of a DER file. Raises UsageError."""
+    """Parse the first certificate of a PEM file or the one of a DER file. Raises MalformedError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -31,7 +31,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
                 return x509.load_pem_x509_certificate(data)
             return x509.load_der_x509_certificate(data)
     except (ValueError, x509.InvalidVersion, Warning):
-        raise UsageError("a certificate file is neither PEM nor DER") from None
+        raise MalformedError("neither PEM nor DER") from None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
