@@ -204,7 +204,7 @@ def test_an_env_file_as_the_injection_reads_it(host: Host, line: str) -> None:
     assert host.called("python3 -m tools.inject --")
 
 
-# Gives up once the sink runs, as curl's retries do: a child killed as it starts can make bash warn "No record of process".
+# Gives up once the sink runs, as curl's retries do: bash may warn of "No record of process" if it kills a new child.
 SINK_SILENT = "until [[ -s $NOTES/sink.pid ]]; do sleep 0.05; done; exit 7"
 NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
 
