@@ -25,10 +25,8 @@ def resource_url(request: web.BaseRequest, *, enclave: bool) -> str:
 
 def _scheme(request: web.BaseRequest, *, enclave: bool) -> str:
     """``https`` where a proxy on this machine ends TLS: nitriding in an enclave, or one that says so."""
-    if not is_loopback(request.remote):
-        return request.scheme
     forwarded = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
-    return "https" if enclave or forwarded == "https" else request.scheme
+    return "https" if (enclave or forwarded == "https") and is_loopback(request.remote) else request.scheme
 
 
 @lru_cache(maxsize=256)
