@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 from anthropic.types import (
     DocumentBlockParam,
     ImageBlockParam,
@@ -21,6 +22,7 @@ from pydantic import TypeAdapter
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
+from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.adapter import AnthropicAdapter
@@ -50,6 +52,40 @@ def sent(bound: Chat, through: AnthropicAdapter | None = None) -> dict[str, Any]
     body: dict[str, Any] = msgspec.json.decode((through or adapter()).build_request(bound).body)
     check_with_sdk(body)
     return body
+
+
+def turns(*messages: Any, model: str = "claude-haiku-4-5") -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = sent(chat(model, messages=list(messages)))["messages"]
+    return result
+
+
+def refusal(*messages: Any, model: str = "claude-haiku-4-5") -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        adapter().build_request(chat(model, messages=list(messages)))
+    assert caught.value.status == 400
+    return caught.value
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def calls(*ids: str, content: str | None = None, arguments: str = "{}") -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": content,
+        "tool_calls": [
+            {"id": call_id, "type": "function", "function": {"name": "f", "arguments": arguments}} for call_id in ids
+        ],
+    }
+
+
+def result(call_id: str, content: Any = "done", **extra: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content, **extra}
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
 
 
 def dropped(bound: Chat) -> tuple[str, ...]:
