@@ -67,6 +67,7 @@ class Contents:
         self._normalize()
 
     def _add(self, position: int, message: Message) -> None:
+        """Add a message, an answer together with the tools' results after it."""
         match message:
             case SystemMessage() | DeveloperMessage():
                 if text := text_of(message.content):
@@ -77,8 +78,6 @@ class Contents:
                 self._turn("model", self._model_parts(position, message))
                 if message.tool_calls:
                     self._add_results(position + 1, message.tool_calls)
-            case ToolMessage():
-                pass  # _add_results has added it with its call
 
     @cached_property
     def _names(self) -> NameMap:
