@@ -46,9 +46,14 @@ def test_an_answer_that_begins_again_is_one_answer_with_the_newer_usage() -> Non
     assert assembled.usage == Usage(prompt_tokens=17, completion_tokens=65)
 
 
-def test_a_beginning_that_is_merely_repeated_changes_nothing() -> None:
-    events = text(0, "Hel", "lo")
-    assert answer(start(), *events[:2], start(), *events[2:], *end())["message"]["content"] == "Hello"
+@pytest.mark.parametrize("message_id", ["msg_1", "msg_2"])
+@pytest.mark.parametrize("position", [0, 1, 2, 3, 5])
+def test_blocks_go_on_after_a_second_beginning(position: int, message_id: str) -> None:
+    events = [*text(0, "Hel", "lo"), *tool(1, '{"city":"Oslo"}')]
+    events.insert(position, start(message_id=message_id))
+    message = answer(start(), *events, *end("tool_use"), bound=chat(tools=[WEATHER]))["message"]
+    assert message["content"] == "Hello"
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"city":"Oslo"}']
 
 
 def test_events_may_lack_the_blank_line_between_them() -> None:

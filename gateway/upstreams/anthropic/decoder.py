@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, Paused, Refusal, UpstreamMetadata
-from gateway.openai_api.errors import upstream_error, upstream_truncated, upstream_undecodable
+from gateway.openai_api.errors import upstream_truncated, upstream_undecodable
 from gateway.upstreams.anthropic import errors
 from gateway.upstreams.anthropic.blocks import BlockDecoder, block_decoder, decode_block, string
 from gateway.upstreams.anthropic.output import Fields, Output
@@ -32,7 +32,7 @@ class AnthropicDecoder:
 
     ``recorder``, given where the vendor may pause, records the message to be sent back; without it ``pause_turn``
     becomes ``length``. ``paused`` is the answer that this one resumes. If a stream starts its message a second time, as
-    some proxies do, open blocks are closed, the first id is kept, and the last usage counts.
+    some proxies do, the first id is kept, the last usage counts, and blocks go on, unless they are numbered anew.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class AnthropicDecoder:
         self._usage = UsageCounter(caches_for_an_hour)
         self._blocks: dict[int, BlockDecoder] = {}
         self._message_id: str | None = None
+        self._restarted = False
         self._stopped = False
         self._finish_reason = "stop"
 
@@ -106,7 +107,6 @@ class AnthropicDecoder:
         except ValueError:
             return None
         before = self._paused
-        self._output.message_id = self._message_id
         return Paused(
             content=[*before.content, *content] if before else content,
             state=self._output,
@@ -150,36 +150,33 @@ class AnthropicDecoder:
         """The deltas of complete blocks."""
         deltas: list[Delta] = []
         for index, block in enumerate(content):
-            if self._recorder is not None:
-                self._recorder.start_block(index, block)
-            deltas += decode_block(self._output, block)
+            deltas += [*self._begin_block(index, block), *decode_block(self._output, block)]
         return deltas
 
     def _start_message(self, message: Fields) -> list[Delta]:
         """Start a message: the deltas of its fields, usage excepted."""
-        deltas: list[Delta] = []
-        restarted, message_id = self._message_id is not None, string(message, "id")
-        if restarted and message_id != self._message_id:
-            deltas += self._close_blocks()
+        self._restarted, self._message_id = self._message_id is not None, string(message, "id")
+        answer_id = None if self._restarted or self._paused else self._message_id
+        return [UpstreamMetadata(model=string(message, "model") or None, id=answer_id)]
+
+    def _begin_block(self, index: int, block: Fields) -> Iterable[Delta]:
+        """Record a block. The first of a message that was started again ends those before it: their deltas."""
+        closed: Iterable[Delta] = ()
+        if self._restarted and index == 0:
+            self._restarted = False
+            closed = self._close_blocks()
             self._output.reset()
             self._recorder = self._recorder and TurnRecorder()
-        if self._paused is not None and message_id == self._output.message_id:
-            raise upstream_error("upstream_bad_response", "The upstream repeated its response instead of continuing it")
-        self._message_id = message_id
-        deltas.append(
-            UpstreamMetadata(
-                model=string(message, "model") or None, id=None if restarted or self._paused else message_id
-            )
-        )
-        return deltas
-
-    def _block_start(self, index: int, block: Fields) -> Iterable[Delta]:
         if self._recorder is not None:
             self._recorder.start_block(index, block)
+        return closed
+
+    def _block_start(self, index: int, block: Fields) -> Iterable[Delta]:
+        deltas = [*self._begin_block(index, block)]
         self._blocks[index] = decoder = block_decoder(self._output, block)
-        deltas = decoder.start(block)
+        deltas += decoder.start(block)
         if block.get("type") == "web_search_tool_result" and (usage := self._usage.search(block)) is not None:
-            return (usage, *deltas)
+            deltas.append(usage)
         return deltas
 
     def _block_stop(self, index: int) -> Iterable[Delta]:

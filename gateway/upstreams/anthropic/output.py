@@ -19,8 +19,7 @@ class Output:
 
     ``tools`` are the caller's, ``model`` is the upstream id of the model that answers. ``calls`` are the finished tool
     calls as (id, name, arguments), ``thinking_blocks`` the blocks to send back with them, and ``places`` where those
-    were. ``message_id`` is the id of the message in which the answer was paused, if it was. ``length``
-    counts the characters of text. ``hides_blocks``: some blocks were not passed on.
+    were. ``length`` counts the characters of text. ``hides_blocks``: some blocks were not passed on.
     """
 
     def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None, model: str) -> None:
@@ -29,7 +28,6 @@ class Output:
         self.thinking_blocks: list[Fields] = []
         self.places: list[str] = []
         self.hides_blocks = False
-        self.message_id: str | None = None
         self.length = 0
         self._tools = tools
         self._fences = fences
