@@ -249,6 +249,16 @@ def test_only_what_was_delivered_is_counted() -> None:
     assert answer.usage == Usage(images=2)
 
 
+def test_seedream_answers_one_choice_with_what_was_delivered() -> None:
+    jpeg = b64(b"\xff\xd8\xff")
+    failure = {"error": {"code": "OutputImageSensitiveContentDetected", "message": "no"}}
+    answer = answered(SEEDREAM, {"data": [failure, {"b64_json": jpeg}, {"url": URL}]})
+    [choice] = answer.choices()
+    assert choice["message"]["images"] == [f"data:image/jpeg;base64,{jpeg}", URL]
+    assert choice["finish_reason"] == "stop"
+    assert answer.usage == Usage(images=2)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [

@@ -15,7 +15,7 @@ from gateway.upstreams.vendor_errors import VendorError, parse_embedded
 
 
 def decode_response(dialect: ImagesDialect, body: bytes) -> Iterator[Delta]:
-    """The deltas of a complete response, every image a choice of its own. Raises GatewayError."""
+    """The deltas of a complete response; if the vendor supports ``n``, every image is a choice. Raises GatewayError."""
     response = decode(body)
     if response.error:
         raise map_error(dialect.errors, parse_embedded(msgspec.structs.asdict(response)))
@@ -23,10 +23,9 @@ def decode_response(dialect: ImagesDialect, body: bytes) -> Iterator[Delta]:
     if not any(images):
         raise _no_image(dialect, response)
     yield UpstreamMetadata(model=response.model)
-    for choice, url in enumerate(images):
-        if url:
-            yield Image(url, choice)
-        yield Finish("stop" if url else "content_filter", choice)
+    for choice, urls in enumerate([[url] for url in images] if dialect.counts else [images]):
+        yield from (Image(url, choice) for url in urls if url)
+        yield Finish("stop" if any(urls) else "content_filter", choice)
     yield Usage(images=sum(map(bool, images)))
 
 
