@@ -4,16 +4,18 @@ import asyncio
 import os
 import secrets
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import State
+from gateway.billing.journal import State, encode_entry
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import entry, owned_by
@@ -70,6 +72,34 @@ async def test_a_new_journal_is_its_owners_only(tmp_path: Path) -> None:
         "journal.db-shm": 0o600,
         "journal.db-workers": 0o700,
     }
+
+
+EARLIER = """
+CREATE TABLE payments (key BLOB PRIMARY KEY, payer BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
+    deadline INTEGER NOT NULL, entry BLOB NOT NULL);
+CREATE INDEX unfinished ON payments (payer, owner)
+    WHERE state IN ('pending', 'reserved', 'serving', 'settling', 'verified');
+CREATE INDEX paid ON payments (payer) WHERE state IN ('settled', 'served', 'unserved');
+"""
+
+
+async def test_an_earlier_journal_gets_the_indexes_of_this_one(tmp_path: Path) -> None:
+    """Its own cannot be used, and would still be written."""
+    path, payment = tmp_path / "journal.db", entry(owner="gone")
+    earlier = sqlite3.connect(path)
+    earlier.executescript(EARLIER)
+    earlier.execute(
+        "INSERT INTO payments VALUES (?, ?, 'gone', 'reserved', ?, ?)",
+        (payment.key, payment.payer, payment.deadline, encode_entry(payment)),
+    )
+    earlier.commit()
+    store = await SqliteStore.open(path)
+    adopted = await store.adopt(0.0)
+    await store.close()
+    indexes = {row[0] for row in earlier.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE INDEX%'")}
+    earlier.close()
+    assert adopted == [msgspec.structs.replace(payment, owner=store.owner)]
+    assert indexes == {"payments_unfinished", "unserved", "payments_by_deadline", "released", "payments_paid"}
 
 
 @pytest.mark.parametrize("replaced", [False, True])
