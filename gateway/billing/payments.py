@@ -52,6 +52,10 @@ _START_TIMEOUT = 1.0
 worker ready before it takes connections; others are waited for in the background."""
 
 
+_REPLAY_SECONDS = 600.0
+"""Longest replay of a sink. What other workers forget meanwhile is not restored: its credit would count twice."""
+
+
 class X402Payments:
     """Implements Payments. Create it with ``open``; ``close`` it at the end."""
 
@@ -246,7 +250,7 @@ async def _open_store(
     if settings.sink is None or settings.journal_key is None:
         return store
     sealed = SealedStore(store, open_sink(settings.sink, session), settings.journal_key, metrics.journal_append_failed)
-    count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds)
+    count = await sealed.replay(settings.clock() - definitions.settlement.retain_seconds + _REPLAY_SECONDS)
     log.info("journal replayed", extra={"payments": count})
     return sealed
 

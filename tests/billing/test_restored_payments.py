@@ -8,7 +8,9 @@ import pytest
 
 from gateway.billing.claims import ClaimPolicy, ExposureExceededError, PayerOwesError
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import State
+from gateway.billing.journal import State, encode_entry
+from gateway.billing.storage import sealed_store
+from gateway.billing.storage.records import RecordCipher
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink
 from gateway.billing.storage.sqlite_store import SqliteStore
@@ -17,6 +19,7 @@ from tests.billing.entries import entry
 
 KEY = b"j" * 32
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 async def test_restored_payments_bring_what_their_payer_owes(store: Store) -> None:
@@ -54,6 +57,46 @@ async def test_workers_that_restore_the_same_at_once_restore_it_once(store: Stor
     assert await store.take_credit(entry(cap=40)) is not None
     with pytest.raises(PayerOwesError, match=r"^1(\.0*)? USD"):
         await store.claim(entry(), POLICY)
+
+
+async def test_restoring_many_payments_lets_others_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a million held the journal for longer than another worker that restores them waits."""
+    monkeypatch.setattr(sealed_store, "_RESTORED_AT_ONCE", 1)
+    sink = FileSink(tmp_path / "sink")
+    for number in range(20):
+        copy = entry(state=State.WAIVED, payer=bytes([number]) * 20)
+        await sink.append(RecordCipher(KEY).encrypt(encode_entry(copy)))
+    store, ended = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), sink, KEY), []
+
+    async def restore() -> None:
+        assert await store.replay(0) == 20
+        ended.append("restored")
+
+    async def claim() -> None:
+        while "restored" not in ended:
+            await store.claim(entry(), FUNDED)
+            ended.append("claimed")
+
+    await asyncio.gather(restore(), claim())
+    assert ended.index("restored") > 10
+    await store.close()
+
+
+async def test_credit_is_restored_with_what_has_used_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the sink has one payer's payments far apart."""
+    monkeypatch.setattr(sealed_store, "_RESTORED_AT_ONCE", 1)
+    sink = FileSink(tmp_path / "sink")
+    for payment in (
+        entry(state=State.WAIVED, cap=7, by_credit=True),
+        *(entry(state=State.WAIVED, payer=bytes([number]) * 20) for number in range(256)),
+        entry(state=State.SERVED, cap=9, credited=9, upfront=True),
+    ):
+        await sink.append(RecordCipher(KEY).encrypt(encode_entry(payment)))
+    store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), sink, KEY)
+    await store.replay(0)
+    assert await store.take_credit(entry(cap=3)) is None
+    assert await store.take_credit(entry(cap=2)) is not None
+    await store.close()
 
 
 async def test_what_was_found_on_the_chain_is_known_to_the_next_enclave(tmp_path: Path) -> None:

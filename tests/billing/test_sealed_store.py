@@ -312,6 +312,35 @@ async def test_what_is_too_old_to_take_over_is_for_the_trusted_clock_to_say(
         assert [await store.find(each) is not None for each in (left, older)] == [True, False]
 
 
+async def test_what_other_workers_are_about_to_forget_is_not_restored(
+    chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path, url: str, host: Host
+) -> None:
+    """What they forget while a new worker reads the sink would be new to their journal, and credited once more."""
+    oldest = int(time.time()) - 6 * 3600
+    left, older = [entry(state=State.WAIVED, deadline=oldest + minutes * 60) for minutes in (15, 5)]
+    for each in (left, older):
+        host.records.append(RecordCipher(KEY).encrypt(encode_entry(each)))
+    async with open_harness(chain, facilitator, tmp_path / "journal.db", sink=url, journal_key=KEY) as billing:
+        store = billing.payments._store
+        assert [await store.find(each) is not None for each in (left, older)] == [True, False]
+
+
+async def test_adopted_payments_are_copied(tmp_path: Path) -> None:
+    """Their worker was lost between a move and its copy: the next enclave would not know what is being settled."""
+    path, sink, payment = tmp_path / "journal.db", FileSink(tmp_path / "sink"), entry()
+    lost = await SqliteStore.open(path)
+    await lost.claim(payment, POLICY)
+    await lost.move(payment, State.SETTLING, amount=7)
+    await lost.close()
+    store = SealedStore(await SqliteStore.open(path), sink, KEY)
+    assert [each.key for each in await store.adopt(time.time())] == [payment.key]
+    await store.close()
+    successor = SealedStore(await SqliteStore.open(tmp_path / "next.db"), sink, KEY)
+    assert await successor.replay(0) == 1
+    assert [(each.state, each.amount) for each in await successor.adopt(time.time())] == [(State.SETTLING, 7)]
+    await successor.close()
+
+
 @pytest.mark.parametrize("error", [SinkUnavailableError("away"), StoreUnavailableError("the disk is full")])
 async def test_a_journal_whose_sink_cannot_be_replayed_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

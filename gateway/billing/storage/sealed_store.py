@@ -5,8 +5,10 @@ amounts still to settle, and authorizations that are used although their nonce i
 """
 
 import logging
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +28,15 @@ _PROGRESS = {
     )
 }
 """States that are copied, in the order of the transitions. Of two copies the later state wins, whatever their times."""
+_RESTORED_AT_ONCE = 500
+
+
+class _Copy(NamedTuple):
+    """A payment's entry as JSON, which takes a third of the memory, and what to compare and group it by."""
+
+    payer: bytes
+    progress: tuple[int, float]
+    entry: bytes
 
 
 class SealedStore:
@@ -51,11 +62,12 @@ class SealedStore:
     async def replay(self, since: float) -> int:
         """Restore the payments in the sink whose deadline is after ``since`` (Unix seconds); return their number.
 
-        Raises SinkUnavailableError.
+        In steps, between which the payments of others are written. Raises SinkUnavailableError.
         """
-        entries = [entry for entry in await self._latest() if entry.deadline > since]
-        await self._inner.restore(entries)
-        return len(entries)
+        copies = await self._latest(since)
+        for step in _by_payers(copies):
+            await self._inner.restore([decode_entry(copy.entry) for copy in step])
+        return len(copies)
 
     async def quote_key(self, proposed: bytes) -> bytes:
         return await self._inner.quote_key(proposed)
@@ -102,7 +114,8 @@ class SealedStore:
         await self._sink.append(self._cipher.encrypt(encode_entry(entry)))
 
     async def adopt(self, now: float) -> list[Entry]:
-        return await self._inner.adopt(now)
+        """Their worker may have been lost between a move and its copy, which no settlement may precede."""
+        return [await self._copied(entry) for entry in await self._inner.adopt(now)]
 
     async def restore(self, entries: list[Entry]) -> None:
         await self._inner.restore(entries)
@@ -117,24 +130,37 @@ class SealedStore:
         await self._backlog.close()
         await self._inner.close()
 
-    async def _latest(self) -> list[Entry]:
+    async def _latest(self, since: float) -> list[_Copy]:
         """The most advanced entry of each payment, in whatever order the host returns the records."""
-        newest: dict[bytes, Entry] = {}
+        newest: dict[bytes, _Copy] = {}
         async for record in self._sink.records():
-            entry = _decode(self._cipher.decrypt(record))
-            if entry is not None and (entry.key not in newest or _progress(newest[entry.key]) <= _progress(entry)):
-                newest[entry.key] = entry
+            plain = self._cipher.decrypt(record)
+            if plain is None or (entry := _decode(plain)) is None or entry.deadline <= since:
+                continue
+            copy = _Copy(entry.payer, _progress(entry), plain)
+            if entry.key not in newest or newest[entry.key].progress <= copy.progress:
+                newest[entry.key] = copy
         return list(newest.values())
+
+
+def _by_payers(copies: Iterable[_Copy]) -> Iterator[list[_Copy]]:
+    """``copies`` in steps, each with all payments of its payers, whose credit is a sum over them."""
+    step: list[_Copy] = []
+    payer = attrgetter("payer")
+    for _, payments in groupby(sorted(copies, key=payer), payer):
+        step += payments
+        if len(step) >= _RESTORED_AT_ONCE:
+            yield step
+            step = []
+    yield step
 
 
 def _progress(entry: Entry) -> tuple[int, float]:
     return _PROGRESS.get(entry.state, -1), entry.updated
 
 
-def _decode(plain: bytes | None) -> Entry | None:
-    """None for a record sealed under another key, or written by an incompatible version."""
-    if plain is None:
-        return None
+def _decode(plain: bytes) -> Entry | None:
+    """None for a record written by an incompatible version."""
     try:
         return decode_entry(plain)
     except msgspec.DecodeError:
