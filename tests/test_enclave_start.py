@@ -100,7 +100,7 @@ async def test_nothing_is_bound_before_the_daemon_is_there(tmp_path: Path, signe
 async def test_a_stranger_in_the_daemons_place_is_described_in_one_line(answer: bytes) -> None:
     async with answering(answer) as url, aiohttp.ClientSession() as session:
         with pytest.raises(NitridingError) as raised:
-            await Nitriding(session, url, timeout=0.05).wait()
+            await Nitriding(session, url, timeout=0.05).register_key(b"")
     assert "\n" not in str(raised.value)
 
 

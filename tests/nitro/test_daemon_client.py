@@ -103,10 +103,22 @@ async def test_a_daemon_that_never_comes_is_an_error(session: aiohttp.ClientSess
         await nitriding.wait()
 
 
+async def test_a_daemon_need_not_refuse_a_get_of_its_hash_route(session: aiohttp.ClientSession) -> None:
+    async def only_posts(request: web.Request) -> web.Response:
+        return web.Response(status=200 if request.method == "POST" else 404)
+
+    server = web.Application()
+    server.router.add_route("*", "/enclave/hash", only_posts)
+    async with TestServer(server) as running:
+        nitriding = Nitriding(session, str(running.make_url("/")))
+        await nitriding.wait()
+        await nitriding.register_key(b"")
+
+
 async def test_something_else_on_the_port_is_an_error(session: aiohttp.ClientSession) -> None:
     async with TestServer(web.Application()) as server:
-        with pytest.raises(NitridingError, match="is not nitriding: GET /enclave/hash returned 404"):
-            await Nitriding(session, str(server.make_url("/"))).wait()
+        with pytest.raises(NitridingError, match="POST /enclave/hash returned 404"):
+            await Nitriding(session, str(server.make_url("/"))).register_key(b"")
 
 
 async def test_registration_outlives_a_passing_500(
