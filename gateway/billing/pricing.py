@@ -136,8 +136,11 @@ def _standard_rates(prices: Prices, rates: Rates, prompt_tokens: int, on: date) 
 
 
 def _prompt_cost(rates: Rates, usage: Usage) -> Decimal:
-    """Millionths of a USD for the prompt, by kind of token; the kinds together count up to the prompt's total."""
-    left = usage.prompt_tokens
+    """Millionths of a USD for the prompt, by kind of token; the kinds together count up to the prompt's total.
+
+    What web searches brought into it is included in their price (facts/providers.md 5.7).
+    """
+    left = usage.prompt_tokens - (usage.tool_prompt_tokens if usage.web_searches else 0)
     if not any(_specially_priced(usage)):
         return left * rates.input
     usd = Decimal(0)

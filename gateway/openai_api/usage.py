@@ -13,7 +13,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``prompt_tokens`` includes cached, cache-written, audio and tool-use tokens; ``completion_tokens`` includes
     reasoning and image tokens; their sum is the total. Each adapter converts its vendor's counts to this
     convention (facts/providers.md 1.4). ``tool_prompt_tokens`` come from a vendor's own tool: they are charged like the
-    rest of the prompt, but do not count for long context rates. ``images`` counts those delivered at a flat price.
+    rest of the prompt unless it was a web search, and do not count for long context rates. ``images`` counts those
+    delivered at a flat price.
     ``tier`` is the service tier that the answer reports (``""`` = standard), ``region`` the inference region.
     ``estimated`` marks counts that the vendor did not give.
     """
@@ -60,7 +61,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def as_openai(self) -> dict[str, Any]:
         """OpenAI's ``usage`` object, with all counts that are priced; rare ones are left out when zero.
 
-        ``cache_write_tokens`` includes those kept for an hour. ``server_tool_use`` is named as by Anthropic (3.11).
+        ``cache_write_tokens`` includes those kept for an hour. ``server_tool_use`` is named as by Anthropic (3.11),
+        ``tool_use_tokens`` as by litellm.
         """
         prompt: dict[str, int] = {"cached_tokens": self.cached_tokens, "audio_tokens": self.audio_tokens}
         writes = self.cache_write_tokens + self.cache_write_1h_tokens
@@ -68,6 +70,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             prompt["cache_write_tokens"] = writes
         if self.cache_write_1h_tokens:
             prompt["cache_write_1h_tokens"] = self.cache_write_1h_tokens
+        if self.tool_prompt_tokens:
+            prompt["tool_use_tokens"] = self.tool_prompt_tokens
         completion: dict[str, int] = {
             "reasoning_tokens": self.reasoning_tokens,
             "audio_tokens": self.completion_audio_tokens,

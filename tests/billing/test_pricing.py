@@ -139,7 +139,14 @@ def test_long_prompts_change_the_price_of_the_whole_request(name: str, prompt: i
     assert usd(name, prompt_tokens=prompt, completion_tokens=1500) == Decimal(expected)
 
 
-def test_what_a_search_brings_in_is_charged_but_makes_no_long_prompt() -> None:
+def test_what_a_search_brings_in_is_included_in_its_price() -> None:
+    """The search is $0.014, 100 of the tokens are the caller's own (facts/providers.md 5.7, 10.3)."""
+    usage = {"prompt_tokens": 18_100, "tool_prompt_tokens": 18_000, "completion_tokens": 10}
+    assert usd("gemini-3.1-pro-preview", **usage, web_searches=1) == Decimal("0.01432")
+    assert usd("gemini-3.1-pro-preview", **usage) == Decimal("0.03632")
+
+
+def test_what_a_tool_brings_in_is_charged_but_makes_no_long_prompt() -> None:
     """The rates go by promptTokenCount alone (facts/providers.md 1.4)."""
     found = usd("gemini-2.5-pro", prompt_tokens=200_001, tool_prompt_tokens=1, completion_tokens=1500)
     assert found == Decimal("0.26500125")

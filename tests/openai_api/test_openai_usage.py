@@ -38,6 +38,7 @@ def test_rare_details_appear_when_there_are_any() -> None:
         completion_tokens=50,
         cache_write_tokens=4,
         cache_write_1h_tokens=6,
+        tool_prompt_tokens=7,
         audio_tokens=3,
         image_tokens=9,
         completion_audio_tokens=2,
@@ -49,6 +50,7 @@ def test_rare_details_appear_when_there_are_any() -> None:
         "audio_tokens": 3,
         "cache_write_tokens": 10,
         "cache_write_1h_tokens": 6,
+        "tool_use_tokens": 7,
     }
     assert usage["completion_tokens_details"] == {
         "reasoning_tokens": 0,
