@@ -175,17 +175,26 @@ def _decode_base64(header: str, max_bytes: int) -> bytes:
         raise MalformedPaymentError("payment header is not standard base64") from None
 
 
+def _whole(text: str) -> int | float:
+    """A number written as a float, as an integer if it is one."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_decode_json = msgspec.json.Decoder(float_hook=_whole).decode
+"""JSON libraries that know floats only (Gson, Moshi) echo an offer's 600 as 600.0, and 1795840248 as 1.795840248E9."""
+
+
 def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(raw)
+        value = _decode_json(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedPaymentError("payment header is not JSON") from None
     if not isinstance(value, dict):
         raise MalformedPaymentError("payment header is not a JSON object")
     if _deeper_than(value, max_depth):
         raise MalformedPaymentError(f"payment header is nested deeper than {max_depth} levels")
-    version = value.get("x402Version")
-    if version != VERSION or isinstance(version, bool | float):
+    if value.get("x402Version") != VERSION:
         raise MalformedPaymentError(f"x402Version must be {VERSION}")
     return value
 

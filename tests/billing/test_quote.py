@@ -20,7 +20,7 @@ from gateway.billing.definitions import Token, bundled
 from gateway.billing.estimate import Estimator
 from gateway.billing.pricing import worst_case
 from gateway.billing.quote import Quoter
-from gateway.billing.x402 import PaymentRequired, Supported, SupportedKind, write_header
+from gateway.billing.x402 import PaymentRequired, Supported, SupportedKind, read_payment, write_header
 from gateway.openai_api.errors import GatewayError
 from tests.billing import payers
 
@@ -153,6 +153,21 @@ def test_every_offer_comes_back_from_any_worker_until_it_expires(harness: Quoter
         assert not worker.covers(terms, USD + Decimal("0.000001"))
         with pytest.raises(RefusedPaymentError, match="expired"):
             worker.accept(echoed, None, PATH, NOW + 301)
+
+
+def test_an_echo_whose_numbers_are_floats_is_ours(harness: QuoterHarness) -> None:
+    """JSON libraries that know no integers (Gson, Moshi) write 600 as 600.0."""
+    offer = harness.accepts()[0]
+    quote = offer["extra"]["quote"]
+    floats = {
+        **offer,
+        "maxTimeoutSeconds": 600.0,
+        "extra": {**offer["extra"], "quote": {**quote, "expires": NOW + 300}},
+    }
+    authorization = {"from": "", "to": "", "value": "", "validAfter": "", "validBefore": "", "nonce": ""}
+    payload = {"signature": "", "authorization": authorization}
+    echo = read_payment(payers.header(payload, floats, x402Version=2.0), max_bytes=16384, max_depth=12)
+    assert harness.quoter.accept(echo.accepted, None, PATH, NOW) == harness.quoter.accept(offer, None, PATH, NOW)
 
 
 def test_the_rate_is_the_quotes_not_todays(harness: QuoterHarness) -> None:

@@ -62,7 +62,7 @@ def read_all(payload: dict[str, Any]) -> Any:
         (base64.b64encode(b"[" * 9000).decode(), "is not JSON"),
         (base64.b64encode(b"[]").decode(), "JSON object"),
         (payers.encode({"x402Version": 1}), "x402Version must be 2"),
-        (payers.encode({"x402Version": 2.0}), "x402Version must be 2"),
+        (payers.encode({"x402Version": 2.5}), "x402Version must be 2"),
         (payers.encode({"x402Version": "2"}), "x402Version must be 2"),
         (payers.encode({"payload": {}}), "x402Version must be 2"),
         (payers.encode({"x402Version": 2}), "payload"),
