@@ -62,24 +62,34 @@ def test_a_whole_answer_is_read_like_a_stream() -> None:
     [
         ("stop", "stop"),
         ("length", "length"),
-        ("tool_calls", "tool_calls"),
-        ("function_call", "tool_calls"),
+        ("tool_calls", "stop"),
+        ("function_call", "stop"),
         ("content_filter", "content_filter"),
         ("eos", "stop"),
         ("", "stop"),
     ],
 )
-def test_finish_reasons(vendors: str, ours: str) -> None:
+def test_finish_reasons_of_answers_without_calls(vendors: str, ours: str) -> None:
     [choice] = choices(piece(content="x") + piece(finish=vendors) + DONE)
     assert choice["finish_reason"] == ours
 
 
-@pytest.mark.parametrize("finish", ["", None])
-def test_calls_without_a_reason_end_with_them(finish: str | None) -> None:
-    """facts/providers.md 6.3"""
+@pytest.mark.parametrize(
+    ("vendors", "ours"),
+    [
+        ("tool_calls", "tool_calls"),
+        ("function_call", "tool_calls"),
+        ("", "tool_calls"),  # facts/providers.md 6.3
+        (None, "tool_calls"),
+        ("stop", "stop"),
+        ("length", "length"),
+        ("eos", "stop"),
+    ],
+)
+def test_finish_reasons_of_answers_with_calls(vendors: str | None, ours: str) -> None:
     call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    [choice] = choices(piece(tool_calls=[call], finish=finish) + DONE)
-    assert choice["finish_reason"] == "tool_calls"
+    [choice] = choices(piece(tool_calls=[call], finish=vendors) + DONE)
+    assert choice["finish_reason"] == ours
 
 
 @pytest.mark.parametrize("finish", ["", None])

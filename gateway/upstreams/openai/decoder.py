@@ -26,13 +26,10 @@ from gateway.upstreams.openai.wire import (
 from gateway.upstreams.sse import Event
 from gateway.upstreams.vendor_errors import parse_embedded
 
-_FINISH_REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
+_FINISH_REASONS = frozenset({"length", "content_filter"})
+"""Besides ``stop``, which all others become, and ``tool_calls``."""
+_CALLED = frozenset({"", "tool_calls", "function_call"})
+"""Finish reasons for ``tool_calls``, if there are any."""
 _ABORTED = frozenset({"abort", "error"})
 """Finish reasons of vLLM, SGLang and routers for a response that they could not complete."""
 _MAX_TEMPLATES = 4
@@ -138,8 +135,10 @@ class OpenAIDecoder:
             calls = self._tool_calls.get(index)
             if calls:
                 deltas += calls.finish()
-            default = "tool_calls" if calls and not reason else "stop"
-            deltas.append(Finish(_FINISH_REASONS.get(reason, default), index))
+            if calls and reason in _CALLED:
+                deltas.append(Finish("tool_calls", index))
+            else:
+                deltas.append(Finish(reason if reason in _FINISH_REASONS else "stop", index))
         return deltas
 
     def _message(self, index: int, message: Message, logprobs: Logprobs | None) -> list[Delta]:
