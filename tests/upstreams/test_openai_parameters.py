@@ -305,7 +305,7 @@ def allowing(mode: str, *names: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("model", MODELS)
 def test_allowed_tools_are_openai_s_own_word(model: str, mode: str) -> None:
     """The others take none, auto, required or one name (6.2, 7.2): they are offered what is allowed, and no more."""
-    other = {"type": "function", "function": {"name": "time"}}
+    other = {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "properties": {}}}}
     choice = allowing(mode, "time", "unknown")
     body = sent(chat(model, tools=[TOOL, other], tool_choice=choice))
     own = bundled().find(model).provider == "openai"

@@ -84,3 +84,11 @@ def test_a_call_of_an_earlier_turn_is_no_other_tools(model: str) -> None:
     calling = {"role": "assistant", "content": "", "tool_calls": calls}
     body = sent(chat(model, messages=[HI, calling, *results], tools=TOOLS))
     assert names(body["messages"][1]["tool_calls"]) == ["fs_read", "fs_read_3", "fs_read_2"]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"parameters": None}, {"parameters": {}}])
+def test_xai_gets_an_empty_schema_for_a_tool_without_arguments(parameters: dict[str, Any]) -> None:
+    """https://github.com/dirac-run/dirac/issues/58: Grok refuses a function that has no parameters."""
+    clock = {"type": "function", "function": {"name": "clock", **parameters}}
+    [function] = sent(chat("grok-4.3", tools=[clock]))["tools"]
+    assert function["function"] == {"name": "clock", "parameters": {"type": "object", "properties": {}}}

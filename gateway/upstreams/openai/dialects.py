@@ -75,6 +75,8 @@ class Dialect:
     """Fields of an ``image_url`` beyond OpenAI's."""
 
     strict_tools: bool = True
+    requires_parameters: bool = False
+    """A function without arguments needs an empty schema."""
     custom_tools: bool = False
     allowed_tools: bool = False
     """tool_choice may list several tools."""
@@ -127,6 +129,7 @@ XAI = Dialect(
     null_content=False,
     empty_system=False,
     strict_tools=False,
+    requires_parameters=True,
     reasoning_counted=False,
 )
 

@@ -15,6 +15,7 @@ _MAX_LENGTH = 64
 _is_valid = re.compile(rf"[a-zA-Z0-9_-]{{1,{_MAX_LENGTH}}}").fullmatch
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _FUNCTION_KEYS = ("name", "description", "parameters")
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def outbound_name(name: str, names: NameMap | None) -> str:
@@ -61,7 +62,10 @@ def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, An
         return {"type": "custom", "custom": {key: value for key, value in tool["custom"].items() if value is not None}}
     keys = (*_FUNCTION_KEYS, "strict") if dialect.strict_tools else _FUNCTION_KEYS
     function = tool["function"]
-    return {"type": "function", "function": {key: function[key] for key in keys if function.get(key) is not None}}
+    described = {key: function[key] for key in keys if function.get(key) is not None}
+    if dialect.requires_parameters and not described.get("parameters"):
+        described["parameters"] = _NO_ARGUMENTS
+    return {"type": "function", "function": described}
 
 
 def _is_strict(tool: Tool) -> bool:

@@ -52,8 +52,8 @@ def weather() -> Callable[[str], list[dict[str, Any]]]:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
     def declare(vendor: str) -> list[dict[str, Any]]:
+        empty = {"type": "object", "properties": {}}
         if vendor == "anthropic":
-            empty = {"type": "object", "properties": {}}
             return [{"name": "get_weather", "input_schema": schema}, {"name": "now", "input_schema": empty}]
         if vendor == "google":
             return [
@@ -61,7 +61,7 @@ def weather() -> Callable[[str], list[dict[str, Any]]]:
             ]
         return [
             {"type": "function", "function": {"name": "get_weather", "parameters": schema}},
-            {"type": "function", "function": {"name": "now"}},
+            {"type": "function", "function": {"name": "now", "parameters": empty}},
         ]
 
     return declare

@@ -149,6 +149,7 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "xai presence_penalty": ("xai", {"presence_penalty": 1}, "presencePenalty"),
     "xai developer role": ("xai", {"messages": [{"role": "developer", "content": "x"}, USER]}, "developer"),
     "xai name on message": ("xai", {"messages": [{**USER, "name": "bob"}]}, "name"),
+    "xai tool without parameters": ("xai", {"tools": tools()}, "parameters"),
     "xai strict tool": ("xai", {"tools": tools(strict=False)}, "strict"),
     "xai service_tier": ("xai", {"service_tier": "default"}, "service_tier"),
     "xai logprobs while reasoning": ("xai", {"logprobs": True}, "logprobs"),

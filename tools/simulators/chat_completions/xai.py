@@ -145,6 +145,8 @@ class XAI(ChatCompletions):
             raise RefusedError("Image inputs are not supported by this model.")
         if model.reasoning_enabled and (body.get("n") or 1) > 1:
             raise RefusedError("Argument not supported on this model: n")
+        if any(not tool["function"].get("parameters") for tool in body.get("tools") or ()):
+            raise RefusedError("Failed to deserialize the JSON body: missing field `parameters`", status=422)
 
 
 def _has_picture(message: Mapping[str, Any]) -> bool:
