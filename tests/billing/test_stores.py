@@ -102,6 +102,20 @@ async def test_a_released_payment_can_be_claimed_again_and_a_waived_one_cannot(s
         await store.claim(payment, POLICY)
 
 
+async def test_a_payment_that_was_answered_is_used_for_every_worker(store: Store, twin: Store) -> None:
+    """A client that presents it again at once gets a new offer, not the 409 of a payment in flight."""
+    payment = entry(owner=store.owner)
+    await store.claim(payment, POLICY)
+    settling = await store.move(payment, State.SETTLING, amount=5)
+    with pytest.raises(AlreadyClaimedError) as refused:
+        await twin.claim(payment, POLICY)
+    assert refused.value.in_use
+    await store.defer_move(settling, State.SETTLED)
+    with pytest.raises(AlreadyClaimedError) as refused:
+        await twin.claim(payment, POLICY)
+    assert not refused.value.in_use
+
+
 async def test_only_finished_payments_past_their_deadline_are_forgotten(store: Store) -> None:
     now = time.time()
     kept, forgotten, serving = entry(), entry(deadline=int(now) - 10), entry(deadline=int(now) - 10)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.billing.claims import Claim, ClaimPolicy
+from gateway.billing.claims import AlreadyClaimedError, Claim, ClaimPolicy
 from gateway.billing.journal import TRANSITIONS, Entry, State
 from gateway.billing.storage import sqlite_ledger
 from gateway.billing.storage.group_commit import GroupCommit, Operation
@@ -31,6 +31,8 @@ _DEFER_SECONDS = 0.01
 """Longest delay of a deferred move."""
 _DEFER_SERVING_SECONDS = 0.1
 """Longest delay of a deferred move to SERVING."""
+_OTHERS_DEFER_SECONDS = 5 * _DEFER_SECONDS
+"""By then another worker has most likely written what it deferred."""
 _PRUNED_AT_ONCE = 500
 _RETRY_SECONDS = 1.0
 _RESERVED_BYTES = 32 * 1024 * 1024
@@ -83,9 +85,17 @@ class SqliteStore:
         await self._run(self._check)
 
     async def claim(self, entry: Entry, policy: ClaimPolicy) -> Claim:
+        """Look twice at a payment that is settling: its worker may have answered, and deferred the move to SETTLED."""
         if self._refusal is not None:
             raise StoreUnavailableError(self._refusal)
-        return await self._run(partial(sqlite_ledger.claim, entry=entry, policy=policy))
+        claim = partial(sqlite_ledger.claim, entry=entry, policy=policy)
+        try:
+            return await self._run(claim)
+        except AlreadyClaimedError as error:
+            if error.state is not State.SETTLING:
+                raise
+        await asyncio.sleep(_OTHERS_DEFER_SECONDS)
+        return await self._run(claim)
 
     async def find(self, payment: Entry) -> Entry | None:
         return await self._run(partial(sqlite_ledger.find, key=payment.key))
