@@ -124,6 +124,8 @@ class Transport:
         if response.status != 200:
             error = decode_error(response.status, response.headers, await self._error_body(response))
             error.upstream_status = response.status
+            if response.header(b"x-should-retry") == "false":
+                error.retryable = error.should_retry = False
             raise error
         return response
 

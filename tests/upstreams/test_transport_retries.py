@@ -57,6 +57,15 @@ async def test_billing_errors_are_not_tried_again() -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+async def test_a_vendor_that_wants_no_second_attempt_gets_none(status: int) -> None:
+    reply = http(status, headers="x-should-retry: false\r\n")
+    async with ScriptedServer([reply]) as server, opened(server.url) as transport:
+        error = await refused(transport)
+    assert len(server.requests) == 1
+    assert error.http_headers()["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize("attempts", [0, 1, 2])
 async def test_fewer_attempts(attempts: int) -> None:
     async with (
