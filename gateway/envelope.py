@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.keccak import keccak256
 
 Json = Any
 _canonical_json = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 """Decoded JSON has no circular references."""
-_quoted = json.encoder.encode_basestring_ascii
 
 
 def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
@@ -29,23 +30,19 @@ def canonical_chat_request(body: Mapping[str, Json]) -> bytes:
         else _canonical_json(_canonical_message(message))
         for message in body["messages"]
     ]
-    after = _settings(body)
+    others = _settings(body)
     for key in ("tools", "response_format"):
         if body.get(key):
-            after[key] = body[key]
+            others[key] = body[key]
     if body.get("web_search"):
-        after["web_search"] = True
-    limit = body.get("max_tokens")
-    before = "" if limit is None else f'"max_tokens": {_canonical_json(limit)}, '
-    return f'{{{before}"messages": [{", ".join(messages)}], {_canonical_json(after)[1:]}'.encode()
+        others["web_search"] = True
+    before, _, after = _canonical_json({**others, "messages": None}).partition("null")
+    return f"{before}[{', '.join(messages)}]{after}".encode()
 
 
 def canonical_completion_request(body: Mapping[str, Json]) -> bytes:
     """The canonical bytes of a legacy completion request: model, prompt, temperature, max_tokens, stop."""
-    canonical = {**_settings(body), "prompt": body["prompt"]}
-    if body.get("max_tokens") is not None:
-        canonical["max_tokens"] = body["max_tokens"]
-    return _canonical_json(canonical).encode()
+    return _canonical_json({**_settings(body), "prompt": body["prompt"]}).encode()
 
 
 def signed_output(choices: Sequence[Mapping[str, Json]]) -> str:
@@ -75,12 +72,21 @@ def signing_digest(request_hash: bytes, output_hash: bytes, timestamp: int) -> b
 
 
 def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
-    """The keys that both kinds of request share, except ``max_tokens``; all sort after ``messages``."""
+    """The keys that both kinds of request share; only ``max_tokens`` sorts before ``messages``."""
     temperature = body.get("temperature")
     settings = {"model": body["model"], "temperature": 0.0 if temperature is None else float(temperature)}
+    if body.get("max_tokens") is not None:
+        settings["max_tokens"] = body["max_tokens"]
     if body.get("stop"):
         settings["stop"] = body["stop"]
     return settings
+
+
+def _quoted(text: str) -> str:
+    """``text`` as JSON in ASCII. Of ASCII, DEL is all that ``msgspec`` writes otherwise, in a fifth of the time."""
+    if text.isascii() and "\x7f" not in text:
+        return msgspec.json.encode(text).decode()
+    return json.encoder.encode_basestring_ascii(text)
 
 
 _PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

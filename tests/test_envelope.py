@@ -151,6 +151,13 @@ def test_messages(message: dict[str, Any], canonical: str) -> None:
     assert canonical_chat_request({"model": "m", "messages": [message]}) == expected.encode()
 
 
+@pytest.mark.parametrize("code", [*range(0x180), 0x2028, 0xFEFF, 0xFFFF, 0x1F600])
+def test_every_character_is_written_as_json_writes_it(code: int) -> None:
+    text = f"a{chr(code)}b"
+    canonical = canonical_chat_request({**BODY, "messages": [{"role": "user", "content": text}]})
+    assert json.dumps({"content": text, "role": "user"}).encode() in canonical
+
+
 @pytest.mark.parametrize(
     "uncovered",
     [
