@@ -153,7 +153,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 def decode(body: bytes) -> dict[str, Json]:
     """Decode a JSON object; raises 400 for anything else, more than MAX_PARTS parts or nesting beyond MAX_DEPTH."""
-    brackets = body.count(b"{") + body.count(b"[")
+    brackets = _count_brackets(body)
     if brackets > MAX_BRACKETS:
         raise invalid_request(_TOO_MANY_PARTS)
     try:
@@ -169,6 +169,17 @@ def decode(body: bytes) -> dict[str, Json]:
     if brackets > MAX_DEPTH:
         _check_size(decoded)
     return decoded
+
+
+def _count_brackets(body: bytes) -> int:
+    """The opening brackets in ``body``, of each kind up to one more than MAX_DEPTH if there cannot be MAX_BRACKETS.
+
+    ``bytes.replace`` finds the few of a text far sooner than ``bytes.count``.
+    """
+    if len(body) > MAX_BRACKETS:
+        return body.count(b"{") + body.count(b"[")
+    most = MAX_DEPTH + 1
+    return len(body) - len(body.replace(b"{", b"", most).replace(b"[", b"", most))
 
 
 def _check_size(value: Json) -> None:
