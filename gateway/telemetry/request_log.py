@@ -41,7 +41,7 @@ def log_request(record: RequestRecord) -> None:
     values = [*_values(record)]
     for place in _DURATIONS:
         if values[place] is not None:
-            values[place] = round(values[place], 6)
+            values[place] = round(values[place] * 1e6) / 1e6
     _pending.append(encode_ascii(_Line(timestamp(time.time()), "info", "gateway.requests", "request", *values)))
     if len(_pending) == 1:
         try:

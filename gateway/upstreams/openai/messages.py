@@ -22,7 +22,6 @@ _KEYS = {
     "assistant": frozenset({"role", "content", "name", "refusal", "tool_calls"}),
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
-_PLAIN = frozenset({"role", "content"})
 _INSTRUCTIONS = ("system", "developer")
 _FIELDS = {
     "image_url": frozenset({"url", "detail"}),
@@ -36,11 +35,12 @@ _PART_INPUTS = {"image_url": "image", "input_audio": "audio", "video_url": "vide
 def translate_messages(dialect: Dialect, chat: Chat, names: NameMap | None) -> list[dict[str, Any]]:
     """The caller's messages in the vendor's dialect. ``names`` maps function names; None where all are valid.
 
+    Those of a role and a text are sent as they are, unless the vendor has another name for the role.
     Raises 400 for a content part that the model does not support.
     """
     messages = [
         message
-        if message.keys() <= _PLAIN and type(message.get("content")) is str and message["role"] not in dialect.roles
+        if len(message) == 2 and type(message.get("content")) is str and message["role"] not in dialect.roles
         else _message(dialect, chat, message, i, names)
         for i, message in enumerate(chat.body["messages"])
         if dialect.empty_system or message["role"] not in _INSTRUCTIONS or _has_text(message["content"])
