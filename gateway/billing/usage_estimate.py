@@ -111,18 +111,22 @@ def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
     pending = [value]
     while pending:
         item = pending.pop()
-        if isinstance(item, str):
-            texts.append(item)
-        elif isinstance(item, list):
-            pending += item
-        elif isinstance(item, dict):
+        kind = type(item)
+        if kind is dict:
             for name, field in item.items():
                 if found is not None and name in _MEDIA:
                     found.append((name, field))
                     pending += media.labels(name, field)
                 else:
                     texts.append(name)
-                    pending.append(field)
-        elif isinstance(item, int | float):
+                    if type(field) is str:
+                        texts.append(field)
+                    else:
+                        pending.append(field)
+        elif kind is list:
+            pending += item
+        elif kind is str:
+            texts.append(item)
+        elif item is not None:
             texts.append(str(item))
     return texts

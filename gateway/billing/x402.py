@@ -192,7 +192,7 @@ def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
         raise MalformedPaymentError("payment header is not JSON") from None
     if not isinstance(value, dict):
         raise MalformedPaymentError("payment header is not a JSON object")
-    if _deeper_than(value, max_depth):
+    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper_than(value, max_depth):
         raise MalformedPaymentError(f"payment header is nested deeper than {max_depth} levels")
     if value.get("x402Version") != VERSION:
         raise MalformedPaymentError(f"x402Version must be {VERSION}")

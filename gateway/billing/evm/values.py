@@ -11,7 +11,7 @@ UINT256_MAX = 2**256 - 1
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 _HEX_INTEGER = re.compile(r"0[xX][0-9a-fA-F]{1,64}", re.ASCII)
-_HEX_BYTES = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*", re.ASCII)
+_HEX = re.compile(r"0[xX][0-9a-fA-F]*", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +46,7 @@ def bytes32(text: str) -> bytes:
 
 def hex_bytes(text: str) -> bytes:
     """Whole bytes behind ``0x``. Raises ValueError."""
-    if not _HEX_BYTES.fullmatch(text):
+    if len(text) % 2 or not _HEX.fullmatch(text):
         raise ValueError("not 0x followed by pairs of hexadecimal digits")
     return bytes.fromhex(text[2:])
 
