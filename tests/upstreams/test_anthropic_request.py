@@ -226,6 +226,58 @@ def test_a_json_schema_is_a_forced_tool_on_older_models(model: str) -> None:
     assert not body.keys() & {"output_config", "thinking"}
 
 
+NODE = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Node"}}}}
+OPTIONS = {"type": "object", "properties": {f"option_{number}": {"type": "string"} for number in range(25)}}
+
+
+def with_property(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+
+
+INEXPRESSIBLE = [
+    {"type": "object"},
+    with_property({"type": "object", "additionalProperties": {"type": "string"}}),
+    with_property({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}),
+    with_property({"type": "array", "items": {"type": ["object", "null"]}}),
+    with_property({"anyOf": [{"type": "object", "patternProperties": {"^x-": {}}}, {"type": "null"}]}),
+    {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
+    OPTIONS,
+]
+
+
+@pytest.mark.parametrize("schema", INEXPRESSIBLE)
+def test_a_schema_that_structured_output_cannot_express_is_a_forced_tool(schema: dict[str, Any]) -> None:
+    """Closed, a map can only be empty: litellm and Vercel's AI SDK do the same."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    body = sent(chat("claude-sonnet-4-6", response_format=wanted))
+    assert [tool["input_schema"] for tool in body["tools"]] == [{"type": "object", **schema}]
+    assert body["tool_choice"] == {"type": "tool", "name": "json_tool_call"}
+    assert "output_config" not in body
+
+
+@pytest.mark.parametrize(
+    ("schema", "parameters"),
+    [
+        (INEXPRESSIBLE[1], {"tools": [WEATHER]}),
+        (INEXPRESSIBLE[1], {"web_search": True}),
+        ({"type": "array", "items": INEXPRESSIBLE[1]}, {}),
+        ({"anyOf": [INEXPRESSIBLE[1]]}, {}),
+        (with_property({"type": "object", "additionalProperties": False}), {}),
+        (SCHEMA, {}),
+    ],
+)
+def test_a_schema_is_left_to_structured_output_otherwise(schema: dict[str, Any], parameters: dict[str, Any]) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    body = sent(chat("claude-sonnet-4-6", response_format=wanted, **parameters))
+    assert body["output_config"]["format"]["type"] == "json_schema"
+    assert body.get("tool_choice") in (None, {"type": "auto"})
+
+
+def test_a_strict_schema_is_not_emulated() -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": INEXPRESSIBLE[1], "strict": True}}
+    assert refusal("claude-sonnet-4-6", response_format=wanted).code == "unsupported_value"
+
+
 def test_older_models_cannot_have_a_schema_and_tools() -> None:
     error = refusal("claude-sonnet-4-0", response_format=SCHEMA_FORMAT, tools=[WEATHER])
     assert (error.status, error.param) == (400, "response_format")

@@ -48,6 +48,9 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
         ),
         ({"enum": ["a", 1, True, None]}, {"enum": ["a", 1, True, None]}),
         ({"type": ["string", "null"], "enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"type": "string", "enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"type": "integer", "enum": [1, 2]}, {"type": "integer", "enum": [1, 2]}),
+        ({"type": {}, "enum": "a"}, {"type": {}, "enum": "a"}),
         ({"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["a"]}),
         ({"type": "array", "enum": [[1], []]}, {"type": "array", "description": "(enum: [[1],[]])"}),
         (

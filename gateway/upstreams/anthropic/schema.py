@@ -47,6 +47,8 @@ _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostnam
 _IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
 """Lookaround, word boundaries and backreferences."""
 _META = frozenset({"$schema", "$id", "$comment"})
+_CLASSES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
+"""What a value of each type is in Python."""
 _MAPS = frozenset({"properties", "$defs", "definitions"})
 _LISTS = frozenset({"anyOf", "allOf"})
 
@@ -66,6 +68,14 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
         return _restrict(schema, lossless, ((), param))
     except RecursionError:
         raise unsupported_value(f"Invalid '{param}': the schema is nested too deeply.", param) from None
+
+
+def keeps_meaning(schema: Schema) -> bool:
+    """Whether structured output has room for what ``schema`` describes.
+
+    It knows no recursion, and closes every object: one whose properties are not all named could only be empty.
+    """
+    return not _is_recursive(schema) and not any(_is_open(inner) for inner in subschemas(schema))
 
 
 def subschemas(schema: Any) -> Iterator[Schema]:
@@ -97,8 +107,8 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
             kept[name] = _descend(name, value, lossless, (place, f".{keyword}"))
         else:
             lost[keyword] = value
-    if "enum" in kept and isinstance(kept.get("type"), list):
-        del kept["type"]  # "Enum value 'a' does not match declared type '['string', 'null']'"
+    if _contradicts(kept.get("enum"), kept.get("type")):
+        del kept["type"]
     if "properties" in kept or "object" in _types(schema):
         kept["additionalProperties"] = False
     if lost and lossless:
@@ -166,6 +176,22 @@ def _is_enforced(keyword: str, value: Any) -> bool:
 def _types(schema: Schema) -> tuple[Any, ...]:
     kind = schema.get("type")
     return tuple(kind) if isinstance(kind, list) else (kind,)
+
+
+def _contradicts(values: Any, kind: Any) -> bool:
+    """Whether Anthropic refuses an enum beside its type: "Enum value 'a' does not match declared type"."""
+    if not isinstance(values, list):
+        return False
+    if isinstance(kind, str) and kind in _CLASSES:
+        return not all(isinstance(value, _CLASSES[kind]) for value in values)
+    return isinstance(kind, list)
+
+
+def _is_open(schema: Schema) -> bool:
+    """Whether ``schema`` is of objects with properties that it does not name."""
+    unnamed = "object" in _types(schema) and not schema.get("properties")
+    others = schema.get("additionalProperties", unnamed)
+    return others is True or isinstance(others, dict) or bool(schema.get("patternProperties"))
 
 
 def _describe(description: Any, lost: Schema) -> str:

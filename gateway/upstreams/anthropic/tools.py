@@ -10,7 +10,7 @@ from gateway.openai_api.errors import GatewayError, invalid_request, unsupported
 from gateway.openai_api.request import FunctionTool, JsonSchema, JsonSchemaFormat, ResponseFormat, Tool
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.parts import with_cache_control
-from gateway.upstreams.anthropic.schema import restrict
+from gateway.upstreams.anthropic.schema import keeps_meaning, restrict
 from gateway.upstreams.anthropic.schema_budget import SchemaBudget
 from gateway.upstreams.name_map import NameMap
 
@@ -43,11 +43,24 @@ def tool_names(tools: list[Tool] | None) -> NameMap:
 
 
 def emulated_schema(chat: Chat) -> JsonSchema | None:
-    """The schema that a forced tool has to emulate, because the model has no structured output; None otherwise."""
+    """The schema that a forced tool has to emulate, because structured output cannot express it; None otherwise."""
     match chat.request.response_format:
-        case JsonSchemaFormat(json_schema=wanted) if wanted.schema is not None and not chat.model.traits.json_schema:
+        case JsonSchemaFormat(json_schema=wanted) if wanted.schema is not None and not _is_native(chat, wanted):
             return wanted
     return None
+
+
+def _is_native(chat: Chat, wanted: JsonSchema) -> bool:
+    """Whether the answer is left to the model's structured output.
+
+    A forced tool takes more schemas, but enforces none, and has to be the only one.
+    """
+    if not chat.model.traits.json_schema:
+        return False
+    schema = wanted.schema or {}
+    if wanted.strict or chat.request.tools or chat.may_pause or not _is_plain_object(schema):
+        return True
+    return keeps_meaning(schema) and SchemaBudget({}).take(schema)
 
 
 def toolset(chat: Chat, called: Collection[str]) -> Toolset:
@@ -117,6 +130,10 @@ def _input_schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
                 f"{where}.{keyword}",
             )
     return schema
+
+
+def _is_plain_object(schema: dict[str, Any]) -> bool:
+    return schema.get("type", "object") == "object" and not any(keyword in schema for keyword in _UNIONS)
 
 
 def _answer_schema(wanted: ResponseFormat | None) -> dict[str, Any]:
