@@ -10,7 +10,7 @@ import logging
 from gateway.billing.definitions import Definitions, Token
 from gateway.billing.evm.chain import LATEST, Chain
 from gateway.billing.evm.rpc import ChainUnavailableError
-from gateway.billing.journal import Entry
+from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.terms import asset_id
 
@@ -79,7 +79,8 @@ class Reconciler:
 
         A transaction that is named but not mined yet can still succeed: facilitators report it as failed once their own
         wait for it times out. A refusal after an unknown outcome may be due to the payment itself, which the endpoint
-        does not show while it is a block behind the facilitator's.
+        does not show while it is some blocks behind the facilitator's: one that names no transaction counts once the
+        payment has been PENDING since an earlier one.
         """
         block = None
         for attempt in range(_ATTEMPTS):
@@ -90,9 +91,9 @@ class Reconciler:
                 return found
             if block is not None and (first or block != LATEST):
                 break
-        if block is not None:
-            return await self._explain(chain, entry, refused, block)
-        return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)
+        if block is None or (block == LATEST and not first and entry.state is not State.PENDING):
+            return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)
+        return await self._explain(chain, entry, refused, block)
 
     async def _explain(self, chain: Chain, entry: Entry, refused: Refused, block: str) -> Refused:
         """The refusal with its cause: facilitators report all that a payer withdraws as a failed transaction.

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.billing.definitions import bundled
 from gateway.billing.evm import values as evm
+from gateway.billing.journal import State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.reconciliation import NONCE_SPENT, Reconciler
 from tests.billing.chain_node import ELSEWHERE, ENTRY, EVENT, HASH, PAYEE, SENT, SIGNED, TOKEN, Node
@@ -224,6 +225,17 @@ async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the
     node = NodeBehind(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
     outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused(reason), first=False)
     assert outcome == Settled(HASH, 10, 1)
+
+
+@pytest.mark.parametrize(("state", "kind"), [(State.SETTLING, Unknown), (State.PENDING, Refused)])
+async def test_a_repeated_settlement_is_not_refused_at_once_where_the_node_stays_behind(
+    state: State, kind: type[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two blocks, of the nodes behind one name: the payer had paid for an answer that was withheld for good."""
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
+    node = Node(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
+    payment = msgspec.structs.replace(ENTRY, state=state)
+    assert isinstance(await Reconciler(node.chain(), bundled()).check(payment, REFUSED, first=False), kind)
 
 
 async def test_an_endpoint_of_another_network_says_nothing() -> None:
