@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.openai_api import errors
-from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.errors import Fault, GatewayError
 from gateway.upstreams.vendor_errors import VendorError, public_message
 
 
@@ -69,6 +69,15 @@ def auth(error: VendorError) -> GatewayError:
 
 def billing(error: VendorError) -> GatewayError:
     return errors.upstream_error("upstream_billing", "The gateway's account with the upstream cannot be charged")
+
+
+def region(error: VendorError) -> GatewayError:
+    return GatewayError(
+        "The upstream does not serve this model in the gateway's region",
+        status=403,
+        type="permission_error",
+        fault=Fault.UPSTREAM,
+    )
 
 
 def rate_limit(error: VendorError) -> GatewayError:

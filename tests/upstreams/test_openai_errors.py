@@ -41,7 +41,7 @@ def nous(status: int, message: str, **more: Any) -> Any:
 BAD_KEY = openai("Incorrect API key provided: sk-x", code="invalid_api_key")
 CASES = [
     ("openai", 401, BAD_KEY, 502, "upstream_auth_failed"),
-    ("openai", 403, openai("Country, region, or territory not supported"), 502, "upstream_auth_failed"),
+    ("openai", 403, openai("Project x does not have access", code="model_not_found"), 502, "upstream_auth_failed"),
     ("openai", 404, openai("The model `x` does not exist", code="model_not_found"), 404, "model_not_found"),
     ("openai", 410, openai("This model is gone"), 404, "model_not_found"),
     ("openai", 429, openai("Rate limit reached", "tokens", "rate_limit_exceeded"), 429, "rate_limit_exceeded"),
@@ -205,6 +205,13 @@ def test_our_own_credentials_stay_inside(vendor: str, status: int, body: Any, ou
     if code in ("upstream_auth_failed", "upstream_billing"):
         assert not {"sk-x", "xa", "team", "x402"} & set(error.message.split())
         assert not error.retryable
+
+
+def test_the_gateways_region_is_no_matter_of_its_credentials() -> None:
+    """facts/providers.md 1.3, 2.6"""
+    body = openai("Country, region, or territory not supported", code="unsupported_country_region_territory")
+    error = explained("openai", 403, body)
+    assert (error.status, error.type, error.code, error.fault) == (403, "permission_error", None, Fault.UPSTREAM)
 
 
 def test_the_callers_mistake_is_told_with_its_parameter() -> None:

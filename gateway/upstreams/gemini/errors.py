@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.http_client.retry_after import read_retry_after
 from gateway.openai_api import errors
-from gateway.openai_api.errors import Fault, GatewayError
+from gateway.openai_api.errors import GatewayError
 from gateway.upstreams import error_rules as rules
 from gateway.upstreams.error_rules import ErrorRule, map_error
 from gateway.upstreams.gemini.wire import ErrorBody, decode
@@ -71,15 +71,6 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
     return None
 
 
-def _region(error: VendorError) -> GatewayError:
-    return GatewayError(
-        "The upstream does not serve this model in the gateway's region",
-        status=403,
-        type="permission_error",
-        fault=Fault.UPSTREAM,
-    )
-
-
 def _one_choice(error: VendorError) -> GatewayError:
     """Which models take a candidateCount above 1 is not documented (5.3)."""
     return errors.unsupported_value("This model supports only one choice; 'n' must be 1.", "n")
@@ -96,7 +87,7 @@ _RULES = (
     ErrorRule(rules.auth, status=(401, 403)),
     ErrorRule(rules.billing, status=(402,)),
     ErrorRule(rules.billing, status=(400,), code="FAILED_PRECONDITION", message="billing"),
-    ErrorRule(_region, status=(400,), code="FAILED_PRECONDITION"),
+    ErrorRule(rules.region, status=(400,), code="FAILED_PRECONDITION"),
     ErrorRule(rules.context_length, status=(400,), message=r"input token count.*exceeds the maximum"),
     ErrorRule(rules.too_large, status=(400,), message="payload size exceeds"),
     ErrorRule(_one_choice, status=(400,), message="multiple candidates"),

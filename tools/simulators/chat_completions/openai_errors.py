@@ -21,9 +21,9 @@ ERRORS: Mapping[ErrorKind, VendorError] = {
     ),
     "permission": VendorError(
         403,
-        "request_forbidden",
-        "unsupported_country_region_territory",
-        "Country, region, or territory not supported",
+        "invalid_request_error",
+        "model_not_found",
+        "Project `proj_Simulated0123456789` does not have access to model `{model}`",
     ),
     "model_not_found": VendorError(
         404,
