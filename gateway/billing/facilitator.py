@@ -54,6 +54,14 @@ _UNCONFIRMED = (
 )
 """Texts of refusals of a transaction that was broadcast but not seen in a block: of x402 when it could not store the
 pending transaction, of Coinbase, of x402 in Go, of viem, and of web3."""
+_UNSENT = (
+    "Nonce provided for the transaction",
+    "eth_sendRawTransaction",
+    "nonce too low",
+    "replacement transaction underpriced",
+)
+"""Texts of refusals of a transaction that no node accepted, because another one of the facilitator's own account took
+its nonce: of viem (x402 in TypeScript settles payments at the same time), and of nodes."""
 _DONE = frozenset({200, 201})
 """Statuses of results. Some frameworks answer each POST with 201."""
 _MAX_RESPONSE_BYTES = 1 << 20
@@ -192,7 +200,7 @@ class Facilitator:
             return Settled(transaction, _amount(response.amount))
         reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
         message = (response.error_message or "")[:_MAX_TEXT]
-        if _is_busy(status) or reason in _NOT_FINAL or _is_unconfirmed(f"{reason}: {message}"):
+        if _is_busy(status) or reason in _NOT_FINAL or _is_open(f"{reason}: {response.error_message}"):
             return Unknown(reason, transaction=transaction)
         return Refused(reason, message, transaction)
 
@@ -284,9 +292,10 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
     )
 
 
-def _is_unconfirmed(text: str) -> bool:
-    """Not by the reason that a call reverted with, which a payer's contract can choose."""
-    return "revert" not in text.lower() and any(known in text for known in _UNCONFIRMED)
+def _is_open(text: str) -> bool:
+    """Whether a refusal leaves the payment to be settled. Not by the reason that a call reverted with, which a payer's
+    contract can choose."""
+    return "revert" not in text.lower() and any(known in text for known in (*_UNCONFIRMED, *_UNSENT))
 
 
 def _amount(text: str | None) -> int | None:

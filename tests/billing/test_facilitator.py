@@ -16,6 +16,10 @@ from tests.billing.harness import quick
 REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
 SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "payer": "0x1", "amount": "7"}
 SENT = {"transaction": "0xcd", "network": "eip155:8453"}
+FAILED = {"success": False, "errorReason": "transaction_failed"}
+NONCE_TOO_LOW = "Nonce provided for the transaction is lower than the current nonce of the account."
+NOT_ACCEPTED = f'Missing parameters.\nURL: {"u" * 300}\nRequest body: {{"method":"eth_sendRawTransaction"'
+"""viem's words; those of the node come last, and x402 cuts them off."""
 
 
 class Double:
@@ -98,12 +102,7 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
         (200, {"success": False, "errorReason": "unexpected_settle_error"}, Unknown("unexpected_settle_error")),
         (
             200,
-            {
-                "success": False,
-                "errorReason": "transaction_failed",
-                "errorMessage": "settlement_pending, but failed to persist for retry: disk full",
-                "transaction": "0xcd",
-            },
+            FAILED | SENT | {"errorMessage": "settlement_pending, but failed to persist for retry: disk full"},
             Unknown("transaction_failed", "0xcd"),
         ),
         (
@@ -117,21 +116,22 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
         ),
         (
             200,
-            {
-                "success": False,
-                "errorReason": "transaction_failed",
-                "errorMessage": "Transaction HexBytes('0xcd') is not in the chain after 120 seconds",
-            },
+            FAILED | {"errorMessage": "Transaction HexBytes('0xcd') is not in the chain after 120 seconds"},
             Unknown("transaction_failed"),
         ),
         (
             200,
-            {
-                "success": False,
-                "errorReason": "transaction_failed",
-                "errorMessage": "execution reverted: is not in the chain after",
-            },
+            FAILED | {"errorMessage": "execution reverted: is not in the chain after"},
             Refused("transaction_failed", "execution reverted: is not in the chain after"),
+        ),
+        (200, FAILED | {"errorMessage": NONCE_TOO_LOW}, Unknown("transaction_failed")),
+        (200, FAILED | {"errorMessage": NOT_ACCEPTED}, Unknown("transaction_failed")),
+        (200, FAILED | {"errorMessage": "failed to send transaction: nonce too low"}, Unknown("transaction_failed")),
+        (200, FAILED | {"errorMessage": "replacement transaction underpriced"}, Unknown("transaction_failed")),
+        (
+            200,
+            FAILED | {"errorMessage": "reverted: nonce too low"},
+            Refused("transaction_failed", "reverted: nonce too low"),
         ),
         (
             200,
