@@ -6,6 +6,7 @@ priced again (facts/x402.md 1.10.10, 4 rows 6, 7): the chain is queried, and the
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -183,10 +184,13 @@ class Settlements:
         settlement.resolve(entry)
 
     async def _reconcile(self, settlement: _Settlement, entry: Entry, unknown: Unknown) -> tuple[Entry, Outcome]:
-        """Retry until the outcome is known or can no longer change. The waiter gets the PENDING entry meanwhile."""
+        """Retry until the outcome is known or can no longer change. The waiter gets the PENDING entry meanwhile.
+
+        The pauses are random, since payments that failed because they were sent at once would fail again in step.
+        """
         backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
         while self._clock() < entry.deadline + _GRACE_SECONDS:
-            pause = max(backoff, self._requested_pause(entry, unknown))
+            pause = max(random.uniform(backoff / 2, backoff), self._requested_pause(entry, unknown))  # noqa: S311
             if pause > self._times.hold_seconds:
                 entry = await self._record_pending(settlement, entry, unknown)
             await asyncio.sleep(pause)

@@ -1,6 +1,7 @@
 """Settlements against a scripted facilitator and chain, up to their deadline and after it."""
 
 import asyncio
+import random
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +84,7 @@ async def test_a_facilitator_s_retry_after_is_kept_as_far_as_the_deadline_allows
         clock.now += seconds
         await sleep(0.02)
 
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
     script = Script(Unknown("settle returned 429", retry_after=retry_after), Settled("0xab"))
     payment = await serving(sqlite_store)
     service = settlements(sqlite_store, script, clock)
@@ -235,6 +237,25 @@ async def test_a_chain_client_that_fails_after_the_deadline_leaves_it_unresolved
     service.resume(payment)
     await service.drain(5)
     assert (await final(sqlite_store, payment)).state is State.FAILED
+
+
+async def test_payments_that_failed_together_are_not_retried_in_step(
+    sqlite_store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """x402's TypeScript facilitator gives transactions that it sends at the same time one nonce: all but one fail."""
+    pauses, sleep = [], asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    script = Script(*[Unknown("nonce too low")] * 5, Settled("0xab"))
+    payments = [await serving(sqlite_store, payer=secrets.token_bytes(20)) for _ in range(5)]
+    service = settlements(sqlite_store, script, clock)
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    await asyncio.gather(*(service.settle(payment, amount=7) for payment in payments))
+    assert len(set(pauses)) == len(payments)
+    assert all(0.05 <= pause <= 0.1 for pause in pauses)
 
 
 @pytest.mark.parametrize("now", [0.0, 2000.0], ids=["before the deadline", "after it"])
