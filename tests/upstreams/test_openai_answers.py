@@ -195,7 +195,8 @@ def test_a_whole_answer_that_makes_no_sense(body: bytes) -> None:
 def test_a_whole_answer_without_choices(body: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as caught:
         whole(body)
-    assert caught.value.code == "upstream_truncated"
+    assert caught.value.code == "upstream_bad_response"
+    assert caught.value.message == "The upstream's response has no choices"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.openai_api.deltas import Delta, Finish, MessageField, Reasoning, Refusal, Text, UpstreamMetadata
-from gateway.openai_api.errors import GatewayError, upstream_truncated
+from gateway.openai_api.errors import GatewayError, upstream_error, upstream_truncated
 from gateway.openai_api.request import Tool
 from gateway.upstreams.error_rules import map_error
 from gateway.upstreams.openai.chunk_template import ChunkTemplate
@@ -126,6 +126,8 @@ class OpenAIDecoder:
 
     def finish(self) -> list[Delta]:
         reasons = self._finish.values()
+        if self._complete and not reasons:
+            raise upstream_error("upstream_bad_response", "The upstream's response has no choices")
         if not reasons or (not self._done and "" in reasons) or not _ABORTED.isdisjoint(reasons):
             raise upstream_truncated()
         deltas: list[Delta] = []
