@@ -133,3 +133,12 @@ def test_web_search(body: dict[str, Any]) -> None:
     hints = [f"web_search_options.{name}" for name in body.get("web_search_options", {})]
     assert list(adapter().build_request(bound).dropped) == hints
     assert "tools" not in sent(chat(FLASH, web_search=False))
+
+
+@pytest.mark.parametrize("model", [FLASH, FLASH_3])
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_a_forced_call_has_no_text_to_format(model: str, choice: Any) -> None:
+    """ "Forced function calling (ANY mode) with a response mime type: 'application/json' is unsupported" (vercel/ai)"""
+    body = sent(chat(model, tools=[WEATHER], tool_choice=choice, response_format=SCHEMA_FORMAT))
+    assert body["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
+    assert "generationConfig" not in body

@@ -12,7 +12,7 @@ from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini import schema
 from gateway.upstreams.gemini.thinking import thinking_config
-from gateway.upstreams.gemini.tools import search_parameter
+from gateway.upstreams.gemini.tools import forces_call, search_parameter
 
 _MAX_STOPS = 5
 _MIN_SEED, _MAX_SEED = -(2**31), 2**31 - 1
@@ -156,8 +156,9 @@ def _image_config(chat: Chat) -> dict[str, str] | None:
 
 
 def _response_format(chat: Chat) -> dict[str, Any]:
+    """The format of the text; none where a call is forced, which Gemini refuses beside it (5.2)."""
     wanted, traits = chat.request.response_format, chat.model.traits
-    if wanted is None or isinstance(wanted, TextFormat):
+    if wanted is None or isinstance(wanted, TextFormat) or forces_call(chat.request):
         return {}
     known = traits.json_schema if isinstance(wanted, JsonSchemaFormat) else traits.json_object
     if generates_images(chat) or not known:

@@ -45,6 +45,11 @@ def mixes_tools(request: ChatRequest) -> bool:
     return bool(request.tools) and search_parameter(request) is not None
 
 
+def forces_call(request: ChatRequest) -> bool:
+    """The answer must be a function call, without a text."""
+    return bool(request.tools) and _choice(request.tool_choice)[0] == "ANY"
+
+
 def translate(chat: Chat) -> dict[str, Any]:
     """``tools`` and ``toolConfig`` of the body, without those that are empty. Raises 400."""
     request, traits = chat.request, chat.model.traits

@@ -125,6 +125,15 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tools": TOOLS, **config(responseMimeType="application/json")},
         "Function calling with a response mime type",
     ),
+    "json beside a forced call": (
+        FLASH_3,
+        {
+            "tools": TOOLS,
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+            **config(responseMimeType="application/json"),
+        },
+        "Forced function calling (ANY mode)",
+    ),
     "schema without mime type": (FLASH, config(responseJsonSchema={"type": "object"}), "response_mime_type"),
     "json from image model": (IMAGE, config(responseMimeType="application/json"), "JSON mode is not enabled"),
     "tools on image model": (IMAGE, {"tools": TOOLS}, "Function calling is not enabled"),

@@ -92,6 +92,10 @@ def _check_format(request: Mapping[str, Any], config: Mapping[str, Any], model: 
             raise RefusedError(f"JSON mode is not enabled for models/{model.name}")
         if request.get("tools") and model.generation < 3:
             raise RefusedError("Function calling with a response mime type: 'application/json' is unsupported")
+        if (request.get("toolConfig") or {}).get("functionCallingConfig", {}).get("mode") == "ANY":
+            raise RefusedError(
+                "Forced function calling (ANY mode) with a response mime type: 'application/json' is unsupported"
+            )
 
 
 def _check_pictures(config: Mapping[str, Any], model: Model) -> None:
