@@ -188,9 +188,16 @@ def upstream_overloaded(retry_after: float | None = None) -> GatewayError:
     )
 
 
-def upstream_timeout(message: str = "The upstream did not respond in time") -> GatewayError:
-    """504: no first byte in time, or a read timeout within the answer."""
-    return GatewayError(message, status=504, type="server_error", code="upstream_timeout", fault=Fault.UPSTREAM)
+def upstream_timeout(message: str = "The upstream did not respond in time", *, retryable: bool = False) -> GatewayError:
+    """504: no first byte in time, a read timeout within the answer, or the vendor's own 504, which is ``retryable``."""
+    return GatewayError(
+        message,
+        status=504,
+        type="server_error",
+        code="upstream_timeout",
+        fault=Fault.UPSTREAM,
+        retryable=retryable,
+    )
 
 
 def upstream_error(

@@ -89,7 +89,7 @@ def overloaded(error: VendorError) -> GatewayError:
 
 
 def timeout(error: VendorError) -> GatewayError:
-    return errors.upstream_timeout()
+    return errors.upstream_timeout(retryable=error.status == 504)
 
 
 def server_error(error: VendorError) -> GatewayError:

@@ -86,12 +86,12 @@ def test_meanings(status: int, body: Any, expected: int, code: str | None) -> No
     assert (found.status, found.code) == (expected, code)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
 def test_what_may_be_sent_again(status: int) -> None:
     assert error_of(status).retryable
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 504])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413])
 def test_what_may_not(status: int) -> None:
     assert not error_of(status).retryable
 

@@ -195,7 +195,8 @@ def test_meaning(vendor: str, status: int, body: Any, ours: int, code: str | Non
     error = explained(vendor, status, body)
     assert (error.status, error.code) == (ours, code)
     assert error.fault is (Fault.CALLER if ours in (400, 404, 413) else Fault.UPSTREAM)
-    assert error.retryable == (ours in (429, 503) or code == "upstream_error") or "too large" in error.message.lower()
+    again = ours in (429, 503) or status == 504 or code == "upstream_error"
+    assert error.retryable == again or "too large" in error.message.lower()
 
 
 @pytest.mark.parametrize(("vendor", "status", "body", "ours", "code"), CASES)

@@ -26,7 +26,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return recorded
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529])
 async def test_tried_again(status: int) -> None:
     async with ScriptedServer([http(status), http(status), http(200)]) as server, opened(server.url) as transport:
         assert await read_body(await send(transport)) == b"{}"
@@ -34,15 +34,15 @@ async def test_tried_again(status: int) -> None:
     assert len({request.body for request in server.requests}) == 1
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529])
 async def test_tried_three_times_at_most(status: int) -> None:
     async with ScriptedServer([http(status)]) as server, opened(server.url) as transport:
         error = await refused(transport)
-    assert error.status in (429, 502, 503)
+    assert error.status in (429, 502, 503, 504)
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 413, 422, 504])
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 413, 422])
 async def test_tried_once(status: int) -> None:
     replies = [http(status, b"" if status == 204 else b"{}", headers="Location: /elsewhere\r\n")]
     async with ScriptedServer([*replies]) as server, opened(server.url) as transport:
