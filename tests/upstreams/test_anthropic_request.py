@@ -14,6 +14,7 @@ UNSAMPLED = ["claude-opus-4-7", "claude-opus-4-8", "claude-fable-5"]
 EMULATING = ["claude-sonnet-4-0", "claude-3-7-sonnet", "claude-3-5-haiku"]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
+ONE_JSON_CALL = {"type": "tool", "name": "json_tool_call", "disable_parallel_tool_use": True}
 
 
 def refusal(model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
@@ -222,7 +223,7 @@ def test_a_json_schema_is_a_forced_tool_on_older_models(model: str) -> None:
     body = sent(chat(model, response_format=SCHEMA_FORMAT, **({} if "haiku" in model else {"reasoning_effort": "low"})))
     assert [tool["name"] for tool in body["tools"]] == ["json_tool_call"]
     assert body["tools"][0]["input_schema"] == SCHEMA
-    assert body["tool_choice"] == {"type": "tool", "name": "json_tool_call"}
+    assert body["tool_choice"] == ONE_JSON_CALL
     assert not body.keys() & {"output_config", "thinking"}
 
 
@@ -251,7 +252,7 @@ def test_a_schema_that_structured_output_cannot_express_is_a_forced_tool(schema:
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     body = sent(chat("claude-sonnet-4-6", response_format=wanted))
     assert [tool["input_schema"] for tool in body["tools"]] == [{"type": "object", **schema}]
-    assert body["tool_choice"] == {"type": "tool", "name": "json_tool_call"}
+    assert body["tool_choice"] == ONE_JSON_CALL
     assert "output_config" not in body
 
 

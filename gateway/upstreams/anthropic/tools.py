@@ -193,10 +193,10 @@ def _search(chat: Chat) -> dict[str, Any]:
 
 
 def _force_json(chat: Chat, wanted: JsonSchema, chosen: Toolset) -> None:
-    """Add a forced tool whose input becomes the answer's text."""
+    """Add a tool, to be called just once, whose input becomes the answer's text."""
     schema = _input_schema(wanted.schema or {}, "response_format.json_schema.schema")
     if chat.request.tools or any(tool["name"] == SEARCH_TOOL for tool in chosen.tools):
         raise unsupported_value("'tools' and a JSON schema cannot be combined with this model.", "response_format")
     tool = {"name": JSON_TOOL, "description": wanted.description or "Give the answer.", "input_schema": schema}
     chosen.tools.append(tool)
-    chosen.choice = {"type": "tool", "name": JSON_TOOL}
+    chosen.choice = {"type": "tool", "name": JSON_TOOL, "disable_parallel_tool_use": True}
