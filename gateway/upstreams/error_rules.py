@@ -31,13 +31,16 @@ class ErrorRule:
 
 
 def map_error(rules: tuple[ErrorRule, ...], error: VendorError) -> GatewayError:
-    """The error of the first matching rule; upstream_bad_response when none matches.
+    """The error of the first matching rule; when none does, that of a failed server, or upstream_bad_response.
 
-    Status 200 is that of an error inside an answer, whose meaning is not known.
+    Status 200 is that of an error inside an answer, whose meaning is not known. Cloudflare, which is in front of most
+    vendors, has server errors of its own: 520 to 527, 530.
     """
     for rule in rules:
         if rule.matches(error):
             return rule.make_error(error)
+    if error.status >= 500:
+        return server_error(error)
     reported = "reported an error" if error.status == 200 else f"returned status {error.status}"
     return errors.upstream_error("upstream_bad_response", f"The upstream {reported}")
 

@@ -57,6 +57,7 @@ CASES = [
     ("openai", 413, openai("Large"), 413, "request_too_large"),
     ("openai", 500, openai("Oops", "server_error"), 502, "upstream_error"),
     ("openai", 502, b"<html>Bad gateway</html>", 502, "upstream_error"),
+    ("xai", 520, b"error code: 520", 502, "upstream_error"),
     ("openai", 503, openai("Slow down", "server_error"), 503, "upstream_overloaded"),
     ("openai", 504, b"", 504, "upstream_timeout"),
     ("openai", 408, b"", 504, "upstream_timeout"),

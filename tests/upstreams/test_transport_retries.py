@@ -26,7 +26,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return recorded
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 520, 524, 529])
 async def test_tried_again(status: int) -> None:
     async with ScriptedServer([http(status), http(status), http(200)]) as server, opened(server.url) as transport:
         assert await read_body(await send(transport)) == b"{}"
@@ -34,7 +34,7 @@ async def test_tried_again(status: int) -> None:
     assert len({request.body for request in server.requests}) == 1
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 520, 524, 529])
 async def test_tried_three_times_at_most(status: int) -> None:
     async with ScriptedServer([http(status)]) as server, opened(server.url) as transport:
         error = await refused(transport)

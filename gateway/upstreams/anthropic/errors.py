@@ -64,5 +64,5 @@ _RULES = (
     ErrorRule(rules.rate_limit, status=(429,)),
     ErrorRule(rules.overloaded, status=(503, 529)),
     ErrorRule(rules.timeout, status=(408, 504)),
-    ErrorRule(rules.server_error, status=(409, 500, 502)),
+    ErrorRule(rules.server_error, status=(409,)),
 )

@@ -99,5 +99,4 @@ _RULES = (
     ErrorRule(rules.rate_limit, status=(429,)),
     ErrorRule(rules.overloaded, status=(503, 529)),
     ErrorRule(rules.timeout, status=(408, 504)),
-    ErrorRule(rules.server_error, status=(500, 502)),
 )

@@ -23,7 +23,6 @@ def _single_prompt_too_large(error: VendorError) -> GatewayError:
 _SERVER = (
     ErrorRule(rules.overloaded, status=(503, 529)),
     ErrorRule(rules.timeout, status=(408, 504)),
-    ErrorRule(rules.server_error, status=(500, 502)),
 )
 _CREDENTIALS = (
     ErrorRule(rules.auth, status=(401, 403), message="api[ -]?key|token|credential|auth"),
