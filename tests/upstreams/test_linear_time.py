@@ -148,7 +148,8 @@ def allowed_tools() -> None:
     """Grok's ``tools`` are reduced to the allowed ones: 128 of them, and a list of any length."""
     named = [{"type": "function", "function": {"name": f"unknown{number}"}} for number in range(2 * MANY)]
     chosen: list[dict[str, Any]] = [*named, {"type": "function", "function": {"name": "t127"}}]
-    tools = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(128)]
+    functions = [{"name": f"t{number}", "parameters": {"type": "object", "properties": {}}} for number in range(128)]
+    tools = [{"type": "function", "function": function} for function in functions]
     body = {
         "model": "grok-4.3",
         "messages": [{"role": "user", "content": "x"}],
