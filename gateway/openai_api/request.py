@@ -40,11 +40,18 @@ class FunctionDefinition(msgspec.Struct):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    cache_control: CacheControl = None
 
 
 class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    """``cache_control`` may also be inside the function, where litellm takes it too."""
+
     function: FunctionDefinition
     cache_control: CacheControl = None
+
+    def __post_init__(self) -> None:
+        if self.cache_control is None:
+            self.cache_control = self.function.cache_control
 
 
 class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):

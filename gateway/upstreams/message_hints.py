@@ -25,7 +25,8 @@ def in_messages(messages: list[dict[str, Any]], supported: frozenset[str] = froz
 
 def in_tools(tools: list[dict[str, Any]]) -> tuple[str, ...]:
     """The hints in ``tools`` that only Anthropic supports."""
-    return ("tools.cache_control",) if any(tool.get("cache_control") is not None for tool in tools) else ()
+    holders = [*tools, *(tool.get("function") or {} for tool in tools)]
+    return ("tools.cache_control",) if any(holder.get("cache_control") is not None for holder in holders) else ()
 
 
 def _in_part(part: dict[str, Any]) -> Iterator[str]:

@@ -130,3 +130,11 @@ def test_a_tool_of_the_callers_named_web_search_gets_out_of_the_way() -> None:
     tool = {"type": "function", "function": {"name": "web_search"}}
     names = [tool["name"] for tool in sent(chat(tools=[tool], web_search=True))["tools"]]
     assert names == ["web_search_2", "web_search"]
+
+
+def test_a_cache_breakpoint_may_be_on_a_tool_or_in_its_function() -> None:
+    """litellm takes both."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    inside = {"type": "function", "function": {"name": "weather", "parameters": WEATHER_SCHEMA, **mark}}
+    for tool in (WEATHER | mark, inside):
+        assert sent(chat(tools=[tool]))["tools"] == [{"name": "weather", "input_schema": WEATHER_SCHEMA, **mark}]

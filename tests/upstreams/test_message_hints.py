@@ -88,7 +88,9 @@ def test_hints_about_caching(model: str, controlled: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(("model", "controlled"), [(model, bool(listed)) for model, listed in CACHING[:-1]])
 def test_cache_control_in_tools(model: str, controlled: bool) -> None:
-    assert dropped(model, HI, tools=[TOOL | EPHEMERAL]) == (("tools.cache_control",) if controlled else ())
+    inside = {"type": "function", "function": {"name": "f", **EPHEMERAL}}
+    for tool in (TOOL | EPHEMERAL, inside):
+        assert dropped(model, HI, tools=[tool]) == (("tools.cache_control",) if controlled else ())
     assert dropped(model, HI, tools=[TOOL | {"cache_control": None}]) == ()
 
 
