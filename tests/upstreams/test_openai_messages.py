@@ -88,6 +88,12 @@ def test_modelark_takes_its_own_thoughts_back(model: str, replayed: bool) -> Non
     assert first(model, message | own) == (message | own if replayed else message)
 
 
+def test_modelark_does_not_get_the_thoughts_of_another_vendor() -> None:
+    detail = {"type": "reasoning.text", "text": "hm", "signature": "sig", "format": "anthropic-claude-v1", "index": 0}
+    message = {"role": "assistant", "content": "Hello"}
+    assert first("seed-1.6", message | {"reasoning_content": "hm", "reasoning_details": [detail]}) == message
+
+
 @pytest.mark.parametrize("model", VENDORS)
 def test_nulls_are_left_out(model: str) -> None:
     """OpenAI: "Invalid type for 'messages[0].name': expected a string, but got null instead."."""

@@ -77,9 +77,14 @@ def _message(
 
 
 def _known_keys(dialect: Dialect, message: dict[str, Any]) -> dict[str, Any]:
-    """The message without the keys that the vendor does not know, and without nulls except for the content."""
+    """The message without the keys that the vendor does not know, and without nulls except for the content.
+
+    Thoughts with ``reasoning_details`` are left out: answers of these vendors have none, so they are another's (4).
+    """
     role = message["role"]
-    allowed = _KEYS[role] | dialect.message_keys if role == "assistant" else _KEYS[role]
+    allowed = _KEYS[role]
+    if role == "assistant" and not message.get("reasoning_details"):
+        allowed |= dialect.message_keys
     if not dialect.message_names:
         allowed -= {"name"}
     if message.keys() <= allowed and None not in message.values():
