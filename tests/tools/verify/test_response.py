@@ -336,6 +336,7 @@ def test_the_request_hash_is_that_of_sorted_ascii_json(
 def test_no_answer_at_all_is_said_once(body: bytes, reason: str, answer_signer: Any) -> None:
     claims = verify_response(load_signing_key(answer_signer.pem), CHAT, body)
     assert verdicts(claims) == {**dict.fromkeys(CLAIMS, SKIP), "output_hash": FAIL}
+    assert [claim.name for claim in claims] == list(CLAIMS)
     detail = next(claim.detail for claim in claims if claim.verdict is FAIL)
     assert reason in detail
     assert "secret" not in detail
