@@ -120,6 +120,23 @@ def test_web_search_is_anthropics_own_tool(body: dict[str, Any]) -> None:
     assert "tool_choice" not in result
 
 
+CALLED = [
+    {"role": "user", "content": "Oslo?"},
+    {
+        "role": "assistant",
+        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "a", "content": "4"},
+]
+
+
+@pytest.mark.parametrize("body", [{"tools": [WEATHER], "tool_choice": "none"}, {"messages": CALLED}])
+def test_the_web_may_be_searched_where_no_function_may_be_called(body: dict[str, Any]) -> None:
+    result = sent(chat(web_search=True, **body))
+    assert [tool["name"] for tool in result["tools"]] == ["web_search"]
+    assert "tool_choice" not in result
+
+
 def test_how_much_of_the_web_to_read_is_not_for_claude_to_know() -> None:
     bound = chat(web_search_options={"search_context_size": "low"})
     assert sent(bound)["tools"] == [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]

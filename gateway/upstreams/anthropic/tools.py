@@ -71,11 +71,11 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
     else:
         chosen = _from_history(called) if called else Toolset([])
     if chat.may_pause:
+        if chosen.choice == {"type": "none"}:  # it would rule out the search too
+            chosen = Toolset([], dropped=chosen.dropped)
         chosen.tools.append(_search(chat))
         if (chat.request.web_search_options or {}).get("search_context_size") is not None:
             chosen.dropped += ("web_search_options.search_context_size",)
-        if not request.tools:
-            chosen.choice = None
     if request.response_format is not None and (wanted := emulated_schema(chat)) is not None:
         _force_json(chat, wanted, chosen)
     return chosen
