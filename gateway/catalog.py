@@ -150,7 +150,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ``prefixes``, beside ``id``, may precede a model's name: ``x-ai/grok-4``. ``stops_billing_on_close``: closing the
     connection ends generation and billing (practice.md 2). ``call_tokens`` are the prompt tokens that the vendor adds
     to the text of a call, ``tool_tokens`` those that it adds besides to one with tools, or with a schema for the
-    answer, which a tool may have to emulate; quotes cover both.
+    answer, which a tool may have to emulate, ``search_tokens`` those that a web search adds, unless its price includes
+    them; quotes cover all three.
     """
 
     id: str
@@ -163,6 +164,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stops_billing_on_close: bool = False
     call_tokens: int = 8
     tool_tokens: int = 0
+    search_tokens: int = 0
 
 
 class Catalog:

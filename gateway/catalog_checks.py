@@ -59,7 +59,7 @@ def _under(path: str, problems: Iterator[str]) -> Iterator[str]:
 
 
 def _provider(provider: Provider) -> Iterator[str]:
-    for field in ("call_tokens", "tool_tokens"):
+    for field in ("call_tokens", "tool_tokens", "search_tokens"):
         if (tokens := getattr(provider, field)) < 0:
             yield f"{field}: {tokens} is negative"
     if not provider.base_url.startswith("https://") or provider.base_url.endswith("/"):

@@ -257,7 +257,15 @@ async def test_a_schema_that_a_tool_emulates_is_quoted_as_a_tool(
 async def test_every_prompt_of_a_list_may_search(paid: RunningGateway, payments: RecordingPayments) -> None:
     body = {"model": "claude-haiku-4-5", "prompt": ["a", "b", "c"], "web_search": True}
     quoted = await terms(paid, payments, COMPLETIONS, body)
-    assert (quoted.web_searches, quoted.calls) == (5, 3)
+    assert (quoted.web_searches, quoted.search_tokens, quoted.calls) == (5, 12_000, 3)
+
+
+async def test_what_a_search_of_geminis_brings_in_is_not_quoted(
+    paid: RunningGateway, payments: RecordingPayments
+) -> None:
+    """Its price includes it (facts/providers.md 5.7)."""
+    quoted = await terms(paid, payments, CHAT, {**HI, "model": "gemini-2.5-pro", "web_search": True})
+    assert (quoted.web_searches, quoted.search_tokens) == (5, 0)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ CASES = [
     ('"other_api_key"', '"acme_api_key"', "providers.other.injected_key: 'acme_api_key' already belongs to acme"),
     ('prefixes = ["ac-me"]', 'prefixes = ["other"]', "providers.other.prefixes: 'other' already belongs to acme"),
     ('injected_key = "other_api_key"', 'injected_key = "other_api_key"\ncall_tokens = -1', "providers.other.call_tokens: -1 is negative"),
+    ('injected_key = "other_api_key"', 'injected_key = "other_api_key"\nsearch_tokens = -1', "providers.other.search_tokens: -1 is negative"),
     ('injected_key = "other_api_key"', 'injected_key = "other_api_key"\ntool_tokens = -1', "providers.other.tool_tokens: -1 is negative"),
     # Names.
     ('aliases = ["words"]', 'aliases = ["thinker-1"]', "models.thinker: the name 'thinker-1' already belongs to text"),

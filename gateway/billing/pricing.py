@@ -20,9 +20,6 @@ _PER_MILLION = -6
 _ONE = Decimal(1)
 _IMAGE_TOKENS = 2520
 """Tokens of the largest generated image, at 4K (facts/providers.md 10.3)."""
-_SEARCH_TOKENS = 12_000
-"""Prompt tokens that one web search is quoted at: Anthropic's example ("Web search tool") caches 7,345 tokens of
-results, at 1.25 times the price of input; each later search of the same answer reads them again, at a tenth."""
 
 Priced = TypeVar("Priced")
 
@@ -32,7 +29,7 @@ class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     ``tiers`` and ``regions`` are those that the answer may report, None for any. ``cache_writes`` is False if the
     request marks nothing for caching, ``audio`` if it contains none. ``web_searches`` is the maximum of each of its
-    upstream ``calls``.
+    upstream ``calls``, ``search_tokens`` what one of them adds to the prompt.
     """
 
     tiers: Collection[str] | None = None
@@ -40,6 +37,7 @@ class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
     cache_writes: bool = True
     audio: bool = True
     web_searches: int = 0
+    search_tokens: int = 0
     calls: int = 1
 
 
@@ -193,8 +191,7 @@ def _highest_rates(model: Model, prompt_tokens: int, images: int, terms: PriceTe
     for rates, tier in _candidates(prices, prices.rates, prompt_tokens, terms):
         prompt_rate = max(prompt_rate, _highest_input_rate(rates, terms) * tier)
         output_rate = max(output_rate, _highest_output_rate(rates) * tier)
-    if prices.per_web_search is not None or prices.per_grounded_prompt is not None:
-        prompt_tokens += _SEARCH_TOKENS * terms.web_searches * terms.calls
+    prompt_tokens += terms.search_tokens * terms.web_searches * terms.calls
     return fixed + prompt_rate * factor * prompt_tokens, output_rate * factor
 
 

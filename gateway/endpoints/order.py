@@ -52,7 +52,7 @@ def payment_order(services: Services, request: web.BaseRequest, body: RequestBod
         stream=first.stream,
         headers={} if unpaid else request.headers,
         resource_url="" if unpaid else resource_url(request, enclave=services.settings.enclave),
-        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls),
+        price_terms=ANY_TERMS if unpaid else _price_terms(body, first, calls, provider.search_tokens),
     )
 
 
@@ -80,7 +80,7 @@ def _is_read(detail: dict[str, Any], foreign: tuple[str, ...]) -> bool:
     return not (of_image or marked.startswith(foreign))
 
 
-def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
+def _price_terms(body: RequestBody, chat: Chat, calls: int, search_tokens: int) -> PriceTerms:
     """The surcharges that this request can cause; others are not quoted."""
     chat_request = chat.request
     names = body.raw if _ESCAPED_ASCII not in body.raw else msgspec.json.encode(body.json)
@@ -91,5 +91,6 @@ def _price_terms(body: RequestBody, chat: Chat, calls: int) -> PriceTerms:
         cache_writes=b'"cache_control"' in names,
         audio=b'"input_audio"' in names or b'"file"' in names or b'"video_url"' in names,
         web_searches=MAX_SEARCHES if searches else 0,
+        search_tokens=search_tokens,
         calls=calls,
     )

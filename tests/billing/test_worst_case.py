@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.billing.pricing import ANY_TERMS, PriceTerms, affordable_output, cost, worst_case
-from gateway.catalog import Model
+from gateway.catalog import Model, bundled
 from gateway.openai_api.usage import Usage
 from tests.billing.priced import days, model, models, tokens, usages, usd
 
 PLAIN = PriceTerms(tiers=(), regions=(), cache_writes=False, audio=False)
+SEARCH_TOKENS = bundled().providers["anthropic"].search_tokens
 
 
 def test_the_worst_case_of_a_plain_request() -> None:
@@ -44,9 +45,9 @@ def test_the_worst_case_crosses_into_long_context_with_the_prompt() -> None:
         ("gpt-5", PriceTerms(tiers=("priority",), regions=()), "0.0225"),
         ("gpt-5", ANY_TERMS, "0.0225"),
         ("gemini-2.5-flash", PriceTerms(tiers=(), audio=True), "0.0035"),
-        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4), "0.0522"),
-        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.151"),
-        ("gemini-3.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.3945"),
+        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4), "0.0378"),
+        ("gemini-2.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.1078"),
+        ("gemini-3.5-flash", PriceTerms(tiers=(), audio=False, web_searches=4, calls=3), "0.1785"),
         ("gemini-2.5-flash", ANY_TERMS, "0.0063"),
         ("gemini-3.8-flash", PLAIN, "0.009"),
         ("gemini-2.5-flash-image", PLAIN, "0.0759"),
@@ -70,7 +71,9 @@ def test_affordable_output() -> None:
 
 def test_what_searches_bring_in_is_quoted() -> None:
     """Anthropic counts it as prompt; the figures of one search are those of its documentation."""
-    terms = PriceTerms(tiers=(), regions=(), cache_writes=False, audio=False, web_searches=5)
+    terms = PriceTerms(
+        tiers=(), regions=(), cache_writes=False, audio=False, web_searches=5, search_tokens=SEARCH_TOKENS
+    )
     for searches, written, read in ((1, 7_345, 7_123), (5, 5 * 7_345, 15 * 7_345)):
         found = {"prompt_tokens": 105 + written + read, "cached_tokens": read, "cache_write_tokens": written}
         charged = usd("claude-sonnet-4-6", completion_tokens=6039, web_searches=searches, **found)
@@ -78,7 +81,7 @@ def test_what_searches_bring_in_is_quoted() -> None:
 
 
 def test_searches_alone_make_no_long_prompt() -> None:
-    terms = PriceTerms(tiers=(), regions=(), audio=False, web_searches=5)
+    terms = PriceTerms(tiers=(), regions=(), audio=False, web_searches=5, search_tokens=SEARCH_TOKENS)
     assert worst_case(model("gemini-3.1-pro-preview"), 190_000, 0, 1, 0, terms) == Decimal("0.57")
 
 
