@@ -129,6 +129,12 @@ def test_strict_keeps_a_schema_that_is_enforced_as_it_is() -> None:
     assert restrict(schema, lossless=True, param=PARAM) == schema
 
 
+def test_the_bounds_of_all_integers_are_not_sent() -> None:
+    """Vercel's AI SDK, strict by default, sends zod's schema of an integer."""
+    bounded = {"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991}
+    assert restrict(bounded, lossless=True, param=PARAM) == relaxed(bounded) == {"type": "integer"}
+
+
 @pytest.mark.parametrize(
     ("schema", "param"),
     [

@@ -47,6 +47,8 @@ _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostnam
 _IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
 """Lookaround, word boundaries and backreferences."""
 _META = frozenset({"$schema", "$id", "$comment"})
+_SAFE_INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+"""The bounds that zod gives to every integer; they exclude none that JavaScript has."""
 _CLASSES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
 """What a value of each type is in Python."""
 _MAPS = frozenset({"properties", "$defs", "definitions"})
@@ -100,7 +102,7 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     lost: Schema = {}
     schema = _unwrapped(schema)
     for keyword, value in schema.items():
-        if keyword in _META:
+        if keyword in _META or _SAFE_INTEGERS.get(keyword) == value:
             continue
         if _is_enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
             name = "anyOf" if keyword == "oneOf" else keyword
