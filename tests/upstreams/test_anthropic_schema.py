@@ -133,6 +133,7 @@ def test_the_bounds_of_all_integers_are_not_sent() -> None:
     """Vercel's AI SDK, strict by default, sends zod's schema of an integer."""
     bounded = {"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991}
     assert restrict(bounded, lossless=True, param=PARAM) == relaxed(bounded) == {"type": "integer"}
+    assert relaxed({"const": None, "default": None}) == {"const": None, "default": None}
 
 
 @pytest.mark.parametrize(

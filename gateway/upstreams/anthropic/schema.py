@@ -102,7 +102,7 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     lost: Schema = {}
     schema = _unwrapped(schema)
     for keyword, value in schema.items():
-        if keyword in _META or _SAFE_INTEGERS.get(keyword) == value:
+        if keyword in _META or (keyword in _SAFE_INTEGERS and value == _SAFE_INTEGERS[keyword]):
             continue
         if _is_enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
             name = "anyOf" if keyword == "oneOf" else keyword
