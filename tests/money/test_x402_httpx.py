@@ -1,11 +1,14 @@
 """PyPI's x402 httpx client, unmodified, pays for answers; what moved is read on the chain."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
+from openai import AsyncOpenAI
 from x402 import x402Client
 from x402.http.clients.httpx import x402HttpxClient
 from x402.mechanisms.evm.exact import register_exact_evm_client
@@ -121,6 +124,19 @@ async def test_pays_once_and_gets_a_signed_answer(shop: PaidGateway, payer: Paye
         assert "PAYMENT-RESPONSE" not in response.headers
     assert len(shop.facilitator.called("settle")) == 1
     assert len(shop.facilitator.called("verify")) == (0 if stream and payer.scheme == "exact" else 1)
+
+
+async def test_openai_s_sdk_pays_through_it(shop: PaidGateway) -> None:
+    request = chat()
+    async with x402HttpxClient(stock(await shop.wallet(), "")) as payer:
+        http: Any = payer  # openai's annotation names httpx2's client, its code takes httpx's too
+        sdk = AsyncOpenAI(api_key="unused", base_url=f"{shop.url}/v1", http_client=http)
+        answer = (await sdk.chat.completions.create(**request)).model_dump()
+        stream = [chunk async for chunk in await sdk.chat.completions.create(**request, stream=True)]
+        key = load_signing_key((await payer.get(f"{shop.url}/signing-key")).content)
+    assert all(claim.verdict is Verdict.PASS for claim in verify_response(key, request, json.dumps(answer).encode()))
+    paid = [answer["payment"], stream[-1].model_dump()["payment"]]
+    assert [payment["transaction"] for payment in paid] == [transfer.transaction for transfer in await shop.paid()]
 
 
 async def test_a_legacy_completion_is_paid_likewise(shop: PaidGateway) -> None:
