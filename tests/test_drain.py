@@ -90,6 +90,20 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     assert bill.usage.completion_tokens > 0
 
 
+async def test_complete_answers_past_the_limit_get_an_error_that_blames_the_gateway(
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 0.2)
+    fleet.openai.enqueue(Scenario(text="too late", first_byte_delay=5))
+    answer = asyncio.create_task(gateway.chat("gpt-4.1", "hello"))
+    await until(lambda: bool(fleet.openai.requests))
+    await gateway.server.drain(0.1)
+    refused = await answer
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert (await refused.json())["error"]["code"] == "draining"
+    assert len(fleet.openai.requests) == 1
+
+
 async def test_admission_queue(fleet: Fleet, start_gateway: StartGateway) -> None:
     """Two places: one request runs, one waits, the third is rejected with Retry-After; then the queue advances."""
     environment = {**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1", "GATEWAY_QUEUE": "1"}

@@ -53,6 +53,10 @@ class ConnectionPool:
         await self._connector.close()
 
     @property
+    def closed(self) -> bool:
+        return self._connector.closed
+
+    @property
     def in_use(self) -> int:
         """The number of connections that carry a request."""
         return len(self._connector._acquired)

@@ -20,7 +20,13 @@ from gateway.http_client.response import (
     ResponseTooLargeError,
     TransportError,
 )
-from gateway.openai_api.errors import GatewayError, upstream_error, upstream_timeout, upstream_undecodable
+from gateway.openai_api.errors import (
+    GatewayError,
+    shutting_down,
+    upstream_error,
+    upstream_timeout,
+    upstream_undecodable,
+)
 from gateway.upstreams.adapter import UpstreamCall
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -120,6 +126,8 @@ class Transport:
         except RemoteProtocolError:
             raise upstream_undecodable() from None
         except TransportError:
+            if self._pool.closed:
+                raise shutting_down() from None
             raise upstream_error("upstream_unreachable", "The upstream could not be reached", retryable=True) from None
         if response.status != 200:
             error = decode_error(response.status, response.headers, await self._error_body(response))
