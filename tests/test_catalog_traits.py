@@ -128,8 +128,7 @@ def test_xai_rules(catalog: Catalog) -> None:
     every = having(catalog, "xai")
     plain = {"grok-2", "grok-3"}
     silent = {"grok-4-fast-non-reasoning", "grok-4-1-fast-non-reasoning"}
-    assert having(catalog, "xai", penalties=True) == plain
-    assert having(catalog, "xai", stop=True) == plain | {"grok-4.3"}
+    assert having(catalog, "xai", penalties=True) == having(catalog, "xai", stop=True) == plain
     assert having(catalog, "xai", logprobs=True, max_choices=128) == plain | silent
     assert having(catalog, "xai", logprobs=False, max_choices=1) == every - plain - silent
     assert having(catalog, "xai", logit_bias=False) == every

@@ -42,8 +42,7 @@ def everyone(outcome: Any, **vendors: Any) -> dict[str, Any]:
     return dict.fromkeys(EVERYONE, outcome) | exceptions
 
 
-WITHOUT_STOP = ("o4", "5", "5.2", "grok-swift", "grok-mini", "grok-4")
-WITHOUT_PENALTIES = (*WITHOUT_STOP, "grok-4.3")
+WITHOUT_STOP = ("o4", "5", "5.2", "grok-swift", "grok-mini", "grok-4", "grok-4.3")
 WITHOUT_THOUGHT = ("4.1", "grok", "grok-swift", "grok-4")
 REASONING_OPENAI = {"o4": DROP, "5": DROP}
 MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
@@ -71,12 +70,12 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
     (
         "frequency_penalty",
         0.5,
-        everyone(PASS) | dict.fromkeys(WITHOUT_PENALTIES, DROP),
+        everyone(PASS) | dict.fromkeys(WITHOUT_STOP, DROP),
     ),
     (
         "presence_penalty",
         0,
-        everyone(PASS) | dict.fromkeys(WITHOUT_PENALTIES, SILENT),
+        everyone(PASS) | dict.fromkeys(WITHOUT_STOP, SILENT),
     ),
     (
         "logit_bias",

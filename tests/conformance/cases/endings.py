@@ -15,7 +15,7 @@ CASES = (
         scenario=answering(COUNTING),
         texts=("one two three ",),
         # ModelArk takes no stop while it thinks, which it does unless told otherwise (facts/providers.md 7.2).
-        refused={"gpt-5.2": "stop", "bytedance": "stop"},
+        refused={"gpt-5.2": "stop", "grok-4.3": "stop", "bytedance": "stop"},
     ),
     Case(
         name="max tokens",

@@ -147,6 +147,7 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
         "not a valid JSON string",
     ),
     "xai presence_penalty": ("xai", {"presence_penalty": 1}, "presencePenalty"),
+    "xai stop": ("xai", {"stop": ["x"]}, "stop"),
     "xai developer role": ("xai", {"messages": [{"role": "developer", "content": "x"}, USER]}, "developer"),
     "xai name on message": ("xai", {"messages": [{**USER, "name": "bob"}]}, "name"),
     "xai tool without parameters": ("xai", {"tools": tools()}, "parameters"),
