@@ -10,7 +10,7 @@ import pytest
 
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import State
+from gateway.billing.journal import Entry, State
 from gateway.billing.storage import sqlite_ledger
 from gateway.billing.storage.postgres_store import PostgresStore
 from tests.billing import postgres
@@ -26,7 +26,13 @@ FREQUENT: dict[str, Work] = {
     "adopt": lambda db: sqlite_ledger.adopt(db, ["lost"], "worker"),
     "abandoned": lambda db: sqlite_ledger.abandoned(db, "worker", NOW),
     "prune": lambda db: sqlite_ledger.prune(db, NOW - 21_600, NOW, 500),
+    "reconcile": lambda db: _reconcile(db, entry(state=State.SETTLING)),
 }
+
+
+def _reconcile(db: sqlite3.Connection, payment: Entry) -> None:
+    sqlite_ledger.restore(db, [payment])
+    sqlite_ledger.reconcile(db, payment, 1, {"transaction": "0xab", "settled_amount": 1})
 
 
 def steps(work: Work, finished: int) -> int:

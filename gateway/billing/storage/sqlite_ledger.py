@@ -48,7 +48,7 @@ CREATE INDEX IF NOT EXISTS payments_unfinished ON payments (payer, owner) WHERE 
 CREATE INDEX IF NOT EXISTS unserved ON payments (owner) WHERE state = '{UNSERVED}';
 CREATE INDEX IF NOT EXISTS payments_by_deadline ON payments (deadline);
 CREATE INDEX IF NOT EXISTS released ON payments (deadline) WHERE state = '{State.RELEASED}';
-CREATE INDEX IF NOT EXISTS payments_paid ON payments (payer) WHERE {_IS_PAID};
+CREATE INDEX IF NOT EXISTS payments_paid ON payments (payer, {_TRANSACTION}) WHERE {_IS_PAID};
 CREATE TABLE IF NOT EXISTS payers (payer BLOB PRIMARY KEY, settled TEXT NOT NULL, debt TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credits (
     payer BLOB, asset TEXT, amount TEXT NOT NULL, PRIMARY KEY (payer, asset)
