@@ -90,7 +90,7 @@ CASES: dict[str, dict[str, Any]] = {
 IMPOSSIBLE = {
     "a picture": {"hermes-4-405b"},
     "a document": {"grok-4.3", "seed-1.8", "hermes-4-405b"},
-    "stop": {"gpt-5.2", "seed-1.8"},
+    "stop": {"gpt-5.2", "grok-4.3", "seed-1.8"},
 }
 # The signature that Gemini 3 puts on a call travels with the call and is signed with it; the SDK's reader of streams
 # leaves it out of what it hashes.
