@@ -92,3 +92,40 @@ def test_xai_gets_an_empty_schema_for_a_tool_without_arguments(parameters: dict[
     clock = {"type": "function", "function": {"name": "clock", **parameters}}
     [function] = sent(chat("grok-4.3", tools=[clock]))["tools"]
     assert function["function"] == {"name": "clock", "parameters": {"type": "object", "properties": {}}}
+
+
+DECIMAL = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}]}
+REFUSED_BY_XAI = {
+    "type": "object",
+    "properties": {
+        "format": {"type": "string", "description": "The format", "enum": ["text/html", "any"]},
+        "price": DECIMAL,
+        "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
+        "anything": True,
+    },
+    "$defs": {"Kind": {"enum": ["a/b"]}},
+}
+TAKEN_BY_XAI = {
+    "type": "object",
+    "properties": {
+        "format": {"type": "string", "description": 'The format (enum: ["text/html","any"])'},
+        "price": {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "description": r'(pattern: "^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$")'},
+            ]
+        },
+        "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
+        "anything": True,
+    },
+    "$defs": {"Kind": {"description": '(enum: ["a/b"])'}},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_xai_cannot_compile_is_described_to_it(model: str) -> None:
+    given = {"type": "function", "function": {"name": "convert", "parameters": REFUSED_BY_XAI}}
+    before = json.dumps(given)
+    [declared] = sent(chat(model, tools=[given]))["tools"]
+    assert declared["function"]["parameters"] == (TAKEN_BY_XAI if model == "grok-4.3" else REFUSED_BY_XAI)
+    assert json.dumps(given) == before

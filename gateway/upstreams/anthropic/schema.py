@@ -1,15 +1,11 @@
 """Reduces JSON Schemas to the subset that Claude's structured output enforces (facts/providers.md 3.6)."""
 
-import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-import msgspec
-
 from gateway.openai_api.errors import unsupported_value
-
-Schema = dict[str, Any]
+from gateway.upstreams.json_schema import IRREGULAR, Schema, describe
 
 _UNSUPPORTED = frozenset(
     {
@@ -44,8 +40,6 @@ _UNSUPPORTED = frozenset(
     }
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
-_IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
-"""Lookaround, word boundaries and backreferences."""
 _META = frozenset({"$schema", "$id", "$comment"})
 _SAFE_INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
 """The bounds that zod gives to every integer; they exclude none that JavaScript has."""
@@ -121,7 +115,7 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
             f"{param}.{keyword}",
         )
     if lost:
-        kept["description"] = _describe(schema.get("description"), lost)
+        kept["description"] = describe(schema.get("description"), lost)
     return kept
 
 
@@ -165,7 +159,7 @@ def _is_enforced(keyword: str, value: Any) -> bool:
         case "format":
             return isinstance(value, str) and value in _FORMATS
         case "pattern":
-            return isinstance(value, str) and not _IRREGULAR.search(value)
+            return isinstance(value, str) and not IRREGULAR.search(value)
         case "additionalProperties":
             return value is False
         case "items":
@@ -194,11 +188,6 @@ def _is_open(schema: Schema) -> bool:
     unnamed = "object" in _types(schema) and not schema.get("properties")
     others = schema.get("additionalProperties", unnamed)
     return others is True or isinstance(others, dict) or bool(schema.get("patternProperties"))
-
-
-def _describe(description: Any, lost: Schema) -> str:
-    constraints = "; ".join(f"{keyword}: {msgspec.json.encode(value).decode()}" for keyword, value in lost.items())
-    return f"{description} ({constraints})" if description else f"({constraints})"
 
 
 def _is_recursive(schema: Schema) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.upstreams.anthropic.schema import Schema, subschemas
+from gateway.upstreams.anthropic.schema import subschemas
+from gateway.upstreams.json_schema import Schema
 
 MAX_TOOLS = 20
 MAX_OPTIONAL = 24

@@ -1,10 +1,10 @@
 """Translates JSON Schemas for ``parametersJsonSchema`` and ``responseJsonSchema`` (facts/providers.md 5.2)."""
 
+from functools import partial
 from typing import Any
 
-_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
-_LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-_MAP = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+from gateway.upstreams.json_schema import with_subschemas
+
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
@@ -16,24 +16,13 @@ def translate(schema: dict[str, Any], *, titles: bool = True) -> dict[str, Any]:
     Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
     parameters of a tool for a function to call; without ``titles`` they are left out.
     """
-
-    def translated(inner: Any) -> Any:
-        return translate(inner, titles=titles) if isinstance(inner, dict) else inner
-
     left_out = ("discriminator",) if titles else ("discriminator", "title")
     result = {key: value for key, value in schema.items() if key not in left_out}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:
         result["type"] = kind
-    for key, value in result.items():
-        if key in _SINGLE and isinstance(value, dict):
-            result[key] = translated(value)
-        elif key in _LIST and isinstance(value, list):
-            result[key] = [translated(item) for item in value]
-        elif key in _MAP and isinstance(value, dict):
-            result[key] = {name: translated(item) for name, item in value.items()}
-    return result
+    return with_subschemas(result, partial(translate, titles=titles))
 
 
 def _type_of(values: Any) -> str | None:

@@ -75,8 +75,8 @@ class Dialect:
     """Fields of an ``image_url`` beyond OpenAI's."""
 
     strict_tools: bool = True
-    requires_parameters: bool = False
-    """A function without arguments needs an empty schema."""
+    compiles_tools: bool = False
+    """The vendor compiles the parameters of tools, and refuses what it cannot."""
     custom_tools: bool = False
     allowed_tools: bool = False
     """tool_choice may list several tools."""
@@ -129,7 +129,7 @@ XAI = Dialect(
     null_content=False,
     empty_system=False,
     strict_tools=False,
-    requires_parameters=True,
+    compiles_tools=True,
     reasoning_counted=False,
 )
 

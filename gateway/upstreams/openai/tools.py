@@ -10,12 +10,12 @@ from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import Dialect
+from gateway.upstreams.openai.tool_schema import compilable
 
 _MAX_LENGTH = 64
 _is_valid = re.compile(rf"[a-zA-Z0-9_-]{{1,{_MAX_LENGTH}}}").fullmatch
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _FUNCTION_KEYS = ("name", "description", "parameters")
-_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def outbound_name(name: str, names: NameMap | None) -> str:
@@ -63,8 +63,8 @@ def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, An
     keys = (*_FUNCTION_KEYS, "strict") if dialect.strict_tools else _FUNCTION_KEYS
     function = tool["function"]
     described = {key: function[key] for key in keys if function.get(key) is not None}
-    if dialect.requires_parameters and not described.get("parameters"):
-        described["parameters"] = _NO_ARGUMENTS
+    if dialect.compiles_tools:
+        described["parameters"] = compilable(described.get("parameters"))
     return {"type": "function", "function": described}
 
 

@@ -1,0 +1,39 @@
+"""What vendors that compile JSON Schemas to grammars have in common."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
+"""Lookaround, word boundaries and backreferences, which no grammar expresses."""
+
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+_MAP = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+
+
+def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
+    """A copy of ``schema`` with its direct subschemas changed, except those that are ``true`` or ``false``."""
+
+    def changed(inner: Any) -> Any:
+        return change(inner) if isinstance(inner, dict) else inner
+
+    result = dict(schema)
+    for key, value in schema.items():
+        if key in _SINGLE and isinstance(value, dict):
+            result[key] = change(value)
+        elif key in _LIST and isinstance(value, list):
+            result[key] = [changed(item) for item in value]
+        elif key in _MAP and isinstance(value, dict):
+            result[key] = {name: changed(item) for name, item in value.items()}
+    return result
+
+
+def describe(description: str | None, lost: Schema) -> str:
+    """``description`` with the keywords in ``lost``, which the vendor does not enforce."""
+    constraints = "; ".join(f"{keyword}: {msgspec.json.encode(value).decode()}" for keyword, value in lost.items())
+    return f"{description} ({constraints})" if description else f"({constraints})"
