@@ -82,7 +82,9 @@ async def test_a_sweep_of_a_database_reads_no_table_from_end_to_end(database: st
     """A million payments would take it longer than a command may."""
     await postgres.empty(database)
     store = await PostgresStore.open(database)
-    rows = [(secrets.token_bytes(80), PAYER, "lost", "settled", int(NOW) - 60, NOW - 60, b"{}") for _ in range(5000)]
+    rows = [
+        (secrets.token_bytes(80), PAYER, "lost", "settled", int(NOW) - 60, NOW - 60, b"{}", b"") for _ in range(5000)
+    ]
     async with store._transaction(None) as db:
         await db.copy_records_to_table("gateway_payments", records=rows)
         await db.execute("ANALYZE gateway_payments")
@@ -91,3 +93,22 @@ async def test_a_sweep_of_a_database_reads_no_table_from_end_to_end(database: st
         read = await db.fetchval("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'gateway_payments'")
     await store.close()
     assert read == 0
+
+
+async def test_the_payments_of_one_transaction_are_found_in_a_database_by_an_index(database: str) -> None:
+    """Its payer, of all whose requests one wallet pays, had every other claim wait for seconds."""
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    paid = [entry(state=State.SETTLED, transaction=f"0x{number}", settled_amount=1) for number in range(500)]
+    payment = entry(state=State.SETTLING)
+    await store.restore([*paid, payment])
+    async with store._transaction(None) as db:
+        await db.execute("ANALYZE gateway_payments")
+    read = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables WHERE relname = 'gateway_payments'"
+    flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()"
+    await store._pool.execute(flush)
+    before = await store._pool.fetchval(read)
+    await store.reconcile(payment, matches=1, transaction="0xab", settled_amount=1)
+    await store._pool.execute(flush)
+    assert await store._pool.fetchval(read) - before < 50
+    await store.close()

@@ -258,3 +258,17 @@ async def test_a_claim_that_commits_after_it_was_given_up_is_found_by_its_undoin
     await store.close()
     await undoing.close()
     await postgres.run(database, "DROP TRIGGER slow_commit ON gateway_payments")
+
+
+async def test_a_database_of_an_earlier_version_gets_what_it_lacks(database: str) -> None:
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    payment = owned_by(store, entry())
+    await store.claim(payment, POLICY)
+    await store.close()
+    await postgres.run(database, "ALTER TABLE gateway_payments DROP COLUMN transaction")
+    store = await PostgresStore.open(database)
+    await store.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
+    found = await store.reconcile(payment, matches=1, transaction="0xab", settled_amount=7)
+    assert found.state is State.SETTLED
+    await store.close()

@@ -20,7 +20,6 @@ import msgspec
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.journal import (
     BEFORE_SETTLING,
-    PAID,
     UNFINISHED,
     UNSERVED,
     Entry,
@@ -41,7 +40,6 @@ _BEFORE_SETTLING, _ADOPTABLE = (
     ", ".join(f"'{state}'" for state in sorted(states)) for states in (BEFORE_SETTLING, {*UNFINISHED, UNSERVED})
 )
 """As literals: with parameters, a plan that PostgreSQL keeps cannot use a partial index."""
-_PAID = [*PAID, UNSERVED]
 _COMMAND_SECONDS = 15.0
 """Longest wait for a connection of the pool, and for the response to one command."""
 _CONNECTIONS = 8
@@ -55,7 +53,9 @@ CREATE TABLE IF NOT EXISTS gateway_payments (
     key bytea PRIMARY KEY, payer bytea NOT NULL, owner text NOT NULL, state text NOT NULL, deadline bigint NOT NULL,
     updated double precision NOT NULL, entry bytea NOT NULL
 );
+ALTER TABLE gateway_payments ADD COLUMN IF NOT EXISTS transaction bytea NOT NULL DEFAULT '';
 CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
+CREATE INDEX IF NOT EXISTS gateway_payments_paid ON gateway_payments (payer, transaction) WHERE transaction <> '';
 CREATE INDEX IF NOT EXISTS gateway_payments_adoptable ON gateway_payments (owner) WHERE state IN ({_ADOPTABLE});
 CREATE INDEX IF NOT EXISTS gateway_payments_deadline ON gateway_payments (deadline);
 CREATE INDEX IF NOT EXISTS gateway_payments_released ON gateway_payments (deadline) WHERE state = 'released';
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS gateway_credits (
 );
 CREATE TABLE IF NOT EXISTS gateway_keys (name text PRIMARY KEY, value bytea NOT NULL);
 """
-_INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7)"
+_INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 
 
 class PostgresStore:
@@ -142,11 +142,9 @@ class PostgresStore:
     async def reconcile(self, payment: Entry, *, matches: int, **changes: Any) -> Entry:
         async with self._transaction(payment.payer) as db:
             rows = await db.fetch(
-                "SELECT entry FROM gateway_payments WHERE payer = $1 AND state = ANY($2)"
-                " AND lower(convert_from(entry, 'UTF8')::json ->> 'transaction') = $3",
+                "SELECT entry FROM gateway_payments WHERE payer = $1 AND transaction = $2 AND transaction <> ''",
                 payment.payer,
-                _PAID,
-                changes["transaction"],
+                changes["transaction"].encode(),
             )
             require_unmatched_transfer(payment, (decode_entry(row["entry"]) for row in rows), matches, changes)
             return await _move(db, payment, (State.SETTLED,), changes)
@@ -335,7 +333,10 @@ async def _move(db: Any, payment: Entry, to: tuple[State, ...], changes: dict[st
 
 
 async def _write(db: Any, entry: Entry) -> None:
-    replacing = " ON CONFLICT (key) DO UPDATE SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7"
+    replacing = (
+        " ON CONFLICT (key) DO UPDATE"
+        " SET owner = $3, state = $4, deadline = $5, updated = $6, entry = $7, transaction = $8"
+    )
     await db.execute(_INSERT + replacing, *_row(entry))
 
 
@@ -346,8 +347,9 @@ async def _insert_if_absent(db: Any, entry: Entry) -> bool:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    deadline = min(entry.deadline, 2**62)
-    return entry.key, entry.payer, entry.owner, entry.row_state, deadline, entry.updated, encode_entry(entry)
+    deadline, transaction = min(entry.deadline, 2**62), entry.transaction.lower().encode()
+    row = entry.key, entry.payer, entry.owner, entry.row_state, deadline, entry.updated, encode_entry(entry)
+    return *row, transaction
 
 
 async def _standing(db: Any, payer: bytes) -> Standing:
