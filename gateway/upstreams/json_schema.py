@@ -1,4 +1,4 @@
-"""What vendors that compile JSON Schemas to grammars have in common."""
+"""What vendors have in common that validate JSON Schemas, or compile them to grammars."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
 """Lookaround, word boundaries and backreferences, which no grammar expresses."""
 
 _SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
-_LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAP = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 
 
@@ -31,6 +31,25 @@ def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schem
         elif key in _MAP and isinstance(value, dict):
             result[key] = {name: changed(item) for name, item in value.items()}
     return result
+
+
+def in_draft_2020(schema: Schema) -> Schema:
+    """A copy of ``schema``, whose tuples may be written as in the older drafts, as draft 2020-12 writes them."""
+    return with_subschemas(with_prefix_items(schema), in_draft_2020)
+
+
+def with_prefix_items(schema: Schema) -> Schema:
+    """``schema`` itself, without its subschemas, as draft 2020-12 writes it.
+
+    Anthropic and xAI refuse a list of ``items``, the tuple of zod's and of many MCP servers' draft-07
+    (NousResearch/hermes-agent PRs 63674 and 20976).
+    """
+    match schema:
+        case {"items": list(first), **kept}:
+            if "additionalItems" in kept:
+                kept["items"] = kept.pop("additionalItems")
+            return kept | {"prefixItems": first} if first else kept
+    return schema
 
 
 def describe(description: str | None, lost: Schema) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.openai_api.errors import GatewayError
@@ -40,6 +41,31 @@ def test_a_union_is_refused_as_a_schema_that_a_tool_emulates(union: str) -> None
 def test_a_union_inside_a_property_is_sent(union: str) -> None:
     schema = {"type": "object", "properties": {"place": {union: [{"type": "string"}, {"type": "number"}]}}}
     assert sent(chat(tools=[tool(schema)]))["tools"][0]["input_schema"] == schema
+
+
+PAIR = [{"type": "string"}, {"type": "integer"}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"items": PAIR}, {"prefixItems": PAIR}),
+        ({"items": PAIR, "additionalItems": False}, {"prefixItems": PAIR, "items": False}),
+        ({"items": [{"items": PAIR}]}, {"prefixItems": [{"prefixItems": PAIR}]}),
+        ({"items": PAIR, "additionalItems": {"items": PAIR}}, {"prefixItems": PAIR, "items": {"prefixItems": PAIR}}),
+        ({"items": [], "additionalItems": False}, {"items": False}),
+        ({"prefixItems": PAIR, "items": {"type": "null"}}, {"prefixItems": PAIR, "items": {"type": "null"}}),
+        ({"items": {"type": "null"}, "additionalItems": True}, {"items": {"type": "null"}, "additionalItems": True}),
+    ],
+)
+def test_tuples_are_sent_as_draft_2020_writes_them(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Anthropic refuses the older drafts', which zod and many MCP servers write, with the whole request."""
+    given, expected = ({"type": "object", "properties": {"pair": pair, "items": {}}} for pair in (old, new))
+    before = msgspec.json.encode(given)
+    assert sent(chat(tools=[tool(given)]))["tools"][0]["input_schema"] == expected
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": given}}
+    assert sent(chat("claude-sonnet-4-0", response_format=wanted))["tools"][0]["input_schema"] == expected
+    assert msgspec.json.encode(given) == before
 
 
 @pytest.mark.parametrize("kind", ["array", ["object", "null"], None])

@@ -102,6 +102,7 @@ REFUSED_BY_XAI = {
         "price": DECIMAL,
         "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
         "anything": True,
+        "where": {"type": "array", "items": [{"type": "string"}, {"enum": ["a/b"]}], "additionalItems": False},
     },
     "$defs": {"Kind": {"enum": ["a/b"]}},
 }
@@ -117,13 +118,18 @@ TAKEN_BY_XAI = {
         },
         "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
         "anything": True,
+        "where": {
+            "type": "array",
+            "prefixItems": [{"type": "string"}, {"description": '(enum: ["a/b"])'}],
+            "items": False,
+        },
     },
     "$defs": {"Kind": {"description": '(enum: ["a/b"])'}},
 }
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_xai_cannot_compile_is_described_to_it(model: str) -> None:
+def test_xai_is_sent_what_it_can_compile(model: str) -> None:
     given = {"type": "function", "function": {"name": "convert", "parameters": REFUSED_BY_XAI}}
     before = json.dumps(given)
     [declared] = sent(chat(model, tools=[given]))["tools"]

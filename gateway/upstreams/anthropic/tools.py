@@ -12,6 +12,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.parts import with_cache_control
 from gateway.upstreams.anthropic.schema import keeps_meaning, restrict
 from gateway.upstreams.anthropic.schema_budget import SchemaBudget
+from gateway.upstreams.json_schema import in_draft_2020
 from gateway.upstreams.name_map import NameMap
 
 SEARCH_TOOL = "web_search"
@@ -118,7 +119,7 @@ def _tool(tool: FunctionTool, names: NameMap, where: str) -> dict[str, Any]:
 
 def _input_schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
     """``schema``, whose JSON path is ``where``, as a tool's input schema. Raises 400 unless it is a plain object's."""
-    schema = {"type": "object", **schema}
+    schema = {"type": "object", **in_draft_2020(schema)}
     if schema["type"] != "object":
         raise unsupported_value(
             f"Invalid '{where}': the schema's type must be 'object' with this model.", f"{where}.type"

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from gateway.upstreams.json_schema import with_subschemas
+from gateway.upstreams.json_schema import with_prefix_items, with_subschemas
 
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
@@ -13,11 +13,12 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(
 def translate(schema: dict[str, Any], *, titles: bool = True) -> dict[str, Any]:
     """A copy of ``schema`` with every ``const`` as an enum of one value, and every enum with a type.
 
-    Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
-    parameters of a tool for a function to call; without ``titles`` they are left out.
+    A list of ``items`` becomes ``prefixItems``. Gemini ignores an enum without a type, refuses OpenAPI's
+    ``discriminator``, and may take a ``title`` in the parameters of a tool for a function to call; without ``titles``
+    they are left out.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
-    result = {key: value for key, value in schema.items() if key not in left_out}
+    result = {key: value for key, value in with_prefix_items(schema).items() if key not in left_out}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:
