@@ -162,7 +162,8 @@ def test_every_certificate_must_be_valid_when_made_and_now(name: str, key: Signi
     ],
 )
 def test_freshness(age: int, max_age: int, fails: bool, key: SigningKey) -> None:
-    enclave = AttestationDouble(MADE, with_profile("leaf", not_before=timedelta(hours=-1)))
+    """The leaf is as old as AWS's, three seconds, when it signs a document."""
+    enclave = AttestationDouble(MADE, with_profile("leaf", not_before=timedelta(seconds=-3)))
     document = enclave.document(tls_certificate=CERTIFICATE, app_key_hash=key.key_hash, nonce=NONCE)
     now, oldest = MADE + timedelta(seconds=age), timedelta(seconds=max_age)
     assert failing(document, expectations(key, root=enclave.root, now=now, max_age=oldest)) == (

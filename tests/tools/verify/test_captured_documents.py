@@ -92,11 +92,18 @@ def test_the_nitriding_document_binds_a_certificate_and_a_key() -> None:
     assert binding.user_data() == parse(read(OG)).user_data
 
 
+def test_a_clock_that_is_behind_takes_a_leaf_of_the_same_moment() -> None:
+    document = parse(read(OG))
+    assert (
+        failing(read(OG), Expectations(now=document.timestamp - timedelta(seconds=30), nonce=document.nonce)) == set()
+    )
+
+
 @pytest.mark.parametrize(
     ("offset", "reason"),
     [
         (timedelta(hours=4), "expired"),
-        (-timedelta(days=1), "not valid before"),
+        (-timedelta(days=1), "made 86400 s in the future"),
         (timedelta(minutes=6), "made 360 s ago"),
     ],
 )

@@ -112,10 +112,12 @@ def _time(document: Document, path: CertificatePath, expected: Expectations) -> 
         return failed("time", f"not valid when made: {when_made}")
     if expected.now is None:
         return passed("time", f"valid when made ({document.timestamp:%FT%TZ}); freshness was not checked")
-    problem = _validity_problem(path, expected.now) or _age_problem(expected.now - document.timestamp, expected.max_age)
+    age = expected.now - document.timestamp
+    # The leaf is made seconds before the document: by a clock that is behind, it is not valid yet.
+    problem = _validity_problem(path, max(expected.now, document.timestamp)) or _age_problem(age, expected.max_age)
     if problem:
         return failed("time", f"not fresh: {problem}; it was valid when made")
-    return passed("time", f"valid when made and fresh: {_seconds(expected.now - document.timestamp)} s old")
+    return passed("time", f"valid when made and fresh: {_seconds(age)} s old")
 
 
 def _validity_problem(path: CertificatePath, time: datetime) -> str | None:
