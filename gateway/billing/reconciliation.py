@@ -87,7 +87,7 @@ class Reconciler:
             if attempt:
                 await asyncio.sleep(_RETRY_SECONDS)
             block = await chain.block_of(refused.transaction)
-            if (found := await self._look_up(chain, entry)) is not None:
+            if (found := await self._look_up(chain, entry, block or LATEST)) is not None:
                 return found
             if block is not None and (first or block != LATEST):
                 break
@@ -128,8 +128,8 @@ class Reconciler:
             return None
         return CONTRACT_REFUSED if entry.by_contract or await chain.has_code(entry.payer, block) else None
 
-    async def _look_up(self, chain: Chain, entry: Entry) -> Outcome | None:
-        if (used := await chain.nonce_used(entry)) is None:
+    async def _look_up(self, chain: Chain, entry: Entry, since: str = LATEST) -> Outcome | None:
+        if (used := await chain.nonce_used(entry, since)) is None:
             return None
         found = await chain.transfer(entry, entry.transaction) or await chain.find_transfer(entry, used)
         return (

@@ -58,8 +58,8 @@ async def test_what_is_no_number(word: Any) -> None:
         chain(word, "0x1").funds(TOKEN, PAYER),
         chain("0x1", word).funds(TOKEN, PAYER),
         chain({"number": "0x1", "timestamp": word}).time(),
-        chain(word, BLOCK).nonce_used(ENTRY),
-        chain("0x1", {"number": word, "timestamp": "0x1"}).nonce_used(ENTRY),
+        Node(eth_call=word).chain().nonce_used(ENTRY),
+        Node(eth_getBlockByNumber={"number": word, "timestamp": "0x1"}).chain().nonce_used(ENTRY),
         chain(word, []).find_transfer(ENTRY, USED),
     )
     for call in calls:
@@ -179,7 +179,7 @@ async def test_a_transfer_counts_where_what_was_signed_is_in_its_call(
 
 @pytest.mark.parametrize(
     ("now", "since", "until"),
-    [(ENTRY.deadline - 4200, 4_999_700, "latest"), (ENTRY.deadline + 6 * 86_400, 4_738_400, hex(4_741_100))],
+    [(ENTRY.deadline - 4200, 4_999_700, hex(5_000_000)), (ENTRY.deadline + 6 * 86_400, 4_738_400, hex(4_741_100))],
     ids=["just signed", "six days after its deadline"],
 )
 async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, until: str) -> None:

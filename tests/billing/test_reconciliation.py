@@ -45,6 +45,21 @@ async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_s
         assert isinstance(await reconciler.check(ENTRY, REFUSED, first=False), Unknown)
 
 
+async def test_each_call_of_a_batch_may_be_answered_by_another_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the settlement is in the block after the latest of all nodes but the one that is asked for the nonce."""
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
+
+    class NodeAhead(Node):
+        def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+            answer = super()._answer(method=method, params=params, **more)
+            return USED_NONCE if method == "eth_call" and params[-1] == "latest" else answer
+
+    unmined: dict[str, Any] = {"eth_getTransactionReceipt": None, "eth_getTransactionByHash": None}
+    node = NodeAhead(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[], **unmined)
+    judged = await Reconciler(node.chain(), bundled()).check(ENTRY, Settled(HASH, 10), first=True)
+    assert judged == Unknown("the chain does not show it", HASH)
+
+
 WRAPPED = {**SENT, "to": ELSEWHERE}
 TRAILING = {"to": TOKEN.address, "input": f"0x23b872dd{evm.words((PAYER, evm.address(PAYEE), 10, 0, 0)).hex()}{SIGNED}"}
 TWICE = {"status": "0x1", "logs": [EVENT, {**EVENT, "data": "0x1f"}]}
@@ -136,12 +151,12 @@ async def test_nobody_is_at_fault_for_what_was_sent_too_late(
 
 async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state() -> None:
     """Also after an unknown outcome: the nonce is unused, and the transaction was mined."""
-    mined = {"status": "0x0", "blockNumber": "0x64"}
+    mined = {"status": "0x0", "blockNumber": "0x1"}
 
     class PruningNode(Node):
         def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
             answer = super()._answer(method=method, params=params, **more)
-            return None if params[-1:] == ["0x64"] else answer
+            return None if params[-1:] == ["0x1"] else answer
 
     node = PruningNode(eth_call=UNUSED, eth_getTransactionReceipt=mined)
     refused = Refused("transaction_failed", transaction=HASH)
@@ -236,6 +251,15 @@ async def test_a_repeated_settlement_is_not_refused_at_once_where_the_node_stays
     node = Node(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
     payment = msgspec.structs.replace(ENTRY, state=state)
     assert isinstance(await Reconciler(node.chain(), bundled()).check(payment, REFUSED, first=False), kind)
+
+
+async def test_a_repeated_settlement_that_failed_on_the_chain_is_judged_by_a_node_that_has_come_as_far() -> None:
+    """The first one's success is in an earlier block, which the node that is asked for the nonce does not have."""
+    failed = {"status": "0x0", "blockNumber": "0x65"}
+    node = Node(eth_call=UNUSED, eth_getTransactionReceipt=failed)
+    refused = Refused("transaction_failed", transaction=HASH)
+    judged = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=False)
+    assert judged == Unknown("refused after an unknown outcome: transaction_failed", HASH)
 
 
 async def test_an_endpoint_of_another_network_says_nothing() -> None:

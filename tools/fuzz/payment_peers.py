@@ -131,10 +131,11 @@ def _make_chain(random: Random) -> PeerCase:
         found = [{"transactionHash": _HASH}]
         replies = [_rpc(random, "0x1e8480", found), _rpc(random, *_transaction(random))]
         return PeerCase(question, replies)
+    if question == "nonce_used":
+        return PeerCase(question, [_rpc(random, _LATEST), _rpc(random, "0x" + "0" * 63 + "1")])
     results = {
         "serves": ("0x2105",),
         "time": (_LATEST,),
-        "nonce_used": ("0x" + "0" * 63 + "1", _LATEST),
         "block_of": ({"blockNumber": "0x1e8480"},),
         "transfer": _transaction(random),
         "funds": ("0x" + "0" * 63 + "a", "0x" + "f" * 64),

@@ -29,7 +29,6 @@ _DOMAIN_SEPARATOR = _selector("DOMAIN_SEPARATOR()")
 _NONCES = _selector("nonces(address)")
 
 LATEST = "latest"
-_LATEST_BLOCK: Call = ("eth_getBlockByNumber", [LATEST, False])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,13 @@ class Chain:
 
     async def time(self, block: str = LATEST) -> int:
         """The timestamp of ``block``, in Unix seconds."""
-        return _block((await self._rpc.batch([("eth_getBlockByNumber", [block, False])]))[0]).time
+        return (await self._block(block)).time
+
+    async def _block(self, block: str) -> Block:
+        value = (await self._rpc.batch([("eth_getBlockByNumber", [block, False])]))[0]
+        if not isinstance(value, dict):
+            raise ChainUnavailableError("eth_getBlockByNumber: no block")
+        return Block(as_integer(value.get("number")), as_integer(value.get("timestamp")))
 
     async def has_code(self, account: bytes, block: str = LATEST) -> bool:
         """Whether an account is a contract or has delegated to one (EIP-7702), as of ``block``."""
@@ -119,15 +124,22 @@ class Chain:
         chain_id = self._definitions.network(token).chain_id
         return eip712.token_domain(token.name, token.version, chain_id, evm.address(token.address))
 
-    async def nonce_used(self, entry: Entry) -> Block | None:
-        """The latest block if the payment's nonce is used, or cancelled by the payer, as of it; else None."""
+    async def nonce_used(self, entry: Entry, since: str = LATEST) -> Block | None:
+        """The latest block if the payment's nonce is used, or cancelled by the payer, as of it; else None.
+
+        An endpoint may be several nodes, and ask another one for each call, also of a batch: the call names the block,
+        and one before ``since`` raises ChainUnavailableError.
+        """
         payer = evm.word(entry.payer)
         if entry.nonce_contract == self._permit2:
             data, offset = _NONCE_BITMAP + payer + evm.word(entry.nonce[:31]), entry.nonce[31]
         else:
             data, offset = _AUTHORIZATION_STATE + payer + entry.nonce, 0
-        bits, latest = await self._rpc.batch([_eth_call(entry.nonce_contract, data), _LATEST_BLOCK])
-        return _block(latest) if as_integer(bits) >> offset & 1 else None
+        latest = await self._block(LATEST)
+        if since != LATEST and latest.number < int(since, 16):
+            raise ChainUnavailableError("eth_getBlockByNumber: the endpoint is behind a block that it reported earlier")
+        bits = (await self._rpc.batch([_eth_call(entry.nonce_contract, data, hex(latest.number))]))[0]
+        return latest if as_integer(bits) >> offset & 1 else None
 
     async def transfer(self, entry: Entry, transaction: str) -> Transfer | None:
         """The payment's transfer in ``transaction``; None if that is not mined or does not contain it.
@@ -167,7 +179,7 @@ class Chain:
         """Search the transfers from payer to payee in the validity period for the payment's transfer.
 
         ``used`` is the block as of which the nonce was used. An endpoint may be several nodes: raises
-        ChainUnavailableError when one answers that is behind that block.
+        ChainUnavailableError when one answers that is behind that block, by its height or by refusing the range.
 
         Only a transfer of the requested amount counts: a payer can put the signed message into a call of its own that
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
@@ -191,17 +203,8 @@ class Chain:
         until = latest.number - (latest.time - entry.deadline) // seconds
         since = until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS
         until += _SLACK_BLOCKS
-        return {
-            "fromBlock": hex(max(0, since)),
-            "toBlock": "latest" if until >= latest.number else hex(max(0, until)),
-        }
+        return {"fromBlock": hex(max(0, since)), "toBlock": hex(max(0, min(until, latest.number)))}
 
 
 def _eth_call(contract: bytes, data: bytes, block: str = LATEST) -> Call:
     return "eth_call", [{"to": evm.as_hex(contract), "data": evm.as_hex(data)}, block]
-
-
-def _block(value: Any) -> Block:
-    if not isinstance(value, dict):
-        raise ChainUnavailableError("eth_getBlockByNumber: no block")
-    return Block(as_integer(value.get("number")), as_integer(value.get("timestamp")))
