@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.billing.x402 import PAYMENT_SIGNATURE
 from gateway.endpoints.resource_url import resource_url
-from gateway.http_server.body import Body
+from gateway.http_server.body import MAX_BODY_BYTES, Body
 from gateway.openai_api.errors import shutting_down
 from gateway.openai_api.request import decode
 from gateway.services import Services
@@ -41,7 +41,7 @@ class BodyReader:
         if self._services.draining:
             raise shutting_down()
         content_length = self._request.content_length
-        if content_length is not None and content_length > UNPAID_BODY_BYTES:
+        if content_length is not None and UNPAID_BODY_BYTES < content_length <= MAX_BODY_BYTES:
             _require_payment_header(self._services, self._request)
         try:
             raw = await self._body.read(self._request, content_length)

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import (
@@ -335,3 +336,11 @@ async def test_a_large_unpaid_body_is_quoted_from_its_length(shop: PaidGateway) 
     assert not shop.fleet.openai.requests
     paid = await send(**{"PAYMENT-SIGNATURE": await sign(await shop.wallet(), required)})
     assert (await payment_of(paid))["status"] == "settled"
+
+
+async def test_a_body_that_no_payment_can_buy_an_answer_for_gets_no_offer(shop: PaidGateway) -> None:
+    request = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {33 * 2**20}\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(shop.url).port)
+    writer.write(f"{request}Content-Type: application/json\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+    writer.close()
