@@ -32,19 +32,11 @@ T = TypeVar("T")
 HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 """Headers for a request, by method and path: hosted facilitators require a fresh token for each."""
 
-_NOT_FINAL = frozenset(
-    {
-        "settlement_pending",
-        "unexpected_settle_error",
-        "unexpected_error",
-        "unknown_error",
-        "settle_exact_node_failure",
-        "rate_limited",
-    }
-)
-"""Reasons of refusals after which the payment may still be settled: of x402, of x402-rs for whatever fails on the
-chain, a receipt that is late included, of Coinbase, whose transactions were confirmed after the node failure, and of
-those that limit the settlements of one payer."""
+_NOT_FINAL = frozenset({"settlement_pending", "settle_exact_node_failure", "rate_limited"})
+"""Reasons of refusals after which the payment may still be settled: of x402, of Coinbase, whose transactions were
+confirmed after the node failure, and of those that limit the settlements of one payer."""
+_UNEXPLAINED = frozenset({"unexpected_settle_error", "unexpected_error", "unknown_error"})
+"""Reasons that x402 and x402-rs give for whatever fails on the chain, a receipt that is late included."""
 _UNCONFIRMED = (
     "settlement_pending",
     "confirmation_timed_out",
@@ -200,7 +192,7 @@ class Facilitator:
             return Settled(transaction, _amount(response.amount))
         reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
         message = (response.error_message or "")[:_MAX_TEXT]
-        if _is_busy(status) or reason in _NOT_FINAL or _is_open(f"{reason}: {response.error_message}"):
+        if _is_open(status, reason, f"{reason}: {response.error_message}"):
             return Unknown(reason, transaction=transaction)
         return Refused(reason, message, transaction)
 
@@ -292,10 +284,14 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
     )
 
 
-def _is_open(text: str) -> bool:
-    """Whether a refusal leaves the payment to be settled. Not by the reason that a call reverted with, which a payer's
-    contract can choose."""
-    return "revert" not in text.lower() and any(known in text for known in (*_UNCONFIRMED, *_UNSENT))
+def _is_open(status: int, reason: str, text: str) -> bool:
+    """Whether a refusal leaves the payment to be settled. A call that reverts does not, whatever the reason that it
+    reverts with, which a payer's contract can choose: x402-rs answers 500 where a payer has withdrawn its funds."""
+    if reason in _NOT_FINAL:
+        return True
+    if "revert" in text.lower():
+        return False
+    return _is_busy(status) or reason in _UNEXPLAINED or any(known in text for known in (*_UNCONFIRMED, *_UNSENT))
 
 
 def _amount(text: str | None) -> int | None:

@@ -154,6 +154,11 @@ def facilitator(pool: ConnectionPool) -> Facilitator:
             Unknown("invalid_upto_evm_failed_to_get_receipt", "0xcd"),
         ),
         (400, {"success": False, "errorReason": "unknown_error"}, Unknown("unknown_error")),
+        (
+            500,
+            {"success": False, "errorReason": "unexpected_error", "errorMessage": "code 3: execution reverted: ERC20"},
+            Refused("unexpected_error", "code 3: execution reverted: ERC20"),
+        ),
         (500, {"success": False, "errorReason": "unexpected_error", "network": ""}, Unknown("unexpected_error")),
         (503, {"success": False, "errorReason": "rpc_down", **SENT}, Unknown("rpc_down", "0xcd")),
         (429, {"success": False, "errorReason": "slow_down"}, Unknown("slow_down")),
