@@ -7,6 +7,7 @@ compares with :attr:`Fetched.certificate`.
 import functools
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -32,12 +33,12 @@ def origin(url: str) -> str:
     """``scheme://host[:port]`` of a URL. Raises UsageError."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        name, port = parts.hostname or "", parts.port
     except ValueError:
         raise UsageError(f"not a URL: {url}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[^\x00-\x20\x7f]+", name):
         raise UsageError(f"not an http or https URL: {url}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 

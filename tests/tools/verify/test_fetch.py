@@ -10,7 +10,7 @@ import pytest
 
 from tools.verify import fetch as fetching
 from tools.verify.__main__ import main
-from tools.verify.errors import UnreachableError
+from tools.verify.errors import UnreachableError, UsageError
 from tools.verify.fetch import fetch, origin, unverified_connection
 
 Serve = Callable[[socket.socket], None]
@@ -75,6 +75,12 @@ def test_a_server_that_drips_is_given_up(head: bytes, monkeypatch: pytest.Monkey
 def test_no_part_of_an_address_is_a_port(url: str, address: tuple[str, int]) -> None:
     connection = unverified_connection(origin(url), seconds=1)
     assert (connection.host, connection.port) == address
+
+
+@pytest.mark.parametrize("host", ["", "no de", "node\x01", "node\x7f"])
+def test_a_host_that_no_request_can_name_is_no_url(host: str) -> None:
+    with pytest.raises(UsageError, match="not an http or https URL"):
+        fetch(f"https://{host}/signing-key")
 
 
 def test_what_a_server_says_moves_no_cursor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
