@@ -89,9 +89,27 @@ async def test_a_payer_cannot_pay_less_by_repeating_what_it_signed(
     asked: int, receipt: Any, sent: Any, found: Outcome
 ) -> None:
     """In a call of its own, behind what the call reads, with the nonce cancelled: that would free it of its debt."""
-    node = Node(eth_blockNumber="0x64", **LISTED, eth_getTransactionReceipt=receipt, eth_getTransactionByHash=sent)
+    listed = [{**event, "transactionHash": HASH} for event in receipt["logs"]]
+    node = Node(
+        eth_blockNumber="0x64", eth_getLogs=listed, eth_getTransactionReceipt=receipt, eth_getTransactionByHash=sent
+    )
     owed = msgspec.structs.replace(ENTRY, amount=asked)
     assert await Reconciler(node.chain(), bundled()).check(owed, REFUSED, first=True) == found
+
+
+async def test_a_payer_s_transfers_of_other_amounts_are_not_looked_into() -> None:
+    """A wallet that pays for everybody's requests has thousands, and each was two calls, one after the other."""
+    asked: list[str] = []
+
+    class CountingNode(Node):
+        def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+            asked.append(method)
+            return super()._answer(method=method, params=params, **more)
+
+    later = [{**EVENT, "data": hex(amount), "transactionHash": "0x" + "55" * 32} for amount in range(11, 1011)]
+    node = CountingNode(eth_blockNumber="0x64", eth_getLogs=[*LISTED["eth_getLogs"], *later], **PAID)
+    assert await Reconciler(node.chain(), bundled()).look_up(ENTRY) == Settled(HASH, 10, 1)
+    assert len(asked) < 10
 
 
 async def test_a_facilitator_may_settle_through_a_contract_of_its_own() -> None:

@@ -183,12 +183,15 @@ class Chain:
 
         Only a transfer of the requested amount counts: a payer can put the signed message into a call of its own that
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
+        The transactions of others, of which a payer may have thousands, are not read.
         """
         criteria = {"address": entry.token, "topics": transfer_topics(entry), **self._block_range(entry, used)}
         latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
         if as_integer(latest) < used.number:
             raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
         for event in reversed(log_entries(logs)):
+            if as_integer(event.get("data")) != entry.amount:
+                continue
             transaction = str(event.get("transactionHash"))
             if (mined := await self._receipt_and_call(transaction)) is None:
                 raise ChainUnavailableError("the transaction of a log was not found")
