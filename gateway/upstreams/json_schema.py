@@ -11,9 +11,9 @@ Schema = dict[str, Any]
 IRREGULAR = re.compile(r"\(\?(?:<?[=!]|P=)|(?<!\\)(?:\\\\)*\\[bBk1-9]")
 """Lookaround, word boundaries and backreferences, which no grammar expresses."""
 
-_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
-_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
-_MAP = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_SINGLE = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
+_LIST = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_MAP = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 
 
 def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
@@ -24,12 +24,13 @@ def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schem
 
     result = dict(schema)
     for key, value in schema.items():
-        if key in _SINGLE and isinstance(value, dict):
-            result[key] = change(value)
-        elif key in _LIST and isinstance(value, list):
+        if isinstance(value, dict):
+            if key in _MAP:
+                result[key] = {name: changed(item) for name, item in value.items()}
+            elif key in _SINGLE:
+                result[key] = change(value)
+        elif isinstance(value, list) and key in _LIST:
             result[key] = [changed(item) for item in value]
-        elif key in _MAP and isinstance(value, dict):
-            result[key] = {name: changed(item) for name, item in value.items()}
     return result
 
 
@@ -44,12 +45,12 @@ def with_prefix_items(schema: Schema) -> Schema:
     Anthropic and xAI refuse a list of ``items``, the tuple of zod's and of many MCP servers' draft-07
     (NousResearch/hermes-agent PRs 63674 and 20976).
     """
-    match schema:
-        case {"items": list(first), **kept}:
-            if "additionalItems" in kept:
-                kept["items"] = kept.pop("additionalItems")
-            return kept | {"prefixItems": first} if first else kept
-    return schema
+    if not isinstance(first := schema.get("items"), list):
+        return schema
+    kept = {key: value for key, value in schema.items() if key not in ("items", "additionalItems")}
+    if "additionalItems" in schema:
+        kept["items"] = schema["additionalItems"]
+    return {"prefixItems": first} | kept if first else kept
 
 
 def describe(description: str | None, lost: Schema) -> str:
