@@ -16,11 +16,13 @@ _DOWN = frozenset({"upstream_unreachable", "upstream_timeout", "upstream_overloa
 class CircuitBreaker:
     """Opens after ``threshold`` consecutive failures, for ``cooldown`` seconds of ``clock``; then it is half-open.
 
+    One caller who tries again and again should not reach the threshold alone.
+
     Half-open, it admits one probe, and another one whenever the last has had no result for ``cooldown`` seconds: a
     response may take minutes to begin.
     """
 
-    def __init__(self, threshold: int = 10, cooldown: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, threshold: int = 30, cooldown: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._threshold = threshold
         self._cooldown = cooldown
         self._clock = clock
