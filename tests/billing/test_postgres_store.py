@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from threading import Thread
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from gateway.billing.claims import Claim, ClaimPolicy
@@ -272,3 +273,17 @@ async def test_a_database_of_an_earlier_version_gets_what_it_lacks(database: str
     found = await store.reconcile(payment, matches=1, transaction="0xab", settled_amount=7)
     assert found.state is State.SETTLED
     await store.close()
+
+
+async def test_a_worker_starts_during_a_backup(database: str) -> None:
+    """pg_dump keeps every table from being altered, and whoever waits for that keeps all others waiting."""
+    await postgres.empty(database)
+    await (await PostgresStore.open(database)).close()
+    backup = await asyncpg.connect(database)
+    async with backup.transaction():
+        await backup.execute("LOCK TABLE gateway_payments IN ACCESS SHARE MODE")
+        async with asyncio.timeout(5):
+            store = await PostgresStore.open(database)
+        await store.claim(entry(), POLICY)
+        await store.close()
+    await backup.close()

@@ -53,7 +53,13 @@ CREATE TABLE IF NOT EXISTS gateway_payments (
     key bytea PRIMARY KEY, payer bytea NOT NULL, owner text NOT NULL, state text NOT NULL, deadline bigint NOT NULL,
     updated double precision NOT NULL, entry bytea NOT NULL
 );
-ALTER TABLE gateway_payments ADD COLUMN IF NOT EXISTS transaction bytea NOT NULL DEFAULT '';
+DO $$ BEGIN -- to a table of an earlier version only: it waits for a backup to end, and everybody for it
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'gateway_payments'::regclass AND attname = 'transaction'
+    ) THEN
+        ALTER TABLE gateway_payments ADD COLUMN transaction bytea NOT NULL DEFAULT '';
+    END IF;
+END $$;
 CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
 CREATE INDEX IF NOT EXISTS gateway_payments_paid ON gateway_payments (payer, transaction) WHERE transaction <> '';
 CREATE INDEX IF NOT EXISTS gateway_payments_adoptable ON gateway_payments (owner) WHERE state IN ({_ADOPTABLE});
@@ -64,7 +70,7 @@ CREATE TABLE IF NOT EXISTS gateway_credits (
     payer bytea, asset text, amount numeric NOT NULL, PRIMARY KEY (payer, asset)
 );
 CREATE TABLE IF NOT EXISTS gateway_keys (name text PRIMARY KEY, value bytea NOT NULL);
-"""
+"""  # noqa: S608
 _INSERT = "INSERT INTO gateway_payments VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 
 
