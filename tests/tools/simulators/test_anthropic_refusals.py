@@ -83,6 +83,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "valid dictionary",
     ),
     "schema without type": ({"tools": [{"name": "now", "input_schema": {}}]}, "input_schema.type"),
+    "schema of an older draft": (
+        {"tools": [TOOL | {"input_schema": EMPTY | {"properties": {"pair": {"items": [{"type": "string"}]}}}}]},
+        "tools.0.custom.input_schema: JSON schema is invalid",
+    ),
     "no schema": ({"tools": [{"name": "now"}]}, "input_schema: Field required"),
     "doubled tool": ({"tools": [TOOL, TOOL]}, "unique"),
     "openai tool": ({"tools": [{"type": "function", "function": {"name": "now"}}]}, "tools.0"),

@@ -202,11 +202,7 @@ def _check_output(config: Any, model: Model) -> None:
 
 def check_schema(schema: Any, where: str) -> None:
     """Check for the subset of JSON Schema that constrained decoding supports."""
-    try:
-        nodes = list(_nodes(schema))
-    except (AttributeError, TypeError):
-        raise RefusedError(f"{where}: JSON schema is invalid") from None
-    for node in nodes:
+    for node in _valid_nodes(schema, where):
         if node.get("type") == "object" and node.get("additionalProperties") is not False:
             raise RefusedError(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
         if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):
@@ -221,6 +217,17 @@ def check_schema(schema: Any, where: str) -> None:
             )
         if "format" in node and node["format"] not in FORMATS:
             raise RefusedError(f"{where}: String format '{node['format']}' is not supported")
+
+
+def _valid_nodes(schema: Any, where: str) -> list[Mapping[str, Any]]:
+    """The schema and its subschemas, none of them with the older drafts' list of ``items``."""
+    try:
+        nodes = list(_nodes(schema))
+        if not any(isinstance(node.get("items"), list) for node in nodes):
+            return nodes
+    except (AttributeError, TypeError):
+        pass
+    raise RefusedError(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12")
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -282,6 +289,7 @@ def _tool_name(tool: Any, where: str) -> str:
         raise RefusedError(f"{where}.custom.input_schema: Field required")
     if schema.get("type") != "object":
         raise RefusedError(f"{where}.custom.input_schema.type: Input should be 'object'")
+    _valid_nodes(schema, f"{where}.custom.input_schema")
     if tool.get("strict"):
         check_schema(schema, f"{where}.custom.input_schema")
     return name
