@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from gateway.billing import definitions as definitions_module
 from gateway.billing import facilitator
 from gateway.billing.abandonment import AbandonedAnswers
+from gateway.billing.chain_check import ChainCheck
 from gateway.billing.claims import ClaimPolicy
 from gateway.billing.current_capabilities import CurrentCapabilities
 from gateway.billing.definitions import Definitions
@@ -21,7 +22,6 @@ from gateway.billing.evm import values as evm
 from gateway.billing.evm.chain import Chain
 from gateway.billing.evm.chain_clock import ChainClock
 from gateway.billing.evm.permit_support import PermitSupport
-from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.facilitator import Facilitator
 from gateway.billing.gate import Gate
 from gateway.billing.journal_check import JournalCheck
@@ -74,8 +74,9 @@ class X402Payments:
         self._metrics = metrics
         self._clock = settings.clock
         self._deadline_clock = ChainClock(settings.clock)
-        self._chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
-        self._permit_support = PermitSupport(definitions)
+        chain = Chain(session, settings.rpc_url, definitions) if settings.rpc_url else None
+        permit_support = PermitSupport(definitions)
+        self._chain_check = ChainCheck(chain, self._deadline_clock, permit_support, definitions)
         self._journal_check = JournalCheck(store, definitions.settlement.sweep_seconds)
         self._feed = PriceFeed(
             session, definitions, url=settings.price_url, api_key=settings.price_key, clock=settings.clock
@@ -85,7 +86,7 @@ class X402Payments:
         self.settlements = Settlements(
             store,
             self._facilitator,
-            Reconciler(self._chain, definitions),
+            Reconciler(chain, definitions),
             definitions,
             clock=self._deadline_clock,
             metrics=metrics,
@@ -95,8 +96,8 @@ class X402Payments:
         context = PaymentContext(
             definitions, store, self.settlements, self._facilitator, self._deadline_clock, abandoned
         )
-        verifier = Verifier(self._facilitator, self._chain)
-        policy = ClaimPolicy(definitions.exposure, funds_known=self._chain is not None, abandoned=abandoned)
+        verifier = Verifier(self._facilitator, chain)
+        policy = ClaimPolicy(definitions.exposure, funds_known=chain is not None, abandoned=abandoned)
         trial = UptoTrial(context, verifier, policy, evm.address(settings.payee), settings.trial_payer)
         self.settlements.on_end.append(trial.on_settlement_end)
         self._capabilities = CurrentCapabilities(self._facilitator, trial, definitions.facilitator)
@@ -107,7 +108,7 @@ class X402Payments:
             payee=settings.payee,
             mac_key=settings.mac_key,
             max_usd=settings.max_usd,
-            supports_permits=self._permit_support.has,
+            supports_permits=permit_support.has,
         )
         estimator = Estimator(catalog, settings.max_usd)
         self._gate = Gate(context, self._quoter, estimator, verifier, policy, settings.clock)
@@ -152,7 +153,7 @@ class X402Payments:
         self._recovery = PeriodicTask(self._orphans.run, lambda: definitions.settlement.sweep_seconds)
         self._polling = [
             PeriodicTask(capabilities.refresh, capabilities.interval, capabilities.refresh_requested),
-            PeriodicTask(self._refresh_chain_state, lambda: definitions.facilitator.supported_refresh_seconds),
+            PeriodicTask(self._chain_check.run, self._chain_check.interval),
             PeriodicTask(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
             PeriodicTask(self._journal_check.run, self._journal_check.interval),
         ]
@@ -203,10 +204,10 @@ class X402Payments:
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
-        """A journal that fails is a reason too, but requests are admitted: each finds out whether it still fails."""
-        check = self._journal_check
-        failing = [] if check.reason is None or check.hangs else [check.reason]
-        return failing + self._refusal_reasons()
+        """A journal or chain that fails is a reason too, but requests are admitted: each finds out if it still does."""
+        journal = self._journal_check
+        failing = (None if journal.hangs else journal.reason), self._chain_check.reason
+        return [reason for reason in failing if reason is not None] + self._refusal_reasons()
 
     def _refusal_reasons(self) -> list[str]:
         """Why no request is admitted. A journal that hangs is a reason: each request would wait for it."""
@@ -219,16 +220,6 @@ class X402Payments:
         if self._capabilities.awaits_trial:
             return ["the facilitator has not passed the trial of upto, and no other offer is available"]
         return ["no price is known for any token that the facilitator settles"]
-
-    async def _refresh_chain_state(self) -> None:
-        """Read the block time, and which tokens implement EIP-2612."""
-        if self._chain is None:
-            return
-        try:
-            self._deadline_clock.observe(await self._chain.time())
-            await self._permit_support.refresh(self._chain)
-        except ChainUnavailableError as error:
-            log.warning("chain not readable", extra={"reason": str(error)})
 
 
 async def _open_store(

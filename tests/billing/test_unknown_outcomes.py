@@ -313,6 +313,7 @@ async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(
         error = await refusal(billing.payments, paid)
         assert (error.status, error.retry_after is not None) == (503, True)
         assert "PAYMENT-REQUIRED" not in error.headers
+        assert billing.payments.reasons() == ["payers' funds cannot be read from the chain"]
 
 
 async def test_settlement_data_is_hashes_only_and_only_when_asked_for(

@@ -1,0 +1,54 @@
+"""Whether payers' funds can be read from the chain: without them no work begins (facts/x402.md 1.11)."""
+
+import logging
+
+from gateway.billing.definitions import Definitions
+from gateway.billing.evm.chain import Chain
+from gateway.billing.evm.chain_clock import ChainClock
+from gateway.billing.evm.permit_support import PermitSupport
+from gateway.billing.evm.rpc import ChainUnavailableError
+
+log = logging.getLogger(__name__)
+
+_ANYBODY = bytes(20)
+
+
+class ChainCheck:
+    """Reads the block time into ``clock``, and which tokens implement EIP-2612 into ``permits``.
+
+    ``reason`` is why payments are refused, None if they are not, or if ``chain`` is None.
+    """
+
+    def __init__(
+        self, chain: Chain | None, clock: ChainClock, permits: PermitSupport, definitions: Definitions
+    ) -> None:
+        self._chain = chain
+        self._clock = clock
+        self._permits = permits
+        self._definitions = definitions
+        self.reason: str | None = None
+
+    def interval(self) -> float:
+        """Seconds until the next check."""
+        if self.reason is None:
+            return self._definitions.facilitator.supported_refresh_seconds
+        return self._definitions.settlement.retry_seconds
+
+    async def run(self) -> None:
+        if self._chain is None:
+            return
+        reason: str | None = "payers' funds cannot be read from the chain"
+        try:
+            await self._read_funds(self._chain)
+            reason = None
+            self._clock.observe(await self._chain.time())
+            await self._permits.refresh(self._chain)
+        except ChainUnavailableError as error:
+            log.warning("chain not readable", extra={"reason": str(error)})
+        self.reason = reason
+
+    async def _read_funds(self, chain: Chain) -> None:
+        """Ask what each payment asks. Raises ChainUnavailableError."""
+        for token in self._definitions.tokens.values():
+            if await chain.serves(self._definitions.network(token)):
+                await chain.funds(token, _ANYBODY)
