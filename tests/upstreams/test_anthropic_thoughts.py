@@ -104,6 +104,18 @@ def test_thoughts_from_the_cache_are_sent_once_however_often_their_call_is_repea
     assert thinking == ["tool_use"] * 19 + ["thinking"]
 
 
+OTHER = {"type": "thinking", "thinking": "No.", "signature": "other"}
+OTHER_DETAIL = {"type": "reasoning.text", "text": "No.", "signature": "other", "format": "anthropic-claude-v1"}
+
+
+@pytest.mark.parametrize("carried", [{"reasoning_details": [OTHER_DETAIL]}, {"thinking_blocks": [OTHER]}])
+def test_thoughts_from_the_cache_do_not_replace_those_of_another_answer(carried: dict[str, Any]) -> None:
+    """A caller that makes up the ids of its calls may use those of another conversation."""
+    through = adapter()
+    message = answered(through, chat(**BOUND), THOUGHT, CALL)
+    assert replayed(through, standard_keys(message) | carried, "claude-haiku-4-5") == [OTHER]
+
+
 def test_thoughts_belong_to_the_caller_that_got_them() -> None:
     through = adapter()
     message = answered(through, chat(caller="a", **BOUND), THOUGHT, CALL)

@@ -115,15 +115,22 @@ def _is_empty(message: Message, model: Model) -> bool:
 
 
 def _thoughts_of(chat: Chat, cache: SignatureCache, message: AssistantMessage) -> Thoughts | None:
-    """The thinking blocks of a message with tool calls, or None; an entry in the cache takes precedence."""
+    """The thinking blocks of a message with tool calls, or None.
+
+    An entry in the cache takes precedence, unless the message has the signatures of another answer.
+    """
+    details = [detail for detail in message.reasoning_details or () if detail.has_format(FORMAT)]
+    returned = [detail.signature for detail in details]
+    returned += [block.get("signature") for block in message.thinking_blocks or ()]
     for call in message.tool_calls or ():
         if isinstance(call, FunctionToolCall):
             cached = cache.get(chat.caller, _CACHE_PREFIX + call.id, call.function.name, call.function.arguments)
             if cached is not None:
                 if cached["model"] != chat.model.upstream_id:
                     return None
-                return Thoughts(cached["blocks"], cached["places"])
-    details = [detail for detail in message.reasoning_details or () if detail.has_format(FORMAT)]
+                kept = [block.get("signature") for block in cached["blocks"]]
+                if not any(returned) or any(signature in kept for signature in returned if signature):
+                    return Thoughts(cached["blocks"], cached["places"])
     marks = [place_in_mark(detail.id or "", chat.model.upstream_id) for detail in details]
     places = [place for place in marks if place is not None]
     if len(places) < len(details):
