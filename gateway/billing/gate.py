@@ -107,7 +107,9 @@ class Gate:
         payment = x402.read_payment(header, max_bytes=wire.payment_header_bytes, max_depth=wire.json_depth)
         signed = authorization.read(payment.payload)
         try:
-            terms = self._quoter.accept(payment.accepted, payment.resource, order.path, self._clock())
+            terms = self._quoter.accept(
+                payment.accepted, payment.resource, order.path, self._clock(), stream=order.stream
+            )
             self._check_quote(order, estimate, terms)
             authorization.check(signed, terms, contracts, self._definitions.deadlines, self._context.clock())
             permit = eip2612.read_permit(payment.extensions, signed, terms, contracts)

@@ -164,25 +164,51 @@ class Quoter:
         return hmac.digest(self._mac_key, b"x402 offer\0" + message, "sha256").hex()[:32]
 
     def accept(
-        self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float
+        self,
+        accepted: Mapping[str, Any],
+        resource: Mapping[str, Any] | None,
+        path: str,
+        now: float,
+        *,
+        stream: bool = False,
     ) -> PaymentTerms:
-        """The terms of an accepted offer; raises RefusedPaymentError if it is not authentic or no longer valid."""
+        """The terms of an accepted offer; raises RefusedPaymentError if it is not authentic or no longer valid.
+
+        SDKs with typed offers, such as r402, drop the quote: what is offered at present counts then.
+        """
         try:
             requirements = msgspec.convert(accepted, Requirements)
-            quote = requirements.extra["quote"]
-            authentic = hmac.compare_digest(quote["mac"], self._mac(accepted))
+            if "quote" in requirements.extra:
+                authentic = hmac.compare_digest(requirements.extra["quote"]["mac"], self._mac(accepted))
+            else:
+                requirements, authentic = self._offered_now(requirements, now, stream=stream), True
         except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError):
             authentic = False
         if not authentic:
             raise RefusedPaymentError(
                 "invalid_payment_requirements", "The accepted terms were not offered by this gateway."
             )
+        quote = requirements.extra["quote"]
         if quote["expires"] < now:
             raise RefusedPaymentError("quote_expired", "The quote has expired.")
         url = (resource or {}).get("url")
         if isinstance(url, str) and _path(url) != path:
             raise RefusedPaymentError("resource_mismatch", "The payment was made for another resource.")
         return self._terms(requirements, Decimal(quote["rate"]))
+
+    def _offered_now(self, accepted: Requirements, now: float, *, stream: bool) -> Requirements:
+        """The present offer of the scheme, token and method of ``accepted``, with its amount and its facilitator: the
+        payer signs both. Raises ValueError, KeyError or TypeError if there is none."""
+        capabilities, found = self._capabilities(), self._find_offer(accepted)
+        if found is None or capabilities is None or not self._is_available(found[0], capabilities):
+            raise ValueError("not offered at present")
+        upfront = stream or accepted.extra.get("paymentFlow") == "upfront"
+        offered = self._requirements(found[0], self._max_usd, "", now, capabilities, upfront=upfront)
+        if not 0 < evm.uint256(accepted.amount) <= int(offered.amount):
+            raise ValueError("not an amount that is ever offered")
+        if offered.scheme == "upto":
+            offered.extra["facilitatorAddress"] = evm.checksummed(evm.address(accepted.extra["facilitatorAddress"]))
+        return msgspec.structs.replace(offered, amount=accepted.amount)
 
     def _terms(self, requirements: Requirements, rate: Decimal) -> PaymentTerms:
         """Check an authentic offer against the current payee and facilitator, which may have changed since."""
@@ -199,7 +225,8 @@ class Quoter:
 
     def _find_offer(self, requirements: Requirements) -> tuple[Offer, Token, Network] | None:
         """The offer that ``requirements`` were made of, if it is still made."""
-        key = requirements.scheme, requirements.network, requirements.asset, requirements.extra["assetTransferMethod"]
+        method = requirements.extra.get("assetTransferMethod", "eip3009")
+        key = requirements.scheme, requirements.network, requirements.asset, method
         for offer in self._definitions.offers:
             token = self._definitions.tokens[offer.token]
             if (offer.scheme, token.network, token.address, offer.method) == key:

@@ -170,6 +170,59 @@ def test_an_echo_whose_numbers_are_floats_is_ours(harness: QuoterHarness) -> Non
     assert harness.quoter.accept(echo.accepted, None, PATH, NOW) == harness.quoter.accept(offer, None, PATH, NOW)
 
 
+def typed(offer: dict[str, Any]) -> dict[str, Any]:
+    """What an SDK that knows x402's own keys only (r402) leaves of an offer."""
+    known = ("name", "version", "assetTransferMethod", "facilitatorAddress")
+    return {**offer, "extra": {key: value for key, value in offer["extra"].items() if key in known}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_echo_that_lost_its_quote_is_taken_as_offered_now(harness: QuoterHarness, stream: bool) -> None:
+    harness.rates.opg = Decimal("0.0931")
+    for offer in harness.accepts(stream=stream):
+        quoted = harness.quoter.accept(offer, {"url": URL}, PATH, NOW, stream=stream)
+        terms = harness.quoter.accept(typed(offer), {"url": URL}, PATH, NOW + 1000, stream=stream)
+        assert msgspec.structs.replace(terms, requirements=quoted.requirements) == quoted
+        assert terms.upfront == (stream and terms.scheme == "exact")
+    opg = harness.accepts()[0]
+    harness.rates.opg = Decimal("0.04")
+    assert not harness.quoter.covers(harness.quoter.accept(typed(opg), None, PATH, NOW), USD)
+
+
+def test_the_method_of_an_exact_echo_is_eip3009_unless_it_says_otherwise(harness: QuoterHarness) -> None:
+    offer = typed(next(offer for offer in harness.accepts() if offer["scheme"] == "exact"))
+    del offer["extra"]["assetTransferMethod"]
+    assert harness.quoter.accept(offer, None, PATH, NOW).method == "eip3009"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("amount", amount) for amount in ("0", "-1", "0100", "1" * 30, "x")),
+        ("scheme", "exact"),
+        ("network", "eip155:84532"),
+        ("asset", payers.PAYEE),
+        ("extra", {}),
+        ("extra", {"assetTransferMethod": ["permit2"]}),
+        ("extra", {"assetTransferMethod": "permit2"}),
+        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": "0x" + "99" * 20}),
+        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": "0x"}),
+        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": []}),
+    ],
+)
+def test_an_echo_that_lost_its_quote_must_be_of_an_offer(harness: QuoterHarness, key: str, value: Any) -> None:
+    with pytest.raises(RefusedPaymentError):
+        harness.quoter.accept({**typed(harness.accepts()[0]), key: value}, None, PATH, NOW)
+
+
+def test_what_is_not_offered_now_is_not_taken_without_its_quote(harness: QuoterHarness) -> None:
+    offer = harness.accepts()[0]
+    harness.rates.opg = None
+    assert harness.quoter.accept(offer, None, PATH, NOW).rate == Decimal("0.0931")
+    with pytest.raises(RefusedPaymentError):
+        harness.quoter.accept(typed(offer), None, PATH, NOW)
+
+
 def test_the_rate_is_the_quotes_not_todays(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
     harness.rates.opg = Decimal("0.04")

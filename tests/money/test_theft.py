@@ -249,6 +249,43 @@ async def test_a_cheap_payment_does_not_buy_a_dear_answer(shop: PaidGateway) -> 
     assert (await elsewhere.json())["error"]["code"] == "resource_mismatch"
 
 
+def without_quote(signature: str) -> str:
+    """As SDKs with typed offers (r402) echo it: the keys that x402 does not know are gone."""
+    payload = decode_header(signature)
+    for key in ("quote", "price_basis", "paymentFlow"):
+        payload["accepted"]["extra"].pop(key, None)
+    return encode_header(payload)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("scheme", ["exact", "upto"])
+async def test_an_echo_without_its_quote_pays_the_same_once(shop: PaidGateway, scheme: str, stream: bool) -> None:
+    request = chat(stream=stream)
+    signature = await shop.sign(await shop.wallet(), request, scheme=scheme)
+    paid = await payment_of(await shop.post(request, without_quote(signature)))
+    assert (paid["status"], int(paid["amount"])) == ("settled", await shop.balance())
+    for again in (signature, without_quote(signature)):
+        refused = await shop.post(request, again)
+        assert (refused.status, (await refused.json())["error"]["code"]) == (402, "payment_already_used")
+    assert len(await shop.paid()) == len(shop.fleet.openai.requests) == 1
+    assert len(shop.facilitator.called("verify")) == (0 if scheme == "exact" and stream else 1)
+
+
+async def test_an_echo_without_its_quote_buys_nothing_dearer(shop: PaidGateway) -> None:
+    """Rows 14, 16, 17. What is signed must cover the request at the present price, and be for this payee."""
+    wallet = await shop.wallet(opg=10**22)
+    cheap = without_quote(await shop.sign(wallet, chat(max_tokens=10)))
+    assert (await (await shop.post(chat(max_tokens=30_000), cheap)).json())["error"]["code"] == "quote_too_small"
+    required = await shop.required(chat())
+    stolen = {**required, "accepts": [{**offer, "payTo": Wallet().address} for offer in required["accepts"]]}
+    elsewhere = await shop.post(chat(), without_quote(await sign(wallet, stolen)))
+    assert (await elsewhere.json())["error"]["code"] == "permit2_recipient_mismatch"
+    vast = {**required, "accepts": [{**offer, "amount": str(10**22)} for offer in required["accepts"]]}
+    refused = await shop.post(chat(), without_quote(await sign(wallet, vast, token=OPG)))
+    assert (await refused.json())["error"]["code"] == "invalid_payment_requirements"
+    assert await shop.paid() == []
+
+
 async def test_an_expired_quote_gets_a_new_one(open_shop: OpenShop, define: Define) -> None:
     """Row 14."""
     define(quotes={"seconds": 1})
