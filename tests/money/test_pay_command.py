@@ -22,6 +22,7 @@ from tools.pay.chain import ChainReader
 from tools.pay.offers import known_offers
 from tools.pay.receipt import check, summary
 from tools.pay.request import Answer, Session
+from tools.simulators.scenario import Scenario
 from tools.verify.claims import Verdict
 from tools.verify.errors import UnreachableError
 
@@ -115,6 +116,19 @@ async def test_says_why_a_payment_was_refused(shop: PaidGateway, pay: Pay) -> No
     nothing_to_draw = {"model": "seedream-4.0", "messages": [{"role": "system", "content": "A hat"}]}
     _, _, err = await pay(await shop.wallet(), nothing_to_draw, "--yes")
     assert ": 400 Image generation requires" in err
+
+
+@pytest.mark.parametrize(("offer", "charged"), [("2", False), ("3", True)])
+async def test_says_whether_a_payment_without_an_answer_was_charged(
+    shop: PaidGateway, pay: Pay, offer: str, charged: bool
+) -> None:
+    shop.fleet.openai.enqueue(Scenario(error="bad_key"))
+    status, _, err = await pay(await shop.wallet(), chat(stream=True), "--yes", "--offer", offer)
+    transactions = [transfer.transaction for transfer in await shop.paid()]
+    upfront = f"; the payment was settled upfront ({''.join(transactions)}) and is credited to your next upfront one"
+    assert (status, len(transactions)) == (1, charged)
+    assert "no answer was given: 502 " in err
+    assert err.endswith(f"{upfront if charged else ''}\n")
 
 
 async def test_inputs_that_cannot_be_used(shop: PaidGateway, pay: Pay, tmp_path: Path) -> None:

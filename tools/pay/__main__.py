@@ -16,7 +16,7 @@ from tools.command_line import exit_with
 from tools.pay.account import read_account
 from tools.pay.chain import ChainReader
 from tools.pay.offers import NotPaidError, Offer, known_offers, read_required, with_single_offer
-from tools.pay.receipt import check, read_payment, summary
+from tools.pay.receipt import check, read_payment, read_settlement, summary
 from tools.pay.request import MAY_BE_CHARGED, Answer, Session, sign
 from tools.pay.signer import ConsentingSigner, RpcSigner
 from tools.verify import strict_json
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         signer = ConsentingSigner(account, consent) if chain is None else RpcSigner(account, consent, chain)
         answer = session.send(body, sign(with_single_offer(required, offer), signer), _printer())
     if answer.status != 200:
-        raise NotPaidError(f"the payment was rejected: {describe_error(answer)}")
+        raise NotPaidError(f"no answer was given: {describe_error(answer)}{_charged_all_the_same(answer)}")
     _write(arguments.output, answer.body)
     return report(base_url, request, answer, offer, account.address, chain)
 
@@ -140,6 +140,12 @@ def describe_error(answer: Answer) -> str:
         error = None
     details = [error.get("code"), error.get("message")] if isinstance(error, dict) else []
     return f"{answer.status} {': '.join(str(each) for each in details if each is not None)}"
+
+
+def _charged_all_the_same(answer: Answer) -> str:
+    if (settled := read_settlement(answer)) is None:
+        return ""
+    return f"; the payment was settled upfront ({settled.get('transaction')}) and is credited to your next upfront one"
 
 
 def read_request(body: bytes) -> dict[str, Any]:

@@ -28,6 +28,15 @@ def read_payment(answer: Answer) -> dict[str, Any]:
     return payment
 
 
+def read_settlement(answer: Answer) -> dict[str, Any] | None:
+    """What the ``PAYMENT-RESPONSE`` of an answer says of a payment that was settled."""
+    try:
+        settled = json.loads(base64.b64decode(answer.headers.get(PAYMENT_RESPONSE, ""), validate=True))
+    except (binascii.Error, ValueError):
+        return None
+    return settled if isinstance(settled, dict) and settled.get("success") else None
+
+
 def summary(offer: Offer, payment: Mapping[str, Any]) -> str:
     """Quote, charge and transaction, one line each."""
     amount = str(payment.get("amount"))
@@ -64,8 +73,7 @@ def _problems(offer: Offer, answer: Answer, payment: Mapping[str, Any], payer: s
         return
     if (due := _amount_due(offer, payment)) != int(amount):
         yield f"the amount is {amount}, where {due} is due"
-    header = answer.headers.get(PAYMENT_RESPONSE)
-    if header is not None and (settled := _decode_header(header)) is not None and settled.get("success"):
+    if (settled := read_settlement(answer)) is not None:
         for name in ("amount", "transaction"):
             if settled.get(name) != payment.get(name):
                 yield f"{PAYMENT_RESPONSE} says {name} {settled.get(name)}"
@@ -110,11 +118,3 @@ def _transfer(offer: Offer, payment: Mapping[str, Any], payer: str, chain: Chain
     if str(transferred) != payment.get("amount"):
         return failed("transfer", f"{offer.show(transferred)} went to {offer.requirements.pay_to}")
     return passed("transfer", f"{offer.show(transferred)} went from {payer} to {offer.requirements.pay_to}")
-
-
-def _decode_header(header: str) -> dict[str, Any] | None:
-    try:
-        decoded = json.loads(base64.b64decode(header, validate=True))
-    except (binascii.Error, ValueError):
-        return None
-    return decoded if isinstance(decoded, dict) else None
