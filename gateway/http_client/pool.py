@@ -11,6 +11,7 @@ from yarl import URL
 
 from gateway.http_client.connection import ClientConnection
 from gateway.http_client.connector import Connector
+from gateway.http_client.header_lines import header_lines
 from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3
@@ -44,7 +45,7 @@ class ConnectionPool:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_STEPS * connect, sock_connect=connect)
         self._path = origin.raw_path.rstrip("/")
         known = self._destination.headers
-        self._head = _header_lines(
+        self._head = header_lines(
             {name: known[name] for name in ("Host", "Authorization") if name in known} | {**headers}
         )
 
@@ -63,7 +64,7 @@ class ConnectionPool:
 
     def encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """A request as bytes on the wire. Raises ValueError for invalid headers."""
-        lines = _header_lines(headers)
+        lines = header_lines(headers)
         head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
         return head.encode("latin-1") + body
 
@@ -107,10 +108,3 @@ class _Destination(aiohttp.ClientRequest):
     def connection_key(self) -> ConnectionKey:
         """Computed once: it is the same for every request."""
         return super().connection_key
-
-
-def _header_lines(headers: Mapping[str, str]) -> str:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if not lines.count("\r") == lines.count("\n") == len(headers):
-        raise ValueError("a line break in a header")
-    return lines

@@ -11,6 +11,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
+from gateway.http_client.header_lines import header_lines
+
 _STATUS, _REASON = HTTPStatus.OK.value, HTTPStatus.OK.phrase
 
 
@@ -43,9 +45,7 @@ class _RawResponse(web.StreamResponse):
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         self._request = request
-        lines = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
-        if not lines.count("\r") == lines.count("\n") == len(self._headers):
-            raise ValueError("a line break in a header")
+        lines = header_lines(self._headers)
         version, connection = "1.1", "" if self._keep_alive else "Connection: close\r\n"
         if request.version < HttpVersion11:
             version, connection = "1.0", connection or "Connection: keep-alive\r\n"
