@@ -87,7 +87,13 @@ class Reconciler:
             if attempt:
                 await asyncio.sleep(_RETRY_SECONDS)
             block = await chain.block_of(refused.transaction)
-            if (found := await self._look_up(chain, entry, block or LATEST)) is not None:
+            try:
+                found = await self._look_up(chain, entry, block or LATEST)
+            except ChainUnavailableError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            if found is not None:
                 return found
             if block is not None and (first or block != LATEST):
                 break

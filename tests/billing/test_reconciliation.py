@@ -22,6 +22,11 @@ REFUSED = Refused("transaction_failed")
 UNUSED, USED_NONCE = f"0x{0:064x}", f"0x{1:064x}"
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
+
+
 @pytest.mark.parametrize(
     ("node", "judged"),
     [
@@ -45,9 +50,8 @@ async def test_only_a_node_that_has_come_as_far_can_say_that_a_used_nonce_paid_s
         assert isinstance(await reconciler.check(ENTRY, REFUSED, first=False), Unknown)
 
 
-async def test_each_call_of_a_batch_may_be_answered_by_another_node(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_call_of_a_batch_may_be_answered_by_another_node() -> None:
     """Here the settlement is in the block after the latest of all nodes but the one that is asked for the nonce."""
-    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
 
     class NodeAhead(Node):
         def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
@@ -188,10 +192,7 @@ async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state()
         (1, Refused(NONCE_SPENT, "used or cancelled by its payer")),
     ],
 )
-async def test_a_settlement_that_the_chain_does_not_show(
-    used: int, judged: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
+async def test_a_settlement_that_the_chain_does_not_show(used: int, judged: Outcome) -> None:
     answers: dict[str, Any] = {
         "eth_getTransactionReceipt": None,
         "eth_getTransactionByHash": None,
@@ -228,10 +229,9 @@ class LandingNode(Node):
     ids=["is mined meanwhile", "is not mined yet", "was mined in vain", "is not named", "is named by a queue's job"],
 )
 async def test_a_refused_transaction_that_may_still_be_mined_is_not_refused(
-    node: Node, transaction: str, judged: Outcome | None, monkeypatch: pytest.MonkeyPatch
+    node: Node, transaction: str, judged: Outcome | None
 ) -> None:
     """The payer would be charged for an answer that was withheld."""
-    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
     refused = Refused("transaction_failed", transaction=transaction)
     outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=True)
     assert outcome == judged if judged is not None else isinstance(outcome, Refused)
@@ -250,11 +250,8 @@ class NodeBehind(Node):
 
 
 @pytest.mark.parametrize("reason", ["transaction_failed", "invalid_exact_evm_nonce_already_used"])
-async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the_first(
-    reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the_first(reason: str) -> None:
     """The facilitator's own node shows it already; the payer would be told that nothing was charged."""
-    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
     node = NodeBehind(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
     outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused(reason), first=False)
     assert outcome == Settled(HASH, 10, 1)
@@ -262,10 +259,9 @@ async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the
 
 @pytest.mark.parametrize(("state", "kind"), [(State.SETTLING, Unknown), (State.PENDING, Refused)])
 async def test_a_repeated_settlement_is_not_refused_at_once_where_the_node_stays_behind(
-    state: State, kind: type[Outcome], monkeypatch: pytest.MonkeyPatch
+    state: State, kind: type[Outcome]
 ) -> None:
     """By two blocks, of the nodes behind one name: the payer had paid for an answer that was withheld for good."""
-    monkeypatch.setattr("gateway.billing.reconciliation._RETRY_SECONDS", 0.0)
     node = Node(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
     payment = msgspec.structs.replace(ENTRY, state=state)
     assert isinstance(await Reconciler(node.chain(), bundled()).check(payment, REFUSED, first=False), kind)
@@ -278,6 +274,25 @@ async def test_a_repeated_settlement_that_failed_on_the_chain_is_judged_by_a_nod
     refused = Refused("transaction_failed", transaction=HASH)
     judged = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=False)
     assert judged == Unknown("refused after an unknown outcome: transaction_failed", HASH)
+
+
+async def test_a_payer_is_at_fault_as_well_where_the_node_is_a_block_behind() -> None:
+    """Of a stream it has all but the last event."""
+
+    class CatchingUp(Node):
+        latest = 0x63
+
+        def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+            if method == "eth_getBlockByNumber":
+                self.latest += 1
+                return {"number": hex(self.latest), "timestamp": "0x1"}
+            return super()._answer(method=method, params=params, **more)
+
+    node = CatchingUp(eth_call=UNUSED, eth_getTransactionReceipt={"status": "0x0", "blockNumber": "0x65"})
+    refused = Refused("transaction_failed", transaction=HASH)
+    judged = await Reconciler(node.chain(), bundled()).check(ENTRY, refused, first=True)
+    assert isinstance(judged, Refused)
+    assert judged.reason == "insufficient_funds"
 
 
 async def test_an_endpoint_of_another_network_says_nothing() -> None:
