@@ -21,15 +21,14 @@ _PADDING = 1
 
 
 class _Sponge(threading.local):
-    """A reusable state and digest buffer."""
+    """A reusable state and digest buffer, and a view of the buffer."""
 
     def __init__(self) -> None:
         state = _raw.VoidPointer()
         if _library.keccak_init(state.address_of(), _CAPACITY_BYTES, _ROUNDS):
             raise MemoryError("keccak")
-        self.state = state.get()
-        self.digest = _raw.create_string_buffer(_DIGEST_BYTES)
-        self.value = _raw.ffi.buffer(self.digest, _DIGEST_BYTES)
+        buffer = _raw.create_string_buffer(_DIGEST_BYTES)
+        self.parts = state.get(), buffer, _raw.ffi.buffer(buffer, _DIGEST_BYTES)
 
 
 _sponge = _Sponge()
@@ -38,10 +37,9 @@ _reset, _absorb, _squeeze = _library.keccak_reset, _library.keccak_absorb, _libr
 
 def keccak256(data: bytes) -> bytes:
     """The 32-byte Keccak-256 digest of ``data``."""
-    sponge = _sponge
-    state = sponge.state
+    state, buffer, view = _sponge.parts
     _reset(state)
     _absorb(state, data, len(data))
-    _squeeze(state, sponge.digest, _DIGEST_BYTES, _PADDING)
-    digest: bytes = sponge.value[:]
+    _squeeze(state, buffer, _DIGEST_BYTES, _PADDING)
+    digest: bytes = view[:]
     return digest
