@@ -4,6 +4,7 @@ In an enclave the store itself is in memory. The next enclave with the same jour
 amounts still to settle, and authorizations that are used although their nonce is unspent on the chain.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import groupby
@@ -115,7 +116,7 @@ class SealedStore:
 
     async def adopt(self, now: float) -> list[Entry]:
         """Their worker may have been lost between a move and its copy, which no settlement may precede."""
-        return [await self._copied(entry) for entry in await self._inner.adopt(now)]
+        return await asyncio.gather(*map(self._copied, await self._inner.adopt(now)))
 
     async def restore(self, entries: list[Entry]) -> None:
         await self._inner.restore(entries)
