@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import __version__
+from gateway.billing.x402 import PAYMENT_REQUIRED
 from gateway.keyring import Injection
 from gateway.openai_api.completion import CompletionRequest
 from gateway.openai_api.request import ChatRequest
@@ -19,7 +20,7 @@ _BODIES = {
     "/v1/completions": CompletionRequest,
     "/v1/keys": Injection,
 }
-_STREAMED = frozenset({"/v1/chat/completions", "/v1/completions"})
+_ANSWERS = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -43,6 +44,12 @@ _SEALED = {
     "additionalProperties": False,
 }
 _OBJECT = {"application/json": {"schema": {"type": "object"}}}
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_OFFERS = {
+    "description": "Payment required, where payments are on: the offers are in the header (x402 v2)",
+    "headers": {PAYMENT_REQUIRED: {"schema": {"type": "string", "contentEncoding": "base64"}}},
+    "content": _ERROR,
+}
 
 
 class Operation(Protocol):
@@ -95,20 +102,16 @@ def document(routes: Iterable[Operation]) -> bytes:
 
 def _operation(path: str, text: str, body: dict[str, Any] | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"text/plain": {}} if path == "/metrics" else dict(_OBJECT)
-    if path in _STREAMED:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
-    operation: dict[str, Any] = {
-        "summary": text.partition("\n")[0],
-        "responses": {
-            "200": {"description": "The answer", "content": answer},
-            "default": {
-                "description": "OpenAI's error envelope",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-            },
-        },
+    responses: dict[str, Any] = {
+        "200": {"description": "The answer", "content": answer},
+        "default": {"description": "OpenAI's error envelope", "content": _ERROR},
     }
-    if path == "/health/ready":
-        operation["responses"]["503"] = {"description": "Not ready, with the reasons", "content": _OBJECT}
+    if path in _ANSWERS:
+        answer["text/event-stream"] = {"schema": {"type": "string"}}
+        responses["402"] = _OFFERS
+    elif path == "/health/ready":
+        responses["503"] = {"description": "Not ready, with the reasons", "content": _OBJECT}
+    operation: dict[str, Any] = {"summary": text.partition("\n")[0], "responses": responses}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     if "{id}" in path:

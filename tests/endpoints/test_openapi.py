@@ -62,3 +62,11 @@ async def test_a_gateway_that_is_not_ready_answers_as_described(start_gateway: S
     answers = document["paths"]["/health/ready"]["get"]["responses"]
     described = answers.get(str(response.status), answers["default"])
     assert admits(document, described["content"]["application/json"]["schema"], body)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+async def test_answers_may_have_to_be_paid_for(gateway: RunningGateway, path: str) -> None:
+    """Clients that look for paid operations (agentcash) find them by the documented 402."""
+    document = await read(gateway)
+    assert document["paths"][path]["post"]["responses"]["402"]["headers"].keys() == {"PAYMENT-REQUIRED"}
+    assert "402" not in document["paths"]["/v1/models"]["get"]["responses"]
