@@ -198,7 +198,7 @@ class Quoter:
 
     def _offered_now(self, accepted: Requirements, now: float, *, stream: bool) -> Requirements:
         """The present offer of the scheme, token and method of ``accepted``, with its amount and its facilitator: the
-        payer signs both. Raises ValueError, KeyError or TypeError if there is none."""
+        payer signs both. Keys may be missing, not differ. Raises ValueError, KeyError or TypeError if there is none."""
         capabilities, found = self._capabilities(), self._find_offer(accepted)
         if found is None or capabilities is None or not self._is_available(found[0], capabilities):
             raise ValueError("not offered at present")
@@ -208,6 +208,9 @@ class Quoter:
             raise ValueError("not an amount that is ever offered")
         if offered.scheme == "upto":
             offered.extra["facilitatorAddress"] = evm.checksummed(evm.address(accepted.extra["facilitatorAddress"]))
+        for name, value in accepted.extra.items():
+            if value is not None and name != "facilitatorAddress" and value != offered.extra[name]:
+                raise ValueError("not the terms that are offered at present")
         return msgspec.structs.replace(offered, amount=accepted.amount)
 
     def _terms(self, requirements: Requirements, rate: Decimal) -> PaymentTerms:

@@ -215,6 +215,15 @@ def test_an_echo_that_lost_its_quote_must_be_of_an_offer(harness: QuoterHarness,
         harness.quoter.accept({**typed(harness.accepts()[0]), key: value}, None, PATH, NOW)
 
 
+@pytest.mark.parametrize("key", ["name", "version", "paymentFlow", "note"])
+def test_an_echo_that_lost_its_quote_may_lack_more_but_not_differ(harness: QuoterHarness, key: str) -> None:
+    for offer in map(typed, harness.accepts()):
+        with pytest.raises(RefusedPaymentError):
+            harness.quoter.accept({**offer, "extra": offer["extra"] | {key: "other"}}, None, PATH, NOW)
+        lacking = {**offer, "extra": offer["extra"] | {key: None}}
+        assert harness.quoter.accept(lacking, None, PATH, NOW).scheme == offer["scheme"]
+
+
 def test_what_is_not_offered_now_is_not_taken_without_its_quote(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
     harness.rates.opg = None
