@@ -25,7 +25,7 @@ def in_messages(messages: list[dict[str, Any]], supported: frozenset[str] = froz
 
 def in_tools(tools: list[dict[str, Any]]) -> tuple[str, ...]:
     """The hints in ``tools`` that only Anthropic supports."""
-    holders = [*tools, *(tool.get("function") or {} for tool in tools)]
+    holders = [*tools, *(tool["function"] for tool in tools if tool["type"] == "function")]
     return ("tools.cache_control",) if any(holder.get("cache_control") is not None for holder in holders) else ()
 
 

@@ -94,6 +94,13 @@ def test_cache_control_in_tools(model: str, controlled: bool) -> None:
     assert dropped(model, HI, tools=[TOOL | {"cache_control": None}]) == ()
 
 
+def test_the_function_of_a_custom_tool_is_no_function() -> None:
+    """Unknown keys, of any type, are ignored."""
+    stray = {"type": "custom", "custom": {"name": "f"}, "function": "f"}
+    assert dropped("gpt-5.2", HI, tools=[stray]) == ()
+    assert dropped("gpt-5.2", HI, tools=[stray | EPHEMERAL]) == ("tools.cache_control",)
+
+
 @pytest.mark.parametrize("model", ["gpt-4.1", "seed-1.8"])
 def test_plain_messages_are_not_searched(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(message_hints, "in_messages")
