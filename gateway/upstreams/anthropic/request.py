@@ -11,7 +11,7 @@ from gateway.upstreams.anthropic import parameters, replay
 from gateway.upstreams.anthropic.messages import Conversation
 from gateway.upstreams.anthropic.schema import restrict
 from gateway.upstreams.anthropic.thinking import Constraints, Thinking, resolve
-from gateway.upstreams.anthropic.tools import Toolset, emulated_schema, toolset
+from gateway.upstreams.anthropic.tools import JSON_TOOL, Toolset, toolset
 from gateway.upstreams.signature_cache import SignatureCache
 
 # Default for models that refuse a request whose prompt and max_tokens together exceed their context.
@@ -110,7 +110,7 @@ def _output_config(chat: Chat, parts: Draft) -> dict[str, Any]:
             raise unsupported_value(
                 "'json_schema' cannot be combined with a final assistant message.", "response_format"
             )
-        if emulated_schema(chat) is None:
+        if not any(tool["name"] == JSON_TOOL for tool in parts.tools.tools):
             description = {"description": wanted.json_schema.description} if wanted.json_schema.description else {}
             schema = restrict(
                 description | wanted.json_schema.schema,

@@ -43,7 +43,25 @@ def tool_names(tools: list[Tool] | None) -> NameMap:
     return names
 
 
-def emulated_schema(chat: Chat) -> JsonSchema | None:
+def toolset(chat: Chat, called: Collection[str]) -> Toolset:
+    """The tools of the request; ``called`` are those of earlier turns. Raises 400 for unsupported ones."""
+    request = chat.request
+    if request.tools:
+        chosen = _declared(chat, tool_names(request.tools))
+    else:
+        chosen = _from_history(called) if called else Toolset([])
+    if chat.may_pause:
+        if chosen.choice == {"type": "none"}:  # it would rule out the search too
+            chosen = Toolset([], dropped=chosen.dropped)
+        chosen.tools.append(_search(chat))
+        if (chat.request.web_search_options or {}).get("search_context_size") is not None:
+            chosen.dropped += ("web_search_options.search_context_size",)
+    if request.response_format is not None and (wanted := _emulated_schema(chat)) is not None:
+        _force_json(chat, wanted, chosen)
+    return chosen
+
+
+def _emulated_schema(chat: Chat) -> JsonSchema | None:
     """The schema that a forced tool has to emulate, because structured output cannot express it; None otherwise."""
     match chat.request.response_format:
         case JsonSchemaFormat(json_schema=wanted) if wanted.schema is not None and not _is_native(chat, wanted):
@@ -62,24 +80,6 @@ def _is_native(chat: Chat, wanted: JsonSchema) -> bool:
     if wanted.strict or chat.request.tools or chat.may_pause or not _is_plain_object(schema):
         return True
     return keeps_meaning(schema) and SchemaBudget({}).take(schema)
-
-
-def toolset(chat: Chat, called: Collection[str]) -> Toolset:
-    """The tools of the request; ``called`` are those of earlier turns. Raises 400 for unsupported ones."""
-    request = chat.request
-    if request.tools:
-        chosen = _declared(chat, tool_names(request.tools))
-    else:
-        chosen = _from_history(called) if called else Toolset([])
-    if chat.may_pause:
-        if chosen.choice == {"type": "none"}:  # it would rule out the search too
-            chosen = Toolset([], dropped=chosen.dropped)
-        chosen.tools.append(_search(chat))
-        if (chat.request.web_search_options or {}).get("search_context_size") is not None:
-            chosen.dropped += ("web_search_options.search_context_size",)
-    if request.response_format is not None and (wanted := emulated_schema(chat)) is not None:
-        _force_json(chat, wanted, chosen)
-    return chosen
 
 
 def _declared(chat: Chat, names: NameMap) -> Toolset:
