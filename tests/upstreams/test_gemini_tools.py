@@ -139,6 +139,10 @@ def test_web_search(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
 def test_a_forced_call_has_no_text_to_format(model: str, choice: Any) -> None:
     """ "Forced function calling (ANY mode) with a response mime type: 'application/json' is unsupported" (vercel/ai)"""
-    body = sent(chat(model, tools=[WEATHER], tool_choice=choice, response_format=SCHEMA_FORMAT))
+    bound = chat(model, tools=[WEATHER], tool_choice=choice, response_format=SCHEMA_FORMAT)
+    body = sent(bound)
     assert body["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
     assert "generationConfig" not in body
+    assert adapter().build_request(bound).dropped == ("response_format",)
+    plain = chat(model, tools=[WEATHER], tool_choice=choice, response_format={"type": "text"})
+    assert adapter().build_request(plain).dropped == ()

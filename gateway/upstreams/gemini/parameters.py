@@ -70,6 +70,8 @@ def dropped(chat: Chat) -> tuple[str, ...]:
         hints.append("service_tier")
     if request.image_config and not generates_images(chat):
         hints.append("image_config")
+    if not isinstance(request.response_format, TextFormat | None) and forces_call(request):
+        hints.append("response_format")
     if request.web_search_options:
         options = request.web_search_options
         hints += [f"web_search_options.{name}" for name in _SEARCH_HINTS if options.get(name) is not None]
