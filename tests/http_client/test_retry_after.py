@@ -1,10 +1,45 @@
-"""A Retry-After that no vendor means: none is taken from it."""
+"""The delay that a vendor asks for; none is read from a header that no vendor means."""
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
 from gateway.http_client.retry_after import read_retry_after
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "2"}, 2),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"RETRY-AFTER-MS": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after-something": "9"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00"}, 0),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert read_retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_retry_after_as_a_date(zone: Any) -> None:
+    moment = (datetime.now(UTC) + timedelta(seconds=30)).replace(tzinfo=zone)
+    seconds = read_retry_after({"Retry-After": format_datetime(moment)})
+    assert seconds is not None
+    assert 27 < seconds <= 30
 
 
 @pytest.mark.parametrize(
