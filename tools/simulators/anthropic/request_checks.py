@@ -220,20 +220,21 @@ def check_schema(schema: Any, where: str) -> None:
 
 
 def _valid_nodes(schema: Any, where: str) -> list[Mapping[str, Any]]:
-    """The schema and its subschemas, none of them with the older drafts' list of ``items``."""
     try:
-        nodes = list(_nodes(schema))
-        if not any(isinstance(node.get("items"), list) for node in nodes):
-            return nodes
+        return list(_nodes(schema))
     except (AttributeError, TypeError):
-        pass
-    raise RefusedError(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12")
+        raise RefusedError(f"{where}: JSON schema is invalid. It must match JSON Schema draft 2020-12") from None
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """The schema and its subschemas; property names are not keywords."""
+    """The schema and its subschemas; property names are not keywords.
+
+    Raises TypeError for the list of ``items`` of older drafts.
+    """
     if not isinstance(schema, dict):
         return
+    if isinstance(schema.get("items"), list):
+        raise TypeError
     yield schema
     for key in ("properties", "$defs", "definitions"):
         for inner in (schema.get(key) or {}).values():
