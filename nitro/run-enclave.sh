@@ -178,7 +178,7 @@ await_health() {
 
 verify_attestation() {
     PYTHONPATH=$root python3 -m tools.verify attestation --url "$public_url" --measurements "$measurements" ||
-        fail "$ATTESTATION" "the enclave does not match $measurements; no key was injected"
+        fail "$ATTESTATION" "the enclave could not be verified against $measurements; no key was injected"
 }
 
 inject() {

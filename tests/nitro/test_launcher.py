@@ -298,7 +298,7 @@ async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, t
     claims = dict(line.split()[1::-1] for line in output.splitlines() if line[:5] in ("PASS ", "FAIL "))
     assert claims["chain"] == "FAIL"
     assert claims["pcrs"] == claims["nonce"] == claims["tls_cert"] == "PASS"
-    assert re.fullmatch(r"run-enclave: the enclave does not match \S+; no key was injected\n", errors)
+    assert re.fullmatch(r"run-enclave: the enclave could not be verified against \S+; no key was injected\n", errors)
     assert not host.called("python3 -m tools.inject --")
     assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}")
 
@@ -315,7 +315,7 @@ def test_incomplete_measurements_no_keys(host: Host) -> None:
     assert re.fullmatch(
         r"python -m tools\.verify attestation: the measurements \S+ are incomplete, without PCR0, PCR2: "
         r".* `make kernel` and `python -m nitro\.measurements --write` complete it\n"
-        r"run-enclave: the enclave does not match \S+; no key was injected\n",
+        r"run-enclave: the enclave could not be verified against \S+; no key was injected\n",
         errors,
     )
     assert not host.called("python3 -m tools.inject --")
