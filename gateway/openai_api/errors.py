@@ -1,7 +1,7 @@
 """Errors in OpenAI's format.
 
-The status tells whose fault an error is: 4xx the caller's, 502 and 504 an upstream's, 500 the gateway's; for 429 and
-503 only ``fault`` tells (facts/providers.md 1.3).
+The status tells whose fault an error is: 4xx the caller's, 502 and 504 an upstream's, 500 the gateway's; for 403, 429
+and 503 only ``fault`` tells (facts/providers.md 1.3).
 """
 
 from enum import StrEnum
