@@ -164,30 +164,15 @@ class Quoter:
         return hmac.digest(self._mac_key, b"x402 offer\0" + message, "sha256").hex()[:32]
 
     def accept(
-        self,
-        accepted: Mapping[str, Any],
-        resource: Mapping[str, Any] | None,
-        path: str,
-        now: float,
-        *,
-        stream: bool = False,
+        self, accepted: Mapping[str, Any], resource: Mapping[str, Any] | None, path: str, now: float, *, stream: bool
     ) -> PaymentTerms:
-        """The terms of an accepted offer; raises RefusedPaymentError if it is not authentic or no longer valid.
-
-        SDKs with typed offers, such as r402, drop the quote: what is offered at present counts then.
-        """
+        """The terms of an accepted offer; raises RefusedPaymentError if it is not authentic or no longer valid."""
         try:
-            requirements = msgspec.convert(accepted, Requirements)
-            if "quote" in requirements.extra:
-                authentic = hmac.compare_digest(requirements.extra["quote"]["mac"], self._mac(accepted))
-            else:
-                requirements, authentic = self._offered_now(requirements, now, stream=stream), True
-        except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError):
-            authentic = False
-        if not authentic:
+            requirements = self._find_echoed(accepted, now, stream=stream)
+        except (ValueError, KeyError, TypeError):
             raise RefusedPaymentError(
                 "invalid_payment_requirements", "The accepted terms were not offered by this gateway."
-            )
+            ) from None
         quote = requirements.extra["quote"]
         if quote["expires"] < now:
             raise RefusedPaymentError("quote_expired", "The quote has expired.")
@@ -196,21 +181,39 @@ class Quoter:
             raise RefusedPaymentError("resource_mismatch", "The payment was made for another resource.")
         return self._terms(requirements, Decimal(quote["rate"]))
 
+    def _find_echoed(self, accepted: Mapping[str, Any], now: float, *, stream: bool) -> Requirements:
+        """The offer that ``accepted`` echoes. Raises ValueError, KeyError or TypeError for none of this gateway.
+
+        SDKs with typed offers, such as r402, drop the quote: what is offered at present counts then.
+        """
+        requirements = msgspec.convert(accepted, Requirements)
+        if "quote" not in requirements.extra:
+            return self._offered_now(requirements, now, stream=stream)
+        if not hmac.compare_digest(requirements.extra["quote"]["mac"], self._mac(accepted)):
+            raise ValueError("another MAC")
+        return requirements
+
     def _offered_now(self, accepted: Requirements, now: float, *, stream: bool) -> Requirements:
-        """The present offer of the scheme, token and method of ``accepted``, with its amount and its facilitator: the
-        payer signs both. Keys may be missing, not differ. Raises ValueError, KeyError or TypeError if there is none."""
+        """The present offer that ``accepted`` echoes, with its amount and facilitator: the payer signs both.
+
+        Keys of ``extra`` may be missing, but not differ. Raises ValueError, KeyError or TypeError if there is none.
+        """
         capabilities, found = self._capabilities(), self._find_offer(accepted)
         if found is None or capabilities is None or not self._is_available(found[0], capabilities):
             raise ValueError("not offered at present")
-        upfront = stream or accepted.extra.get("paymentFlow") == "upfront"
+        echoed = {name: value for name, value in accepted.extra.items() if value is not None}
+        upfront = stream or echoed.get("paymentFlow") == "upfront"
         offered = self._requirements(found[0], self._max_usd, "", now, capabilities, upfront=upfront)
-        if not 0 < evm.uint256(accepted.amount) <= int(offered.amount):
-            raise ValueError("not an amount that is ever offered")
         if offered.scheme == "upto":
-            offered.extra["facilitatorAddress"] = evm.checksummed(evm.address(accepted.extra["facilitatorAddress"]))
-        for name, value in accepted.extra.items():
-            if value is not None and name != "facilitatorAddress" and value != offered.extra[name]:
-                raise ValueError("not the terms that are offered at present")
+            facilitator = evm.checksummed(evm.address(echoed["facilitatorAddress"]))
+            echoed["facilitatorAddress"] = offered.extra["facilitatorAddress"] = facilitator
+        if not (
+            evm.address(accepted.pay_to) == self._payee
+            and accepted.max_timeout_seconds == offered.max_timeout_seconds
+            and 0 < evm.uint256(accepted.amount) <= int(offered.amount)
+            and offered.extra | echoed == offered.extra
+        ):
+            raise ValueError("other terms than are offered at present")
         return msgspec.structs.replace(offered, amount=accepted.amount)
 
     def _terms(self, requirements: Requirements, rate: Decimal) -> PaymentTerms:
@@ -227,12 +230,15 @@ class Quoter:
         return terms
 
     def _find_offer(self, requirements: Requirements) -> tuple[Offer, Token, Network] | None:
-        """The offer that ``requirements`` were made of, if it is still made."""
-        method = requirements.extra.get("assetTransferMethod", "eip3009")
-        key = requirements.scheme, requirements.network, requirements.asset, method
+        """The offer that ``requirements`` were made of, if it is still made; the first one, if they name no method.
+
+        Raises ValueError for an asset that is no address.
+        """
+        key = requirements.scheme, requirements.network, evm.address(requirements.asset)
+        method = requirements.extra.get("assetTransferMethod")
         for offer in self._definitions.offers:
             token = self._definitions.tokens[offer.token]
-            if (offer.scheme, token.network, token.address, offer.method) == key:
+            if (offer.scheme, token.network, evm.address(token.address)) == key and method in (None, offer.method):
                 return offer, token, self._definitions.network(token)
         return None
 

@@ -20,6 +20,7 @@ from gateway.billing.definitions import Token, bundled
 from gateway.billing.estimate import Estimator
 from gateway.billing.pricing import worst_case
 from gateway.billing.quote import Quoter
+from gateway.billing.terms import PaymentTerms
 from gateway.billing.x402 import PaymentRequired, Supported, SupportedKind, read_payment, write_header
 from gateway.openai_api.errors import GatewayError
 from tests.billing import payers
@@ -78,6 +79,11 @@ class QuoterHarness:
 
     def accepts(self, **more: Any) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(offer) for offer in self.required(**more).accepts]
+
+    def accept(
+        self, offer: dict[str, Any], resource: Any = None, *, now: float = NOW, stream: bool = False
+    ) -> PaymentTerms:
+        return self.quoter.accept(offer, resource, PATH, now, stream=stream)
 
 
 @pytest.fixture
@@ -146,13 +152,13 @@ def test_every_offer_comes_back_from_any_worker_until_it_expires(harness: Quoter
     worker = harness.make()
     for offer in harness.accepts(stream=True):
         echoed = json.loads(json.dumps(dict(reversed(offer.items()))))
-        terms = worker.accept(echoed, {"url": URL}, PATH, NOW + 300)
+        terms = worker.accept(echoed, {"url": URL}, PATH, NOW + 300, stream=True)
         assert (terms.scheme, str(terms.amount)) == (offer["scheme"], offer["amount"])
         assert terms.upfront == (offer["scheme"] == "exact")
         assert worker.covers(terms, USD)
         assert not worker.covers(terms, USD + Decimal("0.000001"))
         with pytest.raises(RefusedPaymentError, match="expired"):
-            worker.accept(echoed, None, PATH, NOW + 301)
+            worker.accept(echoed, None, PATH, NOW + 301, stream=True)
 
 
 def test_an_echo_whose_numbers_are_floats_is_ours(harness: QuoterHarness) -> None:
@@ -167,7 +173,7 @@ def test_an_echo_whose_numbers_are_floats_is_ours(harness: QuoterHarness) -> Non
     authorization = {"from": "", "to": "", "value": "", "validAfter": "", "validBefore": "", "nonce": ""}
     payload = {"signature": "", "authorization": authorization}
     echo = read_payment(payers.header(payload, floats, x402Version=2.0), max_bytes=16384, max_depth=12)
-    assert harness.quoter.accept(echo.accepted, None, PATH, NOW) == harness.quoter.accept(offer, None, PATH, NOW)
+    assert harness.accept(echo.accepted) == harness.accept(offer)
 
 
 def typed(offer: dict[str, Any]) -> dict[str, Any]:
@@ -180,19 +186,19 @@ def typed(offer: dict[str, Any]) -> dict[str, Any]:
 def test_an_echo_that_lost_its_quote_is_taken_as_offered_now(harness: QuoterHarness, stream: bool) -> None:
     harness.rates.opg = Decimal("0.0931")
     for offer in harness.accepts(stream=stream):
-        quoted = harness.quoter.accept(offer, {"url": URL}, PATH, NOW, stream=stream)
-        terms = harness.quoter.accept(typed(offer), {"url": URL}, PATH, NOW + 1000, stream=stream)
+        quoted = harness.accept(offer, {"url": URL}, stream=stream)
+        terms = harness.accept(typed(offer), {"url": URL}, now=NOW + 1000, stream=stream)
         assert msgspec.structs.replace(terms, requirements=quoted.requirements) == quoted
         assert terms.upfront == (stream and terms.scheme == "exact")
     opg = harness.accepts()[0]
     harness.rates.opg = Decimal("0.04")
-    assert not harness.quoter.covers(harness.quoter.accept(typed(opg), None, PATH, NOW), USD)
+    assert not harness.quoter.covers(harness.accept(typed(opg)), USD)
 
 
-def test_the_method_of_an_exact_echo_is_eip3009_unless_it_says_otherwise(harness: QuoterHarness) -> None:
-    offer = typed(next(offer for offer in harness.accepts() if offer["scheme"] == "exact"))
-    del offer["extra"]["assetTransferMethod"]
-    assert harness.quoter.accept(offer, None, PATH, NOW).method == "eip3009"
+def test_the_method_of_an_echo_is_the_first_that_is_offered_unless_it_says_otherwise(harness: QuoterHarness) -> None:
+    for offer in map(typed, harness.accepts()):
+        del offer["extra"]["assetTransferMethod"]
+        assert harness.accept(offer).method == ("permit2" if offer["scheme"] == "upto" else "eip3009")
 
 
 @pytest.mark.parametrize(
@@ -202,44 +208,62 @@ def test_the_method_of_an_exact_echo_is_eip3009_unless_it_says_otherwise(harness
         ("scheme", "exact"),
         ("network", "eip155:84532"),
         ("asset", payers.PAYEE),
+        ("asset", "OPG"),
+        ("payTo", payers.FACILITATOR),
+        ("payTo", "us"),
+        ("maxTimeoutSeconds", 300),
         ("extra", {}),
         ("extra", {"assetTransferMethod": ["permit2"]}),
         ("extra", {"assetTransferMethod": "permit2"}),
-        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": "0x" + "99" * 20}),
-        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": "0x"}),
-        ("extra", {"assetTransferMethod": "permit2", "facilitatorAddress": []}),
+        ("extra", {"facilitatorAddress": "0x" + "99" * 20}),
+        ("extra", {"facilitatorAddress": "0x"}),
+        ("extra", {"facilitatorAddress": []}),
     ],
 )
 def test_an_echo_that_lost_its_quote_must_be_of_an_offer(harness: QuoterHarness, key: str, value: Any) -> None:
     with pytest.raises(RefusedPaymentError):
-        harness.quoter.accept({**typed(harness.accepts()[0]), key: value}, None, PATH, NOW)
+        harness.accept({**typed(harness.accepts()[0]), key: value})
 
 
-@pytest.mark.parametrize("key", ["name", "version", "paymentFlow", "note"])
+@pytest.mark.parametrize("key", ["name", "version", "assetTransferMethod", "paymentFlow", "price_basis", "note"])
 def test_an_echo_that_lost_its_quote_may_lack_more_but_not_differ(harness: QuoterHarness, key: str) -> None:
     for offer in map(typed, harness.accepts()):
-        with pytest.raises(RefusedPaymentError):
-            harness.quoter.accept({**offer, "extra": offer["extra"] | {key: "other"}}, None, PATH, NOW)
+        with pytest.raises(RefusedPaymentError) as refused:
+            harness.accept({**offer, "extra": offer["extra"] | {key: "other"}})
+        assert refused.value.reason == "invalid_payment_requirements"
         lacking = {**offer, "extra": offer["extra"] | {key: None}}
-        assert harness.quoter.accept(lacking, None, PATH, NOW).scheme == offer["scheme"]
+        assert harness.accept(lacking).scheme == offer["scheme"]
+
+
+def test_no_facilitator_is_named_in_an_exact_echo(harness: QuoterHarness) -> None:
+    offer = typed(harness.accepts()[2])
+    with pytest.raises(RefusedPaymentError):
+        harness.accept({**offer, "extra": offer["extra"] | {"facilitatorAddress": payers.FACILITATOR}})
+
+
+def test_the_letter_case_of_addresses_does_not_matter_without_the_quote(harness: QuoterHarness) -> None:
+    for offer in map(typed, harness.accepts()):
+        lower = {key: str(offer[key]).lower() for key in ("asset", "payTo")}
+        extra = {key: value.lower() if value.startswith("0x") else value for key, value in offer["extra"].items()}
+        assert harness.accept({**offer, **lower, "extra": extra}) == harness.accept(offer)
 
 
 def test_what_is_not_offered_now_is_not_taken_without_its_quote(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
     harness.rates.opg = None
-    assert harness.quoter.accept(offer, None, PATH, NOW).rate == Decimal("0.0931")
+    assert harness.accept(offer).rate == Decimal("0.0931")
     with pytest.raises(RefusedPaymentError):
-        harness.quoter.accept(typed(offer), None, PATH, NOW)
+        harness.accept(typed(offer))
 
 
 def test_the_rate_is_the_quotes_not_todays(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
     harness.rates.opg = Decimal("0.04")
-    terms = harness.quoter.accept(offer, None, PATH, NOW + 10)
+    terms = harness.accept(offer, now=NOW + 10)
     assert terms.rate == Decimal("0.0931")
     assert harness.quoter.covers(terms, USD)
     harness.rates.opg = None
-    assert harness.quoter.accept(offer, None, PATH, NOW + 10) == terms
+    assert harness.accept(offer, now=NOW + 10) == terms
 
 
 def change(path: list[str], value: Any) -> Callable[[dict[str, Any]], None]:
@@ -281,22 +305,22 @@ def test_a_changed_offer_is_not_ours(harness: QuoterHarness, tamper: Callable[[d
     offer = copy.deepcopy(harness.accepts()[0])
     tamper(offer)
     with pytest.raises(RefusedPaymentError) as refused:
-        harness.quoter.accept(offer, None, PATH, NOW)
+        harness.accept(offer)
     assert refused.value.reason == "invalid_payment_requirements"
 
 
 def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(harness: QuoterHarness) -> None:
     offer = harness.accepts()[0]
     with pytest.raises(RefusedPaymentError, match="not offered by this gateway"):
-        harness.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW)
+        harness.make(mac_key=b"x" * 32).accept(offer, None, PATH, NOW, stream=False)
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
-        harness.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW)
+        harness.make(payee=payers.FACILITATOR).accept(offer, None, PATH, NOW, stream=False)
     others = msgspec.structs.replace(DEFINITIONS, offers=DEFINITIONS.offers[1:])
     with pytest.raises(RefusedPaymentError, match="no longer offered"):
-        harness.make(definitions=others).accept(offer, None, PATH, NOW)
+        harness.make(definitions=others).accept(offer, None, PATH, NOW, stream=False)
     for url in ("https://gw.example/v1/completions", "http://["):
         with pytest.raises(RefusedPaymentError, match="another resource"):
-            harness.quoter.accept(offer, {"url": url}, PATH, NOW)
+            harness.accept(offer, {"url": url})
     moved = supported("eip155:8453")
     harness.capabilities = capabilities.read(
         msgspec.structs.replace(
@@ -309,8 +333,8 @@ def test_an_offer_of_another_key_payee_facilitator_or_resource_does_not_hold(har
         DEFINITIONS,
     )
     with pytest.raises(RefusedPaymentError, match="signing keys have changed"):
-        harness.quoter.accept(offer, None, PATH, NOW)
-    assert harness.quoter.accept(harness.accepts()[0], None, PATH, NOW).facilitator == bytes.fromhex("44" * 20)
+        harness.accept(offer)
+    assert harness.accept(harness.accepts()[0]).facilitator == bytes.fromhex("44" * 20)
 
 
 def test_any_signer_of_the_facilitator_may_be_named(harness: QuoterHarness) -> None:
@@ -320,7 +344,7 @@ def test_any_signer_of_the_facilitator_may_be_named(harness: QuoterHarness) -> N
         if kind.extra is not None:
             kind.extra["facilitatorAddress"] = "0x" + "33" * 20
     harness.capabilities = capabilities.read(rotated, DEFINITIONS)
-    assert harness.quoter.accept(offer, None, PATH, NOW).facilitator == bytes.fromhex("22" * 20)
+    assert harness.accept(offer).facilitator == bytes.fromhex("22" * 20)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +378,7 @@ def test_the_stock_client_signs_what_it_can_and_its_echo_is_recognised(harness: 
 
     payload = asyncio.run(client.create_payment_payload(required))
     echo = payload.model_dump(by_alias=True, exclude_none=True)
-    terms = harness.quoter.accept(echo["accepted"], echo["resource"], PATH, NOW)
+    terms = harness.accept(echo["accepted"], echo["resource"])
     assert terms.token.symbol == "USDC"
     assert terms.scheme == "upto"
 

@@ -278,8 +278,11 @@ async def test_an_echo_without_its_quote_buys_nothing_dearer(shop: PaidGateway) 
     assert (await (await shop.post(chat(max_tokens=30_000), cheap)).json())["error"]["code"] == "quote_too_small"
     required = await shop.required(chat())
     stolen = {**required, "accepts": [{**offer, "payTo": Wallet().address} for offer in required["accepts"]]}
-    elsewhere = await shop.post(chat(), without_quote(await sign(wallet, stolen)))
-    assert (await elsewhere.json())["error"]["code"] == "permit2_recipient_mismatch"
+    payload = decode_header(without_quote(await sign(wallet, stolen)))
+    ours = {**payload, "accepted": {**payload["accepted"], "payTo": required["accepts"][0]["payTo"]}}
+    for echo, code in ((payload, "invalid_payment_requirements"), (ours, "permit2_recipient_mismatch")):
+        elsewhere = await shop.post(chat(), encode_header(echo))
+        assert (await elsewhere.json())["error"]["code"] == code
     vast = {**required, "accepts": [{**offer, "amount": str(10**22)} for offer in required["accepts"]]}
     refused = await shop.post(chat(), without_quote(await sign(wallet, vast, token=OPG)))
     assert (await refused.json())["error"]["code"] == "invalid_payment_requirements"

@@ -59,7 +59,7 @@ class _PaymentFixture:
             self.header, max_bytes=definitions.wire.payment_header_bytes, max_depth=definitions.wire.json_depth
         )
         signed = authorization.read(payment.payload)
-        terms = self.quoter.accept(payment.accepted, payment.resource, _PATH, now)
+        terms = self.quoter.accept(payment.accepted, payment.resource, _PATH, now, stream=False)
         authorization.check(signed, terms, definitions.contracts, definitions.deadlines, now)
         if not authorization.signed_by_payer(signed, terms, definitions.contracts):
             raise ValueError("not signed by its payer")
