@@ -90,11 +90,13 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     assert bill.usage.completion_tokens > 0
 
 
+@pytest.mark.parametrize("slow", [Scenario(first_byte_delay=5), Scenario(stall_after=0)], ids=["headers", "body"])
 async def test_complete_answers_past_the_limit_get_an_error_that_blames_the_gateway(
-    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, slow: Scenario
 ) -> None:
+    """Some vendors send the headers before they have an answer."""
     monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 0.2)
-    fleet.openai.enqueue(Scenario(text="too late", first_byte_delay=5))
+    fleet.openai.enqueue(slow)
     answer = asyncio.create_task(gateway.chat("gpt-4.1", "hello"))
     await until(lambda: bool(fleet.openai.requests))
     await gateway.server.drain(0.1)

@@ -73,6 +73,10 @@ class Transport:
         await self._pool.close()
 
     @property
+    def closed(self) -> bool:
+        return self._pool.closed
+
+    @property
     def open_connections(self) -> int:
         """Connections in use by a call."""
         return self._pool.in_use
@@ -126,7 +130,7 @@ class Transport:
         except RemoteProtocolError:
             raise upstream_undecodable() from None
         except TransportError:
-            if self._pool.closed:
+            if self.closed:
                 raise shutting_down() from None
             raise upstream_error("upstream_unreachable", "The upstream could not be reached", retryable=True) from None
         if response.status != 200:

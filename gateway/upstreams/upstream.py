@@ -13,6 +13,7 @@ from gateway.openai_api.errors import (
     GatewayError,
     gateway_unavailable,
     model_not_found,
+    shutting_down,
     upstream_error,
     upstream_timeout,
 )
@@ -86,21 +87,21 @@ class Upstream:
             breaker.release(error, probe=probe)
             raise
         breaker.release(None)
-        return UpstreamResponse(chat, adapter, call, response, key, self.transport.limits.read_timeout)
+        return UpstreamResponse(chat, adapter, call, response, key, self.transport)
 
 
 class UpstreamResponse:
     """A response in progress; ``complete`` once it has been read to its end without an error."""
 
     def __init__(
-        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, key: str, read_timeout: float
+        self, chat: Chat, adapter: Adapter, call: UpstreamCall, response: Response, key: str, transport: Transport
     ) -> None:
         self._chat = chat
         self._adapter = adapter
         self._call = call
         self._response = response
         self._key = key
-        self._read_timeout = read_timeout
+        self._transport = transport
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.complete = False
@@ -142,7 +143,8 @@ class UpstreamResponse:
             self.complete = not self._closed
         except GatewayError as error:
             if not self._closed:
-                raise _public_error(self._chat, self._key, error) from None
+                cut = error.code == "upstream_truncated" and self._transport.closed
+                raise shutting_down() if cut else _public_error(self._chat, self._key, error) from None
         finally:
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -161,7 +163,7 @@ class UpstreamResponse:
 
         truncated = False
         try:
-            await self._response.stream(on_data, self._read_timeout)
+            await self._response.stream(on_data, self._transport.limits.read_timeout)
         except ReadTimeoutError:
             raise upstream_timeout("The upstream stopped sending in the middle of its response") from None
         except ResponseTooLargeError:
