@@ -48,7 +48,7 @@ class Relay:
             return None
         interval, buffer = injection.tee_heartbeat_interval, injection.tee_heartbeat_buffer
         return cls(
-            facilitator_url=facilitator_url.rstrip("/"),
+            facilitator_url=facilitator_url,
             contract=injection.heartbeat_contract_address,
             interval=INTERVAL_SECONDS if interval is None else interval,
             buffer=BUFFER_SECONDS if buffer is None else buffer,

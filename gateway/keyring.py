@@ -118,7 +118,7 @@ class Keyring:
         return self._injected
 
     def check(self, body: dict[str, Any]) -> Injection:
-        """Validate ``body`` as an injection without storing it.
+        """Validate ``body`` as an injection, with URLs as ``checked_url`` returns them, without storing it.
 
         Raises 400 if it is malformed or sets nothing, 409 after the first one.
         """
@@ -130,7 +130,7 @@ class Keyring:
         for name, check in self._checks.items():
             if value := getattr(injection, name):
                 try:
-                    check(name, value)
+                    setattr(injection, name, check(name, value))
                 except SettingsError as error:
                     raise invalid_request(f"{error}.", name, "invalid_value") from None
         return injection

@@ -274,7 +274,7 @@ async def test_an_unexpected_failure_does_not_end_the_heartbeats(
         await heartbeat.stop()
 
 
-INJECTION = Injection(facilitator_url="https://f.example/", heartbeat_contract_address=TEE_REGISTRY)
+INJECTION = Injection(facilitator_url="https://f.example", heartbeat_contract_address=TEE_REGISTRY)
 
 
 def test_the_relay_of_an_injection() -> None:

@@ -38,6 +38,13 @@ async def test_keys_open_the_upstreams_they_name(fleet: Fleet, start_gateway: St
     assert (body["facilitator"], body["pay_to"]) == (KEYS["facilitator_url"], KEYS["evm_payment_address"])
 
 
+async def test_a_url_of_the_injection_is_the_same_with_a_trailing_slash(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    assert (await gateway.post("/v1/keys", {**KEYS, "facilitator_url": KEYS["facilitator_url"] + "/"})).status == 200
+    async with gateway.session.get(gateway.url + "/health") as health:
+        assert (await health.json())["facilitator"] == KEYS["facilitator_url"]
+
+
 async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
     assert (await gateway.post("/v1/keys", {"evm_payment_address": "0x" + "1" * 40})).status == 200
