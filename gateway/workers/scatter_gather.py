@@ -72,9 +72,6 @@ class ScatterGather:
             self._send(call.caller, Packet("reply", call.number, self._result(call)))
 
     def _result(self, call: _Call) -> Any:
-        match call.op:
-            case "injected":
-                return True
-            case "metrics":
-                return self._metrics.total()
+        if call.op == "metrics":
+            return self._metrics.total()
         return call.replies[0] if call.replies else None
