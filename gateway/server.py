@@ -21,6 +21,8 @@ from gateway.services import Services
 from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 
+BACKLOG = 1024
+"""Connections that wait to be accepted, per listener."""
 DRAIN_GRACE_SECONDS = 10.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -56,7 +58,7 @@ class GatewayServer:
         bound: list[tuple[str, int]] = []
         for listener in listeners:
             runner = await self._start_runner(listener.audience)
-            await web.TCPSite(runner, listener.host, listener.port, backlog=1024).start()
+            await web.TCPSite(runner, listener.host, listener.port, backlog=BACKLOG).start()
             bound += [(address[0], address[1]) for address in runner.addresses]
         return bound
 

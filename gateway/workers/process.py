@@ -13,14 +13,13 @@ from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.listeners import Listener
-from gateway.server import DRAIN_GRACE_SECONDS, GatewayServer
+from gateway.server import BACKLOG, DRAIN_GRACE_SECONDS, GatewayServer
 from gateway.settings import Settings
 from gateway.stop_signals import stop_event
 from gateway.workers.link import SupervisorLink
 from gateway.workers.member import ClusterMember, apply_injection
 from gateway.workers.supervisor import Supervisor
 
-BACKLOG = 1024
 _CLOSE_SECONDS = 60.0
 """For a drained worker to close what it has open: journal (15 s per lock timeout), sink, traces, connections."""
 log = logging.getLogger("gateway")
