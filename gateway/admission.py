@@ -61,14 +61,10 @@ class Admission:
 
     def try_acquire(self, slot: "Slot") -> bool:
         """Acquire a free slot at once, unless requests to the same upstream are queued."""
-        upstream = slot.upstream
-        held = self._held.get(upstream, 0)
-        plenty = self._free and held < self._max_per_upstream and not self._queue.size
-        if plenty or (upstream not in self._queue and self._may_acquire(upstream)):
-            self._free -= 1
-            self._held[upstream] = held + 1
-            return True
-        return False
+        if slot.upstream in self._queue or not self._may_acquire(slot.upstream):
+            return False
+        self._take(slot.upstream)
+        return True
 
     async def acquire(self, slot: "Slot") -> None:
         """Queue for a slot. Raises 503 on overload, ConnectionResetError if the client disconnects."""
@@ -110,6 +106,10 @@ class Admission:
         if self._free == self._slots:
             self._idle.set()
 
+    def _take(self, upstream: str) -> None:
+        self._free -= 1
+        self._held[upstream] = self._held.get(upstream, 0) + 1
+
     def _may_acquire(self, upstream: str) -> bool:
         if not self._free:
             return False
@@ -126,8 +126,7 @@ class Admission:
         while (slot := self._queue.pop(self._may_acquire)) is not None:
             slot.path = None
             if slot.granted is not None and not slot.granted.done():
-                self._free -= 1
-                self._held[slot.upstream] = self._held.get(slot.upstream, 0) + 1
+                self._take(slot.upstream)
                 slot.granted.set_result(None)
 
     def _make_room(self, path: tuple[str, ...]) -> None:

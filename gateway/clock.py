@@ -53,7 +53,7 @@ class Clock:
         self._latest = 0
 
     def __call__(self) -> int:
-        now = int(self._system() if self._offset is None else self._monotonic() + self._offset)
+        now = int(self._now())
         if self._source is not None and self._offset is None:
             return now
         if now > self._latest or (self._source is None and now < self._latest - TOLERANCE_SECONDS):
