@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.openai_api.deltas import Delta, Image, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.upstreams.adapter import Chat
-from gateway.upstreams.gemini.partial_args import PartialArguments
+from gateway.upstreams.gemini import partial_args
 from gateway.upstreams.gemini.thought_signatures import FORMAT, IMAGE, cache_id, image_id, invocations_id
 from gateway.upstreams.gemini.tools import called_name, tool_names
 from gateway.upstreams.gemini.wire import Blob, FunctionCall, Part
@@ -28,7 +28,7 @@ class _OpenCall(msgspec.Struct):
     name: str
     signature: str | None
     invocations: list[dict[str, Any]]
-    arguments: PartialArguments = msgspec.field(default_factory=PartialArguments)
+    arguments: dict[str, Any]
 
 
 class CandidateDecoder:
@@ -116,28 +116,24 @@ class CandidateDecoder:
                 self._invocations.append({name: value} | signature)
 
     def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
-        deltas: list[Delta] = []
-        if call.name:
-            deltas += self.finish()
-            name = called_name(self._names, call.name)
-            call_id = self._unique_id(call.id, scope)
-            opened = self._open = _OpenCall(self.calls, call_id, name, signature, self._invocations)
-            self._invocations = []
-            self.calls += 1
-            opened.arguments.value.update(call.args or {})
-            extra = {"google": {"thought_signature": signature}} if signature else None
-            if signature:  # before the call: clients such as openai-go take a chunk without it for its end
-                deltas.append(self._signature(signature, opened.id))
-            deltas.append(
-                ToolCallStart(index=opened.index, id=opened.id, name=name, choice=self._choice, extra_content=extra)
-            )
+        deltas = [*self.finish(), *self._start(call, call.name, signature, scope)] if call.name else []
         if self._open is None:
             raise ValueError("arguments without a function call")
         for piece in call.partial_args or ():
-            self._open.arguments.add(piece)
+            partial_args.extend(self._open.arguments, piece)
         if not call.will_continue:
             deltas.append(self._close(self._open))
         return deltas
+
+    def _start(self, call: FunctionCall, vendor_name: str, signature: str | None, scope: str) -> Iterable[Delta]:
+        name, call_id = called_name(self._names, vendor_name), self._unique_id(call.id, scope)
+        self._open = _OpenCall(self.calls, call_id, name, signature, self._invocations, call.args or {})
+        self._invocations = []
+        extra = {"google": {"thought_signature": signature}} if signature else None
+        start = ToolCallStart(index=self.calls, id=call_id, name=name, choice=self._choice, extra_content=extra)
+        self.calls += 1
+        # The signature comes first: clients such as openai-go take a chunk without the call for the call's end.
+        return (self._signature(signature, call_id), start) if signature else (start,)
 
     def _unique_id(self, vendor_id: str | None, scope: str) -> str:
         """The vendor's id, or a new one where it gave none or one that an earlier call has.
@@ -150,7 +146,7 @@ class CandidateDecoder:
         return vendor_id
 
     def _close(self, call: _OpenCall) -> Delta:
-        arguments = msgspec.json.encode(call.arguments.value).decode()
+        arguments = msgspec.json.encode(call.arguments).decode()
         if call.signature:
             self._signatures.put(self._caller, cache_id(call.id), call.name, arguments, call.signature)
         if call.invocations:

@@ -12,19 +12,13 @@ from gateway.upstreams.gemini.wire import PartialArg
 _STEP = re.compile(r"""\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\]""")
 
 
-class PartialArguments:
-    """The arguments of one call. Raises ValueError for a path that does not fit the value so far."""
-
-    def __init__(self) -> None:
-        self.value: dict[str, Any] = {}
-
-    def add(self, fragment: PartialArg) -> None:
-        """Add one fragment."""
-        steps = _steps(fragment.json_path)
-        container: Any = self.value
-        for step, following in pairwise(steps):
-            container = _descend(container, step, [] if isinstance(following, int) else {})
-        _assign(container, steps[-1], _value(fragment))
+def extend(arguments: dict[str, Any], fragment: PartialArg) -> None:
+    """Add one fragment to a call's ``arguments``. Raises ValueError for a path that does not fit them."""
+    steps = _steps(fragment.json_path)
+    container: Any = arguments
+    for step, following in pairwise(steps):
+        container = _descend(container, step, [] if isinstance(following, int) else {})
+    _assign(container, steps[-1], _value(fragment))
 
 
 def _steps(path: str) -> list[str | int]:
