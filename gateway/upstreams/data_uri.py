@@ -6,8 +6,6 @@ from typing import NamedTuple
 from gateway.openai_api.errors import GatewayError, invalid_request
 from gateway.upstreams import media_types
 
-_HEAD = -(-media_types.HEAD // 3) * 4
-"""Base64 characters of as many bytes."""
 _ALIASES = {"image/jpg": "image/jpeg", "application/x-pdf": "application/pdf"}
 
 
@@ -20,7 +18,7 @@ class DataURI(NamedTuple):
     @property
     def sniffed(self) -> str | None:
         """The media type that the content shows by its first bytes, if it does."""
-        return media_types.sniff(binascii.a2b_base64(self.base64[:_HEAD]))
+        return media_types.sniff_base64(self.base64)
 
     def decode(self) -> bytes:
         return binascii.a2b_base64(self.base64)

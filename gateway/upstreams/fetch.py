@@ -146,7 +146,7 @@ class FileFetcher:
             raise _refusal(param, "its host does not have a public address") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise _refusal(param, "the file could not be fetched") from None
-        media_type = media_types.sniff(data[: media_types.HEAD])
+        media_type = media_types.sniff(data)
         if media_type is None:
             raise _refusal(param, "the file is not a supported image, PDF, audio or video")
         return Attachment(media_type, data)

@@ -1,9 +1,10 @@
 """Media types by magic number; the type that a server or a vendor declares is not trusted."""
 
+import binascii
 import re
 
-# Bytes that the longest magic number needs.
-HEAD = 16
+_BASE64_HEAD = 16
+"""Characters of base64 for the longest magic number, of 12 bytes."""
 
 _MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -25,6 +26,11 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = (
 )
 
 
-def sniff(head: bytes) -> str | None:
-    """The media type of a file that starts with ``head``; None for a type that no vendor reads."""
-    return next((media_type for magic, media_type in _MAGIC if magic.match(head)), None)
+def sniff(data: bytes) -> str | None:
+    """The media type of a file that starts with ``data``; None for a type that no vendor reads."""
+    return next((media_type for magic, media_type in _MAGIC if magic.match(data)), None)
+
+
+def sniff_base64(text: str) -> str | None:
+    """``sniff`` for a file in base64. Raises ValueError where it does not begin as such."""
+    return sniff(binascii.a2b_base64(text[:_BASE64_HEAD], strict_mode=True))

@@ -1,8 +1,10 @@
 """Media types detected by their first bytes."""
 
+from base64 import b64encode
+
 import pytest
 
-from gateway.upstreams.media_types import HEAD, sniff
+from gateway.upstreams.media_types import sniff, sniff_base64
 
 KNOWN = {
     b"\xff\xd8\xff\xe0\x00\x10JFIF": "image/jpeg",
@@ -27,9 +29,11 @@ KNOWN = {
 
 @pytest.mark.parametrize(("head", "media_type"), KNOWN.items(), ids=[*map(str, KNOWN)])
 def test_known_kinds(head: bytes, media_type: str) -> None:
-    assert sniff(head[:HEAD]) == media_type
+    assert sniff(head + b"\n" * 9) == media_type
+    assert sniff_base64(b64encode(head + b"\n" * 9).decode() + "!") == media_type
 
 
 @pytest.mark.parametrize("head", [b"", b"<svg", b"<html>", b"RIFF\x00\x00\x00\x00AVI ", b"PK\x03\x04", b" %PDF-1.7"])
 def test_everything_else_is_unknown(head: bytes) -> None:
     assert sniff(head) is None
+    assert sniff_base64(b64encode(head).decode()) is None

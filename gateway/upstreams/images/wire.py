@@ -1,6 +1,5 @@
 """The response of an image endpoint: images, and failures among them (facts/providers.md 6.6, 7.4)."""
 
-import binascii
 from typing import Any
 
 import msgspec
@@ -30,12 +29,12 @@ class Item(msgspec.Struct):
             return self.url
         data = self.b64_json.partition(",")[2] if self.b64_json.startswith("data:") else self.b64_json
         try:
-            head = binascii.a2b_base64(data[: media_types.HEAD * 4 // 3 // 4 * 4], strict_mode=True)
+            sniffed = media_types.sniff_base64(data)
         except ValueError:
             raise upstream_error(
                 "upstream_bad_response", "The upstream returned an image that is not valid base64"
             ) from None
-        return f"data:{media_types.sniff(head) or self.mime_type or 'image/jpeg'};base64,{data}"
+        return f"data:{sniffed or self.mime_type or 'image/jpeg'};base64,{data}"
 
 
 class ImagesResponse(msgspec.Struct):
