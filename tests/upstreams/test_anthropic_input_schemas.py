@@ -68,6 +68,28 @@ def test_tuples_are_sent_as_draft_2020_writes_them(old: dict[str, Any], new: dic
     assert msgspec.json.encode(given) == before
 
 
+ONE_SUBSCHEMA = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
+NAMED_SUBSCHEMAS = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+LISTED_SUBSCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
+
+
+def test_tuples_are_found_wherever_there_are_schemas() -> None:
+    def with_tuples(pair: dict[str, Any]) -> dict[str, Any]:
+        inner: dict[str, Any] = dict.fromkeys(ONE_SUBSCHEMA, pair)
+        inner |= {keyword: {"a": pair, "b": True} for keyword in NAMED_SUBSCHEMAS}
+        inner |= {keyword: [pair, False] for keyword in LISTED_SUBSCHEMAS}
+        return {"type": "object", "properties": {"a": inner}}
+
+    given = with_tuples({"items": PAIR})
+    assert sent(chat(tools=[tool(given)]))["tools"][0]["input_schema"] == with_tuples({"prefixItems": PAIR})
+
+
+def test_what_is_no_schema_is_left_to_the_vendor_to_refuse() -> None:
+    inner = dict.fromkeys((*ONE_SUBSCHEMA, *NAMED_SUBSCHEMAS, *LISTED_SUBSCHEMAS))
+    given = {"type": "object", "properties": {"a": inner}}
+    assert sent(chat(tools=[tool(given)]))["tools"][0]["input_schema"] == given
+
+
 @pytest.mark.parametrize("kind", ["array", ["object", "null"], None])
 def test_another_type_than_object_is_refused(kind: Any) -> None:
     error = refusal(tools=[tool({"type": kind})])

@@ -216,6 +216,13 @@ def test_one_thought_or_one_call_leaves_no_doubt_about_the_place(content: list[A
     assert sent_back(adapter(), client(complete(adapter(), *content))) == (content, True)
 
 
+@pytest.mark.parametrize("client", [without_places, as_litellm])
+def test_the_gateway_that_answered_knows_the_places_that_a_client_drops(client: Any) -> None:
+    through = adapter()
+    content = [thought(1), call(1), thought(2), call(2)]
+    assert sent_back(through, client(complete(through, *content))) == (content, True)
+
+
 def test_older_models_think_at_the_start_only() -> None:
     content = [thought(1), SEALED, text("So."), call(1), call(2)]
     message = as_litellm(complete(adapter(), *content))

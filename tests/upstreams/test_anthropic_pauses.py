@@ -9,7 +9,7 @@ import pytest
 from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat
-from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream, sent
 from tests.upstreams.anthropic_events import block, end, start, text, tool
 
 RESULT = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "c2Vh"}
@@ -109,6 +109,17 @@ def test_the_rest_continues_the_answer() -> None:
         "end_index": 10,
     }
     assert (whole.metadata.id, whole.choices()[0]["finish_reason"]) == ("msg_1", "tool_calls")
+
+
+def test_a_thought_before_the_pause_goes_back_with_the_call_after_it() -> None:
+    through, bound = adapter(), searching(tools=[WEATHER], reasoning_effort="low")
+    *_, bound.paused = read_stream(through.decoder(bound), as_stream([*first_part(), *end("pause_turn")]))  # type: ignore[assignment]
+    rest = [start(message_id="msg_2"), *tool(0, '{"city":"Oslo"}'), *end("tool_use")]
+    message = put_together(read_stream(through.decoder(bound), as_stream(rest))).choices()[0]["message"]
+    answered = {"role": "assistant", "content": "\n\nOslo is ", "tool_calls": message["tool_calls"]}
+    result = {"role": "tool", "tool_call_id": "toolu_1", "content": "4 C"}
+    bound = searching(tools=[WEATHER], reasoning_effort="low", messages=[HELLO, answered, result])
+    assert sent(bound, through)["messages"][1]["content"][0] == SO_FAR[0]
 
 
 def test_a_turn_paused_twice_goes_back_whole() -> None:

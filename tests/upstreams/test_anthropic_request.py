@@ -240,7 +240,7 @@ INEXPRESSIBLE = [
     with_property({"type": "object", "additionalProperties": {"type": "string"}}),
     with_property({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}),
     with_property({"type": "array", "items": {"type": ["object", "null"]}}),
-    with_property({"anyOf": [{"type": "object", "patternProperties": {"^x-": {}}}, {"type": "null"}]}),
+    with_property({"anyOf": [WEATHER_SCHEMA | {"patternProperties": {"^x-": {}}}, {"type": "null"}]}),
     {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
     OPTIONS,
 ]

@@ -51,6 +51,7 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
         ({"type": "string", "enum": ["a", None]}, {"enum": ["a", None]}),
         ({"type": "integer", "enum": [1, 2]}, {"type": "integer", "enum": [1, 2]}),
         ({"type": {}, "enum": "a"}, {"type": {}, "enum": "a"}),
+        ({"type": "file", "enum": ["a"]}, {"type": "file", "enum": ["a"]}),
         ({"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["a"]}),
         ({"type": "array", "enum": [[1], []]}, {"type": "array", "description": "(enum: [[1],[]])"}),
         (

@@ -102,6 +102,7 @@ REFUSED_BY_XAI = {
         "price": DECIMAL,
         "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
         "anything": True,
+        "count": {"enum": [1, None], "pattern": None, "not": {"enum": None}},
         "where": {"type": "array", "items": [{"type": "string"}, {"enum": ["a/b"]}], "additionalItems": False},
     },
     "$defs": {"Kind": {"enum": ["a/b"]}},
@@ -118,6 +119,7 @@ TAKEN_BY_XAI = {
         },
         "enum": {"type": "string", "pattern": "^[a-z]+$", "enum": ["a", "b"]},
         "anything": True,
+        "count": {"enum": [1, None], "pattern": None, "not": {"enum": None}},
         "where": {
             "type": "array",
             "prefixItems": [{"type": "string"}, {"description": '(enum: ["a/b"])'}],
