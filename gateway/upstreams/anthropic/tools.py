@@ -56,7 +56,7 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
         chosen.tools.append(_search(chat))
         if (chat.request.web_search_options or {}).get("search_context_size") is not None:
             chosen.dropped += ("web_search_options.search_context_size",)
-    if request.response_format is not None and (wanted := _emulated_schema(chat)) is not None:
+    if (wanted := _emulated_schema(chat)) is not None:
         _force_json(chat, wanted, chosen)
     return chosen
 

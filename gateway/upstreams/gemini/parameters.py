@@ -106,8 +106,7 @@ def generation_config(chat: Chat) -> dict[str, Any]:
         "responseModalities": _modalities(chat),
         "imageConfig": _image_config(chat) if generates_images(chat) else None,
     }
-    if request.response_format is not None:
-        config |= _response_format(chat)
+    config |= _response_format(chat)
     return {name: value for name, value in config.items() if value is not None}
 
 
