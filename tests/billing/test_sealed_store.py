@@ -341,6 +341,25 @@ async def test_adopted_payments_are_copied(tmp_path: Path) -> None:
     await successor.close()
 
 
+async def test_many_adopted_payments_are_copied_together_but_not_all_at_once(tmp_path: Path) -> None:
+    class BusySink(FileSink):
+        copied, under_way, most = 0, 0, 0
+
+        async def append(self, record: bytes) -> None:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            await asyncio.sleep(0)
+            self.under_way -= 1
+            self.copied += 1
+
+    sink = BusySink(tmp_path / "sink")
+    store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), sink, KEY)
+    await store.restore([entry(state=State.SETTLING, amount=7) for _ in range(250)])
+    adopted = await store.adopt(time.time())
+    await store.close()
+    assert (len({each.key for each in adopted}), sink.copied, sink.most) == (250, 250, 100)
+
+
 @pytest.mark.parametrize("error", [SinkUnavailableError("away"), StoreUnavailableError("the disk is full")])
 async def test_a_journal_whose_sink_cannot_be_replayed_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

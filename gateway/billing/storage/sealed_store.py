@@ -30,6 +30,8 @@ _PROGRESS = {
 }
 """States that are copied, in the order of the transitions. Of two copies the later state wins, whatever their times."""
 _RESTORED_AT_ONCE = 500
+_COPIED_AT_ONCE = 100
+"""As many as aiohttp opens connections for: waiting for one would count as a timeout of the sink."""
 
 
 class _Copy(NamedTuple):
@@ -116,7 +118,10 @@ class SealedStore:
 
     async def adopt(self, now: float) -> list[Entry]:
         """Their worker may have been lost between a move and its copy, which no settlement may precede."""
-        return await asyncio.gather(*map(self._copied, await self._inner.adopt(now)))
+        adopted = await self._inner.adopt(now)
+        for start in range(0, len(adopted), _COPIED_AT_ONCE):
+            await asyncio.gather(*map(self._copied, adopted[start : start + _COPIED_AT_ONCE]))
+        return adopted
 
     async def restore(self, entries: list[Entry]) -> None:
         await self._inner.restore(entries)
