@@ -18,8 +18,8 @@ class ImagesDialect:
     """Fields sent with every request."""
     references: int = 0
     """The highest number of input images."""
-    size: str = ""
-    """The field for ``image_config.image_size``; empty for none."""
+    sizes: bool = False
+    """The vendor supports ``size``, the caller's ``image_config.image_size``."""
     counts: bool = False
     """The vendor supports ``n``."""
 
@@ -33,5 +33,5 @@ MODELARK_IMAGES = ImagesDialect(
     errors=MODELARK_ERRORS,
     fixed={"watermark": False},
     references=10,
-    size="size",
+    sizes=True,
 )

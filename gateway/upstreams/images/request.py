@@ -84,15 +84,14 @@ def _check(request: ChatRequest) -> None:
 
 
 def _size(dialect: ImagesDialect, request: ChatRequest) -> dict[str, str]:
-    sizes = {}
-    for name, value in (request.image_config or {}).items():
+    given = request.image_config or {}
+    for name, value in given.items():
         param = f"image_config.{name}"
-        if name != "image_size" or not dialect.size:
+        if name != "image_size" or not dialect.sizes:
             raise unsupported_parameter(param, request.model)
         if not isinstance(value, str):
             raise invalid_request(f"Invalid '{param}': expected a string.", param)
-        sizes[dialect.size] = value
-    return sizes
+    return {"size": given["image_size"]} if given else {}
 
 
 def _count(dialect: ImagesDialect, chat: Chat) -> dict[str, int]:
