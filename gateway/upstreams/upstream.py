@@ -75,7 +75,7 @@ class Upstream:
 
         def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
             error = _public_error(chat, key, adapter.decode_error(chat, status, headers, body))
-            if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id"))) is not None:
+            if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id", ""))) is not None:
                 error.headers[UPSTREAM_REQUEST_ID] = error.upstream_request_id = request_id
             return error
 
@@ -109,9 +109,8 @@ class UpstreamResponse:
     @property
     def request_id(self) -> str | None:
         """The vendor's request id, if it sent one."""
-        headers = self._response.raw_headers
-        given = headers.get(b"x-request-id") or headers.get(b"request-id")
-        return None if given is None else _header_safe(given.decode("latin-1"))
+        header = self._response.header
+        return _header_safe(header(b"x-request-id") or header(b"request-id"))
 
     def close(self) -> None:
         """Close the connection, which is what makes vendors stop generating."""
@@ -179,8 +178,8 @@ class UpstreamResponse:
         return self._response.header(b"content-type").partition(";")[0].strip().lower() != "application/json"
 
 
-def _header_safe(given: str | None) -> str | None:
-    """A vendor's request id, cut to ``_MAX_REQUEST_ID_LENGTH``; None if it is not valid as a header value."""
+def _header_safe(given: str) -> str | None:
+    """A vendor's request id, cut to ``_MAX_REQUEST_ID_LENGTH``; None if it is empty, or not valid as a header value."""
     return given[:_MAX_REQUEST_ID_LENGTH] if given and given.isascii() and given.isprintable() else None
 
 
