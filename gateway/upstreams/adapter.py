@@ -43,23 +43,23 @@ class Chat:
     caller: str = field(default="", repr=False)
     attachments: dict[str, Attachment] = field(default_factory=dict)
     paused: Paused | None = None
-    stream: bool = field(init=False)
-    may_pause: bool = field(init=False)
-    """The vendor runs server-side tools for this answer and may interrupt it (``Paused``)."""
 
-    def __post_init__(self) -> None:
-        request = self.request
-        self.stream = bool(request.stream)
-        self.may_pause = bool(request.web_search) or request.web_search_options is not None
+    @property
+    def stream(self) -> bool:
+        return bool(self.request.stream)
+
+    @property
+    def may_pause(self) -> bool:
+        """The vendor runs server-side tools for this answer and may interrupt it (``Paused``)."""
+        return bool(self.request.web_search) or self.request.web_search_options is not None
 
     @property
     def output_tokens(self) -> int | None:
         """The lower of the caller's and the payment's output limit, capped by the model's; None when neither is set."""
-        tokens, limit = self.request.output_tokens, self.output_limit
-        if tokens is None or (limit is not None and limit < tokens):
-            tokens = limit
-        model_limit = self.model.max_output_tokens
-        return tokens if tokens is None or model_limit is None or tokens <= model_limit else model_limit
+        limits = [limit for limit in (self.request.output_tokens, self.output_limit) if limit is not None]
+        if limits and self.model.max_output_tokens is not None:
+            limits.append(self.model.max_output_tokens)
+        return min(limits, default=None)
 
 
 class UpstreamCall(msgspec.Struct):
