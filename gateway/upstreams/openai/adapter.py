@@ -8,7 +8,7 @@ from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat, UpstreamCall
 from gateway.upstreams.error_rules import map_error
-from gateway.upstreams.openai import request as openai_request
+from gateway.upstreams.openai import request
 from gateway.upstreams.openai.decoder import OpenAIDecoder
 from gateway.upstreams.openai.dialects import Dialect
 from gateway.upstreams.vendor_errors import parse
@@ -27,7 +27,7 @@ class OpenAIAdapter:
         return ()
 
     def build_request(self, chat: Chat) -> UpstreamCall:
-        body, dropped = openai_request.build(self._dialect, chat)
+        body, dropped = request.build(self._dialect, chat)
         return UpstreamCall("/chat/completions", msgspec.json.encode(body), chat.stream, dropped=dropped)
 
     def decode_response(self, chat: Chat, body: bytes) -> list[Delta]:
