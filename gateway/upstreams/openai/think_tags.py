@@ -21,11 +21,11 @@ class ThinkTagParser:
     def feed(self, text: str) -> Iterator[Text | Reasoning]:
         """The deltas of the next piece of text; what may be the start of a tag is buffered."""
         self._buffer += text
-        if self._state == "start" and not self._detect_opening():
-            return
+        if self._state == "start":
+            self._detect_opening()
         if self._state == "reasoning":
             yield from self._reasoning()
-        if self._state != "reasoning":
+        if self._state in ("gap", "content"):
             yield from self._content()
 
     def finish(self) -> Iterator[Text | Reasoning]:
@@ -34,21 +34,18 @@ class ThinkTagParser:
         if rest:
             yield Reasoning(text=rest, choice=self._choice) if self._state == "reasoning" else Text(rest, self._choice)
 
-    def _detect_opening(self) -> bool:
-        """Leave state ``start`` once it is certain whether the text begins with the tag; False until then."""
+    def _detect_opening(self) -> None:
+        """Leave state ``start`` once it is certain whether the text begins with the tag."""
         head = self._buffer.lstrip()
         self._blanks.append(self._buffer[: len(self._buffer) - len(head)])
-        self._buffer = head
+        if _OPEN.startswith(head) and head != _OPEN:
+            self._buffer = head
+            return
         if head.startswith(_OPEN):
-            self._buffer = head[len(_OPEN) :]
-            self._state = "reasoning"
-        elif not _OPEN.startswith(head):
-            self._buffer = "".join(self._blanks) + head
-            self._state = "content"
-        if self._state == "start":
-            return False
+            self._state, self._buffer = "reasoning", head[len(_OPEN) :]
+        else:
+            self._state, self._buffer = "content", "".join(self._blanks) + head
         self._blanks.clear()
-        return True
 
     def _reasoning(self) -> Iterator[Reasoning]:
         reasoning, tag, content = self._buffer.partition(_CLOSE)
