@@ -59,7 +59,6 @@ class ToolCallDecoder:
         for call in self._calls:
             if call.pending is not None:
                 yield from self._start(call, "")
-        for call in self._calls:
             if call.type == "function" and not call.has_arguments:
                 yield ToolCallArguments(call.index, "{}", self._choice)
 
