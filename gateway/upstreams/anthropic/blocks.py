@@ -170,7 +170,7 @@ class _JsonBuffer:
 
     def finish(self) -> str:
         """What completes the JSON: ``{}`` if there was nothing, the missing end if it was truncated."""
-        text = "".join(self._fragments)
+        text = str(self)
         try:
             msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):

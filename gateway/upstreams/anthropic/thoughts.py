@@ -57,11 +57,10 @@ class Thoughts(msgspec.Struct, frozen=True):
 
     def fit(self, message: AssistantMessage) -> bool:
         """Whether ``message`` still has the text and the calls that the blocks are between."""
-        if self.leading:
-            return True
         characters, calls = len(text_of(message.content)), len(message.tool_calls or ())
-        before = [_before(place) for place in self.places if place]
-        return _UNKNOWN not in self.places and all(pair[0] <= characters and pair[1] <= calls for pair in before)
+        return _UNKNOWN not in self.places and all(
+            end <= characters and count <= calls for end, count in map(_before, self.places)
+        )
 
     def interleave(self, text: str, calls: list[Block]) -> list[Block]:
         """The blocks of a message that they fit: its text, its ``calls`` and its thinking in their order."""
