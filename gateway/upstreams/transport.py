@@ -84,8 +84,9 @@ class Transport:
     async def send(self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder) -> Response:
         """Send ``call`` and return its response once the headers have arrived with status 200. Raises GatewayError.
 
-        Retries only errors that ``decode_error`` marks as retryable and connections that failed before the first byte
-        of a response. The caller must read the response to its end or close it.
+        Retries only errors that ``decode_error`` marks as retryable, unless the vendor's ``x-should-retry`` is false,
+        and connections that failed before the first byte of a response. The caller must read the response to its end
+        or close it.
         """
         try:
             return await self._attempt(call, authorization, decode_error)
