@@ -132,18 +132,7 @@ class _Handler:
         if self._services.tracer is not None:
             record.traceparent = request.headers.get("traceparent")
         try:
-            try:
-                response = await self._route(request, record)
-            except GatewayError as error:
-                response = self._error_response(error, record)
-                if "Expect" in request.headers and not request.content.is_eof():
-                    response.force_close()  # the client need not send the body, so the next bytes may be anything
-            except (ConnectionError, asyncio.CancelledError):
-                record.client_left = True
-                raise
-            except Exception:
-                log.exception("unhandled error in request %s", record.id)
-                response = self._error_response(internal_error(), record)
+            response = await self._respond(request, record)
             record.status = response.status
             if not response.prepared:
                 response.headers.update(headers)
@@ -152,6 +141,22 @@ class _Handler:
             return response
         finally:
             self._finish(record)
+
+    async def _respond(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
+        """The response of the endpoint, or one that tells its error."""
+        try:
+            return await self._route(request, record)
+        except GatewayError as error:
+            response = self._error_response(error, record)
+            if "Expect" in request.headers and not request.content.is_eof():
+                response.force_close()  # the client need not send the body, so the next bytes may be anything
+            return response
+        except (ConnectionError, asyncio.CancelledError):
+            record.client_left = True
+            raise
+        except Exception:
+            log.exception("unhandled error in request %s", record.id)
+            return self._error_response(internal_error(), record)
 
     async def _route(self, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
         if request.version.major != 1:
