@@ -42,8 +42,8 @@ class Services:
     payments: Payments
     fetcher: FileFetcher
     admission: Admission
-    signatures: SignatureCache = field(default_factory=SignatureCache)
-    metrics: Metrics = field(default_factory=Metrics)
+    signatures: SignatureCache
+    metrics: Metrics
     bodies: BodyBudget = field(default_factory=BodyBudget)
     tracer: Tracer | None = None
     tee_enabled: bool = False
@@ -73,15 +73,15 @@ class Services:
 
     def update_gauges(self) -> None:
         """Set the gauges to the present values."""
-        gauges = self.metrics
-        gauges.update_process()
-        gauges.ready.set(not self.reasons())
-        gauges.in_flight.set(self.admission.active)
-        gauges.queued.set(self.admission.waiting)
-        gauges.streams.set(len(self.streams))
+        metrics = self.metrics
+        metrics.update_process()
+        metrics.ready.set(not self.reasons())
+        metrics.in_flight.set(self.admission.active)
+        metrics.queued.set(self.admission.waiting)
+        metrics.streams.set(len(self.streams))
         for name, upstream in self.upstreams.items():
-            gauges.connections.labels(name).set(upstream.transport.open_connections)
-            gauges.breakers.labels(name).set(any(breaker.active for breaker in upstream.breakers.values()))
+            metrics.connections.labels(name).set(upstream.transport.open_connections)
+            metrics.breakers.labels(name).set(any(breaker.active for breaker in upstream.breakers.values()))
 
     def reasons(self) -> list[str]:
         """Why new work should go elsewhere; empty if this gateway is ready."""

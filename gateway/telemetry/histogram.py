@@ -48,7 +48,7 @@ class Histogram(Collector):
         self._children: dict[str, Distribution] = {} if self._labelnames else {"": Distribution(self._bounds)}
         registry.register(self)
 
-    def labels(self, value: str = "") -> Distribution:
+    def labels(self, value: str) -> Distribution:
         """The distribution of the label ``value``, created at first use."""
         child = self._children.get(value)
         if child is None:

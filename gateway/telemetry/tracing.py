@@ -48,7 +48,7 @@ class Tracer:
         queue: int = QUEUE,
         interval: float = INTERVAL_SECONDS,
     ) -> None:
-        self._url = endpoint.rstrip("/") + "/v1/traces"
+        self._url = f"{endpoint}/v1/traces"
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._limit = queue
         self._interval = interval
