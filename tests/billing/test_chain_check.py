@@ -35,3 +35,9 @@ async def test_payments_do_not_wait_for_what_they_are_not_checked_by(answers: di
     check = check_of(Node(**answers))
     await check.run()
     assert check.reason is None
+
+
+@pytest.mark.parametrize("unchecked", [False, True])
+async def test_the_operator_hears_of_a_node_of_another_chain(unchecked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    await check_of(Node(**({"eth_chainId": "0x1"} if unchecked else {}))).run()
+    assert ("payers' funds go unchecked" in caplog.text) == unchecked
