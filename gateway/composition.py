@@ -49,6 +49,8 @@ async def compose(
         clock.register(metrics.registry)
         heartbeat = Heartbeat(identity.signer, clock, metrics.registry, clock_reasons=clock.reasons)
         stack.push_async_callback(heartbeat.stop)
+        fetcher = FileFetcher(enabled=not settings.enclave)
+        stack.push_async_callback(fetcher.close)
         services = Services(
             settings=settings,
             catalog=catalog,
@@ -60,7 +62,7 @@ async def compose(
             keyring=keyring,
             upstreams=upstreams,
             payments=PaymentsDisabled(),
-            fetcher=await stack.enter_async_context(FileFetcher(enabled=not settings.enclave)),
+            fetcher=fetcher,
             admission=Admission(settings.max_inflight, settings.queue),
             signatures=signatures,
         )

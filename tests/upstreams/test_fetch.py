@@ -246,8 +246,9 @@ def test_nothing_is_received_of_a_file_that_was_refused(certificate: Path) -> No
     async def fetch(url: str) -> None:
         resolver = ScriptedResolver({})
         limits = FetchLimits(file_bytes=1000)
-        async with FileFetcher(True, limits=limits, allowed=bool, resolver=resolver, tls=trusting) as fetcher:
-            error = await refusal(fetcher, url)
+        fetcher = FileFetcher(True, limits=limits, allowed=bool, resolver=resolver, tls=trusting)
+        error = await refusal(fetcher, url)
+        await fetcher.close()
         assert "larger than 1000 bytes" in error.message
 
     with deaf_server(tls, b"HTTP/1.1 200 OK\r\n\r\n", PNG) as (url, cut):
@@ -336,12 +337,12 @@ async def test_the_param_is_the_place_of_the_url(fetcher: MakeFetcher) -> None:
 
 
 async def test_a_gateway_that_does_not_fetch_says_what_to_send() -> None:
-    async with FileFetcher(enabled=False) as source:
-        error = await refusal(source, "https://files.example/a.png")
-        assert "data: URI" in error.message
-        chat = chat_with()
-        await source.attach(chat, [])
-        assert chat.attachments == {}
+    source = FileFetcher(enabled=False)
+    error = await refusal(source, "https://files.example/a.png")
+    assert "data: URI" in error.message
+    chat = chat_with()
+    await source.attach(chat, [])
+    assert chat.attachments == {}
 
 
 async def test_more_urls_than_are_fetched_are_not_looked_for(fetcher: MakeFetcher) -> None:
