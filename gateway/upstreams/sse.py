@@ -6,6 +6,8 @@ the bare JSON error without ``data:`` with which Google may end a stream.
 
 import msgspec
 
+from gateway.openai_api.errors import GatewayError, upstream_error
+
 _LF, _CR = 0x0A, 0x0D
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
@@ -21,12 +23,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     bare: bool = False
 
 
-class EventTooLargeError(Exception):
-    """An event, or a line, exceeds the reader's limit."""
-
-
 class SSEReader:
-    """Parses one stream. ``limit`` is the largest event in bytes."""
+    """Parses one stream. ``limit`` is the largest event, and the longest line, in bytes."""
 
     def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
@@ -40,7 +38,7 @@ class SSEReader:
         self._at_start = True
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completes. Raises EventTooLargeError."""
+        """The events that ``chunk`` completes. Raises upstream_bad_response beyond the limit."""
         end = len(chunk) - 2
         if (  # fast path: nothing is buffered, and the chunk is one data line with its blank line
             chunk.find(b"\n") == end
@@ -94,7 +92,7 @@ class SSEReader:
             self._partial_line.append(rest)
             self._partial_size += len(rest)
             if self._partial_size + self._data_size > self._limit:
-                raise EventTooLargeError
+                raise _too_large()
 
     def _parse_line(self, line: bytes) -> None:
         if self._at_start:
@@ -106,7 +104,7 @@ class SSEReader:
             self._names.append(self._name)
             self._data_size += len(value)
             if self._data_size > self._limit:
-                raise EventTooLargeError
+                raise _too_large()
         elif line.startswith(b"event:"):
             self._name = line[6:].strip().decode("utf-8", "replace")
         elif line[:1] in (b"{", b"["):
@@ -116,7 +114,7 @@ class SSEReader:
         self._bare.append(line)
         self._data_size += len(line)
         if self._data_size > self._limit:
-            raise EventTooLargeError
+            raise _too_large()
 
     def _end_event(self) -> list[Event]:
         """The buffered event. Several lines that are each a complete JSON object are as many events."""
@@ -140,3 +138,7 @@ def _is_complete(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _too_large() -> GatewayError:
+    return upstream_error("upstream_bad_response", "The upstream sent an event that is too large")

@@ -1,9 +1,9 @@
 """Decodes the bytes of an event stream into deltas; no I/O."""
 
 from gateway.openai_api.deltas import Delta
-from gateway.openai_api.errors import GatewayError, upstream_error
+from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Decoder
-from gateway.upstreams.sse import EventTooLargeError, SSEReader
+from gateway.upstreams.sse import SSEReader
 
 
 class StreamDecoder:
@@ -27,8 +27,8 @@ class StreamDecoder:
                 batch += self._decoder.feed(event)
                 if event.data == b"[DONE]" or event.name == "message_stop":
                     self.ended = True
-        except (GatewayError, EventTooLargeError) as error:
-            self.failure = _as_gateway_error(error)
+        except GatewayError as error:
+            self.failure = error
         return batch
 
     def close(self, *, truncated: bool) -> list[Delta]:
@@ -42,12 +42,6 @@ class StreamDecoder:
                 if event.bare or not truncated:
                     batch += self._decoder.feed(event)
             batch += self._decoder.finish()
-        except (GatewayError, EventTooLargeError) as error:
-            self.failure = _as_gateway_error(error)
+        except GatewayError as error:
+            self.failure = error
         return batch
-
-
-def _as_gateway_error(error: GatewayError | EventTooLargeError) -> GatewayError:
-    if isinstance(error, GatewayError):
-        return error
-    return upstream_error("upstream_bad_response", "The upstream sent an event that is too large")

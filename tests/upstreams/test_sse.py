@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstreams.sse import MAX_EVENT_BYTES, Event, EventTooLargeError, SSEReader
+from gateway.openai_api.errors import GatewayError
+from gateway.upstreams.sse import MAX_EVENT_BYTES, Event, SSEReader
 
 
 def read(pieces: Iterable[bytes], limit: int = MAX_EVENT_BYTES) -> list[Event]:
@@ -134,7 +135,7 @@ def test_bare_json_waits_for_the_end() -> None:
 )
 def test_what_is_too_large(stream: bytes) -> None:
     for size in (1, 7, len(stream)):
-        with pytest.raises(EventTooLargeError):
+        with pytest.raises(GatewayError, match="too large"):
             read([stream[place : place + size] for place in range(0, len(stream), size)], limit=100)
 
 
@@ -161,7 +162,7 @@ def test_what_came_before_does_not_count(before: bytes, size: int, fits: bool) -
     if fits:
         assert reader.feed(b"x" * size) == []
         return
-    with pytest.raises(EventTooLargeError):
+    with pytest.raises(GatewayError, match="too large"):
         reader.feed(b"x" * size)
 
 
@@ -169,7 +170,7 @@ def test_an_unfinished_line_counts_with_the_event_it_belongs_to() -> None:
     reader = SSEReader(limit=100)
     reader.feed(b"data: " + b"x" * 60 + b"\n")
     reader.feed(b"y" * 40)
-    with pytest.raises(EventTooLargeError):
+    with pytest.raises(GatewayError, match="too large"):
         reader.feed(b"y")
 
 
@@ -177,7 +178,7 @@ def test_the_next_event_does_not_count_with_the_one_that_ends_before_it() -> Non
     reader = SSEReader(limit=100)
     assert reader.feed(b"data: " + b"x" * 60 + b"\n") == []
     assert reader.feed(b"\ndata: " + b"y" * 94) == [Event("", b"x" * 60)]
-    with pytest.raises(EventTooLargeError):
+    with pytest.raises(GatewayError, match="too large"):
         reader.feed(b"y")
 
 
