@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from gateway.billing.refusals import payments_unavailable
+from gateway.billing.storage.store import StoreUnavailableError
 from gateway.endpoints.json_response import json_response
 from gateway.endpoints.request_body import BodyReader
 from gateway.services import Services
@@ -11,11 +13,15 @@ from gateway.telemetry.request_record import RequestRecord
 async def inject_keys(services: Services, request: web.BaseRequest, record: RequestRecord) -> web.StreamResponse:
     """Accept the keys once. 409 afterwards; 400 for a malformed body or one sealed to another key, changing nothing.
 
+    503 with the reason, changing nothing either, if the journal of the payments that it configures cannot be opened.
     A sealed bundle is answered with a signed ``receipt``: the host cannot have put another injection in its place.
     """
     async with BodyReader(services, request) as body:
         injection = services.keyring.check(services.sealing_key.unseal(body.json))
-        await services.cluster.inject(injection)
+        try:
+            await services.cluster.inject(injection)
+        except StoreUnavailableError as error:
+            raise payments_unavailable([str(error)]) from None
         answer = {
             "status": "ok",
             "providers_initialized": services.keyring.providers_in(injection),

@@ -45,6 +45,16 @@ async def test_a_url_of_the_injection_is_the_same_with_a_trailing_slash(start_ga
         assert (await health.json())["facilitator"] == KEYS["facilitator_url"]
 
 
+async def test_a_journal_that_cannot_be_opened_is_the_reason_of_a_503(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway({"GATEWAY_PAYMENTS": "required", "GATEWAY_JOURNAL": "/dev/null/journal"})
+    response = await gateway.post("/v1/keys", KEYS)
+    error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (503, "payments_unavailable")
+    assert "journal /dev/null/journal: " in error["message"]
+    assert gateway.services.keyring.configured() == []
+    assert (await gateway.post("/v1/keys", {"openai_api_key": "other"})).status == 200
+
+
 async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
     assert (await gateway.post("/v1/keys", {"evm_payment_address": "0x" + "1" * 40})).status == 200

@@ -189,7 +189,7 @@ async def test_an_injection_that_cannot_be_taken_changes_nothing(
     async with gateway(**urls, **settings, GATEWAY_WORKERS=workers) as running:
         before = running.workers()
         payee = {"facilitator_url": "http://127.0.0.1:9", "evm_payment_address": "0x" + "1" * 40}
-        assert (await running.post("/v1/keys", {"openai_api_key": "refused", **payee})).status == 500
+        assert (await running.post("/v1/keys", {"openai_api_key": "refused", **payee})).status == 503
         assert (await (await running.get("/health")).json())["providers"] == []
         assert (await running.post("/v1/keys", {"xai_api_key": "taken"})).status == 200
         health = [await (await running.get("/health")).json() for _ in range(4)]
