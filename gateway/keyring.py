@@ -4,6 +4,7 @@ They live in memory only. Which are set is public, their values are not (design 
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -148,11 +149,10 @@ class Keyring:
 
 def _numbers(body: dict[str, Any]) -> dict[str, int | None]:
     """The numbers that ``body`` has as strings, as launchers do that copy them from an environment file."""
-    texts = {name: body[name] for name in _NUMBERS if isinstance(body.get(name), str)}
     return {
         name: int(text) if text else None
-        for name, text in texts.items()
-        if not text or (text.isascii() and text.isdigit() and len(text) < 8)
+        for name in _NUMBERS
+        if isinstance(text := body.get(name), str) and re.fullmatch("[0-9]{0,7}", text)
     }
 
 
