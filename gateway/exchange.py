@@ -193,8 +193,7 @@ class Exchange:
 
     async def _sign_and_settle(self, choices: list[dict[str, Any]]) -> AnswerMetadata:
         """Price, sign and settle the answer. Raises GatewayError if the payment refuses the bill."""
-        if self._fetched_bytes:
-            self._release_files()
+        self._release_files()
         served = self._served_model()
         now = self._services.clock()
         usage, price = self._usage_and_cost(served, now)
@@ -273,8 +272,7 @@ class Exchange:
     async def _release(self, reason: str, error: GatewayError | None = None, left_usd: Decimal | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
         self._lifecycle.transition(State.RELEASED)
-        if self._fetched_bytes:
-            self._release_files()
+        self._release_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False
