@@ -175,14 +175,14 @@ class Fetched(FileFetcher):
 async def test_files_are_given_back(
     fleet: Fleet, paid: RunningGateway, scenario: Scenario, status: int, stream: bool
 ) -> None:
-    async with Fetched(enabled=True) as fetcher:
-        paid.services.fetcher, room = fetcher, fetcher._free_bytes
-        fleet.google.enqueue(scenario)
-        picture = {"type": "image_url", "image_url": {"url": "https://files.example/a.png"}}
-        body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [picture]}], "stream": stream}
-        response = await paid.post("/v1/chat/completions", body)
-        assert (response.status, fleet.google.request_count) == (status, 1)
-        await until(lambda: fetcher._free_bytes == room)
+    paid.services.fetcher = fetcher = Fetched(enabled=True)
+    room = fetcher._free_bytes
+    fleet.google.enqueue(scenario)
+    picture = {"type": "image_url", "image_url": {"url": "https://files.example/a.png"}}
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [picture]}], "stream": stream}
+    response = await paid.post("/v1/chat/completions", body)
+    assert (response.status, fleet.google.request_count) == (status, 1)
+    await until(lambda: fetcher._free_bytes == room)
 
 
 async def test_withheld_when_not_paid(paid: RunningGateway, payments: RecordingPayments) -> None:
