@@ -84,14 +84,7 @@ class FileFetcher:
         wanted = places_of(list(islice(urls, self._limits.files + 1)), chat.body["messages"])
         if not wanted:
             return 0
-        if not self._enabled:
-            param = next(iter(wanted.values())).param
-            raise _refusal(param, "file URLs are not supported with this model; send the file as a data: URI")
-        if len(wanted) > self._limits.files:
-            raise _refusal(
-                [*wanted.values()][self._limits.files].param,
-                f"at most {self._limits.files} files per request can be fetched from URLs",
-            )
+        self._check_number([*wanted.values()])
         reserved = _Reservation()
         fetches = [asyncio.create_task(self._fetch(url, place, reserved)) for url, place in wanted.items()]
         try:
@@ -107,6 +100,14 @@ class FileFetcher:
     def release(self, size: int) -> None:
         """Return ``size`` bytes of the buffer."""
         self._free_bytes += size
+
+    def _check_number(self, places: list[Place]) -> None:
+        """Raise 400 for more files than are fetched, which are none without ``enabled``."""
+        limit = self._limits.files
+        if not self._enabled:
+            raise _refusal(places[0].param, "file URLs are not supported with this model; send the file as a data: URI")
+        if len(places) > limit:
+            raise _refusal(places[limit].param, f"at most {limit} files per request can be fetched from URLs")
 
     async def _fetch(self, url: str, place: Place, reserved: _Reservation) -> Attachment:
         param = place.param

@@ -50,6 +50,9 @@ class SSEReader:
         ):
             self._at_start = False
             return [Event("", chunk[6:end])]
+        return self._feed_lines(chunk)
+
+    def _feed_lines(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
         newline = chunk.rfind(b"\n")
         if newline < 0:
