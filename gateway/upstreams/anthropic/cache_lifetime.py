@@ -5,13 +5,13 @@ from typing import Any
 
 from gateway.openai_api.request import ChatRequest, FunctionTool
 
-LONG_LIFETIME = "1h"
+_LONG = "1h"
 _DEFAULT = "5m"
 
 
 def caches_for_an_hour(request: ChatRequest) -> bool:
     """The request has cache breakpoints, and all of them are for an hour."""
-    return {mark.get("ttl") or _DEFAULT for mark in _breakpoints(request)} == {LONG_LIFETIME}
+    return {mark.get("ttl") or _DEFAULT for mark in _breakpoints(request)} == {_LONG}
 
 
 def _breakpoints(request: ChatRequest) -> Iterator[dict[str, Any]]:

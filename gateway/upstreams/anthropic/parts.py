@@ -41,7 +41,7 @@ def content_blocks(content: str | list[Any] | None, model: Model, where: str) ->
         return [{"type": "text", "text": content}] if content and not content.isspace() else []
     blocks: list[Block] = []
     for index, part in enumerate(content):
-        block = part_block(part, model, f"{where}[{index}]")
+        block = _block(part, model, f"{where}[{index}]")
         if block is not None:
             blocks.append(block)
         elif blocks and isinstance(part, TextPart) and "cache_control" not in blocks[-1]:
@@ -49,7 +49,7 @@ def content_blocks(content: str | list[Any] | None, model: Model, where: str) ->
     return blocks
 
 
-def part_block(part: Any, model: Model, where: str) -> Block | None:
+def _block(part: Any, model: Model, where: str) -> Block | None:
     """The block of one part; None for blank text. Raises 400 for a type that the model does not support."""
     match part:
         case TextPart(text=text, cache_control=cache_control):

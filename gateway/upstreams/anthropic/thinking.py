@@ -8,13 +8,13 @@ from gateway.catalog import Traits
 from gateway.openai_api.errors import unsupported_parameter, unsupported_value
 from gateway.upstreams.adapter import Chat
 
-MIN_BUDGET = 1024
+_MIN_BUDGET = 1024
 
 # reasoning_effort as a budget of thinking tokens, for models that take no effort.
 _BUDGETS = {
-    "none": MIN_BUDGET,
-    "minimal": MIN_BUDGET,
-    "low": MIN_BUDGET,
+    "none": _MIN_BUDGET,
+    "minimal": _MIN_BUDGET,
+    "low": _MIN_BUDGET,
     "medium": 2048,
     "high": 4096,
     "xhigh": 8192,
@@ -74,7 +74,7 @@ def _resolve(chat: Chat, traits: Traits, constraints: Constraints) -> Thinking:
         if constraints.lost:
             return Thinking(effort=effort, dropped=(name,))
         return Thinking(_adaptive(chat), effort, active=True)
-    if constraints.lost or constraints.forced or constraints.prefilled or constraints.max_tokens <= MIN_BUDGET:
+    if constraints.lost or constraints.forced or constraints.prefilled or constraints.max_tokens <= _MIN_BUDGET:
         return Thinking(effort=effort, dropped=(name,))
     budget = min(_budget(chat), constraints.max_tokens - 1)
     return Thinking({"type": "enabled", "budget_tokens": budget} | _display(chat), effort, active=True)
@@ -134,6 +134,6 @@ def _budget(chat: Chat) -> int:
     budget = (chat.request.thinking or {}).get("budget_tokens")
     if budget is None:
         return _BUDGETS[chat.request.reasoning_effort or "medium"]
-    if not isinstance(budget, int) or budget < MIN_BUDGET:
-        raise unsupported_value(f"'thinking.budget_tokens' must be at least {MIN_BUDGET}.", "thinking.budget_tokens")
+    if not isinstance(budget, int) or budget < _MIN_BUDGET:
+        raise unsupported_value(f"'thinking.budget_tokens' must be at least {_MIN_BUDGET}.", "thinking.budget_tokens")
     return budget
