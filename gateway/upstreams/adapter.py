@@ -119,6 +119,6 @@ class Adapter(Protocol):
         """A fresh decoder for one event stream."""
         ...
 
-    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """A response with an error status as the caller's error (facts/providers.md 12.7)."""
         ...

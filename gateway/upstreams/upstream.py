@@ -74,7 +74,7 @@ class Upstream:
         key = self.require_key()
 
         def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-            error = _public_error(chat, key, adapter.decode_error(chat, status, headers, body))
+            error = _public_error(chat, key, adapter.decode_error(status, headers, body))
             if (request_id := _header_safe(headers.get("x-request-id") or headers.get("request-id", ""))) is not None:
                 error.headers[UPSTREAM_REQUEST_ID] = error.upstream_request_id = request_id
             return error

@@ -75,7 +75,7 @@ def body(kind: str, message: str) -> bytes:
 def test_what_an_error_means(
     status: int, kind: str, message: str, expected: tuple[int, str | None, str | None]
 ) -> None:
-    error = adapter().decode_error(chat(), status, {}, body(kind, message))
+    error = adapter().decode_error(status, {}, body(kind, message))
     assert (error.status, error.code) == expected[:2]
     assert expected[2] in (None, error.type)
     ours = error.status in (400, 404, 413)
@@ -100,14 +100,14 @@ def test_a_code_in_the_details_tells_what_the_words_may_not(
 ) -> None:
     details = {"type": kind, "message": "Refused.", "details": {"error_code": code}}
     answer = msgspec.json.encode({"type": "error", "error": details})
-    error = adapter().decode_error(chat(), status, {}, answer)
+    error = adapter().decode_error(status, {}, answer)
     assert (error.status, error.code) == expected
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 413, 429, 500, 502, 503, 504, 529])
 @pytest.mark.parametrize("page", [b"", b"<html>Bad gateway</html>", b"\xff", b"[]", b'{"error":"x"}', b'{"error":{}}'])
 def test_a_body_that_says_nothing_leaves_the_status(status: int, page: bytes) -> None:
-    error = adapter().decode_error(chat(), status, {}, page)
+    error = adapter().decode_error(status, {}, page)
     assert error.status in (400, 404, 413, 429, 502, 503, 504)
     assert error.status != 401
     assert "html" not in error.message
@@ -119,7 +119,7 @@ def test_a_body_that_says_nothing_leaves_the_status(status: int, page: bytes) ->
 )
 def test_retry_after_travels(headers: dict[str, str], seconds: float | None) -> None:
     for status, kind in ((429, "rate_limit_error"), (529, "overloaded_error")):
-        error = adapter().decode_error(chat(), status, headers, body(kind, "later"))
+        error = adapter().decode_error(status, headers, body(kind, "later"))
         assert error.retry_after == seconds
         assert error.retryable
 
@@ -132,5 +132,5 @@ def test_a_200_that_is_an_error() -> None:
 
 @pytest.mark.parametrize("value", [None, 3, [], {"type": 5}, {"message": None}])
 def test_an_error_object_of_any_shape(value: Any) -> None:
-    error = adapter().decode_error(chat(), 400, {}, msgspec.json.encode({"type": "error", "error": value}))
+    error = adapter().decode_error(400, {}, msgspec.json.encode({"type": "error", "error": value}))
     assert error.status == 400

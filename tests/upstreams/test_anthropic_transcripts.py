@@ -158,7 +158,7 @@ def check_stream(recording: dict[str, Any], stream: bytes) -> None:
 def check_error(recording: dict[str, Any]) -> None:
     response = recording["response"]
     body = json.dumps(response["json"]).encode()
-    error = adapter().decode_error(bound(recording), response["status"], response["headers"], body)
+    error = adapter().decode_error(response["status"], response["headers"], body)
     words = response["json"]["error"]["message"]
     if response["status"] == 401:
         assert (error.status, error.code) == (502, "upstream_auth_failed")

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from gateway.openai_api.errors import GatewayError
-from tests.upstreams.gemini_chats import adapter, chat
+from tests.upstreams.gemini_chats import adapter
 
 NO_HEADERS: dict[str, str] = {}
 
 
 def error_of(status: int, error: Any = None, headers: dict[str, str] = NO_HEADERS) -> GatewayError:
     body = b"" if error is None else msgspec.json.encode({"error": error})
-    return adapter().decode_error(chat(), status, headers, body)
+    return adapter().decode_error(status, headers, body)
 
 
 def error(status: str, message: str = "x", *details: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +122,14 @@ def test_a_daily_quota_is_not_worth_another_attempt() -> None:
 
 def test_an_array_around_the_error() -> None:
     body = msgspec.json.encode([{"error": error("RESOURCE_EXHAUSTED", "x", RETRY)}])
-    assert adapter().decode_error(chat(), 429, {}, body).retry_after == 48
+    assert adapter().decode_error(429, {}, body).retry_after == 48
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>502</html>", b'{"error": "text"}', b'{"error": {"code": "x"}}', b"[]", b"\xff"]
 )
 def test_a_body_that_says_nothing_leaves_the_status(body: bytes) -> None:
-    assert adapter().decode_error(chat(), 503, {}, body).code == "upstream_overloaded"
+    assert adapter().decode_error(503, {}, body).code == "upstream_overloaded"
 
 
 def test_no_project_is_named_to_the_caller() -> None:

@@ -160,7 +160,7 @@ def test_a_recorded_error_keeps_its_meaning(name: str) -> None:
     error = record["response"]["json"]["error"]
     status = record["response"]["status"] or error["code"]
     body = msgspec.json.encode(record["response"]["json"])
-    found = adapter().decode_error(bound(record), status, record["response"]["headers"], body)
+    found = adapter().decode_error(status, record["response"]["headers"], body)
     reasons = [detail.get("reason") for detail in error.get("details", [])]
     delays = [detail["retryDelay"] for detail in error.get("details", []) if "retryDelay" in detail]
     assert found.status == (502 if "API_KEY_INVALID" in reasons else status)

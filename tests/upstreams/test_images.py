@@ -348,7 +348,7 @@ def test_an_error_with_status_200(model: str, answer: dict[str, Any], status: in
     ],
 )
 def test_errors(model: str, status: int, body: dict[str, Any], expected: int, code: str | None) -> None:
-    found = ADAPTERS[model].decode_error(chat(model), status, {}, msgspec.json.encode(body))
+    found = ADAPTERS[model].decode_error(status, {}, msgspec.json.encode(body))
     assert (found.status, found.code) == (expected, code)
 
 

@@ -17,9 +17,8 @@ MODELS = {"openai": "gpt-4.1", "xai": "grok-4.3", "modelark": "seed-1.6", "nous"
 
 
 def explained(vendor: str, status: int, body: Any, headers: dict[str, str] | None = None) -> GatewayError:
-    bound = chat(MODELS[vendor])
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return adapter(bound).decode_error(bound, status, headers or {}, raw)
+    return adapter(chat(MODELS[vendor])).decode_error(status, headers or {}, raw)
 
 
 def openai(message: str, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None) -> Any:

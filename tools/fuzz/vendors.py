@@ -99,7 +99,7 @@ def _check(reply: Reply) -> None:
     body = b"".join(reply.pieces)
     chat = _chat(recording, json_mode=reply.json_mode)
     adapter = _ADAPTERS[recording.provider][recording.endpoint]
-    error = adapter.decode_error(chat, recording.status if recording.status != 200 else 500, reply.headers, body)
+    error = adapter.decode_error(recording.status if recording.status != 200 else 500, reply.headers, body)
     if not 400 <= error.status < 600 or error.status in (401, 402, 403):
         raise BrokenPropertyError(f"a vendor's error becomes {error.status}")
     if error.retry_after is not None and not 0 <= error.retry_after < 10**12:

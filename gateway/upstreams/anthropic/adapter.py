@@ -68,7 +68,7 @@ class AnthropicAdapter:
             paused=paused,
         )
 
-    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_response(status, headers, body)
 
     def _cache_thinking(self, chat: Chat, output: Output) -> None:

@@ -45,5 +45,5 @@ class GeminiAdapter:
     def decoder(self, chat: Chat) -> GeminiDecoder:
         return GeminiDecoder(chat, self._signatures)
 
-    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return errors.from_response(status, headers, body)

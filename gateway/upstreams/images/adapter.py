@@ -39,5 +39,5 @@ class ImagesAdapter:
     def decoder(self, chat: Chat) -> NoStreamDecoder:
         return NoStreamDecoder()
 
-    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return map_error(self._dialect.errors, parse(status, headers, body))

@@ -37,5 +37,5 @@ class OpenAIAdapter:
     def decoder(self, chat: Chat) -> OpenAIDecoder:
         return OpenAIDecoder(self._dialect, chat.request.tools)
 
-    def decode_error(self, chat: Chat, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return map_error(self._dialect.errors, parse(status, headers, body))
