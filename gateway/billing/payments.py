@@ -50,8 +50,6 @@ log = logging.getLogger(__name__)
 _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
-
-
 _REPLAY_SECONDS = 600.0
 """Longest replay of a sink. What other workers forget meanwhile is not restored: its credit would count twice."""
 
