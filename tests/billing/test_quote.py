@@ -235,6 +235,13 @@ def test_an_echo_that_lost_its_quote_may_lack_more_but_not_differ(harness: Quote
         assert harness.accept(lacking).scheme == offer["scheme"]
 
 
+def test_an_echo_of_the_largest_upfront_offer_may_lack_its_quote(harness: QuoterHarness) -> None:
+    """What payers in debt are offered, and everybody for a body that is not read before."""
+    for offer in harness.accepts(usd=None, upfront_only=True):
+        del offer["extra"]["quote"]
+        assert harness.accept(offer).upfront
+
+
 def test_no_facilitator_is_named_in_an_exact_echo(harness: QuoterHarness) -> None:
     offer = typed(harness.accepts()[2])
     with pytest.raises(RefusedPaymentError):

@@ -80,6 +80,14 @@ def test_what_searches_bring_in_is_quoted() -> None:
         assert charged <= worst_case(model("claude-sonnet-4-6"), 210, 6039, 1, 0, terms)
 
 
+def test_the_searches_of_each_call_bring_something_in() -> None:
+    """As for a list of prompts, each of which is a call of its own."""
+    terms = PriceTerms(tiers=(), regions=(), web_searches=5, search_tokens=SEARCH_TOKENS)
+    claude = model("claude-sonnet-4-6")
+    thrice = msgspec.structs.replace(terms, calls=3)
+    assert worst_case(claude, 0, 0, 1, 0, thrice) == 3 * worst_case(claude, 0, 0, 1, 0, terms) > 0
+
+
 def test_searches_alone_make_no_long_prompt() -> None:
     terms = PriceTerms(tiers=(), regions=(), audio=False, web_searches=5, search_tokens=SEARCH_TOKENS)
     assert worst_case(model("gemini-3.1-pro-preview"), 190_000, 0, 1, 0, terms) == Decimal("0.57")
