@@ -125,8 +125,6 @@ def _texts(value: Any, found: list[tuple[str, Any]] | None) -> list[str]:
                         pending.append(field)
         elif kind is list:
             pending += item
-        elif kind is str:
-            texts.append(item)
         elif item is not None:
             texts.append(str(item))
     return texts
