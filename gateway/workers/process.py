@@ -40,9 +40,8 @@ def create_supervisor(
     """The supervisor of ``settings.workers`` workers. Inside an enclave, register the key first."""
     share = _per_worker(settings)
 
-    def run_worker(channel: socket.socket, injected: Any) -> int:
+    def run_worker(channel: socket.socket, injected: Any) -> None:
         uvloop.run(_serve(share, identity, listeners, channel, injected))
-        return 0
 
     longest_drain = 2 * (settings.drain_seconds + DRAIN_GRACE_SECONDS) + _CLOSE_SECONDS
     return Supervisor(sockets, settings.workers, run_worker, longest_drain)

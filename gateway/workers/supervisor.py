@@ -32,7 +32,7 @@ _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Why connections cannot be accepted for a while; they stay in the backlog, which remains readable meanwhile."""
 _SHORTAGE_SECONDS = 0.5
 
-RunWorker = Callable[[socket.socket, Any], int]
+RunWorker = Callable[[socket.socket, Any], None]
 
 
 class WorkerLostError(Exception):
@@ -40,7 +40,7 @@ class WorkerLostError(Exception):
 
 
 class Supervisor:
-    """``run_worker`` runs in each child with its channel and the injection so far; it returns the exit status.
+    """``run_worker`` runs in each child with its channel and the injection so far.
 
     Workers that have not ended ``longest_drain`` seconds after they were told to stop are killed.
     """
@@ -284,7 +284,8 @@ class Supervisor:
                 sibling.channel.close()
             for listener in self._listeners:
                 listener.close()
-            status = self._run_worker(child_end, self._injected)
+            self._run_worker(child_end, self._injected)
+            status = 0
         except StoreUnavailableError as error:
             with suppress(ChannelClosedError):
                 send(child_end, Packet("unusable", body=str(error)))
