@@ -52,41 +52,33 @@ class _EarlyResponse:
 
     def __init__(self, request: web.BaseRequest, headers: Mapping[str, str], seconds: float) -> None:
         self._request = request
-        self._headers = headers
-        self._response: StreamingResponse | None = None
+        self._response = StreamingResponse({"Content-Type": "application/json", **headers})
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(max(0.0, seconds), self._pad)
 
     @property
     def committed(self) -> bool:
         """The status has been sent."""
-        return self._response is not None and self._response.prepared
+        return self._response.prepared
 
     def stop(self) -> None:
         """Send no more padding."""
         self._timer.cancel()
 
     def end(self, body: bytes) -> web.StreamResponse:
-        response = self._get_response()
         with suppress(ConnectionError):
-            response.send_last(self._request, body)
-        return response
+            self._response.send_last(self._request, body)
+        return self._response
 
     def abort(self, body: bytes) -> web.StreamResponse:
-        response = self._get_response()
         with suppress(ConnectionError):
-            response.send(self._request, body)
-        response.force_close()
+            self._response.send(self._request, body)
+        self._response.force_close()
         if self._request.transport is not None:
             self._request.transport.close()
-        return response
+        return self._response
 
     def _pad(self) -> None:
         with suppress(ConnectionError):
-            self._get_response().send(self._request, b" ")
+            self._response.send(self._request, b" ")
         self._timer = self._loop.call_later(PADDING_SECONDS, self._pad)
-
-    def _get_response(self) -> StreamingResponse:
-        if self._response is None:
-            self._response = StreamingResponse({"Content-Type": "application/json", **self._headers})
-        return self._response
