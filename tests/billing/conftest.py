@@ -11,6 +11,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
 from tests.billing import postgres
 from tests.billing.harness import BillingHarness, open_harness
+from tests.billing.quoting import QuoterHarness
 from tests.billing.scripted import Clock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
@@ -27,6 +28,11 @@ def soon_settled_again(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def harness() -> QuoterHarness:
+    return QuoterHarness()
 
 
 @pytest.fixture

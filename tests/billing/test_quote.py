@@ -15,80 +15,13 @@ from x402.schemas import PaymentRequired as StockRequired
 
 from gateway.billing import capabilities
 from gateway.billing.authorization import RefusedPaymentError
-from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
-from gateway.billing.definitions import Token, bundled
+from gateway.billing.capabilities import UnusableFacilitatorError
 from gateway.billing.estimate import Estimator
 from gateway.billing.pricing import worst_case
-from gateway.billing.quote import Quoter
-from gateway.billing.terms import PaymentTerms
-from gateway.billing.x402 import PaymentRequired, Supported, SupportedKind, read_payment, write_header
+from gateway.billing.x402 import Supported, SupportedKind, read_payment, write_header
 from gateway.openai_api.errors import GatewayError
 from tests.billing import payers
-
-DEFINITIONS = bundled()
-NOW = 1_795_000_000.0
-PATH = "/v1/chat/completions"
-URL = f"https://gw.example{PATH}"
-USD = Decimal("0.25")
-
-
-class FixedRates:
-    """OPG at a price that a test sets; None when there is none."""
-
-    opg: Decimal | None = Decimal("0.0931")
-
-    def usd(self, token: Token) -> Decimal | None:
-        return token.usd if token.feed is None else self.opg
-
-
-def supported(*networks: str, extensions: tuple[str, ...] = ("eip2612GasSponsoring",)) -> Supported:
-    return Supported(
-        kinds=[
-            SupportedKind(
-                x402_version=2,
-                scheme=scheme,
-                network=network,
-                extra={"facilitatorAddress": payers.FACILITATOR} if scheme == "upto" else None,
-            )
-            for network in networks
-            for scheme in ("exact", "upto")
-        ],
-        extensions=list(extensions),
-        signers={"eip155:*": [payers.FACILITATOR, "0x" + "33" * 20, "0x" + "11" * 20]},
-    )
-
-
-class QuoterHarness:
-    """A quoter with everything around it that a test may change."""
-
-    def __init__(self) -> None:
-        self.rates = FixedRates()
-        self.capabilities: Capabilities | None = capabilities.read(supported("eip155:8453"), DEFINITIONS)
-        self.quoter = self.make()
-
-    def make(self, **changes: Any) -> Quoter:
-        settings: dict[str, Any] = {
-            "payee": payers.PAYEE,
-            "mac_key": b"k" * 32,
-            "max_usd": Decimal("1.00"),
-        } | changes
-        return Quoter(settings.pop("definitions", DEFINITIONS), self.rates, lambda: self.capabilities, **settings)
-
-    def required(self, usd: Decimal | None = USD, **more: Any) -> PaymentRequired:
-        return self.quoter.required(URL, usd, "pay", NOW, **{"stream": False} | more)
-
-    def accepts(self, **more: Any) -> list[dict[str, Any]]:
-        return [msgspec.to_builtins(offer) for offer in self.required(**more).accepts]
-
-    def accept(
-        self, offer: dict[str, Any], resource: Any = None, *, now: float = NOW, stream: bool = False
-    ) -> PaymentTerms:
-        return self.quoter.accept(offer, resource, PATH, now, stream=stream)
-
-
-@pytest.fixture
-def harness() -> QuoterHarness:
-    return QuoterHarness()
+from tests.billing.quoting import DEFINITIONS, NOW, PATH, URL, USD, QuoterHarness, supported
 
 
 @pytest.mark.parametrize(
@@ -174,93 +107,6 @@ def test_an_echo_whose_numbers_are_floats_is_ours(harness: QuoterHarness) -> Non
     payload = {"signature": "", "authorization": authorization}
     echo = read_payment(payers.header(payload, floats, x402Version=2.0), max_bytes=16384, max_depth=12)
     assert harness.accept(echo.accepted) == harness.accept(offer)
-
-
-def typed(offer: dict[str, Any]) -> dict[str, Any]:
-    """What an SDK that knows x402's own keys only (r402) leaves of an offer."""
-    known = ("name", "version", "assetTransferMethod", "facilitatorAddress")
-    return {**offer, "extra": {key: value for key, value in offer["extra"].items() if key in known}}
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_an_echo_that_lost_its_quote_is_taken_as_offered_now(harness: QuoterHarness, stream: bool) -> None:
-    harness.rates.opg = Decimal("0.0931")
-    for offer in harness.accepts(stream=stream):
-        quoted = harness.accept(offer, {"url": URL}, stream=stream)
-        terms = harness.accept(typed(offer), {"url": URL}, now=NOW + 1000, stream=stream)
-        assert msgspec.structs.replace(terms, requirements=quoted.requirements) == quoted
-        assert terms.upfront == (stream and terms.scheme == "exact")
-    opg = harness.accepts()[0]
-    harness.rates.opg = Decimal("0.04")
-    assert not harness.quoter.covers(harness.accept(typed(opg)), USD)
-
-
-def test_the_method_of_an_echo_is_the_first_that_is_offered_unless_it_says_otherwise(harness: QuoterHarness) -> None:
-    for offer in map(typed, harness.accepts()):
-        del offer["extra"]["assetTransferMethod"]
-        assert harness.accept(offer).method == ("permit2" if offer["scheme"] == "upto" else "eip3009")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(("amount", amount) for amount in ("0", "-1", "0100", "1" * 30, "x")),
-        ("scheme", "exact"),
-        ("network", "eip155:84532"),
-        ("asset", payers.PAYEE),
-        ("asset", "OPG"),
-        ("payTo", payers.FACILITATOR),
-        ("payTo", "us"),
-        ("maxTimeoutSeconds", 300),
-        ("extra", {}),
-        ("extra", {"assetTransferMethod": ["permit2"]}),
-        ("extra", {"assetTransferMethod": "permit2"}),
-        ("extra", {"facilitatorAddress": "0x" + "99" * 20}),
-        ("extra", {"facilitatorAddress": "0x"}),
-        ("extra", {"facilitatorAddress": []}),
-    ],
-)
-def test_an_echo_that_lost_its_quote_must_be_of_an_offer(harness: QuoterHarness, key: str, value: Any) -> None:
-    with pytest.raises(RefusedPaymentError):
-        harness.accept({**typed(harness.accepts()[0]), key: value})
-
-
-@pytest.mark.parametrize("key", ["name", "version", "assetTransferMethod", "paymentFlow", "price_basis", "note"])
-def test_an_echo_that_lost_its_quote_may_lack_more_but_not_differ(harness: QuoterHarness, key: str) -> None:
-    for offer in map(typed, harness.accepts()):
-        with pytest.raises(RefusedPaymentError) as refused:
-            harness.accept({**offer, "extra": offer["extra"] | {key: "other"}})
-        assert refused.value.reason == "invalid_payment_requirements"
-        lacking = {**offer, "extra": offer["extra"] | {key: None}}
-        assert harness.accept(lacking).scheme == offer["scheme"]
-
-
-def test_an_echo_of_the_largest_upfront_offer_may_lack_its_quote(harness: QuoterHarness) -> None:
-    """What payers in debt are offered, and everybody for a body that is not read before."""
-    for offer in harness.accepts(usd=None, upfront_only=True):
-        del offer["extra"]["quote"]
-        assert harness.accept(offer).upfront
-
-
-def test_no_facilitator_is_named_in_an_exact_echo(harness: QuoterHarness) -> None:
-    offer = typed(harness.accepts()[2])
-    with pytest.raises(RefusedPaymentError):
-        harness.accept({**offer, "extra": offer["extra"] | {"facilitatorAddress": payers.FACILITATOR}})
-
-
-def test_the_letter_case_of_addresses_does_not_matter_without_the_quote(harness: QuoterHarness) -> None:
-    for offer in map(typed, harness.accepts()):
-        lower = {key: str(offer[key]).lower() for key in ("asset", "payTo")}
-        extra = {key: value.lower() if value.startswith("0x") else value for key, value in offer["extra"].items()}
-        assert harness.accept({**offer, **lower, "extra": extra}) == harness.accept(offer)
-
-
-def test_what_is_not_offered_now_is_not_taken_without_its_quote(harness: QuoterHarness) -> None:
-    offer = harness.accepts()[0]
-    harness.rates.opg = None
-    assert harness.accept(offer).rate == Decimal("0.0931")
-    with pytest.raises(RefusedPaymentError):
-        harness.accept(typed(offer))
 
 
 def test_the_rate_is_the_quotes_not_todays(harness: QuoterHarness) -> None:
