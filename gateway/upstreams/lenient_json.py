@@ -14,10 +14,10 @@ _ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{
 _SURROGATE_LENGTH = len(rb"\ud83d")
 _REPLACEMENT = rb"\ufffd"
 _MAX_DIGITS = 18
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def decode_repaired(decode: Callable[[bytes], T], data: bytes) -> T:
+def decode_repaired(decode: Callable[[bytes], _T], data: bytes) -> _T:
     """Decode ``data``, which ``decode`` has refused, with U+FFFD in place of invalid characters.
 
     Raises what ``decode`` raises, and ValueError when there is nothing to repair.
@@ -29,7 +29,7 @@ def decode_repaired(decode: Callable[[bytes], T], data: bytes) -> T:
     return decode(text)
 
 
-def readable_counts(counts: Any, type_: type[T]) -> T | None:
+def readable_counts(counts: Any, type_: type[_T]) -> _T | None:
     """Convert a vendor's token counts to ``type_``, without those that are not integers; None if that is impossible."""
     try:
         return msgspec.convert(_readable(counts), type_)

@@ -17,7 +17,7 @@ from gateway.upstreams.anthropic.thoughts import Thoughts
 from gateway.upstreams.anthropic.turn_recorder import TurnRecorder
 from gateway.upstreams.signature_cache import SignatureCache
 
-VERSION = "2023-06-01"
+_VERSION = "2023-06-01"
 
 
 class AnthropicAdapter:
@@ -42,7 +42,7 @@ class AnthropicAdapter:
             path="/v1/messages",
             body=msgspec.json.encode(body),
             stream=chat.stream,
-            headers={"anthropic-version": VERSION},
+            headers={"anthropic-version": _VERSION},
             dropped=dropped,
             replayed_bytes=replayed_bytes,
         )

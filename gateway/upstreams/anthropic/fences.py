@@ -7,7 +7,7 @@ _OPENING = re.compile(r"```(?:json)?[ \t]*\r?\n", re.IGNORECASE)
 _MAY_OPEN = re.compile(r"`{0,2}|```(?:j|js|jso|json)?[ \t]*\r?", re.IGNORECASE)
 _CLOSING = re.compile(r"\n[ \t]*```")
 
-State = Literal["start", "plain", "fenced", "closed"]
+_State = Literal["start", "plain", "fenced", "closed"]
 
 
 class FenceStripper:
@@ -21,7 +21,7 @@ class FenceStripper:
     def __init__(self) -> None:
         self._held: list[str] = []
         self._buffer = ""
-        self._state: State = "start"
+        self._state: _State = "start"
 
     def feed(self, text: str) -> str:
         """The text to pass on after ``text``."""
@@ -38,7 +38,7 @@ class FenceStripper:
         """The remaining text at the end of the answer."""
         return self._flush() if self._state == "start" else ""
 
-    def _opening(self) -> State:
+    def _opening(self) -> _State:
         head = self._buffer.lstrip()
         self._held.append(self._buffer[: len(self._buffer) - len(head)])
         self._buffer = head

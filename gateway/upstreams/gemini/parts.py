@@ -47,7 +47,7 @@ def content_parts(chat: Chat, content: str | list[UserPart] | list[ToolPart], wh
     return [_part(chat, part, f"{where}[{place}]") for place, part in enumerate(content)]
 
 
-def media(chat: Chat, url: str, param: str, *, video: bool = False) -> Part:
+def _media(chat: Chat, url: str, param: str, *, video: bool = False) -> Part:
     """The file at ``url`` as inline bytes, or the URL itself where Gemini fetches it.
 
     Only a ``video`` may be one of YouTube's: as anything else it is quoted at a fraction of what it costs.
@@ -68,7 +68,7 @@ def media(chat: Chat, url: str, param: str, *, video: bool = False) -> Part:
 
 def picture(chat: Chat, url: str, param: str) -> Part:
     """The image at ``url``; as text or a film it would cost more than a picture, which is what is quoted."""
-    return _require_media_type(media(chat, url, param), "image/", param)
+    return _require_media_type(_media(chat, url, param), "image/", param)
 
 
 def remote_urls(chat: Chat) -> list[str]:
@@ -87,12 +87,12 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
         case ImagePart(image_url=image):
             return picture(chat, image.url, f"{where}.image_url.url")
         case VideoPart(video_url=video):
-            found = media(chat, video.url, f"{where}.video_url.url", video=True)
+            found = _media(chat, video.url, f"{where}.video_url.url", video=True)
             return found if video.fps is None else found | {"videoMetadata": {"fps": video.fps}}
         case AudioPart(input_audio=audio):
             return _recording(chat, audio, f"{where}.input_audio")
         case FilePart(file=file) if file.file_data:
-            return media(chat, file.file_data, f"{where}.file.file_data")
+            return _media(chat, file.file_data, f"{where}.file.file_data")
         case FilePart():
             raise unsupported_value(
                 "File IDs are not supported with this model. Send the file as 'file_data'.", f"{where}.file.file_id"
@@ -101,7 +101,7 @@ def _part(chat: Chat, part: UserPart | ToolPart, where: str) -> Part:
 
 def _recording(chat: Chat, audio: InputAudio, where: str) -> Part:
     if audio.url is not None:
-        return _require_media_type(media(chat, audio.url, f"{where}.url"), "audio/", f"{where}.url")
+        return _require_media_type(_media(chat, audio.url, f"{where}.url"), "audio/", f"{where}.url")
     media_type = _AUDIO_FORMATS.get((audio.format or "").lower())
     if media_type is None:
         known = ", ".join(_AUDIO_FORMATS)
