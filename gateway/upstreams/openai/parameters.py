@@ -190,19 +190,15 @@ def _tool_choice(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, 
 
 
 def _response_format(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
-    traits = chat.model.traits
-    match value["type"]:
-        case "json_schema" if not traits.json_schema:
-            raise unsupported_value("This model does not support 'json_schema'.", "response_format.type")
-        case "json_object" if not traits.json_object:
-            if not traits.json_schema:
-                raise unsupported_value("This model does not support 'json_object'.", "response_format.type")
-            body[name] = {"type": "json_schema", "json_schema": _PERMISSIVE_SCHEMA}
-            return True
-        case "json_schema":
-            schema = {key: item for key, item in value["json_schema"].items() if item is not None}
-            body[name] = {"type": "json_schema", "json_schema": schema}
-            return True
+    kind, traits = value["type"], chat.model.traits
+    supported = {"json_object": traits.json_object or traits.json_schema, "json_schema": traits.json_schema}
+    if not supported.get(kind, True):
+        raise unsupported_value(f"This model does not support '{kind}'.", "response_format.type")
+    if kind == "json_schema":
+        schema = {key: item for key, item in value["json_schema"].items() if item is not None}
+        value = {"type": "json_schema", "json_schema": schema}
+    elif kind == "json_object" and not traits.json_object:
+        value = {"type": "json_schema", "json_schema": _PERMISSIVE_SCHEMA}
     body[name] = value
     return True
 

@@ -49,13 +49,12 @@ def _limit_output(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> None:
 
 
 def _limit_name(dialect: Dialect, chat: Chat) -> str:
-    as_given = "max_completion_tokens" if chat.request.max_tokens is None else "max_tokens"
     match dialect.output_limit:
         case OutputLimit.MAX_TOKENS:
             return "max_tokens"
         case OutputLimit.ALWAYS:
-            both = chat.request.max_completion_tokens is not None or chat.output_limit is not None
-            return "max_completion_tokens" if both else as_given
+            required = chat.output_limit is not None
         case OutputLimit.BY_MODEL:
-            required = chat.model.traits.max_completion_tokens or chat.request.max_completion_tokens is not None
-            return "max_completion_tokens" if required else as_given
+            required = chat.model.traits.max_completion_tokens
+    older = chat.request.max_tokens is not None and chat.request.max_completion_tokens is None
+    return "max_tokens" if older and not required else "max_completion_tokens"
