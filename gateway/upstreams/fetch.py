@@ -175,7 +175,7 @@ class FileFetcher:
                 resolver=CheckedResolver(self._allowed, self._resolver),
                 use_dns_cache=False,
                 force_close=True,
-                ssl=self._tls if self._tls is not None else True,
+                ssl=self._tls or True,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
