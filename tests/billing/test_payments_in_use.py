@@ -21,7 +21,7 @@ from tests.billing.harness import BillingHarness, bill, open_harness, order, qui
 from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
-from tools.chain.faults import Status
+from tools.chain.faults import Status, Verdict
 from tools.chain.local_chain import LocalChain
 
 DOLLAR = 10**6
@@ -64,6 +64,16 @@ async def test_while_its_answer_is_awaited(
         await payment.settle(bill())
         again = await refusal(billing.payments, paid)
         assert (again.status, again.code, "PAYMENT-REQUIRED" in again.headers) == (402, "quote_expired", True)
+
+
+async def test_when_its_contract_accounts_funds_are_spent_meanwhile(
+    billing: BillingHarness, chain: LocalChain, facilitator: LocalFacilitator
+) -> None:
+    """Its signature is only verified by the facilitator, which looks at the funds as well, before the claim."""
+    paid = await billing.pay(await chain.contract_wallet(usdc=DOLLAR, approve=True), order())
+    await billing.payments.admit(paid)
+    facilitator.faults.set("verify", Verdict(False))
+    assert_in_flight(await refusal(billing.payments, paid))
 
 
 async def test_by_the_next_process_that_knows_no_offer_of_the_last(
