@@ -171,6 +171,11 @@ async def test_nobody_is_at_fault_for_what_was_sent_too_late(
     assert judged.reason == ("transaction_failed" if late else reason)
 
 
+async def test_a_node_that_is_away_leaves_the_outcome_open() -> None:
+    """So that a settlement with an unknown outcome is repeated before its deadline all the same."""
+    assert await Reconciler(Node(eth_call=None).chain(), bundled()).look_up(ENTRY) is None
+
+
 async def test_a_refusal_stands_where_the_node_does_not_keep_the_block_s_state() -> None:
     """Also after an unknown outcome: the nonce is unused, and the transaction was mined."""
     mined = {"status": "0x0", "blockNumber": "0x1"}
