@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,6 +27,23 @@ from gateway.billing.standing import Standing
 from tests.billing.entries import entry
 
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "credited"),
+    [
+        ({"upfront": True, "state": State.SETTLED}, State.SERVED, 9),
+        ({"upfront": True, "by_credit": True, "state": State.SERVING}, State.WAIVED, 9),
+        ({"upfront": True, "state": State.SERVING}, State.WAIVED, 0),
+        ({"state": State.SERVING}, State.WAIVED, 0),
+    ],
+)
+def test_without_an_answer_a_payer_is_credited_what_it_paid(
+    changes: dict[str, Any], state: State, credited: int
+) -> None:
+    payment = entry(cap=9, **changes)
+    to, end = payment.uncharged_end("upstream_failed")
+    assert (to, payment.transition(to, **end).credited) == (state, credited)
 
 
 @pytest.mark.parametrize(("origin", "to"), list(product(State, State)))
