@@ -1,6 +1,9 @@
 """What is taken for a signing key."""
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tools.verify.errors import MalformedError
 from tools.verify.signing_key import load_signing_key
@@ -22,3 +25,19 @@ from tools.verify.signing_key import load_signing_key
 def test_what_is_no_key_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         load_signing_key(data)
+
+
+def pem(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_keys_of_another_kind_or_that_could_be_factored_are_refused() -> None:
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()  # noqa: S505 - refused
+    for key, reason in (
+        (short, "an RSA key of only 1024 bits"),
+        (ec.generate_private_key(ec.SECP256R1()).public_key(), "not an RSA key but"),
+        (ed25519.Ed25519PrivateKey.generate().public_key(), "not an RSA key but"),
+    ):
+        for data in (pem(key), msgspec.json.encode({"public_key": pem(key).decode()})):
+            with pytest.raises(MalformedError, match=reason):
+                load_signing_key(data)
