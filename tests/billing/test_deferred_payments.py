@@ -82,6 +82,13 @@ async def test_an_injection_decides_who_is_paid_from_now_on(
     assert {offer["payTo"] for offer in (await billing.offer(order()))["accepts"]} == {OTHER}
 
 
+async def test_the_chain_is_read_where_the_injection_says(deferred: DeferredPayments, payee: str) -> None:
+    injection = Injection(evm_rpc_url="https://rpc.example", coingecko_api_key="cg", journal_key="11" * 32)
+    settings = deferred._payment_settings(injection, payee, "https://facilitator.example")
+    assert (settings.rpc_url, settings.price_key) == ("https://rpc.example", "cg")
+    assert settings.journal_key == b"\x11" * 32
+
+
 async def test_facts_that_stay_as_they_are_open_nothing_again(
     deferred: DeferredPayments, billing: BillingHarness, facilitator: LocalFacilitator
 ) -> None:

@@ -98,6 +98,7 @@ async def test_keys_of_the_environment_leave_it_open(start_gateway: StartGateway
         ({"tee_heartbeat_buffer": "9" * 5000}, "tee_heartbeat_buffer"),
         ({"journal_key": "00" * 31}, "journal_key"),
         ({"journal_key": "not base64!"}, "journal_key"),
+        ({"journal_key": "A" * 22 + "=="}, "journal_key"),
         ({"upto_trial_key": "0x" + "00" * 32}, "upto_trial_key"),
         ({"upto_trial_key": "11" * 32}, "upto_trial_key"),
     ],
@@ -111,6 +112,10 @@ async def test_malformed_injection_changes_nothing(
     assert (await response.json())["error"]["param"] == param
     assert gateway.services.keyring.configured() == []
     assert (await gateway.post("/v1/keys", KEYS)).status == 200
+
+
+async def test_a_journal_key_may_be_in_base64(gateway: RunningGateway) -> None:
+    assert (await gateway.post("/v1/keys", {"journal_key": "A" * 43 + "="})).status == 200
 
 
 async def test_numbers_may_be_strings_and_empty(gateway: RunningGateway) -> None:
