@@ -286,3 +286,11 @@ def test_every_request_stands_as_sorted_json(history: list[Any], model: str, mor
     assert [message["role"].replace("developer", "system") for message in history] == [
         message["role"] for message in read["messages"]
     ]
+
+
+@pytest.mark.parametrize(("content", "hashed"), [("Hi", "Hi"), (None, ""), ("", "")])
+def test_a_text_beside_tool_calls_is_hashed(content: str | None, hashed: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "tool_calls": [call]}
+    [canonical] = json.loads(canonical_chat_request({"model": "m", "messages": [message]}))["messages"]
+    assert (canonical["content"], len(canonical["tool_calls"])) == (hashed, 1)
