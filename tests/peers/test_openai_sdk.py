@@ -113,6 +113,17 @@ async def test_moderation(gateway: RunningGateway, client: AsyncOpenAI, stream: 
     assert gateway.fleet.openai.requests[-1].json["moderation"] == asked
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_vendors_tier_and_fingerprint(client: AsyncOpenAI, stream: bool) -> None:
+    """Both are at the top level, in a stream of its last chunk."""
+    if stream:
+        answers = await client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
+        last: Any = [chunk async for chunk in answers][-1]
+    else:
+        last = await client.chat.completions.create(model="gpt-4.1", messages=HELLO)
+    assert (last.service_tier, last.system_fingerprint) == ("default", "fp_a1b2c3d4e5")
+
+
 async def test_stream_helper_with_choices_in_any_order(gateway: RunningGateway, client: AsyncOpenAI) -> None:
     """OpenAI opens the choices in order, but their tokens come as they are generated."""
     assert gateway.fleet is not None
