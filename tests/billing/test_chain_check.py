@@ -41,3 +41,12 @@ async def test_payments_do_not_wait_for_what_they_are_not_checked_by(answers: di
 async def test_the_operator_hears_of_a_node_of_another_chain(unchecked: bool, caplog: pytest.LogCaptureFixture) -> None:
     await check_of(Node(**({"eth_chainId": "0x1"} if unchecked else {}))).run()
     assert ("payers' funds go unchecked" in caplog.text) == unchecked
+
+
+async def test_a_token_that_does_not_answer_as_eip2612_says_is_not_taken_for_one_that_does() -> None:
+    permits, definitions = PermitSupport(bundled()), bundled()
+    claimed = [token for token in definitions.tokens.values() if token.eip2612]
+    assert claimed
+    assert all(permits.has(token) for token in claimed)
+    await ChainCheck(Node().chain(), ChainClock(time.time), permits, definitions).run()
+    assert not any(permits.has(token) for token in claimed)
