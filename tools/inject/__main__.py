@@ -33,7 +33,8 @@ Exit status:
   1  refused: not the enclave that was expected, or no receipt (nothing was sent unless the message says so)
   2  the options, the measurements or the environment file cannot be used
   3  a URL could not be reached
-  4  the gateway did not take the bundle: 403 not the host link, 409 injected before, 400 a value that it refuses
+  4  the gateway did not take the bundle: 403 not the host link, 409 injected before, 400 a value that it refuses,
+     503 payments that cannot start with it
 """
 
 
