@@ -11,7 +11,8 @@ from pathlib import Path
 from tools.command_line import exit_with
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gateway.openai_api", "gateway.identifiers", "gateway.keccak", "gateway.http_client", "gateway.stop_signals"),
+    ("gateway.identifiers", "gateway.keccak", "gateway.header_lines", "gateway.stop_signals"),
+    ("gateway.openai_api", "gateway.http_client"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope", "gateway.telemetry"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
     ("gateway.settings", "gateway.lifecycle", "gateway.fair_queue", "gateway.garbage_collection"),

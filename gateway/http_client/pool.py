@@ -9,9 +9,9 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
+from gateway.header_lines import header_lines
 from gateway.http_client.connection import ClientConnection
 from gateway.http_client.connector import Connector
-from gateway.http_client.header_lines import header_lines
 from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-from gateway.http_client.header_lines import header_lines
+from gateway.header_lines import header_lines
 
 _STATUS, _REASON = HTTPStatus.OK.value, HTTPStatus.OK.phrase
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http_client.header_lines import header_lines
+from gateway.header_lines import header_lines
 
 
 @pytest.mark.parametrize(
