@@ -51,7 +51,7 @@ _SCHEMA = f"""
 SELECT pg_advisory_xact_lock(7402402402);
 CREATE TABLE IF NOT EXISTS gateway_payments (
     key bytea PRIMARY KEY, payer bytea NOT NULL, owner text NOT NULL, state text NOT NULL, deadline bigint NOT NULL,
-    updated double precision NOT NULL, entry bytea NOT NULL
+    updated double precision NOT NULL, entry bytea NOT NULL, transaction bytea NOT NULL DEFAULT ''
 );
 DO $$ BEGIN -- to a table of an earlier version only: it waits for a backup to end, and everybody for it
     IF NOT EXISTS (
