@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from operator import attrgetter
-from select import PIPE_BUF
 from typing import Any
 
 import msgspec
@@ -51,9 +50,6 @@ def log_request(record: RequestRecord) -> None:
 
 
 def _flush() -> None:
-    """Write the pending lines in one piece if a pipe takes it atomically, else one by one: lines stay whole."""
     data = b"\n".join([*_pending, b""])
-    writes = [data] if len(data) <= PIPE_BUF else [line + b"\n" for line in _pending]
     _pending.clear()
-    for write in writes:
-        log_output.write(write)
+    log_output.write(data)

@@ -76,7 +76,8 @@ class StandardError:
         """The part of ``lines`` that could not be written now. A pipe takes ``PIPE_BUF`` bytes whole or not at all."""
         try:
             while lines and (self._poll is None or self._poll.poll(0)):
-                lines = lines[os.write(self._descriptor, lines[:PIPE_BUF]) :]
+                whole_lines = lines.rfind(b"\n", 0, PIPE_BUF) + 1
+                lines = lines[os.write(self._descriptor, lines[: whole_lines or PIPE_BUF]) :]
         except BlockingIOError:
             return lines
         except OSError:

@@ -8,6 +8,7 @@ import textwrap
 import time
 import tty
 from collections.abc import Iterator
+from select import PIPE_BUF
 from threading import Thread, get_ident
 
 import pytest
@@ -68,6 +69,21 @@ def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     ends = Ends(request.param)
     yield ends
     ends.close()
+
+
+def test_each_write_holds_whole_lines_that_a_pipe_takes_at_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+
+    def write(_: int, data: bytes) -> int:
+        writes.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    lines = [b"%d " % number + LINE for number in range(10)]
+    ends.output.write(b"".join(lines))
+    assert b"".join(writes) == b"".join(lines)
+    assert [data.count(b"\n") for data in writes] == [4, 4, 2]
+    assert all(data.endswith(b"\n") and len(data) <= PIPE_BUF for data in writes)
 
 
 def test_lines_wait_for_their_reader_in_order(ends: Ends) -> None:
