@@ -76,7 +76,7 @@ def measure(
         log(f"{workload.title} …")
         outcomes = results.outcomes[workload.name] = {}
         results.signature[workload.name] = []
-        targets = [name for name in workload.targets if workload.aliases.get(name, name) in servers]
+        targets = [name for name in workload.targets if workload.server(name) in servers]
         if workload.unpinned:
             unpin(servers[UPSTREAM].pid)
         for number in range(min(workload.rounds, schedule.rounds)):
@@ -99,7 +99,7 @@ class _Runner:
 
     def run(self, workload: Workload, target: str) -> Outcome | None:
         """One round of one target; None if a peer failed."""
-        server = self.servers[workload.aliases.get(target, target)]
+        server = self.servers[workload.server(target)]
         try:
             outcome = self._attempt(workload, target, server)
         except LoadError as error:

@@ -39,13 +39,17 @@ class Workload:
     ramp_up: float = 0.0
     stream: bool = False
     hold: bool = False
-    """Memory is measured. Such a workload runs first and once, because processes do not return memory."""
+    """Memory is measured. Such a workload runs once, because processes do not return memory."""
     unpinned: bool = False
     """All processes, clients and vendors included, may run on every CPU."""
 
     def encoded(self, target: str) -> bytes:
         """The request body for one target."""
         return msgspec.json.encode(self.bodies.get(target, self.body))
+
+    def server(self, target: str) -> str:
+        """The name of the server that a target is measured on."""
+        return self.aliases.get(target, target)
 
     @property
     def events(self) -> int:

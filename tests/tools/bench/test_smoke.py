@@ -11,6 +11,7 @@ from tools.bench.load import Job
 from tools.bench.measure import LoadError, Schedule, make_job, measure, run_job
 from tools.bench.micro import benchmarks
 from tools.bench.paid_gateway import PAID, sign_payments
+from tools.bench.peers import PEERS
 from tools.bench.servers import Server, StartError, serve, simulators
 from tools.bench.verdicts import verdicts
 from tools.bench.workloads import WORKLOADS, Workload
@@ -18,7 +19,8 @@ from tools.bench.workloads import WORKLOADS, Workload
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
-    with simulators() as (environment, vendors), start_servers(environment, vendors, with_peers=False) as running:
+    wanted = {workload.server(target) for workload in WORKLOADS for target in workload.targets} - PEERS.keys()
+    with simulators() as (environment, vendors), start_servers(environment, vendors, wanted) as running:
         yield running
 
 
@@ -42,7 +44,7 @@ def test_one_shape(servers: Mapping[str, Server]) -> None:
 def test_every_kind_of_work_is_answered_and_signed(servers: Mapping[str, Server], name: str) -> None:
     workload = next(workload for workload in WORKLOADS if workload.name == name)
     for target in workload.targets:
-        server = servers.get(workload.aliases.get(target, target))
+        server = servers.get(workload.server(target))
         if server is None:
             continue
         job = make_job(workload, target, server, Schedule())
