@@ -13,7 +13,7 @@ import pytest
 
 from gateway.billing.claims import Claim, ClaimPolicy
 from gateway.billing.definitions import bundled
-from gateway.billing.journal import State
+from gateway.billing.journal import State, TransferAlreadyMatchedError
 from gateway.billing.storage import postgres_store
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
@@ -262,15 +262,20 @@ async def test_a_claim_that_commits_after_it_was_given_up_is_found_by_its_undoin
 
 
 async def test_a_database_of_an_earlier_version_gets_what_it_lacks(database: str) -> None:
+    """The transactions too that its payments have matched: each of them would stand for one more payment."""
     await postgres.empty(database)
     store = await PostgresStore.open(database)
-    payment = owned_by(store, entry())
-    await store.claim(payment, POLICY)
+    paid, burnt = (owned_by(store, entry()) for _ in range(2))
+    for payment in (paid, burnt):
+        await store.claim(payment, POLICY)
+        await store.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
+    await store.move(paid, State.SETTLED, transaction="0xAB", settled_amount=7)
     await store.close()
     await postgres.run(database, "ALTER TABLE gateway_payments DROP COLUMN transaction")
     store = await PostgresStore.open(database)
-    await store.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=7)
-    found = await store.reconcile(payment, matches=1, transaction="0xab", settled_amount=7)
+    with pytest.raises(TransferAlreadyMatchedError):
+        await store.reconcile(burnt, matches=1, transaction="0xab", settled_amount=7)
+    found = await store.reconcile(burnt, matches=1, transaction="0xcd", settled_amount=7)
     assert found.state is State.SETTLED
     await store.close()
 

@@ -58,6 +58,8 @@ DO $$ BEGIN -- to a table of an earlier version only: it waits for a backup to e
         SELECT FROM pg_attribute WHERE attrelid = 'gateway_payments'::regclass AND attname = 'transaction'
     ) THEN
         ALTER TABLE gateway_payments ADD COLUMN transaction bytea NOT NULL DEFAULT '';
+        UPDATE gateway_payments SET transaction = convert_to(lower(
+            split_part(split_part(convert_from(entry, 'UTF8'), '"transaction":"', 2), '"', 1)), 'UTF8');
     END IF;
 END $$;
 CREATE INDEX IF NOT EXISTS gateway_payments_payer ON gateway_payments (payer, state);
