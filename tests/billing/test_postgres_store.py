@@ -93,6 +93,30 @@ async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(d
         await each.close()
 
 
+async def test_a_database_that_is_away_is_told_once_and_when_it_is_back(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each second was a traceback of 60 lines."""
+    monkeypatch.setattr(postgres_store, "_RECONNECT_SECONDS", 0.0)
+    store = await PostgresStore.open(database)
+    acquire, failures = store._acquire_lock, [OSError("refused")] * 3
+
+    async def acquire_later() -> None:
+        if failures:
+            raise failures.pop()
+        await acquire()
+
+    monkeypatch.setattr(store, "_acquire_lock", acquire_later)
+    with caplog.at_level("INFO", "gateway.billing.storage"):
+        await postgres.run(database, ENDED)
+        await living(database, 1)
+        assert store._relock_task is not None
+        await store._relock_task
+    told = [(record.levelname, record.message, record.exc_info) for record in caplog.records]
+    assert told == [("WARNING", "journal database lost", None), ("INFO", "journal database connected again", None)]
+    await store.close()
+
+
 CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 
 

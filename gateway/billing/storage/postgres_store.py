@@ -42,6 +42,7 @@ _BEFORE_SETTLING, _ADOPTABLE = (
 """As literals: with parameters, a plan that PostgreSQL keeps cannot use a partial index."""
 _COMMAND_SECONDS = 15.0
 """Longest wait for a connection of the pool, and for the response to one command."""
+_RECONNECT_SECONDS = 1.0
 _CONNECTIONS = 8
 _PRUNED_AT_ONCE = 5000
 _CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -273,6 +274,7 @@ class PostgresStore:
 
     def _on_connection_lost(self, _connection: object) -> None:
         if not self._closed:
+            log.warning("journal database lost")
             self._relock_task = asyncio.create_task(self._reacquire_lock())
 
     async def _reacquire_lock(self) -> None:
@@ -280,9 +282,9 @@ class PostgresStore:
             try:
                 await self._acquire_lock()
             except _CONNECTION_ERRORS:
-                log.exception("journal database lost")
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(_RECONNECT_SECONDS)
             else:
+                log.info("journal database connected again")
                 return
 
     @asynccontextmanager
