@@ -107,7 +107,7 @@ def _operation(path: str, text: str, body: dict[str, Any] | None) -> dict[str, A
         "default": {"description": "OpenAI's error envelope", "content": _ERROR},
     }
     if path in _ANSWERS:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
+        answer["text/event-stream"] = {}
         responses["402"] = _OFFERS
     elif path == "/health/ready":
         responses["503"] = {"description": "Not ready, with the reasons", "content": _OBJECT}
