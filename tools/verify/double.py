@@ -31,12 +31,16 @@ DEFAULT_PCRS = {0: b"\xa0" * 48, 1: b"\xa1" * 48, 2: b"\xa2" * 48, 4: b"\xa4" * 
 
 @dataclass(frozen=True, slots=True)
 class CertificateProfile:
-    """The properties of one certificate of the path; PROFILES are those of AWS."""
+    """The properties of one certificate of the path; PROFILES are those of AWS.
+
+    ``ca`` is None for a certificate without basic constraints, ``key_usage`` False for one without key usage.
+    """
 
     name: str
     lifetime: timedelta
-    ca: bool = True
+    ca: bool | None = True
     path_length: int | None = None
+    key_usage: bool = True
     key_cert_sign: bool = True
     digital_signature: bool = True
     not_before: timedelta = timedelta(minutes=-1)
@@ -170,9 +174,11 @@ def _certificate(
         .serial_number(int.from_bytes(sha256(profile.name.encode()).digest()[:8], "big"))
         .not_valid_before(made + profile.not_before)
         .not_valid_after(made + profile.lifetime)
-        .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
-        .add_extension(_key_usage(profile), critical=True)
     )
+    if profile.ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
+    if profile.key_usage:
+        builder = builder.add_extension(_key_usage(profile), critical=True)
     if profile.critical_extension:
         unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)
