@@ -75,8 +75,6 @@ def decode(data: bytes) -> bytes:
     """The CBOR of a document given in either form. Raises MalformedError if it is neither, as hexadecimal text is."""
     if data[:1] in _FIRST_BYTES:
         return data
-    if len(data) > MAX_BASE64_BYTES:
-        raise MalformedError(f"{len(data)} bytes long, more than {MAX_BASE64_BYTES}")
     try:
         decoded = base64.b64decode(b"".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
