@@ -50,8 +50,9 @@ def _add_call(calls: list[Json], fragment: Json) -> None:
         calls.append({key: value for key, value in fragment.items() if key != "index"})
         return
     assert index == len(calls) - 1, "tool calls come one after the other, each with an index of its own"
-    assert fragment.keys() == {"index", "function"}
-    calls[index]["function"]["arguments"] += fragment["function"]["arguments"]
+    [kind] = fragment.keys() - {"index"}
+    [(name, text)] = fragment[kind].items()
+    calls[index][kind][name] += text
 
 
 def _add_detail(details: list[Json], detail: Json) -> None:

@@ -5,8 +5,7 @@ its own stream, and the verifier's independent reader accumulates that.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -17,26 +16,14 @@ from hypothesis import strategies as st
 from gateway.catalog import bundled
 from gateway.envelope import signed_output
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import (
-    Delta,
-    Finish,
-    Image,
-    MessageField,
-    Reasoning,
-    Refusal,
-    Text,
-    ToolCallArguments,
-    ToolCallStart,
-    UpstreamMetadata,
-)
+from gateway.openai_api.deltas import Delta
 from gateway.openai_api.request import parse_chat
 from gateway.openai_api.stream import ChatChunkEncoder
-from gateway.openai_api.usage import Usage
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.registry import adapters
-from gateway.upstreams.sse import SSEReader
 from tests.conformance.cases.tools import TOOLS
 from tests.conformance.folding import folded
+from tests.upstreams.decoding import put_together, read_stream
 from tools.simulators import Fleet, ReceivedRequest, Scenario, ToolCall
 from tools.simulators.identifiers import Identifiers
 from tools.simulators.vendor import Exchange
@@ -105,35 +92,22 @@ def written(chat: Chat, scenario: Scenario) -> bytes:
 
 def whole(model: str, scenario: Scenario) -> Assembler:
     chat = bound(model, stream=False)
-    return assembled(ADAPTERS[chat.model.provider]["chat"].decode_response(chat, written(chat, scenario)))
-
-
-def assembled(deltas: Iterable[Delta]) -> Assembler:
-    assembler = Assembler()
-    assembler.extend(deltas)
-    return assembler
+    return put_together(ADAPTERS[chat.model.provider]["chat"].decode_response(chat, written(chat, scenario)))
 
 
 def read(model: str, scenario: Scenario, cuts: Sequence[float]) -> list[Delta]:
     """The deltas of the streamed answer, split at these fractions of its length."""
     chat = bound(model, stream=True)
     body = written(chat, scenario)
-    reader, decoder = SSEReader(), ADAPTERS[chat.model.provider]["chat"].decoder(chat)
-    edges = [0, *sorted(int(cut * len(body)) for cut in cuts), len(body)]
-    deltas: list[Delta] = []
-    for start, end in pairwise(edges):
-        for event in reader.feed(body[start:end]):
-            deltas.extend(decoder.feed(event))
-    for event in reader.close():
-        deltas.extend(decoder.feed(event))
-    return [*deltas, *decoder.finish()]
+    decoder = ADAPTERS[chat.model.provider]["chat"].decoder(chat)
+    return list(read_stream(decoder, body, (int(cut * len(body)) for cut in cuts)))
 
 
 def encoded(deltas: Sequence[Delta], *, separate_usage: bool) -> bytes:
     """The gateway's own stream of ``deltas``."""
     encoder = ChatChunkEncoder("chatcmpl-1", 1, "model")
     chunks = b"".join(encoder.encode(delta) for delta in deltas)
-    return chunks + encoder.last(assembled(deltas).finish_reasons(), {"tee_id": "0x"}, separate_usage=separate_usage)
+    return chunks + encoder.last(put_together(deltas).finish_reasons(), {"tee_id": "0x"}, separate_usage=separate_usage)
 
 
 def outcome(message: dict[str, Any]) -> tuple[Any, ...]:
@@ -148,7 +122,7 @@ def test_a_stream_adds_up_to_the_whole_answer(
 ) -> None:
     expected = whole(model, scenario)
     deltas = read(model, scenario, cuts)
-    got = assembled(deltas)
+    got = put_together(deltas)
     assert got.usage == expected.usage
     assert got.finish_reasons() == expected.finish_reasons()
     stream = encoded(deltas, separate_usage=separate_usage)
@@ -157,63 +131,3 @@ def test_a_stream_adds_up_to_the_whole_answer(
     assert outcome(choice["message"]) == outcome(wanted["message"])
     for call in choice["message"].get("tool_calls", ()):
         assert isinstance(json.loads(call["function"]["arguments"]), dict)
-
-
-@st.composite
-def pieces(draw: st.DrawFn) -> list[Delta]:
-    """The deltas of one to three choices, interleaved with each choice's order kept."""
-    lines = [draw(one_choice(choice)) for choice in range(draw(st.integers(1, 3)))]
-    merged: list[Delta] = [UpstreamMetadata(model="model")]
-    while any(lines):
-        merged.append(draw(st.sampled_from([line for line in lines if line])).pop(0))
-    return [*merged, Usage(prompt_tokens=1, completion_tokens=2)]
-
-
-@st.composite
-def one_choice(draw: st.DrawFn, choice: int) -> list[Delta]:
-    said: list[Delta] = draw(
-        st.lists(
-            st.one_of(
-                st.builds(Text, text=texts, choice=st.just(choice)),
-                st.builds(Refusal, text=texts.filter(bool), choice=st.just(choice)),
-                st.builds(Reasoning, text=texts, choice=st.just(choice)),
-                st.builds(
-                    Image,
-                    url=st.sampled_from(["data:image/png;base64,AA==", "https://a.example/b.png"]),
-                    choice=st.just(choice),
-                ),
-                st.builds(
-                    Reasoning,
-                    text=texts,
-                    choice=st.just(choice),
-                    format=st.just("anthropic-claude-v1"),
-                    index=st.integers(0, 2),
-                    signature=st.none() | st.just("c2ln"),
-                ),
-                st.builds(
-                    MessageField,
-                    name=st.just("annotations"),
-                    value=st.just([{"type": "url_citation"}]),
-                    choice=st.just(choice),
-                ),
-            ),
-            max_size=6,
-        )
-    )
-    count = draw(st.integers(0, 3))
-    for index in range(count):
-        said.append(ToolCallStart(index=index, id=f"call_{choice}_{index}", name=draw(texts), choice=choice))
-        said += [ToolCallArguments(index, fragment, choice) for fragment in draw(st.lists(texts, max_size=3))]
-    reason = "tool_calls" if count else draw(st.sampled_from(["stop", "length", "content_filter"]))
-    return [*said, Finish(reason, choice)]
-
-
-@reproducible
-@given(pieces(), st.booleans())
-def test_chunks_say_what_the_assembler_says(deltas: list[Delta], separate_usage: bool) -> None:
-    expected = assembled(deltas).choices()
-    stream = encoded(deltas, separate_usage=separate_usage)
-    assert signed_output(reassemble(stream)["choices"]) == signed_output(expected)
-    for choice, wanted in zip(folded(stream)["choices"], expected, strict=True):
-        assert choice["message"] == wanted["message"]
-        assert (choice["index"], choice["finish_reason"]) == (wanted["index"], wanted["finish_reason"])

@@ -18,7 +18,9 @@ from gateway.openai_api.deltas import (
 )
 from gateway.openai_api.usage import Usage
 
-words = st.text(st.characters(codec="utf-8"), max_size=8)
+words = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
+    ["👩‍👩‍👧‍👦", "a\r\n\r\nb", "data: [DONE]\n\n", '{"error":1}', "\u2028\x85"]
+)
 logprobs = st.none() | st.fixed_dictionaries({"content": st.lists(st.just({"token": "a", "logprob": -0.5}))})
 
 
@@ -43,7 +45,14 @@ def choice_deltas(draw: st.DrawFn, choice: int) -> list[Delta]:
         st.builds(Text, words, st.just(choice), logprobs),
         st.builds(Refusal, words, st.just(choice)),
         st.builds(Reasoning, text=words, choice=st.just(choice)),
-        st.builds(Reasoning, text=words, choice=st.just(choice), format=st.just("f-v1"), index=st.integers(0, 1)),
+        st.builds(
+            Reasoning,
+            text=words,
+            choice=st.just(choice),
+            format=st.just("f-v1"),
+            index=st.integers(0, 1),
+            signature=st.none() | st.just("c2ln"),
+        ),
         st.builds(Image, st.just("data:image/png;base64,AA=="), st.just(choice)),
         st.builds(MessageField, st.just("annotations"), st.just([{"type": "url_citation"}]), st.just(choice)),
     )

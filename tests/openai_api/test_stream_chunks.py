@@ -27,6 +27,7 @@ from gateway.openai_api.deltas import (
 from gateway.openai_api.errors import upstream_error
 from gateway.openai_api.stream import DONE, KEEP_ALIVE, ChatChunkEncoder, ChunkEncoder, TextChunkEncoder, error_event
 from gateway.openai_api.usage import Usage
+from tests.conformance.folding import folded
 from tests.event_streams import events
 from tests.openai_api.answers import answers
 from tools.verify.stream import reassemble
@@ -275,7 +276,6 @@ def test_fixed_frames() -> None:
     )
 
 
-@settings(max_examples=40)
 @given(answers())
 def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     """The same deltas give the same signed output, streamed or not."""
@@ -283,11 +283,9 @@ def test_a_stream_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     assembler.extend(deltas)
     stream = b"".join(encoder.encode(delta) for delta in deltas)
     stream += encoder.last(assembler.finish_reasons(), {"tee_id": "0x1"}, separate_usage=False)
-    answer = reassemble(stream)
-    assert signed_output(answer["choices"]) == signed_output(assembler.choices())
-    for told, put in zip(answer["choices"], assembler.choices(), strict=True):
-        assert told["message"].get("tool_calls") == put["message"].get("tool_calls")
-        assert told["finish_reason"] == put["finish_reason"]
+    assert signed_output(reassemble(stream)["choices"]) == signed_output(assembler.choices())
+    for told, put in zip(folded(stream)["choices"], assembler.choices(), strict=True):
+        assert told | {"logprobs": None} == put | {"logprobs": None}
 
 
 @settings(max_examples=40)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -20,15 +19,11 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from pydantic import TypeAdapter
 
 from gateway.catalog import bundled
-from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.adapter import AnthropicAdapter
-from gateway.upstreams.anthropic.decoder import AnthropicDecoder
 from gateway.upstreams.signature_cache import SignatureCache
-from gateway.upstreams.sse import SSEReader
 
 HELLO = {"role": "user", "content": "Hello"}
 WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -132,24 +127,6 @@ _BLOCKS = {
     "tool_use": ToolUseBlockParam,
     "tool_result": ToolResultBlockParam,
 }
-
-
-def put_together(deltas: Iterable[Delta]) -> Assembler:
-    assembler = Assembler()
-    assembler.extend(deltas)
-    return assembler
-
-
-def read_stream(decoder: AnthropicDecoder, body: bytes, cuts: Iterable[int] = ()) -> Iterable[Delta]:
-    """The deltas of an event stream split at ``cuts``."""
-    reader = SSEReader()
-    edges = [0, *sorted(cuts), len(body)]
-    for start, end in pairwise(edges):
-        for event in reader.feed(body[start:end]):
-            yield from decoder.feed(event)
-    for event in reader.close():
-        yield from decoder.feed(event)
-    yield from decoder.finish()
 
 
 def as_stream(events: Iterable[dict[str, Any]]) -> bytes:

@@ -8,7 +8,8 @@ import msgspec
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
 from gateway.upstreams.adapter import Chat
-from tests.upstreams.anthropic_chats import adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_chats import adapter, as_stream, chat
+from tests.upstreams.decoding import put_together, read_stream
 
 START_USAGE = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 0}
 

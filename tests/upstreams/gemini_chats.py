@@ -1,6 +1,5 @@
 """Chats for the Gemini adapter, its decoded answers, and the vendor SDK's request types."""
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -12,13 +11,12 @@ from pydantic.alias_generators import to_camel
 
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
-from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.gemini.adapter import GeminiAdapter
 from gateway.upstreams.signature_cache import SignatureCache
-from gateway.upstreams.sse import SSEReader
+from tests.upstreams.decoding import put_together, read_stream
 
 HELLO = {"role": "user", "content": "Hello"}
 WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -76,30 +74,17 @@ def refusal(model: str = "gemini-3-flash-preview", **body: Any) -> GatewayError:
     return caught.value
 
 
-def assembled(deltas: Iterable[Delta]) -> Assembler:
-    assembler = Assembler()
-    assembler.extend(deltas)
-    return assembler
-
-
 def whole(response: dict[str, Any], bound: Chat | None = None, through: GeminiAdapter | None = None) -> Assembler:
     """A complete answer, assembled."""
-    return assembled((through or adapter()).decode_response(bound or chat(), msgspec.json.encode(response)))
+    return put_together((through or adapter()).decode_response(bound or chat(), msgspec.json.encode(response)))
 
 
 def streamed(
     stream: bytes, bound: Chat | None = None, through: GeminiAdapter | None = None, step: int = 0
 ) -> Assembler:
     """An event stream, assembled; split into pieces of ``step`` bytes unless that is 0."""
-    reader, assembler = SSEReader(), Assembler()
     decoder = (through or adapter()).decoder(bound or chat(stream=True))
-    for start in range(0, len(stream), step or len(stream) or 1):
-        for event in reader.feed(stream[start : start + (step or len(stream))]):
-            assembler.extend(decoder.feed(event))
-    for event in reader.close():
-        assembler.extend(decoder.feed(event))
-    assembler.extend(decoder.finish())
-    return assembler
+    return put_together(read_stream(decoder, stream, range(step, len(stream), step) if step else ()))
 
 
 def frames(*responses: dict[str, Any]) -> bytes:

@@ -1,6 +1,5 @@
 """Chats for the OpenAI-shaped adapter, and the vendor SDK's request types."""
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -24,13 +23,12 @@ from openai.types.chat.completion_create_params import (
 from pydantic import TypeAdapter
 
 from gateway.catalog import bundled
-from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai.adapter import OpenAIAdapter
 from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
-from gateway.upstreams.sse import SSEReader
+from tests.upstreams.decoding import read_stream
 
 HI: dict[str, Any] = {"role": "user", "content": "Hi"}
 TOOL: dict[str, Any] = {
@@ -78,21 +76,8 @@ def dropped(bound: Chat) -> tuple[str, ...]:
 
 def streamed(bound: Chat, data: bytes, pieces: int | None = None) -> list[Delta]:
     """The deltas of an event stream, whole or in pieces of so many bytes."""
-    reader, decoder = SSEReader(), adapter(bound).decoder(bound)
-    size = pieces or max(len(data), 1)
-    deltas: list[Delta] = []
-    for place in range(0, len(data), size):
-        for event in reader.feed(data[place : place + size]):
-            deltas += decoder.feed(event)
-    for event in reader.close():
-        deltas += decoder.feed(event)
-    return [*deltas, *decoder.finish()]
-
-
-def put_together(deltas: Iterable[Delta]) -> Assembler:
-    assembler = Assembler()
-    assembler.extend(deltas)
-    return assembler
+    cuts = range(pieces, len(data), pieces) if pieces else ()
+    return list(read_stream(adapter(bound).decoder(bound), data, cuts))
 
 
 def check_with_sdk(body: dict[str, Any], provider: str = "openai") -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.openai_api.deltas import Delta
 from gateway.openai_api.errors import GatewayError
-from tests.upstreams.openai_chats import adapter, chat, put_together, streamed
+from tests.upstreams.decoding import put_together
+from tests.upstreams.openai_chats import adapter, chat, streamed
 
 DONE = b"data: [DONE]\n\n"
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import Delta, Finish, Reasoning, Text, ToolCallArguments, ToolCallStart
 from gateway.openai_api.errors import GatewayError
-from tests.upstreams.anthropic_chats import adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_chats import adapter, as_stream, chat
 from tests.upstreams.anthropic_events import answer, block, complete, end, start, streamed, text, tool
+from tests.upstreams.decoding import put_together, read_stream
 
 
 def test_the_deltas_of_a_stream_one_by_one() -> None:

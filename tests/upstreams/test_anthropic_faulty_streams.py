@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
-from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat, put_together, read_stream
+from tests.upstreams.anthropic_chats import WEATHER, adapter, as_stream, chat
 from tests.upstreams.anthropic_events import answer, block, end, start, streamed, text, tool
+from tests.upstreams.decoding import put_together, read_stream
 
 
 def test_a_stream_that_breaks_off_has_told_what_it_used() -> None:

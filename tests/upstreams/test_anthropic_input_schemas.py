@@ -56,10 +56,14 @@ PAIR = [{"type": "string"}, {"type": "integer"}]
         ({"items": [], "additionalItems": False}, {"items": False}),
         ({"prefixItems": PAIR, "items": {"type": "null"}}, {"prefixItems": PAIR, "items": {"type": "null"}}),
         ({"items": {"type": "null"}, "additionalItems": True}, {"items": {"type": "null"}, "additionalItems": True}),
+        ({"minimum": 0, "exclusiveMinimum": True, "maximum": 9}, {"exclusiveMinimum": 0, "maximum": 9}),
+        ({"items": {"maximum": 9, "exclusiveMaximum": True}}, {"items": {"exclusiveMaximum": 9}}),
+        ({"minimum": 0, "exclusiveMinimum": False, "exclusiveMaximum": True}, {"minimum": 0}),
+        ({"minimum": 0, "exclusiveMinimum": 1}, {"minimum": 0, "exclusiveMinimum": 1}),
     ],
 )
-def test_tuples_are_sent_as_draft_2020_writes_them(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Anthropic refuses the older drafts', which zod and many MCP servers write, with the whole request."""
+def test_older_drafts_are_sent_as_draft_2020_writes_them(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Anthropic refuses their tuples and bounds, which zod and many MCP servers write, with the whole request."""
     given, expected = ({"type": "object", "properties": {"pair": pair, "items": {}}} for pair in (old, new))
     before = msgspec.json.encode(given)
     assert sent(chat(tools=[tool(given)]))["tools"][0]["input_schema"] == expected

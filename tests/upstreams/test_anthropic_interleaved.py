@@ -14,7 +14,8 @@ from openai.lib.streaming._deltas import accumulate_delta
 from gateway.openai_api.assembler import reasoning_detail
 from gateway.openai_api.deltas import Reasoning
 from gateway.upstreams.anthropic.adapter import AnthropicAdapter
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream, sent
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, sent
+from tests.upstreams.decoding import put_together, read_stream
 
 MODEL = "claude-opus-4-8"
 BOUND: dict[str, Any] = {"reasoning_effort": "low", "tools": [WEATHER]}

@@ -9,8 +9,9 @@ import pytest
 from gateway.openai_api.deltas import Delta, Finish, Paused, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.upstreams.adapter import Chat
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, put_together, read_stream, sent
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, as_stream, chat, sent
 from tests.upstreams.anthropic_events import block, end, start, text, tool
+from tests.upstreams.decoding import put_together, read_stream
 
 RESULT = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "c2Vh"}
 CITATION = {"type": "web_search_result_location", "url": "https://a.example", "title": "A", "encrypted_index": "x"}

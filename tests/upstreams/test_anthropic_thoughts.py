@@ -12,7 +12,8 @@ from gateway.upstreams.anthropic.adapter import AnthropicAdapter
 from gateway.upstreams.anthropic.blocks import block_decoder
 from gateway.upstreams.anthropic.output import Output
 from gateway.upstreams.signature_cache import SignatureCache
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, chat, put_together, sent
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, adapter, chat, sent
+from tests.upstreams.decoding import put_together
 
 THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "sig-1"}
 SEALED = {"type": "redacted_thinking", "data": "c2VhbGVk"}

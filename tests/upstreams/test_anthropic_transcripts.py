@@ -13,7 +13,8 @@ from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
-from tests.upstreams.anthropic_chats import adapter, as_stream, put_together, read_stream, sent
+from tests.upstreams.anthropic_chats import adapter, as_stream, sent
+from tests.upstreams.decoding import put_together, read_stream
 
 FOLDER = Path(__file__).parents[3] / "shared" / "transcripts" / "anthropic"
 RECORDINGS = sorted(FOLDER.glob("*.json"))

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.usage import Usage
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, chat, put_together
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, chat
 from tests.upstreams.anthropic_events import START_USAGE, complete, end, start, streamed, text
+from tests.upstreams.decoding import put_together
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from gateway.openai_api.deltas import (
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
 from gateway.upstreams.sse import Event
+from tests.upstreams.decoding import put_together
 from tests.upstreams.gemini_chats import (
     CALL,
     COUNTS,
@@ -26,7 +27,6 @@ from tests.upstreams.gemini_chats import (
     PNG_PART,
     WEATHER,
     adapter,
-    assembled,
     chat,
     frames,
     parts,
@@ -215,7 +215,7 @@ def test_candidates_become_choices() -> None:
 def test_an_array_of_responses_is_one_answer() -> None:
     """What streamGenerateContent answers without alt=sse."""
     body = msgspec.json.encode([parts({"text": "a"}), parts({"text": "b"}, finish="MAX_TOKENS")])
-    [choice] = assembled(adapter().decode_response(chat(), body)).choices()
+    [choice] = put_together(adapter().decode_response(chat(), body)).choices()
     assert (choice["message"]["content"], choice["finish_reason"]) == ("ab", "length")
 
 
@@ -239,7 +239,7 @@ def test_an_id_given_twice_is_used_once() -> None:
 
 def test_text_that_is_no_unicode_loses_a_character_not_the_answer() -> None:
     body = msgspec.json.encode(parts({"text": "half"}, finish="STOP")).replace(b"half", rb"a\ud83d")
-    assert assembled(adapter().decode_response(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
+    assert put_together(adapter().decode_response(chat(), body)).choices()[0]["message"]["content"] == "a\ufffd"
 
 
 def test_an_invented_id_is_the_same_streamed_or_not_and_another_in_the_next_turn() -> None:

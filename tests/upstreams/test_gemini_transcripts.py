@@ -16,7 +16,8 @@ from gateway.billing.pricing import cost
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
 from gateway.upstreams.adapter import Chat
-from tests.upstreams.gemini_chats import adapter, assembled, chat, frames, streamed
+from tests.upstreams.decoding import put_together
+from tests.upstreams.gemini_chats import adapter, chat, frames, streamed
 
 FOLDER = Path(__file__).parents[3] / "shared" / "transcripts" / "google"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -61,7 +62,7 @@ def responses(record: dict[str, Any]) -> list[dict[str, Any]]:
 def replay(record: dict[str, Any], step: int = 0) -> Assembler:
     if "json" in record["response"]:
         body = msgspec.json.encode(record["response"]["json"])
-        return assembled(adapter().decode_response(bound(record), body))
+        return put_together(adapter().decode_response(bound(record), body))
     return streamed(stream_of(record), bound(record), step=step)
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gateway.openai_api.deltas import Finish, Text, UpstreamMetadata
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
-from tests.upstreams.openai_chats import chat, put_together, streamed
+from tests.upstreams.decoding import put_together
+from tests.upstreams.openai_chats import chat, streamed
 from tests.upstreams.openai_streams import DONE, END, choices, chunk, failure, message, more, piece, start, whole
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.deltas import ToolCallArguments, ToolCallStart
-from tests.upstreams.openai_chats import chat, put_together, streamed
+from tests.upstreams.decoding import put_together
+from tests.upstreams.openai_chats import chat, streamed
 from tests.upstreams.openai_streams import DONE, message, more, piece, start, whole
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.usage import Usage
-from tests.upstreams.openai_chats import chat, put_together, streamed
+from tests.upstreams.decoding import put_together
+from tests.upstreams.openai_chats import chat, streamed
 from tests.upstreams.openai_streams import DONE, END, chunk, piece
 
 
