@@ -15,6 +15,8 @@ _SINGLE = frozenset({"items", "additionalProperties", "not", "if", "then", "else
 _LIST = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _MAP = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 
+_BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+
 
 def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
     """A copy of ``schema`` with its direct subschemas changed, except those that are ``true`` or ``false``."""
@@ -35,16 +37,22 @@ def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schem
 
 
 def in_draft_2020(schema: Schema) -> Schema:
-    """A copy of ``schema``, whose tuples may be written as in the older drafts, as draft 2020-12 writes them."""
-    return with_subschemas(with_prefix_items(schema), in_draft_2020)
+    """A copy of ``schema``, which may be written as in the older drafts, as draft 2020-12 writes it."""
+    return with_subschemas(restated(schema), in_draft_2020)
 
 
-def with_prefix_items(schema: Schema) -> Schema:
+def restated(schema: Schema) -> Schema:
     """``schema`` itself, without its subschemas, as draft 2020-12 writes it.
 
     Anthropic and xAI refuse a list of ``items``, the tuple of zod's and of many MCP servers' draft-07
-    (NousResearch/hermes-agent PRs 63674 and 20976).
+    (NousResearch/hermes-agent PRs 63674 and 20976), and Anthropic a bound that is exclusive by a boolean, as in draft 4
+    and OpenAPI 3.0 (Dokploy/mcp issue 74).
     """
+    for bound, exclusive in _BOUNDS:
+        if isinstance(flag := schema.get(exclusive), bool):
+            schema = {key: value for key, value in schema.items() if key != exclusive}
+            if flag and bound in schema:
+                schema[exclusive] = schema.pop(bound)
     if not isinstance(first := schema.get("items"), list):
         return schema
     kept = {key: value for key, value in schema.items() if key not in ("items", "additionalItems")}

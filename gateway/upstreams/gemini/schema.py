@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from gateway.upstreams.json_schema import with_prefix_items, with_subschemas
+from gateway.upstreams.json_schema import restated, with_subschemas
 
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
@@ -18,7 +18,7 @@ def translate(schema: dict[str, Any], *, titles: bool = True) -> dict[str, Any]:
     they are left out.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
-    result = {key: value for key, value in with_prefix_items(schema).items() if key not in left_out}
+    result = {key: value for key, value in restated(schema).items() if key not in left_out}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:

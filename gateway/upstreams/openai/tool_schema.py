@@ -7,7 +7,7 @@ hermes-agent PR 28021, dirac-run/dirac issue 58).
 
 from typing import Any
 
-from gateway.upstreams.json_schema import IRREGULAR, Schema, describe, with_prefix_items, with_subschemas
+from gateway.upstreams.json_schema import IRREGULAR, Schema, describe, restated, with_subschemas
 
 _NO_ARGUMENTS: Schema = {"type": "object", "properties": {}}
 
@@ -18,7 +18,7 @@ def compilable(parameters: Schema | None) -> Schema:
 
 
 def _compilable(schema: Schema) -> Schema:
-    schema = with_prefix_items(schema)
+    schema = restated(schema)
     lost = {keyword: value for keyword, value in schema.items() if _is_refused(keyword, value)}
     if lost:
         schema = {keyword: value for keyword, value in schema.items() if keyword not in lost}
