@@ -16,8 +16,9 @@ from gateway.billing.terms import asset_id
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 4
+_ATTEMPTS = 5
 _RETRY_SECONDS = 0.5
+"""The attempts span the two seconds in which Base makes a block."""
 
 NONCE_SPENT = "nonce_spent_elsewhere"
 CONTRACT_REFUSED = "contract_account_refused"
@@ -78,9 +79,9 @@ class Reconciler:
         """Look for a transfer in spite of the refusal.
 
         A transaction that is named but not mined yet can still succeed: facilitators report it as failed once their own
-        wait for it times out. A refusal after an unknown outcome may be due to the payment itself, which the endpoint
-        does not show while it is some blocks behind the facilitator's: one that names no transaction counts once the
-        payment has been PENDING since an earlier one.
+        wait for it times out. A refusal that names none may be due to the payment itself, which the facilitator sent
+        before, and which the endpoint does not show while it is behind the facilitator's. After an unknown outcome such
+        a refusal counts once the payment has been PENDING since an earlier one.
         """
         block = None
         for attempt in range(_ATTEMPTS):
@@ -95,7 +96,7 @@ class Reconciler:
                 continue
             if found is not None:
                 return found
-            if block is not None and (first or block != LATEST):
+            if block not in {None, LATEST}:
                 break
         if block is None or (block == LATEST and not first and entry.state is not State.PENDING):
             return Unknown(f"{refused.reason}, but it may still be mined", refused.transaction)

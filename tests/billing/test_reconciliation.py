@@ -254,11 +254,14 @@ class NodeBehind(Node):
         return super()._answer(method=method, params=params, **more)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["by the facilitator", "by the gateway"])
 @pytest.mark.parametrize("reason", ["transaction_failed", "invalid_exact_evm_nonce_already_used"])
-async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the_first(reason: str) -> None:
+async def test_a_repeated_settlement_is_not_refused_before_the_node_can_show_the_first(
+    reason: str, first: bool
+) -> None:
     """The facilitator's own node shows it already; the payer would be told that nothing was charged."""
     node = NodeBehind(eth_call=UNUSED, eth_blockNumber="0x64", eth_getLogs=[])
-    outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused(reason), first=False)
+    outcome = await Reconciler(node.chain(), bundled()).check(ENTRY, Refused(reason), first=first)
     assert outcome == Settled(HASH, 10, 1)
 
 
