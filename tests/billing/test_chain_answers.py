@@ -178,15 +178,29 @@ async def test_a_transfer_counts_where_what_was_signed_is_in_its_call(
 
 
 @pytest.mark.parametrize(
-    ("now", "since", "until"),
-    [(ENTRY.deadline - 4200, 4_999_700, hex(5_000_000)), (ENTRY.deadline + 6 * 86_400, 4_738_400, hex(4_741_100))],
+    ("now", "ranges"),
+    [
+        (ENTRY.deadline - 4200, [(4_999_700, 5_000_000)]),
+        (
+            ENTRY.deadline + 6 * 86_400,
+            [(4_738_400, 4_738_600), *((first, first + 499) for first in range(4_738_601, 4_741_000, 500))],
+        ),
+    ],
     ids=["just signed", "six days after its deadline"],
 )
-async def test_a_payment_is_looked_for_where_it_was_good(now: int, since: int, until: str) -> None:
-    node = Node(eth_blockNumber=hex(5_000_000), eth_getLogs=[])
+async def test_a_payment_is_looked_for_where_it_was_good(now: int, ranges: list[tuple[int, int]]) -> None:
+    """In steps, the latest first: a node lists 10,000 transfers at most, and a wallet can make more in that time."""
+    searched: list[tuple[int, int]] = []
+
+    class SearchedNode(Node):
+        def _answer(self, *, method: str, params: list[Any], **more: Any) -> Any:
+            if method == "eth_getLogs":
+                searched.append((int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)))
+            return super()._answer(method=method, params=params, **more)
+
+    node = SearchedNode(eth_blockNumber=hex(5_000_000), eth_getLogs=[])
     assert await node.chain().find_transfer(ENTRY, Block(5_000_000, now)) is None
-    [criteria] = node.asked["eth_getLogs"]
-    assert (int(criteria["fromBlock"], 16), criteria["toBlock"]) == (since, until)
+    assert searched == ranges[::-1]
 
 
 async def test_a_permits_nonce_is_one_bit_of_a_word() -> None:

@@ -1,5 +1,6 @@
 """What the gateway reads from the chain: payers' funds, used nonces, transfers (facts/x402.md 4 rows 6, 20)."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from gateway.billing.x402 import EIP2612_EXTENSION
 from gateway.keccak import keccak256
 
 _SLACK_BLOCKS = 300
+_BLOCKS_AT_ONCE = 500
+"""How many one call searches. Endpoints list 10,000 events at most: ten payments a second of one payer."""
 
 
 def _selector(signature: str) -> bytes:
@@ -185,11 +188,7 @@ class Chain:
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
         The transactions of others, of which a payer may have thousands, are not read.
         """
-        criteria = {"address": entry.token, "topics": transfer_topics(entry), **self._block_range(entry, used)}
-        latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
-        if as_integer(latest) < used.number:
-            raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
-        for event in reversed(log_entries(logs)):
+        async for event in self._transfer_events(entry, used):
             if as_integer(event.get("data")) != entry.amount:
                 continue
             transaction = str(event.get("transactionHash"))
@@ -200,13 +199,28 @@ class Chain:
                 return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))
         return None
 
-    def _block_range(self, entry: Entry, latest: Block) -> dict[str, str]:
-        """Block range from the earliest time that ``entry`` can have been signed to its deadline, with some slack."""
+    async def _transfer_events(self, entry: Entry, used: Block) -> AsyncIterator[dict[str, Any]]:
+        """The transfers from payer to payee in the validity period, the latest first."""
+        since, last = self._validity(entry, used)
+        while True:
+            first = max(since, last - _BLOCKS_AT_ONCE + 1)
+            blocks = {"fromBlock": hex(first), "toBlock": hex(last)}
+            criteria = {"address": entry.token, "topics": transfer_topics(entry), **blocks}
+            latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
+            if as_integer(latest) < used.number:
+                raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
+            for event in reversed(log_entries(logs)):
+                yield event
+            if first == since:
+                return
+            last = first - 1
+
+    def _validity(self, entry: Entry, latest: Block) -> tuple[int, int]:
+        """The blocks from the earliest time that ``entry`` can have been signed to its deadline, with some slack."""
         seconds = self._definitions.networks[entry.network].block_seconds
         until = latest.number - (latest.time - entry.deadline) // seconds
         since = until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS
-        until += _SLACK_BLOCKS
-        return {"fromBlock": hex(max(0, since)), "toBlock": hex(max(0, min(until, latest.number)))}
+        return max(0, since), max(0, min(until + _SLACK_BLOCKS, latest.number))
 
 
 def _eth_call(contract: bytes, data: bytes, block: str = LATEST) -> Call:
