@@ -174,8 +174,10 @@ class UpstreamResponse:
             raise stream.failure
 
     def _is_event_stream(self) -> bool:
-        """False for xAI's occasional JSON error with status 200 to a streaming request (facts/providers.md 6.4)."""
-        return self._response.header(b"content-type").partition(";")[0].strip().lower() != "application/json"
+        """False for xAI's occasional JSON error with status 200 to a streaming request (facts/providers.md 6.4), and
+        for the page of a server that is no vendor's API."""
+        kind = self._response.header(b"content-type").partition(";")[0].strip().lower()
+        return kind not in ("application/json", "text/html")
 
 
 def _header_safe(given: str) -> str | None:

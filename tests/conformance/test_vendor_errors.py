@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.harness import Harness
 from tests.conformance.targets import Target
 from tests.event_streams import events
-from tools.simulators import Scenario
+from tools.simulators import RawReply, Scenario
 from tools.simulators.scenario import ErrorKind
 from tools.verify.claims import Verdict
 
@@ -125,6 +125,15 @@ async def test_a_passing_fault_is_not_seen(harness: Harness, model: str) -> None
     exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
     assert exchange.message["content"] == "There."
     assert simulator.request_count == ATTEMPTS
+
+
+@pytest.mark.parametrize("model", WAITING)
+async def test_a_page_in_place_of_a_stream_is_no_stream_that_broke_off(harness: Harness, model: str) -> None:
+    """The operator looks for a wrong address or a proxy, not for a bad connection."""
+    page = RawReply(headers=(("content-type", "text/html; charset=utf-8"),), chunks=(b"<html>Welcome</html>",))
+    harness.simulator(model).enqueue(*[Scenario(raw=page)] * ATTEMPTS)
+    exchange = await harness.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
+    assert (exchange.status, exchange.error["code"]) == (502, "upstream_bad_response")
 
 
 IN_STREAM: dict[str, Meaning] = {
