@@ -18,14 +18,14 @@ _T = TypeVar("_T")
 
 
 def decode_repaired(decode: Callable[[bytes], _T], data: bytes) -> _T:
-    """Decode ``data``, which ``decode`` has refused, with U+FFFD in place of invalid characters.
-
-    Raises what ``decode`` raises, and ValueError when there is nothing to repair.
-    """
-    text = data.decode("utf-8", "replace").encode()
-    text = _ESCAPE.sub(lambda escape: _REPLACEMENT if len(escape[0]) == _SURROGATE_LENGTH else escape[0], text)
-    if text == data:
-        raise ValueError("nothing to repair")
+    """Decode ``data``, with U+FFFD in place of invalid characters if ``decode`` refuses it; raises what that raises."""
+    try:
+        return decode(data)
+    except ValueError:
+        text = data.decode("utf-8", "replace").encode()
+        text = _ESCAPE.sub(lambda escape: _REPLACEMENT if len(escape[0]) == _SURROGATE_LENGTH else escape[0], text)
+        if text == data:
+            raise
     return decode(text)
 
 

@@ -59,21 +59,14 @@ class AnthropicDecoder:
     def feed(self, event: Event) -> Iterable[Delta]:
         """The deltas of one event; unknown types, ``ping`` among them, have none."""
         try:
-            try:
-                fields = _decode(event.data)
-            except ValueError:
-                fields = decode_repaired(_decode, event.data)
-            return self._event(fields)
+            return self._event(decode_repaired(_decode, event.data))
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             raise upstream_undecodable() from None
 
     def decode(self, body: bytes) -> Iterable[Delta]:
         """The deltas of a complete message."""
         try:
-            try:
-                message = _decode(body)
-            except ValueError:
-                message = decode_repaired(_decode, body)
+            message = decode_repaired(_decode, body)
             if message["type"] == "error":
                 raise errors.from_event(message)
             deltas = [*self._start_message(message), *self._content(message["content"])]

@@ -157,18 +157,10 @@ def decode(data: bytes) -> list[Response]:
         try:
             decoded = _decode(data)
         except ValueError:
-            return _decode_broken(data)
+            return decode_repaired(_decode_leniently, data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return decoded if isinstance(decoded, list) else [decoded]
-
-
-def _decode_broken(data: bytes) -> list[Response]:
-    """The responses in ``data`` if only their texts or usage are broken. Raises ValueError otherwise."""
-    try:
-        return _decode_leniently(data)
-    except ValueError:
-        return decode_repaired(_decode_leniently, data)
 
 
 def _decode_leniently(data: bytes) -> list[Response]:

@@ -102,10 +102,7 @@ _decode_unread = msgspec.json.Decoder(_UnreadChunk).decode
 def decode_broken_chunk(data: bytes) -> Chunk:
     """Decode a chunk that ``decode_chunk`` refused, if only its text or its usage is broken; raises 502."""
     try:
-        try:
-            return _decode_leniently(data)
-        except ValueError:
-            return decode_repaired(_decode_leniently, data)
+        return decode_repaired(_decode_leniently, data)
     except (ValueError, RecursionError):
         raise upstream_undecodable() from None
 
