@@ -41,10 +41,6 @@ def _map(error: VendorError) -> GatewayError:
     return map_error(_RULES, replace(error, status=_STATUSES.get(error.type, error.status)))
 
 
-def _too_large(error: VendorError) -> GatewayError:
-    return GatewayError("The request is larger than the upstream accepts", status=413, code="request_too_large")
-
-
 _RULES = (
     ErrorRule(rules.model_not_found, status=(404, 410)),
     ErrorRule(
@@ -60,7 +56,7 @@ _RULES = (
     ErrorRule(rules.context_length, status=(400,), message=r"prompt is too long|exceed context limit|context window"),
     ErrorRule(rules.content_policy, status=(400,), message=r"content filtering policy"),
     ErrorRule(rules.invalid, status=(400, 422)),
-    ErrorRule(_too_large, status=(413,)),
+    ErrorRule(rules.too_large, status=(413,)),
     ErrorRule(rules.rate_limit, status=(429,)),
     ErrorRule(rules.overloaded, status=(503, 529)),
     ErrorRule(rules.timeout, status=(408, 504)),
