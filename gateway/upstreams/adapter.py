@@ -63,7 +63,7 @@ class Chat:
 
 
 class UpstreamCall(msgspec.Struct):
-    """One HTTP request to an upstream.
+    """One POST request to an upstream.
 
     ``path`` is relative to the upstream's base URL and starts with a slash. ``body`` is encoded JSON. ``stream`` is
     true when it requests an event stream. ``dropped`` names the caller's hints that this upstream does not support.
@@ -75,7 +75,6 @@ class UpstreamCall(msgspec.Struct):
     body: bytes
     stream: bool
     headers: Mapping[str, str] = MappingProxyType({})
-    method: str = "POST"
     dropped: tuple[str, ...] = ()
     replayed_bytes: int = 0
     resent: float = 0.0

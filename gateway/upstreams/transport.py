@@ -123,7 +123,7 @@ class Transport:
     async def _attempt(
         self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder
     ) -> Response:
-        request = self._pool.encode(call.method, call.path, {**authorization, **call.headers}, call.body)
+        request = self._pool.encode("POST", call.path, {**authorization, **call.headers}, call.body)
         try:
             response = await self._pool.send(request, self.limits.first_byte_timeout, MAX_ANSWER_BYTES)
         except ReadTimeoutError:

@@ -70,7 +70,7 @@ def text(value: str) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_call_is_never_streamed(model: str, stream: bool) -> None:
     call = ADAPTERS[model].build_request(chat(model, stream=stream))
-    assert (call.method, call.path, call.stream, call.dropped) == ("POST", "/images/generations", False, ())
+    assert (call.path, call.stream, call.dropped) == ("/images/generations", False, ())
     assert ADAPTERS[model].auth_headers("k") == {"Authorization": "Bearer k"}
     assert list(ADAPTERS[model].remote_files(chat(model))) == []
 

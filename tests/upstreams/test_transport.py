@@ -41,10 +41,10 @@ async def test_the_request_on_the_wire() -> None:
 
 
 async def test_paths_are_sent_as_they_are() -> None:
-    call = UpstreamCall("/models/a%2Fb:stream?alt=sse", b"", stream=True, method="PUT")
+    call = UpstreamCall("/models/a%2Fb:stream?alt=sse", b"", stream=True)
     async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
         (await send(transport, call)).close()
-    assert server.requests[0].line == "PUT /models/a%2Fb:stream?alt=sse HTTP/1.1"
+    assert server.requests[0].line == "POST /models/a%2Fb:stream?alt=sse HTTP/1.1"
 
 
 @pytest.mark.parametrize("value", ["1\nX: 2", "1\rX: 2", "1\r\nX: 2"])
