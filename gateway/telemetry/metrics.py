@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 
 from gateway import __version__
 from gateway.openai_api.error_classes import CLASSES, error_class
-from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.errors import Fault, GatewayError
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.counter import LabeledCounter
 from gateway.telemetry.histogram import Distribution, Histogram
@@ -18,6 +18,8 @@ from gateway.telemetry.request_record import RequestRecord
 _OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _REQUEST_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _EVENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
+WORKERS_LOST, LOST_TEXT = "workers_lost", "Processes that ended and were replaced"
+"""Zero in each process: the supervisor counts them (``gateway.workers.metrics``)."""
 _MAX_CODE = 64
 _CODE = re.compile(r"(?!\S*[0-9a-fA-F]{32})[\w.-]+", re.ASCII)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # timestamps do not add up over workers
@@ -31,6 +33,9 @@ class Metrics:
         self._requests = self._labeled("requests", "Answered requests", ("path", "status"))
         self._errors = self._counter("errors", "Failed requests by class and domain", ("domain", "error"))
         self._classes = {name: self._errors.labels(name.partition("_")[0], name) for name in CLASSES}
+        self._upstream_errors = self._labeled(
+            "upstream_errors", "Failed requests of the domain upstream", ("upstream", "error")
+        )
         self._tokens = self._labeled("tokens", "Metered tokens", ("model", "kind"))
         self.estimated = self._counter("estimated_answers", "Responses with estimated usage", ("upstream",))
         self.unknown_served = self._counter(
@@ -54,6 +59,7 @@ class Metrics:
             "inter_event_seconds", "Time between a stream's output events", _EVENT_BUCKETS, "upstream"
         )
         self._gauge("workers", "Serving processes", ("version",)).labels(__version__).set(1)
+        self._counter(WORKERS_LOST, LOST_TEXT, ())
         self.ready = self._gauge("workers_ready", "Processes ready for new work", ())
         self.memory = self._gauge("peak_memory_bytes", "Peak resident size, summed over all workers", ())
         self.in_flight = self._gauge("requests_in_flight", "Requests being served", ())
@@ -77,13 +83,17 @@ class Metrics:
         return Histogram(f"gateway_{name}", text, bounds, self.registry, label)
 
     def initialize(self, upstreams: Iterable[str]) -> None:
-        """Create the upstreams' alerting counters at zero.
+        """Create the upstreams' alerting counts at zero.
 
         A series that appears with its first event is not an increase to an alert rule.
         """
         for name in upstreams:
             self.estimated.labels(name)
             self.unknown_served.labels(name)
+            self.duration.labels(name)
+            for class_ in CLASSES:
+                if class_.startswith(Fault.UPSTREAM):
+                    self._upstream_errors.add((name, class_), 0)
 
     def inter_event(self, upstream: str) -> Distribution:
         """Times between the output events of one upstream's streams."""
@@ -107,6 +117,8 @@ class Metrics:
         record.upstream_status, record.attempts = error.upstream_status, error.attempts
         record.upstream_request_id = error.upstream_request_id or record.upstream_request_id
         self._classes[record.error_class].inc()
+        if error.fault is Fault.UPSTREAM and record.upstream is not None:
+            self._upstream_errors.add((record.upstream, record.error_class))
 
     def count_request(self, record: RequestRecord) -> None:
         """Record a request that has ended, successfully or not."""

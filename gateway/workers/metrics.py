@@ -8,11 +8,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
+from gateway.telemetry.metrics import LOST_TEXT, WORKERS_LOST
+
 Snapshot = list[list[Any]]
 """Families as ``[name, documentation, type, [[sample name, {label: value}, value], ...]]``.
 
 Values are strings, because JSON has no infinity.
 """
+_ONE_LOST = [f"gateway_{WORKERS_LOST}", LOST_TEXT, "counter", [[f"gateway_{WORKERS_LOST}_total", {}, "1.0"]]]
 
 
 def snapshot(registry: CollectorRegistry) -> Snapshot:
@@ -41,9 +44,11 @@ class ClusterMetrics:
     def update(self, worker: int, snapshot: Snapshot) -> None:
         self._latest[worker] = snapshot
 
-    def remove(self, worker: int) -> None:
-        """Forget an ended worker's gauges, and keep its counts."""
+    def remove(self, worker: int, *, lost: bool) -> None:
+        """Forget an ended worker's gauges, keep its counts, and count the worker itself if it is ``lost``."""
         counts = [family for family in self._latest.pop(worker, []) if family[2] != "gauge"]
+        if lost:
+            counts.append(_ONE_LOST)
         self._ended = merged(self._ended, counts)
 
     def total(self) -> Snapshot:

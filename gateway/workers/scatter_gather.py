@@ -8,8 +8,11 @@ from typing import Any
 from gateway.workers.channel import Packet
 from gateway.workers.metrics import ClusterMetrics
 
-TIMEOUT_SECONDS = 20.0
-"""After this, a call is answered with the replies received so far."""
+TIMEOUT_SECONDS = {"injected": 20.0, "metrics": 6.0, "lead_status": 6.0}
+"""After this, a call of the operation is answered with the replies received so far.
+
+If a worker hangs, a scrape gets the counts of the others before Prometheus gives up, after 10 s.
+"""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class ScatterGather:
     def scatter(self, caller: int, number: int, request: Packet, workers: set[int]) -> None:
         """Send ``request`` to ``workers``; the reply goes to ``caller`` under ``number``, at once if there are none."""
         id_, self._next_id = self._next_id, self._next_id + 1
-        self._calls[id_] = _Call(caller, number, request.op, workers, time.monotonic() + TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS[request.op]
+        self._calls[id_] = _Call(caller, number, request.op, workers, deadline)
         for pid in list(workers):
             self._send(pid, Packet(request.op, id_, request.body))
         self._finish_if_complete(id_)
@@ -50,9 +54,9 @@ class ScatterGather:
                 self._metrics.update(pid, reply.body)
             self._finish_if_complete(reply.number)
 
-    def remove_worker(self, pid: int) -> None:
-        """Expect no more replies from a worker that has ended."""
-        self._metrics.remove(pid)
+    def remove_worker(self, pid: int, *, lost: bool) -> None:
+        """Expect no more replies from a worker that has ended; it is ``lost`` unless the gateway is stopping."""
+        self._metrics.remove(pid, lost=lost)
         for id_ in list(self._calls):
             self._calls[id_].pending.discard(pid)
             self._finish_if_complete(id_)

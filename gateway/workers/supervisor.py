@@ -311,7 +311,7 @@ class Supervisor:
         if not self._stopping:
             log.error("worker %d exited with status %d", pid, status)
             self._spawn_after = time.monotonic() + _RESPAWN_SECONDS
-        self._calls.remove_worker(pid)
+        self._calls.remove_worker(pid, lost=not self._stopping)
         self._injection.remove_worker(pid)
         self._unset_leader(pid)
 

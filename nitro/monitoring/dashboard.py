@@ -78,7 +78,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Workers",
                 "short",
-                (("serving", _instant("gateway_workers")), ("ready", _instant("gateway_workers_ready"))),
+                (
+                    ("serving", _instant("gateway_workers")),
+                    ("ready", _instant("gateway_workers_ready")),
+                    ("lost", f"sum (increase(gateway_workers_lost_total{_SELECTOR}}}[$__rate_interval]))"),
+                ),
             ),
             Panel("CPU cores in use", "short", (("cores", _rate("gateway_cpu_seconds_total")),)),
             Panel(
@@ -117,6 +121,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Upstreams",
         (
+            Panel(
+                "Errors by upstream",
+                "reqps",
+                (("{{upstream}} {{error}}", _rate("gateway_upstream_errors_total", "upstream, error")),),
+            ),
             Panel("Connections", "short", (("{{upstream}}", _instant("gateway_upstream_connections", by="upstream")),)),
             Panel(
                 "Workers with an open circuit breaker",
@@ -138,14 +147,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Settlements", "reqps", (("{{outcome}}", _rate("gateway_settlements_total", "outcome")),)),
             Panel("Settlement time", "s", _quantiles("gateway_settlement_seconds")),
-            Panel(
-                "Settlements with an unknown outcome",
-                "s",
-                (
-                    *_quantiles("gateway_settlement_pending_seconds")[1:2],
-                    ("per second", _rate("gateway_settlements_pending_total")),
-                ),
-            ),
+            Panel("Unknown outcomes", "reqps", (("settlements", _rate("gateway_settlements_pending_total")),)),
+            Panel("Time until an outcome was known", "s", _quantiles("gateway_settlement_pending_seconds")[1:2]),
             Panel("Payments refused", "reqps", (("{{reason}}", _rate("gateway_payments_refused_total", "reason")),)),
             Panel("In progress", "short", (("settlements and releases", _instant("gateway_payment_tasks")),)),
             Panel("Age of prices", "s", (("{{token}}", _instant("gateway_price_age_seconds", "max", "token")),)),

@@ -39,7 +39,7 @@ def test_only_metrics_that_exist_are_used(file: str) -> None:
 
 def test_only_error_classes_that_exist_are_used() -> None:
     rules = (FOLDER / "alerts.yml").read_text(encoding="utf-8")
-    named = {name for names in re.findall(r'error!?=~?"([^"]+)"', rules) for name in names.split("|")}
+    named = {name for names in re.findall(r'error(?:=~?|!=|!~)"([^"]+)"', rules) for name in names.split("|")}
     for name in named:
         assert any(re.fullmatch(name, known) for known in CLASSES), name
 

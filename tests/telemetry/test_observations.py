@@ -49,6 +49,7 @@ async def test_a_stream_that_breaks_off_is_counted(gateway: RunningGateway, flee
     with pytest.raises(aiohttp.ClientPayloadError):
         await gateway.chat("gpt-4.1", "Hi", stream=True)
     assert value(gateway, "gateway_errors_total", domain="upstream", error="upstream_truncated") == 1
+    assert value(gateway, "gateway_upstream_errors_total", upstream="openai", error="upstream_truncated") == 1
     assert value(gateway, "gateway_requests_total", path="/v1/chat/completions", status="200") == 1
 
 
@@ -57,6 +58,9 @@ async def test_classes_are_there_before_anything_fails(gateway: RunningGateway) 
         text = await response.text()
     assert 'gateway_errors_total{domain="gateway",error="gateway_other"} 0.0' in text
     assert 'gateway_unknown_served_models_total{upstream="xai"} 0.0' in text
+    assert 'gateway_upstream_errors_total{error="upstream_auth",upstream="nous"} 0.0' in text
+    assert 'gateway_answer_seconds_count{upstream="nous"} 0.0' in text
+    assert "gateway_workers_lost_total 0.0" in text
     assert 'gateway_estimated_answers_total{upstream="google"} 0.0' in text
     assert "gateway_workers_ready 1.0" in text
     assert 'gateway_workers{version="' in text

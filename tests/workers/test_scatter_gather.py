@@ -9,6 +9,9 @@ from gateway.workers.channel import Packet
 from gateway.workers.scatter_gather import ScatterGather
 
 CALLER, NUMBER = 10, 7
+SCRAPE_SECONDS = 10.0
+LONGEST_STEP_SECONDS = 1.0
+"""Of the supervisor, which looks for expired calls after each."""
 
 
 class SentPackets:
@@ -57,8 +60,8 @@ def test_who_is_lost_is_not_waited_for_and_what_it_counted_stays() -> None:
     calls = ScatterGather(sent)
     calls.scatter(CALLER, NUMBER, Packet("metrics"), {1, 2})
     calls.gather(1, sent.answer(counted("1.0")))
-    calls.remove_worker(2)
-    calls.remove_worker(1)
+    calls.remove_worker(2, lost=False)
+    calls.remove_worker(1, lost=False)
     calls.scatter(CALLER, NUMBER + 1, Packet("metrics"), set())
     assert sent.answered == [(CALLER, NUMBER, counted("1.0")), (CALLER, NUMBER + 1, counted("1.0"))]
 
@@ -69,12 +72,23 @@ def test_who_is_silent_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) ->
     calls = ScatterGather(sent)
     calls.scatter(CALLER, NUMBER, Packet("lead_status"), {1, 2})
     calls.gather(1, sent.answer({"enabled": True}))
-    now += scatter_gather.TIMEOUT_SECONDS
+    now += scatter_gather.TIMEOUT_SECONDS["lead_status"]
     calls.expire()
     assert sent.answered == []
     now += 0.001
     calls.expire()
     assert sent.answered == [(CALLER, NUMBER, {"enabled": True})]
+
+
+def test_a_scrape_gets_the_counts_of_the_others_before_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, now = SentPackets(), 1000.0
+    monkeypatch.setattr("gateway.workers.scatter_gather.time.monotonic", lambda: now)
+    calls = ScatterGather(sent)
+    calls.scatter(CALLER, NUMBER, Packet("metrics"), {1, 2})
+    calls.gather(1, sent.answer(counted("1.0")))
+    now += SCRAPE_SECONDS - LONGEST_STEP_SECONDS
+    calls.expire()
+    assert sent.answered == [(CALLER, NUMBER, counted("1.0"))]
 
 
 def test_a_call_to_nobody_is_answered_at_once() -> None:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.histogram import Histogram
+from gateway.telemetry.metrics import Metrics
 from gateway.workers.metrics import ClusterMetrics, Snapshot, merged, render, snapshot
 
 
@@ -52,11 +53,22 @@ def test_what_a_lost_worker_counted_stays() -> None:
     metrics = ClusterMetrics()
     metrics.update(1, worker(2, 30.0, 0.05))
     metrics.update(2, worker(3, 10.0, 0.05))
-    metrics.remove(1)
-    metrics.remove(3)
+    metrics.remove(1, lost=False)
+    metrics.remove(3, lost=False)
     seen = values(metrics.total())
     assert (seen["served_total|/v1"], seen["lag_seconds_count|openai"]) == (5, 2)
     assert (seen["streams"], seen["price_age_seconds"]) == (3, 10)
     metrics.update(4, worker(1, 1.0, 0.05))
     assert values(metrics.total())["served_total|/v1"] == 6
     assert values(metrics.total())["served_total|/v1"] == 6
+
+
+def test_lost_workers_are_counted_also_those_that_were_never_asked() -> None:
+    metrics, worker = ClusterMetrics(), snapshot(Metrics().registry)
+    metrics.update(1, worker)
+    assert values(metrics.total())["gateway_workers_lost_total"] == 0
+    metrics.remove(1, lost=True)
+    metrics.remove(2, lost=True)
+    metrics.remove(3, lost=False)
+    metrics.update(4, worker)
+    assert values(metrics.total())["gateway_workers_lost_total"] == 2

@@ -228,6 +228,7 @@ async def test_a_lost_worker_is_replaced_as_the_same_gateway(urls: dict[str, str
         assert second in workers
         await asyncio.sleep(1.0)
         assert TWO_ANSWERS in await (await running.get("/metrics")).text(), "what the lost worker counted stays"
+        assert "gateway_workers_lost_total 1.0" in await (await running.get("/metrics")).text()
         for _ in range(6):
             assert await (await running.get("/signing-key")).json() == before
             assert (await running.post("/v1/chat/completions", CHAT)).status == 200
@@ -267,6 +268,7 @@ async def test_nobody_is_kept_waiting_by_workers_that_have_drained(fleet: Fleet)
         await until(lambda: len(running.workers()) <= 1)
         for _ in range(4):
             assert (await running.get("/health/ready")).status == 503
+        assert "gateway_workers_lost_total 0.0" in await (await running.get("/metrics")).text()
         assert (await stream.read()).endswith(b"data: [DONE]\n\n")
         async with asyncio.timeout(10):
             while await answers(running):

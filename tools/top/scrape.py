@@ -59,7 +59,7 @@ def fetch(url: str, time: float) -> Scrape:
     """Scrape the gateway at ``url``. Raises UnreachableError."""
     request = Request(url.rstrip("/") + "/metrics", headers={"Accept": "text/plain"})  # noqa: S310 - checked by the caller
     try:
-        with _OPENER.open(request, timeout=5) as response:
+        with _OPENER.open(request, timeout=10) as response:
             body: bytes = response.read(MAX_BYTES)
     except URLError as error:
         raise UnreachableError(f"cannot read metrics from {url}: {error.reason}") from None

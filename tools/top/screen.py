@@ -38,6 +38,8 @@ def _headline(url: str, window: Window) -> Text:
     version = ", ".join(sorted(now.by_label("gateway_workers", "version")))
     line = Text(f"{url}  version {version}  workers {workers:.0f}, ")
     line.append(f"ready {ready:.0f}", "green" if ready == workers else "bold red")
+    if lost := now.total("gateway_workers_lost_total"):
+        line.append(f", lost {lost:.0f}", "bold red")
     cores = window.rate("gateway_cpu_seconds_total")
     line.append(f"  processors {'-' if cores is None else f'{cores:.2f}'}")
     line.append(f"  memory {now.total('gateway_peak_memory_bytes') / 2**20:.0f} MiB")
@@ -90,13 +92,14 @@ def _latencies(window: Window) -> Panel:
 def _upstreams(window: Window) -> Panel:
     now = window.now
     table = Table.grid(padding=(0, 2))
-    table.add_row(*(Text(title, "dim") for title in ("", "connections", "answers", "p50", "circuit")))
+    table.add_row(*(Text(title, "dim") for title in ("", "connections", "answers", "errors", "p50", "circuit")))
     for name in sorted(now.by_label("gateway_upstream_connections", "upstream")):
         open_in = now.total("gateway_upstream_breaker_open", upstream=name)
         table.add_row(
             name,
             f"{now.total('gateway_upstream_connections', upstream=name):.0f}",
             _rate_or_total(window, "gateway_answer_seconds_count", upstream=name),
+            _rate_or_total(window, "gateway_upstream_errors_total", upstream=name),
             _duration(window.quantile(0.5, "gateway_answer_seconds", upstream=name)),
             Text(f"open in {open_in:.0f}", "bold red") if open_in else Text("closed", "green"),
         )

@@ -30,11 +30,13 @@ def scrape(moment: float, requests: int, counts: tuple[int, int, int] = (0, 0, 0
         f"""
 gateway_workers{{version="0.1.0"}} 2
 gateway_workers_ready 1
+gateway_workers_lost_total 7
 gateway_requests_total{{path="/v1",status="200"}} {requests}
 gateway_requests_total{{path="/v1",status="400"}} 1
 gateway_errors_total{{domain="caller",error="caller_unknown_url"}} {requests}
 gateway_upstream_connections{{upstream="openai"}} 3
 gateway_upstream_breaker_open{{upstream="openai"}} 2
+gateway_upstream_errors_total{{error="upstream_auth",upstream="openai"}} {requests}
 gateway_price_age_seconds{{token="opg"}} +Inf
 gateway_settlements_total{{outcome="settled"}} 4
 gateway_first_byte_seconds_bucket{{le="0.1",upstream="openai"}} {counts[0]}
@@ -74,10 +76,10 @@ def drawn(window: Window) -> str:
 
 def test_a_frame_tells_what_is_wrong() -> None:
     text = drawn(Window(scrape(12.0, 30, (50, 100, 100)), scrape(10.0, 10)))
-    assert "workers 2, ready 1" in text
+    assert "workers 2, ready 1, lost 7" in text
     assert re.search(r"requests\s+10\.0/s", text)
     assert re.search(r"unknown_url\s+10\.0/s", text)
-    assert re.search(r"openai\s+3 .*open in 2", text)
+    assert re.search(r"openai\s+3 +0\.0/s +10\.0/s .*open in 2", text)
     assert re.search(r"price of opg\s+never", text)
     assert re.search(r"first output\s+100 ms", text)
 
