@@ -63,7 +63,12 @@ def body(kind: str, message: str) -> bytes:
         (404, "not_found_error", "model: claude-x", (404, "model_not_found", None)),
         (410, "gone", "model: claude-x", (404, "model_not_found", None)),
         (409, "conflict_error", "again", (502, "upstream_error", None)),
-        (413, "request_too_large", "too large", (413, "request_too_large", "invalid_request_error")),
+        (
+            413,
+            "request_too_large",
+            "Request exceeds the maximum size",
+            (413, "request_too_large", "invalid_request_error"),
+        ),
         (429, "rate_limit_error", "slow down", (429, "rate_limit_exceeded", "rate_limit_error")),
         (500, "api_error", "oops", (502, "upstream_error", None)),
         (504, "timeout_error", "late", (504, "upstream_timeout", "server_error")),
