@@ -1,4 +1,4 @@
-# Requires Python 3.11 or later and make; everything else is installed into this folder.
+# Requires Python 3.11, 3.12 or 3.13 and make; everything else is installed into this folder.
 SHELL := /bin/sh
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
