@@ -7,10 +7,14 @@ from typing import Any
 
 import msgspec
 
+from gateway.billing.claims import ClaimPolicy
+from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry
 from gateway.billing.storage.store import Store
 
 PAYER = b"\xaa" * 20
+POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 def entry(**changes: Any) -> Entry:

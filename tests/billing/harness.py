@@ -28,6 +28,8 @@ from tools.demo.price_source import PriceSource
 PATH = "/v1/chat/completions"
 CATALOG = catalogue()
 DEFINITIONS = bundled()
+DOLLAR = 10**6
+"""In atomic units of USDC."""
 
 
 def quick(**changes: Any) -> Definitions:

@@ -6,17 +6,13 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.outcome import Outcome
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import quick
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 class Script:
@@ -60,7 +56,7 @@ def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0
 
 async def serving(store: SqliteStore, **changes: Any) -> Entry:
     payment = entry(owner=store.owner, deadline=1000, **changes)
-    await store.claim(payment, POLICY)
+    await store.claim(payment, FUNDED)
     return await store.move(payment, State.VERIFIED, State.SERVING)
 
 

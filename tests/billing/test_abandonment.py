@@ -7,13 +7,22 @@ import pytest
 
 from gateway.billing.abandonment import AbandonedAnswers
 from gateway.billing.definitions import Exposure
-from tests.billing.harness import BillingHarness, bill, open_harness, order, payload_of, quick, refusal, with_payment
+from tests.billing.harness import (
+    DOLLAR,
+    BillingHarness,
+    bill,
+    open_harness,
+    order,
+    payload_of,
+    quick,
+    refusal,
+    with_payment,
+)
 from tests.billing.scripted import Clock
 from tests.billing.test_payment_clock import Clock as UnixClock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
-DOLLAR = 10**6
 PAYER, OTHER = b"\x01" * 20, b"\x02" * 20
 NOTHING = Decimal(0)
 EXPOSURE = Exposure(

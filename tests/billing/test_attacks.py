@@ -16,6 +16,7 @@ from gateway.billing.payment import Order
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import (
+    DOLLAR,
     BillingHarness,
     bill,
     open_harness,
@@ -34,7 +35,6 @@ from tools.chain.payments import Payment as SignedPayment
 from tools.chain.payments import upto_offer
 from tools.chain.wallet import ContractWallet, Wallet
 
-DOLLAR = 10**6
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 

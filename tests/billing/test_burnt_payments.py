@@ -9,6 +9,7 @@ import pytest
 from gateway.billing.evm import values as evm
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import (
+    DOLLAR,
     BillingHarness,
     bill,
     open_harness,
@@ -26,8 +27,6 @@ from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Slow, WholeAmount
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-
-DOLLAR = 10**6
 
 
 async def test_a_payment_burnt_after_verification_leads_to_upfront_only(

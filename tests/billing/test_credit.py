@@ -4,13 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalTransitionError, State
 from gateway.billing.storage.store import Store
-from tests.billing.entries import entry, owned_by
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+from tests.billing.entries import POLICY, entry, owned_by
 
 
 async def credited(store: Store, amount: int) -> Entry:

@@ -16,14 +16,13 @@ from gateway.clock import Clock
 from gateway.deferred_payments import DeferredPayments
 from gateway.keyring import Injection
 from gateway.settings import Settings
-from tests.billing.harness import CATALOG, BillingHarness, bill, order
+from tests.billing.harness import CATALOG, DOLLAR, BillingHarness, bill, order
 from tests.running_gateway import StartGateway
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 from tools.demo.price_source import PriceSource
 
-DOLLAR = 10**6
 OTHER = "0x" + "77" * 20
 
 

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from gateway.billing.definitions import bundled
-from tests.billing.harness import BillingHarness, bill, open_harness, order, refusal, required
+from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, refusal, required
 from tests.waiting import until
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Status
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
 
-DOLLAR = 10**6
 NETWORK = "eip155:8453"
 LONG_AGO = 0.0
 
@@ -140,3 +139,20 @@ async def test_a_retry_after_that_has_passed_delays_no_later_reading(
     asked = len(billing.facilitator.called("supported"))
     assert (await refusal(billing.payments, paid)).status == 503
     await until(lambda: len(billing.facilitator.called("supported")) != asked)
+
+
+async def test_while_it_fails_the_gateway_is_not_ready_and_it_is_asked_until_it_is_back(
+    billing: BillingHarness, chain: LocalChain
+) -> None:
+    """A payment that finds it away tells of it first: nobody else asks it for minutes."""
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    faults = billing.facilitator.faults
+    for endpoint in ("verify", "supported"):
+        faults.set(endpoint, Status(502))
+    billing.payments._capabilities._attempted_at = LONG_AGO
+    assert billing.payments.reasons() == []
+    assert (await refusal(billing.payments, paid)).status == 503
+    await until(lambda: billing.payments.reasons() == ["the facilitator is not usable: /supported returned 502"])
+    assert (await refusal(billing.payments, order())).status == 402, "what it supports is still known"
+    faults.clear()
+    await until(lambda: billing.payments.reasons() == [])

@@ -10,11 +10,9 @@ import pytest
 
 from gateway.billing.claims import (
     AlreadyClaimedError,
-    ClaimPolicy,
     ExposureExceededError,
     PayerOwesError,
 )
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import (
     TRANSITIONS,
     UNFINISHED,
@@ -24,9 +22,7 @@ from gateway.billing.journal import (
     encode_entry,
 )
 from gateway.billing.standing import Standing
-from tests.billing.entries import entry
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+from tests.billing.entries import POLICY, entry
 
 
 @pytest.mark.parametrize(

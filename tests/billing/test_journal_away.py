@@ -14,12 +14,10 @@ from gateway.billing.journal import Entry
 from gateway.billing.storage.group_commit import GroupCommit
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
-from tests.billing.harness import BillingHarness, bill, order, refusal
+from tests.billing.harness import DOLLAR, BillingHarness, bill, order, refusal
 from tests.waiting import until
 from tools.chain.faults import Status
 from tools.chain.local_chain import LocalChain
-
-DOLLAR = 10**6
 
 
 class Outage:

@@ -13,14 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
-from tests.billing.entries import entry, owned_by
+from tests.billing.entries import POLICY, entry, owned_by
 
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 REPOSITORY = Path(__file__).parents[2]
 
 

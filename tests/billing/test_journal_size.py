@@ -8,20 +8,17 @@ from typing import Any
 
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, State
 from gateway.billing.storage import sqlite_ledger
 from gateway.billing.storage.postgres_store import PostgresStore
 from tests.billing import postgres
-from tests.billing.entries import PAYER, entry
+from tests.billing.entries import FUNDED, PAYER, entry
 
 Work = Callable[[sqlite3.Connection], Any]
 
 NOW = time.time()
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 FREQUENT: dict[str, Work] = {
-    "claim": lambda db: sqlite_ledger.claim(db, entry(), POLICY),
+    "claim": lambda db: sqlite_ledger.claim(db, entry(), FUNDED),
     "owners": sqlite_ledger.owners,
     "adopt": lambda db: sqlite_ledger.adopt(db, ["lost"], "worker"),
     "abandoned": lambda db: sqlite_ledger.abandoned(db, "worker", NOW),
@@ -66,7 +63,7 @@ def test_no_write_fills_a_temporary_table() -> None:
     written: list[str] = []
     db.set_trace_callback(written.append)
     payment = entry()
-    sqlite_ledger.claim(db, payment, POLICY)
+    sqlite_ledger.claim(db, payment, FUNDED)
     serving = sqlite_ledger.move(db, payment, [State.VERIFIED, State.SERVING], {})
     settling = sqlite_ledger.move(db, serving, [State.SETTLING], {"amount": 1})
     sqlite_ledger.move(db, settling, [State.SETTLED], {"settled_amount": 1})

@@ -13,16 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, IllegalTransitionError, State, decode_entry
 from gateway.billing.storage import sqlite_ledger, sqlite_store
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, entry
 from tests.waiting import until
 
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -40,7 +37,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 async def claimed(store: SqliteStore, **changes: Any) -> Entry:
     payment = entry(owner=store.owner, **changes)
-    await store.claim(payment, POLICY)
+    await store.claim(payment, FUNDED)
     return payment
 
 

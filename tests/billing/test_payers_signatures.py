@@ -10,14 +10,22 @@ from pathlib import Path
 import pytest
 
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import BillingHarness, bill, open_harness, order, payload_of, quick, refusal, with_payment
+from tests.billing.harness import (
+    DOLLAR,
+    BillingHarness,
+    bill,
+    open_harness,
+    order,
+    payload_of,
+    quick,
+    refusal,
+    with_payment,
+)
 from tests.waiting import until
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Slow, Verdict
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-
-DOLLAR = 10**6
 
 
 @asynccontextmanager

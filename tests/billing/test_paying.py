@@ -6,13 +6,11 @@ import pytest
 
 from gateway.billing.payment import Payment, Payments
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import BillingHarness, bill, order, payload_of, refusal, required, response
+from tests.billing.harness import DOLLAR, BillingHarness, bill, order, payload_of, refusal, required, response
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Status
 from tools.chain.local_chain import LocalChain
-
-DOLLAR = 10**6
 
 
 async def test_it_implements_the_contract(billing: BillingHarness, chain: LocalChain) -> None:

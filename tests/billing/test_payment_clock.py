@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing.harness import DEFINITIONS, BillingHarness, bill, open_harness, order, quick, refusal
+from tests.billing.harness import DEFINITIONS, DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
-
-CAP = 10**6
 
 
 class Clock:
@@ -36,7 +34,7 @@ async def timed(
 
 
 async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHarness, clock: Clock) -> None:
-    payment = await timed.admit(await chain.wallet(usdc=CAP, approve=True), order())
+    payment = await timed.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
     before = payment.timeout
     clock.ahead = 200
     after = payment.timeout
@@ -54,7 +52,7 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
     """A clock that lags would take what the chain does not take any more; one that is ahead of a block may be right."""
     clock.ahead = -behind
     async with open_harness(chain, facilitator, journal, clock=clock) as billing:
-        wallet = await chain.wallet(usdc=CAP, approve=True)
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         payment = await billing.admit(wallet, order())
         left = payment.timeout
         assert left is not None
@@ -67,7 +65,7 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
 async def test_a_quote_that_is_past_by_the_clock_is_refused(
     chain: LocalChain, timed: BillingHarness, clock: Clock
 ) -> None:
-    paid = await timed.pay(await chain.wallet(usdc=CAP, approve=True), order())
+    paid = await timed.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     clock.ahead = 700
     error = await refusal(timed.payments, paid)
     assert (error.status, error.code) == (402, "quote_expired"), error.message
@@ -82,7 +80,7 @@ async def test_a_deadline_that_leaves_no_time_is_refused(
     async with open_harness(
         chain, facilitator, journal, clock=clock, definitions=quick(quotes={"max_timeout_seconds": 120})
     ) as billing:
-        wallet = await chain.wallet(usdc=CAP, approve=True)
+        wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         in_time, late = await billing.pay(wallet, order()), await billing.pay(wallet, order())
         payment = await billing.payments.admit(in_time)
         assert payment.timeout is not None

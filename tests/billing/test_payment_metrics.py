@@ -9,18 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.billing import refusals
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Outcome, Settled, Unknown
 from gateway.billing.payment_metrics import PaymentMetrics, refusal_reason
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import quick
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 @pytest.fixture
@@ -127,7 +123,7 @@ class UnknownAtFirst:
 async def test_a_settlement_is_metered(metrics: PaymentMetrics, registry: CollectorRegistry, tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "journal.db")
     payment = entry(owner=store.owner)
-    await store.claim(payment, POLICY)
+    await store.claim(payment, FUNDED)
     await store.move(payment, State.VERIFIED, State.SERVING)
     script: Any = UnknownAtFirst()
     definitions = quick(settlement={"hold_seconds": 5.0, "retry_seconds": 0.01})

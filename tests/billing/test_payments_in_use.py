@@ -17,14 +17,13 @@ from gateway.billing.journal import State
 from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
+from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
 from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Status, Verdict
 from tools.chain.local_chain import LocalChain
 
-DOLLAR = 10**6
 WAYS = [("upto", "permit2"), ("exact", "eip3009"), ("exact", "permit2")]
 
 

@@ -11,16 +11,13 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 
-from gateway.billing.claims import Claim, ClaimPolicy
-from gateway.billing.definitions import bundled
+from gateway.billing.claims import Claim
 from gateway.billing.journal import State, TransferAlreadyMatchedError
 from gateway.billing.storage import postgres_store
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from tests.billing import postgres
-from tests.billing.entries import entry, owned_by
-
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
+from tests.billing.entries import POLICY, entry, owned_by
 
 
 class Ahead:

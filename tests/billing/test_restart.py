@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import BEFORE_SETTLING, Entry, IllegalTransitionError, State, decode_entry
 from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
-from tests.billing.entries import entry
-from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal
+from tests.billing.entries import FUNDED, entry
+from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
 from tests.waiting import until
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -27,8 +25,6 @@ from tools.chain.faults import Drop, Slow
 from tools.chain.local_chain import LocalChain
 
 REPOSITORY = Path(__file__).parents[2]
-DOLLAR = 10**6
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 def told(billing: BillingHarness, journal: Path, paid: Order, *, until: str) -> dict[str, Any]:
@@ -223,7 +219,7 @@ async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
     lost = await SqliteStore.open(journal)
     serving, settling = (entry(owner=lost.owner) for _ in range(2))
     for payment in (serving, settling):
-        await lost.claim(payment, POLICY)
+        await lost.claim(payment, FUNDED)
         await lost.move(payment, State.VERIFIED, State.SERVING)
     await lost.move(settling, State.SETTLING, amount=1)
     await lost.close()
@@ -231,7 +227,7 @@ async def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_its_end(
     assert refused == [serving.key]
     later = await SqliteStore.open(journal)
     third = entry(owner=later.owner)
-    await later.claim(third, POLICY)
+    await later.claim(third, FUNDED)
     await later.close()
     await until(lambda: not any(each.key == third.key for each in _open(journal)))
 

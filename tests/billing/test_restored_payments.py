@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.billing.claims import ClaimPolicy, ExposureExceededError, PayerOwesError
-from gateway.billing.definitions import bundled
+from gateway.billing.claims import ExposureExceededError, PayerOwesError
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.storage import sealed_store
 from gateway.billing.storage.records import RecordCipher
@@ -15,11 +14,9 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, POLICY, entry
 
 KEY = b"j" * 32
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
-FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 async def test_restored_payments_bring_what_their_payer_owes(store: Store) -> None:

@@ -15,8 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, PayerOwesError
-from gateway.billing.definitions import bundled
+from gateway.billing.claims import AlreadyClaimedError, PayerOwesError
 from gateway.billing.journal import State, encode_entry
 from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.payments import X402Payments
@@ -25,7 +24,7 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, FrameDecoder, HttpSink, Sink, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import CATALOG, bill, open_harness, order, quick, refusal
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -33,7 +32,6 @@ from tools.chain.faults import Drop
 from tools.chain.local_chain import LocalChain
 
 KEY = b"j" * 32
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 class Host:
@@ -167,7 +165,7 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
     first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
     settling, waived, settled, reserved = entry(), entry(), entry(), entry()
     for payment in (settling, waived, settled, reserved):
-        await first.claim(payment, POLICY)
+        await first.claim(payment, FUNDED)
     for payment in (settling, waived, settled):
         await first.move(payment, State.VERIFIED, State.SERVING)
     await first.move(settling, State.SETTLING, amount=77)
@@ -185,23 +183,23 @@ async def test_a_new_enclave_finds_what_the_last_one_left(sink: Sink, tmp_path: 
     assert [(each.key, each.state, each.amount) for each in adopted] == [(settling.key, State.SETTLING, 77)]
     for payment in (waived, settled, settling):
         with pytest.raises(AlreadyClaimedError):
-            await second.claim(payment, POLICY)
-    await second.claim(reserved, POLICY)
+            await second.claim(payment, FUNDED)
+    await second.claim(reserved, FUNDED)
     await second.close()
 
 
 async def test_a_new_enclave_knows_who_did_not_pay_the_last_one(sink: Sink, tmp_path: Path) -> None:
     first = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
     payment = entry()
-    await first.claim(payment, POLICY)
+    await first.claim(payment, FUNDED)
     await first.move(payment, State.VERIFIED, State.SERVING, State.SETTLING, amount=10**19)
     await first.move(payment, State.FAILED, payers_fault=True)
     await first.close()
     second = SealedStore(await SqliteStore.open(tmp_path / "second.db"), sink, KEY)
     await second.replay(time.time() - 3600)
     with pytest.raises(PayerOwesError):
-        await second.claim(entry(), POLICY)
-    await second.claim(entry(upfront=True), POLICY)
+        await second.claim(entry(), FUNDED)
+    await second.claim(entry(upfront=True), FUNDED)
     await second.close()
 
 
@@ -253,7 +251,7 @@ async def test_a_sink_that_fails_is_loud_and_does_not_stop_the_gateway(
         inner = await SqliteStore.open(tmp_path / "journal.db")
         store = SealedStore(inner, HttpSink(session, url), KEY, lambda: lost.append(1))
         payment = entry()
-        await store.claim(payment, POLICY)
+        await store.claim(payment, FUNDED)
         moved = await store.move(payment, State.VERIFIED, State.SERVING)
         assert moved.state is State.SERVING
         assert "not stored in the sink" in caplog.text
@@ -270,7 +268,7 @@ async def test_a_sink_that_refuses_is_asked_for_the_next_entry_all_the_same(
     async with aiohttp.ClientSession() as session:
         store = SealedStore(await SqliteStore.open(tmp_path / "journal.db"), HttpSink(session, url), KEY)
         payment = entry()
-        await store.claim(payment, POLICY)
+        await store.claim(payment, FUNDED)
         for to, status, asked in ((State.SERVING, 500, 1), (State.WAIVED, 204, 2)):
             host.status = status
             await store.move(payment, *([State.VERIFIED] if to is State.SERVING else []), to)
@@ -329,7 +327,7 @@ async def test_adopted_payments_are_copied(tmp_path: Path) -> None:
     """Their worker was lost between a move and its copy: the next enclave would not know what is being settled."""
     path, sink, payment = tmp_path / "journal.db", FileSink(tmp_path / "sink"), entry()
     lost = await SqliteStore.open(path)
-    await lost.claim(payment, POLICY)
+    await lost.claim(payment, FUNDED)
     await lost.move(payment, State.SETTLING, amount=7)
     await lost.close()
     store = SealedStore(await SqliteStore.open(path), sink, KEY)

@@ -13,8 +13,8 @@ from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.settlement import _RETRIES_AT_ONCE
 from gateway.billing.storage.sqlite_store import SqliteStore
-from tests.billing.entries import entry
-from tests.billing.scripted import POLICY, Clock, Script, final, serving, settlements
+from tests.billing.entries import FUNDED, entry
+from tests.billing.scripted import Clock, Script, final, serving, settlements
 from tests.waiting import until
 
 
@@ -55,7 +55,7 @@ async def test_unknown_until_the_deadline_is_unresolved_and_nobodys_debt(
     clock.now = 1031.0
     await service.drain(5)
     assert (await final(sqlite_store, payment)).state is State.FAILED
-    await sqlite_store.claim(entry(owner=sqlite_store.owner), POLICY)
+    await sqlite_store.claim(entry(owner=sqlite_store.owner), FUNDED)
 
 
 @pytest.mark.parametrize(

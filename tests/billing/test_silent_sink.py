@@ -9,17 +9,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.billing.claims import ClaimPolicy
-from gateway.billing.definitions import bundled
 from gateway.billing.journal import State
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, HttpSink, Sink, SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
-from tests.billing.entries import entry
+from tests.billing.entries import FUNDED, entry
 from tests.waiting import until
 
 KEY = b"j" * 32
-POLICY = ClaimPolicy(bundled().exposure, funds_known=True)
 
 
 async def records(sink: Sink) -> list[bytes]:
@@ -47,7 +44,7 @@ async def test_a_silent_sink_is_waited_for_once_and_is_sent_everything_later(
     store = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY, lambda: failed.append(1))
     settling, waived, served = entry(), entry(), entry()
     for payment in (settling, waived, served):
-        await store.claim(payment, POLICY)
+        await store.claim(payment, FUNDED)
         await store.move(payment, State.VERIFIED, State.SERVING)
     await store.move(settling, State.SETTLING, amount=7)
     await store.move(waived, State.WAIVED)
@@ -73,7 +70,7 @@ async def test_what_a_sink_did_not_take_is_sent_again_by_and_by_and_at_the_end(
     for kept in (1, 2):
         sink.silent = True
         payment = entry()
-        await store.claim(payment, POLICY)
+        await store.claim(payment, FUNDED)
         await store.move(payment, State.VERIFIED, State.SERVING)
         if kept == 1:
             await until(lambda: sink.asked >= 3)
@@ -109,7 +106,7 @@ async def test_what_waits_for_a_sink_is_bounded(tmp_path: Path, monkeypatch: pyt
     store = SealedStore(await SqliteStore.open(tmp_path / "first.db"), sink, KEY)
     payments = [entry() for _ in range(3)]
     for payment in payments:
-        await store.claim(payment, POLICY)
+        await store.claim(payment, FUNDED)
         await store.move(payment, State.VERIFIED, State.SERVING)
     await store.move(payments[0], State.WAIVED)
     sink.silent = False

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.billing.claims import AlreadyClaimedError, ClaimPolicy, ExposureExceededError
-from gateway.billing.definitions import bundled
+from gateway.billing.claims import AlreadyClaimedError, ExposureExceededError
 from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
 from gateway.billing.storage import postgres_store, sqlite_ledger, sqlite_store
 from gateway.billing.storage.postgres_store import PostgresStore
@@ -19,13 +18,11 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store, StoreUnavailableError
 from gateway.billing.x402_payment import X402Payment
 from tests.billing import postgres
-from tests.billing.entries import entry, owned_by
+from tests.billing.entries import FUNDED, POLICY, entry, owned_by
 from tests.billing.harness import bill, open_harness, order, refusal
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
-POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
-FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 REPOSITORY = Path(__file__).parents[2]
 
 

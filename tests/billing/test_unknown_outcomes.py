@@ -14,7 +14,18 @@ from gateway.billing.payment_settings import PaymentSettings
 from gateway.billing.payments import X402Payments
 from gateway.billing.x402_payment import X402Payment
 from gateway.openai_api.errors import GatewayError
-from tests.billing.harness import CATALOG, BillingHarness, bill, open_harness, order, quick, refusal, required, response
+from tests.billing.harness import (
+    CATALOG,
+    DOLLAR,
+    BillingHarness,
+    bill,
+    open_harness,
+    order,
+    quick,
+    refusal,
+    required,
+    response,
+)
 from tests.waiting import until
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -33,8 +44,6 @@ from tools.chain.faults import (
 )
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-
-DOLLAR = 10**6
 
 
 async def paid_once(billing: BillingHarness) -> None:

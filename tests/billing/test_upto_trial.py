@@ -13,7 +13,7 @@ from gateway.billing.journal import State
 from gateway.billing.upto_trial import CHARGED, TrialPayer, UptoTrial
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
-from tests.billing.harness import BillingHarness, bill, open_harness, order, quick, refusal, required, response
+from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tests.money.paid_gateway import read_journal
 from tests.waiting import until
 from tools.chain.deployment import OPG, USDC
@@ -21,8 +21,6 @@ from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, OtherAmount, Slow, WholeAmount
 from tools.chain.local_chain import LocalChain
 from tools.chain.wallet import Wallet
-
-DOLLAR = 10**6
 
 
 async def schemes(billing: BillingHarness) -> set[str]:
