@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 import gateway.admission
 from gateway.admission import Admission, Slot
 from gateway.openai_api.errors import Fault, GatewayError
-
-
-async def run_ready_tasks() -> None:
-    """Run every ready task."""
-    for _ in range(5):
-        await asyncio.sleep(0)
+from tests.waiting import run_ready_tasks
 
 
 def slot(admission: Admission, upstream: str = "openai", *caller: str) -> Slot:

@@ -5,14 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.catalog import AnnouncedRates, Catalog, LongContext, Rates, bundled
+from gateway.catalog import AnnouncedRates, Catalog, LongContext, Rates
 
 TODAY = date(2026, 11, 22)  # of the facts
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return bundled()
 
 
 MISSION = """

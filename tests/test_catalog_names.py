@@ -4,13 +4,8 @@ from datetime import date
 
 import pytest
 
-from gateway.catalog import Catalog, bundled
+from gateway.catalog import Catalog
 from gateway.openai_api.errors import GatewayError
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return bundled()
 
 
 @pytest.mark.parametrize(

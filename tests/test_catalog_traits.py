@@ -1,14 +1,8 @@
 """Traits of the bundled models against the model rules of facts/providers.md."""
 
-import pytest
 from msgspec.structs import asdict
 
-from gateway.catalog import Catalog, Traits, bundled
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return bundled()
+from gateway.catalog import Catalog, Traits
 
 
 def test_a_model_of_which_nothing_is_said_can_everything_plain() -> None:

@@ -13,12 +13,7 @@ import gateway.admission
 from gateway.admission import Admission, Slot
 from gateway.fair_queue import FairQueue
 from gateway.openai_api.errors import GatewayError
-
-
-async def run_ready_tasks() -> None:
-    """Run every ready task."""
-    for _ in range(5):
-        await asyncio.sleep(0)
+from tests.waiting import run_ready_tasks
 
 
 class Requests:

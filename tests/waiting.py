@@ -9,3 +9,9 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def run_ready_tasks() -> None:
+    """Run every ready task."""
+    for _ in range(5):
+        await asyncio.sleep(0)

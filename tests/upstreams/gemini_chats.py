@@ -25,6 +25,7 @@ PNG = "data:image/png;base64,iVBORw0KGgo="
 PNG_PART = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
 COUNTS = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
 CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
+SKIP = "skip_thought_signature_validator"
 FLASH, FLASH_3 = "gemini-2.5-flash", "gemini-3-flash-preview"
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "city", "schema": WEATHER_SCHEMA, "strict": True}}
 
@@ -64,6 +65,14 @@ def turns(*messages: dict[str, Any], model: str = "gemini-3-flash-preview", **bo
     """The outgoing contents of ``messages``."""
     contents: list[dict[str, Any]] = sent(chat(model, messages=list(messages), **body))["contents"]
     return contents
+
+
+def calling(*calls: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, "tool_calls": list(calls), **extra}
+
+
+def result(call_id: str = "a", content: Any = "4 C", **extra: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content, **extra}
 
 
 def refusal(model: str = "gemini-3-flash-preview", **body: Any) -> GatewayError:

@@ -6,22 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, refusal, sent, turns, user
-
-SKIP = "skip_thought_signature_validator"
+from tests.upstreams.gemini_chats import (
+    HELLO,
+    PNG,
+    PNG_PART,
+    SKIP,
+    WEATHER,
+    adapter,
+    calling,
+    chat,
+    refusal,
+    result,
+    sent,
+    turns,
+    user,
+)
 
 
 def call(call_id: str, city: str = "Oslo", name: str = "weather", **extra: Any) -> dict[str, Any]:
     function = {"name": name, "arguments": f'{{"city": "{city}"}}'}
     return {"id": call_id, "type": "function", "function": function, **extra}
-
-
-def calling(*calls: dict[str, Any], **extra: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": None, "tool_calls": list(calls), **extra}
-
-
-def result(call_id: str, content: Any = "4 C", **extra: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": content, **extra}
 
 
 def test_the_worked_conversion() -> None:

@@ -7,24 +7,30 @@ import pytest
 from gateway.openai_api.deltas import Reasoning, ToolCallArguments, ToolCallStart
 from gateway.upstreams.gemini.adapter import GeminiAdapter
 from gateway.upstreams.signature_cache import SignatureCache
-from tests.upstreams.gemini_chats import HELLO, PNG, PNG_PART, WEATHER, adapter, chat, frames, parts, sent, turns, whole
+from tests.upstreams.gemini_chats import (
+    HELLO,
+    PNG,
+    PNG_PART,
+    SKIP,
+    WEATHER,
+    adapter,
+    calling,
+    chat,
+    frames,
+    parts,
+    result,
+    sent,
+    turns,
+    whole,
+)
 from tests.upstreams.gemini_chats import streamed as stream
 
-SKIP = "skip_thought_signature_validator"
 SEAL = "CpE/+abc"
 DRAW = "gemini-3.1-flash-image"
 
 
 def call(call_id: str = "a", **extra: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}} | extra
-
-
-def calling(*calls: dict[str, Any], **extra: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": None, "tool_calls": list(calls), **extra}
-
-
-def result(call_id: str = "a") -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": "4 C"}
 
 
 def sealed(data: str = SEAL, **extra: Any) -> dict[str, Any]:

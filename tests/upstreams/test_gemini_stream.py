@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.usage import Usage
-from tests.upstreams.gemini_chats import PNG_PART, frames, parts, streamed, whole
+from tests.upstreams.gemini_chats import CALL, COUNTS, PNG_PART, frames, parts, streamed, whole
 
-COUNTS = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
-CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
 OVERLOADED = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
 
 
