@@ -14,6 +14,9 @@ if [ -e /dev/nsm ]; then
     echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
 fi
 
+# Of the kernel's 4096 descriptors nitriding takes two for each public connection, so that 2048 would be all.
+ulimit -n 65536 2>/dev/null || true
+
 gateway='' stop=''
 trap 'stop=yes; kill -TERM "$gateway" 2>/dev/null || true' TERM INT
 start-stop-daemon -S -c gateway:gateway -x /usr/bin/python3 -- -I -B -m gateway &

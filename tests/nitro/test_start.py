@@ -5,6 +5,7 @@ Uses the machine's own sh: the enclave's busybox prefers its built-in start-stop
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -82,6 +83,16 @@ def test_the_flags_of_the_two_processes(start: Start, tmp_path: Path) -> None:
     )
     _, gateway = noted(tmp_path / "notes", "gateway")
     assert gateway == "-S -c gateway:gateway -x /usr/bin/python3 -- -I -B -m gateway"
+
+
+def test_both_may_open_more_files_than_the_kernel_gives(start: Start, tmp_path: Path) -> None:
+    """As far as it is allowed: a container's root may not raise its limit, and starts all the same."""
+    refused = subprocess.run(["sh", "-c", "ulimit -n 65536"], stderr=subprocess.DEVNULL, check=False).returncode
+    start()
+    for name in ("nitriding", "gateway"):
+        process, _ = noted(tmp_path / "notes", name)
+        limits = resource.prlimit(process, resource.RLIMIT_NOFILE)
+        assert limits == (resource.getrlimit(resource.RLIMIT_NOFILE) if refused else (65536, 65536))
 
 
 def test_term_drains_the_gateway_and_ends_the_daemon(start: Start, tmp_path: Path) -> None:
