@@ -2,6 +2,7 @@
 
 import struct
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,9 +11,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.golden_key import golden_key
+from tools.verify.attestation import root
 from tools.verify.attestation.chain import ChainError, check_leaf_signature, check_path, check_validity, load_path
 from tools.verify.attestation.document import parse
 from tools.verify.double import AttestationDouble, CertificateProfile, with_profile
+from tools.verify.errors import UsageError
 
 MADE = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ENCLAVE = AttestationDouble(MADE)
@@ -69,3 +72,10 @@ def test_validity_includes_its_first_and_last_second() -> None:
     for time in (first - second, last + second):
         with pytest.raises(ChainError):
             check_validity([LEAF], time)
+
+
+def test_another_certificate_in_the_bundled_file_is_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(root, "_AWS_ROOT_FILE", tmp_path / "root.pem")
+    (tmp_path / "root.pem").write_bytes(ROOT.public_bytes(Encoding.PEM))
+    with pytest.raises(UsageError, match=r"root\.pem is not the AWS root"):
+        root.aws_root()

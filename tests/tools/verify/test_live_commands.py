@@ -241,6 +241,7 @@ def measured(**changes: Any) -> Json:
         (measured(PCR0="00" * 48), "all-zero PCR0"),
         ({"Measurements": {"HashAlgorithm": "Sha512_32 { .. }"}}, "other than SHA384"),
         ({"Measurements": {"HashAlgorithm": "SHA3840"}}, "other than SHA384"),
+        ({"Measurements": {"HashAlgorithm": 384}}, "other than SHA384"),
         (measured(PCR1="zz" * 48), "not hex"),
         (measured(PCR1="11 " * 32), "not hex"),
         (measured(PCR0="11" * 47), "without a PCR0 of 96 hex digits"),
@@ -267,7 +268,7 @@ def test_unusable_measurements_exit_2(
     ["SHA384", "SHA-384", "Sha384 { ... }", pytest.param("Sha512_48 { .. }", id="AWS's image format since 0.8")],
 )
 def test_every_spelling_of_sha384(algorithm: str, write: Write) -> None:
-    content = measured(HashAlgorithm=algorithm, PCR0="aB" * 48, PCR8="44" * 48)
+    content = measured(HashAlgorithm=algorithm, PCR0="aB" * 47 + "00", PCR8="44" * 48)
     assert main(["measurements", write("measurements.txt", content)]) == 0
 
 
