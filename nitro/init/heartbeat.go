@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"syscall"
@@ -52,12 +53,7 @@ func heartbeat(cid uint32) error {
 	return exchange(connection)
 }
 
-type readWriter interface {
-	Read([]byte) (int, error)
-	Write([]byte) (int, error)
-}
-
-func exchange(connection readWriter) error {
+func exchange(connection io.ReadWriter) error {
 	beat := []byte{heartbeatByte}
 	if _, err := connection.Write(beat); err != nil {
 		return fmt.Errorf("send: %w", err)
