@@ -21,7 +21,7 @@ _STALE_CODES = frozenset({"payments_unavailable", "unsupported_scheme", "upto_fa
 class CurrentCapabilities:
     """``refresh`` reads them, every ``interval`` seconds and once ``refresh_requested`` is set.
 
-    ``unavailable_reason`` is why there are none, while there are none.
+    ``reason`` is why the last reading failed, None if it did not.
     """
 
     def __init__(self, facilitator: Facilitator, trial: UptoTrial, times: FacilitatorTimes) -> None:
@@ -33,7 +33,7 @@ class CurrentCapabilities:
         self._attempted_at = 0.0
         self._retry_seconds = _RETRY_SECONDS
         self.refresh_requested = asyncio.Event()
-        self.unavailable_reason = "the facilitator has not responded yet"
+        self.reason: str | None = "the facilitator has not responded yet"
 
     def get(self) -> Capabilities | None:
         """Those that the trial does not withhold; None before the first reading, and once the last is stale."""
@@ -48,7 +48,7 @@ class CurrentCapabilities:
 
     def interval(self) -> float:
         """Seconds until the next reading."""
-        return self._retry_seconds if self.get() is None else self._times.supported_refresh_seconds
+        return self._times.supported_refresh_seconds if self.reason is None else self._retry_seconds
 
     async def refresh(self) -> None:
         """Read the facilitator's /supported, and run the trial where ``upto`` has not passed it."""
@@ -60,15 +60,15 @@ class CurrentCapabilities:
             return
         self._read_at = time.monotonic()
         self._retry_seconds = _RETRY_SECONDS
-        self.unavailable_reason = "the facilitator has not responded for too long"
+        self.reason = None
         await self._trial.run(self._last)
 
     def _on_unavailable(self, error: FacilitatorUnavailableError) -> None:
         """Log the reason, once until another one."""
         reason = f"the facilitator is not usable: {error}"
-        if reason != self.unavailable_reason:
+        if reason != self.reason:
             log.warning("facilitator not usable", extra={"reason": str(error)})
-        self.unavailable_reason = reason
+        self.reason = reason
         self._retry_seconds = min(max(_RETRY_SECONDS, error.retry_after or 0.0), _MAX_RETRY_SECONDS)
 
     def on_refusal(self, code: str | None) -> None:

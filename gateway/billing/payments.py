@@ -151,7 +151,7 @@ class X402Payments:
         self._recovery = PeriodicTask(self._orphans.run, lambda: definitions.settlement.sweep_seconds)
         self._polling = [
             PeriodicTask(capabilities.refresh, capabilities.interval, capabilities.refresh_requested),
-            PeriodicTask(self._chain_check.run, self._chain_check.interval),
+            PeriodicTask(self._chain_check.run, self._chain_check.interval, self._chain_check.requested),
             PeriodicTask(self._feed.refresh, lambda: definitions.prices.refresh_seconds),
             PeriodicTask(self._journal_check.run, self._journal_check.interval),
         ]
@@ -187,6 +187,7 @@ class X402Payments:
         except GatewayError as error:
             self._metrics.refused(error)
             self._capabilities.on_refusal(error.code)
+            self._chain_check.on_refusal(error.code)
             raise
         except asyncio.CancelledError:
             self.settlements.detach(_release_admission(admission))
@@ -202,17 +203,17 @@ class X402Payments:
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
-        """A journal or chain that fails is a reason too, but requests are admitted: each finds out if it still does."""
-        journal = self._journal_check
-        failing = (None if journal.hangs else journal.reason), self._chain_check.reason
-        return [reason for reason in failing if reason is not None] + self._refusal_reasons()
+        """A journal, chain or facilitator that fails is a reason too, but requests are admitted: each finds out if it
+        still does."""
+        failing = self._journal_check.reason, self._chain_check.reason, self._capabilities.reason
+        return list(dict.fromkeys([reason for reason in failing if reason is not None] + self._refusal_reasons()))
 
     def _refusal_reasons(self) -> list[str]:
         """Why no request is admitted. A journal that hangs is a reason: each request would wait for it."""
         if self._journal_check.reason is not None and self._journal_check.hangs:
             return [self._journal_check.reason]
         if self._capabilities.get() is None:
-            return [self._capabilities.unavailable_reason]
+            return [self._capabilities.reason or "the facilitator has not responded for too long"]
         if self._quoter.ready:
             return []
         if self._capabilities.awaits_trial:

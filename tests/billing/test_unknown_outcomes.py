@@ -325,6 +325,21 @@ async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(
         assert billing.payments.reasons() == ["payers' funds cannot be read from the chain"]
 
 
+async def test_an_rpc_endpoint_that_goes_away_is_a_reason_once_a_payment_finds_out(
+    billing: BillingHarness, chain: LocalChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked only every few minutes otherwise, and not for each payment."""
+    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+    check = billing.payments._chain_check
+    assert check._chain is not None
+    monkeypatch.setattr(check._chain._rpc, "_url", "http://127.0.0.1:9")
+    assert (await refusal(billing.payments, paid)).status == 503
+    assert not check.requested.is_set()
+    monkeypatch.setattr(check, "_attempted_at", 0.0)
+    assert (await refusal(billing.payments, paid)).status == 503
+    await until(lambda: billing.payments.reasons() == ["payers' funds cannot be read from the chain"])
+
+
 async def test_settlement_data_is_hashes_only_and_only_when_asked_for(
     billing: BillingHarness, chain: LocalChain
 ) -> None:
