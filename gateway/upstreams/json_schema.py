@@ -1,7 +1,7 @@
 """What vendors have in common that validate JSON Schemas, or compile them to grammars."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,6 +16,19 @@ _LIST = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _MAP = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 
 _BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+
+
+def subschemas(schema: Schema) -> Iterator[Schema]:
+    """The direct subschemas of ``schema``, except those that are ``true`` or ``false``."""
+    for key, value in schema.items():
+        inner: Iterable[Any] = ()
+        if key in _MAP and isinstance(value, dict):
+            inner = value.values()
+        elif key in _LIST and isinstance(value, list):
+            inner = value
+        elif key in _SINGLE:
+            inner = (value,)
+        yield from (item for item in inner if isinstance(item, dict))
 
 
 def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:

@@ -1,5 +1,6 @@
 """JSON Schemas of tools and answers as Gemini takes them (facts/providers.md 5.2)."""
 
+import json
 from typing import Any
 
 import pytest
@@ -78,3 +79,58 @@ def test_const_becomes_an_enum_of_one_at_every_depth_but_not_as_a_name() -> None
         "examples": [{"const": 4}],
     }
     assert repr(schema) == before
+
+
+def _array(most: int, items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "maxItems": most, "items": items}
+
+
+TEXT = {"type": "string"}
+PAIR = {"type": "object", "properties": {"a": TEXT, "b": TEXT}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {f"list{number}": _array(100, TEXT) for number in range(5)}},
+        {"type": "object", "properties": {"pairs": _array(200, PAIR)}},
+        {
+            "type": "object",
+            "properties": {"pairs": _array(30, {"type": "object", "properties": {"l": _array(20, TEXT)}})},
+        },
+        {"type": "object", "properties": {"pairs": _array(200, {"$ref": "#/$defs/P"})}, "$defs": {"P": PAIR}},
+        {
+            "type": "object",
+            "properties": {"pairs": _array(200, {"$ref": "#/definitions/P"})},
+            "definitions": {"P": PAIR},
+        },
+    ],
+)
+def test_arrays_of_more_values_than_gemini_compiles_have_their_bounds_in_words(schema: dict[str, Any]) -> None:
+    sent = translate(schema)
+    described = {name: f"(maxItems: {inner['maxItems']})" for name, inner in schema["properties"].items()}
+    assert {name: inner["description"] for name, inner in sent["properties"].items()} == described
+    assert '"maxItems":' not in json.dumps(sent)
+
+
+def test_a_described_array_keeps_its_description() -> None:
+    schema = {"properties": {"list": _array(1000, TEXT) | {"description": "Texts.", "minItems": 1}}}
+    assert translate(schema)["properties"]["list"] == {
+        "type": "array",
+        "minItems": 1,
+        "items": TEXT,
+        "description": "Texts. (maxItems: 1000)",
+    }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"list": _array(400, TEXT), "any": {"type": "array", "items": PAIR}}},
+        {"type": "object", "properties": {"next": _array(3, {"$ref": "#"})}},
+        {"properties": {"l": _array(3, {"$ref": "#/$defs/N"})}, "$defs": {"N": {"items": {"$ref": "#/$defs/N"}}}},
+        {"properties": {"odd": {"maxItems": "many", "items": True, "$ref": ["#"]}, "maxItems": {"type": "integer"}}},
+    ],
+)
+def test_arrays_that_gemini_compiles_keep_their_bounds(schema: dict[str, Any]) -> None:
+    assert translate(schema) == schema

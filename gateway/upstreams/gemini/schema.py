@@ -1,29 +1,60 @@
 """Translates JSON Schemas for ``parametersJsonSchema`` and ``responseJsonSchema`` (facts/providers.md 5.2)."""
 
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
-from gateway.upstreams.json_schema import restated, with_subschemas
+from gateway.upstreams.json_schema import Schema, describe, restated, subschemas, with_subschemas
 
+_MOST_VALUES = 500
+"""Gemini repeats the grammar of an array's item as often as ``maxItems`` says, and refuses a schema for more than about
+950 strings, or fewer objects, with nothing but "Request contains an invalid argument" (googleapis/python-genai issue
+2170, vercel/ai issue 21192, Open-Historia/open-historia PR 790)."""
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-def translate(schema: dict[str, Any], *, titles: bool = True) -> dict[str, Any]:
+def translate(schema: Schema, *, titles: bool = True) -> Schema:
     """A copy of ``schema`` with every ``const`` as an enum of one value, and every enum with a type.
 
-    A list of ``items`` becomes ``prefixItems``. Gemini ignores an enum without a type, refuses OpenAPI's
-    ``discriminator``, and may take a ``title`` in the parameters of a tool for a function to call; without ``titles``
-    they are left out.
+    A list of ``items`` becomes ``prefixItems``, and ``maxItems`` part of the description where it allows too much.
+    Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
+    parameters of a tool for a function to call; without ``titles`` they are left out.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
+    return _translated(schema, left_out, cache(lambda: _values(schema, _definitions(schema)) > _MOST_VALUES))
+
+
+def _translated(schema: Schema, left_out: tuple[str, ...], has_too_many: Callable[[], bool]) -> Schema:
     result = {key: value for key, value in restated(schema).items() if key not in left_out}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:
         result["type"] = kind
-    return with_subschemas(result, partial(translate, titles=titles))
+    if "maxItems" in result and has_too_many():
+        result["description"] = describe(result.get("description"), {"maxItems": result.pop("maxItems")})
+    return with_subschemas(result, partial(_translated, left_out=left_out, has_too_many=has_too_many))
+
+
+def _definitions(schema: Schema) -> dict[str, int]:
+    """How many values each definition has, by the reference to it; those it refers to itself are not counted."""
+    return {
+        f"#/{table}/{name}": _values(inner, {})
+        for table in ("$defs", "definitions")
+        if isinstance(schema.get(table), dict)
+        for name, inner in schema[table].items()
+        if isinstance(inner, dict)
+    }
+
+
+def _values(schema: Schema, definitions: Mapping[str, int]) -> int:
+    """How many values ``schema`` describes, those in an array as often as ``maxItems`` allows."""
+    inner = sum(_values(subschema, definitions) for subschema in subschemas(schema))
+    if isinstance(reference := schema.get("$ref"), str):
+        inner += definitions.get(reference, 0)
+    most = schema.get("maxItems")
+    return 1 + inner * (most if isinstance(most, int) else 1)
 
 
 def _type_of(values: Any) -> str | None:
@@ -32,7 +63,7 @@ def _type_of(values: Any) -> str | None:
     return types.pop() if len(types) == 1 else None
 
 
-def takes_arguments(schema: dict[str, Any]) -> bool:
+def takes_arguments(schema: Schema) -> bool:
     """False for the schema of a tool without arguments, which Gemini requires to be left out."""
     return bool(
         schema.get("properties")
