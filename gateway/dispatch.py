@@ -117,18 +117,23 @@ class Dispatch:
 
         Raises GatewayError if the upstream does not answer, _AnswerFailedError if its answer fails.
         """
-        if reply is None and self._deadline is None:
-            response: UpstreamResponse | None = await self._upstream.open(chat, call)
-        else:
-            response = await self._open_before_deadline(chat, call, reply)
+        response = await self._open(chat, call, reply)
         if response is None:
             if not self._usages:
                 self._add_usage(chat, complete=False)
             return False
         self._unmetered = chat
-        self._record.upstream_request_id = request_id = response.request_id
+        self._record.upstream_request_id = response.request_id
+        await self._read(chat, response, consume, reply)
+        if self._expired:
+            raise _deadline_exceeded()
+        self._add_usage(chat, complete=response.complete)
+        return True
+
+    async def _read(self, chat: Chat, response: UpstreamResponse, consume: Consumer, reply: StreamReply | None) -> None:
+        """Pass on an answer, to its end or the deadline, or until its client has left. Raises _AnswerFailedError."""
         if reply is not None:
-            if request_id is not None and not reply.committed:
+            if (request_id := self._record.upstream_request_id) is not None and not reply.committed:
                 reply.response.headers[UPSTREAM_REQUEST_ID] = request_id
             self._watch_client(reply, response)
         deadline_timer = None if self._deadline is None else self._close_at(self._deadline, response.close)
@@ -142,10 +147,6 @@ class Dispatch:
             for timer in (deadline_timer, self._drain_timer):
                 if timer is not None:
                     timer.cancel()
-        if self._expired:
-            raise _deadline_exceeded()
-        self._add_usage(chat, complete=response.complete)
-        return True
 
     async def _resume_paused(self, chat: Chat, consume: Consumer, reply: StreamReply | None) -> None:
         """Request the rest of a paused answer; one that cannot be completed finishes with ``length``."""
@@ -175,10 +176,10 @@ class Dispatch:
         record.answered = now = time.perf_counter()
         record.upstream_seconds = (record.upstream_seconds or 0.0) + now - started - (record.own_seconds - own)
 
-    async def _open_before_deadline(
-        self, chat: Chat, call: UpstreamCall, reply: StreamReply | None
-    ) -> UpstreamResponse | None:
+    async def _open(self, chat: Chat, call: UpstreamCall, reply: StreamReply | None) -> UpstreamResponse | None:
         """Send one call; None if the client disconnected before the answer and the vendor then does not bill."""
+        if reply is None and self._deadline is None:
+            return await self._upstream.open(chat, call)
         try:
             async with asyncio.timeout_at(self._deadline) as timeout:
                 if reply is not None and self._upstream.provider.stops_billing_on_close:

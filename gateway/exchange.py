@@ -318,22 +318,7 @@ class Exchange:
         Raises GatewayError when the upstream fails: an error status if nothing was sent yet, an event in the stream
         otherwise. What was delivered by then is signed and settled nevertheless.
         """
-        failure: GatewayError | None = None
-        self._lifecycle.transition(State.DISPATCHED)
-        try:
-            await self._dispatch.run(partial(self._forward, reply), reply)
-        except GatewayError as error:
-            failure = error
-        else:
-            if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
-                self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
-        if self._lifecycle.state is not State.ANSWERING:
-            failure = failure or upstream_error("upstream_truncated", "The upstream returned an empty response")
-            if reply.disconnected:
-                await self._release("client_left", failure, self._cost_so_far())
-            else:
-                await self._release("upstream_failed", failure)
-            raise failure
+        failure = await self._forward_all(reply)
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
         metadata = await self._sign_and_settle(choices)
@@ -346,6 +331,26 @@ class Exchange:
         if usage_on_request and not include_usage:
             del extra["usage"]
         return self._encoder.last(self._assembler.finish_reasons(), extra, separate_usage=include_usage)
+
+    async def _forward_all(self, reply: StreamReply) -> GatewayError | None:
+        """Forward the answer; return the error that cut it. Raises GatewayError, charging nothing, without output."""
+        failure: GatewayError | None = None
+        self._lifecycle.transition(State.DISPATCHED)
+        try:
+            await self._dispatch.run(partial(self._forward, reply), reply)
+        except GatewayError as error:
+            failure = error
+        else:
+            if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
+                self._lifecycle.transition(State.ANSWERING)  # an answer without output is complete too
+        if self._lifecycle.state is State.ANSWERING:
+            return failure
+        failure = failure or upstream_error("upstream_truncated", "The upstream returned an empty response")
+        if reply.disconnected:
+            await self._release("client_left", failure, self._cost_so_far())
+        else:
+            await self._release("upstream_failed", failure)
+        raise failure
 
     def _describe_stream(self, upstream: UpstreamMetadata) -> None:
         """Name the model that answers and its tier in all chunks, as a complete answer does. Before the first chunk."""
