@@ -13,8 +13,10 @@ from gateway.upstreams import sse
 from tools.fuzz import __main__ as fuzz
 from tools.fuzz.event_streams import reference
 from tools.fuzz.mutations import mutate_bytes, mutate_json, split
+from tools.fuzz.recordings import Recording
 from tools.fuzz.target import Target
 from tools.fuzz.targets import TARGETS
+from tools.fuzz.vendors import VENDOR_ANSWERS, Reply
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,6 +47,12 @@ def test_a_planted_mistake_is_found_and_found_again(
     assert (finding["target"], finding["seed"]) == ("event-streams", 1)
     assert "BrokenPropertyError" in finding["problem"]
     assert fuzz.main(["--replay", str(path)]) == 0
+
+
+def test_a_region_that_a_vendor_does_not_serve_is_no_finding() -> None:
+    body = b'{"error": {"message": "Country not supported", "code": "unsupported_country_region_territory"}}'
+    reply = Reply(Recording("openai", 403, False, body), [body], False, {})
+    VENDOR_ANSWERS.check(reply)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gateway.billing.pricing import cost
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.deltas import Delta
+from gateway.openai_api.error_classes import error_class
 from gateway.openai_api.errors import GatewayError
 from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
@@ -100,7 +101,8 @@ def _check(reply: Reply) -> None:
     chat = _chat(recording, json_mode=reply.json_mode)
     adapter = _ADAPTERS[recording.provider][recording.endpoint]
     error = adapter.decode_error(recording.status if recording.status != 200 else 500, reply.headers, body)
-    if not 400 <= error.status < 600 or error.status in (401, 402, 403):
+    blamed = error.status in (401, 402) or (error.status == 403 and error_class(error) != "upstream_region")
+    if blamed or not 400 <= error.status < 600:
         raise BrokenPropertyError(f"a vendor's error becomes {error.status}")
     if error.retry_after is not None and not 0 <= error.retry_after < 10**12:
         raise BrokenPropertyError(f"to be asked again in {error.retry_after} s")
