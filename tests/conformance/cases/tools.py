@@ -12,6 +12,16 @@ CITY = {
     "additionalProperties": False,
 }
 
+UNUSUAL = {
+    "type": "object",
+    "properties": {
+        "format": {"type": "string", "enum": ["text/html", "any"]},
+        "price": {"type": "string", "pattern": "^(?!-).+$"},
+        "count": {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
+        "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+    },
+}
+
 
 def function(name: str, parameters: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     described = {"name": name, "description": f"The {name} now", **fields}
@@ -79,6 +89,14 @@ CASES = (
         calls=(Call(name="weather", arguments={"city": "Oslo"}),),
         finish="tool_calls",
         dropped={"xai": "tools.strict", "nous": "tools.strict", "claude-sonnet-4-0": "tools.strict"},
+    ),
+    Case(
+        name="a tool as not every vendor takes it",
+        parameters={"tools": [function("convert", UNUSUAL)]},
+        scenario=answering(tool_calls=(ToolCall(name="convert", arguments={"format": "text/html"}),)),
+        calls=(Call(name="convert", arguments={"format": "text/html"}),),
+        finish="tool_calls",
+        arrives=("text/html", "(?!-)"),
     ),
     Case(
         name="a call that is required",

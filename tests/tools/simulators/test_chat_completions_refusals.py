@@ -18,6 +18,10 @@ def tools(**function: Any) -> list[dict[str, Any]]:
     return [{"type": "function", "function": {"name": "now", **function}}]
 
 
+def holding(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": schema}}
+
+
 def hearing(audio: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": audio}]}]}
 
@@ -151,6 +155,8 @@ OWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "xai developer role": ("xai", {"messages": [{"role": "developer", "content": "x"}, USER]}, "developer"),
     "xai name on message": ("xai", {"messages": [{**USER, "name": "bob"}]}, "name"),
     "xai tool without parameters": ("xai", {"tools": tools()}, "parameters"),
+    "xai media types in a tool": ("xai", {"tools": tools(parameters=holding({"enum": ["text/html"]}))}, "arguments"),
+    "xai lookahead in a tool": ("xai", {"tools": tools(parameters=holding({"pattern": "^(?!a)"}))}, "arguments"),
     "xai strict tool": ("xai", {"tools": tools(strict=False)}, "strict"),
     "xai service_tier": ("xai", {"service_tier": "default"}, "service_tier"),
     "xai logprobs while reasoning": ("xai", {"logprobs": True}, "logprobs"),

@@ -1,5 +1,6 @@
 """xAI: facts/providers.md 6. Errors are `{code, error}` with two strings; a wrong key is HTTP 400."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -48,6 +49,8 @@ RANGES = {
     "n": Range(1, 128, integer=True),
     "top_logprobs": Range(0, 8, integer=True),
 }
+
+_LOOKAROUND = re.compile(r"\(\?<?[=!]")
 
 
 class XAI(ChatCompletions):
@@ -145,8 +148,23 @@ class XAI(ChatCompletions):
             raise RefusedError("Image inputs are not supported by this model.")
         if model.reasoning_enabled and (body.get("n") or 1) > 1:
             raise RefusedError("Argument not supported on this model: n")
-        if any(not tool["function"].get("parameters") for tool in body.get("tools") or ()):
+        schemas = [tool["function"].get("parameters") for tool in body.get("tools") or ()]
+        if not all(schemas):
             raise RefusedError("Failed to deserialize the JSON body: missing field `parameters`", status=422)
+        if not _compiles(schemas):
+            raise RefusedError("Invalid arguments passed to the model.")
+
+
+def _compiles(schema: Any) -> bool:
+    """False with an enum that has a slash in a value, or a pattern that looks around."""
+    if isinstance(schema, list):
+        return all(map(_compiles, schema))
+    if not isinstance(schema, dict):
+        return True
+    enum, pattern = schema.get("enum"), schema.get("pattern")
+    slashed = isinstance(enum, list) and any(isinstance(value, str) and "/" in value for value in enum)
+    looks_around = isinstance(pattern, str) and _LOOKAROUND.search(pattern)
+    return not slashed and not looks_around and _compiles([*schema.values()])
 
 
 def _has_picture(message: Mapping[str, Any]) -> bool:
