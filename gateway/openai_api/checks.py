@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
-from gateway.openai_api.request import ChatRequest, CustomTool, FunctionTool
+from gateway.openai_api.request import ChatRequest, FunctionTool
 
 MAX_STOPS = 16
 _CHOICES = ("auto", "none", "required", "validated")
@@ -26,10 +26,13 @@ def check(request: ChatRequest) -> None:
 
 
 def _check_tools(request: ChatRequest) -> None:
-    names = [_tool_name(tool) for tool in request.tools or ()]
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            raise invalid_request(f"The tool '{name}' is defined twice.", f"tools[{position}].function.name")
+    names: dict[str, None] = {}
+    for position, tool in enumerate(request.tools or ()):
+        name = tool.function.name if isinstance(tool, FunctionTool) else tool.custom.name
+        if name in names:
+            kind = "function" if isinstance(tool, FunctionTool) else "custom"
+            raise invalid_request(f"The tool '{name[:64]}' is defined twice.", f"tools[{position}].{kind}.name")
+        names[name] = None
     choice = request.tool_choice
     if choice is None or choice == "none":
         return
@@ -39,14 +42,10 @@ def _check_tools(request: ChatRequest) -> None:
         if choice not in _CHOICES:
             raise invalid_request(f"Invalid value for 'tool_choice': '{choice[:64]}'.", "tool_choice", "invalid_value")
     else:
-        _check_named_choice(choice, names)
+        _check_named_choice(choice, [*names])
 
 
-def _tool_name(tool: FunctionTool | CustomTool) -> str | None:
-    return tool.function.name if isinstance(tool, FunctionTool) else tool.custom.get("name")
-
-
-def _check_named_choice(choice: dict[str, Any], names: Sequence[str | None]) -> None:
+def _check_named_choice(choice: dict[str, Any], names: Sequence[str]) -> None:
     kind = choice.get("type")
     if kind not in _NAMED_CHOICES:
         supported = ", ".join(f"'{name}'" for name in _NAMED_CHOICES)

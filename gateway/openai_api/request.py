@@ -22,11 +22,18 @@ MAX_DEPTH = 128
 MAX_PARTS = 2**17
 """Limit on the objects and arrays in one body. Each takes 30 times the memory of its two bytes, and translating more of
 them blocks the event loop for a second; no conversation has as many."""
+MAX_VALUES = 2**18
+"""Limit on the members and items of all objects and arrays in one body: 32 MiB have room for 16 million numbers, which
+took four seconds to translate and hash."""
 MAX_BRACKETS = 2**19
 """Limit on the opening brackets in one body, in strings or not: only decoding tells them apart, which takes a quarter
 of a second for as many objects. No model's context has room for as many."""
+MAX_COMMAS = 2**20
+"""The same for commas, which separate values."""
 
+_PARTS = frozenset({dict, list})
 _TOO_MANY_PARTS = "The JSON body of your request has too many objects and arrays"
+_TOO_MANY_VALUES = "The JSON body of your request has too many values"
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
@@ -54,8 +61,12 @@ class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
             self.cache_control = self.function.cache_control
 
 
+class CustomDefinition(msgspec.Struct):
+    name: str
+
+
 class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
-    custom: dict[str, Any]
+    custom: CustomDefinition
 
 
 Tool = FunctionTool | CustomTool
@@ -159,10 +170,12 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 
 def decode(body: bytes) -> dict[str, Json]:
-    """Decode a JSON object; raises 400 for anything else, more than MAX_PARTS parts or nesting beyond MAX_DEPTH."""
+    """Decode a JSON object; raises 400 for anything else, and for one that is too large or nested too deeply."""
     brackets = _count_brackets(body)
     if brackets > MAX_BRACKETS:
         raise invalid_request(_TOO_MANY_PARTS)
+    if len(body) > MAX_COMMAS and len(body) - len(body.replace(b",", b"", MAX_COMMAS + 1)) > MAX_COMMAS:
+        raise invalid_request(_TOO_MANY_VALUES)
     try:
         decoded = msgspec.json.decode(body) if len(body) <= long_json.SHORT else long_json.decode_long(body)
     except UnicodeDecodeError:
@@ -173,7 +186,7 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The JSON body of your request is nested too deeply") from None
     if not isinstance(decoded, dict):
         raise invalid_request("The body of your request must be a JSON object")
-    if brackets > MAX_DEPTH:
+    if brackets > MAX_DEPTH or len(body) > MAX_VALUES:
         _check_size(decoded)
     return decoded
 
@@ -183,18 +196,19 @@ def _count_brackets(body: bytes) -> int:
 
     ``bytes.replace`` finds the few of a text far sooner than ``bytes.count``.
     """
-    if len(body) > MAX_BRACKETS:
-        return body.count(b"{") + body.count(b"[")
-    most = MAX_DEPTH + 1
+    most = 1 + (MAX_BRACKETS if len(body) > MAX_BRACKETS else MAX_DEPTH)
     return len(body) - len(body.replace(b"{", b"", most).replace(b"[", b"", most))
 
 
 def _check_size(value: Json) -> None:
-    """Raise 400 if ``value`` has more than MAX_PARTS objects and arrays, or they are nested beyond MAX_DEPTH."""
-    level, count = [value], 1
+    """Raise 400 for more than MAX_VALUES values or MAX_PARTS objects and arrays, and for nesting beyond MAX_DEPTH."""
+    level, count, values = [value], 1, 0
     for _ in range(MAX_DEPTH):
         parts = [outer.values() if isinstance(outer, dict) else outer for outer in level]
-        level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
+        values += sum(map(len, parts))
+        if values > MAX_VALUES:
+            raise invalid_request(_TOO_MANY_VALUES)
+        level = [inner for part in parts for inner in part if type(inner) in _PARTS]
         if not level:
             return
         count += len(level)

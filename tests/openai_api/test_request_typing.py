@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.request import MAX_BRACKETS, MAX_DEPTH, MAX_PARTS, ChatRequest, decode, parse_chat
+from gateway.openai_api.request import (
+    MAX_BRACKETS,
+    MAX_COMMAS,
+    MAX_DEPTH,
+    MAX_PARTS,
+    MAX_VALUES,
+    ChatRequest,
+    decode,
+    parse_chat,
+)
 
 HI = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"model": "gpt-4.1", "messages": [HI]}
@@ -316,6 +325,23 @@ def test_parts_are_limited(part: str) -> None:
 
 def test_a_text_of_brackets_is_no_crowd_of_parts() -> None:
     assert decode(b'{"a":"' + b"[{" * (MAX_BRACKETS // 2 - 1) + b'"}')
+
+
+@pytest.mark.parametrize("value", ["1", "null", '""'])
+def test_values_are_limited(value: str) -> None:
+    """Millions of numbers cost as many seconds, before any payment."""
+
+    def wide(values: int) -> bytes:
+        return f'{{"a":[{",".join([value] * (values - 1))}]}}'.encode()
+
+    assert decode(wide(MAX_VALUES))
+    for values in (MAX_VALUES + 1, MAX_COMMAS + 3):
+        with pytest.raises(GatewayError, match="too many values"):
+            decode(wide(values))
+
+
+def test_a_text_of_commas_is_no_crowd_of_values() -> None:
+    assert decode(b'{"a":"' + b"," * MAX_COMMAS + b'"}')
 
 
 json_values = st.recursive(
