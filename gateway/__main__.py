@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         return usage(arguments)
     open_standard_streams()
     configure_logging()
+    sys.set_int_max_str_digits(sys.int_info.str_digits_check_threshold)  # reading longer integers takes quadratic time
     try:
         settings = Settings.from_environment(os.environ, bundled().providers)
     except (SettingsError, CatalogError) as error:

@@ -105,6 +105,14 @@ async def test_one_identity_and_turns(fleet: Fleet) -> None:
         assert {(await running.post("/v1/chat/completions", CHAT)).status for _ in range(4)} == {200}
 
 
+@pytest.mark.parametrize(("digits", "status"), [(640, 200), (641, 400)])
+async def test_integers_that_take_long_to_read_are_refused(fleet: Fleet, digits: int, status: int) -> None:
+    """Thirty megabytes of integers of 4,300 digits, Python's own limit, took five seconds."""
+    async with gateway(**fleet.environment()) as running:
+        response = await running.post("/v1/chat/completions", {**CHAT, "prediction": {"n": int("9" * digits)}})
+        assert response.status == status
+
+
 async def test_connections_are_split_evenly_and_metrics_add_up(fleet: Fleet) -> None:
     async with gateway(**fleet.environment()) as running:
         pids = set(running.workers())
