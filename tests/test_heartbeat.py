@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -32,18 +32,6 @@ from tools.chain.local_chain import LocalChain
 from tools.chain.registry import TEERecord, active_tees, register
 
 NEVER = 86_400
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[LocalChain]:
-    with LocalChain() as chain:
-        yield chain
-
-
-@pytest.fixture
-async def facilitator(chain: LocalChain) -> AsyncIterator[LocalFacilitator]:
-    async with LocalFacilitator(chain.rpc_url) as facilitator:
-        yield facilitator
 
 
 @pytest.fixture

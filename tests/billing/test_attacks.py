@@ -91,6 +91,7 @@ async def test_a_payload_for_one_payee_is_worth_nothing_at_another_gateway(
 def shouting(payload: dict[str, Any]) -> dict[str, Any]:
     permit = payload["payload"]["permit2Authorization"]
     permit["from"] = "0x" + permit["from"][2:].upper()
+    permit["spender"] = "0x" + permit["spender"][2:].upper()
     permit["permitted"]["token"] = permit["permitted"]["token"].lower()
     return payload
 
