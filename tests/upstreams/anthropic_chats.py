@@ -1,7 +1,6 @@
 """Chats for the Anthropic adapter, its decoded answers, and the vendor SDK's request types."""
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -16,7 +15,6 @@ from anthropic.types import (
     ToolUseBlockParam,
 )
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from pydantic import TypeAdapter
 
 from gateway.catalog import bundled
 from gateway.openai_api.errors import GatewayError
@@ -24,6 +22,7 @@ from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic.adapter import AnthropicAdapter
 from gateway.upstreams.signature_cache import SignatureCache
+from tests.upstreams.sdk_types import check_type
 
 HELLO = {"role": "user", "content": "Hello"}
 WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -54,9 +53,10 @@ def turns(*messages: Any, model: str = "claude-haiku-4-5") -> list[dict[str, Any
     return result
 
 
-def refusal(*messages: Any, model: str = "claude-haiku-4-5") -> GatewayError:
+def refusal(*messages: Any, model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
+    """The 400 that a chat is rejected with."""
     with pytest.raises(GatewayError) as caught:
-        adapter().build_request(chat(model, messages=list(messages)))
+        adapter().build_request(chat(model, **{"messages": list(messages) or [HELLO]} | body))
     assert caught.value.status == 400
     return caught.value
 
@@ -90,7 +90,7 @@ def dropped(bound: Chat) -> tuple[str, ...]:
 def check_with_sdk(body: dict[str, Any]) -> None:
     """Assert that ``body`` matches the SDK's types and has no unknown keys."""
     plain = {name: value for name, value in body.items() if name not in _OLDER_VERSION}
-    _check(
+    check_type(
         MessageCreateParamsNonStreaming,
         plain | {"messages": [message | {"content": ""} for message in plain["messages"]]},
     )
@@ -105,17 +105,7 @@ def _check_block(block: dict[str, Any]) -> None:
         for inner in block["content"]:
             _check_block(inner)
         block = block | {"content": ""}
-    _check(_BLOCKS[block["type"]], block)
-
-
-def _check(form: Any, value: dict[str, Any]) -> None:
-    adapter = _type_adapter(form)
-    assert adapter.dump_python(adapter.validate_python(value), mode="json", warnings="error") == value
-
-
-@cache
-def _type_adapter(form: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(form)
+    check_type(_BLOCKS[block["type"]], block)
 
 
 _BLOCKS = {

@@ -1,26 +1,26 @@
 """Chats for the OpenAI-shaped adapter, and the vendor SDK's request types."""
 
-from functools import cache
-from typing import Any, get_type_hints
+from collections.abc import Set
+from typing import Any
 
 import msgspec
 from openai.types.chat import (
     ChatCompletionAssistantMessageParam,
     ChatCompletionContentPartParam,
-    ChatCompletionContentPartRefusalParam,
     ChatCompletionCustomToolParam,
     ChatCompletionDeveloperMessageParam,
     ChatCompletionFunctionToolParam,
-    ChatCompletionMessageParam,
+    ChatCompletionMessageCustomToolCallParam,
+    ChatCompletionMessageFunctionToolCallParam,
     ChatCompletionSystemMessageParam,
     ChatCompletionToolMessageParam,
     ChatCompletionUserMessageParam,
 )
+from openai.types.chat.chat_completion_assistant_message_param import ContentArrayOfContentPart
 from openai.types.chat.completion_create_params import (
     CompletionCreateParamsNonStreaming,
     CompletionCreateParamsStreaming,
 )
-from pydantic import TypeAdapter
 
 from gateway.catalog import bundled
 from gateway.openai_api.deltas import Delta
@@ -29,6 +29,7 @@ from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai.adapter import OpenAIAdapter
 from gateway.upstreams.openai.dialects import MODELARK, NOUS, OPENAI, XAI
 from tests.upstreams.decoding import read_stream
+from tests.upstreams.sdk_types import check_type
 
 HI: dict[str, Any] = {"role": "user", "content": "Hi"}
 TOOL: dict[str, Any] = {
@@ -39,10 +40,13 @@ DIALECTS = {"openai": OPENAI, "xai": XAI, "bytedance": MODELARK, "nous": NOUS}
 MODELS = [m.id for m in bundled().models.values() if m.provider in DIALECTS and m.endpoint == "chat"]
 
 # Parameters that these vendors accept beyond OpenAI's own (facts/providers.md 7.2, 8).
-_VENDOR_EXTRAS = {
+_VENDOR_EXTRAS: dict[str, Set[str]] = {
+    "openai": set(),
+    "xai": set(),
     "bytedance": {"top_k", "repetition_penalty", "thinking"},
     "nous": {"top_k", "repetition_penalty", "tags"},
 }
+_REASONING = {"reasoning_content", "encrypted_content"}
 _MESSAGES: dict[str, Any] = {
     "system": ChatCompletionSystemMessageParam,
     "developer": ChatCompletionDeveloperMessageParam,
@@ -50,8 +54,12 @@ _MESSAGES: dict[str, Any] = {
     "assistant": ChatCompletionAssistantMessageParam,
     "tool": ChatCompletionToolMessageParam,
 }
-_PARTS: dict[str, Any] = {"refusal": ChatCompletionContentPartRefusalParam, "video_url": dict}
+_MODELARK_PICTURE_EXTRAS = {"image_pixel_limit", "max_pixels", "min_pixels"}
 _TOOLS: dict[str, Any] = {"function": ChatCompletionFunctionToolParam, "custom": ChatCompletionCustomToolParam}
+_CALLS: dict[str, Any] = {
+    "function": ChatCompletionMessageFunctionToolCallParam,
+    "custom": ChatCompletionMessageCustomToolCallParam,
+}
 
 
 def chat(model: str = "gpt-4.1", *, output_limit: int | None = None, **parameters: Any) -> Chat:
@@ -81,24 +89,34 @@ def streamed(bound: Chat, data: bytes, pieces: int | None = None) -> list[Delta]
 
 
 def check_with_sdk(body: dict[str, Any], provider: str = "openai") -> None:
-    """Assert that ``body`` matches the SDK's types; for OpenAI itself, also without unknown keys."""
-    form = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
-    unknown = body.keys() - get_type_hints(form).keys() - _VENDOR_EXTRAS.get(provider, set())
-    assert not unknown, unknown
-    _adapter(form).validate_python(body)
+    """Assert that ``body`` matches the SDK's types and has no unknown keys but the vendor's own.
+
+    Messages and tools one by one: pydantic validates the SDK's iterables lazily.
+    """
+    form: Any = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
+    check_type(form, without(body, _VENDOR_EXTRAS[provider] | {"messages", "tools"}) | {"messages": []})
     for message in body["messages"]:
-        _adapter(ChatCompletionMessageParam).validate_python(message)
-        if provider == "openai":
-            assert message.keys() <= get_type_hints(_MESSAGES[message["role"]]).keys()
-        if isinstance(message.get("content"), list):
-            for part in message["content"]:
-                _adapter(_PARTS.get(part["type"], ChatCompletionContentPartParam)).validate_python(part)
-                assert part.keys() == {"type", part["type"]}
+        _check_message(message, provider)
     for tool in body.get("tools", ()):
-        _adapter(_TOOLS[tool["type"]]).validate_python(tool)
-        assert tool.keys() == {"type", tool["type"]}
+        check_type(_TOOLS[tool["type"]], tool)
 
 
-@cache
-def _adapter(form: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(form)
+def _check_message(message: dict[str, Any], provider: str) -> None:
+    content = message.get("content")
+    if isinstance(content, list):
+        form: Any = ContentArrayOfContentPart if message["role"] == "assistant" else ChatCompletionContentPartParam
+        for part in content:
+            if provider == "bytedance" and part["type"] == "image_url":
+                part = part | {"image_url": without(part["image_url"], _MODELARK_PICTURE_EXTRAS)}
+            if provider != "bytedance" or part["type"] != "video_url":
+                check_type(form, part)
+        message = message | {"content": ""}
+    for call in message.get("tool_calls", ()):
+        check_type(_CALLS[call["type"]], call)
+    if message["role"] == "assistant":
+        message = without(message, {"tool_calls"} | (set() if provider == "openai" else _REASONING))
+    check_type(_MESSAGES[message["role"]], message)
+
+
+def without(body: dict[str, Any], keys: Set[str]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in keys}

@@ -5,8 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.openai_api.errors import GatewayError
-from tests.upstreams.anthropic_chats import WEATHER, WEATHER_SCHEMA, adapter, chat, sent
+from tests.upstreams.anthropic_chats import WEATHER, WEATHER_SCHEMA, chat, refusal, sent
 
 UNIONS = ("anyOf", "oneOf", "allOf")
 ONE_OF_TWO = [{"required": ["city"]}, {"required": ["place"]}]
@@ -14,12 +13,6 @@ ONE_OF_TWO = [{"required": ["city"]}, {"required": ["place"]}]
 
 def tool(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "f", "parameters": parameters}}
-
-
-def refusal(model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
-    with pytest.raises(GatewayError) as caught:
-        adapter().build_request(chat(model, **body))
-    return caught.value
 
 
 @pytest.mark.parametrize("base", [WEATHER_SCHEMA, {}])
@@ -33,7 +26,7 @@ def test_a_union_at_the_top_level_is_refused(union: str, base: dict[str, Any]) -
 @pytest.mark.parametrize("union", UNIONS)
 def test_a_union_is_refused_as_a_schema_that_a_tool_emulates(union: str) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": WEATHER_SCHEMA | {union: ONE_OF_TWO}}}
-    error = refusal("claude-sonnet-4-0", response_format=wanted)
+    error = refusal(model="claude-sonnet-4-0", response_format=wanted)
     assert (error.status, error.param) == (400, f"response_format.json_schema.schema.{union}")
 
 
@@ -99,7 +92,7 @@ def test_another_type_than_object_is_refused(kind: Any) -> None:
     error = refusal(tools=[tool({"type": kind})])
     assert (error.status, error.param) == (400, "tools[0].function.parameters.type")
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": kind}}}
-    error = refusal("claude-sonnet-4-0", response_format=wanted)
+    error = refusal(model="claude-sonnet-4-0", response_format=wanted)
     assert (error.status, error.param) == (400, "response_format.json_schema.schema.type")
 
 
