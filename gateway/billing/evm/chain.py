@@ -1,6 +1,6 @@
 """What the gateway reads from the chain: payers' funds, used nonces, transfers (facts/x402.md 4 rows 6, 20)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,39 +188,48 @@ class Chain:
         pays less, and cancel the nonce. One call can carry several messages, so ``matches`` counts its such transfers.
         The transactions of others, of which a payer may have thousands, are not read.
         """
-        async for event in self._transfer_events(entry, used):
-            if as_integer(event.get("data")) != entry.amount:
-                continue
-            transaction = str(event.get("transactionHash"))
-            if (mined := await self._receipt_and_call(transaction)) is None:
-                raise ChainUnavailableError("the transaction of a log was not found")
-            amounts = self._transfers.amounts(entry, *mined)
-            if amounts and amounts[0] == entry.amount:
-                return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))
+        for first, last in self._block_ranges(entry, used):
+            for event in await self._transfer_events(entry, used, first, last):
+                if as_integer(event.get("data")) == entry.amount and (found := await self._matching(entry, event)):
+                    return found
         return None
 
-    async def _transfer_events(self, entry: Entry, used: Block) -> AsyncIterator[dict[str, Any]]:
-        """The transfers from payer to payee in the validity period, the latest first."""
-        since, last = self._validity(entry, used)
-        while True:
-            first = max(since, last - _BLOCKS_AT_ONCE + 1)
-            blocks = {"fromBlock": hex(first), "toBlock": hex(last)}
-            criteria = {"address": entry.token, "topics": transfer_topics(entry), **blocks}
-            latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
-            if as_integer(latest) < used.number:
-                raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
-            for event in reversed(log_entries(logs)):
-                yield event
-            if first == since:
-                return
-            last = first - 1
+    async def _transfer_events(self, entry: Entry, used: Block, first: int, last: int) -> list[dict[str, Any]]:
+        """The transfers from payer to payee in the blocks ``first`` to ``last``, the latest first."""
+        criteria = {
+            "address": entry.token,
+            "topics": transfer_topics(entry),
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+        }
+        latest, logs = await self._rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [criteria])])
+        if as_integer(latest) < used.number:
+            raise ChainUnavailableError("eth_getLogs: the endpoint is behind a block that it reported earlier")
+        return log_entries(logs)[::-1]
 
-    def _validity(self, entry: Entry, latest: Block) -> tuple[int, int]:
-        """The blocks from the earliest time that ``entry`` can have been signed to its deadline, with some slack."""
+    async def _matching(self, entry: Entry, event: dict[str, Any]) -> Transfer | None:
+        """The payment's transfer, if it is in the transaction of ``event``."""
+        transaction = str(event.get("transactionHash"))
+        if (mined := await self._receipt_and_call(transaction)) is None:
+            raise ChainUnavailableError("the transaction of a log was not found")
+        amounts = self._transfers.amounts(entry, *mined)
+        if not amounts or amounts[0] != entry.amount:
+            return None
+        return Transfer(transaction.lower(), amounts[0], amounts.count(amounts[0]))
+
+    def _block_ranges(self, entry: Entry, latest: Block) -> Iterator[tuple[int, int]]:
+        """The blocks from the earliest time that ``entry`` can have been signed to its deadline, with some slack.
+
+        In steps, the latest first.
+        """
         seconds = self._definitions.networks[entry.network].block_seconds
         until = latest.number - (latest.time - entry.deadline) // seconds
-        since = until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS
-        return max(0, since), max(0, min(until + _SLACK_BLOCKS, latest.number))
+        since = max(0, until - self._definitions.deadlines.furthest_seconds // seconds - _SLACK_BLOCKS)
+        last = max(0, min(until + _SLACK_BLOCKS, latest.number))
+        while (first := max(since, last - _BLOCKS_AT_ONCE + 1)) > since:
+            yield first, last
+            last = first - 1
+        yield since, last
 
 
 def _eth_call(contract: bytes, data: bytes, block: str = LATEST) -> Call:
