@@ -3,7 +3,6 @@
 import base64
 import json
 import secrets
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -69,7 +68,3 @@ def terms(offer: int = 0, amount: int = 100_000) -> PaymentTerms:
     token = definitions.tokens[chosen.token]
     wire = msgspec.convert(requirements(offer, amount), Requirements)
     return PaymentTerms.read(wire, chosen, token, definitions.network(token), token.usd or Decimal("0.1"))
-
-
-def now() -> int:
-    return int(time.time())
