@@ -45,6 +45,7 @@ def upload(*headers: bytes) -> bytes:
 
 CHUNKED = b"Transfer-Encoding: chunked"
 BODY_IN_CHUNKS = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+LAST = head(50, b"Connection: close")
 TRAILER = b"X: " + b"a" * 20_000 + b"\r\n"
 
 
@@ -81,7 +82,7 @@ async def test_a_body_is_no_head(gateway: RunningGateway) -> None:
     body = BODY + b" " * 500_000
     request = upload(b"Content-Length: %d" % len(body)) + body
     statuses = [
-        status for status, _ in await answers(gateway, *in_pieces(request, 100_000), head(MAX_HEAD_BYTES), head(50))
+        status for status, _ in await answers(gateway, *in_pieces(request, 100_000), head(MAX_HEAD_BYTES), LAST)
     ]
     assert statuses == [200] * 3
 
@@ -92,8 +93,7 @@ async def test_trailers_are_bounded_as_well(gateway: RunningGateway) -> None:
     assert status == 400
     assert b"incomplete_body" in rest
     statuses = [
-        status
-        for status, _ in await answers(gateway, upload(CHUNKED), BODY_IN_CHUNKS, *[TRAILER] * 3, b"\r\n" + head(50))
+        status for status, _ in await answers(gateway, upload(CHUNKED), BODY_IN_CHUNKS, *[TRAILER] * 3, b"\r\n" + LAST)
     ]
     assert statuses == [200, 200]
 
@@ -107,7 +107,7 @@ async def test_small_chunks_are_no_trailers(gateway: RunningGateway) -> None:
     blank = b"1;" + b"a" * 30_000 + b"\r\n \r\n"
     pieces = [blank] * (2 + (MAX_HEAD_BYTES + MAX_READ_BYTES) // len(blank))
     statuses = [
-        status for status, _ in await answers(gateway, upload(CHUNKED), *pieces, BODY_IN_CHUNKS + b"\r\n", head(50))
+        status for status, _ in await answers(gateway, upload(CHUNKED), *pieces, BODY_IN_CHUNKS + b"\r\n", LAST)
     ]
     assert statuses == [200, 200]
 
@@ -134,7 +134,7 @@ async def test_a_body_pipelined_behind_an_upgrade_is_no_head(gateway: RunningGat
     first = (
         head(50, b"Connection: Upgrade", b"Upgrade: websocket") + upload(b"Content-Length: %d" % len(body)) + body[:9]
     )
-    statuses = [status for status, _ in await answers(gateway, first, *in_pieces(body[9:], size), head(50))]
+    statuses = [status for status, _ in await answers(gateway, first, *in_pieces(body[9:], size), LAST)]
     assert statuses == [200] * 3
 
 
@@ -145,4 +145,4 @@ async def test_heads_behind_an_upgrade_are_bounded_as_well(gateway: RunningGatew
 
 async def test_other_connections_are_served_after_a_refusal(gateway: RunningGateway) -> None:
     await answers(gateway, head(2 * MAX_HEAD_BYTES))
-    assert [status for status, _ in await answers(gateway, head(50))] == [200]
+    assert [status for status, _ in await answers(gateway, LAST)] == [200]
