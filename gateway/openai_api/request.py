@@ -118,7 +118,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     functions: list[FunctionDefinition] | None = None
@@ -248,7 +248,6 @@ _ANY_KEY = "[...]"
 _CODES = (
     (", got `", "invalid_type"),
     ("`array` of length >= 1", "empty_array"),
-    ("`array` of length", "array_above_max_length"),
     ("`int` >=", "integer_below_min_value"),
     ("`int` <=", "integer_above_max_value"),
     ("`float` >=", "decimal_below_min_value"),

@@ -213,7 +213,6 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
             "tools[0].function.parameters",
             "invalid_type",
         ),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}] * 129}, "tools", "array_above_max_length"),
         ({"stop": ["a", 1]}, "stop[1]", "invalid_type"),
         ({"logit_bias": {"1": 5, "50256": 100.5, "2": 5}}, "logit_bias.50256", "decimal_above_max_value"),
         ({"metadata": {"a": "x", "b.c": 1, "d": 2}}, "metadata.b.c", "invalid_type"),

@@ -45,6 +45,11 @@ def test_tool_names_are_made_safe_and_distinct() -> None:
     assert body["tool_choice"] == {"type": "tool", "name": "files_read_2"}
 
 
+def test_claude_takes_any_number_of_tools() -> None:
+    tools = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(1000)]
+    assert len(sent(chat(tools=tools))["tools"]) == 1000
+
+
 def strict_tool(name: str = "f", **parameters: Any) -> dict[str, Any]:
     return {
         "type": "function",

@@ -18,6 +18,11 @@ from tests.upstreams.gemini_chats import (
 )
 
 
+def test_gemini_takes_more_tools_than_openai() -> None:
+    [declared] = sent(chat(FLASH, tools=[tool(f"t{number}") for number in range(512)]))["tools"]
+    assert len(declared["functionDeclarations"]) == 512
+
+
 def test_tools_are_declared_with_json_schema() -> None:
     strict = tool("b", {"type": "object", "properties": {"x": {"const": 1}}}, description="B.", strict=False)
     body = sent(chat(FLASH, tools=[WEATHER, strict, tool("now"), tool("then", {"type": "object", "properties": {}})]))

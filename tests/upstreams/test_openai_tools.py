@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.deltas import ToolCallStart
+from gateway.openai_api.errors import GatewayError
 from tests.upstreams.openai_chats import HI, adapter, chat, sent, streamed
 from tests.upstreams.openai_streams import DONE, piece, start
 
@@ -39,6 +40,15 @@ def test_only_the_allowed_ones_are_offered(model: str) -> None:
     body = sent(chat(model, tools=TOOLS, tool_choice={"type": "allowed_tools", "allowed_tools": wanted}))
     offered = body["tool_choice"]["allowed_tools"]["tools"] if model == "gpt-4.1" else body["tools"]
     assert sorted(names(offered)) == ["fs_read_3", "weather"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_more_tools_than_openai_takes_are_sent(model: str) -> None:
+    tools = [tool(f"t{number}") for number in range(129)]
+    assert len(sent(chat(model, tools=tools[:128]))["tools"]) == 128
+    with pytest.raises(GatewayError, match="maximum length 128, but got an array with length 129") as caught:
+        sent(chat(model, tools=tools))
+    assert (caught.value.param, caught.value.code) == ("tools", "array_above_max_length")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -12,6 +12,8 @@ from gateway.upstreams.name_map import NameMap
 from gateway.upstreams.openai.dialects import Dialect
 from gateway.upstreams.openai.tool_schema import compilable
 
+_MAX_TOOLS = 128
+"""OpenAI's limit. Anthropic has none, Gemini's is 512 (google-gemini/gemini-cli issue 19083)."""
 _MAX_LENGTH = 64
 _is_valid = re.compile(rf"[a-zA-Z0-9_-]{{1,{_MAX_LENGTH}}}").fullmatch
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -48,6 +50,13 @@ def apply(dialect: Dialect, chat: Chat, body: dict[str, Any], names: NameMap | N
         dropped += message_hints.in_tools(chat.body["tools"])
     if not dialect.allowed_tools:
         _resolve_allowed_tools(body)
+    if (count := len(body["tools"])) > _MAX_TOOLS:
+        raise invalid_request(
+            f"Invalid 'tools': array too long. Expected an array with maximum length {_MAX_TOOLS}, but got an array "
+            f"with length {count} instead.",
+            "tools",
+            "array_above_max_length",
+        )
     if names is not None:
         _rename(body, names)
     if not dialect.strict_tools and any(_is_strict(tool) for tool in chat.request.tools or ()):
