@@ -1,6 +1,7 @@
 """The TEE registry's entry compared with an attested enclave, read over JSON-RPC by web3."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from tools.verify.__main__ import main
 from tools.verify.attestation.document import parse
 from tools.verify.claims import Verdict
 from tools.verify.double import DEFAULT_PCRS, AttestationDouble
-from tools.verify.errors import UnreachableError
+from tools.verify.errors import UnreachableError, UsageError
 from tools.verify.registry import CLAIMS, DEFAULT_REGISTRY, RegisteredTee, active_tees, compare
 from tools.verify.signing_key import load_signing_key
 
@@ -53,8 +54,10 @@ def verdicts(document: bytes, *tees: RegisteredTee) -> dict[str, Verdict]:
     return {claim.name: claim.verdict for claim in compare(parse(document), tees)}
 
 
-def test_an_entry_that_says_the_same(document: bytes, tee: RegisteredTee) -> None:
+def test_an_entry_that_says_the_same(document: bytes, tee: RegisteredTee, answer_signer: Any) -> None:
+    tee = replace(tee, last_heartbeat=NOW - 1800)
     assert verdicts(document, replace(tee, public_key=b"other"), tee) == dict.fromkeys(CLAIMS, Verdict.PASS)
+    assert compare(parse(document), [tee])[0].detail == answer_signer.tee_id
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,8 @@ def test_an_entry_that_says_the_same(document: bytes, tee: RegisteredTee) -> Non
         ({"pcr_hash": bytes(32)}, "registry_pcrs"),
         ({"enabled": False}, "registry_alive"),
         ({"last_heartbeat": NOW - 1801}, "registry_alive"),
+        ({"last_heartbeat": 2**40}, "registry_alive"),
+        ({"last_heartbeat": 2**255}, "registry_alive"),
     ],
 )
 def test_an_entry_that_says_something_else(
@@ -136,6 +141,12 @@ def test_the_chain_option_adds_its_claims(
     assert main([*arguments, "--chain", "--rpc", rpc, "--registry", "0x12"]) == 2
 
 
+def test_without_web3_the_option_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "web3", None)
+    with pytest.raises(UsageError, match="needs the web3 package"):
+        active_tees("http://127.0.0.1:1", DEFAULT_REGISTRY)
+
+
 def test_nobody_at_the_rpc_is_unreachable() -> None:
     with pytest.raises(UnreachableError):
         active_tees("http://127.0.0.1:1", DEFAULT_REGISTRY)
@@ -146,8 +157,3 @@ def test_what_is_no_block_is_no_answer(rpc: str, node: Node, block: Json) -> Non
     node.block = block
     with pytest.raises(UnreachableError, match="cannot be read"):
         active_tees(rpc, DEFAULT_REGISTRY)
-
-
-def test_a_heartbeat_in_no_year_is_none(document: bytes, tee: RegisteredTee) -> None:
-    for moment in (2**40, 2**255):
-        assert verdicts(document, replace(tee, last_heartbeat=moment))["registry_alive"] is Verdict.FAIL

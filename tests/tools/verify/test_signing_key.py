@@ -1,5 +1,7 @@
 """What is taken for a signing key."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -29,6 +31,14 @@ def test_what_is_no_key_is_refused(data: bytes) -> None:
 
 def pem(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_the_response_of_a_gateway(answer_signer: Any) -> None:
+    document = msgspec.json.encode({"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id})
+    key = load_signing_key(b"\r\n" + document)
+    assert key.stated_tee_id == key.tee_id == answer_signer.tee_id
+    with pytest.raises(MalformedError, match="tee_id is not text"):
+        load_signing_key(msgspec.json.encode({"public_key": answer_signer.pem.decode(), "tee_id": 1}))
 
 
 def test_keys_of_another_kind_or_that_could_be_factored_are_refused() -> None:

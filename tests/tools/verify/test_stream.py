@@ -45,10 +45,21 @@ def test_a_choice_that_was_only_begun_is_none() -> None:
     begun = delta(role="assistant", content="")
     stream = sse(begun, delta(index=1, role="assistant", content="Hi"), delta("stop", index=1))
     assert [choice["index"] for choice in reassemble(stream)["choices"]] == [1]
+    finished = sse(begun, delta("length"), delta("stop", index=1, content="Hi"))
+    assert [choice["index"] for choice in reassemble(finished)["choices"]] == [0, 1]
     with pytest.raises(MalformedError, match="choice 0 has no finish_reason"):
         reassemble(sse(begun, delta(content="H"), delta("stop", index=1, content="Hi")))
     with pytest.raises(MalformedError, match="choice 0 has no finish_reason"):
+        reassemble(sse(call(0, id="a"), delta("stop", index=1, content="Hi")))
+    with pytest.raises(MalformedError, match="choice 0 has no finish_reason"):
         reassemble(sse(begun))
+
+
+def test_what_a_chunk_leaves_out_or_says_with_null() -> None:
+    chunk = {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}
+    empty = {"choices": [{"index": 0, "delta": None, "finish_reason": None}]}
+    [choice] = reassemble(sse(chunk, empty))["choices"]
+    assert choice == {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}
 
 
 def test_envelope_in_the_usage_chunk(answer_signer: Any) -> None:
@@ -86,6 +97,23 @@ def test_repeated_identity_of_a_call_is_said_once_and_a_changed_one_refused() ->
     assert folded == [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "12"}}]
     with pytest.raises(MalformedError, match="two different values of id"):
         reassemble(sse(first, call(0, id="b"), delta("tool_calls")))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": None, "type": None, "function": None, "extra_content": None},
+        {"id": "", "type": "", "function": {"name": "", "arguments": ""}},
+        {"function": {"name": None, "arguments": None, "strict": None}},
+    ],
+)
+def test_null_and_empty_values_of_a_call_change_nothing(fields: dict[str, Json]) -> None:
+    whole, empty = call(0, id="a", type="function", function={"name": "f", "arguments": "{}"}), call(0, **fields)
+    for fragments in ((empty, whole), (whole, empty)):
+        [choice] = reassemble(sse(*fragments, delta("tool_calls")))["choices"]
+        assert choice["message"]["tool_calls"] == [
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        ]
 
 
 def test_choices_are_kept_apart_and_ordered() -> None:
@@ -126,11 +154,14 @@ SIGNED = {**delta("stop"), "tee_signature": "s"}
         (sse(delta(content="a"), end=b""), "without \\[DONE\\]"),
         (
             sse(delta(content="a"), {"error": {"code": "upstream_error", "message": "secret"}}, end=b""),
-            "upstream_error",
+            "event 2 is an error: upstream_error",
         ),
+        (sse({"error": {"code": None, "type": "server_error"}}), "event 1 is an error: server_error"),
+        (sse({"error": {"message": "secret"}}), "event 1 is an error: no details"),
+        (sse({"error": "secret"}), "event 1 is an error: no details"),
         (sse(delta(content="a")), "choice 0 has no finish_reason"),
         (sse(delta("stop"), end=DONE + DONE), "follows \\[DONE\\]"),
-        (sse(SIGNED, delta(content="more")), "follows the signed event"),
+        (sse(SIGNED, delta(content="more")), "event 2 follows the signed event"),
         (sse(end=DONE), "without choices"),
         (b"data: {\n\n" + DONE, "event 1 is not JSON"),
         (b"data: [1]\n\n" + DONE, "event 1 is not a JSON object"),
@@ -138,6 +169,7 @@ SIGNED = {**delta("stop"), "tee_signature": "s"}
         (sse({"choices": [1]}), "not an object"),
         (sse({"choices": [{"index": "0"}]}), "not a number"),
         (sse({"choices": [{"index": -1}]}), "not a number"),
+        (sse({"choices": [{"index": True}]}), "not a number"),
         (sse({"choices": [{"delta": 1}]}), "delta is not an object"),
         (sse(delta(content=1)), "not text"),
         (sse({"choices": [{"index": 0, "text": "unsigned", "delta": {"content": "a"}}]}), "both a delta and a text"),
