@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,7 @@ async def test_an_rpc_endpoint_that_goes_away_is_a_reason_once_a_payment_finds_o
     check = billing.payments._chain_check
     assert check._chain is not None
     monkeypatch.setattr(check._chain._rpc, "_url", "http://127.0.0.1:9")
+    monkeypatch.setattr(check, "_attempted_at", math.inf)
     assert (await refusal(billing.payments, paid)).status == 503
     assert not check.requested.is_set()
     monkeypatch.setattr(check, "_attempted_at", 0.0)
