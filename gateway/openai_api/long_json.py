@@ -14,9 +14,17 @@ SHORT = 64 * 1024
 """Bytes up to which ``msgspec``'s own conversion takes no more than 30 ms."""
 
 
-def decode(text: bytes | str) -> Any:
-    """Decode ``text``. Raises what ``msgspec.json.decode`` raises."""
-    return msgspec.json.decode(text) if len(text) <= SHORT else decode_long(text)
+MAX_COMMAS = 2**18
+"""More are in no arguments that a model has written: a million of members take a second."""
+
+
+def decode(text: str) -> Any:
+    """Decode ``text``. Raises what ``msgspec.json.decode`` raises, and DecodeError for more than MAX_COMMAS commas."""
+    if len(text) <= SHORT:
+        return msgspec.json.decode(text)
+    if len(text) - len(text.replace(",", "", MAX_COMMAS + 1)) > MAX_COMMAS:
+        raise msgspec.DecodeError("JSON has too many values")
+    return decode_long(text)
 
 
 def _finite(text: str) -> float:

@@ -27,7 +27,7 @@ def test_the_same_values(text: str) -> None:
     expected = msgspec.json.decode(text)
     assert repr(long_json.decode(text)) == repr(expected)
     assert repr(long_json.decode(f"[{LONG},{text}]")[1]) == repr(expected)
-    assert repr(long_json.decode(f"[{LONG},{text}]".encode())[1]) == repr(expected)
+    assert repr(long_json.decode_long(f"[{LONG},{text}]".encode())[1]) == repr(expected)
 
 
 def reason(decode: Any, text: str) -> tuple[type, str]:
@@ -39,3 +39,11 @@ def reason(decode: Any, text: str) -> tuple[type, str]:
 @pytest.mark.parametrize("text", ["[1e999]", "[-1e999]", "[1.]", "[01]", "[NaN]", '{"a":1e309}', "[" * 10_000, "[1"])
 def test_the_same_errors(text: str) -> None:
     assert reason(long_json.decode_long, text) == reason(msgspec.json.decode, text)
+
+
+def test_more_values_than_a_model_writes() -> None:
+    """A million members took two seconds, in the arguments of a call that nobody had made."""
+    most = "[" + "1," * long_json.MAX_COMMAS + "1]"
+    assert len(long_json.decode(most)) == long_json.MAX_COMMAS + 1
+    with pytest.raises(msgspec.DecodeError, match="too many values"):
+        long_json.decode(f"[1,{most}]")
