@@ -37,6 +37,7 @@ class Front:
     url: str = ""
     attestation_status: int = 200
     key_status: int = 200
+    key: bytes | None = None
     nonces: list[bytes] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ class Front:
         parts = urlsplit(path)
         if parts.path == "/signing-key":
             document = {"public_key": self.signer.pem.decode(), "tee_id": self.signer.tee_id, "wallet_address": "0x00"}
-            return self.key_status, json.dumps(document).encode()
+            return self.key_status, json.dumps(document).encode() if self.key is None else self.key
         if parts.path != "/enclave/attestation":
             return 404, b""
         nonce = bytes.fromhex(parse_qs(parts.query)["nonce"][0])
@@ -116,7 +117,7 @@ def test_without_the_test_root_nothing_is_trusted(options: list[str], capsys: py
 def test_the_given_nonce_is_sent_and_checked(
     front: Front, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["attestation", *options, "--nonce", "ab" * 20]) == 0
+    assert main(["attestation", *options, "--nonce", "0x" + "ab" * 20]) == 0
     assert front.nonces == [b"\xab" * 20]
     capsys.readouterr()
     front.overrides = {"nonce": b"\x00" * 20}
@@ -181,6 +182,37 @@ def test_without_a_served_key_the_claim_is_skipped_and_an_answer_cannot_be_judge
     assert "valid (not checked: key_hash)" in out
     assert main(["answer", *options, *exchange]) == 2
     assert "returned 502" in capsys.readouterr().err
+
+
+def test_what_is_served_in_the_keys_place_is_named(
+    front: Front, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    front.key = b"key"
+    assert main(["attestation", *options]) == 0
+    out = capsys.readouterr().out
+    assert "SKIP key_hash" in out
+    assert "note: no signing key to compare: the response of /signing-key is not a PEM public key" in out
+
+
+def test_over_http_there_is_no_certificate_to_compare(
+    front: Front, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(front.answer) as url:
+        assert main(["attestation", "--url", url, *options[2:]]) == 0
+    assert "SKIP tls_cert no TLS certificate to compare" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("age", "live", "saved"), [(280, 0, 0), (301, 1, 0), (10_780, 1, 0)])
+def test_how_old_a_document_may_be_by_default(
+    age: int, live: int, saved: int, front: Front, options: list[str], write: Write
+) -> None:
+    """Five minutes where it was just fetched, three hours in a file."""
+    made = datetime.now(UTC) - timedelta(seconds=age)
+    front.enclave, front.overrides = AttestationDouble(made), {"made": made}
+    Path(options[3]).write_bytes(front.enclave.root.public_bytes(Encoding.PEM))
+    assert main(["attestation", *options]) == live
+    document = write("document.cbor", front.enclave.document(app_key_hash=b"k" * 32))
+    assert main(["attestation", "--document", document, *options[2:]]) == saved
 
 
 def test_from_url_to_this_answer_came_from_this_code(
@@ -287,6 +319,7 @@ def test_measurements_of_a_whole_image(write: Write, capsys: pytest.CaptureFixtu
     [
         ["--nonce", "xyz"],
         ["--nonce", ""],
+        ["--nonce", "ab" * 513],
         ["--at", "tomorrow"],
         ["--max-age", "old"],
         ["--max-age", "-1"],
@@ -301,6 +334,13 @@ def test_bad_options_exit_2(arguments: list[str], options: list[str], capsys: py
     assert caught.value.code == 2
     assert f"argument {arguments[-2]}" in (said := capsys.readouterr().err)
     assert " _" not in said
+
+
+def test_neither_a_url_nor_a_document_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["attestation"])
+    assert caught.value.code == 2
+    assert "one of the arguments --url --document is required" in capsys.readouterr().err
 
 
 def test_an_age_of_nothing_is_not_the_default(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,6 +138,7 @@ def test_the_chain_option_adds_its_claims(
     out = capsys.readouterr().out
     assert [name for name in CLAIMS if f"PASS {name} " in out] == list(CLAIMS)
     assert main([*arguments, "--chain", "--rpc", "http://127.0.0.1:1"]) == 3
+    assert main(["attestation", "--document", root, "--chain", "--rpc", "http://127.0.0.1:1"]) == 1
     assert main([*arguments, "--chain", "--rpc", rpc, "--registry", "0x12"]) == 2
 
 

@@ -45,7 +45,7 @@ def test_a_valid_answer_prints_four_passes_and_what_is_not_covered(
         ["PASS", "output_hash"],
         ["PASS", "signature"],
     ]
-    assert lines[4] == "valid"
+    assert lines[4:6] == ["valid", "not covered by the signature:"]
     uncovered = "\n".join(lines[5:])
     for item in ("model", "usage", "finish_reason", "price", "pictures", "tool_choice", "text beside tool calls"):
         assert item in uncovered
@@ -108,21 +108,23 @@ def test_a_missing_file_exits_2(files: dict[str, str], capsys: pytest.CaptureFix
     assert "No such file" in capsys.readouterr().err
 
 
-def test_missing_options_exit_2(files: dict[str, str]) -> None:
+@pytest.mark.parametrize("missing", ["key", "request", "response"])
+def test_missing_options_exit_2(missing: str, files: dict[str, str]) -> None:
+    del files[missing]
     with pytest.raises(SystemExit) as caught:
-        run({name: path for name, path in files.items() if name != "key"})
+        run(files)
     assert caught.value.code == 2
 
 
 @pytest.fixture
 def key_server(answer_signer: Any) -> Iterator[str]:
-    """Serves /signing-key like the gateway, /large, and 404 for everything else."""
+    """Serves /signing-key like the gateway, /large, /page, and 404 for everything else."""
     document = {"public_key": answer_signer.pem.decode(), "tee_id": answer_signer.tee_id, "wallet_address": "0x00"}
 
     def answer(path: str, _body: bytes) -> tuple[int, bytes]:
         if path == "/signing-key":
             return 200, json.dumps(document).encode()
-        return (200, b"x" * 100_000) if path == "/large" else (404, b"x")
+        return {"/large": (200, b"x" * 100_000), "/page": (200, b"<html>")}.get(path, (404, b"x"))
 
     with serving(answer) as url:
         yield url
@@ -136,7 +138,13 @@ def test_key_from_a_url(path: str, key_server: str, files: dict[str, str], capsy
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("/other", "returned 404"), ("/large", "more than"), (":1/signing-key", "not a URL")]
+    ("path", "message"),
+    [
+        ("/other", "returned 404"),
+        ("/large", "more than"),
+        ("/page", "/page is not a PEM public key"),
+        (":1/signing-key", "not a URL"),
+    ],
 )
 def test_a_url_without_a_key_is_reported(
     path: str, message: str, key_server: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]
