@@ -121,14 +121,13 @@ async def start(
 
 def serve_with_workers(settings: Settings) -> None:
     """Run several workers until a stop signal. Raises OSError and NitridingError when it cannot start."""
-    where = listeners(settings)
     identity = Identity.generate()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.wait))
-    sockets = bind(where)
+    sockets = bind(listeners(settings))
     if settings.enclave:
         asyncio.run(_with_daemon(lambda daemon: daemon.register_key(identity.signer.public_der)))
-    supervisor = create_supervisor(settings, identity, where, sockets)
+    supervisor = create_supervisor(settings, identity, sockets)
     supervisor.start()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.signal_ready))

@@ -1,9 +1,10 @@
 """Entry points of a gateway with several workers: listening sockets, the supervisor, and a worker's main task."""
 
 import asyncio
+import errno
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import uvloop
 from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
-from gateway.listeners import Listener
+from gateway.listeners import Audience, Listener
 from gateway.server import BACKLOG, DRAIN_GRACE_SECONDS, GatewayServer
 from gateway.settings import Settings
 from gateway.stop_signals import stop_event
@@ -22,29 +23,41 @@ from gateway.workers.supervisor import Supervisor
 
 _CLOSE_SECONDS = 60.0
 """For a drained worker to close what it has open: journal (15 s per lock timeout), sink, traces, connections."""
+_LACKING = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 log = logging.getLogger("gateway")
 
 
-def bind(listeners: Sequence[Listener]) -> list[socket.socket]:
-    """Listening sockets, in the order of ``listeners``; raises OSError."""
-    bound = []
-    for listener in listeners:
-        family, _, _, _, address = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)[0]
-        bound.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+def bind(listeners: Iterable[Listener]) -> dict[socket.socket, Audience]:
+    """Listening sockets, on each address of a host, with their audiences; raises OSError."""
+    return {bound: listener.audience for listener in listeners for bound in _bind(listener)}
+
+
+def _bind(listener: Listener) -> list[socket.socket]:
+    """Of the two addresses of localhost a container may lack one."""
+    bound: list[socket.socket] = []
+    lacking: OSError | None = None
+    found = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            bound.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+        except OSError as error:
+            if error.errno not in _LACKING:
+                raise
+            lacking = error
+    if lacking is not None and not bound:
+        raise lacking
     return bound
 
 
-def create_supervisor(
-    settings: Settings, identity: Identity, listeners: Sequence[Listener], sockets: Sequence[socket.socket]
-) -> Supervisor:
+def create_supervisor(settings: Settings, identity: Identity, sockets: Mapping[socket.socket, Audience]) -> Supervisor:
     """The supervisor of ``settings.workers`` workers. Inside an enclave, register the key first."""
     share = _per_worker(settings)
 
     def run_worker(channel: socket.socket, injected: Any) -> None:
-        uvloop.run(_serve(share, identity, listeners, channel, injected))
+        uvloop.run(_serve(share, identity, [*sockets.values()], channel, injected))
 
     longest_drain = 2 * (settings.drain_seconds + DRAIN_GRACE_SECONDS) + _CLOSE_SECONDS
-    return Supervisor(sockets, settings.workers, run_worker, longest_drain)
+    return Supervisor([*sockets], settings.workers, run_worker, longest_drain)
 
 
 def _per_worker(settings: Settings) -> Settings:
@@ -56,7 +69,7 @@ def _per_worker(settings: Settings) -> Settings:
 async def _serve(
     settings: Settings,
     identity: Identity,
-    listeners: Sequence[Listener],
+    audiences: Sequence[Audience],
     channel: socket.socket,
     injected: Any,
 ) -> None:
@@ -66,7 +79,7 @@ async def _serve(
         services.tee_enabled = settings.enclave
         services.is_leader = False
         server = GatewayServer(services)
-        link = SupervisorLink(channel, await server.serve_accepted([listener.audience for listener in listeners]))
+        link = SupervisorLink(channel, await server.serve_accepted(audiences))
         services.cluster = ClusterMember(services, link)
         if injected is not None:
             await apply_injection(services, injected)
