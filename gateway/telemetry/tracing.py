@@ -147,7 +147,7 @@ def _server_span(record: RequestRecord, ended: int) -> dict[str, Any]:
     }
     if parent:
         span["parentSpanId"] = parent[2]
-    if record.fault in ("upstream", "gateway"):
+    if record.fault in ("upstream", "gateway") and not 400 <= record.status < 500:
         span["status"] = _ERROR
     return span
 
@@ -192,6 +192,7 @@ def _server_attributes(record: RequestRecord) -> dict[str, Any]:
         "gateway.request.id": record.id,
         "gateway.request.state": record.state,
         "gateway.payment.seconds": record.payment_seconds,
+        "gateway.first_byte.seconds": record.first_byte_seconds,
         "gateway.client.left": record.client_left,
     }
 
@@ -199,18 +200,18 @@ def _server_attributes(record: RequestRecord) -> dict[str, Any]:
 def _client_attributes(record: RequestRecord) -> dict[str, Any]:
     """Attributes of an inference by the GenAI conventions, without those that hold content."""
     provider = record.upstream or ""
+    has_response = record.prompt_tokens is not None
     return {
         "gen_ai.operation.name": TRACED[record.path],
         "gen_ai.provider.name": PROVIDERS.get(provider, provider),
         "gen_ai.request.model": record.model,
-        "gen_ai.response.model": record.served_model or record.model,
-        "gen_ai.response.id": record.answer_id if record.answered is not None else None,
-        "gen_ai.response.finish_reasons": record.finish_reasons,
+        "gen_ai.response.model": record.served_model or record.model if has_response else None,
+        "gen_ai.response.id": record.answer_id if has_response else None,
+        "gen_ai.response.finish_reasons": record.finish_reasons or None,
         "gen_ai.usage.input_tokens": record.prompt_tokens,
         "gen_ai.usage.output_tokens": record.completion_tokens,
         "error.type": record.error_class if record.fault == "upstream" else None,
         "gateway.upstream.request.id": record.upstream_request_id,
-        "gateway.first_byte.seconds": record.first_byte_seconds,
     }
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -125,12 +126,35 @@ async def test_streams_and_failures(traced: RunningGateway, collector: Collector
     spans = await arrived(collector, 5)
     by_name = {span["name"]: span for span in spans}
     assert attributes(by_name["chat gemini-2.5-flash"])["gen_ai.provider.name"] == "gcp.gemini"
-    assert "gateway.first_byte.seconds" in attributes(by_name["chat gemini-2.5-flash"])
+    streamed = by_name["chat gemini-2.5-flash"]["parentSpanId"]
+    timed = [span["spanId"] for span in spans if "gateway.first_byte.seconds" in attributes(span)]
+    assert timed == [streamed], "the time since the request, not since the call"
     failed = by_name["chat gpt-4.1"]
     assert failed["status"] == {"code": 2}
     assert attributes(failed)["error.type"] == "upstream_error"
+    assert not any(key.startswith(("gen_ai.response", "gen_ai.usage")) for key in attributes(failed))
     assert {attributes(span).get("error.type") for span in spans} >= {"caller_unknown_model", "upstream_error"}
     assert SECRET not in json.dumps(spans)
+
+
+async def test_a_stream_that_breaks_off_has_no_finish_reason(
+    traced: RunningGateway, collector: Collector, fleet: Fleet
+) -> None:
+    fleet.openai.enqueue(Scenario(text="one two three four", cut_after=3))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await traced.chat("gpt-4.1", "Hi", stream=True)
+    told = attributes((await arrived(collector, 2))[1])
+    assert told["gen_ai.response.model"] == "gpt-4.1"
+    assert "gen_ai.response.finish_reasons" not in told
+
+
+@pytest.mark.parametrize(("status", "failed"), [(200, True), (429, False), (502, True)])
+def test_a_server_span_is_an_error_unless_its_status_is_4xx(status: int, failed: bool) -> None:
+    """As the conventions for HTTP have it; the span of the call is one in any case."""
+    record = finished(model="gpt-4.1", upstream="openai", fault="upstream", status=status)
+    record.dispatched = record.started
+    own, call = spans_of(record, 10**18)
+    assert ("status" in own, "status" in call) == (failed, True)
 
 
 async def test_what_is_no_model_request_is_not_traced(traced: RunningGateway, collector: Collector) -> None:
