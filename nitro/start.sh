@@ -15,7 +15,7 @@ if [ -e /dev/nsm ]; then
 fi
 
 # Of the kernel's 4096 descriptors nitriding takes two for each public connection, so that 2048 would be all.
-ulimit -n 65536 2>/dev/null || true
+ulimit -n 16384 2>/dev/null || true
 
 gateway='' stop=''
 trap 'stop=yes; kill -TERM "$gateway" 2>/dev/null || true' TERM INT

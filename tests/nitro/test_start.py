@@ -87,12 +87,12 @@ def test_the_flags_of_the_two_processes(start: Start, tmp_path: Path) -> None:
 
 def test_both_may_open_more_files_than_the_kernel_gives(start: Start, tmp_path: Path) -> None:
     """As far as it is allowed: a container's root may not raise its limit, and starts all the same."""
-    refused = subprocess.run(["sh", "-c", "ulimit -n 65536"], stderr=subprocess.DEVNULL, check=False).returncode
+    refused = subprocess.run(["sh", "-c", "ulimit -n 16384"], stderr=subprocess.DEVNULL, check=False).returncode
     start()
     for name in ("nitriding", "gateway"):
         process, _ = noted(tmp_path / "notes", name)
         limits = resource.prlimit(process, resource.RLIMIT_NOFILE)
-        assert limits == (resource.getrlimit(resource.RLIMIT_NOFILE) if refused else (65536, 65536))
+        assert limits == (resource.getrlimit(resource.RLIMIT_NOFILE) if refused else (16384, 16384))
 
 
 def test_term_drains_the_gateway_and_ends_the_daemon(start: Start, tmp_path: Path) -> None:
