@@ -38,6 +38,20 @@ BAD_KEY = openai("Incorrect API key provided: sk-x", code="invalid_api_key")
 CASES = [
     ("openai", 401, BAD_KEY, 502, "upstream_auth_failed"),
     ("openai", 403, openai("Project x does not have access", code="model_not_found"), 502, "upstream_auth_failed"),
+    (
+        "openai",
+        400,
+        openai("Your organization must be verified to stream this model.", code="unsupported_value"),
+        502,
+        "upstream_auth_failed",
+    ),
+    (
+        "openai",
+        404,
+        openai("Your organization must be verified to use the model `gpt-5`.", code="model_not_found"),
+        502,
+        "upstream_auth_failed",
+    ),
     ("openai", 404, openai("The model `x` does not exist", code="model_not_found"), 404, "model_not_found"),
     ("openai", 410, openai("This model is gone"), 404, "model_not_found"),
     ("openai", 429, openai("Rate limit reached", "tokens", "rate_limit_exceeded"), 429, "rate_limit_exceeded"),

@@ -32,6 +32,7 @@ _CREDENTIALS = (
 
 OPENAI_ERRORS = (
     ErrorRule(rules.region, status=(403,), code="unsupported_country"),
+    ErrorRule(rules.auth, status=(400, 404), message="organization must be verified"),
     *_CREDENTIALS,
     ErrorRule(rules.model_not_found, status=(404, 410)),
     ErrorRule(rules.billing, status=(400, 429), code="insufficient_quota|billing"),
