@@ -18,6 +18,7 @@ from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.store import CommitUnknownError, StoreUnavailableError
 from tests.billing import postgres
 from tests.billing.entries import POLICY, entry, owned_by
+from tests.waiting import until_answer
 
 
 class Ahead:
@@ -40,9 +41,7 @@ LIVING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 
 async def living(database: str, count: int) -> None:
     """Returns once so many workers hold their locks."""
-    async with asyncio.timeout(10):
-        while await postgres.run(database, LIVING) != count:
-            await asyncio.sleep(0.05)
+    await until_answer(lambda: postgres.run(database, LIVING), lambda found: found == count)
 
 
 async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_keeps_its_payment(
@@ -93,7 +92,7 @@ async def test_a_worker_that_lost_its_database_connection_takes_its_lock_again(d
 async def test_a_database_that_is_away_is_told_once_and_when_it_is_back(
     database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each second was a traceback of 60 lines."""
+    """Each worker wrote an error each second. Why it is away, the check of the journal says."""
     monkeypatch.setattr(postgres_store, "_RECONNECT_SECONDS", 0.0)
     store = await PostgresStore.open(database)
     acquire, failures = store._acquire_lock, [OSError("refused")] * 3
@@ -129,9 +128,7 @@ async def test_a_lock_that_a_lost_connection_still_holds_is_not_waited_for_on_ev
     store.owner = lost.owner
     with pytest.raises(TimeoutError):
         await store._acquire_lock()
-    async with asyncio.timeout(10):
-        while await postgres.run(database, CLIENTS) != before:
-            await asyncio.sleep(0.05)
+    await until_answer(lambda: postgres.run(database, CLIENTS), lambda now: now == before)
     await lost.close()
 
 
@@ -196,9 +193,7 @@ async def test_a_database_that_cannot_be_written_is_left_alone(database: str) ->
     """Opened anew with every try, it would soon have no connection left for anybody."""
     with pytest.raises(StoreUnavailableError, match="ReadOnly"):
         await PostgresStore.open(f"{database}&default_transaction_read_only=on")
-    async with asyncio.timeout(10):
-        while await postgres.run(database, CLIENTS) != 1:
-            await asyncio.sleep(0.05)
+    await until_answer(lambda: postgres.run(database, CLIENTS), lambda now: now == 1)
 
 
 @pytest.mark.parametrize("committing", [False, True])
