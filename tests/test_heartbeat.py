@@ -24,7 +24,7 @@ from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.telemetry.logs import JsonFormatter
 from tests.running_gateway import RunningGateway, StartGateway
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.deployment import TEE_REGISTRY
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Drop, Status
@@ -296,9 +296,7 @@ async def test_injection_starts_it_and_the_drain_ends_it(
     }
     answer = await (await gateway.post("/v1/keys", keys)).json()
     assert answer["heartbeat_enabled"] is True
-    async with asyncio.timeout(20):
-        while not (status := await status_of(gateway))["total_sent"]:
-            await asyncio.sleep(0.05)
+    status = await until_answer(lambda: status_of(gateway), lambda status: status["total_sent"])
     assert (status["enabled"], status["interval_seconds"]) == (True, 600)
     async with gateway.session.get(gateway.url + "/metrics") as response:
         assert 'gateway_heartbeats_total{outcome="sent"} 1.0' in await response.text()

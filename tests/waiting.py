@@ -1,7 +1,10 @@
 """Waiting for what other tasks, threads and processes do."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -9,6 +12,14 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def until_answer(ask: Callable[[], Awaitable[T]], right: Callable[[T], object] = bool) -> T:
+    """Ask until the answer is ``right``, and return it; TimeoutError after 20 s."""
+    async with asyncio.timeout(20):
+        while not right(answer := await ask()):
+            await asyncio.sleep(0.02)
+    return answer
 
 
 async def run_ready_tasks() -> None:

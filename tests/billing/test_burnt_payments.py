@@ -1,6 +1,7 @@
 """Payers who withdraw what a verified payment needs, or have another transfer pass for it (facts/x402.md 4 row 9)."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from tests.billing.harness import (
     response,
     with_payment,
 )
+from tests.waiting import until_answer
 from tools.chain.contract import Contract
 from tools.chain.deployment import UPTO_PERMIT2_PROXY, USDC
 from tools.chain.facilitator import LocalFacilitator
@@ -68,12 +70,10 @@ async def test_an_allowance_withdrawn_after_verification_leads_to_upfront_only(
     payment = await billing.payments.admit(paid)
     await chain.approve_permit2(wallet, USDC, 0)
     billing.facilitator.faults.set("settle", Slow(0.5, "after"), times=1)
-    settler = billing.facilitator.address, "latest"
-    sent = await chain.rpc("eth_getTransactionCount", *settler)
+    count = partial(chain.rpc, "eth_getTransactionCount", billing.facilitator.address, "latest")
+    before = await count()
     settling = asyncio.create_task(payment.settle(bill()))
-    async with asyncio.timeout(20):
-        while await chain.rpc("eth_getTransactionCount", *settler) == sent:
-            await asyncio.sleep(0.01)
+    await until_answer(count, lambda now: now != before)
     await chain.approve_permit2(wallet, USDC)
     with pytest.raises(GatewayError) as withheld:
         await settling

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.billing.definitions import bundled
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, refusal, required
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Body, Status
 from tools.chain.local_chain import LocalChain
@@ -35,9 +35,7 @@ def supports(facilitator: LocalFacilitator, *schemes: str, signer: str) -> None:
 
 async def offered(billing: BillingHarness, condition: Callable[[Offers], bool]) -> None:
     """Waits for such offers, long before the facilitator would be asked again anyway."""
-    async with asyncio.timeout(10):
-        while not condition((await billing.offer(order()))["accepts"]):
-            await asyncio.sleep(0.05)
+    await until_answer(lambda: billing.offer(order()), lambda offer: condition(offer["accepts"]))
 
 
 async def test_other_keys_are_offered_once_a_payment_for_the_old_ones_was_refused(

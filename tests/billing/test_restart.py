@@ -18,7 +18,7 @@ from gateway.billing.storage.store import StoreUnavailableError
 from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, Slow
@@ -72,6 +72,10 @@ async def test_a_quote_outlives_the_gateway_that_gave_it(
         assert receipt.payment["status"] == "settled"
 
 
+async def until_used(billing: BillingHarness, paid: Order) -> None:
+    await until_answer(lambda: refusal(billing.payments, paid), lambda error: error.code == "payment_already_used")
+
+
 @pytest.mark.parametrize("lost", ["before", "after"])
 @pytest.mark.parametrize("rpc", [True, False])
 async def test_killed_between_answer_and_settlement(
@@ -88,9 +92,7 @@ async def test_killed_between_answer_and_settlement(
         assert json.loads(line)["status"] in ("pending", "settled")
         facilitator.faults.clear()
         assert (await refusal(billing.payments, paid)).status in (402, 409), "never served again"
-        async with asyncio.timeout(20):
-            while await billing.balance() != 1230:
-                await asyncio.sleep(0.05)
+        await until_answer(billing.balance, lambda balance: balance == 1230)
         await asyncio.sleep(0.7)
         assert await billing.balance() == 1230
         assert len(await chain.transfers(USDC, payee=billing.payee)) == 1
@@ -103,9 +105,7 @@ async def test_killed_while_answering_charges_nothing_and_stays_used(
         paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
         assert await asyncio.to_thread(run_and_kill, told(billing, journal, paid, until="serving")) == "serving"
         assert (await refusal(billing.payments, paid)).status == 409
-        async with asyncio.timeout(5):
-            while (await refusal(billing.payments, paid)).code != "payment_already_used":
-                await asyncio.sleep(0.1)
+        await until_used(billing, paid)
         assert facilitator.called("settle") == []
 
 
@@ -118,9 +118,7 @@ async def test_killed_while_answering_credits_what_was_paid_upfront(
         assert await asyncio.to_thread(run_and_kill, told(billing, journal, paid, until="serving")) == "serving"
         price = await billing.balance()
         assert price > 0
-        async with asyncio.timeout(5):
-            while (await refusal(billing.payments, paid)).code != "payment_already_used":
-                await asyncio.sleep(0.1)
+        await until_used(billing, paid)
         covered = await billing.admit(wallet, order(stream=True), scheme="exact")
         receipt = await covered.settle(bill())
         assert receipt.payment is not None

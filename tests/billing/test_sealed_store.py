@@ -26,7 +26,7 @@ from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
 from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import CATALOG, bill, open_harness, order, quick, refusal
-from tools.chain.deployment import USDC
+from tests.waiting import until_answer
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop
 from tools.chain.local_chain import LocalChain
@@ -289,9 +289,7 @@ async def test_an_enclave_that_vanishes_with_its_memory_is_paid_by_the_next(
     assert await billing.balance() == 0
     facilitator.faults.clear()
     async with open_harness(chain, facilitator, tmp_path / "second.db", payee=billing.payee, **sealed) as successor:
-        async with asyncio.timeout(10):
-            while await successor.balance(USDC) != 1230:
-                await asyncio.sleep(0.05)
+        await until_answer(successor.balance, lambda balance: balance == 1230)
         assert (await refusal(successor.payments, paid)).status in (402, 409)
 
 

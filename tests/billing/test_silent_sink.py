@@ -14,7 +14,7 @@ from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import FileSink, HttpSink, Sink, SinkTimeoutError, SinkUnavailableError
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import FUNDED, entry
-from tests.waiting import until
+from tests.waiting import until, until_answer
 
 KEY = b"j" * 32
 
@@ -75,9 +75,7 @@ async def test_what_a_sink_did_not_take_is_sent_again_by_and_by_and_at_the_end(
         if kept == 1:
             await until(lambda: sink.asked >= 3)
             sink.silent = False
-            async with asyncio.timeout(20):
-                while not await records(sink):
-                    await asyncio.sleep(0.01)
+            await until_answer(lambda: records(sink))
     sink.silent = False
     await store.close()
     assert len(await records(sink)) == 2

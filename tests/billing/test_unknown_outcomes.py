@@ -27,7 +27,7 @@ from tests.billing.harness import (
     required,
     response,
 )
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -49,9 +49,7 @@ from tools.chain.wallet import Wallet
 
 async def paid_once(billing: BillingHarness) -> None:
     """Waits until the bill's 1230 units are paid and makes sure that nothing else moves."""
-    async with asyncio.timeout(20):
-        while await billing.balance() != 1230:
-            await asyncio.sleep(0.05)
+    await until_answer(billing.balance, lambda paid: paid == 1230)
     await asyncio.sleep(0.5)
     assert [transfer.amount for transfer in await billing.chain.transfers(USDC, payee=billing.payee)] == [1230]
 
@@ -278,9 +276,7 @@ async def test_an_upfront_payment_with_unknown_outcome_is_not_served_and_credite
     assert "PAYMENT-REQUIRED" not in error.headers
     told = response(error)
     assert (told["success"], told["errorReason"], told["payer"]) == (False, "settlement_pending", wallet.address)
-    async with asyncio.timeout(10):
-        while not (price := await billing.balance()):
-            await asyncio.sleep(0.05)
+    price = await until_answer(billing.balance)
     await billing.payments.settlements.drain(5)
     second = await billing.payments.admit(await billing.pay(wallet, order(stream=True), scheme="exact"))
     await second.settle(bill())

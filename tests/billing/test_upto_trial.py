@@ -1,6 +1,5 @@
 """``upto`` is not offered where the facilitator does not settle part of what was signed (facts/x402.md 4 row 21)."""
 
-import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from gateway.openai_api.errors import GatewayError
 from tests.billing.entries import entry
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tests.money.paid_gateway import read_journal
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop, OtherAmount, Slow, WholeAmount
@@ -39,9 +38,8 @@ async def test_one_unit_is_settled_before_upto_is_offered(
 ) -> None:
     wallet = await chain.wallet(**{token.symbol.lower(): 2}, approve=True)
     async with open_harness(chain, facilitator, journal, rpc=rpc, **trial_of(wallet)) as billing:
-        async with asyncio.timeout(10):
-            while billing.payments.reasons() or await schemes(billing) != {"upto", "exact"}:
-                await asyncio.sleep(0.05)
+        await until(lambda: not billing.payments.reasons())
+        await until_answer(lambda: schemes(billing), lambda offered: offered == {"upto", "exact"})
         assert await billing.balance(token) == CHARGED
         payment = await billing.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
         await payment.settle(bill())
@@ -65,15 +63,11 @@ async def test_a_trial_that_failed_is_made_again(
 ) -> None:
     facilitator.faults.set("settle", fault)
     wallet = await chain.wallet(opg=10, usdc=10, approve=True)
-    definitions = quick(
-        facilitator={"supported_refresh_seconds": 0.1, "settle_seconds": 0.3}, settlement={"hold_seconds": 0.3}
-    )
+    definitions = quick(facilitator={"supported_refresh_seconds": 0.1}, settlement={"hold_seconds": 0.3})
     async with open_harness(chain, facilitator, journal, definitions=definitions, **trial_of(wallet)) as billing:
         assert await schemes(billing) == {"exact"}
         facilitator.faults.clear()
-        async with asyncio.timeout(10):
-            while await schemes(billing) == {"exact"}:
-                await asyncio.sleep(0.05)
+        await until_answer(lambda: schemes(billing), lambda offered: offered != {"exact"})
 
 
 async def test_a_trial_in_progress_is_finished_by_a_configuration_that_is_replaced(

@@ -17,6 +17,7 @@ from x402.schemas import PaymentRequired
 from gateway.billing.journal import UNFINISHED, Entry, State, decode_entry
 from tests.event_streams import events
 from tests.running_gateway import RunningGateway
+from tests.waiting import until_answer
 from tools.chain.deployment import OPG, USDC, Token
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain, Transfer
@@ -87,14 +88,9 @@ class PaidGateway:
     async def entries(self) -> list[Entry]:
         return await asyncio.to_thread(read_journal, self.journal)
 
-    async def ended(self, seconds: float = 10.0) -> list[Entry]:
+    async def ended(self) -> list[Entry]:
         """The journal once every payment in it has come to its end."""
-        async with asyncio.timeout(seconds):
-            entries = await self.entries()
-            while any(entry.state in UNFINISHED for entry in entries):
-                await asyncio.sleep(0.02)
-                entries = await self.entries()
-        return entries
+        return await until_answer(self.entries, lambda entries: not any(entry.state in UNFINISHED for entry in entries))
 
     async def states(self) -> list[State]:
         return [entry.state for entry in await self.ended()]

@@ -20,6 +20,7 @@ from tests.enclave import enclave
 from tests.money.conftest import Define
 from tests.money.paid_gateway import CHAT_PATH, chat, decode_header, sign
 from tests.nitriding_double import NitridingDouble
+from tests.waiting import until_answer
 from tools.chain.deployment import USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import Drop
@@ -127,9 +128,7 @@ class Live:
         return reasons
 
     async def until_ready(self) -> None:
-        async with asyncio.timeout(20):
-            while await self.reasons():
-                await asyncio.sleep(0.05)
+        await until_answer(self.reasons, lambda reasons: not reasons)
 
     async def post(self, signature: str | None = None) -> tuple[int, dict[str, Any], str]:
         headers = {} if signature is None else {"PAYMENT-SIGNATURE": signature}
@@ -181,9 +180,7 @@ async def test_the_next_enclave_is_paid_for_what_the_last_one_served(
         async with node.launch() as second:
             await second.until_ready()
             assert (await second.post(signature))[0] in (402, 409), "never served again"
-            async with asyncio.timeout(20):
-                while not await chain.balance(USDC, payee):
-                    await asyncio.sleep(0.05)
+            await until_answer(lambda: chain.balance(USDC, payee))
     [transfer] = await chain.transfers(USDC, payee=payee)
     assert str(transfer.amount) == answer["payment"]["amount"]
 
@@ -223,9 +220,8 @@ async def test_several_workers_wait_for_the_journal_and_none_is_lost(node: Node,
         async with aiohttp.ClientSession() as session, session.post(url + "/v1/keys", json=facts) as injected:
             assert injected.status == 200
         assert await reasons() == {"the journal cannot be restored"}
-        async with host.keeping(), asyncio.timeout(20):
-            while await reasons() != {"the facilitator is not usable"}:
-                await asyncio.sleep(0.1)
+        async with host.keeping():
+            await until_answer(reasons, lambda told: told == {"the facilitator is not usable"})
         assert await asyncio.to_thread(children.read_text) == workers
 
 

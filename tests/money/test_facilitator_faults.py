@@ -12,7 +12,7 @@ from gateway.billing.journal import State
 from gateway.telemetry.standard_error import StandardError
 from tests.money.conftest import Define, OpenShop
 from tests.money.paid_gateway import PaidGateway, chat, decode_header, payment_of
-from tests.waiting import until
+from tests.waiting import until, until_answer
 from tools.chain.deployment import OPG, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -241,9 +241,7 @@ async def test_without_a_facilitator_nothing_is_served(open_shop: OpenShop, faci
         assert any("facilitator" in reason for reason in (await ready.json())["reasons"])
     assert not shop.fleet.openai.requests
     facilitator.faults.clear()
-    async with asyncio.timeout(5):
-        while (await shop.post(chat())).status != 402:
-            await asyncio.sleep(0.1)
+    await until_answer(lambda: shop.post(chat()), lambda answer: answer.status == 402)
 
 
 @pytest.mark.parametrize(

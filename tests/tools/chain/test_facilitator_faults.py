@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from tests.tools.chain.conftest import CAP, Post
+from tests.waiting import until_answer
 from tools.chain.deployment import NETWORK, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import (
@@ -100,9 +101,7 @@ async def test_settle_slower_than_its_caller(
     impatient = aiohttp.ClientTimeout(total=1.0)
     with pytest.raises(TimeoutError):
         await http.post(f"{facilitator.url}/settle", json=payment.body(), timeout=impatient)
-    async with asyncio.timeout(10):
-        while await chain.balance(USDC, payee) != moved:
-            await asyncio.sleep(0.05)
+    await until_answer(lambda: chain.balance(USDC, payee), lambda balance: balance == moved)
 
 
 async def test_settlement_whose_receipt_is_lost_is_pending_and_reconciles(

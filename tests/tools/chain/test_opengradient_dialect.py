@@ -12,6 +12,7 @@ from x402.http import FacilitatorConfig, HTTPFacilitatorClient
 
 from gateway.keccak import keccak256
 from tests.tools.chain.conftest import CAP
+from tests.waiting import until_answer
 from tools.chain.deployment import TEE_REGISTRY, USDC
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.faults import JobMode, OtherAmount
@@ -102,9 +103,7 @@ async def test_a_lost_job_has_settled(
 ) -> None:
     facilitator.jobs = JobMode(outcome="lost")
     job = await client.submit(payment.body())
-    async with asyncio.timeout(10):
-        while (await client.poll(job["jobId"]))[0] != 404:
-            await asyncio.sleep(0.02)
+    await until_answer(lambda: client.poll(job["jobId"]), lambda answer: answer[0] == 404)
     assert await chain.balance(USDC, payee) == CAP
 
 
