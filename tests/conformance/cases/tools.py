@@ -19,6 +19,7 @@ UNUSUAL = {
         "price": {"type": "string", "pattern": "^(?!-).+$"},
         "count": {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
         "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+        "texts": {"type": "array", "maxItems": 1000, "items": {"type": "string"}},
     },
 }
 

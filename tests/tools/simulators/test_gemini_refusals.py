@@ -106,6 +106,21 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         history(USER, {"role": "model", "parts": [{**CALL, "thoughtSignature": "Zm9v"}]}, RESPONDING),
         "signature is not valid",
     ),
+    "too many functions": (
+        FLASH,
+        {"tools": [{"functionDeclarations": [{"name": f"f{number}"} for number in range(513)]}]},
+        "At most 512 function declarations",
+    ),
+    "arrays of too many items": (
+        FLASH,
+        declared(
+            parametersJsonSchema={
+                "type": "object",
+                "properties": {name: {"type": "array", "maxItems": 500, "items": {"type": "string"}} for name in "ab"},
+            }
+        ),
+        "Request contains an invalid argument",
+    ),
     "penalty": (FLASH, config(presencePenalty=0.5), "Penalty is not enabled"),
     "logprobs": (FLASH, config(responseLogprobs=True), "Logprobs is not enabled"),
     "temperature above 2": (FLASH, config(temperature=2.5), "supported range"),

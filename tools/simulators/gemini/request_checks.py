@@ -10,6 +10,9 @@ from tools.simulators.refusal import RefusedError
 
 FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 MODES = frozenset({"MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"})
+MOST_FUNCTIONS = 512
+MOST_ITEMS = 960
+"""In the arrays of one schema (googleapis/python-genai issue 2170)."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "topP": (0, 1),
@@ -122,6 +125,11 @@ def _check_tools(request: Mapping[str, Any], model: Model) -> None:
         raise RefusedError(f"Function calling is not enabled for models/{model.name}")
     if declared and any("googleSearch" in tool for tool in tools):
         _check_mixed_tools(request.get("toolConfig") or {}, model)
+    if len(declared) > MOST_FUNCTIONS:
+        raise RefusedError(
+            "The GenerateContentRequest proto is invalid:\n  * tools[0].function_declarations: [FIELD_INVALID] At most "
+            f"{MOST_FUNCTIONS} function declarations can be specified."
+        )
     names: set[str] = set()
     for number, function in enumerate(declared):
         _check_declaration(function, f"tools[0].function_declarations[{number}]")
@@ -168,3 +176,15 @@ def _check_declaration(function: Mapping[str, Any], where: str) -> None:
     schema = function.get("parametersJsonSchema")
     if schema is not None and (not isinstance(schema, dict) or schema.get("type", "object") != "object"):
         raise RefusedError(f"{where}.parameters_json_schema: schema must be of type object.")
+    if _bounded_items(schema) > MOST_ITEMS:
+        raise RefusedError("Request contains an invalid argument.")
+
+
+def _bounded_items(schema: Any) -> int:
+    """How many items the arrays of ``schema`` may have, as far as it bounds them."""
+    if isinstance(schema, list):
+        return sum(map(_bounded_items, schema))
+    if not isinstance(schema, dict):
+        return 0
+    most = schema.get("maxItems")
+    return (most if isinstance(most, int) else 0) + _bounded_items([*schema.values()])
