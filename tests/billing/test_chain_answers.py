@@ -189,7 +189,7 @@ async def test_a_transfer_counts_where_what_was_signed_is_in_its_call(
     ids=["just signed", "six days after its deadline"],
 )
 async def test_a_payment_is_looked_for_where_it_was_good(now: int, ranges: list[tuple[int, int]]) -> None:
-    """In steps, the latest first: a node lists 10,000 transfers at most, and a wallet can make more in that time."""
+    """In steps, the latest first: nodes list 10,000 transfers and search 1,000 blocks at most."""
     searched: list[tuple[int, int]] = []
 
     class SearchedNode(Node):

@@ -17,7 +17,8 @@ from gateway.keccak import keccak256
 
 _SLACK_BLOCKS = 300
 _BLOCKS_AT_ONCE = 500
-"""How many one call searches. Endpoints list 10,000 events at most: ten payments a second of one payer."""
+"""How many one call searches. Endpoints list 10,000 events at most, here ten payments a second of one payer, and some
+search no more than 1,000 blocks (erigontech/erigon PR 20784)."""
 
 
 def _selector(signature: str) -> bytes:
