@@ -11,6 +11,7 @@ from gateway.cluster import Cluster
 from gateway.heartbeat import Heartbeat, Relay
 from gateway.http_server.body import BodyBudget
 from gateway.http_server.stream_reply import StreamReply
+from gateway.http_server.turns import Turns
 from gateway.key_sealing import SealingKey
 from gateway.keyring import Injection, Keyring
 from gateway.settings import Settings
@@ -45,6 +46,7 @@ class Services:
     signatures: SignatureCache
     metrics: Metrics
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    turns: Turns = field(default_factory=Turns)
     tracer: Tracer | None = None
     tee_enabled: bool = False
     draining: bool = False

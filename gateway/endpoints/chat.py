@@ -28,6 +28,7 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
             model = services.catalog.find(chat_request.model)
             chat = Chat(translated, chat_request, model, caller=caller_key(request))
             order = payment_order(services, request, body, [chat])
+            await services.turns.next(len(body.raw))
             exchange = Exchange(services, CHAT, body.json, [chat], order, record)
             return await serve(services, exchange, request, stream=chat.stream)
         except GatewayError as error:

@@ -29,12 +29,14 @@ async def completions(services: Services, request: web.BaseRequest, record: Requ
             raise _text_only(model.id)
         caller = caller_key(request)
         chats = [Chat(chat, parse_chat(chat), model, caller=caller) for chat in chat_bodies(body.json, completion)]
+        order = payment_order(services, request, body, chats)
+        await services.turns.next(len(body.raw))
         exchange = Exchange(
             services,
             COMPLETION,
             body.json,
             chats,
-            payment_order(services, request, body, chats),
+            order,
             record,
             partial(_echo, completion) if completion.echo else None,
         )

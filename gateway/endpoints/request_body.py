@@ -45,6 +45,7 @@ class BodyReader:
             _require_payment_header(self._services, self._request)
         try:
             raw = await self._body.read(self._request, content_length)
+            await self._services.turns.next(len(raw))
             return RequestBody(raw, decode(raw))
         except BaseException:
             self._body.release()
