@@ -1,4 +1,4 @@
-"""Getting served without paying, or more than was paid for (facts/x402.md 4 rows 1-4, 8-10, 15-19, 24)."""
+"""Getting served without paying, or more than was paid for (facts/x402.md 4 rows 2, 8-10, 15, 17-19, 24)."""
 
 import asyncio
 import copy
@@ -47,45 +47,6 @@ async def rush(tills: list[BillingHarness], orders: list[Order]) -> tuple[list[X
     refused = [outcome for outcome in outcomes if isinstance(outcome, GatewayError)]
     assert len(admitted) + len(refused) == len(orders), outcomes
     return admitted, refused
-
-
-@pytest.mark.parametrize("scheme", ["upto", "exact"])
-async def test_one_payload_on_50_connections_is_served_once(
-    billing: BillingHarness, chain: LocalChain, scheme: str
-) -> None:
-    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(), scheme=scheme)
-    admitted, refused = await rush([billing], [paid] * 50)
-    assert len(admitted) == 1
-    assert {error.status for error in refused} == {409}
-    assert all("PAYMENT-REQUIRED" not in error.headers and error.retry_after for error in refused)
-    assert len(billing.facilitator.called("verify")) == 1
-    await admitted[0].settle(bill())
-    assert await billing.balance() > 0
-    assert len(billing.facilitator.called("settle")) == 1
-    again = await refusal(billing.payments, paid)
-    assert (again.status, again.code) == (402, "payment_already_used")
-    assert required(again)["accepts"]
-
-
-async def test_two_workers_on_one_journal_serve_a_payload_once(
-    billing: BillingHarness, chain: LocalChain, facilitator: LocalFacilitator, journal: Path
-) -> None:
-    async with open_harness(chain, facilitator, journal, payee=billing.payee) as other:
-        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        admitted, _ = await rush([billing, other], [paid] * 50)
-        assert len(admitted) == 1
-        await admitted[0].settle(bill())
-
-
-async def test_a_payload_for_one_payee_is_worth_nothing_at_another_gateway(
-    billing: BillingHarness, chain: LocalChain, facilitator: LocalFacilitator, tmp_path: Path
-) -> None:
-    async with open_harness(chain, facilitator, tmp_path / "other.db") as other:
-        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-        assert (await refusal(other.payments, paid)).code == "invalid_payment_requirements"
-        offer = await other.offer(order())
-        forged = payload_of(paid) | {"accepted": offer["accepts"][1]}
-        assert (await refusal(other.payments, with_payment(order(), forged))).code == "permit2_recipient_mismatch"
 
 
 def shouting(payload: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +148,7 @@ async def test_first_time_payers_are_served_one_at_a_time(billing: BillingHarnes
     admitted, refused = await rush([billing], orders)
     assert len(admitted) == 1
     assert {(error.status, error.code) for error in refused} == {(429, "too_much_unsettled")}
+    assert all(error.retry_after for error in refused)
     await admitted[0].settle(bill())
     assert await billing.balance() == 1230
     waited = await billing.admit(wallet, order(), sponsored=True)
@@ -224,18 +186,6 @@ async def test_a_contract_account_pays_with_its_owners_signature(billing: Billin
     payment = await billing.admit(contract, order())
     assert response(await payment.settle(bill()))["payer"] == contract.address
     assert await billing.balance() == 1230
-
-
-async def test_a_payment_for_a_cheap_request_does_not_buy_a_dear_one(
-    billing: BillingHarness, chain: LocalChain
-) -> None:
-    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order(output_tokens=10))
-    dear = replace(paid, output_tokens=30_000)
-    error = await refusal(billing.payments, dear)
-    assert error.code == "quote_too_small"
-    offered = int(required(error)["accepts"][1]["amount"])
-    assert offered > int(payload_of(paid)["accepted"]["amount"])
-    assert (await refusal(billing.payments, replace(paid, path="/v1/completions"))).code == "resource_mismatch"
 
 
 async def test_a_payment_that_could_be_withdrawn_does_not_buy_a_stream(

@@ -310,7 +310,7 @@ async def test_an_upfront_payment_is_in_use_while_it_is_served_and_used_afterwar
     assert required(error)["accepts"]
 
 
-async def test_an_rpc_endpoint_that_is_away_closes_the_gate_until_it_is_back(
+async def test_an_rpc_endpoint_that_is_away_closes_the_gate(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
     rpc_url = "http://127.0.0.1:9"

@@ -250,17 +250,6 @@ async def test_the_deadline_passing_in_mid_stream(open_shop: OpenShop, define: D
     assert shop.fleet.openai.requests[-1].aborted_at is not None
 
 
-async def test_a_deadline_that_leaves_no_time(open_shop: OpenShop, define: Define) -> None:
-    """Row 4. Refused before any work."""
-    define(quotes={"max_timeout_seconds": 91})
-    shop = await open_shop()
-    signature = await shop.sign(await shop.wallet(), chat())
-    await asyncio.sleep(2.1)
-    response = await shop.post(chat(), signature)
-    assert (response.status, (await response.json())["error"]["code"]) == (402, "permit2_deadline_expired")
-    assert not shop.fleet.openai.requests
-
-
 async def test_the_output_is_clamped_to_what_the_cap_covers(open_shop: OpenShop) -> None:
     """Row 11. The worst case fits the most that a request may cost, and the vendor is held to it."""
     shop = await open_shop(GATEWAY_MAX_USD="0.002")

@@ -263,14 +263,6 @@ async def test_redirects_of_the_facilitator_are_not_followed(
     assert (await (await open_shop()).post(chat())).status == 503
 
 
-async def test_an_rpc_endpoint_that_is_away_closes_the_gate(open_shop: OpenShop) -> None:
-    """Facts 1.11. A payer's funds that should be checked and cannot be are not taken on trust."""
-    shop = await open_shop(GATEWAY_RPC_URL=NOWHERE)
-    response = await shop.pay(await shop.wallet(), chat())
-    assert response.status == 503
-    assert not shop.fleet.openai.requests
-
-
 async def test_two_operators_need_no_change_of_code(
     open_shop: OpenShop, chain: LocalChain, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

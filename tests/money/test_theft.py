@@ -1,4 +1,4 @@
-"""Getting served without paying, over HTTP (facts/x402.md 4 rows 1, 3, 8, 10, 14-19, 24)."""
+"""Getting served without paying, over HTTP (facts/x402.md 4 rows 1, 3, 8, 14-19, 24)."""
 
 import asyncio
 import json
@@ -67,6 +67,7 @@ async def test_one_payload_on_50_connections(shop: PaidGateway, scheme: str, str
     [transfer] = await shop.paid()
     assert transfer.amount == await shop.balance() > 0
     assert len(shop.facilitator.called("settle")) == 1
+    assert len(shop.facilitator.called("verify")) == (0 if scheme == "exact" and stream else 1)
 
 
 async def test_thoughts_that_the_gateway_adds_from_its_cache_are_quoted(shop: PaidGateway) -> None:
@@ -125,32 +126,6 @@ async def rebound(shop: PaidGateway, signature: str, request: Json) -> str:
     return encode_header({**payload, "accepted": offer})
 
 
-async def test_five_permits_over_one_balance(shop: PaidGateway) -> None:
-    """Row 10. Each permit alone is covered; four of five are turned away before any work."""
-    shop.fleet.openai.enqueue(Scenario(first_byte_delay=0.5))
-    request = chat(max_tokens=30_000)
-    cap = int((await shop.required(request))["accepts"][1]["amount"])
-    wallet = await shop.wallet(usdc=cap, opg=0)
-    signatures = await asyncio.gather(*(shop.sign(wallet, request) for _ in range(5)))
-    answers = await rush([shop.url], request, signatures)
-    assert min(status for status, _, _ in answers) == 200
-    assert {status for status, _, _ in answers} <= {200, 402, 429}
-    assert len(shop.fleet.openai.requests) == 1
-    assert len(await shop.paid()) == 1
-
-
-async def test_first_time_payers_are_served_one_at_a_time(shop: PaidGateway) -> None:
-    """Row 10. EIP-2612 permits of one payer share a nonce, so only one of them can land."""
-    shop.fleet.openai.enqueue(Scenario(first_byte_delay=0.5))
-    request, wallet = chat(), await shop.wallet(approve=False)
-    required = await shop.required(request)
-    signatures = [await sign(wallet, required, rpc_url=shop.chain.rpc_url) for _ in range(3)]
-    answers = await rush([shop.url], request, signatures)
-    assert Counter(status for status, _, _ in answers) == {200: 1, 429: 2}
-    assert all("Retry-After" in headers for status, headers, _ in answers if status == 429)
-    assert len(await shop.paid()) == 1
-
-
 TAMPERINGS: dict[str, Callable[[Json], Any]] = {
     "amount": lambda offer: offer.update(amount="1"),
     "payee": lambda offer: offer.update(payTo=Wallet().address),
@@ -200,6 +175,8 @@ async def test_a_cheap_payment_does_not_buy_a_dear_answer(shop: PaidGateway) -> 
     signature = await shop.sign(wallet, chat(max_tokens=10))
     dear = await shop.post(chat(max_tokens=30_000), signature)
     assert (dear.status, (await dear.json())["error"]["code"]) == (402, "quote_too_small")
+    offered = decode_header(dear.headers["PAYMENT-REQUIRED"])["accepts"][1]["amount"]
+    assert int(offered) > int(decode_header(signature)["accepted"]["amount"])
     cheaper = await shop.post(chat("Hi", max_tokens=5), signature)
     assert (await payment_of(cheaper))["status"] == "settled"
     other = await shop.sign(wallet, chat())
