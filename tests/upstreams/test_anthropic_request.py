@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.catalog import bundled
-from gateway.openai_api.errors import GatewayError
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, sent
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, WEATHER_SCHEMA, adapter, chat, dropped, refusal, sent
 
 MODELS = [model.id for model in bundled().models.values() if model.provider == "anthropic"]
 SINGLE = ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-4-0"]
@@ -15,12 +14,6 @@ EMULATING = ["claude-sonnet-4-0", "claude-3-7-sonnet", "claude-3-5-haiku"]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
 ONE_JSON_CALL = {"type": "tool", "name": "json_tool_call", "disable_parallel_tool_use": True}
-
-
-def refusal(model: str = "claude-haiku-4-5", **body: Any) -> GatewayError:
-    with pytest.raises(GatewayError) as caught:
-        adapter().build_request(chat(model, **body))
-    return caught.value
 
 
 def test_the_call() -> None:
@@ -241,6 +234,11 @@ INEXPRESSIBLE = [
     with_property({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}),
     with_property({"type": "array", "items": {"type": ["object", "null"]}}),
     with_property({"anyOf": [WEATHER_SCHEMA | {"patternProperties": {"^x-": {}}}, {"type": "null"}]}),
+    with_property({"title": "Any value, as Pydantic writes it"}),
+    with_property({"type": "array", "items": {}}),
+    with_property({"anyOf": [{"type": "string"}, {"description": "Any other"}]}),
+    {"type": "object", "properties": {"x": True}},
+    with_property(WEATHER_SCHEMA | {"allOf": [with_property({"type": "string"})]}),
     {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
     OPTIONS,
 ]
@@ -276,11 +274,11 @@ def test_a_schema_is_left_to_structured_output_otherwise(schema: dict[str, Any],
 
 def test_a_strict_schema_is_not_emulated() -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": INEXPRESSIBLE[1], "strict": True}}
-    assert refusal("claude-sonnet-4-6", response_format=wanted).code == "unsupported_value"
+    assert refusal(model="claude-sonnet-4-6", response_format=wanted).code == "unsupported_value"
 
 
 def test_older_models_cannot_have_a_schema_and_tools() -> None:
-    error = refusal("claude-sonnet-4-0", response_format=SCHEMA_FORMAT, tools=[WEATHER])
+    error = refusal(model="claude-sonnet-4-0", response_format=SCHEMA_FORMAT, tools=[WEATHER])
     assert (error.status, error.param) == (400, "response_format")
 
 

@@ -88,8 +88,13 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
             {"$ref": "#/$defs/a", "description": "An a", "$defs": {"a": {"type": "string"}}},
         ),
         (
-            {"allOf": [{"$ref": "#/$defs/a"}, {"type": "string"}], "$defs": {"a": {"type": "string"}}},
             {
+                "type": "string",
+                "allOf": [{"$ref": "#/$defs/a"}, {"type": "string"}],
+                "$defs": {"a": {"type": "string"}},
+            },
+            {
+                "type": "string",
                 "$defs": {"a": {"type": "string"}},
                 "description": '(allOf: [{"$ref":"#/$defs/a"},{"type":"string"}])',
             },
@@ -97,6 +102,7 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
         (
             {"allOf": [{"$ref": "#/$defs/a"}], "properties": {}, "$defs": {"a": {"type": "object"}}},
             {
+                "type": "object",
                 "properties": {},
                 "$defs": {"a": {"type": "object", "additionalProperties": False}},
                 "additionalProperties": False,
@@ -118,6 +124,66 @@ def test_what_is_not_enforced_becomes_a_description(schema: dict[str, Any], expe
     before = repr(schema)
     assert relaxed(schema) == expected
     assert repr(schema) == before
+
+
+CAT = {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]}
+CLOSED_CAT = CAT | {"additionalProperties": False}
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (
+            {"type": "string", "examples": ["Oslo"], "x-order": 1, "description": "A city"},
+            {"type": "string", "description": 'A city (examples: ["Oslo"]; x-order: 1)'},
+        ),
+        (
+            {"oneOf": [{"$ref": "#/$defs/cat"}, {"type": "null"}], "discriminator": {"propertyName": "kind"}},
+            {"anyOf": [{"$ref": "#/$defs/cat"}, {"type": "null"}]},
+        ),
+        (
+            {"type": "object", "oneOf": [CAT], "additionalProperties": False, "title": "Pet"},
+            {"anyOf": [CLOSED_CAT], "title": "Pet"},
+        ),
+        (
+            {"properties": {"a": CAT}},
+            {"type": "object", "properties": {"a": CLOSED_CAT}, "additionalProperties": False},
+        ),
+    ],
+)
+def test_annotations_and_repetitions_are_moved_or_left_out(
+    schema: dict[str, Any], expected: dict[str, Any], *, lossless: bool
+) -> None:
+    """Anthropic takes no keyword that it does not know, and none beside a union that shapes a value."""
+    assert restrict(schema, lossless=lossless, param=PARAM) == expected
+
+
+@pytest.mark.parametrize(
+    "union",
+    [
+        {"anyOf": [{"required": ["kind"]}, {"required": ["name"]}]},
+        {"oneOf": [CAT]},
+        {"allOf": [CAT]},
+        {"anyOf": "cat"},
+    ],
+)
+def test_a_union_beside_an_object_is_described(union: dict[str, Any]) -> None:
+    assert relaxed(CAT | union).items() >= CLOSED_CAT.items()
+    assert relaxed(CAT | union).keys() - CLOSED_CAT.keys() == {"description"}
+    with pytest.raises(GatewayError) as caught:
+        restrict(CAT | union, lossless=True, param=PARAM)
+    assert caught.value.param == f"{PARAM}.{next(iter(union))}"
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("value", [{}, {"title": "Any"}, {"examples": [1]}, {"type": "array", "items": {}}, True])
+def test_values_of_any_type_are_refused(value: Any, *, lossless: bool) -> None:
+    """Pydantic's ``Any`` and zod's ``any()``; Anthropic refuses them without a name of the property."""
+    with pytest.raises(GatewayError, match="must have a type") as caught:
+        restrict({"type": "object", "properties": {"a": value}}, lossless=lossless, param=PARAM)
+    place = ".items" if isinstance(value, dict) and "items" in value else ""
+    assert caught.value.param == f"{PARAM}.properties.a{place}"
 
 
 def test_strict_keeps_a_schema_that_is_enforced_as_it_is() -> None:
@@ -147,7 +213,7 @@ def test_the_bounds_of_all_integers_are_not_sent() -> None:
         ),
         ({"anyOf": [{"type": "object", "additionalProperties": {}}]}, f"{PARAM}.anyOf[0].additionalProperties"),
         ({"type": "array", "prefixItems": [{"type": "string"}]}, f"{PARAM}.prefixItems"),
-        ({"allOf": [{"$ref": "#/$defs/a"}, {}], "$defs": {"a": {}}}, f"{PARAM}.allOf"),
+        ({"allOf": [{"$ref": "#/$defs/a"}, {}], "$defs": {"a": {"type": "null"}}}, f"{PARAM}.allOf"),
     ],
 )
 def test_strict_refuses_what_would_be_lost(schema: dict[str, Any], param: str) -> None:

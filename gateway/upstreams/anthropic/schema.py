@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from gateway.openai_api.errors import unsupported_value
+from gateway.openai_api.errors import GatewayError, unsupported_value
 from gateway.upstreams.json_schema import IRREGULAR, Schema, describe
 
-_UNSUPPORTED = frozenset(
+_CONSTRAINTS = frozenset(
     {
         "additionalItems",
         "contains",
@@ -39,8 +39,36 @@ _UNSUPPORTED = frozenset(
         "uniqueItems",
     }
 )
+"""Keywords that are never enforced."""
+_UNIONS = ("anyOf", "oneOf", "allOf")
+_SUPPORTED = frozenset(
+    {
+        *_UNIONS,
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "const",
+        "default",
+        "definitions",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "minItems",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
+    }
+)
+"""Anthropic refuses all others, annotations too: "For 'object' type, property 'x' is not supported"."""
+_SHAPES = frozenset({"$ref", "additionalProperties", "items", "properties", "required", "type"})
+"""Keywords that Anthropic refuses beside a union: "For 'anyOf', 'type' is not supported"."""
+_KINDS = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "oneOf", "type"})
+"""Keywords of which each schema needs one: "Schema type is missing"."""
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
-_META = frozenset({"$schema", "$id", "$comment"})
+_META = frozenset({"$schema", "$id", "$comment", "discriminator"})
 _SAFE_INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
 """The bounds that zod gives to every integer; they exclude none that JavaScript has."""
 _CLASSES = {"string": str, "integer": int, "number": int | float, "boolean": bool, "null": type(None)}
@@ -56,7 +84,8 @@ and names can be long."""
 def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
     """``schema`` with every object closed and every unenforced constraint moved into its description.
 
-    With ``lossless`` (the caller set ``strict``) an unenforced constraint raises 400 instead. Recursion always does.
+    With ``lossless`` (the caller set ``strict``) an unenforced constraint raises 400 instead. Recursion always does,
+    and a schema of values of any type.
     """
     try:
         if _is_recursive(schema):
@@ -69,9 +98,13 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
 def keeps_meaning(schema: Schema) -> bool:
     """Whether structured output has room for what ``schema`` describes.
 
-    It knows no recursion, and closes every object: one whose properties are not all named could only be empty.
+    It closes every object: one whose properties are not all named could only be empty.
     """
-    return not _is_recursive(schema) and not any(_is_open(inner) for inner in subschemas(schema))
+    try:
+        restrict(schema, lossless=False, param="")
+    except GatewayError:
+        return False
+    return not any(_is_open(inner) for inner in subschemas(schema))
 
 
 def subschemas(schema: Any) -> Iterator[Schema]:
@@ -95,28 +128,62 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
     kept: Schema = {}
     lost: Schema = {}
     schema = _unwrapped(schema)
+    union = _union(schema)
     for keyword, value in schema.items():
         if keyword in _META or (keyword in _SAFE_INTEGERS and value == _SAFE_INTEGERS[keyword]):
             continue
-        if _is_enforced(keyword, value) and not (keyword == "oneOf" and "anyOf" in schema):
+        if keyword == union or (keyword not in _UNIONS and _is_enforced(keyword, value)):
             name = "anyOf" if keyword == "oneOf" else keyword
             kept[name] = _descend(name, value, lossless, (place, f".{keyword}"))
         else:
             lost[keyword] = value
-    if _contradicts(kept.get("enum"), kept.get("type")):
+    if union is not None:
+        kept = {keyword: value for keyword, value in kept.items() if keyword not in _SHAPES}
+    elif _contradicts(kept.get("enum"), kept.get("type")):
         del kept["type"]
-    if "properties" in kept or "object" in _types(schema):
-        kept["additionalProperties"] = False
-    if lost and lossless:
-        keyword, param = next(iter(lost)), _path(place)
-        raise unsupported_value(
-            f"Invalid '{param}': '{keyword}' cannot be enforced with this model; omit 'strict' to send it "
-            "as a description.",
-            f"{param}.{keyword}",
-        )
+    if "properties" in kept or "object" in _types(kept):
+        kept = {"type": "object", **kept, "additionalProperties": False}
+    if lossless:
+        _check_annotations(lost, place)
+    if not kept.keys() & _KINDS:
+        raise _untyped(place)
     if lost:
         kept["description"] = describe(schema.get("description"), lost)
     return kept
+
+
+def _check_annotations(lost: Schema, place: _Place) -> None:
+    """Raise 400 if a keyword in ``lost`` is more than an annotation."""
+    for keyword in lost:
+        if keyword in _CONSTRAINTS or keyword in _SUPPORTED:
+            param = _path(place)
+            raise unsupported_value(
+                f"Invalid '{param}': '{keyword}' cannot be enforced with this model; omit 'strict' to send it "
+                "as a description.",
+                f"{param}.{keyword}",
+            )
+
+
+def _untyped(place: _Place) -> GatewayError:
+    param = _path(place)
+    return unsupported_value(f"Invalid '{param}': a schema must have a type with this model.", param)
+
+
+def _union(schema: Schema) -> str | None:
+    """The union in ``schema`` that is sent: the only one, and where its alternatives say all about their shape."""
+    keyword = next((keyword for keyword in _UNIONS if keyword in schema), None)
+    if keyword is None or not _is_union(keyword, schema[keyword]):
+        return None
+    beside = schema.keys() & _SHAPES
+    repeated = beside <= {"type", "additionalProperties"} and not schema.get("additionalProperties")
+    return keyword if not beside or (repeated and all(inner.keys() & _KINDS for inner in schema[keyword])) else None
+
+
+def _is_union(keyword: str, alternatives: Any) -> bool:
+    """Anthropic refuses references in ``allOf``; objects in it would close each other."""
+    if not isinstance(alternatives, list) or not all(isinstance(inner, dict) for inner in alternatives):
+        return False
+    return keyword != "allOf" or not any(inner.keys() & {"$ref", "properties"} for inner in alternatives)
 
 
 def _unwrapped(schema: Schema) -> Schema:
@@ -138,8 +205,10 @@ def _descend(keyword: str, value: Any, lossless: bool, place: _Place) -> Any:
 
 
 def _restrict_subschema(schema: Any, lossless: bool, place: _Place) -> Any:
-    """A subschema, which may be ``true`` or ``false``."""
-    return _restrict(schema, lossless, place) if isinstance(schema, dict) else schema
+    """A subschema; ``true`` and ``false`` are of any type."""
+    if not isinstance(schema, dict):
+        raise _untyped(place)
+    return _restrict(schema, lossless, place)
 
 
 def _path(place: _Place) -> str:
@@ -164,9 +233,7 @@ def _is_enforced(keyword: str, value: Any) -> bool:
             return value is False
         case "items":
             return isinstance(value, dict)
-        case "allOf":
-            return not (isinstance(value, list) and any(isinstance(item, dict) and "$ref" in item for item in value))
-    return keyword not in _UNSUPPORTED
+    return keyword in _SUPPORTED
 
 
 def _types(schema: Schema) -> tuple[Any, ...]:
@@ -184,7 +251,10 @@ def _contradicts(values: Any, kind: Any) -> bool:
 
 
 def _is_open(schema: Schema) -> bool:
-    """Whether ``schema`` is of objects with properties that it does not name."""
+    """Whether ``schema`` is of objects with properties that it does not name, or names in another schema."""
+    schema = _unwrapped(schema)
+    if "allOf" in schema and not _is_union("allOf", schema["allOf"]):
+        return True
     unnamed = "object" in _types(schema) and not schema.get("properties")
     others = schema.get("additionalProperties", unnamed)
     return others is True or isinstance(others, dict) or bool(schema.get("patternProperties"))

@@ -143,6 +143,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "integer", "minimum": 1}}})},
         "minimum",
     ),
+    "annotation in schema": (
+        {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "string", "examples": ["x"]}}})},
+        "For 'string' type, property 'examples' is not supported",
+    ),
+    "any value in schema": (
+        {"output_config": json_format({**CLOSED, "properties": {"a": {"title": "A"}}})},
+        "Schema type is missing",
+    ),
+    "true in schema": ({"output_config": json_format({**CLOSED, "properties": {"a": True}})}, "Schema type is missing"),
+    "union beside a type": (
+        {"output_config": json_format({**CLOSED, "properties": {"a": {"type": "string", "anyOf": [{"const": "x"}]}}})},
+        "For 'anyOf', 'type' is not supported",
+    ),
     "reference in allOf": (
         {
             "output_config": json_format(

@@ -69,31 +69,30 @@ THINKING_KEYS: Mapping[str, frozenset[str]] = {
     "adaptive": frozenset({"type", "display"}),
     "disabled": frozenset({"type"}),
 }
-FORBIDDEN_SCHEMA_KEYS = frozenset(
+SCHEMA_KEYS = frozenset(
     {
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "uniqueItems",
-        "maxItems",
-        "patternProperties",
-        "prefixItems",
-        "additionalItems",
-        "propertyNames",
-        "dependentRequired",
-        "dependentSchemas",
-        "unevaluatedProperties",
-        "if",
-        "then",
-        "else",
-        "not",
-        "oneOf",
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "default",
+        "definitions",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "minItems",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
     }
 )
+KIND_KEYS = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "type"})
+SHAPE_KEYS = frozenset({"$ref", "additionalProperties", "items", "properties", "required", "type"})
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 
 
@@ -205,8 +204,12 @@ def check_schema(schema: Any, where: str) -> None:
     for node in _valid_nodes(schema, where):
         if node.get("type") == "object" and node.get("additionalProperties") is not False:
             raise RefusedError(f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
-        if forbidden := sorted(node.keys() & FORBIDDEN_SCHEMA_KEYS):
-            raise RefusedError(f"{where}: For '{node.get('type')}' type, property '{forbidden[0]}' is not supported")
+        if unknown := sorted(node.keys() - SCHEMA_KEYS):
+            raise RefusedError(f"{where}: For '{node.get('type')}' type, property '{unknown[0]}' is not supported")
+        if not node.keys() & KIND_KEYS:
+            raise RefusedError(f"{where}: Schema type is missing")
+        if node.keys() & {"anyOf", "allOf"} and (beside := sorted(node.keys() & SHAPE_KEYS)):
+            raise RefusedError(f"{where}: For 'anyOf', '{', '.join(beside)}' is not supported")
         if any("$ref" in inner for inner in node.get("allOf") or ()):
             raise RefusedError(f"{where}: 'allOf' with '$ref' is not supported")
         if node.get("minItems", 0) > 1:
@@ -227,10 +230,12 @@ def _valid_nodes(schema: Any, where: str) -> list[Mapping[str, Any]]:
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """The schema and its subschemas; property names are not keywords.
+    """The schema and its subschemas; property names are not keywords. ``true`` and ``false`` are of any type.
 
     Raises TypeError for the list of ``items`` of older drafts.
     """
+    if isinstance(schema, bool):
+        yield {}
     if not isinstance(schema, dict):
         return
     if isinstance(schema.get("items"), list):
