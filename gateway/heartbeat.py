@@ -17,6 +17,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from gateway.http_client.body_start import read_start
 from gateway.keccak import keccak256
 from gateway.keyring import Injection
 from gateway.settings import Settings
@@ -173,7 +174,7 @@ class Heartbeat:
             async with session.post(
                 f"{relay.facilitator_url}/heartbeat", json=self.message(relay), allow_redirects=False
             ) as response:
-                result = _decoded(await _body(response))
+                result = _decoded(await read_start(response, _MAX_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RelayError(f"the facilitator did not respond: {type(error).__name__}", transient=True) from error
         if response.status != 200 or result.get("success") is not True:
@@ -196,14 +197,6 @@ class Heartbeat:
             "signature": base64.b64encode(self._signer.sign_bytes(digest)).decode(),
             "contractAddress": relay.contract,
         }
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """The body, truncated to ``_MAX_ANSWER_BYTES``."""
-    body = b""
-    while len(body) < _MAX_ANSWER_BYTES and (piece := await response.content.read(_MAX_ANSWER_BYTES - len(body))):
-        body += piece
-    return body
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from gateway.billing.definitions import Definitions, Feed, PriceTimes, Token
+from gateway.http_client.body_start import read_start
 from gateway.http_client.retry_after import read_retry_after
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ COINGECKO = "https://api.coingecko.com/api/v3"
 
 _ATTEMPTS = 3
 _TIMEOUT = 10.0
+_MAX_ANSWER_BYTES = 64 * 1024
 _MAX_BACKOFF = 60.0
 
 
@@ -160,7 +162,7 @@ class PriceFeed:
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
                 allow_redirects=False,
             ) as response:
-                body = await response.read()
+                body = await read_start(response, _MAX_ANSWER_BYTES)
         except (TimeoutError, aiohttp.ClientError) as error:
             raise _RetryableError(f"the source cannot be reached: {type(error).__name__}") from None
         if response.status == 429 or response.status >= 500:

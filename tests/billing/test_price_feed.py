@@ -225,3 +225,12 @@ async def test_a_source_says_in_seconds_or_by_a_date_when_to_ask_again(
     with pytest.raises(PriceUnavailableError) as refused:
         await make_feed().read(OPG, OPG.feed)
     assert refused.value.retry_after == seconds
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(source: Source, make_feed: MakeFeed) -> None:
+    """A few kilobytes can be decompressed to more than the memory of an enclave."""
+    source.text = f'{{"{OPG.address.lower()}":{{"usd":0.1}}{" " * 64 * 1024}}}'
+    feed = make_feed()
+    assert OPG.feed is not None
+    with pytest.raises(PriceUnavailableError, match="the source has no price"):
+        await feed.read(OPG, OPG.feed)
