@@ -9,17 +9,17 @@ import pytest
 from gateway.services import Services
 from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+STREAM = {**CHAT, "stream": True}
 
 
 async def open_stream(gateway: RunningGateway) -> aiohttp.ClientResponse:
     """A stream whose first event has arrived."""
-    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json=CHAT)
+    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json=STREAM)
     await response.content.readline()
     return response
 
@@ -36,7 +36,7 @@ async def test_streams_finish_while_new_work_is_refused(fleet: Fleet, gateway: R
                 async with session.get(gateway.url + "/health/ready") as ready:
                     assert ready.status == 503
                     assert "draining" in (await ready.json())["reasons"]
-            async with newcomer.post(gateway.url + "/v1/chat/completions", json=CHAT) as refused:
+            async with newcomer.post(gateway.url + "/v1/chat/completions", json=STREAM) as refused:
                 assert (refused.status, refused.headers["x-should-retry"]) == (503, "true")
                 assert refused.headers["Retry-After"] == "1"
                 assert (await refused.json())["error"]["code"] == "draining"
@@ -81,7 +81,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, read_timeout=30.0))
     simulator = fleet.openai if model == "gpt-4.1" else fleet.google
     simulator.enqueue(Scenario(text="one two three four", stall_after=3))
-    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**CHAT, "model": model})
+    response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**STREAM, "model": model})
     await response.content.readline()
     await gateway.server.drain(0.2)
     response.close()

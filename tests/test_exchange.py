@@ -19,12 +19,10 @@ from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
 from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import RunningGateway, StartGateway
+from tests.running_gateway import CHAT, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
-
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def broken_stream(gateway: RunningGateway, body: object, path: str = "/v1/chat/completions") -> bytes:

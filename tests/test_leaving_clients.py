@@ -7,12 +7,11 @@ import pytest
 
 import gateway.dispatch
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import RunningGateway
+from tests.running_gateway import CHAT, RunningGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 GEMINI = {**CHAT, "model": "gemini-2.5-flash"}
 
 

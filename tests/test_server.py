@@ -12,14 +12,13 @@ from gateway.http_server.connection import KEEP_ALIVE_SECONDS
 from gateway.listeners import Audience
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
-from tests.running_gateway import RunningGateway, StartGateway
+from tests.running_gateway import CHAT, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient
 
-CHAT = "/v1/chat/completions"
-GOOD = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+PATH = "/v1/chat/completions"
 
 
 async def refused(gateway: RunningGateway, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
@@ -56,8 +55,8 @@ async def raw(gateway: RunningGateway, data: bytes) -> bytes:
         ("GET", "/", 404),
         ("POST", "/v1/chat", 404),
         ("GET", "/v1/chat/completions/", 404),
-        ("GET", CHAT, 405),
-        ("HEAD", CHAT, 405),
+        ("GET", PATH, 405),
+        ("HEAD", PATH, 405),
         ("POST", "/health", 405),
         ("DELETE", "/v1/models/gpt-5", 405),
         ("PATCH", "/v1/keys", 405),
@@ -69,7 +68,7 @@ async def test_wrong_way(gateway: RunningGateway, method: str, path: str, status
 
 
 async def test_405_says_what_is_allowed(gateway: RunningGateway) -> None:
-    async with gateway.session.get(gateway.url + CHAT) as response:
+    async with gateway.session.get(gateway.url + PATH) as response:
         assert response.headers["Allow"] == "POST, OPTIONS"
 
 
@@ -85,7 +84,7 @@ async def test_head_is_get_without_body(gateway: RunningGateway, path: str) -> N
 
 async def test_preflight(gateway: RunningGateway) -> None:
     headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
-    async with gateway.session.options(gateway.url + CHAT, headers=headers) as response:
+    async with gateway.session.options(gateway.url + PATH, headers=headers) as response:
         assert response.status == 204
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         allowed = response.headers["Access-Control-Allow-Headers"].split(", ")
@@ -111,13 +110,13 @@ async def test_preflight(gateway: RunningGateway) -> None:
 async def test_bad_bodies(
     gateway: RunningGateway, headers: dict[str, str], body: bytes, status: int, code: str | None
 ) -> None:
-    got, error = await refused(gateway, "POST", CHAT, data=body, headers=headers)
+    got, error = await refused(gateway, "POST", PATH, data=body, headers=headers)
     assert (got, error["code"]) == (status, code)
 
 
 async def test_body_over_the_limit_is_413_before_it_is_read(gateway: RunningGateway) -> None:
     request = (
-        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {33 * 2**20}\r\n\r\n"
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {33 * 2**20}\r\n\r\n"
     )
     answer = await raw(gateway, request.encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -129,15 +128,15 @@ async def test_chunked_body_over_the_limit_is_413(gateway: RunningGateway) -> No
         for _ in range(40):
             yield b" " * 2**20
 
-    got, error = await refused(gateway, "POST", CHAT, data=pieces(), headers={"Content-Type": "application/json"})
+    got, error = await refused(gateway, "POST", PATH, data=pieces(), headers={"Content-Type": "application/json"})
     assert (got, error["code"]) == (413, "request_too_large")
 
 
 async def test_budget_of_bodies_is_shared_and_given_back(gateway: RunningGateway) -> None:
     gateway.services.bodies = type(gateway.services.bodies)(limit=1000)
-    small = await gateway.post(CHAT, GOOD)
-    large = await gateway.post(CHAT, {**GOOD, "user": "x" * 1000})
-    again = await gateway.post(CHAT, GOOD)
+    small = await gateway.post(PATH, CHAT)
+    large = await gateway.post(PATH, {**CHAT, "user": "x" * 1000})
+    again = await gateway.post(PATH, CHAT)
     assert (small.status, large.status, again.status) == (200, 503, 200)
     assert large.headers["Retry-After"] == "1"
 
@@ -145,21 +144,21 @@ async def test_budget_of_bodies_is_shared_and_given_back(gateway: RunningGateway
 async def test_what_a_request_did_not_announce_is_in_the_budget_as_well(gateway: RunningGateway) -> None:
     gateway.services.bodies = type(gateway.services.bodies)(limit=1000)
     headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
-    body = json.dumps({**GOOD, "user": "x" * 1000})
+    body = json.dumps({**CHAT, "user": "x" * 1000})
     chunked = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
-    answer = await raw(gateway, f"POST {CHAT} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{chunked}".encode())
+    answer = await raw(gateway, f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{chunked}".encode())
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"code":"overloaded"' in answer
 
 
 async def test_what_is_only_announced_takes_nothing_from_others(gateway: RunningGateway) -> None:
     gateway.services.bodies = type(gateway.services.bodies)(limit=10_000)
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{{"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{{"
     async with RawClient(gateway.url) as first, RawClient(gateway.url) as second:
         for quiet in (first, second):
             await quiet.send(head.encode())
         await asyncio.sleep(0.1)
-        assert (await gateway.post(CHAT, {**GOOD, "user": "x" * 1000})).status == 200
+        assert (await gateway.post(PATH, {**CHAT, "user": "x" * 1000})).status == 200
     await until(lambda: gateway.services.bodies._left >= 10_000)
 
 
@@ -203,15 +202,15 @@ async def test_the_log_tells_costs_without_exponents(
     monkeypatch.setattr(StandardError, "write", lambda _, lines: written.append(lines))
     caplog.set_level(logging.INFO, "gateway.requests")
     fleet.google.enqueue(Scenario(text="1", reasoning="", prompt_tokens=1, completion_tokens=1, reasoning_tokens=0))
-    assert (await gateway.post(CHAT, {**GOOD, "model": "gemini-2.5-flash-lite"})).status == 200
+    assert (await gateway.post(PATH, {**CHAT, "model": "gemini-2.5-flash-lite"})).status == 200
     await until(lambda: bool(written))
     assert json.loads(b"".join(written))["cost_usd"] == "0.00000050"
 
 
 async def test_expect_continue(gateway: RunningGateway) -> None:
-    body = json.dumps(GOOD).encode()
+    body = json.dumps(CHAT).encode()
     head = (
-        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     answer = await raw(gateway, head.encode() + body)
@@ -221,7 +220,7 @@ async def test_expect_continue(gateway: RunningGateway) -> None:
 @pytest.mark.parametrize("kind", ["text/plain", "application/json"])
 async def test_a_body_that_is_not_asked_for_ends_the_connection(gateway: RunningGateway, kind: str) -> None:
     """A client may send its next request without that body, which would be taken for it."""
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\n"
     received = await raw(gateway, f"{head}Content-Length: {1 << 26}\r\n\r\n".encode())
     assert received.startswith(b"HTTP/1.1 415" if kind == "text/plain" else b"HTTP/1.1 413")
     assert b"\r\nConnection: close\r\n" in received
@@ -235,8 +234,8 @@ def test_proxies_give_up_idle_connections_before_the_gateway_does(proxys_seconds
 
 
 async def test_http_1_0_knows_no_continue(gateway: RunningGateway) -> None:
-    body = json.dumps(GOOD).encode()
-    head = f"POST {CHAT} HTTP/1.0\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    body = json.dumps(CHAT).encode()
+    head = f"POST {PATH} HTTP/1.0\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     answer = await raw(gateway, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     assert answer.startswith(b"HTTP/1.0 200 ")
 
@@ -304,7 +303,7 @@ async def test_health_tells_the_truth(gateway: RunningGateway) -> None:
 
 async def test_payments_required_but_not_configured(start_gateway: StartGateway) -> None:
     gateway = await start_gateway({"GATEWAY_PAYMENTS": "required", "OPENAI_API_KEY": "k"})
-    got, error = await refused(gateway, "POST", CHAT, json=GOOD)
+    got, error = await refused(gateway, "POST", PATH, json=CHAT)
     assert (got, error["code"]) == (503, "payments_unavailable")
     async with gateway.session.get(gateway.url + "/health/ready") as response:
         assert response.status == 503

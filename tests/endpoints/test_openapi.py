@@ -5,9 +5,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped] # has no types of its own
 import pytest
 
-from tests.running_gateway import RunningGateway, StartGateway
+from tests.running_gateway import CHAT, RunningGateway, StartGateway
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 COMPLETION = {"model": "gpt-4.1", "prompt": "Hi"}
 
 

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.workers.test_workers import GatewayProcess, gateway
+from tests.running_gateway import CHAT
+from tests.workers.gateway_process import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+STREAM = {**CHAT, "stream": True}
 workers = pytest.mark.parametrize("workers", ["1", "2"])
 
 
@@ -40,7 +41,7 @@ async def test_answers_under_way_are_finished(fleet: Fleet, workers: str) -> Non
             gateway(**fleet.environment(), GATEWAY_WORKERS=workers) as running,
             RawClient(running.url) as client,
         ):
-            await client.send(chat_request(CHAT, "Connection: close"))
+            await client.send(chat_request(STREAM, "Connection: close"))
             assert (await client.read()).startswith(b"HTTP/1.1 200 ")
             hang_up(running)
             assert b"data: [DONE]" in await client.read_all()
@@ -53,5 +54,5 @@ async def test_nohup_keeps_it_running(fleet: Fleet, workers: str) -> None:
         async with gateway(**fleet.environment(), GATEWAY_WORKERS=workers) as running:
             hang_up(running)
             assert (await running.get("/health/ready")).status == 200
-            assert (await running.post("/v1/chat/completions", CHAT)).status == 200
+            assert (await running.post("/v1/chat/completions", STREAM)).status == 200
             assert running.process.returncode is None

@@ -11,7 +11,7 @@ import pytest
 from gateway.http_server import file_descriptors
 from tests.running_gateway import RunningGateway, StartGateway
 from tests.waiting import until
-from tests.workers.test_workers import gateway
+from tests.workers.gateway_process import gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request

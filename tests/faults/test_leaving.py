@@ -16,15 +16,13 @@ from gateway.exchange import Exchange
 from gateway.http_server.response import StreamingResponse
 from gateway.services import Services
 from gateway.upstreams.upstream import UpstreamResponse
-from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.payments import Claim, SimulatedPayments
 from tools.soak.raw_client import RawClient, chat_request
 from tools.soak.recorder import Recorder
-
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 class FreePayments(SimulatedPayments):

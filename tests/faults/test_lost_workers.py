@@ -11,13 +11,13 @@ from contextlib import ExitStack, contextmanager
 import aiohttp
 import pytest
 
+from tests.running_gateway import CHAT
 from tests.waiting import until
-from tests.workers.test_workers import GatewayProcess, gateway
+from tests.workers.gateway_process import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak.raw_client import RawClient, chat_request
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 MORE_THAN_A_CHANNEL_HOLDS = 3000
 FILES = 8192
 

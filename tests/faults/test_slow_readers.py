@@ -10,13 +10,13 @@ import pytest
 
 from gateway.http_server import connection
 from gateway.upstreams import transport
-from tests.running_gateway import FAST, RunningGateway, StartGateway
+from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import RawReply, Scenario
 from tools.soak.raw_client import RawClient, chat_request
 
-STREAM = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+STREAM = {**CHAT, "stream": True}
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 8000 + b'"},"finish_reason":null}]}\n\n'
 ENDLESS = Scenario(
     raw=RawReply(headers=(("Content-Type", "text/event-stream"),), chunks=(EVENT,) * 4000),

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from tests.running_gateway import CHAT
 from tests.waiting import until
-from tests.workers.test_workers import GatewayProcess, gateway
+from tests.workers.gateway_process import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 from tools.soak import clients
@@ -19,7 +20,6 @@ from tools.verify.signing_key import load_signing_key
 
 SECONDS, ROUNDS = 4.0, 10
 ENOUGH = 50
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 PATIENT = tuple(scenario for scenario in clients._SCENARIOS if "stall_after" not in scenario)
 """A process of its own waits for a silent vendor as long as it does in service."""
 

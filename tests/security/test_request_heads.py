@@ -7,10 +7,10 @@ import re
 import pytest
 
 from gateway.http_server.connection import MAX_HEAD_BYTES, MAX_READ_BYTES
-from tests.running_gateway import RunningGateway
+from tests.running_gateway import CHAT, RunningGateway
 from tools.soak.raw_client import RawClient
 
-BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+BODY = json.dumps(CHAT).encode()
 
 
 def head(size: int, *more: bytes, target: bytes = b"GET /health") -> bytes:

@@ -8,11 +8,11 @@ import re
 
 import pytest
 
-from tests.running_gateway import RunningGateway, StartGateway
+from tests.running_gateway import CHAT, RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
 from tools.soak.raw_client import RawClient
 
-BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+BODY = json.dumps(CHAT).encode()
 SIZE = b"%x" % len(BODY)
 LENGTH = b"%d" % len(BODY)
 CHUNKS = SIZE + b"\r\n" + BODY + b"\r\n0\r\n\r\n"

@@ -6,84 +6,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.running_gateway import CHAT
 from tests.waiting import until
+from tests.workers.gateway_process import GatewayProcess, gateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario, ToolCall
 
-CHAT = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
 TWO_ANSWERS = 'gateway_requests_total{path="/v1/chat/completions",status="200"} 2.0'
-
-
-@dataclass
-class GatewayProcess:
-    """A gateway process with two workers. ``url`` has no trailing slash."""
-
-    url: str
-    process: asyncio.subprocess.Process
-    log: list[str]
-
-    def workers(self) -> list[int]:
-        """The worker process ids."""
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8")
-        return [int(pid) for pid in listed.split()]
-
-    async def get(self, path: str) -> aiohttp.ClientResponse:
-        """Use a new connection, so that the workers take turns."""
-        async with aiohttp.ClientSession() as session:
-            response = await session.get(self.url + path)
-            await response.read()
-            return response
-
-    async def post(self, path: str, body: object) -> aiohttp.ClientResponse:
-        async with aiohttp.ClientSession() as session:
-            response = await session.post(self.url + path, json=body)
-            await response.read()
-            return response
-
-
-@asynccontextmanager
-async def gateway(**variables: str) -> AsyncIterator[GatewayProcess]:
-    environment = {
-        **os.environ,
-        "API_SERVER_HOST": "127.0.0.1",
-        "API_SERVER_PORT": "0",
-        "GATEWAY_PAYMENTS": "off",
-        "GATEWAY_WORKERS": "2",
-        "GATEWAY_DRAIN_SECONDS": "5",
-        **variables,
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    log: list[str] = []
-    reading = asyncio.create_task(_read(process.stderr, log))
-    try:
-        async with asyncio.timeout(20):
-            while not (found := re.search(r"listens on (\S+?)\"", "".join(log))):
-                assert process.returncode is None, log
-                await asyncio.sleep(0.02)
-        yield GatewayProcess(f"http://{found[1]}", process, log)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        async with asyncio.timeout(20):
-            await process.wait()
-        await reading
-
-
-async def _read(stream: asyncio.StreamReader, log: list[str]) -> None:
-    while line := await stream.readline():
-        log.append(line.decode())
 
 
 def only(environment: dict[str, str], suffix: str) -> dict[str, str]:
