@@ -81,6 +81,32 @@ def test_const_becomes_an_enum_of_one_at_every_depth_but_not_as_a_name() -> None
     assert repr(schema) == before
 
 
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (
+            {"$ref": "#/$defs/A", "description": "The first", "title": "A", "default": None},
+            {"anyOf": [{"$ref": "#/$defs/A"}], "description": "The first", "default": None},
+        ),
+        (
+            {"allOf": [{"$ref": "#/$defs/A"}], "description": "The first"},
+            {"anyOf": [{"$ref": "#/$defs/A"}], "description": "The first"},
+        ),
+        ({"$ref": "#/$defs/A", "title": "A"}, {"$ref": "#/$defs/A"}),
+        ({"$ref": "#/$defs/A", "$comment": "A"}, {"$ref": "#/$defs/A", "$comment": "A"}),
+        (
+            {"allOf": [{"$ref": "#/$defs/A"}, {"required": ["a"]}]},
+            {"allOf": [{"$ref": "#/$defs/A"}, {"required": ["a"]}]},
+        ),
+        ({"$ref": "#/$defs/A", "anyOf": []}, {"$ref": "#/$defs/A", "anyOf": []}),
+    ],
+)
+def test_a_reference_is_apart_from_its_description(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Pydantic describes a nested model's field beside its reference, OpenAPI around it."""
+    whole = {"type": "object", "properties": {"a": schema}, "$defs": {"A": {"type": "string"}}}
+    assert translate(whole, titles=False) == whole | {"properties": {"a": expected}}
+
+
 def _array(most: int, items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "maxItems": most, "items": items}
 

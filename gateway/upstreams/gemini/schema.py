@@ -20,14 +20,15 @@ def translate(schema: Schema, *, titles: bool = True) -> Schema:
 
     A list of ``items`` becomes ``prefixItems``, and ``maxItems`` part of the description where it allows too much.
     Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
-    parameters of a tool for a function to call; without ``titles`` they are left out.
+    parameters of a tool for a function to call; without ``titles`` they are left out. A reference is apart from what
+    else is said of a value.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
     return _translated(schema, left_out, cache(lambda: _values(schema, _definitions(schema)) > _MOST_VALUES))
 
 
 def _translated(schema: Schema, left_out: tuple[str, ...], has_too_many: Callable[[], bool]) -> Schema:
-    result = {key: value for key, value in restated(schema).items() if key not in left_out}
+    result = _with_reference_apart({key: value for key, value in restated(schema).items() if key not in left_out})
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "type" not in result and (kind := _type_of(result.get("enum"))) is not None:
@@ -35,6 +36,22 @@ def _translated(schema: Schema, left_out: tuple[str, ...], has_too_many: Callabl
     if "maxItems" in result and has_too_many():
         result["description"] = describe(result.get("description"), {"maxItems": result.pop("maxItems")})
     return with_subschemas(result, partial(_translated, left_out=left_out, has_too_many=has_too_many))
+
+
+def _with_reference_apart(schema: Schema) -> Schema:
+    """``schema`` with a reference as the one choice of an ``anyOf``.
+
+    Beside a reference Gemini takes nothing but what begins with ``$`` (google-gemini/gemini-cli issue 4758,
+    anomalyco/opencode issue 12295), and it knows no ``allOf``, which OpenAPI and older Pydantic put around one.
+    """
+    match schema:
+        case {"anyOf": _}:
+            return schema
+        case {"$ref": str(target), **other} if not all(key.startswith("$") for key in other):
+            return {"anyOf": [{"$ref": target}]} | other
+        case {"allOf": [{"$ref": str()} as reference], **other}:
+            return {"anyOf": [reference]} | other
+    return schema
 
 
 def _definitions(schema: Schema) -> dict[str, int]:

@@ -121,6 +121,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         ),
         "Request contains an invalid argument",
     ),
+    "described reference": (
+        FLASH,
+        config(
+            responseMimeType="application/json",
+            responseJsonSchema={"properties": {"a": {"$ref": "#/$defs/A", "title": "A"}}, "$defs": {"A": {}}},
+        ),
+        "properties.a can only contain properties starting with '$' when $ref is present",
+    ),
     "penalty": (FLASH, config(presencePenalty=0.5), "Penalty is not enabled"),
     "logprobs": (FLASH, config(responseLogprobs=True), "Logprobs is not enabled"),
     "temperature above 2": (FLASH, config(temperature=2.5), "supported range"),

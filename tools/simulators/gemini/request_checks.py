@@ -86,6 +86,7 @@ def _check_format(request: Mapping[str, Any], config: Mapping[str, Any], model: 
         raise RefusedError("Only one of response_schema and response_json_schema may be set.")
     if schemas and mime_type != "application/json":
         raise RefusedError("Response schema needs response_mime_type 'application/json'.")
+    _check_references(config.get("responseJsonSchema"), "generation_config.response_json_schema")
     if mime_type not in (None, "text/plain", "application/json", "text/x.enum"):
         raise RefusedError(
             "* GenerateContentRequest.generation_config.response_mime_type: allowed mimetypes are text/plain..."
@@ -176,8 +177,19 @@ def _check_declaration(function: Mapping[str, Any], where: str) -> None:
     schema = function.get("parametersJsonSchema")
     if schema is not None and (not isinstance(schema, dict) or schema.get("type", "object") != "object"):
         raise RefusedError(f"{where}.parameters_json_schema: schema must be of type object.")
+    _check_references(schema, f"{where}.parameters_json_schema")
     if _bounded_items(schema) > MOST_ITEMS:
         raise RefusedError("Request contains an invalid argument.")
+
+
+def _check_references(schema: Any, where: str) -> None:
+    """Check that a subschema with a reference has nothing else."""
+    for key, inner in schema.items() if isinstance(schema, dict) else enumerate(schema or ()):
+        refers = isinstance(inner, dict) and isinstance(inner.get("$ref"), str)
+        if refers and not all(name.startswith("$") for name in inner):
+            raise RefusedError(f"{where}.{key} can only contain properties starting with '$' when $ref is present")
+        if isinstance(inner, dict | list):
+            _check_references(inner, f"{where}.{key}")
 
 
 def _bounded_items(schema: Any) -> int:
