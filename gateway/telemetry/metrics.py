@@ -15,7 +15,9 @@ from gateway.telemetry.counter import LabeledCounter
 from gateway.telemetry.histogram import Distribution, Histogram
 from gateway.telemetry.request_record import RequestRecord
 
-_OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_CHUNK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_OVERHEAD_BUCKETS = (*_CHUNK_BUCKETS, 10, 30, 120)
+"""Up to the longest waits, in the queue and for a client's body."""
 _REQUEST_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _EVENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60, 120)
 WORKERS_LOST, LOST_TEXT = "workers_lost", "Processes that ended and were replaced"
@@ -47,7 +49,7 @@ class Metrics:
             "overhead_seconds", "Gateway time of a request, excluding upstream and payment", _OVERHEAD_BUCKETS
         )
         self.chunk = self._histogram(
-            "chunk_seconds", "Gateway time per batch of stream events, mean of a stream", _OVERHEAD_BUCKETS
+            "chunk_seconds", "Gateway time per batch of stream events, mean of a stream", _CHUNK_BUCKETS
         )
         self.duration = self._histogram(
             "answer_seconds", "Time from a model request to the end of its response", _REQUEST_BUCKETS, "upstream"

@@ -40,6 +40,7 @@ async def test_own_time_excludes_the_upstream(gateway: RunningGateway, fleet: Fl
     fleet.openai.enqueue(Scenario(text="late", first_byte_delay=0.3))
     await gateway.chat("gpt-4.1", "Hi")
     assert value(gateway, "gateway_overhead_seconds_count") == 1
+    assert value(gateway, "gateway_overhead_seconds_bucket", le="30.0") == 1, "the longest wait in the queue"
     assert value(gateway, "gateway_overhead_seconds_sum") < 0.25
     assert value(gateway, "gateway_answer_seconds_sum", upstream="openai") >= 0.3
 
