@@ -43,7 +43,7 @@ def tool_calls(draw: st.DrawFn, choice: int) -> list[Delta]:
 def choice_deltas(draw: st.DrawFn, choice: int) -> list[Delta]:
     pieces: st.SearchStrategy[Delta] = st.one_of(
         st.builds(Text, words, st.just(choice), logprobs),
-        st.builds(Refusal, words, st.just(choice)),
+        st.builds(Refusal, words.filter(bool), st.just(choice)),
         st.builds(Reasoning, text=words, choice=st.just(choice)),
         st.builds(
             Reasoning,
