@@ -1,5 +1,7 @@
 """Settlements whose facilitator, chain and clock follow a script."""
 
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -47,6 +49,16 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@dataclass
+class UnixClock:
+    """Unix time, so many seconds ahead."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
 
 
 def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0) -> Settlements:

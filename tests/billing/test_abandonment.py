@@ -18,8 +18,7 @@ from tests.billing.harness import (
     refusal,
     with_payment,
 )
-from tests.billing.scripted import Clock
-from tests.billing.test_payment_clock import Clock as UnixClock
+from tests.billing.scripted import Clock, UnixClock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 

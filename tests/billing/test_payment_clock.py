@@ -1,39 +1,30 @@
 """Deadlines are held against the clock that billing is handed, not against a system clock that nobody disciplines."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.billing.harness import DEFINITIONS, DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
+from tests.billing.scripted import UnixClock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 
 
-class Clock:
-    """Unix time, ``ahead`` seconds off."""
-
-    ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> UnixClock:
+    return UnixClock()
 
 
 @pytest.fixture
 async def timed(
-    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: UnixClock
 ) -> AsyncIterator[BillingHarness]:
     async with open_harness(chain, facilitator, journal, clock=clock) as opened:
         yield opened
 
 
-async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHarness, clock: Clock) -> None:
+async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHarness, clock: UnixClock) -> None:
     payment = await timed.admit(await chain.wallet(usdc=DOLLAR, approve=True), order())
     before = payment.timeout
     clock.ahead = 200
@@ -47,7 +38,7 @@ async def test_the_time_left_is_the_clock_s(chain: LocalChain, timed: BillingHar
 
 @pytest.mark.parametrize(("behind", "seconds"), [(600, True), (-200, False)])
 async def test_deadlines_are_the_chain_s_where_its_time_is_later(
-    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock, behind: int, seconds: bool
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: UnixClock, behind: int, seconds: bool
 ) -> None:
     """A clock that lags would take what the chain does not take any more; one that is ahead of a block may be right."""
     clock.ahead = -behind
@@ -63,7 +54,7 @@ async def test_deadlines_are_the_chain_s_where_its_time_is_later(
 
 
 async def test_a_quote_that_is_past_by_the_clock_is_refused(
-    chain: LocalChain, timed: BillingHarness, clock: Clock
+    chain: LocalChain, timed: BillingHarness, clock: UnixClock
 ) -> None:
     paid = await timed.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
     clock.ahead = 700
@@ -75,7 +66,7 @@ async def test_a_quote_that_is_past_by_the_clock_is_refused(
 
 
 async def test_a_deadline_that_leaves_no_time_is_refused(
-    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: Clock
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, clock: UnixClock
 ) -> None:
     async with open_harness(
         chain, facilitator, journal, clock=clock, definitions=quick(quotes={"max_timeout_seconds": 120})

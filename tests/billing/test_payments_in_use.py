@@ -2,10 +2,8 @@
 (facts/x402.md 1.11, 4 row 8)."""
 
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
+from tests.billing.scripted import UnixClock
 from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator
@@ -25,16 +24,6 @@ from tools.chain.faults import Status, Verdict
 from tools.chain.local_chain import LocalChain
 
 WAYS = [("upto", "permit2"), ("exact", "eip3009"), ("exact", "permit2")]
-
-
-@dataclass
-class Clock:
-    """Unix time, so many seconds ahead."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 def assert_in_flight(error: GatewayError) -> None:
@@ -49,7 +38,7 @@ async def test_while_its_answer_is_awaited(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, scheme: str, method: str, stream: bool
 ) -> None:
     """Answers take longer than quotes hold, and than what a payer signed leaves time for another one."""
-    clock, definitions = Clock(), quick()
+    clock, definitions = UnixClock(), quick()
     async with open_harness(chain, facilitator, journal, clock=clock) as billing:
         wallet = await chain.wallet(usdc=DOLLAR, approve=True)
         paid = await billing.pay(wallet, order(stream=stream), scheme=scheme, method=method)

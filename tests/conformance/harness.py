@@ -7,14 +7,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
 
+from gateway.billing.pricing import cost
 from gateway.catalog import Catalog
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.listeners import Audience, Listener
+from gateway.openai_api.usage import Usage
 from gateway.server import GatewayServer
 from gateway.services import Services
 from gateway.settings import Settings
@@ -27,7 +31,7 @@ from tests.conformance.folding import folded
 from tests.running_gateway import FAST
 from tools.simulators import Fleet, ReceivedRequest, Simulator
 from tools.simulators.sample_images import png
-from tools.verify.claims import Claim
+from tools.verify.claims import Claim, Verdict
 from tools.verify.response import verify_response
 from tools.verify.signing_key import SigningKey, load_signing_key
 
@@ -160,3 +164,24 @@ async def open_harness(signer: Signer, catalog: Catalog, limits: Limits = FAST) 
                 log.setLevel(level)
                 log.removeHandler(records)
                 await server.drain(2.0)
+
+
+def check_proof(exchange: Exchange) -> None:
+    assert {claim.verdict for claim in exchange.claims} == {Verdict.PASS}, exchange.claims
+
+
+def price(harness: Harness, model: str, answer: dict[str, Any]) -> Decimal:
+    """The catalogue's price of the reported usage."""
+    usage = answer["usage"]
+    prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
+    counted = Usage(
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        cached_tokens=prompt["cached_tokens"],
+        cache_write_tokens=prompt.get("cache_write_tokens", 0),
+        audio_tokens=prompt["audio_tokens"],
+        reasoning_tokens=completion["reasoning_tokens"],
+        image_tokens=completion.get("image_tokens", 0),
+        images=sum(len(choice["message"].get("images", ())) for choice in answer["choices"]),
+    )
+    return cost(harness.services.catalog.find(model), counted, datetime.now(UTC).date())

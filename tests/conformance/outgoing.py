@@ -1,5 +1,8 @@
 """Check bodies that the gateway sends against the request types of the vendors' SDKs."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from openai.types.image_generate_params import ImageGenerateParamsNonStreaming
 
 from tests.upstreams import anthropic_chats, gemini_chats, openai_chats
@@ -20,3 +23,16 @@ def check(vendor: str, received: ReceivedRequest) -> None:
         check_type(ImageGenerateParamsNonStreaming, openai_chats.without(received.json, _PICTURE_EXTRAS))
     else:
         openai_chats.check_with_sdk(received.json, vendor)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a decoded JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)

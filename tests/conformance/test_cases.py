@@ -5,21 +5,15 @@ that the vendor received is checked against the vendor's own SDK.
 """
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from gateway.billing.pricing import cost
-from gateway.openai_api.usage import Usage
 from tests.conformance import outgoing
 from tests.conformance.cases import endings, files, structured, text, thinking, tools
 from tests.conformance.cases.case import Case
-from tests.conformance.harness import Exchange, Harness
+from tests.conformance.harness import Harness, check_proof, price
 from tests.conformance.targets import CHAT_TARGETS, Target
-from tools.verify.claims import Verdict
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -99,46 +93,12 @@ def check_usage(usage: dict[str, Any], case: Case, target: Target) -> None:
     assert usage["completion_tokens_details"]["reasoning_tokens"] == reasoning
 
 
-def check_proof(exchange: Exchange) -> None:
-    assert {claim.verdict for claim in exchange.claims} == {Verdict.PASS}, exchange.claims
-
-
 def check_lines(stream: bytes) -> None:
     """One event is one line, also for clients that split lines at Unicode line separators."""
     assert all(line.startswith("data: ") for line in stream.decode().splitlines() if line)
 
 
 def check_arrival(body: Any, case: Case, target: Target) -> None:
-    sent = list(strings(body))
+    sent = list(outgoing.strings(body))
     for wanted in case.arrives_as.get(target.provider, case.arrives):
         assert any(wanted in text for text in sent), f"{wanted[:80]!r} did not arrive"
-
-
-def strings(value: Any) -> Iterator[str]:
-    """Every string in a decoded JSON value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item)
-
-
-def price(harness: Harness, model: str, answer: dict[str, Any]) -> Decimal:
-    """The catalogue's price of the reported usage."""
-    usage = answer["usage"]
-    prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
-    counted = Usage(
-        prompt_tokens=usage["prompt_tokens"],
-        completion_tokens=usage["completion_tokens"],
-        cached_tokens=prompt["cached_tokens"],
-        cache_write_tokens=prompt.get("cache_write_tokens", 0),
-        audio_tokens=prompt["audio_tokens"],
-        reasoning_tokens=completion["reasoning_tokens"],
-        image_tokens=completion.get("image_tokens", 0),
-        images=sum(len(choice["message"].get("images", ())) for choice in answer["choices"]),
-    )
-    return cost(harness.services.catalog.find(model), counted, datetime.now(UTC).date())

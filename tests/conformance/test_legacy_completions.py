@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.harness import Exchange, Harness
+from tests.conformance.harness import Exchange, Harness, check_proof
 from tests.conformance.targets import CHAT_TARGETS, PICTURE_TARGETS, Target
-from tests.conformance.test_cases import check_proof
 from tests.event_streams import events
 from tools.simulators import Scenario
 

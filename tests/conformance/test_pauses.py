@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.harness import Exchange, Harness
-from tests.conformance.test_cases import check_proof
+from tests.conformance.harness import Exchange, Harness, check_proof
 from tests.event_streams import events
 from tests.upstreams.anthropic_chats import as_stream
 from tests.upstreams.anthropic_events import block, end, start, text

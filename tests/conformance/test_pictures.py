@@ -13,9 +13,8 @@ from tests.conformance.cases.case import text_part, user
 from tests.conformance.cases.files import PNG, PNG_URI, picture
 from tests.conformance.cases.structured import FORMAT
 from tests.conformance.cases.tools import WEATHER
-from tests.conformance.harness import Harness
+from tests.conformance.harness import Harness, check_proof, price
 from tests.conformance.targets import PICTURE_TARGETS, Target
-from tests.conformance.test_cases import check_proof, price, strings
 from tests.event_streams import events
 from tools.simulators import Scenario
 
@@ -130,7 +129,7 @@ async def test_picture(harness: Harness, target: Target, case: Case, stream: boo
         assert events(exchange.raw)[-1]["images"] == urls
     [received] = simulator.requests
     outgoing.check(target.provider, received)
-    sent = list(strings(received.json))
+    sent = list(outgoing.strings(received.json))
     assert all(any(wanted in text for text in sent) for wanted in case.arrives)
     record = await harness.record(exchange)
     assert record.cost_usd == str(price(harness, target.model, answer))

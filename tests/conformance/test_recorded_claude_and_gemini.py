@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conformance import recorded_claude, recorded_gemini
-from tests.conformance.harness import Exchange, Harness
+from tests.conformance.harness import Exchange, Harness, check_proof, price
 from tests.conformance.recorded import Recorded, load, recordings
-from tests.conformance.test_cases import check_proof, price
 from tools.simulators import RawReply, Scenario
 from tools.simulators.transcripts import replay
 

@@ -10,9 +10,8 @@ import pytest
 from tests.conformance import outgoing
 from tests.conformance.cases.case import user
 from tests.conformance.cases.tools import TOOLS, result
-from tests.conformance.harness import Exchange, Harness
+from tests.conformance.harness import Exchange, Harness, check_proof
 from tests.conformance.targets import CHAT_TARGETS, Target
-from tests.conformance.test_cases import check_proof
 from tools.simulators import Scenario, ToolCall
 from tools.simulators.gemini.models import MODELS as GEMINI
 

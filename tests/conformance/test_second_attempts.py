@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conformance.harness import Exchange, Harness
-from tests.conformance.test_cases import check_proof
+from tests.conformance.harness import Exchange, Harness, check_proof
 from tests.event_streams import events
 from tools.simulators import RawReply, Scenario
 from tools.simulators.scenario import ErrorKind
