@@ -124,7 +124,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Errors by upstream",
                 "reqps",
-                (("{{upstream}} {{error}}", _rate("gateway_upstream_errors_total", "upstream, error")),),
+                (("{{upstream}} {{error}}", f"{_rate('gateway_upstream_errors_total', 'upstream, error')} > 0"),),
             ),
             Panel("Connections", "short", (("{{upstream}}", _instant("gateway_upstream_connections", by="upstream")),)),
             Panel(
