@@ -24,17 +24,24 @@ KEPT_HOURS = 6
 
 
 def application(log: HourlyLog) -> web.Application:
-    """POST appends a record and GET returns all of them, on any path."""
+    """POST appends a record and GET returns all of them, on any path. That records cannot be stored is told once."""
+    failing = False
 
     async def append(request: web.Request) -> web.Response:
+        nonlocal failing
         record = await request.read()
         if not record:
             raise web.HTTPBadRequest(text="an empty record")
         try:
             await log.append(record)
         except OSError as error:
-            print(f"journal_sink: a record could not be stored: {error}", file=sys.stderr, flush=True)
+            if not failing:
+                print(f"journal_sink: records cannot be stored: {error}", file=sys.stderr, flush=True)
+            failing = True
             raise web.HTTPInsufficientStorage from None
+        if failing:
+            print("journal_sink: records are stored again", file=sys.stderr, flush=True)
+        failing = False
         return web.Response()
 
     async def records(request: web.Request) -> web.StreamResponse:

@@ -179,15 +179,25 @@ async def test_a_full_disk_refuses_and_spoils_nothing(
     assert await kept(log) == encode_frame(b"before") + encode_frame(b"after")
 
 
-async def test_a_full_disk_is_told_to_the_gateway(tmp_path: Path) -> None:
+async def test_a_full_disk_is_told_to_the_gateway_each_time_and_to_the_operator_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "journal"
     process, url = await start(folder)
     folder.rename(tmp_path / "moved away")
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(SinkUnavailableError, match="returned status 507"):
-            await HttpSink(session, url).append(b"record")
+        sink = HttpSink(session, url)
+        for _ in range(3):
+            with pytest.raises(SinkUnavailableError, match="returned status 507"):
+                await sink.append(b"record")
+        (tmp_path / "moved away").rename(folder)
+        for _ in range(2):
+            await sink.append(b"record")
     process.terminate()
     await process.wait()
+    failing, again = capfd.readouterr().err.splitlines()
+    assert failing.startswith("journal_sink: records cannot be stored: [Errno 2]")
+    assert again == "journal_sink: records are stored again"
 
 
 @pytest.mark.parametrize("options", [("--port", "65536"), ("--port", "-1"), ("--port", "0", "--host", "ho..st")])
