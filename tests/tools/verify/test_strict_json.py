@@ -31,6 +31,10 @@ def test_depth_is_limited(opening: bytes) -> None:
             strict_json.loads(document)
 
 
+def test_many_values_beside_each_other_are_no_depth() -> None:
+    assert strict_json.loads(b"[" + b"[{}]," * 300 + b"1]") == [*[[{}]] * 300, 1]
+
+
 def test_brackets_in_strings_are_no_depth() -> None:
     text = '\\"' + "[{" * 1000
     assert strict_json.loads(json.dumps([text]).encode()) == [text]
@@ -44,7 +48,7 @@ def test_a_long_string_is_scanned_without_backtracking() -> None:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (b'{"a": {"b": 1, "b": 1}}', "'b' appears twice"),
+        (b'{"a": {"c": 0, "b": 1, "b": 1}}', "'b' appears twice"),
         (b"[Infinity]", "no Infinity"),
         (b"[-Infinity]", "no -Infinity"),
         (b'"\xff"', "not UTF-8"),
