@@ -41,10 +41,12 @@ class BodyReader:
         if self._services.draining:
             raise shutting_down()
         content_length = self._request.content_length
-        if content_length is not None and UNPAID_BODY_BYTES < content_length <= MAX_BODY_BYTES:
-            _require_payment_header(self._services, self._request)
+        if content_length is not None:
+            self._require_payment_header(content_length)
         try:
             raw = await self._body.read(self._request, content_length)
+            if content_length is None:
+                self._require_payment_header(len(raw))
             await self._services.turns.next(len(raw))
             return RequestBody(raw, decode(raw))
         except BaseException:
@@ -56,13 +58,13 @@ class BodyReader:
     ) -> None:
         self._body.release()
 
+    def _require_payment_header(self, size: int) -> None:
+        """Answer an unpaid request with a body of ``size`` bytes with 402 if that is large: it is sent again.
 
-def _require_payment_header(services: Services, request: web.BaseRequest) -> None:
-    """Answer a large unpaid request with 402 before its body is read: it is sent again with the payment.
-
-    See facts/x402.md 1.9 row 6.
-    """
-    if PAYMENT_SIGNATURE not in request.headers:
-        challenge = services.payments.challenge(resource_url(request, enclave=services.settings.enclave))
-        if challenge is not None:
-            raise challenge
+        Before the body is read if its size is announced, otherwise before it is decoded. See facts/x402.md 1.9 row 6.
+        """
+        services, request = self._services, self._request
+        if UNPAID_BODY_BYTES < size <= MAX_BODY_BYTES and PAYMENT_SIGNATURE not in request.headers:
+            challenge = services.payments.challenge(resource_url(request, enclave=services.settings.enclave))
+            if challenge is not None:
+                raise challenge

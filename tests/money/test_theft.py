@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -294,12 +294,16 @@ async def test_bad_requests_meet_no_money(shop: PaidGateway) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-async def test_a_large_unpaid_body_is_quoted_from_its_length(shop: PaidGateway) -> None:
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_large_unpaid_body_is_quoted_from_its_length(shop: PaidGateway, announced: bool) -> None:
     """Nothing of it is read for the price; what it may cost at most is quoted, and the same body may come with it."""
-    request = chat("x" * 2**20, model="gpt-5-mini")
+    encoded = json.dumps(chat("x" * 2**20, model="gpt-5-mini")).encode()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield encoded
 
     async def send(**headers: str) -> aiohttp.ClientResponse:
-        data, kind = BytesIO(json.dumps(request).encode()), {"Content-Type": "application/json"}
+        data, kind = BytesIO(encoded) if announced else chunks(), {"Content-Type": "application/json"}
         async with shop.gateway.session.post(shop.url + CHAT_PATH, data=data, headers=kind | headers) as response:
             await response.read()
             return response
