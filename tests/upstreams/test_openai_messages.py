@@ -157,6 +157,15 @@ def test_xai_and_modelark_want_content_beside_calls(model: str, content: str | N
         assert first(model, {"role": "assistant", "tool_calls": [CALL], **absent}).get("content") == content
 
 
+@pytest.mark.parametrize("model", VENDORS)
+@pytest.mark.parametrize(
+    "message", [{"role": "user"}, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c"}]
+)
+def test_no_parts_are_an_empty_text(model: str, message: dict[str, Any]) -> None:
+    """OpenAI refuses an empty list (``empty_array``), which LangChain.js sends beside calls."""
+    assert first(model, {**message, "content": []})["content"] == ""
+
+
 @pytest.mark.parametrize("message", [{"content": []}, {"content": ""}, {"content": None, "refusal": ""}])
 def test_an_answer_that_was_empty_is_empty_for_xai(message: dict[str, Any]) -> None:
     assert first("grok-4.3", {"role": "assistant", **message}) == {"role": "assistant", "content": ""}

@@ -63,10 +63,11 @@ def _wants_thinking_prompt(dialect: Dialect, chat: Chat) -> bool:
 def _message(
     dialect: Dialect, chat: Chat, message: dict[str, Any], position: int, names: NameMap | None
 ) -> dict[str, Any]:
+    """``message`` in the vendor's dialect. An empty list of parts becomes an empty text: OpenAI takes only that."""
     role = message["role"]
     message = _known_keys(dialect, message)
     if isinstance(content := message.get("content"), list):
-        message = message | {"content": _parts(dialect, chat, role, content, position)}
+        message = message | {"content": _parts(dialect, chat, role, content, position) or ""}
     if role in dialect.roles:
         message = message | {"role": dialect.roles[role]}
     if role == "assistant":

@@ -37,6 +37,7 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
     "unknown role": {"messages": [{"role": "robot", "content": "hi"}]},
     "extra message key": {"messages": [{**USER, "images": []}]},
     "null user content": {"messages": [{"role": "user", "content": None}]},
+    "no parts": {"messages": [USER, {**ASKING, "content": []}, RESULT]},
     "unknown part": {"messages": [{"role": "user", "content": [{"type": "thought", "text": "x"}]}]},
     "extra part key": {
         "messages": [

@@ -96,6 +96,13 @@ def _check_message(where: str, message: Any, rules: MessageRules) -> None:
 
 def _check_content(where: str, role: str, message: Mapping[str, Any], rules: MessageRules) -> None:
     content = message.get("content")
+    if content == []:
+        raise RefusedError(
+            f"Invalid '{where}.content': empty array. Expected an array with minimum length 1, "
+            "but got an empty array instead.",
+            param=f"{where}.content",
+            code="empty_array",
+        )
     if isinstance(content, list):
         for number, part in enumerate(content):
             _check_part(f"{where}.content[{number}]", part, role, rules)
