@@ -60,6 +60,7 @@ def body(kind: str, message: str) -> bytes:
         (401, "authentication_error", "invalid x-api-key", (502, "upstream_auth_failed", "upstream_error")),
         (402, "billing_error", "pay", (502, "upstream_billing", None)),
         (403, "permission_error", "no", (502, "upstream_auth_failed", None)),
+        (403, "forbidden", "Request not allowed", (403, None, "permission_error")),
         (404, "not_found_error", "model: claude-x", (404, "model_not_found", None)),
         (410, "gone", "model: claude-x", (404, "model_not_found", None)),
         (409, "conflict_error", "again", (502, "upstream_error", None)),

@@ -50,6 +50,7 @@ _RULES = (
     ),
     ErrorRule(rules.billing, code=r"spend_limit_reached|billing_(unavailable|not_authorized)|not_billable"),
     ErrorRule(rules.billing, status=(402,)),
+    ErrorRule(rules.region, status=(403,), message=r"^request not allowed"),
     ErrorRule(rules.auth, status=(401, 403)),
     ErrorRule(rules.auth, status=(400,), message=r"organization has been disabled"),
     ErrorRule(rules.auth, status=(400,), code=r"organization_on_hold|cmek_(key|not_approved)|key_creator_not_member"),
