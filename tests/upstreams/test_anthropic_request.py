@@ -164,7 +164,10 @@ def test_hints_are_dropped_and_listed() -> None:
     ("body", "user_id", "listed"),
     [
         ({"user": "u-1"}, "u-1", ()),
-        ({"user": "u-1", "safety_identifier": "s-1"}, "s-1", ()),
+        ({"user": "u-1", "safety_identifier": "s-1"}, "s-1", ("user",)),
+        ({"user": "u-1", "safety_identifier": "u-1"}, "u-1", ()),
+        ({"user": "u-1", "safety_identifier": "ada@example.com"}, "u-1", ("safety_identifier",)),
+        ({"user": "", "safety_identifier": None}, None, ()),
         ({"user": "ada@example.com"}, None, ("user",)),
         ({"safety_identifier": "+47 900 00 000"}, None, ("safety_identifier",)),
         ({"user": "u" * 257}, None, ("user",)),

@@ -104,13 +104,12 @@ def _stop_sequences(request: ChatRequest, body: dict[str, Any]) -> list[str]:
 
 
 def _user_id(request: ChatRequest, body: dict[str, Any]) -> list[str]:
-    """The end user's id, unless it is too long or looks like an e-mail address or a telephone number."""
-    name = "safety_identifier" if request.safety_identifier else "user"
-    value = getattr(request, name)
-    if len(value) > _USER_ID_LIMIT or _PERSONAL.search(value):
-        return [name]
-    body["metadata"] = {"user_id": value}
-    return []
+    """The end user's id: the first that is not too long and does not look like an e-mail address or a phone number."""
+    given = {"safety_identifier": request.safety_identifier, "user": request.user}
+    ids = [value for value in given.values() if value and len(value) <= _USER_ID_LIMIT and not _PERSONAL.search(value)]
+    if ids:
+        body["metadata"] = {"user_id": ids[0]}
+    return [name for name, value in given.items() if value and value not in ids[:1]]
 
 
 def _service_tier(tier: str, body: dict[str, Any]) -> list[str]:
