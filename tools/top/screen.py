@@ -129,14 +129,15 @@ def _money(window: Window) -> Panel:
 def _trust(window: Window) -> Panel:
     now = window.now
     last = now.maximum("gateway_heartbeat_last_success_seconds")
+    beats = now.by_label("gateway_heartbeats_total", "outcome")
     return _panel(
         "trust",
         [
             *(
                 (f"heartbeats {outcome}", _rate_or_total(window, "gateway_heartbeats_total", outcome=outcome))
-                for outcome in sorted(now.by_label("gateway_heartbeats_total", "outcome"))
+                for outcome in sorted(beats)
             ),
-            ("since the last heartbeat", _duration(time.time() - last if last else math.inf)),
+            ("since the last heartbeat", _duration(time.time() - last if last else math.inf if beats else None)),
             ("clock uncertainty", _duration(now.maximum("gateway_clock_uncertainty_seconds"))),
         ],
     )

@@ -85,7 +85,14 @@ def test_a_frame_tells_what_is_wrong() -> None:
 
 
 def test_a_frame_of_nothing() -> None:
-    assert re.search(r"payments\s+off", drawn(Window(read("gateway_workers 1", 1.0))))
+    text = drawn(Window(read("gateway_workers 1", 1.0)))
+    assert re.search(r"payments\s+off", text)
+    assert re.search(r"since the last heartbeat\s+-", text)
+
+
+def test_a_heartbeat_that_never_arrived_is_alarming_once_one_has_failed() -> None:
+    text = drawn(Window(read('gateway_workers 1\ngateway_heartbeats_total{outcome="failed"} 1', 1.0)))
+    assert re.search(r"since the last heartbeat\s+never", text)
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "other_metric 1", 'gateway_workers{version="1" 2'])
