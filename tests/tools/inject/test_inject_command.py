@@ -170,6 +170,27 @@ async def test_what_is_no_sealing_key_is_refused(operator: Operator, offer: byte
     assert operator.link.bundles == []
 
 
+@pytest.mark.parametrize("change", [{"kem_id": 16}, {"kdf_id": 3}, {"aead_id": 3}])
+async def test_a_sealing_key_of_another_suite_is_refused(operator: Operator, change: dict[str, int]) -> None:
+    async def meddle(request: web.Request, body: bytes) -> web.Response:
+        answer = await operator.link.forward(request, body)
+        assert isinstance(answer.body, bytes)
+        return web.json_response({**json.loads(answer.body), **change})
+
+    operator.link.meddling = meddle
+    assert await operator.inject() == 1
+    assert operator.link.bundles == []
+
+
+async def test_a_page_in_the_place_of_the_signing_key_is_refused(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tools.inject.attested.fetch_signing_key", lambda _url: b"<html>")
+    assert await operator.inject() == 1
+    assert "/signing-key is not a PEM public key" in capsys.readouterr().err
+    assert operator.link.seen == []
+
+
 async def test_a_host_that_was_first_is_noticed(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """It injects keys of its own, which it may, and claims that the operator's were accepted, which it cannot prove."""
 
