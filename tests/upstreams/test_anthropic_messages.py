@@ -99,16 +99,16 @@ def test_results_come_first_in_the_single_next_user_turn() -> None:
     assert [block.get("tool_use_id", block.get("text")) for block in got[2]["content"]] == ["b", "a", "Thanks"]
 
 
-def test_a_result_keeps_text_pictures_and_failure() -> None:
+def test_a_result_keeps_text_and_pictures() -> None:
     mark = {"type": "ephemeral", "ttl": "1h"}
     picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-    got = turns(HELLO, calls("a"), result("a", [text("x"), text(""), picture], is_error=True, cache_control=mark))
+    got = turns(HELLO, calls("a"), result("a", [text("x"), text(""), picture], is_error=False, cache_control=mark))
     assert got[2]["content"] == [
         {
             "type": "tool_result",
             "tool_use_id": "a",
             "content": [text("x"), {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}],
-            "is_error": True,
+            "is_error": False,
             "cache_control": mark,
         }
     ]
@@ -155,6 +155,20 @@ def test_a_failure_without_words_gets_some(content: Any) -> None:
     block = turns(HELLO, calls("a"), result("a", content, is_error=True))[2]["content"][0]
     assert (block["content"], block["is_error"]) == ("The tool failed.", True)
     assert "content" not in turns(HELLO, calls("a"), result("a", content, is_error=False))[2]["content"][0]
+
+
+def test_a_failure_with_a_picture_is_told_in_words() -> None:
+    """Anthropic answers 400 'all content must be type "text" if "is_error" is true'."""
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    block = turns(HELLO, calls("a"), result("a", [picture, text("x")], is_error=True))[2]["content"][0]
+    assert "is_error" not in block
+    assert block["content"] == [
+        text("The tool failed."),
+        {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+        text("x"),
+    ]
+    block = turns(HELLO, calls("a"), result("a", [text("x")], is_error=True))[2]["content"][0]
+    assert (block["content"], block["is_error"]) == ([text("x")], True)
 
 
 def test_a_custom_call_of_another_vendor_becomes_an_object() -> None:

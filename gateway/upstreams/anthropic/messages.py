@@ -27,8 +27,9 @@ from gateway.upstreams.name_map import NameMap
 _PLAIN = frozenset({"role", "content"})
 _TURN_ROLES = frozenset({"user", "assistant"})
 _THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
-# Content of an empty result with ``is_error``, which Anthropic refuses.
 _FAILED = "The tool failed."
+"""For a result with ``is_error`` that is empty, or, in the place of ``is_error``, has pictures or files: Anthropic
+refuses both."""
 
 
 class Conversation:
@@ -126,13 +127,16 @@ class Conversation:
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
         result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
+        is_error = message.is_error
         content = message.content if isinstance(message.content, str) else self._blocks(message.content, where)
         if isinstance(content, str) and content.isspace():
             content = ""
-        if content or message.is_error:
+        elif is_error and isinstance(content, list) and any(block["type"] != "text" for block in content):
+            content, is_error = [{"type": "text", "text": _FAILED}, *content], None
+        if content or is_error:
             result["content"] = content or _FAILED
-        if message.is_error is not None:
-            result["is_error"] = message.is_error
+        if is_error is not None:
+            result["is_error"] = is_error
         self._extend("user", [with_cache_control(result, message.cache_control)])
 
     def _extend(self, role: str, found: list[Block]) -> None:

@@ -14,6 +14,7 @@ USE = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
 USING = {"role": "assistant", "content": [USE]}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "4"}
 TEXT = {"type": "text", "text": "and?"}
+PICTURE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
 EMPTY = {"type": "object", "properties": {}}
 TOOL = {"name": "now", "input_schema": EMPTY}
 CLOSED = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
@@ -59,6 +60,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "failure without words": (
         {"tools": [TOOL], "messages": answered_with(RESULT | {"content": "", "is_error": True})},
         "content cannot be empty if `is_error` is true",
+    ),
+    "failure with a picture": (
+        {"tools": [TOOL], "messages": answered_with(RESULT | {"content": [TEXT, PICTURE], "is_error": True})},
+        'all content must be type "text"',
     ),
     "result after text": ({"tools": [TOOL], "messages": answered_with(TEXT, RESULT)}, "without `tool_result` blocks"),
     "result without call": (

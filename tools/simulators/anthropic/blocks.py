@@ -104,6 +104,8 @@ def _check_tool_result(block: Mapping[str, Any], where: str) -> None:
         raise RefusedError(f"{where}.tool_result.content: Input should be a valid string or list")
     if block.get("is_error") and not content:
         raise RefusedError(f"{where}.tool_result: content cannot be empty if `is_error` is true")
+    if block.get("is_error") and isinstance(content, list) and any(inner["type"] != "text" for inner in content):
+        raise RefusedError(f'{where}.tool_result: all content must be type "text" if "is_error" is true')
 
 
 def _check_image(block: Mapping[str, Any], where: str) -> None:
