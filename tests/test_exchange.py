@@ -243,7 +243,8 @@ async def test_keep_alive_while_the_upstream_thinks(
     paid: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.http_server.stream_reply, "KEEP_ALIVE_SECONDS", 0.1)
-    fleet.openai.enqueue(Scenario(text="done", first_byte_delay=2.9))
+    monkeypatch.setattr(gateway.http_server.stream_reply, "_CHECK_SECONDS", 0.1)
+    fleet.openai.enqueue(Scenario(text="done", first_byte_delay=0.9))
     async with paid.session.post(paid.url + "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         received = await response.read()
     assert received.startswith(b": keep-alive\n\n" * 2)
@@ -254,7 +255,8 @@ async def test_late_error_after_keep_alive_is_an_event(
     paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.http_server.stream_reply, "KEEP_ALIVE_SECONDS", 0.1)
-    fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=1.3))
+    monkeypatch.setattr(gateway.http_server.stream_reply, "_CHECK_SECONDS", 0.1)
+    fleet.openai.enqueue(Scenario(error="bad_key", first_byte_delay=0.5))
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_auth_failed"' in received
     assert payments.released == ["upstream_failed"]

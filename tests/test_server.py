@@ -163,7 +163,7 @@ async def test_what_is_only_announced_takes_nothing_from_others(gateway: Running
 
 
 async def test_headers_over_the_limit_are_400_in_the_envelope(gateway: RunningGateway) -> None:
-    fits = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 31_000}\r\n\r\n"
+    fits = f"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Padding: {'a' * 31_000}\r\n\r\n"
     assert (await raw(gateway, fits.encode())).startswith(b"HTTP/1.1 200 ")
     exceeds = f"GET /health HTTP/1.1\r\nHost: x\r\nX-Padding: {'a' * 40_000}\r\n\r\n"
     answer = await raw(gateway, exceeds.encode())
