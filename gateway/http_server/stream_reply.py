@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from aiohttp import web
 
@@ -34,9 +35,8 @@ class StreamReply:
         self._last_write = self._loop.time()
         self._ended = False
         self._keep_alive_timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self._keep_alive)
-        self._connection = request.protocol if isinstance(request.protocol, ServerConnection) else None
-        if self._connection is not None:
-            self._connection.on_disconnect = self._disconnect
+        self._connection = cast("ServerConnection", request.protocol)
+        self._connection.on_disconnect = self._disconnect
 
     @property
     def committed(self) -> bool:
@@ -58,7 +58,7 @@ class StreamReply:
         self._on_disconnect = on_disconnect
         if self.disconnected:
             on_disconnect()
-        elif self._connection is not None:
+        else:
             self._connection.on_pause_writing = on_pause_writing
             self._connection.on_resume_writing = on_resume_writing
             if on_pause_writing is not None and self._connection.writing_paused:
@@ -66,8 +66,7 @@ class StreamReply:
 
     def unwatch(self) -> None:
         self._on_disconnect = None
-        if self._connection is not None:
-            self._connection.on_pause_writing = self._connection.on_resume_writing = None
+        self._connection.on_pause_writing = self._connection.on_resume_writing = None
 
     def write(self, data: bytes) -> None:
         """Send events; a no-op once the client has disconnected."""
@@ -112,8 +111,7 @@ class StreamReply:
         self._ended = True
         self._keep_alive_timer.cancel()
         self.unwatch()
-        if self._connection is not None:
-            self._connection.on_disconnect = None
+        self._connection.on_disconnect = None
 
     def _close_connection(self) -> None:
         if self._request.transport is not None:
@@ -130,8 +128,7 @@ class StreamReply:
     def _keep_alive(self) -> None:
         """Send a comment if nothing was written for ``KEEP_ALIVE_SECONDS`` and the write buffer is not full."""
         silent = self._loop.time() - self._last_write
-        full = self._connection is not None and self._connection.writing_paused
-        if silent >= KEEP_ALIVE_SECONDS and not full:
+        if silent >= KEEP_ALIVE_SECONDS and not self._connection.writing_paused:
             self.write(KEEP_ALIVE)
             silent = 0.0
         if not self.disconnected:
