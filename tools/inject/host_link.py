@@ -52,8 +52,6 @@ def _check_sealing_key(info: dict[str, Any], key: SigningKey) -> bytes:
     if any(info.get(name) != number for name, number in SUITE_IDS.items()):
         raise MalformedError("of another suite")
     public = base64.b64decode(info["public_key"], validate=True)
-    if len(public) != 32:
-        raise MalformedError("of another length")
     key.verify(base64.b64decode(info["signature"], validate=True), sealing_key_statement(key.tee_id, public))
     return public
 
