@@ -193,6 +193,26 @@ def test_images_may_be_signed_with_each_of_awss_algorithms(
         check_signature(signature_section(signer, "a10127", digest, EXPECTED[0]), EXPECTED[0])
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"signature": [0xFF]}, "the signature section is not CBOR"),
+        ({"signature": [0x80]}, "is not a COSE_Sign1"),
+        ({"signature": [256]}, "something other than bytes"),
+        ({"signature": ["x"]}, "something other than bytes"),
+        ({"signing_certificate": 1 << 40}, "is not a PEM certificate"),
+        ({"signing_certificate": "text"}, "is not a PEM certificate"),
+    ],
+)
+def test_what_is_no_signature_is_refused(change: dict[str, object], reason: str, signer: Signer) -> None:
+    [entry] = cbor2.loads(signature_section(signer, "a1013822", SHA384(), EXPECTED[0]))
+    with pytest.raises(EifError, match=reason):
+        check_signature(cbor2.dumps([{**entry, **change}]), EXPECTED[0])
+    for section in (b"", cbor2.dumps([]), cbor2.dumps([[]])):
+        with pytest.raises(EifError, match=r"the signature section (is not CBOR|does not hold)"):
+            check_signature(section, EXPECTED[0])
+
+
 def test_a_signing_key_on_another_curve_is_refused() -> None:
     section = signature_section(make_signer(SECP256K1()), "a10126", SHA256(), EXPECTED[0])
     with pytest.raises(EifError, match="not on P-256, P-384 or P-521"):
