@@ -15,7 +15,7 @@ from gateway.catalog import CatalogError, bundled
 from gateway.composition import compose
 from gateway.http_server import file_descriptors
 from gateway.identity import Identity
-from gateway.listeners import Listener, listeners
+from gateway.listeners import Listener, bind, listeners
 from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import GatewayServer
 from gateway.services import Services
@@ -23,7 +23,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.stop_signals import stop_event
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.standard_error import open_standard_streams
-from gateway.workers.process import bind, create_supervisor
+from gateway.workers.process import create_supervisor
 from gateway.workers.supervisor import WorkerLostError
 
 USAGE = """usage: python -m gateway
@@ -124,7 +124,7 @@ def serve_with_workers(settings: Settings) -> None:
     identity = Identity.generate()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.wait))
-    sockets = bind(listeners(settings))
+    sockets = {bound: listener.audience for listener in listeners(settings) for bound in bind(listener)}
     if settings.enclave:
         asyncio.run(_with_daemon(lambda daemon: daemon.register_key(identity.signer.public_der)))
     supervisor = create_supervisor(settings, identity, sockets)

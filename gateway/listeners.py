@@ -1,5 +1,7 @@
 """Where the gateway listens, and who may reach its local routes there (design 4.6)."""
 
+import errno
+import socket
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -11,6 +13,9 @@ from gateway.settings import Settings, is_loopback
 
 ENCLAVE_ADDRESS = "192.168.127.2"
 HOST_LINK_PEER = "192.168.127.1"
+BACKLOG = 1024
+"""Connections that wait to be accepted, per socket."""
+_LACKING = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _FOREIGN_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "Origin")
 
 
@@ -37,6 +42,26 @@ def listeners(settings: Settings) -> list[Listener]:
             Listener(ENCLAVE_ADDRESS, settings.port, Audience.HOST),
         ]
     return [Listener(settings.host, settings.port, Audience.LOCAL)]
+
+
+def bind(listener: Listener) -> list[socket.socket]:
+    """Listening sockets on each address of the host; raises OSError.
+
+    Of the two addresses of localhost a container may lack one.
+    """
+    bound: list[socket.socket] = []
+    lacking: OSError | None = None
+    found = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            bound.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+        except OSError as error:
+            if error.errno not in _LACKING:
+                raise
+            lacking = error
+    if lacking is not None and not bound:
+        raise lacking
+    return bound
 
 
 def check_local(request: web.BaseRequest, audience: Audience) -> None:

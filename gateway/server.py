@@ -13,7 +13,7 @@ from gateway.endpoints.serving import RESPONSE_HEADERS
 from gateway.http_server import file_descriptors
 from gateway.http_server.connection import HttpServer, ServerConnection
 from gateway.identifiers import new_id
-from gateway.listeners import Audience, Listener, check_local
+from gateway.listeners import BACKLOG, Audience, Listener, bind, check_local
 from gateway.openai_api.errors import GatewayError, internal_error, shutting_down
 from gateway.openai_api.stream import error_event
 from gateway.routes import Route, find
@@ -21,8 +21,6 @@ from gateway.services import Services
 from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 
-BACKLOG = 1024
-"""Connections that wait to be accepted, per listener."""
 DRAIN_GRACE_SECONDS = 10.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -58,7 +56,8 @@ class GatewayServer:
         bound: list[tuple[str, int]] = []
         for listener in listeners:
             runner = await self._start_runner(listener.audience)
-            await web.TCPSite(runner, listener.host, listener.port, backlog=BACKLOG).start()
+            for listening in bind(listener):
+                await web.SockSite(runner, listening, backlog=BACKLOG).start()
             bound += [(address[0], address[1]) for address in runner.addresses]
         return bound
 

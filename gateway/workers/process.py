@@ -1,10 +1,9 @@
-"""Entry points of a gateway with several workers: listening sockets, the supervisor, and a worker's main task."""
+"""Entry points of a gateway with several workers: the supervisor, and a worker's main task."""
 
 import asyncio
-import errno
 import logging
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +12,8 @@ import uvloop
 from gateway import garbage_collection
 from gateway.composition import compose
 from gateway.identity import Identity
-from gateway.listeners import Audience, Listener
-from gateway.server import BACKLOG, DRAIN_GRACE_SECONDS, GatewayServer
+from gateway.listeners import Audience
+from gateway.server import DRAIN_GRACE_SECONDS, GatewayServer
 from gateway.settings import Settings
 from gateway.stop_signals import stop_event
 from gateway.workers.link import SupervisorLink
@@ -23,30 +22,7 @@ from gateway.workers.supervisor import Supervisor
 
 _CLOSE_SECONDS = 60.0
 """For a drained worker to close what it has open: journal (15 s per lock timeout), sink, traces, connections."""
-_LACKING = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 log = logging.getLogger("gateway")
-
-
-def bind(listeners: Iterable[Listener]) -> dict[socket.socket, Audience]:
-    """Listening sockets, on each address of a host, with their audiences; raises OSError."""
-    return {bound: listener.audience for listener in listeners for bound in _bind(listener)}
-
-
-def _bind(listener: Listener) -> list[socket.socket]:
-    """Of the two addresses of localhost a container may lack one."""
-    bound: list[socket.socket] = []
-    lacking: OSError | None = None
-    found = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)
-    for family, _, _, _, address in dict.fromkeys(found):
-        try:
-            bound.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
-        except OSError as error:
-            if error.errno not in _LACKING:
-                raise
-            lacking = error
-    if lacking is not None and not bound:
-        raise lacking
-    return bound
 
 
 def create_supervisor(settings: Settings, identity: Identity, sockets: Mapping[socket.socket, Audience]) -> Supervisor:

@@ -1,0 +1,58 @@
+"""The sockets on which the gateway listens."""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.listeners import Audience, Listener, bind
+from tests.running_gateway import StartGateway
+
+NOBODYS = "192.0.2.1"
+HOST = Listener("host", 0, Audience.LOCAL)
+
+Resolve = Callable[..., None]
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    """Lets every host have the given addresses."""
+
+    def to(*addresses: str) -> None:
+        def found(host: str, port: int, **_: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+
+    return to
+
+
+def listening() -> list[str]:
+    bound = bind(HOST)
+    addresses = [server.getsockname()[0] for server in bound]
+    for server in bound:
+        server.close()
+    return addresses
+
+
+def test_a_host_is_bound_by_all_its_addresses(resolve: Resolve) -> None:
+    """Of localhost, the first is ``::1``, where nobody looks who was told of 127.0.0.1."""
+    resolve("127.0.0.1", "127.0.0.2", "127.0.0.1")
+    assert listening() == ["127.0.0.1", "127.0.0.2"]
+
+
+def test_an_address_that_the_machine_lacks_is_passed_over(resolve: Resolve) -> None:
+    resolve(NOBODYS, "127.0.0.1")
+    assert listening() == ["127.0.0.1"]
+    resolve(NOBODYS)
+    with pytest.raises(OSError, match=r".") as caught:
+        listening()
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+async def test_one_worker_passes_it_over_too(start_gateway: StartGateway, resolve: Resolve) -> None:
+    server = (await start_gateway()).server
+    resolve(NOBODYS, "127.0.0.1", "127.0.0.2")
+    assert [host for host, _ in await server.start([HOST])] == ["127.0.0.1", "127.0.0.2"]
