@@ -83,16 +83,16 @@ _STATUS_BY_WORDS = (
 )
 
 
-# Vendors repeat what the caller wrote, so this must stay linear in any text.
+# Vendors repeat what the caller wrote, so this must stay linear in any text, and leave words that are no ids.
 _ACCOUNT = re.compile(
-    r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\w-]"
+    r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\d_-][\w-]*"
     r"|\b(?:org|proj|acct|sk|xai)[-_][\w*-]{12,256}",
     re.IGNORECASE,
 )
 
 
 def public_message(message: str) -> str:
-    """A vendor's message about the request, without names and ids of accounts and pieces of keys."""
+    """A vendor's message about the request, without ids of accounts and pieces of keys."""
     return _ACCOUNT.sub("", message)[:2000] or "The upstream rejected the request"
 
 
