@@ -76,7 +76,7 @@ class Header:
 
     @classmethod
     def unpack(cls, data: bytes) -> "Header":
-        if len(data) != HEADER_BYTES or data[:4] != MAGIC:
+        if data[:4] != MAGIC:
             raise EifError("not an EIF: the magic bytes are missing")
         _, version, flags, _, _, reserved, count, *rest = _HEADER.unpack(data)
         offsets, sizes = rest[:MAX_SECTIONS], rest[MAX_SECTIONS : 2 * MAX_SECTIONS]

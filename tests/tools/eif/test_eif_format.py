@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAl
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.tools.eif.conftest import make_signer
-from tools.eif.layout import Architecture, EifError, SectionType
+from tools.eif.layout import Architecture, EifError, SectionType, check_order
 from tools.eif.reader import read_eif
 from tools.eif.signature import check_signature
-from tools.eif.writer import Parts, Signer, measure, write_eif
+from tools.eif.writer import Parts, Section, Signer, measure, write_eif
 
 KERNEL, CMDLINE, FIRST, SECOND = b"kernel" * 200, b"console=ttyS0", b"first ramdisk", b"second" * 99
 
@@ -277,6 +277,8 @@ def put(position: int, value: bytes) -> tuple[int, bytes]:
         ([put(540, b"\x00\x00\x00\x01")], "reserved"),
         ([put(26, b"\x00\x21")], "section table"),
         ([put(26, b"\x00\x05")], "section table"),
+        ([put(276, b"\x00\x01")], "section table"),
+        ([put(532, b"\x00\x01")], "section table"),
         ([put(28, struct.pack(">Q", 549))], "gaps or overlap"),
         ([put(SECTION_AT, b"\x00\x09")], "unknown section type 9"),
         ([put(SECTION_AT, b"\x00\x00")], "unknown section type 0"),
@@ -294,6 +296,32 @@ def test_a_header_that_no_writer_writes(patches: list[tuple[int, bytes]], reason
     image.write_bytes(data if reason == "CRC mismatch" else with_crc(bytes(data)))
     with pytest.raises(EifError, match=reason):
         read_eif(image)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        ("KERNEL CMDLINE METADATA", "no ramdisk"),
+        ("KERNEL CMDLINE METADATA SIGNATURE", "no ramdisk"),
+        ("KERNEL CMDLINE RAMDISK METADATA", "in this order"),
+        ("KERNEL CMDLINE METADATA SIGNATURE RAMDISK", "in this order"),
+        ("KERNEL CMDLINE METADATA RAMDISK SIGNATURE SIGNATURE", "in this order"),
+    ],
+)
+def test_sections_in_another_order_or_missing(kinds: str, reason: str) -> None:
+    with pytest.raises(EifError, match=reason):
+        check_order([SectionType[kind] for kind in kinds.split()])
+
+
+def test_a_part_that_changes_while_it_is_read_leaves_the_earlier_image(
+    parts: Parts, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = image.read_bytes()
+    monkeypatch.setattr(Section, "size", property(lambda _section: 1))
+    with pytest.raises(EifError, match="changed while it was read"):
+        write_eif(parts, image)
+    assert image.read_bytes() == before
+    assert list(image.parent.glob("image.eif*")) == [image]
 
 
 @pytest.mark.parametrize("cut", [0, 3, 547, 548, 559, 560, 2000, -1])
