@@ -37,6 +37,8 @@ _MAX_STREAMS = 4096
 _MAX_DICTIONARY_BYTES = 400
 _MAX_COMPRESSED_BYTES = 128 * 1024
 _MAX_DECOMPRESSED_BYTES = 16 * 1024 * 1024
+_MAX_RATIO = 100
+"""Decompressed bytes per byte of a document: ten times what is usual, a tenth of what zlib can make of zeros."""
 
 
 class Unpacking:
@@ -150,16 +152,17 @@ def _object_streams(pdf: bytes, unpacking: Unpacking) -> Iterator[bytes]:
     Bounded in work, not only in output.
     """
     at = 0
+    reserve = max(0, unpacking.left - _MAX_RATIO * len(pdf))
     for _ in range(_MAX_STREAMS):
         at = pdf.find(b"/ObjStm", at + 1)
         start = pdf.find(b"stream", at, at + _MAX_DICTIONARY_BYTES) + len(b"stream")
-        if at < 0 or unpacking.left <= 0:
+        if at < 0 or unpacking.left <= reserve:
             return
         if start < at:
             continue
         compressed = pdf[start : start + _MAX_COMPRESSED_BYTES].lstrip(b"\r\n")
         try:
-            objects = zlib.decompressobj().decompress(compressed, unpacking.left)
+            objects = zlib.decompressobj().decompress(compressed, unpacking.left - reserve)
         except zlib.error:
             unpacking.left -= len(compressed)
         else:

@@ -78,8 +78,19 @@ def test_a_document_made_to_be_long_in_reading(bomb: bytes) -> None:
 def test_a_document_s_unpacking_is_bounded() -> None:
     packed = b"/ObjStm stream\n" + zlib.compress(b"\0" * 10_000_000) + b"\n"
     last = b"/ObjStm stream\n" + zlib.compress(b"/Type/Page ")
-    assert media._pages(b"%" + packed + last, media.Unpacking()) == 1
-    assert media._pages(b"%" + packed * 2 + last, media.Unpacking()) == 0
+    text = b"%" * 200_000
+    assert media._pages(text + packed + last, media.Unpacking()) == 1
+    assert media._pages(text + packed * 2 + last, media.Unpacking()) == 0
+
+
+def test_a_small_document_is_not_unpacked_to_a_large_one() -> None:
+    """Twenty kilobytes took 80 ms, before any payment."""
+    unpacking = media.Unpacking()
+    bomb = b"%PDF /ObjStm stream\n" + zlib.compress(b"/Type/" * 3_000_000)
+    before = unpacking.left
+    assert media._pages(bomb, unpacking) == 0
+    assert before - unpacking.left < 110 * len(bomb)
+    assert media._pages(packed_pdf(30), unpacking) == 30
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
