@@ -15,6 +15,7 @@ if [ -e /dev/nsm ]; then
 fi
 
 # Of the kernel's 4096 descriptors nitriding takes two for each public connection, so that 2048 would be all.
+# shellcheck disable=SC3045  # busybox's sh has it
 ulimit -n 16384 2>/dev/null || true
 
 gateway='' stop=''
