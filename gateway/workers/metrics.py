@@ -3,7 +3,7 @@
 Counters and gauges are summed, except gauges in seconds (ages, timestamps, uncertainties): their largest value counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -15,6 +15,8 @@ Snapshot = list[list[Any]]
 
 Values are strings, because JSON has no infinity.
 """
+_Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+"""By sample name and labels."""
 _ONE_LOST = [f"gateway_{WORKERS_LOST}", LOST_TEXT, "counter", [[f"gateway_{WORKERS_LOST}_total", {}, "1.0"]]]
 
 
@@ -52,30 +54,23 @@ class ClusterMetrics:
         self._ended = merged(self._ended, counts)
 
     def total(self) -> Snapshot:
-        total = self._ended
-        for snapshot in self._latest.values():
-            total = merged(total, snapshot)
-        return total
+        return merged(self._ended, *self._latest.values())
 
 
-def merged(first: Snapshot, second: Snapshot) -> Snapshot:
-    """Both aggregated, sample by sample."""
-    families = {name: [name, text, kind, list(samples)] for name, text, kind, samples in first}
-    for name, text, kind, samples in second:
-        known = families.setdefault(name, [name, text, kind, []])
-        largest = kind == "gauge" and name.endswith("_seconds")
-        known[3] = _merged_samples(known[3], samples, max if largest else float.__add__)
-    return list(families.values())
-
-
-def _merged_samples(
-    first: Iterable[list[Any]], second: Iterable[list[Any]], merge: Callable[[float, float], float]
-) -> list[list[Any]]:
-    values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-    for name, labels, text in (*first, *second):
-        key, value = (name, tuple(labels.items())), float(text)
-        values[key] = merge(values[key], value) if key in values else value
-    return [[name, dict(labels), repr(value)] for (name, labels), value in values.items()]
+def merged(*snapshots: Snapshot) -> Snapshot:
+    """All aggregated, sample by sample."""
+    families: dict[str, tuple[str, str, _Values]] = {}
+    for snapshot in snapshots:
+        for name, text, kind, samples in snapshot:
+            values = families.setdefault(name, (text, kind, {}))[2]
+            merge = max if kind == "gauge" and name.endswith("_seconds") else float.__add__
+            for sample, labels, value in samples:
+                key = sample, tuple(labels.items())
+                values[key] = merge(values[key], float(value)) if key in values else float(value)
+    return [
+        [name, text, kind, [[sample, dict(labels), repr(value)] for (sample, labels), value in values.items()]]
+        for name, (text, kind, values) in families.items()
+    ]
 
 
 def render(total: Snapshot) -> bytes:
