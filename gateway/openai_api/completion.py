@@ -13,8 +13,9 @@ from gateway.openai_api.request import Penalty, StreamOptions, TokenCount, conve
 
 DEFAULT_MAX_TOKENS = 16
 MAX_PROMPTS = 32
-MAX_ECHO_CHARACTERS = 32 * 1024 * 1024
-"""Limit on the prompts that ``echo`` repeats before each choice; they are not metered."""
+MAX_ECHO_CHARACTERS = 4 * 1024 * 1024
+"""Limit on the prompts that ``echo`` repeats before each choice; they are not metered, but signed: in six times as many
+bytes, if they are not ASCII."""
 MAX_SHARED_BYTES = 64 * 1024
 """Limit on the parameters beside several prompts, as JSON: each prompt's own request repeats them."""
 _SHARED = (
