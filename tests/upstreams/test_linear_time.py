@@ -11,6 +11,7 @@ import pytest
 from gateway.billing import media_tokens
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.checks import check
 from gateway.openai_api.deltas import MessageField, Reasoning
 from gateway.openai_api.messages import ReasoningDetail
 from gateway.openai_api.request import decode, parse_chat
@@ -159,6 +160,12 @@ def allowed_tools() -> None:
     assert build(XAI, Chat(body, parse_chat(body), bundled().find("grok-4.3")))[0]["tools"] == tools[127:]
 
 
+def many_tools() -> None:
+    """Not every vendor limits their number."""
+    tools = [{"type": "function", "function": {"name": f"tool{number}"}} for number in range(MANY)]
+    check(parse_chat({"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": "x"}], "tools": tools}))
+
+
 SLOW_FRACTIONS = "[" + ",".join(["2.22507385850720138309e-308"] * 10 * MANY) + "]"
 
 
@@ -186,6 +193,7 @@ def many_choices() -> None:
         thought_in_pieces,
         thoughts_between_calls,
         allowed_tools,
+        many_tools,
         slow_fractions_in_a_body,
         slow_fractions_in_arguments,
         many_choices,
