@@ -1,12 +1,13 @@
 """How chat completions and legacy completions differ: signed bytes, answer shape, stream chunks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.envelope import canonical_chat_request, canonical_completion_request
 from gateway.identifiers import new_id
 from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.function_calls import FunctionCallChunkEncoder, choices_with_function_calls
 from gateway.openai_api.stream import ChatChunkEncoder, TextChunkEncoder
 
 Choices = list[dict[str, Any]]
@@ -44,6 +45,8 @@ CHAT = EndpointFormat(
     encoder=ChatChunkEncoder,
     extras=_no_extras,
 )
+FUNCTIONS = replace(CHAT, choices=choices_with_function_calls, encoder=FunctionCallChunkEncoder)
+"""Chats with legacy ``functions``."""
 COMPLETION = EndpointFormat(
     id_prefix="cmpl-",
     object="text_completion",

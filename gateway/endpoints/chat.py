@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.endpoint_formats import CHAT
+from gateway.endpoint_formats import CHAT, FUNCTIONS
 from gateway.endpoints.caller import caller_key
 from gateway.endpoints.order import payment_order
 from gateway.endpoints.request_body import BodyReader
@@ -29,7 +29,8 @@ async def chat_completions(services: Services, request: web.BaseRequest, record:
             chat = Chat(translated, chat_request, model, caller=caller_key(request))
             order = payment_order(services, request, body, [chat])
             await services.turns.next(len(body.raw))
-            exchange = Exchange(services, CHAT, body.json, [chat], order, record)
+            format_ = FUNCTIONS if body.json.get("functions") else CHAT
+            exchange = Exchange(services, format_, body.json, [chat], order, record)
             return await serve(services, exchange, request, stream=chat.stream)
         except GatewayError as error:
             raise error if translated is body.json else with_legacy_params(error, body.json) from None

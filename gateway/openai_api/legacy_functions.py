@@ -77,7 +77,10 @@ def _choice(choice: str | Json) -> str | Json:
 
 
 def _messages(rows: list[Any]) -> list[Any]:
-    """Translate messages; calls and results are paired by order, since legacy calls have no ids."""
+    """Translate messages; calls and results are paired by order, since legacy calls have no ids.
+
+    An answer of the gateway has its call in both forms: a result with an id says that the modern one counts.
+    """
     translated: list[Any] = []
     call_id = ""
     for position, row in enumerate(rows):
@@ -85,7 +88,7 @@ def _messages(rows: list[Any]) -> list[Any]:
             translated.append(row)
         elif row.get("role") == "function":
             translated.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
-        elif row.get("function_call"):
+        elif row.get("function_call") and not (row.get("tool_calls") and _has_result_by_id(rows, position)):
             call_id = f"call_{position}"
             call = {"id": call_id, "type": "function", "function": row["function_call"]}
             rest = {key: value for key, value in row.items() if key != "function_call"}
@@ -93,3 +96,8 @@ def _messages(rows: list[Any]) -> list[Any]:
         else:
             translated.append(row)
     return translated
+
+
+def _has_result_by_id(rows: list[Any], position: int) -> bool:
+    """Whether a tool's message follows the message at ``position``."""
+    return any(isinstance(row, dict) and row.get("role") == "tool" for row in rows[position + 1 : position + 2])
