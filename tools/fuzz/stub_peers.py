@@ -36,6 +36,7 @@ class _StubResponse:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self._unread = b"".join(reply.pieces)
         self.status = reply.status
         self.headers = reply.headers
         self.content = self
@@ -46,8 +47,9 @@ class _StubResponse:
     async def __aexit__(self, *error: object) -> None:
         return None
 
-    async def read(self) -> bytes:
-        return b"".join(self._reply.pieces)
+    async def read(self, size: int) -> bytes:
+        piece, self._unread = self._unread[:size], self._unread[size:]
+        return piece
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         for piece in self._reply.pieces:
