@@ -141,12 +141,16 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     web_search_options: dict[str, Any] | None = None
     # Extras of other vendors and of the OpenGradient SDK.
     web_search: bool | None = None
-    top_k: Annotated[int, Meta(ge=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
     repetition_penalty: float | None = None
     thinking: dict[str, Any] | None = None
     cache_control: CacheControl = None
     image_config: dict[str, Any] | None = None
     safety_settings: list[dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k == 0:  # OpenRouter's default: no limit
+            self.top_k = None
 
     @property
     def include_usage(self) -> bool:

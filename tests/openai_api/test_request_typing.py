@@ -110,7 +110,7 @@ def test_null_is_absence(name: str) -> None:
         ("top_logprobs", 0, 20, -1, 21),
         ("frequency_penalty", -2, 2, -2.01, 2.01),
         ("presence_penalty", -2, 2, -2.01, 2.01),
-        ("top_k", 1, 10**6, 0, None),
+        ("top_k", 1, 10**6, -1, None),
     ],
 )
 def test_range(name: str, low: float, high: float, below: float, above: float | None) -> None:

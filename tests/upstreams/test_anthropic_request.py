@@ -102,6 +102,13 @@ def test_models_that_refuse_sampling_get_none(model: str) -> None:
     assert dropped(bound) == ("temperature", "top_k")
 
 
+@pytest.mark.parametrize("model", [*SINGLE, *UNSAMPLED])
+def test_no_limit_of_tokens_is_no_top_k(model: str) -> None:
+    """0 is OpenRouter's default."""
+    assert "top_k" not in sent(bound := chat(model, top_k=0))
+    assert dropped(bound) == ()
+
+
 def test_a_temperature_above_one_is_sent_as_one_and_listed() -> None:
     assert sent(bound := chat(temperature=1.7))["temperature"] == 1
     assert dropped(bound) == ("temperature",)

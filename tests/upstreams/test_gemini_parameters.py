@@ -32,6 +32,7 @@ def test_nothing_is_set_that_nobody_asked_for() -> None:
     [
         ({"temperature": 0}, {"temperature": 0}),
         ({"temperature": 2, "top_p": 0.5, "top_k": 40}, {"temperature": 2, "topP": 0.5, "topK": 40}),
+        ({"top_k": 0}, {}),
         ({"max_tokens": 7}, {"maxOutputTokens": 7}),
         ({"max_completion_tokens": 8, "max_tokens": 7}, {"maxOutputTokens": 8}),
         ({"max_tokens": 10_000_000}, {"maxOutputTokens": 65_536}),

@@ -152,6 +152,7 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
     ("web_search", True, everyone(PARAMETER)),
     ("web_search", False, everyone(SILENT)),
     ("top_k", 40, everyone(DROP, ark=PASS, nous=PASS)),
+    ("top_k", 0, everyone(SILENT)),
     ("repetition_penalty", 1.1, everyone(DROP, ark=PASS, nous=PASS)),
     ("thinking", {"type": "enabled"}, everyone(PARAMETER, ark=PASS)),
     ("cache_control", {"type": "ephemeral"}, everyone(DROP)),

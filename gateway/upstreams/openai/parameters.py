@@ -65,6 +65,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "modalities": (["text"],),
     "reasoning_effort": ("none",),
+    "top_k": (0,),
     "web_search": (False,),
 }
 
@@ -92,6 +93,12 @@ def _penalty(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, valu
     if not chat.model.traits.penalties:
         return bool(value == 0)
     body[name] = value
+    return True
+
+
+def _top_k(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
+    if value != 0:
+        body[name] = value
     return True
 
 
@@ -218,6 +225,7 @@ _RULES = {
     "top_p": _sampling,
     "frequency_penalty": _penalty,
     "presence_penalty": _penalty,
+    "top_k": _top_k,
     "n": _choices,
     "stop": _stop,
     "logprobs": _logprobs,
