@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from gateway.billing.payment import Payments
 from gateway.catalog import Catalog, bundled
 from gateway.composition import compose
 from gateway.identity import Identity
 from gateway.listeners import Audience, Listener
 from gateway.server import GatewayServer
-from gateway.services import Services
 from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.upstreams.transport import Limits
@@ -80,15 +80,15 @@ async def start_gateway(signer: Signer, catalog: Catalog) -> AsyncIterator[Start
             *,
             audience: Audience = Audience.LOCAL,
             limits: Limits = FAST,
-            adjust: Callable[[Services], None] | None = None,
+            payments: Payments | None = None,
         ) -> RunningGateway:
             variables = {"API_SERVER_HOST": "127.0.0.1", "GATEWAY_PAYMENTS": "off", **(environment or {})}
             settings = Settings.from_environment(variables, catalog.providers, enclave=False)
             services = await stack.enter_async_context(
                 compose(settings, identity=Identity.generate(signer), limits=limits)
             )
-            if adjust is not None:
-                adjust(services)
+            if payments is not None:
+                services.payments = payments
             server = GatewayServer(services)
             [(host, port)] = await server.start([Listener("127.0.0.1", 0, audience)])
             stack.push_async_callback(server.drain, 2.0)
@@ -115,10 +115,7 @@ def payments() -> RecordingPayments:
 async def paid(fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments) -> RunningGateway:
     """A gateway whose payments are the payments."""
 
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
-    gateway = await start_gateway(fleet.environment(), adjust=adjust)
+    gateway = await start_gateway(fleet.environment(), payments=payments)
     gateway.fleet = fleet
     return gateway
 

@@ -1,11 +1,11 @@
 """A running gateway under test, and the protocol of the fixture that starts one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
 
+from gateway.billing.payment import Payments
 from gateway.listeners import Audience
 from gateway.server import GatewayServer
 from gateway.services import Services
@@ -45,5 +45,5 @@ class StartGateway(Protocol):
         *,
         audience: Audience = Audience.LOCAL,
         limits: Limits = FAST,
-        adjust: Callable[[Services], None] | None = None,
+        payments: Payments | None = None,
     ) -> RunningGateway: ...

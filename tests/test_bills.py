@@ -11,7 +11,6 @@ import gateway.dispatch
 import gateway.endpoints.early_status
 from gateway.billing.pricing import PriceTerms
 from gateway.exchange import Exchange
-from gateway.services import Services
 from tests.recording_payments import RecordingPayments
 from tests.running_gateway import RunningGateway, StartGateway
 from tools.simulators.fleet import Fleet
@@ -105,12 +104,9 @@ async def test_our_own_fault_breaks_a_stream_off(
 async def test_our_own_fault_breaks_a_slow_answer_off(
     fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
     monkeypatch.setattr(Exchange, "_usage_and_cost", None)
-    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
+    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, payments=payments)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.3))
     received = await heard(running, CHAT, HI)
     assert received.count(b"HTTP/1.1") == 1

@@ -75,10 +75,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 1.0)
     payments = RecordingPayments()
 
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
-    gateway = await start_gateway(fleet.environment(), adjust=adjust, limits=replace(FAST, read_timeout=30.0))
+    gateway = await start_gateway(fleet.environment(), payments=payments, limits=replace(FAST, read_timeout=30.0))
     simulator = fleet.openai if model == "gpt-4.1" else fleet.google
     simulator.enqueue(Scenario(text="one two three four", stall_after=3))
     response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**STREAM, "model": model})

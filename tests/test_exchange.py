@@ -14,7 +14,6 @@ from gateway.envelope import signing_digest
 from gateway.http_server.response import StreamingResponse
 from gateway.keccak import keccak256
 from gateway.openai_api.errors import GatewayError
-from gateway.services import Services
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
 from tests.event_streams import events
@@ -122,10 +121,7 @@ async def test_slow_answers_keep_paying_clients_waiting(
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.1)
     monkeypatch.setattr(gateway.endpoints.early_status, "PADDING_SECONDS", 0.05)
 
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
-    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust)
+    running = await start_gateway({**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, payments=payments)
     fleet.openai.enqueue(Scenario(text="at last", first_byte_delay=0.4))
     response = await running.post("/v1/chat/completions", CHAT)
     body = await response.read()
@@ -146,11 +142,8 @@ async def test_the_early_status_is_sent_to_a_paying_client_in_the_queue_as_well(
 ) -> None:
     monkeypatch.setattr(gateway.endpoints.early_status, "EARLY_STATUS_SECONDS", 0.4)
 
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
     environment = {**fleet.environment(), "GATEWAY_PAYMENTS": "required", "GATEWAY_MAX_INFLIGHT": "1"}
-    running = await start_gateway(environment, adjust=adjust)
+    running = await start_gateway(environment, payments=payments)
     fleet.openai.enqueue(Scenario(first_byte_delay=1.0), Scenario(text="at last", first_byte_delay=0.2))
     first = asyncio.create_task(running.post("/v1/chat/completions", CHAT))
     await until(lambda: running.services.admission.active == 1)

@@ -7,10 +7,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.endpoints.resource_url import resource_url
-from gateway.services import Services
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import StartGateway
-from tools.simulators.fleet import Fleet
+from tests.running_gateway import RunningGateway
 
 
 @pytest.mark.parametrize("enclave", [False, True])
@@ -19,23 +17,13 @@ from tools.simulators.fleet import Fleet
     [(None, "http"), ("https", "https"), ("HTTPS", "https"), ("http", "http"), ("http, https", "https"), ("x", "http")],
 )
 async def test_its_scheme_is_that_of_the_proxy_in_front(
-    start_gateway: StartGateway,
-    fleet: Fleet,
-    payments: RecordingPayments,
-    enclave: bool,
-    forwarded: str | None,
-    scheme: str,
+    paid: RunningGateway, payments: RecordingPayments, enclave: bool, forwarded: str | None, scheme: str
 ) -> None:
     """In an enclave that is nitriding, which serves https only and does not say so."""
-
-    def adjust(services: Services) -> None:
-        services.payments = payments
-        services.settings = replace(services.settings, enclave=enclave)
-
-    gateway = await start_gateway(fleet.environment(), adjust=adjust)
+    paid.services.settings = replace(paid.services.settings, enclave=enclave)
     headers = {"Host": "gw.example", **({"X-Forwarded-Proto": forwarded} if forwarded else {})}
     body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
-    assert (await gateway.post("/v1/chat/completions", body, headers=headers)).status == 200
+    assert (await paid.post("/v1/chat/completions", body, headers=headers)).status == 200
     [order] = payments.orders
     assert order.resource_url == f"{'https' if enclave else scheme}://gw.example/v1/chat/completions"
 

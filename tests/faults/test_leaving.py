@@ -14,7 +14,6 @@ from gateway.dispatch import Dispatch
 from gateway.endpoints import early_status
 from gateway.exchange import Exchange
 from gateway.http_server.response import StreamingResponse
-from gateway.services import Services
 from gateway.upstreams.upstream import UpstreamResponse
 from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
 from tests.waiting import until
@@ -50,11 +49,8 @@ def payments() -> FreePayments:
 
 @pytest.fixture
 async def paid(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPayments) -> RunningGateway:
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
     return await start_gateway(
-        {**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, adjust=adjust, limits=replace(FAST, max_attempts=1)
+        {**fleet.environment(), "GATEWAY_PAYMENTS": "required"}, payments=payments, limits=replace(FAST, max_attempts=1)
     )
 
 
@@ -124,10 +120,7 @@ async def _half_close(paid: RunningGateway, fleet: Fleet, scenario: Scenario, se
 async def test_leaving_the_queue(fleet: Fleet, start_gateway: StartGateway, payments: SimulatedPayments) -> None:
     """A client that disconnects while queued is not served and does not delay others."""
 
-    def adjust(services: Services) -> None:
-        services.payments = payments
-
-    gateway = await start_gateway({**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1"}, adjust=adjust)
+    gateway = await start_gateway({**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "1"}, payments=payments)
     fleet.openai.enqueue(Scenario(first_byte_delay=0.4))
     first = asyncio.create_task(gateway.chat("gpt-4.1", "first"))
     await asyncio.sleep(0.1)

@@ -70,12 +70,10 @@ async def traced(fleet: Fleet, start_gateway: StartGateway, collector: Collector
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=one%20two",
     }
-    running = await start_gateway(
-        {**fleet.environment(), **environment},
-        adjust=lambda services: setattr(services.tracer, "_interval", 0.05),
-    )
-    # The first wait began before it was shortened.
+    running = await start_gateway({**fleet.environment(), **environment})
     assert running.services.tracer is not None
+    running.services.tracer._interval = 0.05
+    # The first wait began before it was shortened.
     running.services.tracer._flush.set()
     return running
 
