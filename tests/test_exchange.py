@@ -176,6 +176,30 @@ async def test_files_are_given_back(
     await until(lambda: fetcher._free_bytes == room)
 
 
+async def test_files_are_given_back_once(paid: RunningGateway, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where their answer could not be signed: the room for others would grow without end."""
+    paid.services.fetcher = fetcher = Fetched(enabled=True)
+    room = fetcher._free_bytes
+    monkeypatch.setattr("gateway.exchange.keccak256", None)
+    picture = {"type": "image_url", "image_url": {"url": "https://files.example/a.png"}}
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [picture]}]}
+    assert (await paid.post("/v1/chat/completions", body)).status == 500
+    assert (fleet.google.request_count, fetcher._free_bytes) == (1, room)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_file_that_cannot_be_fetched_costs_nothing(
+    fleet: Fleet, paid: RunningGateway, payments: RecordingPayments, stream: bool
+) -> None:
+    """It is fetched once the payment is admitted, which is given back."""
+    paid.services.fetcher = FileFetcher(enabled=False)
+    picture = {"type": "image_url", "image_url": {"url": "https://files.example/a.png"}}
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": [picture]}], "stream": stream}
+    assert (await paid.post("/v1/chat/completions", body)).status == 400
+    assert (len(payments.orders), payments.bills, payments.released) == (1, [], ["refused"])
+    assert fleet.google.request_count == 0
+
+
 async def test_withheld_when_not_paid(paid: RunningGateway, payments: RecordingPayments) -> None:
     payments.refuse = GatewayError("not paid", status=402, code="settlement_failed", should_retry=False)
     response = await paid.post("/v1/chat/completions", CHAT)
