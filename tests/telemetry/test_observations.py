@@ -16,7 +16,9 @@ from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
 from tests.faults.raw_upstream import answering, http
+from tests.recording_payments import RecordingPayments
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -95,6 +97,23 @@ def written(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     writes: list[bytes] = []
     monkeypatch.setattr(StandardError, "write", lambda _, lines: writes.append(lines))
     return writes
+
+
+@pytest.mark.parametrize("estimated", [True, None])
+async def test_the_line_of_an_answer_names_its_payment_and_what_was_estimated(
+    estimated: bool | None,
+    paid: RunningGateway,
+    payments: RecordingPayments,
+    fleet: Fleet,
+    written: list[bytes],
+) -> None:
+    payments.id = "0123456789abcdef"
+    fleet.openai.enqueue(Scenario(text="one", omit_usage=bool(estimated)))
+    await paid.chat("gpt-4.1", "Hi")
+    await until(lambda: bool(written))
+    line = json.loads(b"".join(written))
+    assert (line["payment"], line["payment_status"]) == (payments.id, "settled")
+    assert line.get("estimated") is estimated
 
 
 VENDOR_ID = b"x-request-id: req_of_the_vendor"
