@@ -240,6 +240,17 @@ async def test_http_1_0_knows_no_continue(gateway: RunningGateway) -> None:
     assert answer.startswith(b"HTTP/1.0 200 ")
 
 
+async def test_http_1_0_keeps_a_connection_only_if_asked(gateway: RunningGateway) -> None:
+    """As ``ab -k`` asks, which takes an answer that does not say so for the last one."""
+    body = json.dumps(CHAT).encode()
+    head = f"POST {PATH} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    kept = f"{head}Connection: keep-alive\r\n\r\n".encode() + body
+    answer = await raw(gateway, kept + f"{head}\r\n".encode() + body)
+    _, first, last = answer.split(b"HTTP/1.0 200 OK\r\n")
+    assert b"\r\nConnection: keep-alive\r\n" in first
+    assert b"\r\nConnection: close\r\n" in last
+
+
 async def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> None:
     one = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /signing-key HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
