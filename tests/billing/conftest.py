@@ -12,7 +12,7 @@ from gateway.billing.storage.store import Store
 from tests.billing import postgres
 from tests.billing.harness import BillingHarness, open_harness
 from tests.billing.quoting import QuoterHarness
-from tests.billing.scripted import Clock
+from tests.clocks import Clock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 

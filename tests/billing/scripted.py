@@ -1,7 +1,5 @@
 """Settlements whose facilitator, chain and clock follow a script."""
 
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,6 +13,7 @@ from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import quick
+from tests.clocks import Clock
 
 
 class Script:
@@ -39,26 +38,6 @@ class Script:
 
     async def look_up(self, entry: Entry) -> Outcome | None:
         return self.seen
-
-
-class Clock:
-    """Time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class UnixClock:
-    """Unix time, so many seconds ahead."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 def settlements(store: SqliteStore, script: Any, clock: Clock, hold: float = 2.0) -> Settlements:

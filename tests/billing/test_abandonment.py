@@ -18,7 +18,7 @@ from tests.billing.harness import (
     refusal,
     with_payment,
 )
-from tests.billing.scripted import Clock, UnixClock
+from tests.clocks import Clock, UnixClock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 

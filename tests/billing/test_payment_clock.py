@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.billing.harness import DEFINITIONS, DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
-from tests.billing.scripted import UnixClock
+from tests.clocks import UnixClock
 from tools.chain.facilitator import LocalFacilitator
 from tools.chain.local_chain import LocalChain
 

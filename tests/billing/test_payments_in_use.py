@@ -16,7 +16,7 @@ from gateway.billing.payment import Order
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.openai_api.errors import GatewayError
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal
-from tests.billing.scripted import UnixClock
+from tests.clocks import UnixClock
 from tests.money.paid_gateway import read_journal
 from tools.chain.deployment import OPG
 from tools.chain.facilitator import LocalFacilitator

@@ -14,7 +14,8 @@ from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.settlement import _RETRIES_AT_ONCE
 from gateway.billing.storage.sqlite_store import SqliteStore
 from tests.billing.entries import FUNDED, entry
-from tests.billing.scripted import Clock, Script, final, serving, settlements
+from tests.billing.scripted import Script, final, serving, settlements
+from tests.clocks import Clock
 from tests.waiting import until
 
 

@@ -12,7 +12,8 @@ from gateway.billing.journal import Entry, State
 from gateway.billing.outcome import Settled, Unknown
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import StoreUnavailableError
-from tests.billing.scripted import Clock, Script, final, serving, settlements
+from tests.billing.scripted import Script, final, serving, settlements
+from tests.clocks import Clock
 
 
 async def test_without_a_journal_no_settlement_begins(sqlite_store: SqliteStore, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from gateway.openai_api.errors import (
     upstream_timeout,
 )
 from gateway.upstreams.circuit_breaker import CircuitBreaker
+from tests.clocks import Clock
 from tests.running_gateway import RunningGateway
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -31,13 +32,6 @@ ALIVE = [
 ]
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def fail(breaker: CircuitBreaker, error: BaseException | None, times: int = 1) -> None:
     for _ in range(times):
         breaker.acquire()
@@ -46,7 +40,7 @@ def fail(breaker: CircuitBreaker, error: BaseException | None, times: int = 1) -
 
 @pytest.mark.parametrize("error", DOWN)
 def test_opens_for_a_vendor_that_is_down(error: GatewayError) -> None:
-    breaker = CircuitBreaker(threshold=3, cooldown=5, clock=Clock())
+    breaker = CircuitBreaker(threshold=3, cooldown=5, clock=Clock(100.0))
     states = []
     for _ in range(3):
         fail(breaker, error)
@@ -59,7 +53,7 @@ def test_opens_for_a_vendor_that_is_down(error: GatewayError) -> None:
 
 @pytest.mark.parametrize("error", [*ALIVE, None])
 def test_a_sign_of_life_closes(error: GatewayError | None) -> None:
-    breaker = CircuitBreaker(threshold=3, clock=Clock())
+    breaker = CircuitBreaker(threshold=3, clock=Clock(100.0))
     fail(breaker, DOWN[0], 2)
     fail(breaker, error)
     fail(breaker, DOWN[0], 2)
@@ -67,14 +61,14 @@ def test_a_sign_of_life_closes(error: GatewayError | None) -> None:
 
 
 def test_cancelled_calls_say_nothing() -> None:
-    breaker = CircuitBreaker(threshold=1, clock=Clock())
+    breaker = CircuitBreaker(threshold=1, clock=Clock(100.0))
     fail(breaker, asyncio.CancelledError(), 5)
     assert not breaker.open
 
 
 @pytest.mark.parametrize("recovers", [True, False])
 def test_one_probe_after_the_pause(recovers: bool) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     clock.now += 5
@@ -89,7 +83,7 @@ def test_one_probe_after_the_pause(recovers: bool) -> None:
 
 
 def test_calls_from_before_make_no_room_for_a_second_probe() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     assert [breaker.acquire() for _ in range(3)] == [False] * 3
     breaker.release(DOWN[0])
@@ -101,7 +95,7 @@ def test_calls_from_before_make_no_room_for_a_second_probe() -> None:
 
 
 def test_a_probe_without_an_answer_is_not_the_last() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     for _ in range(3):
@@ -115,7 +109,7 @@ def test_a_probe_without_an_answer_is_not_the_last() -> None:
 
 
 def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     fail(breaker, DOWN[0])
     clock.now += 5
@@ -125,7 +119,7 @@ def test_a_cancelled_probe_leaves_its_turn_to_the_next_call() -> None:
 
 def test_one_that_nobody_asks_is_not_in_use() -> None:
     """Otherwise a model that was down when last called would be reported for as long as the gateway runs."""
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = CircuitBreaker(threshold=1, cooldown=5, clock=clock)
     states = [(breaker.open, breaker.active)]
     fail(breaker, DOWN[0])

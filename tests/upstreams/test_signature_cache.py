@@ -8,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstreams.signature_cache import SignatureCache
+from tests.clocks import Clock
 
 CALL = ("0xpayer", "call_1", "weather", '{"city":"Oslo","days":2}')
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_value_is_found_again_by_the_same_call() -> None:

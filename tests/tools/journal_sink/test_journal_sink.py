@@ -12,6 +12,7 @@ import pytest
 from gateway.billing.definitions import bundled
 from gateway.billing.storage.records import encode_frame
 from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
+from tests.clocks import Clock
 from tools.journal_sink.__main__ import KEPT_HOURS
 from tools.journal_sink.hourly_log import HourlyLog
 
@@ -102,16 +103,9 @@ async def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     await holder.wait()
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 async def kept(log: HourlyLog) -> bytes:
