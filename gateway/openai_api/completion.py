@@ -32,11 +32,13 @@ _SHARED = (
     "logit_bias",
     "user",
     "web_search",
+    "repetition_penalty",
 )
 
 
 class CompletionRequest(msgspec.Struct, kw_only=True):
-    """OpenAI's legacy parameters, and the OpenGradient SDK's ``web_search``."""
+    """OpenAI's legacy parameters, the OpenGradient SDK's ``web_search``, and ``repetition_penalty``, which vLLM's
+    benchmark always sends."""
 
     model: Annotated[str, Meta(min_length=1)]
     prompt: str | list[Any]
@@ -57,6 +59,7 @@ class CompletionRequest(msgspec.Struct, kw_only=True):
     best_of: int | None = None
     logprobs: int | None = None
     web_search: bool | None = None
+    repetition_penalty: float | None = None
 
     @property
     def prompts(self) -> list[str]:

@@ -119,6 +119,7 @@ def test_what_travels_on() -> None:
         "logit_bias": {"5": 1},
         "user": "u",
         "web_search": False,
+        "repetition_penalty": 1.0,
     }
     [chat] = bodies(**shared, echo=True, best_of=1, suffix=None)
     assert {name: chat[name] for name in shared} == shared
