@@ -77,6 +77,19 @@ async def test_failing_upstream_costs_nothing(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_only_a_failure_that_was_paid_upfront_forbids_a_retry_and_has_its_receipt(
+    paid: RunningGateway, payments: RecordingPayments, fleet: Fleet, stream: bool
+) -> None:
+    """A retry would be paid again."""
+    names = ("x-should-retry", "PAYMENT-RESPONSE", "Cache-Control")
+    for headers, expected in (({}, ("true", None, None)), ({"PAYMENT-RESPONSE": "r"}, ("false", "r", "no-store"))):
+        payments.headers = headers
+        fleet.openai.enqueue(Scenario(cut_after=0))
+        response = await paid.post("/v1/chat/completions", {**CHAT, "stream": stream})
+        assert tuple(response.headers.get(name) for name in names) == expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_bad_requests_never_meet_the_payment(
     paid: RunningGateway, payments: RecordingPayments, stream: bool
 ) -> None:
