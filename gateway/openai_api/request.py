@@ -230,11 +230,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def convert(body: dict[str, Json], type_: type[T]) -> T:
-    """Convert ``body`` to ``type_``; raises 400 naming the path of an unknown key, wrong type or value out of range."""
+    """Convert ``body`` to ``type_``; raises 400 naming the path of an unknown key, wrong type or value out of range.
+
+    A false ``ignore_eos``, which benchmarks of inference servers always send, asks for nothing.
+    """
     known = _known_keys(type_)
     if not body.keys() <= known:
-        key = next(key for key in body if key not in known)
-        raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
+        for key, value in body.items():
+            if key not in known and not (key == "ignore_eos" and value is False):
+                raise invalid_request(f"Unrecognized request argument supplied: {key}", key, "unknown_parameter")
     try:
         return msgspec.convert(body, type_)
     except msgspec.ValidationError as error:

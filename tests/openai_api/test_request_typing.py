@@ -228,6 +228,9 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage", "invalid_type"),
         ({"invented": 1}, "invented", "unknown_parameter"),
         ({"extra_body": None}, "extra_body", "unknown_parameter"),
+        ({"ignore_eos": True}, "ignore_eos", "unknown_parameter"),
+        ({"ignore_eos": 0}, "ignore_eos", "unknown_parameter"),
+        ({"ignore_eos": False, "min_tokens": 0}, "min_tokens", "unknown_parameter"),
     ],
 )
 def test_path_and_code(changes: dict[str, Any], param: str, code: str) -> None:
@@ -268,6 +271,10 @@ def test_what_a_request_says_of_itself() -> None:
     assert (full.include_usage, full.choices, full.output_tokens, full.stops) == (True, 3, 9, ["x"])
     assert parse_chat({**BODY, "max_tokens": 7, "stop": ["a", "b"]}).output_tokens == 7
     assert parse_chat({**BODY, "stop": ["a", "b"]}).stops == ["a", "b"]
+
+
+def test_a_false_ignore_eos_is_absence() -> None:
+    assert parse_chat({**BODY, "ignore_eos": False}) == parse_chat(BODY)
 
 
 def test_unknown_keys_inside_messages_are_left_alone() -> None:
