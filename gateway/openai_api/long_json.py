@@ -22,7 +22,7 @@ def decode(text: str) -> Any:
     """Decode ``text``. Raises what ``msgspec.json.decode`` raises, and DecodeError for more than MAX_COMMAS commas."""
     if len(text) <= SHORT:
         return msgspec.json.decode(text)
-    if len(text) - len(text.replace(",", "", MAX_COMMAS + 1)) > MAX_COMMAS:
+    if text.lstrip().startswith(("{", "[")) and len(text) - len(text.replace(",", "", MAX_COMMAS + 1)) > MAX_COMMAS:
         raise msgspec.DecodeError("JSON has too many values")
     return decode_long(text)
 

@@ -46,4 +46,4 @@ def test_more_values_than_a_model_writes() -> None:
     most = "[" + "1," * long_json.MAX_COMMAS + "1]"
     assert len(long_json.decode(most)) == long_json.MAX_COMMAS + 1
     with pytest.raises(msgspec.DecodeError, match="too many values"):
-        long_json.decode(f"[1,{most}]")
+        long_json.decode(f" [1,{most}]")
