@@ -11,6 +11,7 @@ from gateway import dispatch
 from gateway.catalog import Traits
 from gateway.dispatch import Dispatch
 from gateway.openai_api.assembler import Assembler
+from gateway.openai_api.deltas import UpstreamMetadata
 from gateway.openai_api.usage import Usage
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstreams.adapter import UpstreamCall
@@ -115,6 +116,14 @@ async def test_only_the_time_before_the_first_output_is_taken_for_reasoning(
     earlier: list[Usage], resent: float, thought: bool
 ) -> None:
     """Not the pauses before it was sent again. The reasoning of a paused turn has been reported with it."""
+    dispatch = reasoning(resent)
+    dispatch._usages = earlier
+    dispatch._add_usage(dispatch._calls[0][0], complete=False)
+    assert (dispatch.usages()[-1].reasoning_tokens > 0) is thought
+
+
+def reasoning(resent: float = 0.0) -> Dispatch:
+    """A call whose first output came after 30 seconds, 200 bytes in the next two."""
     call = UpstreamCall("/", b"", stream=True, resent=resent)
     chat: Any = SimpleNamespace(
         body={},
@@ -122,8 +131,44 @@ async def test_only_the_time_before_the_first_output_is_taken_for_reasoning(
         model=SimpleNamespace(traits=Traits(thinking="adaptive")),
     )
     upstream: Any = None
-    record = RequestRecord(id="r", method="POST", path="/", started=0.0, first_byte_seconds=30.0, last_output=31.0)
-    dispatch = Dispatch(upstream, [(chat, call)], Assembler(), record)
-    dispatch._started, dispatch._usages = record.started, earlier
-    dispatch._add_usage(chat, complete=False)
-    assert (dispatch.usages()[-1].reasoning_tokens > 0) is thought
+    record = RequestRecord(id="r", method="POST", path="/", started=0.0, first_byte_seconds=30.0, last_output=32.0)
+    assembler = Assembler()
+    assembler.output_bytes = 800
+    dispatch = Dispatch(upstream, [(chat, call)], assembler, record)
+    dispatch._started = record.started
+    return dispatch
+
+
+async def test_reasoning_took_its_time_at_the_speed_of_the_output() -> None:
+    """Of 30 seconds two are the prompt's; 100 tokens a second followed."""
+    dispatch = reasoning()
+    dispatch._add_usage(dispatch._calls[0][0], complete=False)
+    assert dispatch.usages()[-1].reasoning_tokens == (30 - 2) * 100
+
+
+async def test_what_is_estimated_is_of_the_tier_that_answered() -> None:
+    dispatch = reasoning()
+    dispatch._assembler.metadata = UpstreamMetadata(service_tier="priority")
+    dispatch._add_usage(dispatch._calls[0][0], complete=True)
+    assert dispatch.usages()[-1].tier == "priority"
+
+
+@pytest.mark.parametrize("expired", [True, False])
+async def test_the_reasoning_of_an_answer_that_failed_costs_nothing(expired: bool) -> None:
+    """That of one which was cut at the payment's deadline does: the vendor bills it."""
+    dispatch = reasoning()
+    dispatch._unmetered, dispatch._expired = dispatch._calls[0][0], expired
+    assert (dispatch.usages()[-1].reasoning_tokens > 0) is expired
+
+
+async def test_who_leaves_before_the_answer_begins_pays_for_the_reasoning() -> None:
+    async def never(*_: object) -> None:
+        await asyncio.sleep(LATER)
+
+    upstream: Any = SimpleNamespace(provider=SimpleNamespace(stops_billing_on_close=True), open=never)
+    left: Any = SimpleNamespace(watch=lambda on_disconnect: on_disconnect(), unwatch=lambda: None, disconnected=True)
+    consume: Any = None
+    dispatch = reasoning()
+    dispatch._upstream = upstream
+    assert not await dispatch._receive(*dispatch._calls[0], consume, left)
+    assert dispatch.usages()[-1].reasoning_tokens > 0
