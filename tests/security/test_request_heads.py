@@ -126,6 +126,11 @@ async def test_an_invalid_body_behind_its_refusal_is_answered_no_more(
     statuses = [status for status, _ in await answers(gateway, refused + b"5\r\nabcde\r\n", b"ZZ\r\n", head(50))]
     assert statuses == [415]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    async with RawClient(gateway.url) as client, asyncio.timeout(3):
+        await client.send(refused)
+        assert (await client.read()).startswith(b"HTTP/1.1 415 ")
+        await client.send(b"ZZ\r\n")
+        assert await client.read() == b"", "the connection is closed, without waiting for the rest of the body"
 
 
 @pytest.mark.parametrize("size", [1 << 20, 100_000])
