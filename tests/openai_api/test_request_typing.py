@@ -3,6 +3,7 @@
 from itertools import cycle, islice
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,8 +230,6 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ({"invented": 1}, "invented", "unknown_parameter"),
         ({"extra_body": None}, "extra_body", "unknown_parameter"),
         ({"ignore_eos": True}, "ignore_eos", "unknown_parameter"),
-        ({"ignore_eos": 0}, "ignore_eos", "unknown_parameter"),
-        ({"ignore_eos": False, "min_tokens": 0}, "min_tokens", "unknown_parameter"),
     ],
 )
 def test_path_and_code(changes: dict[str, Any], param: str, code: str) -> None:
@@ -274,7 +273,7 @@ def test_what_a_request_says_of_itself() -> None:
 
 
 def test_a_false_ignore_eos_is_absence() -> None:
-    assert parse_chat({**BODY, "ignore_eos": False}) == parse_chat(BODY)
+    assert decode(msgspec.json.encode({**BODY, "ignore_eos": False})) == BODY
 
 
 def test_unknown_keys_inside_messages_are_left_alone() -> None:
