@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -226,7 +225,7 @@ class Facilitator:
         path: str,
         body: dict[str, Any] | None,
         seconds: float,
-        extra_headers: Mapping[str, str] = MappingProxyType({}),
+        extra_headers: Mapping[str, str] = {},
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return status, headers and body of the response."""
         headers = {**_JSON, **extra_headers} if body is not None else {**extra_headers}

@@ -6,7 +6,6 @@ behind these protocols.
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -54,7 +53,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """The outcome of a payment: the answer's ``payment`` object, and headers for an answer that is not streamed."""
 
     payment: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = {}
 
 
 class Payment(Protocol):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 
 from gateway.billing.payment import Bill, Order, Payment, Receipt
 from gateway.billing.refusals import payments_unavailable
@@ -17,7 +16,7 @@ class FreePayment:
     id: str | None = None
     output_limit: int | None = None
     timeout: float | None = None
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = {}
 
     async def settle(self, bill: Bill) -> Receipt:
         return _NO_RECEIPT

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
 from gateway.billing import opengradient
@@ -73,7 +72,7 @@ class X402Payment:
     @property
     def headers(self) -> Mapping[str, str]:
         if self._entry.state is not State.SETTLED:
-            return MappingProxyType(PRIVATE)
+            return PRIVATE
         return {PAYMENT_RESPONSE: payment_response(self._entry), **PRIVATE}
 
     async def settle(self, bill: Bill) -> Receipt:

@@ -6,7 +6,6 @@ clocks or prices, and sees the API key only to build its header.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -74,7 +73,7 @@ class UpstreamCall(msgspec.Struct):
     path: str
     body: bytes
     stream: bool
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = {}
     dropped: tuple[str, ...] = ()
     replayed_bytes: int = 0
     resent: float = 0.0
