@@ -69,7 +69,7 @@ def _check_messages(messages: Sequence[Message]) -> None:
     open_calls: dict[str, None] = {}
     call_position = 0
     for position, message in enumerate(messages):
-        if isinstance(message, ToolMessage):
+        if type(message) is ToolMessage:
             if message.tool_call_id not in open_calls:
                 raise invalid_request(
                     f"No preceding tool call has the id '{message.tool_call_id[:64]}'.",
@@ -78,7 +78,7 @@ def _check_messages(messages: Sequence[Message]) -> None:
             del open_calls[message.tool_call_id]
         elif open_calls:
             raise _unanswered(open_calls, call_position)
-        elif isinstance(message, AssistantMessage):
+        elif type(message) is AssistantMessage:
             if message.tool_calls:
                 call_position = position
                 open_calls = {call.id: None for call in message.tool_calls}
