@@ -4,18 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from gateway.telemetry.logs import encode_ascii, log_output, timestamp
 from gateway.telemetry.request_record import RequestRecord
 
 _requests_log = logging.getLogger("gateway.requests")
-_UNLOGGED = frozenset({"started", "own_seconds", "dispatched", "last_output", "answered", "traceparent"})
-_RECORD_FIELDS = tuple(name for name in RequestRecord.__struct_fields__ if name not in _UNLOGGED)
-_values = attrgetter(*_RECORD_FIELDS)
+_RECORD_FIELDS = RequestRecord.__struct_fields__[: RequestRecord.__struct_fields__.index("started")]
 _DURATIONS = tuple(place for place, name in enumerate(_RECORD_FIELDS) if name.endswith("seconds"))
 _Line: Callable[..., msgspec.Struct] = msgspec.defstruct(
     "_Line",
@@ -37,7 +35,7 @@ def log_request(record: RequestRecord) -> None:
     if _requests_log.handlers:
         _requests_log.info(record)
         return
-    values = [*_values(record)]
+    values = [*astuple(record)[: len(_RECORD_FIELDS)]]
     for place in _DURATIONS:
         if values[place] is not None:
             values[place] = round(values[place] * 1e6) / 1e6

@@ -10,7 +10,8 @@ class RequestRecord(msgspec.Struct):
 
     ``chunks`` is the number of batches of events written to a stream, ``own_seconds`` the time that took the gateway.
     ``payment`` is the payment's short id, ``payment_status`` the status in its receipt: ``state`` says nothing of that.
-    ``started``, ``dispatched``, ``last_output`` and ``answered`` are readings of ``time.perf_counter``.
+    ``started``, ``dispatched``, ``last_output`` and ``answered`` are readings of ``time.perf_counter``. What comes from
+    ``started`` on is not logged.
     """
 
     id: str
@@ -40,11 +41,11 @@ class RequestRecord(msgspec.Struct):
     payment_seconds: float | None = None
     first_byte_seconds: float | None = None
     chunks: int | None = None
+    answer_id: str | None = None
+    finish_reasons: list[str] | None = None
     started: float = msgspec.field(default_factory=time.perf_counter)
     own_seconds: float = 0.0
     dispatched: float | None = None
     last_output: float | None = None
     answered: float | None = None
-    answer_id: str | None = None
-    finish_reasons: list[str] | None = None
     traceparent: str | None = None
