@@ -159,8 +159,10 @@ async def test_other_upgrades_are_declined_and_end_the_connection(
             assert await client.read() == b""
 
 
-async def test_the_content_of_connect_is_no_request(gateway: RunningGateway) -> None:
-    connect = health(b"Content-Length: %d" % len(SMUGGLED)).replace(b"GET /health", b"CONNECT gateway:443")
+@pytest.mark.parametrize("headers", [(), (b"Connection: Upgrade", b"Upgrade: websocket")])
+async def test_the_content_of_connect_is_no_request(gateway: RunningGateway, headers: tuple[bytes, ...]) -> None:
+    length = b"Content-Length: %d" % len(SMUGGLED)
+    connect = health(length, *headers).replace(b"GET /health", b"CONNECT gateway:443")
     answer = await talk(gateway, connect + SMUGGLED)
     assert len(statuses(answer)) == 1
     assert statuses(answer)[0] >= 400
