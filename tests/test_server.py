@@ -251,6 +251,17 @@ async def test_http_1_0_keeps_a_connection_only_if_asked(gateway: RunningGateway
     assert b"\r\nConnection: close\r\n" in last
 
 
+async def test_a_stream_in_http_1_0_ends_with_the_connection(gateway: RunningGateway) -> None:
+    body = json.dumps({**CHAT, "stream": True}).encode()
+    head = f"POST {PATH} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    answer = await raw(gateway, f"{head}Connection: keep-alive\r\n\r\n".encode() + body)
+    head, _, events = answer.decode().partition("\r\n\r\n")
+    assert "Connection: close" in head.splitlines()
+    assert "Transfer-Encoding" not in head
+    assert {event[:6] for event in events.removesuffix("\n\n").split("\n\n")} == {"data: "}
+    assert events.endswith("data: [DONE]\n\n")
+
+
 async def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> None:
     one = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /signing-key HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
