@@ -249,6 +249,7 @@ INEXPRESSIBLE = [
     with_property({"anyOf": [{"type": "string"}, {"description": "Any other"}]}),
     {"type": "object", "properties": {"x": True}},
     with_property(WEATHER_SCHEMA | {"allOf": [with_property({"type": "string"})]}),
+    with_property(WEATHER_SCHEMA | {"oneOf": [with_property({"type": "string"}), {}]}),
     {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
     OPTIONS,
 ]
@@ -272,6 +273,7 @@ def test_a_schema_that_structured_output_cannot_express_is_a_forced_tool(schema:
         ({"type": "array", "items": INEXPRESSIBLE[1]}, {}),
         ({"anyOf": [INEXPRESSIBLE[1]]}, {}),
         (with_property({"type": "object", "additionalProperties": False}), {}),
+        (with_property({"type": "object", "oneOf": [WEATHER_SCHEMA]}), {}),
         (SCHEMA, {}),
     ],
 )

@@ -99,16 +99,6 @@ def relaxed(schema: dict[str, Any]) -> dict[str, Any]:
                 "description": '(allOf: [{"$ref":"#/$defs/a"},{"type":"string"}])',
             },
         ),
-        (
-            {"allOf": [{"$ref": "#/$defs/a"}], "properties": {}, "$defs": {"a": {"type": "object"}}},
-            {
-                "type": "object",
-                "properties": {},
-                "$defs": {"a": {"type": "object", "additionalProperties": False}},
-                "additionalProperties": False,
-                "description": '(allOf: [{"$ref":"#/$defs/a"}])',
-            },
-        ),
         ({"allOf": [{"type": "string"}]}, {"allOf": [{"type": "string"}]}),
         (
             {"type": ["object", "null"], "properties": {}},
@@ -147,6 +137,10 @@ CLOSED_CAT = CAT | {"additionalProperties": False}
             {"anyOf": [CLOSED_CAT], "title": "Pet"},
         ),
         (
+            {"type": "object", "anyOf": [{"properties": CAT["properties"]}]},
+            {"anyOf": [{"type": "object", "properties": CAT["properties"], "additionalProperties": False}]},
+        ),
+        (
             {"properties": {"a": CAT}},
             {"type": "object", "properties": {"a": CLOSED_CAT}, "additionalProperties": False},
         ),
@@ -174,6 +168,25 @@ def test_a_union_beside_an_object_is_described(union: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as caught:
         restrict(CAT | union, lossless=True, param=PARAM)
     assert caught.value.param == f"{PARAM}.{next(iter(union))}"
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize(
+    ("keyword", "schema"),
+    [
+        ("oneOf", CAT | {"oneOf": [{"properties": {"lives": {"type": "integer"}}}, {"required": ["lives"]}]}),
+        ("allOf", CAT | {"allOf": [{"$ref": "#/$defs/Pet"}]}),
+        ("allOf", {"type": "object", "allOf": [CAT]}),
+        ("allOf", {"$ref": "#/$defs/Pet", "allOf": [CAT]}),
+    ],
+)
+def test_an_object_is_not_closed_without_properties_that_a_union_adds(
+    keyword: str, schema: dict[str, Any], *, lossless: bool
+) -> None:
+    """The answer could have none of them."""
+    with pytest.raises(GatewayError) as caught:
+        restrict({"anyOf": [schema]}, lossless=lossless, param=PARAM)
+    assert (caught.value.status, caught.value.param) == (400, f"{PARAM}.anyOf[0].{keyword}")
 
 
 @pytest.mark.parametrize("lossless", [True, False])

@@ -85,7 +85,7 @@ def restrict(schema: Schema, *, lossless: bool, param: str) -> Schema:
     """``schema`` with every object closed and every unenforced constraint moved into its description.
 
     With ``lossless`` (the caller set ``strict``) an unenforced constraint raises 400 instead. Recursion always does,
-    and a schema of values of any type.
+    a schema of values of any type, and an object that could have none of the properties that a union beside it names.
     """
     try:
         if _is_recursive(schema):
@@ -145,6 +145,7 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
         kept = {"type": "object", **kept, "additionalProperties": False}
     if lossless:
         _check_annotations(lost, place)
+    _check_added_properties(kept, lost, place)
     if not kept.keys() & _KINDS:
         raise _untyped(place)
     if lost:
@@ -164,6 +165,25 @@ def _check_annotations(lost: Schema, place: _Place) -> None:
             )
 
 
+def _check_added_properties(kept: Schema, lost: Schema, place: _Place) -> None:
+    """Raise 400 if a union in ``lost`` adds properties to the object of ``kept``, which is closed without them."""
+    if not kept.keys() & {"$ref", "additionalProperties"}:
+        return
+    for keyword in _UNIONS:
+        alternatives = [inner for inner in _inner(keyword, lost.get(keyword)) if isinstance(inner, dict)]
+        if any("$ref" in inner or _names(inner) - _names(kept) for inner in alternatives):
+            param = _path(place)
+            raise unsupported_value(
+                f"Invalid '{param}': '{keyword}' cannot add properties to an object with this model.",
+                f"{param}.{keyword}",
+            )
+
+
+def _names(schema: Schema) -> set[str]:
+    properties = schema.get("properties")
+    return set(properties) if isinstance(properties, dict) else set()
+
+
 def _untyped(place: _Place) -> GatewayError:
     param = _path(place)
     return unsupported_value(f"Invalid '{param}': a schema must have a type with this model.", param)
@@ -176,7 +196,8 @@ def _union(schema: Schema) -> str | None:
         return None
     beside = schema.keys() & _SHAPES
     repeated = beside <= {"type", "additionalProperties"} and not schema.get("additionalProperties")
-    return keyword if not beside or (repeated and all(inner.keys() & _KINDS for inner in schema[keyword])) else None
+    complete = all(inner.keys() & {*_KINDS, "properties"} for inner in schema[keyword])
+    return keyword if not beside or (repeated and complete) else None
 
 
 def _is_union(keyword: str, alternatives: Any) -> bool:
@@ -251,11 +272,8 @@ def _contradicts(values: Any, kind: Any) -> bool:
 
 
 def _is_open(schema: Schema) -> bool:
-    """Whether ``schema`` is of objects with properties that it does not name, or names in another schema."""
-    schema = _unwrapped(schema)
-    if "allOf" in schema and not _is_union("allOf", schema["allOf"]):
-        return True
-    unnamed = "object" in _types(schema) and not schema.get("properties")
+    """Whether ``schema`` is of objects with properties that it does not name."""
+    unnamed = "object" in _types(schema) and not schema.get("properties") and _union(schema) is None
     others = schema.get("additionalProperties", unnamed)
     return others is True or isinstance(others, dict) or bool(schema.get("patternProperties"))
 
