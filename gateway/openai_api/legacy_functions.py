@@ -77,9 +77,9 @@ def _choice(choice: str | Json) -> str | Json:
 
 
 def _messages(rows: list[Any]) -> list[Any]:
-    """Translate messages; calls and results are paired by order, since legacy calls have no ids.
+    """Translate messages; calls and results are paired by order, since legacy results have no ids.
 
-    An answer of the gateway has its call in both forms: a result with an id says that the modern one counts.
+    An answer of the gateway has its call in both forms: a result with an id says that all modern ones count.
     """
     translated: list[Any] = []
     call_id = ""
@@ -89,13 +89,22 @@ def _messages(rows: list[Any]) -> list[Any]:
         elif row.get("role") == "function":
             translated.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
         elif row.get("function_call") and not (row.get("tool_calls") and _has_result_by_id(rows, position)):
-            call_id = f"call_{position}"
-            call = {"id": call_id, "type": "function", "function": row["function_call"]}
+            call = _call(row, f"call_{position}")
+            call_id = call["id"]
             rest = {key: value for key, value in row.items() if key != "function_call"}
             translated.append({**rest, "tool_calls": [call]})
         else:
             translated.append(row)
     return translated
+
+
+def _call(row: Json, call_id: str) -> Json:
+    """The call of a message in its modern form; that of an answer has an id, by which its thoughts are found."""
+    call: Json
+    match row.get("tool_calls"):
+        case [{"id": str()} as call, *_]:
+            return call
+    return {"id": call_id, "type": "function", "function": row["function_call"]}
 
 
 def _has_result_by_id(rows: list[Any], position: int) -> bool:

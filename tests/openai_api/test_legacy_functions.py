@@ -70,6 +70,18 @@ def test_calls_and_results_are_paired() -> None:
     check(parse_chat(modern))
 
 
+def test_the_call_of_an_answer_keeps_its_id_and_signature() -> None:
+    """By the id Claude's thoughts are found, and Gemini's signature is beside it."""
+    call = {"id": "call_x", "type": "function", "function": CALL, "extra_content": {"google": {}}}
+    answer = {"role": "assistant", "content": None, "function_call": CALL, "tool_calls": [call, {**call, "id": "y"}]}
+    result = {"role": "function", "name": "weather", "content": "4 C"}
+    modern = functions_to_tools({**BODY, "messages": [HI, answer, result]})
+    assert modern["messages"][1:] == [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_x", "content": "4 C"},
+    ]
+
+
 def test_a_result_is_one_whatever_else_it_has() -> None:
     result = {"role": "function", "name": "weather", "content": "4 C", "function_call": CALL}
     modern = functions_to_tools({**BODY, "messages": [HI, {"role": "assistant", "function_call": CALL}, result]})
