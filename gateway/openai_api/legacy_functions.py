@@ -100,11 +100,11 @@ def _messages(rows: list[Any]) -> list[Any]:
 
 def _call(row: Json, call_id: str) -> Json:
     """The call of a message in its modern form; that of an answer has an id, by which its thoughts are found."""
-    call: Json
+    call: Json = {"id": call_id, "type": "function", "function": row["function_call"]}
     match row.get("tool_calls"):
-        case [{"id": str()} as call, *_]:
-            return call
-    return {"id": call_id, "type": "function", "function": row["function_call"]}
+        case [{"id": str()} as answered, *_]:
+            call = answered
+    return call
 
 
 def _has_result_by_id(rows: list[Any], position: int) -> bool:
