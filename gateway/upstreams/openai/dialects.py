@@ -6,22 +6,10 @@ Adding another OpenAI-compatible provider is one more ``Dialect`` here, its prov
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from typing import Literal
 
 from gateway.upstreams.error_rules import ErrorRule
 from gateway.upstreams.openai.errors import MODELARK_ERRORS, NOUS_ERRORS, OPENAI_ERRORS, XAI_ERRORS
-
-
-class OutputLimit(Enum):
-    """The parameter that carries the output limit."""
-
-    BY_MODEL = "by model"
-    """``max_completion_tokens`` where the model requires it, otherwise the caller's parameter."""
-    MAX_TOKENS = "max_tokens"
-    ALWAYS = "always"
-    """The caller's parameter, with the model's maximum if the caller sets none; ``max_completion_tokens`` under a
-    payment's limit."""
-
 
 _COMMON = frozenset(
     {
@@ -48,7 +36,10 @@ class Dialect:
     errors: tuple[ErrorRule, ...]
     """The first matching rule applies."""
 
-    output_limit: OutputLimit = OutputLimit.BY_MODEL
+    output_limit: Literal["by_model", "max_tokens", "always"] = "by_model"
+    """The parameter that carries the output limit. ``by_model``: ``max_completion_tokens`` where the model requires it,
+    otherwise the caller's. ``always``: the caller's, with the model's maximum if the caller sets none;
+    ``max_completion_tokens`` under a payment's limit."""
     service_tiers: frozenset[str] | None = None
     """None for any."""
     effort_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +140,7 @@ MODELARK = Dialect(
         "user",
     },
     errors=MODELARK_ERRORS,
-    output_limit=OutputLimit.ALWAYS,
+    output_limit="always",
     service_tiers=frozenset({"default", "flex"}),
     effort_aliases={"none": "minimal", "xhigh": "high", "max": "high"},
     roles={"developer": "system"},
@@ -162,7 +153,7 @@ NOUS = Dialect(
     accepts=_COMMON | {"reasoning_effort", "repetition_penalty", "top_k", "user"},
     ignores=frozenset({"logit_bias"}),
     errors=NOUS_ERRORS,
-    output_limit=OutputLimit.MAX_TOKENS,
+    output_limit="max_tokens",
     thinking_prompt=(
         "Think before you answer. Put everything you think between <think> and </think>, "
         "and write the answer after the closing tag."

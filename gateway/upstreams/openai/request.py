@@ -5,7 +5,7 @@ from typing import Any
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.openai import parameters, tools
-from gateway.upstreams.openai.dialects import Dialect, OutputLimit
+from gateway.upstreams.openai.dialects import Dialect
 from gateway.upstreams.openai.messages import translate_messages
 
 _DEFAULT_USER = "tee-gateway"
@@ -42,7 +42,7 @@ def _supported_hints(dialect: Dialect) -> frozenset[str]:
 
 def _limit_output(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> None:
     tokens = chat.output_tokens
-    if dialect.output_limit is OutputLimit.ALWAYS and tokens is None:
+    if dialect.output_limit == "always" and tokens is None:
         tokens = chat.model.max_output_tokens
     if tokens is not None:
         body[_limit_name(dialect, chat)] = tokens
@@ -50,11 +50,11 @@ def _limit_output(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> None:
 
 def _limit_name(dialect: Dialect, chat: Chat) -> str:
     match dialect.output_limit:
-        case OutputLimit.MAX_TOKENS:
+        case "max_tokens":
             return "max_tokens"
-        case OutputLimit.ALWAYS:
+        case "always":
             required = chat.output_limit is not None
-        case OutputLimit.BY_MODEL:
+        case "by_model":
             required = chat.model.traits.max_completion_tokens
     older = chat.request.max_tokens is not None and chat.request.max_completion_tokens is None
     return "max_tokens" if older and not required else "max_completion_tokens"
