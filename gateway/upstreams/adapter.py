@@ -55,10 +55,10 @@ class Chat:
     @property
     def output_tokens(self) -> int | None:
         """The lower of the caller's and the payment's output limit, capped by the model's; None when neither is set."""
-        limits = [limit for limit in (self.request.output_tokens, self.output_limit) if limit is not None]
-        if limits and self.model.max_output_tokens is not None:
-            limits.append(self.model.max_output_tokens)
-        return min(limits, default=None)
+        requested, covered = self.request.output_tokens, self.output_limit
+        if requested is None and covered is None:
+            return None
+        return min([limit for limit in (requested, covered, self.model.max_output_tokens) if limit is not None])
 
 
 class UpstreamCall(msgspec.Struct):
