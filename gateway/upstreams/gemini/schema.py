@@ -10,6 +10,8 @@ _MOST_VALUES = 500
 """Gemini repeats the grammar of an array's item as often as ``maxItems`` says, and refuses a schema for more than about
 950 strings, or fewer objects, with nothing but "Request contains an invalid argument" (googleapis/python-genai issue
 2170, vercel/ai issue 21192, Open-Historia/open-historia PR 790)."""
+_MOST_LEVELS = 3
+"""How deep definitions that refer to each other, or to themselves, are counted."""
 _SHAPES = ("$ref", "anyOf", "oneOf", "allOf", "patternProperties")
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
@@ -55,14 +57,18 @@ def _with_reference_apart(schema: Schema) -> Schema:
 
 
 def _definitions(schema: Schema) -> dict[str, int]:
-    """How many values each definition has, by the reference to it; those it refers to itself are not counted."""
-    return {
-        f"#/{table}/{name}": _values(inner, {})
+    """How many values each definition has, by the reference to it."""
+    definitions = {
+        f"#/{table}/{name}": inner
         for table in ("$defs", "definitions")
         if isinstance(schema.get(table), dict)
         for name, inner in schema[table].items()
         if isinstance(inner, dict)
     }
+    counts: dict[str, int] = {}
+    for _ in range(_MOST_LEVELS):
+        counts = {reference: _values(inner, counts) for reference, inner in definitions.items()}
+    return counts
 
 
 def _values(schema: Schema, definitions: Mapping[str, int]) -> int:
