@@ -19,7 +19,11 @@ def test_the_schema_of_an_answer_may_be_described_and_refer_to_itself() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
     schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
     wanted = {"type": "json_schema", "json_schema": {"name": "list", "schema": schema, "description": "A list."}}
-    assert config(response_format=wanted)["responseJsonSchema"] == {"description": "A list.", **schema}
+    assert config(response_format=wanted)["responseJsonSchema"] == {
+        "anyOf": [{"$ref": "#/$defs/Node"}],
+        "description": "A list.",
+        "$defs": {"Node": node},
+    }
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,11 @@ PAIR = {"type": "object", "properties": {"a": TEXT, "b": TEXT}}
             "type": "object",
             "properties": {"pairs": _array(200, {"$ref": "#/definitions/P"})},
             "definitions": {"P": PAIR},
+        },
+        {
+            "type": "object",
+            "properties": {"groups": _array(15, {"$ref": "#/$defs/G"})},
+            "$defs": {"G": {"properties": {"pairs": _array(15, {"$ref": "#/$defs/P"})}}, "P": PAIR},
         },
     ],
 )

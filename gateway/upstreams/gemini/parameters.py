@@ -168,7 +168,6 @@ def _response_format(chat: Chat) -> dict[str, Any]:
         raise unsupported_value("This model cannot combine 'response_format' with tools.", "response_format")
     if isinstance(wanted, JsonObjectFormat) or wanted.json_schema.schema is None:
         return {"responseMimeType": "application/json"}
-    json_schema = schema.translate(wanted.json_schema.schema)
-    if wanted.json_schema.description:
-        json_schema = {"description": wanted.json_schema.description} | json_schema
+    description = {"description": wanted.json_schema.description} if wanted.json_schema.description else {}
+    json_schema = schema.translate(description | wanted.json_schema.schema)
     return {"responseMimeType": "application/json", "responseJsonSchema": json_schema}
