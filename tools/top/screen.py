@@ -130,6 +130,7 @@ def _trust(window: Window) -> Panel:
     now = window.now
     last = now.maximum("gateway_heartbeat_last_success_seconds")
     beats = now.by_label("gateway_heartbeats_total", "outcome")
+    never = math.inf if beats else None
     return _panel(
         "trust",
         [
@@ -137,7 +138,7 @@ def _trust(window: Window) -> Panel:
                 (f"heartbeats {outcome}", _rate_or_total(window, "gateway_heartbeats_total", outcome=outcome))
                 for outcome in sorted(beats)
             ),
-            ("since the last heartbeat", _duration(time.time() - last if last else math.inf if beats else None)),
+            ("since the last heartbeat", _duration(time.time() - last if last else never)),
             ("clock uncertainty", _duration(now.maximum("gateway_clock_uncertainty_seconds"))),
         ],
     )
