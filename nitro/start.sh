@@ -14,7 +14,7 @@ if [ -e /dev/nsm ]; then
     echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
 fi
 
-# Of the kernel's 4096 descriptors nitriding takes two for each public connection, so that 2048 would be all.
+# Nitriding takes two descriptors for each public connection: the kernel's 4096 would suffice for 2048.
 # shellcheck disable=SC3045  # busybox's sh has it
 ulimit -n 16384 2>/dev/null || true
 
