@@ -56,6 +56,16 @@ async def test_a_stream_that_breaks_off_is_counted(gateway: RunningGateway, flee
     assert value(gateway, "gateway_requests_total", path="/v1/chat/completions", status="200") == 1
 
 
+async def test_what_a_vendor_says_of_the_caller_is_no_error_of_the_vendor(
+    gateway: RunningGateway, fleet: Fleet
+) -> None:
+    fleet.openai.enqueue(Scenario(error="context_length"))
+    assert (await gateway.chat("gpt-4.1", "Hi")).status == 400
+    assert value(gateway, "gateway_errors_total", domain="caller", error="caller_context_length") == 1
+    async with gateway.session.get(gateway.url + "/metrics") as response:
+        assert 'gateway_upstream_errors_total{error="caller' not in await response.text()
+
+
 async def test_classes_are_there_before_anything_fails(gateway: RunningGateway) -> None:
     async with gateway.session.get(gateway.url + "/metrics") as response:
         text = await response.text()
