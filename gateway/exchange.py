@@ -82,7 +82,7 @@ class Exchange:
         self._id = format_.new_id()
         self._created = services.clock()
         self._payment: Payment
-        self._calls: list[UpstreamCall] = []
+        self._calls: list[tuple[Chat, UpstreamCall]] = []
         self._dispatch: Dispatch
         self._encoder: ChunkEncoder
         self._described: UpstreamMetadata | None = None
@@ -118,8 +118,8 @@ class Exchange:
             for chat in self._chats:
                 chat.output_limit = requested_limit
             if not remote_files:
-                self._calls = [adapter.build_request(chat) for chat in self._chats]
-                for call in self._calls:
+                self._calls = [(chat, adapter.build_request(chat)) for chat in self._chats]
+                for _, call in self._calls:
                     if call.replayed_bytes:
                         self._order = self._order.with_replayed(call.replayed_bytes)
             started = time.perf_counter()
@@ -138,7 +138,7 @@ class Exchange:
         timeout = self._payment.timeout
         return Dispatch(
             self._upstream,
-            list(zip(self._chats, self._calls, strict=True)),
+            self._calls,
             self._assembler,
             self._record,
             deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
@@ -151,7 +151,7 @@ class Exchange:
             for chat in self._chats:
                 chat.output_limit = self._payment.output_limit
                 self._fetched_bytes += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
-            self._calls = [adapter.build_request(chat) for chat in self._chats]
+            self._calls = [(chat, adapter.build_request(chat)) for chat in self._chats]
         except GatewayError as error:
             await self._release("refused", error)
             raise
@@ -161,7 +161,7 @@ class Exchange:
         headers = dict(self._payment.headers)
         if self._record.upstream_request_id is not None:
             headers[UPSTREAM_REQUEST_ID] = self._record.upstream_request_id
-        dropped = {name for call in self._calls for name in call.dropped}
+        dropped = {name for _, call in self._calls for name in call.dropped}
         stream_options = self._chats[0].request.stream_options
         if stream_options is not None and stream_options.include_obfuscation:
             dropped.add("stream_options.include_obfuscation")
@@ -380,13 +380,13 @@ class Exchange:
         if not data:
             return
         reply.write(data)
-        if self._lifecycle.state is State.DISPATCHED and not reply.disconnected:
-            self._lifecycle.transition(State.ANSWERING)
         now = time.perf_counter()
         record.chunks = (record.chunks or 0) + 1
         record.own_seconds += now - arrived
         if record.last_output is None:
             record.first_byte_seconds = now - record.started
+            if not reply.disconnected:
+                self._lifecycle.transition(State.ANSWERING)
         else:
             self._inter_event.observe(now - record.last_output)
         record.last_output = now
