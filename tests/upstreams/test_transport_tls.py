@@ -1,8 +1,10 @@
 """TLS to an upstream: which certificates are trusted, and how a connection ends."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import uvloop
@@ -70,3 +72,29 @@ def test_a_vendor_that_ignores_close_notify_is_left_at_once(
     with deaf_server(tls, CHUNKED, b"2\r\n{}\r\n") as (url, cut):
         uvloop.run(leave(url))
     assert cut.is_set()
+
+
+def test_a_large_answer_is_read_to_its_end_though_the_vendor_closes_at_once(
+    tls: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """With the end of the TCP connection, uvloop drops what it has not passed on while reading was paused."""
+    body = b"x" * 1_000_000
+
+    def answer() -> None:
+        accepted, _ = listener.accept()
+        with tls.wrap_socket(accepted, server_side=True) as connection:
+            connection.recv(65536)
+            connection.sendall(http(200, body))
+
+    async def read(url: str) -> bytes:
+        async with opened(url, tls=trusting) as transport:
+            response = await send(transport)
+            thread.join(1.0)
+            received: list[bytes] = []
+            await response.stream(received.append, 5.0)
+        return b"".join(received)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=answer)
+        thread.start()
+        assert uvloop.run(read(f"https://127.0.0.1:{listener.getsockname()[1]}")) == body
