@@ -191,6 +191,7 @@ async def test_an_answer_that_comes_in_pieces(harness: HeartbeatHarness) -> None
         (Drop(), 4, "the facilitator did not respond: ServerDisconnectedError"),
         (Body("no JSON"), 1, "the facilitator returned 200: no success"),
         (Body("[" * 5000), 1, "the facilitator returned 200: no success"),
+        (Body(f'{{"success": true{" " * 64 * 1024}}}'), 1, "the facilitator returned 200: no success"),
         (
             Body('{"success": false, "error": "two\\nlines \\u001b[31m"}'),
             1,
