@@ -166,8 +166,8 @@ def _check_annotations(lost: Schema, place: _Place) -> None:
 
 
 def _check_added_properties(kept: Schema, lost: Schema, place: _Place) -> None:
-    """Raise 400 if a union in ``lost`` adds properties to the object of ``kept``, which is closed without them."""
-    if not kept.keys() & {"$ref", "additionalProperties"}:
+    """Raise 400 if a union in ``lost`` adds properties to the objects of ``kept``, which are closed without them."""
+    if not kept.keys() & {"$ref", "additionalProperties", "allOf", "anyOf"}:
         return
     for keyword in _UNIONS:
         alternatives = [inner for inner in _inner(keyword, lost.get(keyword)) if isinstance(inner, dict)]
