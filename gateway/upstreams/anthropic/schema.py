@@ -125,9 +125,24 @@ def _inner(keyword: str, value: Any) -> Iterable[Any]:
 
 
 def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
+    schema = _unwrapped(schema)
+    kept, lost = _divided(schema, lossless, place)
+    if "properties" in kept or "object" in _types(kept):
+        kept = {"type": "object", **kept, "additionalProperties": False}
+    if lossless:
+        _check_annotations(lost, place)
+    _check_added_properties(kept, lost, place)
+    if not kept.keys() & _KINDS:
+        raise _untyped(place)
+    if lost:
+        kept["description"] = describe(schema.get("description"), lost)
+    return kept
+
+
+def _divided(schema: Schema, lossless: bool, place: _Place) -> tuple[Schema, Schema]:
+    """What is enforced of ``schema``, its subschemas restricted, and the keywords that are not."""
     kept: Schema = {}
     lost: Schema = {}
-    schema = _unwrapped(schema)
     union = _union(schema)
     for keyword, value in schema.items():
         if keyword in _META or (keyword in _SAFE_INTEGERS and value == _SAFE_INTEGERS[keyword]):
@@ -141,16 +156,7 @@ def _restrict(schema: Schema, lossless: bool, place: _Place) -> Schema:
         kept = {keyword: value for keyword, value in kept.items() if keyword not in _SHAPES}
     elif _contradicts(kept.get("enum"), kept.get("type")):
         del kept["type"]
-    if "properties" in kept or "object" in _types(kept):
-        kept = {"type": "object", **kept, "additionalProperties": False}
-    if lossless:
-        _check_annotations(lost, place)
-    _check_added_properties(kept, lost, place)
-    if not kept.keys() & _KINDS:
-        raise _untyped(place)
-    if lost:
-        kept["description"] = describe(schema.get("description"), lost)
-    return kept
+    return kept, lost
 
 
 def _check_annotations(lost: Schema, place: _Place) -> None:
