@@ -28,8 +28,8 @@ _PLAIN = frozenset({"role", "content"})
 _TURN_ROLES = frozenset({"user", "assistant"})
 _THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
 _FAILED = "The tool failed."
-"""For a result with ``is_error`` that is empty, or, in the place of ``is_error``, has pictures or files: Anthropic
-refuses both."""
+"""The text of a failed tool's result that is empty, and of one with images or files in place of ``is_error``: Anthropic
+refuses both otherwise."""
 
 
 class Conversation:
