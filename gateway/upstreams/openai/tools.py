@@ -50,18 +50,22 @@ def apply(dialect: Dialect, chat: Chat, body: dict[str, Any], names: NameMap | N
         dropped += message_hints.in_tools(chat.body["tools"])
     if not dialect.allowed_tools:
         _resolve_allowed_tools(body)
-    if (count := len(body["tools"])) > _MAX_TOOLS:
+    _check_count(len(body["tools"]))
+    if names is not None:
+        _rename(body, names)
+    if not dialect.strict_tools and any(_is_strict(tool) for tool in chat.request.tools or ()):
+        dropped += ("tools.strict",)
+    return dropped
+
+
+def _check_count(count: int) -> None:
+    if count > _MAX_TOOLS:
         raise invalid_request(
             f"Invalid 'tools': array too long. Expected an array with maximum length {_MAX_TOOLS}, but got an array "
             f"with length {count} instead.",
             "tools",
             "array_above_max_length",
         )
-    if names is not None:
-        _rename(body, names)
-    if not dialect.strict_tools and any(_is_strict(tool) for tool in chat.request.tools or ()):
-        dropped += ("tools.strict",)
-    return dropped
 
 
 def _tool(dialect: Dialect, tool: dict[str, Any], position: int) -> dict[str, Any]:
