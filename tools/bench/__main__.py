@@ -60,11 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(workloads: Sequence[Workload], options: argparse.Namespace) -> Results:
-    """Measure all workloads: those that hold memory first, on servers of their own."""
+    """Measure all workloads; those that hold streams first, on servers of their own, whose memory stays scattered."""
     schedule = _QUICK if options.quick else Schedule()
     results = Results()
     with simulators() as (environment, vendors):
-        for phase in _phases(workloads):
+        for hold in (True, False):
+            phase = [workload for workload in workloads if workload.hold is hold]
             wanted = {workload.server(target) for workload in phase for target in workload.targets}
             if options.no_peers:
                 wanted -= PEERS.keys()
@@ -77,13 +78,6 @@ def run(workloads: Sequence[Workload], options: argparse.Namespace) -> Results:
             small = next(workload for workload in WORKLOADS if workload.name == "small")
             results.cold_starts += [cold_start(environment, small) for _ in range(min(_STARTS, schedule.rounds))]
     return results
-
-
-def _phases(workloads: Sequence[Workload]) -> list[list[Workload]]:
-    """No CPU is measured on a process that has held thousands of streams, whose memory stays scattered."""
-    held = [workload for workload in workloads if workload.hold]
-    others = [workload for workload in workloads if not workload.hold]
-    return [phase for phase in (held, others) if phase]
 
 
 @contextmanager
