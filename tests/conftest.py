@@ -113,8 +113,7 @@ def payments() -> RecordingPayments:
 
 @pytest.fixture
 async def paid(fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments) -> RunningGateway:
-    """A gateway whose payments are the payments."""
-
+    """A gateway in front of the simulated vendors that takes every payment and records it."""
     gateway = await start_gateway(fleet.environment(), payments=payments)
     gateway.fleet = fleet
     return gateway
