@@ -35,7 +35,6 @@ class ClientConnection(AbortingHandler):
         self._timeout_at = 0.0
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self.on_header = self._headers.__setitem__
         self.on_body = self._body.append
         self._response_parser: Any = httptools.HttpResponseParser(self)
 
@@ -166,9 +165,11 @@ class ClientConnection(AbortingHandler):
         if self._message_complete:
             raise RemoteProtocolError
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
     def on_headers_complete(self) -> None:
-        headers = {name.lower(): value for name, value in self._headers.items()}
-        self._headers.clear()
+        headers, self._headers = self._headers, {}
         status = self._response_parser.get_status_code()
         if status < 200:
             if status == 101:

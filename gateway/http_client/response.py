@@ -80,7 +80,7 @@ class Response:
         self._max_bytes = max_bytes
         self.status = 0
         self.raw_headers: dict[bytes, bytes] = {}
-        """By lower-case name; of repeated headers only one is kept, the last if they are spelt alike."""
+        """By lower-case name; of repeated headers only the last is kept."""
         self._chunks: list[bytes] = []
         self._size = 0
         self._decompressor: Any = None

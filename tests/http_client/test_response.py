@@ -62,6 +62,12 @@ async def test_trailers_are_no_headers_of_the_next_answer() -> None:
         assert server.connections == 1
 
 
+async def test_of_repeated_headers_the_last_is_kept_however_they_are_spelt() -> None:
+    repeated = HEAD + b"X-Id: 1\r\nx-id: 2\r\nX-Id: 3\r\nContent-Length: 0\r\n\r\n"
+    async with ScriptedServer([repeated]) as server, opened(server.url) as transport:
+        assert (await send(transport)).raw_headers == {b"x-id": b"3", b"content-length": b"0"}
+
+
 @pytest.mark.parametrize("end", ["closed", "reset"])
 @pytest.mark.parametrize("answer", [LENGTH[:-1], CHUNKED[:-1], HEAD, b""])
 async def test_an_answer_that_is_cut_has_failed(answer: bytes, end: str) -> None:
