@@ -82,6 +82,13 @@ def test_the_call_of_an_answer_keeps_its_id_and_signature() -> None:
     ]
 
 
+def test_all_calls_of_an_answer_count_if_their_results_have_ids() -> None:
+    calls = [{"id": call_id, "type": "function", "function": CALL} for call_id in ("x", "y")]
+    answer = {"role": "assistant", "content": None, "function_call": CALL, "tool_calls": calls}
+    messages = [HI, answer, *({"role": "tool", "tool_call_id": call["id"], "content": "4 C"} for call in calls)]
+    assert functions_to_tools({**BODY, "messages": messages})["messages"] == messages
+
+
 def test_a_result_is_one_whatever_else_it_has() -> None:
     result = {"role": "function", "name": "weather", "content": "4 C", "function_call": CALL}
     modern = functions_to_tools({**BODY, "messages": [HI, {"role": "assistant", "function_call": CALL}, result]})
