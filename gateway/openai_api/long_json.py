@@ -12,10 +12,8 @@ import msgspec
 
 SHORT = 64 * 1024
 """Bytes up to which ``msgspec``'s own conversion takes no more than 30 ms."""
-
-
 MAX_COMMAS = 2**18
-"""More are in no arguments that a model has written: a million of members take a second."""
+"""No arguments that a model has written have more; a million members take a second."""
 
 
 def decode(text: str) -> Any:
