@@ -301,6 +301,7 @@ class Supervisor:
         for pid in list(self._workers):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
+                self._read_signals()  # one to the whole process group ends the workers too
                 self._remove(pid, os.waitstatus_to_exitcode(status))
 
     def _remove(self, pid: int, status: int) -> None:

@@ -93,6 +93,21 @@ async def test_nobody_is_replaced_once_it_stops() -> None:
     assert (status, output.splitlines()[-1]) == (0, "2")
 
 
+async def test_a_worker_that_ends_with_the_whole_process_group_is_not_lost() -> None:
+    """It may have ended before the supervisor looks at its own signals."""
+    status, output = await run("""
+        supervisor = Supervisor([], 1, serve)
+        supervisor.start()
+        [pid] = supervisor._workers
+        os.killpg(0, signal.SIGTERM)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        supervisor._reap()
+        supervisor.run()
+        print(supervisor._workers, supervisor._calls._metrics.total())
+    """)
+    assert (status, output) == (0, "{} []\n")
+
+
 async def test_a_signal_during_the_start_is_heeded() -> None:
     status, output = await run("""
         def never_ready(channel, injected):
