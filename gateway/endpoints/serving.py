@@ -1,6 +1,7 @@
 """Serves the answer of a paid endpoint: waits for a slot, then answers or streams."""
 
 import asyncio
+from typing import cast
 
 from aiohttp import web
 
@@ -29,9 +30,7 @@ async def serve(
     Raises GatewayError, and ConnectionError if the client has left.
     """
     slot = services.admission.slot(exchange.provider, lambda: queue_key(request))
-    connection = request.protocol
-    if isinstance(connection, ServerConnection):
-        connection.on_disconnect = slot.cancel
+    cast("ServerConnection", request.protocol).on_disconnect = slot.cancel
     try:
         async with slot:
             _require_connected(request)
