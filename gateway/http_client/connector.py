@@ -1,5 +1,6 @@
 """aiohttp's connection pool, with connections that outlive silence and end when they are closed."""
 
+import asyncio
 import socket
 from functools import partial
 from typing import Any
@@ -19,7 +20,15 @@ class AbortingHandler(ResponseHandler):
 
     Closed, TLS in uvloop reads on for up to 30 s, and as fast as it can, from a peer that does not heed its
     ``close_notify`` (MagicStack/uvloop#471): a vendor would go on generating, a file go on growing beyond its limit.
+
+    While paused, it reads 256 KB ahead, and drops them if the peer closes the connection (MagicStack/uvloop#661). It
+    stops after the first read where no more than that is to be buffered, and then does not see the peer close.
     """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(transport, "set_read_buffer_limits"):  # TLS
+            transport.set_read_buffer_limits(high=1)
 
     def close(self) -> None:
         self.abort()

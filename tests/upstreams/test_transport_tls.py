@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 import uvloop
@@ -74,27 +76,43 @@ def test_a_vendor_that_ignores_close_notify_is_left_at_once(
     assert cut.is_set()
 
 
-def test_a_large_answer_is_read_to_its_end_though_the_vendor_closes_at_once(
-    tls: ssl.SSLContext, trusting: ssl.SSLContext
-) -> None:
-    """With the end of the TCP connection, uvloop drops what it has not passed on while reading was paused."""
-    body = b"x" * 1_000_000
+@contextmanager
+def closing_server(tls: ssl.SSLContext, head: bytes, body: bytes) -> Iterator[tuple[str, Event]]:
+    """Its URL, and an event on which it sends the body after the head, and closes the TCP connection at once."""
 
-    def answer() -> None:
+    def serve() -> None:
         accepted, _ = listener.accept()
         with tls.wrap_socket(accepted, server_side=True) as connection:
             connection.recv(65536)
-            connection.sendall(http(200, body))
+            connection.sendall(head)
+            awaited.wait(5.0)
+            connection.sendall(body)
 
-    async def read(url: str) -> bytes:
+    awaited = Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", awaited
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
+def test_an_answer_is_read_to_its_end_though_it_was_paused_when_the_vendor_closed(
+    tls: ssl.SSLContext, trusting: ssl.SSLContext, size: int
+) -> None:
+    """With the connection, TLS in uvloop drops what it has read ahead meanwhile: the answer to a slow client."""
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size
+
+    async def read(url: str, awaited: Event) -> bytes:
+        received: list[bytes] = []
         async with opened(url, tls=trusting) as transport:
             response = await send(transport)
-            thread.join(1.0)
-            received: list[bytes] = []
+            response.pause_reading()
+            awaited.set()
+            await asyncio.sleep(0.1)
+            response.resume_reading()
             await response.stream(received.append, 5.0)
         return b"".join(received)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=answer)
-        thread.start()
-        assert uvloop.run(read(f"https://127.0.0.1:{listener.getsockname()[1]}")) == body
+    with closing_server(tls, head, body) as server:
+        assert uvloop.run(read(*server)) == body
