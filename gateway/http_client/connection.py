@@ -17,6 +17,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Limit on consecutive bytes that are not body: the head of a response, its trailers, chunk extensions."""
 _WRITE_SIZE = 1024 * 1024
 """Larger requests are written in parts, so that other tasks run in between."""
+_LARGE_READ = 128 * 1024
+"""More bytes than this are read once per iteration of the event loop: libuv would go on for 32 full buffers."""
 
 
 class ClientConnection(AbortingHandler):
@@ -101,6 +103,11 @@ class ClientConnection(AbortingHandler):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
+    def _read_on(self) -> None:
+        """Read on after a large read, unless the response has been paused since."""
+        if self._response is None or not self._response.paused:
+            self.resume()
+
     def schedule_timeout(self, when: float) -> None:
         """Call the response's ``check_timeout`` at loop time ``when`` or earlier.
 
@@ -140,6 +147,9 @@ class ClientConnection(AbortingHandler):
             self.force_close()
         if response.status:
             response.body_received(body, complete=self._message_complete)
+            if len(data) > _LARGE_READ and self._response is not None and not response.paused:
+                self.pause()
+                self.loop.call_soon(self._read_on)
             if body:
                 body.clear()
                 self._head_bytes = 0

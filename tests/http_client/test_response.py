@@ -6,6 +6,7 @@ import gzip
 import weakref
 
 import pytest
+import uvloop
 
 from gateway.http_client.connection import ClientConnection
 from gateway.http_client.response import ReadTimeoutError, RemoteProtocolError, Response
@@ -173,3 +174,46 @@ async def test_a_lost_connection_is_no_rubbish_to_collect() -> None:
         assert trace() is None
     finally:
         gc.enable()
+
+
+def test_others_are_served_between_two_large_reads() -> None:
+    """libuv goes on reading while it can fill its buffer, 32 times: a burst of events took 180 ms at once."""
+    body = b"x" * (4 * 2**20)
+
+    async def read() -> list[tuple[int, int]]:
+        iteration = 0
+        reads: list[tuple[int, int]] = []
+
+        async def count() -> None:
+            nonlocal iteration
+            while True:
+                iteration += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        async with ScriptedServer([http(200, body)]) as server, opened(server.url) as transport:
+            response = await send(transport)
+            await response.stream(lambda data: reads.append((iteration, len(data))), 5.0)
+        counting.cancel()
+        return reads
+
+    reads = uvloop.run(read())
+    large = [iteration for iteration, size in reads if size > 128 * 1024]
+    assert sum(size for _, size in reads) == len(body)
+    assert len(large) == len(set(large)) > 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_response_that_is_paused_after_a_large_read_stays_paused(paused: bool) -> None:
+    endless = HEAD + b"Content-Length: 1000000\r\n\r\n"
+    async with ScriptedServer([endless]) as server, opened(server.url) as transport:
+        response = await send(transport)
+        connection = response._connection
+        assert isinstance(connection.transport, asyncio.Transport)
+        connection.data_received(b"x" * 200_000)
+        assert not connection.transport.is_reading()
+        if paused:
+            response.pause_reading()
+        await asyncio.sleep(0)
+        assert connection.transport.is_reading() is not paused
+        response.close()
