@@ -47,7 +47,7 @@ def with_legacy_params(error: GatewayError, sent: Json) -> GatewayError:
     if (match := _MESSAGE.fullmatch(error.param or "")) is not None:
         position, field = match.groups()
         if int(position) < len(sent["messages"]):  # a vendor may report any position
-            _rewrite_message_error(error, sent["messages"][int(position)], position, field)
+            _rewrite_message_error(error, sent["messages"], int(position), field)
     if not sent.get("tools"):
         _substitute(error, _TOOLS, r"functions\1")
     if sent.get("function_call") is not None:
@@ -55,12 +55,12 @@ def with_legacy_params(error: GatewayError, sent: Json) -> GatewayError:
     return error
 
 
-def _rewrite_message_error(error: GatewayError, row: Json, position: str, field: str) -> None:
-    """Rewrite an error about ``field`` of a message that was translated from ``row``."""
-    if row.get("role") == "function" and field == "tool_call_id":
+def _rewrite_message_error(error: GatewayError, rows: list[Json], position: int, field: str) -> None:
+    """Rewrite an error about ``field`` of the message at ``position``."""
+    if rows[position].get("role") == "function" and field == "tool_call_id":
         error.message = "A message of role 'function' must follow an assistant message with 'function_call'."
         error.param = f"messages[{position}].role"
-    elif row.get("function_call"):
+    elif _has_legacy_call(rows, position):
         _substitute(error, _TOOL_CALL, "function_call")
         if field == "tool_calls":
             error.message = "An assistant message with 'function_call' must be followed by one of role 'function'."
@@ -77,10 +77,7 @@ def _choice(choice: str | Json) -> str | Json:
 
 
 def _messages(rows: list[Any]) -> list[Any]:
-    """Translate messages; calls and results are paired by order, since legacy results have no ids.
-
-    An answer of the gateway has its call in both forms: a result with an id says that all modern ones count.
-    """
+    """Translate messages; calls and results are paired by order, since legacy results have no ids."""
     translated: list[Any] = []
     call_id = ""
     for position, row in enumerate(rows):
@@ -88,7 +85,7 @@ def _messages(rows: list[Any]) -> list[Any]:
             translated.append(row)
         elif row.get("role") == "function":
             translated.append({"role": "tool", "tool_call_id": call_id, "content": row.get("content") or ""})
-        elif row.get("function_call") and not (row.get("tool_calls") and _has_result_by_id(rows, position)):
+        elif _has_legacy_call(rows, position):
             call = _call(row, f"call_{position}")
             call_id = call["id"]
             rest = {key: value for key, value in row.items() if key != "function_call"}
@@ -107,6 +104,11 @@ def _call(row: Json, call_id: str) -> Json:
     return call
 
 
-def _has_result_by_id(rows: list[Any], position: int) -> bool:
-    """Whether a tool's message follows the message at ``position``."""
-    return any(isinstance(row, dict) and row.get("role") == "tool" for row in rows[position + 1 : position + 2])
+def _has_legacy_call(rows: list[Any], position: int) -> bool:
+    """Whether the message at ``position`` has a legacy call that counts.
+
+    An answer of the gateway has its calls in both forms: a result with an id after it says that the modern ones do.
+    """
+    row, following = rows[position], rows[position + 1 : position + 2]
+    answered_by_id = any(isinstance(next_, dict) and next_.get("role") == "tool" for next_ in following)
+    return bool(row.get("function_call")) and not (row.get("tool_calls") and answered_by_id)

@@ -139,6 +139,7 @@ def test_wrong_types_are_named(body: dict[str, Any], param: str) -> None:
         ("messages[1].tool_calls[0].function.arguments", "messages[1].function_call.arguments"),
         ("messages[3].tool_calls[0].function.arguments", "messages[3].tool_calls[0].function.arguments"),
         ("messages[4].tool_call_id", "messages[4].tool_call_id"),
+        ("messages[5].tool_calls", "messages[5].tool_calls"),
         ("messages[99].tool_call_id", "messages[99].tool_call_id"),
     ],
 )
@@ -150,6 +151,8 @@ def test_only_old_messages_are_named_in_the_old_words(param: str, told: str) -> 
         {"role": "assistant", "function_call": CALL},
         {"role": "function", "name": "weather", "content": "4 C"},
         {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": "4 C"},
+        {"role": "assistant", "tool_calls": calls, "function_call": CALL},
         {"role": "tool", "tool_call_id": "c", "content": "4 C"},
     ]
     error = with_legacy_params(invalid_request(f"Invalid '{param}'.", param), {**BODY, "messages": messages})
