@@ -1,4 +1,4 @@
-"""aiohttp's connection pool, with connections that outlive silence and end when they are closed."""
+"""aiohttp's connection pool, with connections that outlive silence, lose nothing while paused and end when closed."""
 
 import asyncio
 import socket
@@ -21,8 +21,8 @@ class AbortingHandler(ResponseHandler):
     Closed, TLS in uvloop reads on for up to 30 s, and as fast as it can, from a peer that does not heed its
     ``close_notify`` (MagicStack/uvloop#471): a vendor would go on generating, a file go on growing beyond its limit.
 
-    While paused, it reads 256 KB ahead, and drops them if the peer closes the connection (MagicStack/uvloop#661). It
-    stops after the first read where no more than that is to be buffered, and then does not see the peer close.
+    Paused, it reads 256 KB ahead, and drops what it has read when it sees the peer close (MagicStack/uvloop#661). With
+    the lowest limit it stops after one read, and sees nothing more until reading is resumed.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
