@@ -43,6 +43,7 @@ from gateway.billing.upto_trial import UptoTrial
 from gateway.billing.verification import Verifier
 from gateway.billing.x402_payment import PaymentContext, X402Payment
 from gateway.catalog import Catalog
+from gateway.http_client.connector import Connector
 from gateway.openai_api.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,9 @@ class X402Payments:
             definitions = await asyncio.to_thread(definitions_module.bundled)
         metrics = metrics or PaymentMetrics(CollectorRegistry())
         async with AsyncExitStack() as opened:
-            session = await opened.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+            session = await opened.enter_async_context(
+                aiohttp.ClientSession(connector=Connector(), cookie_jar=aiohttp.DummyCookieJar())
+            )
             store = await _open_store(opened, settings, session, definitions, metrics)
             settings = replace(settings, mac_key=await store.quote_key(settings.mac_key))
             opened.pop_all()

@@ -1,18 +1,16 @@
 """TLS to an upstream: which certificates are trusted, and how a connection ends."""
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 import uvloop
 
 from gateway.upstreams.transport import read_body
 from tests.certificates import self_signed
+from tests.closing_server import closing_server
 from tests.upstreams.deaf_server import deaf_server
 from tests.upstreams.scripted_server import ScriptedServer, http
 from tests.upstreams.transport_calls import opened, refused, send
@@ -74,26 +72,6 @@ def test_a_vendor_that_ignores_close_notify_is_left_at_once(
     with deaf_server(tls, CHUNKED, b"2\r\n{}\r\n") as (url, cut):
         uvloop.run(leave(url))
     assert cut.is_set()
-
-
-@contextmanager
-def closing_server(tls: ssl.SSLContext, head: bytes, body: bytes) -> Iterator[tuple[str, Event]]:
-    """Its URL, and an event on which it sends the body after the head, and closes the TCP connection at once."""
-
-    def serve() -> None:
-        accepted, _ = listener.accept()
-        with tls.wrap_socket(accepted, server_side=True) as connection:
-            connection.recv(65536)
-            connection.sendall(head)
-            awaited.wait(5.0)
-            connection.sendall(body)
-
-    awaited = Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=serve)
-        thread.start()
-        yield f"https://127.0.0.1:{listener.getsockname()[1]}", awaited
-        thread.join()
 
 
 @pytest.mark.parametrize("slow", [True, False])
