@@ -296,6 +296,22 @@ async def test_a_database_of_an_earlier_version_gets_what_it_lacks(database: str
     await store.close()
 
 
+async def test_a_worker_waits_for_the_tables_of_an_earlier_version(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than for any other command: another worker rewrites all payments."""
+    await postgres.empty(database)
+    await (await PostgresStore.open(database)).close()
+    monkeypatch.setattr(postgres_store, "_COMMAND_SECONDS", 0.5)
+    altering = await asyncpg.connect(database)
+    await altering.execute("BEGIN; SELECT pg_advisory_xact_lock(7402402402)")
+    opening = asyncio.create_task(PostgresStore.open(database))
+    await asyncio.sleep(1.0)
+    await altering.execute("COMMIT")
+    await (await opening).close()
+    await altering.close()
+
+
 async def test_a_worker_starts_during_a_backup(database: str) -> None:
     """pg_dump keeps every table from being altered, and whoever waits for that keeps all others waiting."""
     await postgres.empty(database)

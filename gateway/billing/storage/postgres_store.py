@@ -42,6 +42,8 @@ _BEFORE_SETTLING, _ADOPTABLE = (
 """As literals: with parameters, a plan that PostgreSQL keeps cannot use a partial index."""
 _COMMAND_SECONDS = 15.0
 """Longest wait for a connection of the pool, and for the response to one command."""
+_UPGRADE_SECONDS = 600.0
+"""The same for the tables of an earlier version: 200,000 payments take ten seconds."""
 _RECONNECT_SECONDS = 1.0
 _CONNECTIONS = 8
 _PRUNED_AT_ONCE = 5000
@@ -105,7 +107,7 @@ class PostgresStore:
                 asyncpg.create_pool(url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS)
             )
             async with store._pool.acquire() as db, db.transaction():
-                await db.execute(_SCHEMA)
+                await db.execute(_SCHEMA, timeout=_UPGRADE_SECONDS)
             await store._acquire_lock()
             opened.pop_all()
         return store
