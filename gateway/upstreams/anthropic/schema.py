@@ -104,16 +104,16 @@ def keeps_meaning(schema: Schema) -> bool:
         restrict(schema, lossless=False, param="")
     except GatewayError:
         return False
-    return not any(_is_open(inner) for inner in subschemas(schema))
+    return not any(_is_open(inner) for inner in walk(schema))
 
 
-def subschemas(schema: Any) -> Iterator[Schema]:
-    """``schema`` and the schemas in it, none for what is no object."""
+def walk(schema: Any) -> Iterator[Schema]:
+    """``schema`` and the schemas in it, where structured output has any; none for what is no object."""
     if isinstance(schema, dict):
         yield schema
         for keyword, value in schema.items():
             for inner in _inner(keyword, value):
-                yield from subschemas(inner)
+                yield from walk(inner)
 
 
 def _inner(keyword: str, value: Any) -> Iterable[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.upstreams.anthropic.schema import subschemas
+from gateway.upstreams.anthropic.schema import walk
 from gateway.upstreams.json_schema import Schema
 
 MAX_TOOLS = 20
@@ -35,7 +35,7 @@ def _optional(schema: Schema) -> int:
 
 def _objects(schema: Schema) -> Iterator[tuple[dict[str, Any], set[str]]]:
     """The properties of every object and the names of those that it requires."""
-    for inner in subschemas(schema):
+    for inner in walk(schema):
         properties, required = inner.get("properties"), inner.get("required")
         if isinstance(properties, dict):
             names = required if isinstance(required, list) else ()
@@ -43,6 +43,4 @@ def _objects(schema: Schema) -> Iterator[tuple[dict[str, Any], set[str]]]:
 
 
 def _unions(schema: Schema) -> int:
-    return sum(
-        "anyOf" in inner or "oneOf" in inner or isinstance(inner.get("type"), list) for inner in subschemas(schema)
-    )
+    return sum("anyOf" in inner or "oneOf" in inner or isinstance(inner.get("type"), list) for inner in walk(schema))
