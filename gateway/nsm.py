@@ -63,7 +63,7 @@ class Nsm:
     def _exchange(self, message: bytes) -> bytes:
         request, response = array("B", message), array("B", bytes(MAX_RESPONSE_BYTES))
         raw = bytearray(_RAW.pack(*request.buffer_info(), *response.buffer_info()))
-        device = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        device = os.open(self._path, os.O_RDWR)
         try:
             fcntl.ioctl(device, NSM_IOCTL_RAW, raw, True)
         finally:

@@ -17,6 +17,7 @@ from gateway.nsm import Nsm, NsmError
 from tools.verify.double import AttestationDouble
 
 Answer = Callable[[Any], Any]
+DESCRIPTORS = Path("/proc/self/fd")
 ENCLAVE = AttestationDouble()
 
 
@@ -73,6 +74,13 @@ def test_the_time_is_asked_with_a_nonce_of_its_own(use: Callable[[Answer], tuple
     nonces = [message["Attestation"]["nonce"] for message in device.messages]
     assert len(set(nonces)) == 2
     assert {len(nonce) for nonce in nonces} == {20}
+
+
+def test_no_descriptor_is_left_open(use: Callable[[Answer], tuple[Nsm, Device]]) -> None:
+    nsm, _ = use(attests)
+    before = [*DESCRIPTORS.iterdir()]
+    nsm.time()
+    assert [*DESCRIPTORS.iterdir()] == before
 
 
 @pytest.mark.parametrize(
