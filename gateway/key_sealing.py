@@ -21,7 +21,6 @@ from gateway.signing import Signer
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 SUITE_IDS = {"kem_id": 0x0020, "kdf_id": 0x0001, "aead_id": 0x0002}
 """The suite's registered identifiers (RFC 9180, 7)."""
-MAX_SEALED_BYTES = 64 * 1024
 _SEALING_KEY = b"tee-gateway sealing key v1\0"
 _INJECTION = b"tee-gateway injection taken v1\0"
 _CONTEXT = b"tee-gateway sealed keys v1\0"
@@ -71,8 +70,8 @@ class SealingKey:
         return base64.b64encode(self._signer.sign_bytes(message)).decode()
 
     def _open(self, sealed: Any) -> dict[str, Any]:
-        if not isinstance(sealed, str) or len(sealed) > MAX_SEALED_BYTES:
-            raise _unusable("is not a string of at most 64 KiB")
+        if not isinstance(sealed, str):
+            raise _unusable("is not a string")
         try:
             keys = SUITE.decrypt(base64.b64decode(sealed, validate=True), self._private, _context(self._signer.tee_id))
         except (InvalidTag, ValueError):

@@ -70,6 +70,8 @@ def test_only_its_own_bundles_open(signer: Signer) -> None:
     assert key.unseal({"sealed": sealed}) == KEYS
     with pytest.raises(GatewayError, match="not sealed for this gateway"):
         restarted.unseal({"sealed": sealed})
+    with pytest.raises(GatewayError, match="not sealed for this gateway"):
+        key.unseal({"sealed": f"{sealed}\n"})
 
 
 def test_the_receipt_is_for_one_bundle(signer: Signer) -> None:
@@ -133,7 +135,6 @@ async def test_a_sealed_injection_is_like_a_plain_one(start_gateway: StartGatewa
         ({"sealed": "AAAA"}, "sealed"),
         ({"sealed": None}, "sealed"),
         ({"sealed": ["x"]}, "sealed"),
-        ({"sealed": "A" * (64 * 1024 + 4)}, "sealed"),
         ({"sealed": "AAAA", "openai_api_key": SECRET}, "sealed"),
     ],
 )
