@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from gateway.identity import Identity
 from gateway.settings import Settings
+from gateway.signing import Signer
 from gateway.telemetry.logs import JsonFormatter
 from gateway.workers.channel import Packet
 from tests.faults.raw_upstream import answering, http
@@ -75,6 +77,11 @@ async def test_reprs(used: RunningGateway) -> None:
         text = repr(thing) + str(thing)
         for secret in (*SECRETS, private[40:80]):
             assert secret not in text, type(thing)
+
+
+def test_an_identity_does_not_show_its_quote_key(signer: Signer) -> None:
+    identity = Identity.generate(signer)
+    assert repr(identity.quote_key) not in repr(identity)
 
 
 def test_a_packet_to_the_workers_does_not_show_what_it_carries() -> None:
