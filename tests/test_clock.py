@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from gateway import clock as clock_module
 from gateway.catalog import Catalog
 from gateway.clock import TOLERANCE_SECONDS, Clock
 from gateway.composition import compose
+from gateway.endpoints.request_body import UNPAID_BODY_BYTES
 from gateway.identity import Identity
 from gateway.listeners import Audience, Listener
 from gateway.nsm import NsmError
@@ -241,6 +243,14 @@ async def test_a_source_that_hangs_is_not_asked_twice_at_once(monkeypatch: pytes
         await until(lambda: not clock.reasons())
 
 
+async def large_body(gateway: RunningGateway) -> aiohttp.ClientResponse:
+    """The response to a request that is too large to be read without a payment."""
+    body = BytesIO(bytes(UNPAID_BODY_BYTES + 1))
+    return await gateway.session.post(
+        gateway.url + "/v1/chat/completions", data=body, headers={"Content-Type": "application/json"}
+    )
+
+
 async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog) -> None:
     hypervisor = Hypervisor()
     reason = "the clock may be off by more than 30 s"
@@ -249,14 +259,15 @@ async def test_paid_routes_stop_with_the_clock(signer: Signer, catalog: Catalog)
         async with gateway.session.get(gateway.url + "/health/ready") as response:
             assert response.status == 503
             assert reason in (await response.json())["reasons"]
-        refused = await gateway.chat("gpt-4.1", "Hi")
-        assert refused.status == 503
-        assert reason in (await refused.json())["error"]["message"]
+        for refused in (await gateway.chat("gpt-4.1", "Hi"), await large_body(gateway)):
+            assert refused.status == 503
+            assert reason in (await refused.json())["error"]["message"]
         async with gateway.session.get(gateway.url + "/metrics") as response:
             assert "gateway_clock_uncertainty_seconds 43.2" in await response.text()
         await gateway.services.clock.sync()
         async with gateway.session.get(gateway.url + "/health/ready") as response:
             assert reason not in (await response.json())["reasons"]
+        assert "FACILITATOR_URL is not set" in (await (await large_body(gateway)).json())["error"]["message"]
 
 
 async def test_signatures_tell_the_time_of_the_clock(fleet: Fleet, signer: Signer, catalog: Catalog) -> None:
