@@ -47,8 +47,8 @@ class Injection(msgspec.Struct, kw_only=True):
     tee_heartbeat_buffer: Annotated[int, Meta(ge=0, le=86_400)] | None = None
 
     def __repr__(self) -> str:
-        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
-        return f"<Injection of {', '.join(given) or 'nothing'}>"
+        """Omits the values, most of which are secret."""
+        return "<Injection>"
 
 
 def injection_type(providers: Mapping[str, Provider]) -> type[Injection]:
@@ -102,9 +102,6 @@ class Keyring:
         self._checks = {provider.injected_key: checked_key for provider in providers.values()} | _CHECKS
         self._keys = dict(settings.keys)
         self._injected: Injection | None = None
-
-    def __repr__(self) -> str:
-        return f"<Keyring {', '.join(self.configured()) or 'empty'}>"
 
     def key(self, provider: str) -> str | None:
         return self._keys.get(provider)
