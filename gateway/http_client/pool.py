@@ -11,7 +11,7 @@ from yarl import URL
 
 from gateway.header_lines import header_lines
 from gateway.http_client.connection import ClientConnection
-from gateway.http_client.connector import Connector
+from gateway.http_client.connector import Connector, NewConnectionKey
 from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3
@@ -40,8 +40,8 @@ class ConnectionPool:
         self._connector = Connector(
             ClientConnection, limit=connections, ttl_dns_cache=300, keepalive_timeout=keep_alive, ssl=tls or True
         )
-        # Tells the connector where to connect to; it is never sent.
         self._destination = _Destination("POST", origin, loop=asyncio.get_running_loop())
+        self._new_connection = _NewConnection("POST", origin, loop=asyncio.get_running_loop())
         self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_STEPS * connect, sock_connect=connect)
         self._path = origin.raw_path.rstrip("/")
         known = self._destination.headers
@@ -68,15 +68,17 @@ class ConnectionPool:
         head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
         return head.encode("latin-1") + body
 
-    async def send(self, request: bytes, read_timeout: float, max_bytes: int) -> Response:
+    async def send(self, request: bytes, read_timeout: float, max_bytes: int, *, reuse: bool = True) -> Response:
         """Send a request and return its response once the headers are there.
 
         The response fails after ``read_timeout`` seconds without data, and when its body exceeds ``max_bytes``.
+        Without ``reuse`` a new connection is opened: once one was lost, the idle ones may be dead as well.
         Raises TransportError.
         """
         response = None
+        destination = self._destination if reuse else self._new_connection
         try:
-            pooled = await self._connector.connect(self._destination, [], self._timeout)
+            pooled = await self._connector.connect(destination, [], self._timeout)
             connection = pooled.protocol
             assert isinstance(connection, ClientConnection)  # noqa: S101 - the connector creates no others
             response = Response(connection, pooled, read_timeout, max_bytes)
@@ -86,6 +88,7 @@ class ConnectionPool:
             if response is not None:
                 response.close()
             if isinstance(error, TimeoutError | aiohttp.ClientConnectionError | OSError):
+                self._connector.clear_dns_cache()
                 raise ConnectError from None
             raise
         return response
@@ -104,7 +107,15 @@ class ConnectionPool:
 
 
 class _Destination(aiohttp.ClientRequest):
+    """Tells the connector where to connect to; it is never sent."""
+
     @cached_property
     def connection_key(self) -> ConnectionKey:
         """Computed once: it is the same for every request."""
         return super().connection_key
+
+
+class _NewConnection(_Destination):
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        return NewConnectionKey(*super().connection_key)

@@ -100,6 +100,7 @@ class Transport:
     async def _retry(
         self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder, first: GatewayError
     ) -> Response:
+        reuse = first.code != "upstream_unreachable"
         await asyncio.sleep(self.retry_delay(first, 0))
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.limits.max_attempts - 1),
@@ -108,24 +109,25 @@ class Transport:
             reraise=True,
         )
         try:
-            response: Response = await retrying(self._attempt_again, call, authorization, decode_error)
+            response: Response = await retrying(self._attempt_again, call, authorization, decode_error, reuse)
         except GatewayError as error:
             error.attempts = 1 + retrying.statistics["attempt_number"]
             raise
         return response
 
     async def _attempt_again(
-        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder
+        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder, reuse: bool
     ) -> Response:
         call.resent = time.perf_counter()
-        return await self._attempt(call, authorization, decode_error)
+        return await self._attempt(call, authorization, decode_error, reuse)
 
     async def _attempt(
-        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder
+        self, call: UpstreamCall, authorization: Mapping[str, str], decode_error: ErrorDecoder, reuse: bool = True
     ) -> Response:
         request = self._pool.encode("POST", call.path, {**authorization, **call.headers}, call.body)
         try:
-            response = await self._pool.send(request, self.limits.first_byte_timeout, MAX_ANSWER_BYTES)
+            timeout = self.limits.first_byte_timeout
+            response = await self._pool.send(request, timeout, MAX_ANSWER_BYTES, reuse=reuse)
         except ReadTimeoutError:
             raise upstream_timeout() from None
         except RemoteProtocolError:
