@@ -1,4 +1,7 @@
-"""A PostgreSQL server of the tests' own: a new cluster in a temporary folder, reachable by its socket only."""
+"""A PostgreSQL server of the tests' own: a new cluster in a folder of /tmp, reachable by its socket only.
+
+TMPDIR would do for neither: the path of a socket has 107 bytes at most, and another user must reach it.
+"""
 
 import os
 import shutil
@@ -25,7 +28,7 @@ def server() -> Iterator[str]:
     Root hands the cluster to the user ``postgres``, because PostgreSQL refuses to run as root.
     """
     user = "postgres" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     if user is not None:
         shutil.chown(folder, user)
 
@@ -34,7 +37,7 @@ def server() -> Iterator[str]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
 
     try:
-        run("initdb", "--auth=trust", "--username=gateway", "--no-sync")
+        run("initdb", "--auth=trust", "--username=gateway", "--no-sync", "--no-locale", "--encoding=UTF8")
         options = f"-c listen_addresses='' -k {folder} -c max_connections=60"
         run("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
         try:
