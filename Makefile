@@ -1,7 +1,7 @@
 # Requires Python 3.11, 3.12 or 3.13 and make; everything else is installed into this folder.
 SHELL := /bin/sh
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-check test test-all test-enclave test-local lint mypy format clean \
