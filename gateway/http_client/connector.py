@@ -10,10 +10,14 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 
-_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
-"""TCP options, in seconds and in number: those of Anthropic's SDK. NAT gateways forget a connection that is silent for
-120 s (Google's) or 350 s (Amazon's), and a model may think for longer (openai/openai-python#3269). ``TCP_KEEPALIVE`` is
-the name of the first in macOS."""
+_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 60_000}
+"""TCP options, in seconds, in number and in milliseconds; ``TCP_KEEPALIVE`` is the name of the first in macOS.
+
+NAT gateways forget a connection that is silent for 120 s (Google's) or 350 s (Amazon's), and a model may think for
+longer (openai/openai-python#3269). A peer that has vanished is noticed within a minute: by the probes, or by
+``TCP_USER_TIMEOUT`` if it has not acknowledged a request, during which the kernel does not probe but repeats it for
+fifteen minutes.
+"""
 _TCP_OPTIONS = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 

@@ -10,7 +10,7 @@ from tests.upstreams.scripted_server import ScriptedServer, http
 UNFINISHED = http(200)[:-1]
 
 
-async def test_silent_connections_are_probed_before_a_nat_gateway_forgets_them() -> None:
+async def test_silent_connections_are_probed_before_a_nat_gateway_forgets_them_and_dead_ones_end() -> None:
     async with (
         ScriptedServer([UNFINISHED]) as server,
         ClientSession(connector=Connector()) as session,
@@ -20,5 +20,9 @@ async def test_silent_connections_are_probed_before_a_nat_gateway_forgets_them()
         assert response.connection.transport is not None
         opened = response.connection.transport.get_extra_info("socket")
         assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 120
-        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) < 120
+        idle, pause, probes, unacknowledged = (
+            opened.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        )
+        assert idle < 120
+        assert idle + pause * probes == unacknowledged / 1000 == 60
