@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.openai_api.errors import Fault, GatewayError
 from gateway.settings import Settings, is_loopback
@@ -67,8 +67,8 @@ def bind(listener: Listener) -> list[socket.socket]:
 def check_local(request: web.BaseRequest, audience: Audience) -> None:
     """Allow only this machine, or inside an enclave only the host link. Raises 403.
 
-    Proxied requests are refused, and those of web pages in the operator's browser (an ``Origin``, or a domain name
-    that resolves to this machine).
+    Proxied requests are refused, HTTP/1.0 included, since nginx by default sends that and no header of its own, and
+    those of web pages in the operator's browser (an ``Origin``, or a domain name that resolves to this machine).
     """
     peer = request.remote or ""
     allowed = {
@@ -76,7 +76,7 @@ def check_local(request: web.BaseRequest, audience: Audience) -> None:
         Audience.HOST: peer == HOST_LINK_PEER,
         Audience.LOCAL: is_loopback(peer),
     }[audience]
-    foreign = any(name in request.headers for name in _FOREIGN_HEADERS)
+    foreign = request.version < HttpVersion11 or any(name in request.headers for name in _FOREIGN_HEADERS)
     if not allowed or foreign or _is_domain(request.headers.get("Host", "")):
         raise GatewayError(
             "This endpoint only accepts requests from the gateway's own host",

@@ -39,8 +39,8 @@ SPELLINGS = [
 ]
 
 
-async def talk(gateway: RunningGateway, method: str, target: str, *headers: str) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", *headers, "Connection: close", "Content-Length: 2", "", "{}"]
+async def talk(gateway: RunningGateway, method: str, target: str, *headers: str, version: str = "1.1") -> bytes:
+    lines = [f"{method} {target} HTTP/{version}", *headers, "Connection: close", "Content-Length: 2", "", "{}"]
     async with RawClient(gateway.url) as client:
         await client.send("\r\n".join(lines).encode())
         return await client.read_all()
@@ -84,6 +84,13 @@ async def test_neither_proxies_nor_web_pages_use_them(
 ) -> None:
     answer = await talk(gateway, method, path, "Host: 127.0.0.1", header)
     assert status(answer) == 403
+    assert gateway.services.keyring.injected is None
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/keys"), ("GET", "/metrics")])
+async def test_an_nginx_that_is_told_nothing_does_not_use_them(gateway: RunningGateway, method: str, path: str) -> None:
+    """It sends the host of its ``proxy_pass`` in HTTP/1.0, and no header that tells of a proxy."""
+    assert status(await talk(gateway, method, path, "Host: 127.0.0.1:8000", version="1.0")) == 403
     assert gateway.services.keyring.injected is None
 
 
