@@ -58,8 +58,8 @@ async def test_a_journal_that_cannot_be_opened_is_the_reason_of_a_503(start_gate
 async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
     assert (await gateway.post("/v1/keys", {"evm_payment_address": "0x" + "1" * 40})).status == 200
-    second = await gateway.post("/v1/keys", {"openai_api_key": "other"})
-    assert second.status == 409
+    for second in ({"openai_api_key": "other"}, {}):
+        assert (await gateway.post("/v1/keys", second)).status == 409
     assert gateway.services.keyring.configured() == []
 
 
