@@ -22,7 +22,7 @@ BEHAVIOUR = {
         run-enclave) echo '{{ "EnclaveID": "{ENCLAVE}", "EnclaveCID": 4 }}' ;;
         describe-enclaves) cat "$NOTES/described" ;;
         esac""",
-    "gvproxy": "echo $$ >$NOTES/gvproxy.pid; exec sleep 60",
+    "gvproxy": 'echo $$ >"$NOTES/gvproxy.pid"; exec sleep 60',
     "curl": """case $* in
         */health/ready) printf '{}\\n200'; exit ;;
         *:8010/) waited=sink ;;
@@ -30,7 +30,7 @@ BEHAVIOUR = {
         esac
         for _ in {1..200}; do [[ -s $NOTES/$waited.pid ]] && exit 0; sleep 0.05; done
         exit 7""",
-    "python3": "if [[ $* == *tools.journal_sink* ]]; then echo $$ >$NOTES/sink.pid; exec sleep 60; fi",
+    "python3": 'if [[ $* == *tools.journal_sink* ]]; then echo $$ >"$NOTES/sink.pid"; exec sleep 60; fi',
     "ss": "",
 }
 
@@ -58,7 +58,7 @@ class Host:
             (self.folder / "bin" / name).symlink_to(where)
         for name, does in self.behaviour.items():
             command = self.folder / "bin" / name
-            command.write_text(f'#!/bin/bash\necho "{name} $*" >>$NOTES/calls\nenv >>$NOTES/environments\n{does}\n')
+            command.write_text(f'#!/bin/bash\necho "{name} $*" >>"$NOTES/calls"\nenv >>"$NOTES/environments"\n{does}\n')
             command.chmod(0o755)
         environment = {
             "PATH": str(self.folder / "bin"),

@@ -269,7 +269,7 @@ def test_a_gvproxy_that_says_nothing_is_no_other_failure(host: Host) -> None:
 
 def test_a_gateway_that_is_ready_only_later(host: Host) -> None:
     host.behaviour["curl"] = (
-        on("*/health/ready", f"echo >>$NOTES/asked; (($(wc -l <$NOTES/asked) > 2)) || {{ {NOT_READY}; }}")
+        on("*/health/ready", f'echo >>"$NOTES/asked"; (($(wc -l <"$NOTES/asked") > 2)) || {{ {NOT_READY}; }}')
         + f"\n{BEHAVIOUR['curl']}"
     )
     host.launch_and_stop()
@@ -298,7 +298,8 @@ async def test_an_enclave_that_aws_does_not_vouch_for_gets_no_keys(host: Host, t
     claims = dict(line.split()[1::-1] for line in output.splitlines() if line[:5] in ("PASS ", "FAIL "))
     assert claims["chain"] == "FAIL"
     assert claims["pcrs"] == claims["nonce"] == claims["tls_cert"] == "PASS"
-    assert re.fullmatch(r"run-enclave: the enclave could not be verified against \S+; no key was injected\n", errors)
+    measurements = host.folder / "measurements.txt"
+    assert errors == f"run-enclave: the enclave could not be verified against {measurements}; no key was injected\n"
     assert not host.called("python3 -m tools.inject --")
     assert host.called(f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}")
 
@@ -309,13 +310,15 @@ def test_incomplete_measurements_no_keys(host: Host) -> None:
         on("*tools.verify*", f'exec {shlex.quote(sys.executable)} "$@"') + f"\n{BEHAVIOUR['python3']}"
     )
     content = {"Measurements": {"HashAlgorithm": "SHA384", "PCR1": "11" * 48}, "recipe": {}}
-    (host.folder / "measurements.txt").write_text(json.dumps(content))
+    measurements = host.folder / "measurements.txt"
+    measurements.write_text(json.dumps(content))
     code, output, errors = host.run("gateway.eif")
     assert (code, output) == (8, "")
+    path = re.escape(str(measurements))
     assert re.fullmatch(
-        r"python -m tools\.verify attestation: the measurements \S+ are incomplete, without PCR0, PCR2: "
+        rf"python -m tools\.verify attestation: the measurements {path} are incomplete, without PCR0, PCR2: "
         r".* `make kernel` and `python -m nitro\.measurements --write` complete it\n"
-        r"run-enclave: the enclave could not be verified against \S+; no key was injected\n",
+        rf"run-enclave: the enclave could not be verified against {path}; no key was injected\n",
         errors,
     )
     assert not host.called("python3 -m tools.inject --")
