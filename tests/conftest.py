@@ -37,6 +37,12 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What runs here is reached without a proxy; httpx cannot even start with a SOCKS proxy.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+for name in ("all_proxy", "ALL_PROXY"):
+    os.environ.pop(name, None)
+
 # No deadlines: the machine may be under other load.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

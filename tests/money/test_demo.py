@@ -18,17 +18,23 @@ from tools.demo.steps import REQUESTS, demo_steps
 REPOSITORY = Path(__file__).parents[2]
 
 
+def behind_a_proxy(port: int) -> dict[str, str]:
+    """The environment of a shell whose requests go there, those to this machine too."""
+    proxy = f"http://127.0.0.1:{port}"
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    return environment | {"http_proxy": proxy, "HTTP_PROXY": proxy}
+
+
 @pytest.mark.slow
 async def test_demo_check(catalog: Catalog, unused_tcp_port: int) -> None:
     """Behind a proxy too, which knows nothing of this machine's ports."""
-    proxy = f"http://127.0.0.1:{unused_tcp_port}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tools.demo",
         "--check",
         cwd=REPOSITORY,
-        env=os.environ | {"http_proxy": proxy, "HTTP_PROXY": proxy},
+        env=behind_a_proxy(unused_tcp_port),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
@@ -58,12 +64,10 @@ async def test_the_unpaid_request_reaches_the_demo_from_a_shell_with_a_proxy(
     application.router.add_post("/v1/chat/completions", unpaid)
     async with TestServer(application) as server:
         steps = list(demo_steps(str(server.make_url("")), "http://127.0.0.1:1", tmp_path))
-        proxy = f"http://127.0.0.1:{unused_tcp_port}"
-        environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
         shell = await asyncio.create_subprocess_shell(
             steps[1].command,
             cwd=REPOSITORY,
-            env=environment | {"http_proxy": proxy},
+            env=behind_a_proxy(unused_tcp_port),
             stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await shell.communicate()

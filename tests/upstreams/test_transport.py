@@ -75,6 +75,8 @@ async def test_connections_are_used_again() -> None:
 async def test_the_environments_proxies_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY")
     async with ScriptedServer([http(200)]) as server, opened(server.url) as transport:
         await read_body(await send(transport))
 

@@ -149,8 +149,8 @@ async def test_no_proxy_is_asked(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY")
     status, _, errors = await run(gateway.url, "--once")
     assert status == 0, errors
 
