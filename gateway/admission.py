@@ -93,7 +93,7 @@ class Admission:
         if slot.path is not None:
             self._queue.remove(slot.path, slot)
             slot.path = None
-            if slot.granted is not None and not slot.granted.done():
+            if not slot.granted.done():
                 slot.granted.set_exception(error)
 
     def release(self, upstream: str) -> None:
@@ -125,7 +125,7 @@ class Admission:
     def _grant(self) -> None:
         while (slot := self._queue.pop(self._may_acquire)) is not None:
             slot.path = None
-            if slot.granted is not None and not slot.granted.done():
+            if not slot.granted.done():
                 self._take(slot.upstream)
                 slot.granted.set_result(None)
 
@@ -148,7 +148,7 @@ class Admission:
         if slot.path is not None:
             self._queue.remove(slot.path, slot)
             slot.path = None
-        elif granted is not None and granted.done() and not granted.cancelled() and granted.exception() is None:
+        elif not granted.cancelled() and granted.exception() is None:
             self.release(slot.upstream)
 
 
@@ -161,7 +161,7 @@ class Slot:
         self._admission = admission
         self.upstream = upstream
         self.caller = caller
-        self.granted: asyncio.Future[None] | None = None
+        self.granted: asyncio.Future[None]
         self.path: tuple[str, ...] | None = None
 
     async def __aenter__(self) -> None:

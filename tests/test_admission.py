@@ -95,6 +95,7 @@ async def test_who_is_refused_is_told_how_long_the_last_one_has_waited(
     await run_ready_tasks()
     holders.append(await acquire(admission, arrivals, 3))
     assert await refused() == "13"
+    now += 12.5
     for holder in holders:
         holder.release()
     await asyncio.gather(*(holder.task for holder in holders))
@@ -169,11 +170,12 @@ async def test_an_error_inside_gives_the_place_back() -> None:
 
 async def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch, arrivals: list[int]) -> None:
     monkeypatch.setattr(gateway.admission, "MAX_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(gateway.admission, "DEFAULT_RETRY_AFTER", 0.0)
     admission = Admission(1, 5)
     holder = await acquire(admission, arrivals, 0)
     with pytest.raises(GatewayError) as caught:
         await slot(admission).__aenter__()
-    assert caught.value.code == "overloaded"
+    assert (caught.value.code, caught.value.retry_after) == ("overloaded", 0.02)
     assert (admission.active, admission.waiting) == (1, 0)
     holder.release()
     await holder.task
@@ -182,6 +184,8 @@ async def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch, arrivals: lis
 async def test_idle(arrivals: list[int]) -> None:
     admission = Admission(2, 0)
     await admission.wait_idle()
+    async with slot(admission):
+        pass
     holders = [await acquire(admission, arrivals, number) for number in range(2)]
     idle = asyncio.create_task(admission.wait_idle())
     holders[0].release()
