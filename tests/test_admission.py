@@ -143,6 +143,18 @@ async def test_a_waiter_that_leaves_makes_room(arrivals: list[int]) -> None:
     assert (arrivals, admission.active) == ([0, 2], 0)
 
 
+async def test_a_queue_that_all_have_left_holds_nobody_up(arrivals: list[int]) -> None:
+    admission = Admission(1, 1)
+    holders = [await acquire(admission, arrivals, number) for number in range(2)]
+    holders[1].task.cancel()
+    holders[0].release()
+    await holders[0].task
+    third = await acquire(admission, arrivals, 2)
+    assert arrivals == [0, 2]
+    third.release()
+    await third.task
+
+
 async def test_a_place_handed_to_one_who_leaves_in_the_same_moment_goes_on(arrivals: list[int]) -> None:
     admission = Admission(1, 10)
     holders = [await acquire(admission, arrivals, number) for number in range(3)]
