@@ -101,7 +101,7 @@ def test_settings_reach_the_commands(host: Host) -> None:
 
 def test_no_proxy_is_asked_for_this_host(host: Host) -> None:
     host.settings = dict.fromkeys(
-        ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy.example:3128"
+        ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"), "http://proxy.example:3128"
     )
     host.launch_and_stop()
     assert "proxy.example" not in (host.folder / "notes" / "environments").read_text()

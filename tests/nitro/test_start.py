@@ -95,11 +95,12 @@ def test_both_may_open_more_files_than_the_kernel_gives(start: Start, tmp_path: 
         assert limits == (resource.getrlimit(resource.RLIMIT_NOFILE) if refused else (16384, 16384))
 
 
-def test_term_drains_the_gateway_and_ends_the_daemon(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_the_gateway_and_ends_the_daemon(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     process = start()
     daemon, _ = noted(tmp_path / "notes", "nitriding")
     noted(tmp_path / "notes", "gateway")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "gateway ended with status 0" in errors
