@@ -19,7 +19,7 @@ from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
 from gateway.billing.evm import values as evm
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
-from gateway.billing.x402 import VERSION, SettleResponse, Supported, VerifyResponse
+from gateway.billing.x402 import VERSION, ForwardedPayment, SettleResponse, Supported, VerifyResponse
 from gateway.http_client.pool import ConnectionPool
 from gateway.http_client.response import ReadTimeoutError, ResponseTooLargeError, TransportError
 from gateway.http_client.retry_after import read_retry_after
@@ -118,12 +118,12 @@ class Facilitator:
         except UnusableFacilitatorError as error:
             raise FacilitatorUnavailableError(f"/supported: {error}") from None
 
-    async def verify(self, payment: dict[str, Any], requirements: dict[str, Any]) -> VerifyResponse:
+    async def verify(self, payment: ForwardedPayment) -> VerifyResponse:
         """Verify a payment; retried once when the facilitator fails, after its ``Retry-After`` if that is short.
 
         Raises FacilitatorUnavailableError.
         """
-        body = _body(payment, requirements)
+        body = _body(payment, payment.accepted)
         try:
             return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
         except FacilitatorUnavailableError as error:
@@ -133,8 +133,11 @@ class Facilitator:
             await asyncio.sleep(pause)
         return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
 
-    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
-        """Settle, without retries. ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that queue jobs."""
+    async def settle(self, payment: ForwardedPayment, amount: int | None, usage: dict[str, Any]) -> Outcome:
+        """Settle ``amount``, without retries. ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that
+        queue jobs."""
+        requirements = {**payment.requirements, "amount": str(amount)}
+        network = requirements["network"]
         body = _body(payment, requirements)
         if usage and self._queues_jobs:
             body["usageMetadata"] = usage
@@ -144,17 +147,17 @@ class Facilitator:
             return Unknown(str(error))
         if status == 202 and (queued := _decode(response, _JobResponse)) is not None:
             self._queues_jobs = True
-            return await self.poll_job(queued.payment_job.job_id, requirements, self._timeouts.job_seconds)
-        outcome = self._outcome(_decode(response, SettleResponse), status, requirements)
+            return await self.poll_job(queued.payment_job.job_id, network, self._timeouts.job_seconds)
+        outcome = self._outcome(_decode(response, SettleResponse), status, network)
         if isinstance(outcome, Unknown) and (retry_after := read_retry_after(headers)):
             return replace(outcome, retry_after=retry_after)
         return outcome
 
-    async def poll_job(self, job: str, requirements: dict[str, Any], seconds: float = 0.0) -> Outcome:
-        """Poll a queued settlement until it ends, at least once, for up to ``seconds`` (facts/x402.md 2.3)."""
+    async def poll_job(self, job: str, network: str, seconds: float = 0.0) -> Outcome:
+        """Poll a settlement queued for ``network``, at least once and for up to ``seconds`` (facts/x402.md 2.3)."""
         end = time.monotonic() + seconds
         try:
-            while (outcome := await self._job_outcome(job, requirements)) is None:
+            while (outcome := await self._job_outcome(job, network)) is None:
                 if time.monotonic() >= end:
                     return Unknown("the settlement is queued", job=job)
                 await asyncio.sleep(self._timeouts.poll_seconds)
@@ -162,7 +165,7 @@ class Facilitator:
             return Unknown(str(error), job=job, retry_after=error.retry_after or 0.0)
         return outcome
 
-    async def _job_outcome(self, job: str, requirements: dict[str, Any]) -> Outcome | None:
+    async def _job_outcome(self, job: str, network: str) -> Outcome | None:
         """None while the job is queued or running."""
         status, headers, body = await self._request("GET", f"/settle/{quote(job)}", None, self._timeouts.verify_seconds)
         wrapped = _decode(body, _JobResponse)
@@ -175,17 +178,16 @@ class Facilitator:
             return None
         if job_state.result is None:
             return Unknown(f"the settlement job {job_state.status} without a result")
-        return self._outcome(job_state.result, 200, requirements)
+        return self._outcome(job_state.result, 200, network)
 
-    def _outcome(self, response: SettleResponse | None, status: int, requirements: dict[str, Any]) -> Outcome:
-        """A success counts for the requested network and with a transaction; a refusal if it is about the payment."""
+    def _outcome(self, response: SettleResponse | None, status: int, network: str) -> Outcome:
+        """A success counts for ``network``, and with a transaction; a refusal if it is about the payment."""
         if response is None or (response.success and status not in _DONE):
             return Unknown(f"settle returned {status}")
         transaction = (response.transaction or "")[:_MAX_TEXT]
         if response.success:
-            if response.network and not self._is_network(response.network, requirements["network"]):
-                network = response.network[:_MAX_TEXT]
-                return Unknown(f"settle returned the network {network}", transaction=transaction)
+            if response.network and not self._is_network(response.network, network):
+                return Unknown(f"settle returned the network {response.network[:_MAX_TEXT]}", transaction=transaction)
             if not transaction:
                 return Unknown("settle returned no transaction")
             return Settled(transaction, _amount(response.amount))
@@ -243,7 +245,7 @@ class Facilitator:
             raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
 
 
-def _body(payment: dict[str, Any], requirements: dict[str, Any]) -> dict[str, Any]:
+def _body(payment: ForwardedPayment, requirements: dict[str, Any] | msgspec.Raw) -> dict[str, Any]:
     return {"x402Version": VERSION, "paymentPayload": payment, "paymentRequirements": requirements}
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.billing.x402 import ForwardedPayment
+
 
 class State(StrEnum):
     RESERVED = "reserved"
@@ -78,10 +80,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``key`` is the claim key (authorization.claim_key), ``owner`` the worker responsible for the payment. ``cap`` is the
     signed amount, ``amount`` the amount to settle, frozen at SETTLING, ``settled_amount`` the amount transferred.
-    ``payment`` and ``requirements`` are the facilitator's request, so that any worker can settle it; ``job`` is the
-    facilitator's id of a queued settlement. ``by_contract`` if the signature is not of the payer's own key. ``note`` is
-    the reason of an end without settlement, ``payers_fault`` whether the payer caused it. ``by_credit`` if earlier
-    credit covers the payment, ``credited`` the amount that its end added to the payer's credit.
+    ``payment`` is what the facilitator needs, so that any worker can settle it; ``job`` is the facilitator's id of a
+    queued settlement. ``by_contract`` if the signature is not of the payer's own key. ``note`` is the reason of an end
+    without settlement, ``payers_fault`` whether the payer caused it. ``by_credit`` if earlier credit covers the
+    payment, ``credited`` the amount that its end added to the payer's credit.
     """
 
     key: bytes
@@ -93,8 +95,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cap_usd: Decimal
     rate: Decimal
     deadline: int
-    payment: dict[str, Any]
-    requirements: dict[str, Any]
+    payment: ForwardedPayment
     upfront: bool = False
     by_contract: bool = False
     state: State = State.RESERVED
@@ -148,7 +149,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def row_state(self) -> str:
         """The state that stores index: that of the entry, or UNSERVED."""
-        return UNSERVED if self.unserved else self.state.value
+        return UNSERVED if self.unserved else str(self.state)
 
     @property
     def amount_usd(self) -> Decimal:
@@ -164,16 +165,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def transition(self, to: State, **changes: Any) -> "Entry":
         """The entry in its next state; raises IllegalTransitionError."""
-        if to not in TRANSITIONS[self.state]:
-            raise IllegalTransitionError(self.state, to)
-        return msgspec.structs.replace(self, state=to, updated=time.time(), **changes)
+        return self.transition_through((to,), changes)
 
     def transition_through(self, states: Iterable[State], changes: dict[str, Any]) -> "Entry":
         """The entry after several transitions in order; raises IllegalTransitionError."""
-        entry = self
-        for state in states:
-            entry = entry.transition(state, **changes)
-        return entry
+        state = self.state
+        for to in states:
+            if to not in TRANSITIONS[state]:
+                raise IllegalTransitionError(state, to)
+            state = to
+        return msgspec.structs.replace(self, state=state, updated=time.time(), **changes)
 
 
 def require_unmatched_transfer(

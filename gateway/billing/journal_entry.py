@@ -25,12 +25,13 @@ def new_entry(
 
     ``by_contract`` if the payer's own key did not sign.
     """
-    requirements = msgspec.to_builtins(terms.requirements)
-    payment: dict[str, Any] = {"x402Version": x402.VERSION, "payload": signed.payload(), "accepted": requirements}
-    if resource_url is not None:
-        payment["resource"] = {"url": resource_url}
-    if permit is not None:
-        payment["extensions"] = {x402.EIP2612_EXTENSION: permit}
+    payment = x402.ForwardedPayment(
+        x402_version=x402.VERSION,
+        payload=msgspec.Raw(msgspec.json.encode(signed.payload())),
+        accepted=msgspec.Raw(msgspec.json.encode(terms.requirements)),
+        resource=None if resource_url is None else {"url": resource_url},
+        extensions=None if permit is None else {x402.EIP2612_EXTENSION: permit},
+    )
     return Entry(
         key=authorization.claim_key(signed, terms.network, terms.token, contracts),
         owner=owner,
@@ -42,7 +43,6 @@ def new_entry(
         rate=terms.rate,
         deadline=signed.deadline,
         payment=payment,
-        requirements=requirements,
         upfront=terms.upfront,
         by_contract=by_contract,
     )

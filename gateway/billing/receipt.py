@@ -18,7 +18,7 @@ def receipt(entry: Entry, cost_usd: Decimal) -> Receipt:
     payment: dict[str, Any] = {
         "scheme": entry.scheme,
         "network": entry.network,
-        "asset": entry.requirements["asset"],
+        "asset": evm.checksummed(evm.address(entry.token)),
         "payer": evm.checksummed(entry.payer),
         "amount": str(_amount(entry)),
         "cost_usd": f"{cost_usd:f}",

@@ -8,6 +8,7 @@ import asyncio
 import logging
 
 from gateway.billing.definitions import Definitions, Token
+from gateway.billing.evm import values as evm
 from gateway.billing.evm.chain import LATEST, Chain
 from gateway.billing.evm.rpc import ChainUnavailableError
 from gateway.billing.journal import Entry, State
@@ -127,7 +128,7 @@ class Reconciler:
         funds, due = await chain.funds(token, entry.payer, block), entry.amount or 0
         if funds.balance < due:
             return "insufficient_funds"
-        permit2 = "permit2Authorization" in entry.payment["payload"]
+        permit2 = entry.nonce_contract == evm.address(self._definitions.contracts.permit2)
         if permit2 and funds.allowance < due and not await chain.can_permit(entry, token, block):
             return "permit2_allowance_required"
         report = f"{refused.reason} {refused.message}"

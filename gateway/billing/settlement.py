@@ -162,7 +162,7 @@ class Settlements:
             await self._finish(settlement, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
             return
         try:
-            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
+            outcome = await self._facilitator.settle(entry.payment, entry.amount, entry.usage)
             outcome = await self._reconciler.check(entry, outcome, first=True)
         except Exception:
             log.exception("settlement", extra={"payment": entry.id})
@@ -226,9 +226,9 @@ class Settlements:
         if (found := await self._reconciler.look_up(entry)) is not None:
             return found
         if unknown.job:
-            outcome = await self._facilitator.poll_job(unknown.job, _requirements_due(entry))
+            outcome = await self._facilitator.poll_job(unknown.job, entry.network)
         elif self._clock() < entry.deadline - self._times.give_up_before_deadline_seconds:
-            outcome = await self._facilitator.settle(entry.payment, _requirements_due(entry), entry.usage)
+            outcome = await self._facilitator.settle(entry.payment, entry.amount, entry.usage)
         else:
             return unknown
         return await self._reconciler.check(entry, _naming(outcome, unknown.transaction), first=False)
@@ -292,8 +292,3 @@ def _naming(outcome: Outcome, transaction: str) -> Outcome:
     if isinstance(outcome, Settled) or outcome.transaction:
         return outcome
     return replace(outcome, transaction=transaction)
-
-
-def _requirements_due(entry: Entry) -> dict[str, Any]:
-    """The requirements with the amount to settle."""
-    return {**entry.requirements, "amount": str(entry.amount)}

@@ -43,10 +43,10 @@ class Verifier:
         """
         if self._chain is None:
             await self._check_funds(entry, terms, claim, sponsored=sponsored)
-            response = await self._facilitator.verify(entry.payment, entry.requirements)
+            response = await self._facilitator.verify(entry.payment)
         else:
             response, _ = await asyncio.gather(
-                self._facilitator.verify(entry.payment, entry.requirements),
+                self._facilitator.verify(entry.payment),
                 self._check_funds(entry, terms, claim, sponsored=sponsored),
             )
         if not response.is_valid:

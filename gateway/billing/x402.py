@@ -109,6 +109,25 @@ class PaymentPayload(_Object, frozen=True):
     extensions: dict[str, Any] | None = None
 
 
+class ForwardedPayment(_Object, frozen=True):
+    """A payment as the facilitator gets it, twice, and the journal keeps it: the long parts are encoded only once.
+
+    ``payload`` is the scheme's, ``accepted`` the ``Requirements``, both as JSON.
+    """
+
+    x402_version: int = msgspec.field(name="x402Version")
+    payload: msgspec.Raw
+    accepted: msgspec.Raw
+    resource: dict[str, str] | None = None
+    extensions: dict[str, Any] | None = None
+
+    @property
+    def requirements(self) -> dict[str, Any]:
+        """The accepted offer; its amount is the cap."""
+        requirements: dict[str, Any] = msgspec.json.decode(self.accepted)
+        return requirements
+
+
 class SettleResponse(_Object, frozen=True):
     """The result of a settlement. ``transaction`` is the hash, also of a reverted or pending one, or empty.
 

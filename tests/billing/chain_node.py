@@ -4,10 +4,12 @@ import json
 from typing import Any, cast
 
 import aiohttp
+import msgspec
 
 from gateway.billing.definitions import bundled
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.chain import Chain
+from gateway.billing.x402 import ForwardedPayment
 from tests.billing.entries import PAYER, entry
 from tools.fuzz.stub_peers import Reply, session
 
@@ -15,11 +17,15 @@ TOKEN = bundled().tokens["usdc"]
 NONCE = b"\x33" * 32
 PAYEE = "0x" + "bb" * 20
 ASSET = f"{TOKEN.network}/{TOKEN.address.lower()}"
+PAYMENT = ForwardedPayment(
+    x402_version=2,
+    payload=msgspec.Raw(b'{"authorization":{"validAfter":"0"}}'),
+    accepted=msgspec.Raw(msgspec.json.encode({"payTo": PAYEE})),
+)
 ENTRY = entry(
     key=bytes(28) + PAYER + NONCE,
     asset=ASSET,
-    requirements={"payTo": PAYEE},
-    payment={"payload": {"authorization": {"validAfter": "0"}}},
+    payment=PAYMENT,
     amount=10,
 )
 HASH = "0x" + "44" * 32

@@ -11,8 +11,12 @@ from gateway.billing.claims import ClaimPolicy
 from gateway.billing.definitions import bundled
 from gateway.billing.journal import Entry
 from gateway.billing.storage.store import Store
+from gateway.billing.x402 import ForwardedPayment
 
 PAYER = b"\xaa" * 20
+PAYMENT = ForwardedPayment(
+    x402_version=2, payload=msgspec.Raw(b"{}"), accepted=msgspec.Raw(b'{"network":"eip155:8453"}')
+)
 POLICY = ClaimPolicy(bundled().exposure, funds_known=False)
 FUNDED = ClaimPolicy(bundled().exposure, funds_known=True)
 
@@ -29,8 +33,7 @@ def entry(**changes: Any) -> Entry:
         "cap_usd": Decimal(1),
         "rate": Decimal("0.1"),
         "deadline": int(time.time()) + 600,
-        "payment": {},
-        "requirements": {},
+        "payment": PAYMENT,
     }
     return Entry(**fields | changes)
 

@@ -11,6 +11,7 @@ from gateway.billing.outcome import Outcome
 from gateway.billing.payment_metrics import PaymentMetrics
 from gateway.billing.settlement import Settlements
 from gateway.billing.storage.sqlite_store import SqliteStore
+from gateway.billing.x402 import ForwardedPayment
 from tests.billing.entries import FUNDED, entry
 from tests.billing.harness import quick
 from tests.clocks import Clock
@@ -21,15 +22,15 @@ class Script:
 
     def __init__(self, *answers: Outcome) -> None:
         self.answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[int | None] = []
         self.followed: list[str] = []
         self.seen: Outcome | None = None
 
-    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
-        self.asked.append(requirements)
+    async def settle(self, payment: ForwardedPayment, amount: int | None, usage: dict[str, Any]) -> Outcome:
+        self.asked.append(amount)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def poll_job(self, job: str, requirements: dict[str, Any]) -> Outcome:
+    async def poll_job(self, job: str, network: str) -> Outcome:
         self.followed.append(job)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 

@@ -21,7 +21,7 @@ from tests.billing.chain_node import (
     EVENT,
     HASH,
     NONCE,
-    PAYEE,
+    PAYMENT,
     SENT,
     SIGNED,
     TOKEN,
@@ -33,9 +33,7 @@ from tests.upstreams.scripted_server import ScriptedServer, http
 from tools.fuzz.stub_peers import Reply, session
 
 CONTRACTS = bundled().contracts
-PERMIT = entry(
-    key=bytes(8) + evm.address(CONTRACTS.permit2) + PAYER + NONCE, asset=ASSET, requirements={"payTo": PAYEE}
-)
+PERMIT = entry(key=bytes(8) + evm.address(CONTRACTS.permit2) + PAYER + NONCE, asset=ASSET, payment=PAYMENT)
 PERMITTED = evm.words((evm.address(TOKEN.address), PERMIT.cap, NONCE, PERMIT.deadline)).hex()
 WORD = "0" * 64
 USED = Block(100, 1000)

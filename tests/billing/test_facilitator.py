@@ -5,15 +5,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import closing, suppress
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError, connection_pool
 from gateway.billing.outcome import Refused, Settled, Unknown
+from gateway.billing.x402 import ForwardedPayment
 from gateway.http_client.pool import ConnectionPool
 from tests.billing.harness import quick
 
-REQUIREMENTS = {"network": "eip155:8453", "amount": "7"}
+NETWORK = "eip155:8453"
+PAYMENT = ForwardedPayment(
+    x402_version=2, payload=msgspec.Raw(b'{"p":1}'), accepted=msgspec.Raw(b'{"network":"eip155:8453","amount":"9"}')
+)
 SUCCESS = {"success": True, "transaction": "0xab", "network": "eip155:8453", "payer": "0x1", "amount": "7"}
 SENT = {"transaction": "0xcd", "network": "eip155:8453"}
 FAILED = {"success": False, "errorReason": "transaction_failed"}
@@ -189,11 +194,15 @@ async def test_settlements_are_settled_refused_or_unknown(
     facilitator: Facilitator, double: Double, status: int, answer: Any, outcome: object
 ) -> None:
     double.answer("/settle", (status, answer))
-    assert await facilitator.settle({"p": 1}, REQUIREMENTS, {}) == outcome
+    assert await facilitator.settle(PAYMENT, 7, {}) == outcome
     assert double.requests[0][2] == {
         "x402Version": 2,
-        "paymentPayload": {"p": 1},
-        "paymentRequirements": REQUIREMENTS,
+        "paymentPayload": {
+            "x402Version": 2,
+            "payload": {"p": 1},
+            "accepted": {"network": NETWORK, "amount": "9"},
+        },
+        "paymentRequirements": {"network": NETWORK, "amount": "7"},
     }
 
 
@@ -220,9 +229,9 @@ async def test_jobs_are_polled_to_their_result(
 
     double.answer("/settle", (202, {"paymentJob": {"jobId": "payment-1", "status": "queued"}}))
     double.answer("/settle/payment-1", (200, job(status="queued")), (200, job(status="processing")), (200, job(**end)))
-    assert await facilitator.settle({}, REQUIREMENTS, {"total_tokens": 3}) == outcome
+    assert await facilitator.settle(PAYMENT, 7, {"total_tokens": 3}) == outcome
     assert "usageMetadata" not in double.requests[0][2]
-    await facilitator.settle({}, REQUIREMENTS, {"total_tokens": 3})
+    await facilitator.settle(PAYMENT, 7, {"total_tokens": 3})
     sent = [body for path, _, body in double.requests if path == "/settle"]
     assert sent[1]["usageMetadata"] == {"total_tokens": 3}
 
@@ -230,7 +239,7 @@ async def test_jobs_are_polled_to_their_result(
 async def test_a_job_that_is_retried_is_asked_for_once(facilitator: Facilitator, double: Double) -> None:
     """Retries take turns: while a few waited for their jobs, the others would not hear that theirs have ended."""
     double.answer("/settle/payment-1", (200, {"jobId": "payment-1", "status": "queued"}))
-    assert await facilitator.poll_job("payment-1", REQUIREMENTS) == Unknown("the settlement is queued", job="payment-1")
+    assert await facilitator.poll_job("payment-1", NETWORK) == Unknown("the settlement is queued", job="payment-1")
     assert len(double.requests) == 1
 
 
@@ -260,9 +269,9 @@ async def test_verdicts(
     double.answer("/verify", *answers)
     if valid is None:
         with pytest.raises(FacilitatorUnavailableError):
-            await facilitator.verify({}, REQUIREMENTS)
+            await facilitator.verify(PAYMENT)
     else:
-        assert (await facilitator.verify({}, REQUIREMENTS)).is_valid is valid
+        assert (await facilitator.verify(PAYMENT)).is_valid is valid
     assert len(double.requests) == calls
 
 
@@ -271,11 +280,11 @@ async def test_a_settlement_that_must_wait_says_how_long(facilitator: Facilitato
     double.headers = {"Retry-After": "40"}
     double.answer("/settle", (status, {"error": "slow down"}))
     double.answer("/settle/job", (status, {"error": "slow down"}))
-    assert await facilitator.settle({}, REQUIREMENTS, {}) == Unknown(f"settle returned {status}", retry_after=40.0)
-    said = await facilitator.poll_job("job", REQUIREMENTS)
+    assert await facilitator.settle(PAYMENT, 7, {}) == Unknown(f"settle returned {status}", retry_after=40.0)
+    said = await facilitator.poll_job("job", NETWORK)
     assert said == Unknown(f"/settle/{{job}} returned {status}", job="job", retry_after=40.0)
     double.answer("/settle", (200, SUCCESS))
-    assert await facilitator.settle({}, REQUIREMENTS, {}) == Settled("0xab", 7)
+    assert await facilitator.settle(PAYMENT, 7, {}) == Settled("0xab", 7)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -290,7 +299,7 @@ async def test_a_facilitator_that_wants_to_be_left_alone_is(
     double.answer("/verify", (status, {"error": "slow down"}))
     began = asyncio.get_running_loop().time()
     with pytest.raises(FacilitatorUnavailableError) as unavailable:
-        await facilitator.verify({}, REQUIREMENTS)
+        await facilitator.verify(PAYMENT)
     assert (len(double.requests), unavailable.value.retry_after) == (calls, told)
     assert calls == 1 or asyncio.get_running_loop().time() - began >= told
 
@@ -332,7 +341,7 @@ async def test_a_hosted_facilitator_gets_headers_for_every_call(pool: Connection
         return {"Authorization": f"Bearer {method} {path}"}
 
     double.answer("/settle", (200, SUCCESS))
-    await Facilitator(pool, quick(), headers).settle({}, REQUIREMENTS, {})
+    await Facilitator(pool, quick(), headers).settle(PAYMENT, 7, {})
     assert double.requests[0][1]["Authorization"] == "Bearer POST /settle"
 
 
@@ -348,8 +357,8 @@ async def test_a_facilitator_without_settlement_data_is_asked_once(facilitator: 
 async def test_nobody_listening_is_unknown_or_unavailable() -> None:
     pool = connection_pool("http://127.0.0.1:9")
     nowhere = Facilitator(pool, quick())
-    assert isinstance(await nowhere.settle({}, REQUIREMENTS, {}), Unknown)
-    for call in (nowhere.supported(), nowhere.verify({}, REQUIREMENTS)):
+    assert isinstance(await nowhere.settle(PAYMENT, 7, {}), Unknown)
+    for call in (nowhere.supported(), nowhere.verify(PAYMENT)):
         with pytest.raises(FacilitatorUnavailableError):
             await call
     await pool.close()
@@ -359,13 +368,13 @@ async def test_a_job_is_asked_for_by_its_name_and_nothing_else(facilitator: Faci
     job = {"jobId": "a b?c#d/é", "status": "queued"}
     double.answer("/settle", (202, {"paymentJob": job}))
     double.answer("/settle/a b?c#d/é", (200, {**job, "status": "succeeded", "result": SUCCESS}))
-    assert await facilitator.settle({}, REQUIREMENTS, {}) == Settled("0xab", 7)
+    assert await facilitator.settle(PAYMENT, 7, {}) == Settled("0xab", 7)
 
 
 async def test_credentials_in_the_url_are_sent(server: str, double: Double) -> None:
     double.answer("/settle", (200, SUCCESS))
     pool = connection_pool(server.replace("//", "//user:secret@"))
-    await Facilitator(pool, quick()).settle({}, REQUIREMENTS, {})
+    await Facilitator(pool, quick()).settle(PAYMENT, 7, {})
     await pool.close()
     assert double.requests[0][1]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
 
@@ -385,7 +394,7 @@ async def test_an_answer_that_trickles_is_not_waited_for() -> None:
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         pool = connection_pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         slow = Facilitator(pool, quick(facilitator={"settle_seconds": 0.2}))
-        assert await slow.settle({}, REQUIREMENTS, {}) == Unknown("settle: no response within 0.2 s")
+        assert await slow.settle(PAYMENT, 7, {}) == Unknown("settle: no response within 0.2 s")
         assert pool.in_use == 0
         await pool.close()
         await asyncio.wait_for(hung_up.wait(), 10)

@@ -22,7 +22,7 @@ from gateway.billing.journal import (
     encode_entry,
 )
 from gateway.billing.standing import Standing
-from tests.billing.entries import POLICY, entry
+from tests.billing.entries import PAYMENT, POLICY, entry
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,13 @@ def test_no_work_is_done_before_verification_and_nothing_settles_twice() -> None
 def test_entries_survive_writing_with_amounts_beyond_64_bits() -> None:
     payment = entry(cap=2**200, amount=2**199, cost_usd=Decimal("0.000000125"), state=State.SETTLING, usage={"a": 1})
     assert decode_entry(encode_entry(payment)) == payment
+
+
+def test_an_entry_of_an_earlier_version_can_be_settled() -> None:
+    """It held the requirements twice."""
+    payment = entry(payment=PAYMENT)
+    earlier = msgspec.json.encode({**msgspec.json.decode(encode_entry(payment)), "requirements": {}})
+    assert decode_entry(earlier) == payment
 
 
 def test_a_payment_is_claimed_once_unless_it_was_released() -> None:

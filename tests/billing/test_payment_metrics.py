@@ -110,7 +110,7 @@ class UnknownAtFirst:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = [Unknown("no answer"), Unknown("no answer"), Settled("0xab")]
 
-    async def settle(self, payment: dict[str, Any], requirements: dict[str, Any], usage: dict[str, Any]) -> Outcome:
+    async def settle(self, *arguments: Any) -> Outcome:
         return self.outcomes.pop(0)
 
     async def check(self, entry: Entry, outcome: Outcome, *, first: bool) -> Outcome:

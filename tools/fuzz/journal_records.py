@@ -10,17 +10,21 @@ from decimal import Decimal
 from random import Random
 from typing import Any, cast
 
+from msgspec import Raw
+
 from gateway.billing.journal import Entry, State, encode_entry
 from gateway.billing.storage.records import MAX_RECORD_BYTES, RecordCipher, encode_frame
 from gateway.billing.storage.sealed_store import SealedStore
 from gateway.billing.storage.sink import HttpSink, SinkUnavailableError
 from gateway.billing.storage.store import Store
+from gateway.billing.x402 import ForwardedPayment
 from tools.fuzz.mutations import mutate_bytes, split
 from tools.fuzz.stub_peers import Reply, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _KEY = b"j" * 32
 _FOREVER = 4e9
+_PAYMENT = ForwardedPayment(x402_version=2, payload=Raw(b"{}"), accepted=Raw(b"{}"))
 _STATES = (State.SERVING, State.SETTLING, State.SETTLED)
 
 
@@ -51,8 +55,7 @@ def _entry(random: Random) -> Entry:
         cap_usd=Decimal(1),
         rate=Decimal("0.1"),
         deadline=5_000_000_000,
-        payment={"x402Version": 2},
-        requirements={},
+        payment=_PAYMENT,
         state=random.choice(_STATES),
         updated=float(random.randrange(4)),
         note=random.choice(("", "\u00e9", "a" * 300)),

@@ -20,12 +20,18 @@ from gateway.billing.facilitator import Facilitator, FacilitatorUnavailableError
 from gateway.billing.journal import Entry
 from gateway.billing.outcome import Refused, Settled, Unknown
 from gateway.billing.price_feed import PriceFeed, PriceUnavailableError
+from gateway.billing.x402 import ForwardedPayment
 from tools.fuzz.stub_peers import Reply, pool, reply, session
 from tools.fuzz.target import BrokenPropertyError, Target
 
 _NETWORK = "eip155:8453"
 _HASH = "0x" + "44" * 32
 _PAYER, _PAYEE = "0x" + "aa" * 20, "0x" + "bb" * 20
+_PAYMENT = ForwardedPayment(
+    x402_version=2,
+    payload=msgspec.Raw(b'{"authorization":{"validAfter":"0"}}'),
+    accepted=msgspec.Raw(msgspec.json.encode({"network": _NETWORK, "payTo": _PAYEE})),
+)
 _SETTLED = {"success": True, "transaction": _HASH, "network": _NETWORK, "payer": _PAYER, "amount": "7"}
 _ODD_AMOUNTS = ("9" * 5000, "\u0663", "-7", "0x7", "1e3", "", "07")
 
@@ -76,12 +82,11 @@ def _facilitator_reply(random: Random, question: str) -> Reply:
 
 def _check_facilitator(asked: PeerCase) -> None:
     facilitator = Facilitator(pool(*asked.replies), _definitions())
-    requirements = {"network": _NETWORK, "amount": "7"}
     questions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "supported": facilitator.supported,
-        "verify": lambda: facilitator.verify({}, requirements),
-        "settle": lambda: facilitator.settle({}, requirements, {}),
-        "poll_job": lambda: facilitator.poll_job("payment-1", requirements),
+        "verify": lambda: facilitator.verify(_PAYMENT),
+        "settle": lambda: facilitator.settle(_PAYMENT, 7, {}),
+        "poll_job": lambda: facilitator.poll_job("payment-1", _NETWORK),
     }
     try:
         answer = asyncio.run(questions[asked.question]())
@@ -119,8 +124,7 @@ def _entry(contract: str) -> Entry:
         cap_usd=Decimal(1),
         rate=Decimal(1),
         deadline=9,
-        payment={"payload": {"authorization": {"validAfter": "0"}}},
-        requirements={"payTo": _PAYEE},
+        payment=_PAYMENT,
         updated=0.0,
     )
 

@@ -103,7 +103,7 @@ class Chain:
 
     async def can_permit(self, entry: Entry, token: Token, block: str) -> bool:
         """Whether the payment has an EIP-2612 permit that could still be used as of ``block``."""
-        permit = entry.payment.get("extensions", {}).get(EIP2612_EXTENSION)
+        permit = (entry.payment.extensions or {}).get(EIP2612_EXTENSION)
         if permit is None:
             return False
         nonces = _eth_call(evm.address(token.address), _NONCES + evm.word(entry.payer), block)

@@ -6,6 +6,8 @@ return them.
 
 from typing import Any
 
+import msgspec
+
 from gateway.billing.definitions import Contracts
 from gateway.billing.evm import values as evm
 from gateway.billing.evm.rpc import as_integer
@@ -55,14 +57,14 @@ class TransferMatcher:
         """The fields of the signed message that are adjacent in a settlement's call data (facts/x402.md 1.3, 3.2)."""
         if entry.nonce_contract == self._permit2:
             return evm.words((evm.address(entry.token), entry.cap, entry.nonce, entry.deadline))
-        valid_after = int(entry.payment["payload"]["authorization"]["validAfter"])
-        payee = evm.address(entry.requirements["payTo"])
+        valid_after = int(msgspec.json.decode(entry.payment.payload)["authorization"]["validAfter"])
+        payee = evm.address(entry.payment.requirements["payTo"])
         return evm.words((entry.payer, payee, entry.cap, valid_after, entry.deadline, entry.nonce))
 
 
 def transfer_topics(entry: Entry) -> list[str]:
     """The log topics of a transfer from the payer to the payee."""
-    payee = evm.address(entry.requirements["payTo"])
+    payee = evm.address(entry.payment.requirements["payTo"])
     return [_TRANSFER, evm.as_hex(evm.word(entry.payer)), evm.as_hex(evm.word(payee))]
 
 
