@@ -34,6 +34,8 @@ _IS_UNFINISHED, _IS_BEFORE_SETTLING, _IS_PAID = (
 )
 """Conditions on a row, with the states in an order that does not change: SQLite uses a partial index only where a query
 repeats its condition. For ``state IN (...)`` it would fill a temporary table per index, before and after each write."""
+sqlite3.register_adapter(bytes, bytes)
+"""For bytes without an adapter sqlite3 raises and drops an error each time, which costs more than to bind them."""
 _CHECK_BYTES = 64 * 1024
 _TRANSACTION = "lower(json_extract(CAST(entry AS TEXT), '$.transaction'))"
 
