@@ -98,6 +98,7 @@ class FunctionToolCall(msgspec.Struct, tag_field="type", tag="function"):
     extra_content: dict[str, Any] | None = None
     provider_specific_fields: dict[str, Any] | None = None
     thought_signature: str | None = None
+    cache_control: CacheControl = None
 
 
 class CustomCall(msgspec.Struct):
@@ -108,6 +109,7 @@ class CustomCall(msgspec.Struct):
 class CustomToolCall(msgspec.Struct, tag_field="type", tag="custom"):
     id: str
     custom: CustomCall
+    cache_control: CacheControl = None
 
 
 ToolCall = FunctionToolCall | CustomToolCall

@@ -246,6 +246,18 @@ def test_a_messages_own_cache_breakpoint_is_on_its_last_block() -> None:
     assert got[1]["content"][-1]["cache_control"] == mark
 
 
+def test_a_calls_own_cache_breakpoint_is_on_its_block() -> None:
+    """Where Vercel's AI SDK, and OpenCode with it, has that of an answer without text."""
+    mark = {"type": "ephemeral"}
+    answer = calls("a", "b")
+    answer["tool_calls"][0]["cache_control"] = mark
+    answer["tool_calls"].append(
+        {"id": "c", "type": "custom", "custom": {"name": "g", "input": ""}, "cache_control": mark}
+    )
+    uses = turns(HELLO, answer, result("a"), result("b"), result("c"))[1]["content"]
+    assert [use.get("cache_control") for use in uses] == [mark, None, mark]
+
+
 WORDS = st.sampled_from(["", " ", "yes", "no\n", "Blåbær 🫐"])
 ROUND = st.integers(1, 3)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.openai_api.usage import Usage
-from tests.upstreams.anthropic_chats import HELLO, WEATHER, chat
+from tests.upstreams.anthropic_chats import HELLO, WEATHER, calls, chat, result
 from tests.upstreams.anthropic_events import START_USAGE, complete, end, start, streamed, text
 from tests.upstreams.decoding import put_together
 
@@ -81,6 +81,12 @@ def marked(*marks: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": parts}]}
 
 
+def marked_call(mark: dict[str, Any]) -> dict[str, Any]:
+    answer = calls("a")
+    answer["tool_calls"][0]["cache_control"] = mark
+    return answer
+
+
 @pytest.mark.parametrize(
     ("request_body", "written_5m", "written_1h"),
     [
@@ -88,6 +94,8 @@ def marked(*marks: dict[str, Any]) -> dict[str, Any]:
         ({"cache_control": LONG}, 0, 90),
         ({"tools": [WEATHER | {"cache_control": LONG}]}, 0, 90),
         ({"messages": [HELLO | {"cache_control": LONG}]}, 0, 90),
+        ({"messages": [HELLO, marked_call(LONG), result("a")]}, 0, 90),
+        ({"messages": [HELLO | {"cache_control": LONG}, marked_call(SHORT), result("a")]}, 60, 30),
         (marked(LONG, SHORT), 60, 30),
         (marked(LONG) | {"cache_control": SHORT}, 60, 30),
         (marked(SHORT), 60, 30),

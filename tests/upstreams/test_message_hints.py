@@ -84,6 +84,9 @@ def test_hints_about_caching(model: str, controlled: tuple[str, ...]) -> None:
         assert dropped(model, message, HI) == controlled
     assert dropped(model, MARKED, HI) == (BREAKPOINT,)
     assert dropped(model, HI | {"cache_control": None}) == ()
+    for mark, listed in ((EPHEMERAL, controlled), ({"cache_control": None}, ())):
+        calling = {"role": "assistant", "content": None, "tool_calls": [CALL | mark]}
+        assert dropped(model, HI, calling, RESULT, HI) == listed
 
 
 @pytest.mark.parametrize(("model", "controlled"), [(model, bool(listed)) for model, listed in CACHING[:-1]])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.openai_api.messages import AssistantMessage
 from gateway.openai_api.request import ChatRequest, FunctionTool
 
 _LONG = "1h"
@@ -20,6 +21,8 @@ def _breakpoints(request: ChatRequest) -> Iterator[dict[str, Any]]:
     for message in request.messages:
         if isinstance(message.content, list):
             holders += message.content
+        if isinstance(message, AssistantMessage):
+            holders += message.tool_calls or ()
     for holder in holders:
         mark = getattr(holder, "cache_control", None)
         if mark is not None:

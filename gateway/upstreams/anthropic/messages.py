@@ -123,7 +123,8 @@ class Conversation:
             name, arguments = call.custom.name, {"input": call.custom.input}
         name = self._names.outbound(name)
         self.called[name] = None
-        return {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
+        use = {"type": "tool_use", "id": self._ids.reissue(call.id), "name": name, "input": arguments}
+        return with_cache_control(use, call.cache_control)
 
     def _add_result(self, message: ToolMessage, where: str) -> None:
         result: Block = {"type": "tool_result", "tool_use_id": self._ids.outbound(message.tool_call_id)}
