@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 from x402.http.utils import decode_payment_required_header, encode_payment_signature_header
 from x402.schemas import PaymentRequired
@@ -55,10 +55,10 @@ def sign_payments(url: str, body: bytes, count: int) -> list[str]:
 
 
 def _required(url: str, body: bytes) -> PaymentRequired:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+    request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
     try:
-        urllib.request.urlopen(request).close()  # noqa: S310
-    except urllib.error.HTTPError as error:
+        build_opener(ProxyHandler({})).open(request).close()
+    except HTTPError as error:
         with error:
             required = decode_payment_required_header(error.headers[PAYMENT_REQUIRED])
         if isinstance(required, PaymentRequired):

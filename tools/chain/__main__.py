@@ -6,6 +6,7 @@ It prints one JSON object with all that a gateway, a payer and a test need to kn
 import argparse
 import asyncio
 import json
+import os
 import signal
 
 from tools.chain.deployment import CHAIN_ID, PAYEE, PAYER, PERMIT2, TEE_REGISTRY, TOKENS
@@ -52,7 +53,9 @@ def main() -> None:
         action="store_true",
         help="let the demo payer approve Permit2 first, so that it can pay over Permit2 without an EIP-2612 permit",
     )
-    asyncio.run(run(approve_permit2=parser.parse_args().approve_permit2))
+    arguments = parser.parse_args()
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # all requests are local
+    asyncio.run(run(approve_permit2=arguments.approve_permit2))
 
 
 if __name__ == "__main__":

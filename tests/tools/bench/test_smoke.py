@@ -64,7 +64,13 @@ def test_two_workers_share_the_work(servers: Mapping[str, Server]) -> None:
     assert 0 < sum(two.worker_cpu) < 1.2 * two.cpu
 
 
-def test_paid_answers_each_with_a_payment_of_its_own(servers: Mapping[str, Server]) -> None:
+def test_paid_answers_each_with_a_payment_of_its_own(
+    servers: Mapping[str, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shell with a proxy too."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name)
     workload = next(workload for workload in WORKLOADS if workload.name == "paid")
     job = make_job(workload, PAID, servers[PAID], Schedule())
     job.connections, job.warm_up, job.seconds = 2, 0.0, 5.0

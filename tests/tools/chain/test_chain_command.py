@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import aiohttp
 import pytest
 
 from tools.chain.deployment import PAYER, PERMIT2, USDC
+from tools.chain.payments import Payment, upto_offer
+from tools.chain.wallet import Wallet
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -28,8 +31,16 @@ async def described(process: asyncio.subprocess.Process) -> dict[str, Any]:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 async def test_command(http: aiohttp.ClientSession, signal_number: signal.Signals) -> None:
+    """In a shell with a proxy too."""
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools.chain", "--approve-permit2", cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tools.chain",
+        "--approve-permit2",
+        cwd=REPOSITORY,
+        env=environment | {"http_proxy": "http://127.0.0.1:9"},
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(30):
@@ -42,6 +53,9 @@ async def test_command(http: aiohttp.ClientSession, signal_number: signal.Signal
             assert int((await response.json())["result"], 16) == 2**256 - 1
         async with http.get(f"{facts['facilitator_url']}/supported") as response:
             assert (await response.json())["signers"]["eip155:*"] == [facts["facilitator"]]
+        payment = await Payment.sign(Wallet(facts["payer_key"]), upto_offer(USDC, 1, facts["facilitator"]))
+        async with http.post(f"{facts['facilitator_url']}/verify", json=payment.body()) as response:
+            assert (await response.json())["isValid"]
     finally:
         process.send_signal(signal_number)
     async with asyncio.timeout(10):
