@@ -71,6 +71,27 @@ async def test_thinking_is_replayed_with_tool_results(claude: anthropic.AsyncAnt
         await claude.messages.create(messages=[question, {"role": "assistant", "content": altered}, results], **request)
 
 
+async def test_adaptive_thinking_may_be_left_out_of_a_turn_whose_calls_are_answered(
+    claude: anthropic.AsyncAnthropic, weather: Any
+) -> None:
+    """A forced call has none, and the request after it forces none."""
+    request: Any = {
+        "model": "claude-sonnet-4-6",
+        "max_tokens": 5000,
+        "tools": weather("anthropic"),
+        "thinking": {"type": "adaptive"},
+    }
+    question: Any = {"role": "user", "content": "The weather in Oslo?"}
+    first = await claude.messages.create(messages=[question], tool_choice={"type": "any"}, **request)
+    [call] = first.content
+    assert call.type == "tool_use"
+    results: Any = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "4 C"}]}
+    second = await claude.messages.create(
+        messages=[question, {"role": "assistant", "content": first.content}, results], **request
+    )
+    assert [block.type for block in second.content] == ["thinking", "text"]
+
+
 async def test_thinking_is_hidden_unless_asked_for(claude: anthropic.AsyncAnthropic) -> None:
     request: Any = {"model": "claude-opus-4-8", "max_tokens": 100, "messages": HELLO}
     hidden = await claude.messages.create(thinking={"type": "adaptive"}, **request)

@@ -18,7 +18,8 @@ Turn = tuple[str, Placed]
 """Role and blocks; consecutive messages of one role are one turn."""
 
 
-def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
+def check_messages(messages: Any, model: Model, *, thinking: bool, manual: bool) -> None:
+    """`manual`: the model thinks by a budget, not as it likes."""
     if not isinstance(messages, list):
         raise RefusedError("messages: Field required" if messages is None else "messages: Input should be a valid list")
     if not messages:
@@ -30,7 +31,9 @@ def check_messages(messages: Any, model: Model, *, thinking: bool) -> None:
     _check_end(turns[-1], model)
     _check_pairs(turns)
     if thinking:
-        _check_replay(turns, model)
+        _check_signatures(turns, model)
+    if manual:
+        _check_replay(turns)
 
 
 def _check_message(number: int, message: Any, model: Model, *, last: bool) -> None:
@@ -155,13 +158,17 @@ def _check_expected(placed: Placed, before: Placed) -> None:
         results.add(id_)
 
 
-def _check_replay(turns: Sequence[Turn], model: Model) -> None:
-    """Thinking blocks must be unaltered; a turn whose calls are being answered must start with them."""
+def _check_signatures(turns: Sequence[Turn], model: Model) -> None:
+    """Thinking blocks must be unaltered."""
     for role, placed in turns:
         for where, block in placed:
             if role == "assistant" and block["type"] in THINKING:
                 _check_signature(where, block, model)
-    if len(turns) < 2 or turns[-1][0] != "user" or model.always_thinks:
+
+
+def _check_replay(turns: Sequence[Turn]) -> None:
+    """A turn whose calls are being answered must start with its thinking."""
+    if len(turns) < 2 or turns[-1][0] != "user":
         return
     last = turns[-2][1]
     if any(block["type"] == "tool_use" for _, block in last) and last[0][1]["type"] not in THINKING:

@@ -106,7 +106,8 @@ def check(body: Mapping[str, Any], model: Model, version: str) -> None:
     _check_thinking(body, model)
     _check_output(body.get("output_config"), model)
     _check_system(body.get("system"))
-    check_messages(body.get("messages"), model, thinking=reasoning_enabled(body, model))
+    manual = thinking_type(body) == "enabled"
+    check_messages(body.get("messages"), model, thinking=reasoning_enabled(body, model), manual=manual)
     _check_tools(body)
     _check_complexity(body)
     _check_rest(body)
