@@ -176,7 +176,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 def decode(body: bytes) -> dict[str, Json]:
     """Decode a JSON object; raises 400 for anything else, and for one that is too large or nested too deeply.
 
-    A false ``ignore_eos``, which benchmarks of inference servers always send, is left out: it asks for nothing.
+    A false ``ignore_eos``, which benchmarks of inference servers always send, is left out: it asks for nothing. A
+    ``top_k`` of 20.0, as Google's ADK writes it, is 20.
     """
     brackets = _count_brackets(body)
     if brackets > MAX_BRACKETS:
@@ -197,6 +198,8 @@ def decode(body: bytes) -> dict[str, Json]:
         _check_size(decoded)
     if decoded.get("ignore_eos") is False:
         del decoded["ignore_eos"]
+    if isinstance(top_k := decoded.get("top_k"), float) and top_k.is_integer():
+        decoded["top_k"] = int(top_k)
     return decoded
 
 

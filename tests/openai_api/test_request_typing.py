@@ -272,6 +272,13 @@ def test_what_a_request_says_of_itself() -> None:
     assert parse_chat({**BODY, "stop": ["a", "b"]}).stops == ["a", "b"]
 
 
+@pytest.mark.parametrize(("given", "taken"), [(20.0, 20), (0.0, 0), (20.5, 20.5)])
+def test_a_whole_top_k_is_an_integer(given: float, taken: float) -> None:
+    """Google's types have it as a float, and ADK sends that."""
+    top_k = decode(msgspec.json.encode({**BODY, "top_k": given}))["top_k"]
+    assert (top_k, type(top_k)) == (taken, type(taken))
+
+
 def test_a_false_ignore_eos_is_absence() -> None:
     assert decode(msgspec.json.encode({**BODY, "ignore_eos": False})) == BODY
 
