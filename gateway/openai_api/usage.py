@@ -61,10 +61,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def as_openai(self) -> dict[str, Any]:
         """OpenAI's ``usage`` object, with all counts that are priced; rare ones are left out when zero.
 
-        ``cache_write_tokens`` includes those kept for an hour. ``server_tool_use`` is named as by Anthropic (3.11),
-        ``tool_use_tokens`` as by litellm.
+        ``cache_write_tokens`` includes those kept for an hour. ``server_tool_use`` and ``inference_geo`` are named as
+        by Anthropic (3.11), ``tool_use_tokens`` as by litellm.
         """
         prompt: dict[str, int] = {"cached_tokens": self.cached_tokens, "audio_tokens": self.audio_tokens}
+        if self.cached_audio_tokens:
+            prompt["cached_audio_tokens"] = self.cached_audio_tokens
         writes = self.cache_write_tokens + self.cache_write_1h_tokens
         if writes:
             prompt["cache_write_tokens"] = writes
@@ -89,6 +91,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         }
         if self.web_searches:
             usage["server_tool_use"] = {"web_search_requests": self.web_searches}
+        if self.region:
+            usage["inference_geo"] = self.region
         return usage
 
 
