@@ -121,17 +121,18 @@ class Facilitator:
     async def verify(self, payment: ForwardedPayment) -> VerifyResponse:
         """Verify a payment; retried once when the facilitator fails, after its ``Retry-After`` if that is short.
 
-        Raises FacilitatorUnavailableError.
+        The second request opens a new connection: the idle ones may be dead like the first. Raises
+        FacilitatorUnavailableError.
         """
-        body = _body(payment, payment.accepted)
+        body, seconds = _body(payment, payment.accepted), self._timeouts.verify_seconds
         try:
-            return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
+            return _verify_response(*await self._request("POST", "/verify", body, seconds))
         except FacilitatorUnavailableError as error:
             pause = self._timeouts.poll_seconds if error.retry_after is None else error.retry_after
             if pause > _MAX_RETRY_AFTER:
                 raise
             await asyncio.sleep(pause)
-        return _verify_response(*await self._request("POST", "/verify", body, self._timeouts.verify_seconds))
+        return _verify_response(*await self._request("POST", "/verify", body, seconds, reuse=False))
 
     async def settle(self, payment: ForwardedPayment, amount: int | None, usage: dict[str, Any]) -> Outcome:
         """Settle ``amount``, without retries. ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that
@@ -228,6 +229,8 @@ class Facilitator:
         body: dict[str, Any] | None,
         seconds: float,
         extra_headers: Mapping[str, str] = {},
+        *,
+        reuse: bool = True,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return status, headers and body of the response."""
         headers = {**_JSON, **extra_headers} if body is not None else {**extra_headers}
@@ -236,7 +239,7 @@ class Facilitator:
             if self._headers is not None:
                 headers.update(await self._headers(method, path))
             request = self._pool.encode(method, path, headers, b"" if body is None else msgspec.json.encode(body))
-            return await self._pool.fetch(request, seconds, _MAX_RESPONSE_BYTES)
+            return await self._pool.fetch(request, seconds, _MAX_RESPONSE_BYTES, reuse=reuse)
         except (TimeoutError, ReadTimeoutError):
             raise FacilitatorUnavailableError(f"{name}: no response within {seconds:g} s") from None
         except ResponseTooLargeError:

@@ -87,19 +87,22 @@ class ConnectionPool:
         except BaseException as error:
             if response is not None:
                 response.close()
+            else:
+                self._connector.clear_dns_cache()  # the host may have moved
             if isinstance(error, TimeoutError | aiohttp.ClientConnectionError | OSError):
-                self._connector.clear_dns_cache()
                 raise ConnectError from None
             raise
         return response
 
-    async def fetch(self, request: bytes, total_seconds: float, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
+    async def fetch(
+        self, request: bytes, total_seconds: float, max_bytes: int, *, reuse: bool = True
+    ) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return the status, the headers by lower-case name and the body of its response.
 
         Raises TransportError, and TimeoutError after ``total_seconds``.
         """
         async with asyncio.timeout(total_seconds):
-            response = await self.send(request, total_seconds, max_bytes)
+            response = await self.send(request, total_seconds, max_bytes, reuse=reuse)
             try:
                 return response.status, response.headers, await response.read(max_bytes)
             finally:

@@ -15,6 +15,27 @@ def http(status: int, body: bytes = b"{}", headers: str = "", *, content_type: s
     return head.encode() + body
 
 
+def answering_once(reply: bytes, together: int) -> Reply:
+    """As a load balancer that was replaced: it resets each connection at its second request.
+
+    The first ``together`` are answered once there are so many.
+    """
+    known: set[Writer] = set()
+    all_open = asyncio.Event()
+
+    async def answer(writer: Writer) -> None:
+        if writer in known:
+            writer.transport.abort()
+            return
+        known.add(writer)
+        if len(known) >= together:
+            all_open.set()
+        await all_open.wait()
+        writer.write(reply)
+
+    return answer
+
+
 @dataclass
 class Request:
     """A received request: the request line, the headers with lower-case names, the body."""

@@ -1,33 +1,24 @@
 """Servers that are gone without a word: pooled connections that are dead, and an address that has moved."""
 
 import asyncio
+import socket
 from typing import Any
+from unittest.mock import ANY
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
+from gateway.http_client.pool import ConnectionPool
 from gateway.upstreams.transport import read_body
-from tests.upstreams.scripted_server import ScriptedServer, Writer, http
+from tests.upstreams.scripted_server import ScriptedServer, answering_once, http
 from tests.upstreams.transport_calls import opened, send
 
 NUMBER = 6
 
 
 async def test_a_second_attempt_uses_no_pooled_connection() -> None:
-    """A load balancer that is replaced knows none of them, and resets each at its next request."""
-    known: set[Writer] = set()
-    all_open = asyncio.Event()
-
-    async def answer_once(writer: Writer) -> None:
-        if writer in known:
-            writer.transport.abort()
-            return
-        known.add(writer)
-        if len(known) >= NUMBER:
-            all_open.set()
-        await all_open.wait()
-        writer.write(http(200))
-
-    async with ScriptedServer([answer_once]) as server, opened(server.url) as transport:
+    async with ScriptedServer([answering_once(http(200), NUMBER)]) as server, opened(server.url) as transport:
         for response in await asyncio.gather(*(send(transport) for _ in range(NUMBER))):
             await read_body(response)
         assert await read_body(await send(transport)) == b"{}"
@@ -41,17 +32,40 @@ async def test_a_second_attempt_leaves_its_connection_to_the_next_call() -> None
     assert (server.connections, len(server.requests)) == (2, 3)
 
 
-async def test_a_name_is_resolved_again_when_its_address_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of every name: 127.0.0.2 at the first lookup, 127.0.0.1 at later ones; those not yet told."""
     addresses = ["127.0.0.2", "127.0.0.1"]
 
-    async def resolve(host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
         address = addresses.pop(0) if len(addresses) > 1 else addresses[0]
         return [{"hostname": host, "host": address, "port": port, "family": family, "proto": 0, "flags": 0}]
 
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    return addresses
+
+
+async def test_a_name_is_resolved_again_when_nothing_listens_at_its_address(moved: list[str]) -> None:
+    async with (
+        ScriptedServer([http(200)]) as server,
+        opened(server.url.replace("127.0.0.1", "vendor.test")) as transport,
+    ):
+        await read_body(await send(transport))
+        await read_body(await send(transport))
+    assert (moved, len(server.requests)) == (["127.0.0.1"], 2)
+
+
+async def test_a_name_is_resolved_again_when_its_address_does_not_answer(moved: list[str]) -> None:
+    """The whole request times out before the connection does."""
     async with ScriptedServer([http(200)]) as server:
-        url = server.url.replace("127.0.0.1", "vendor.test")
-        async with opened(url) as transport:
-            monkeypatch.setattr(transport._pool._connector._resolver, "resolve", resolve)
-            await read_body(await send(transport))
-            await read_body(await send(transport))
-    assert (addresses, len(server.requests)) == (["127.0.0.1"], 2)
+        port = urlsplit(server.url).port
+        with socket.create_server(("127.0.0.2", port), backlog=0), socket.create_connection(("127.0.0.2", port)):
+            pool = ConnectionPool(f"http://vendor.test:{port}", {}, connections=1, connect=10.0)
+            request = pool.encode("GET", "/", {}, b"")
+            try:
+                with pytest.raises(TimeoutError):
+                    await pool.fetch(request, 0.2, 100)
+                assert await pool.fetch(request, 5.0, 100) == (200, ANY, b"{}")
+            finally:
+                await pool.close()
+    assert moved == ["127.0.0.1"]
