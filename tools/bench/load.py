@@ -257,7 +257,14 @@ def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     if job.pinned:
         pin(0, measured=False)
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run(job))))
+    write_out(msgspec.json.encode(uvloop.run(run(job))))
+
+
+def write_out(data: bytes) -> None:
+    """Write ``data`` whole to standard output. With PYTHONUNBUFFERED ``sys.stdout`` drops what a pipe does not take at
+    once, and after a run of uvloop that is all but the first 64 KB: io_uring interrupts the write."""
+    with open(sys.stdout.fileno(), "wb", closefd=False) as output:
+        output.write(data)
 
 
 if __name__ == "__main__":
