@@ -66,7 +66,7 @@ fail() {
 }
 
 clean_up() {
-    trap - EXIT INT TERM
+    trap '' INT TERM
     [[ -z $enclave ]] || nitro-cli terminate-enclave --enclave-id "$enclave" >/dev/null ||
         echo "run-enclave: enclave $enclave could not be terminated" >&2
     # Suppresses bash's own messages about children that just exited.

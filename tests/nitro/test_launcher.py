@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -31,20 +32,40 @@ def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> No
     assert host.nothing_is_left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_enclave_is_ended_that_came_up_while_the_launch_was_stopped(host: Host, number: signal.Signals) -> None:
-    """Its id is known only once nitro-cli has answered. Ctrl-C reaches nitro-cli as well, and must not stop it."""
-    launching = host.folder / "notes" / "launching"
+def takes_a_second(host: Host, subcommand: str) -> None:
+    """Let this subcommand of nitro-cli take a second, in which ``interrupt`` sends its signal."""
     host.behaviour["nitro-cli"] = (
-        '[[ $1 != run-enclave ]] || { echo $$ >"$NOTES/launching"; sleep 1; }\n' + BEHAVIOUR["nitro-cli"]
+        f"""[[ $1 != {subcommand} ]] || {{ echo $$ >"$NOTES/nitro-cli.pid"; sleep 1; }}\n""" + BEHAVIOUR["nitro-cli"]
     )
-    process = host.start("gateway.eif")
+
+
+def interrupt(host: Host, process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Signal the launcher and nitro-cli, as Ctrl-C does, once the subcommand runs."""
     deadline = time.monotonic() + 20
-    while not (launching.exists() and launching.read_text()):
+    while not (pid := host.pid("nitro-cli")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
-    os.kill(int(launching.read_text()), number)
+    os.kill(pid, number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_does_not_stop_the_clean_up(host: Host, number: signal.Signals) -> None:
+    takes_a_second(host, "terminate-enclave")
+    with host.launched() as (process, _):
+        process.send_signal(number)
+        interrupt(host, process, number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert host.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_enclave_is_ended_that_came_up_while_the_launch_was_stopped(host: Host, number: signal.Signals) -> None:
+    """Its id is known only once nitro-cli has answered. Ctrl-C reaches nitro-cli as well, and must not stop it."""
+    takes_a_second(host, "run-enclave")
+    process = host.start("gateway.eif")
+    interrupt(host, process, number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
     assert host.calls[-1] == f"nitro-cli terminate-enclave --enclave-id {ENCLAVE}"
