@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -37,7 +38,7 @@ def deb_file(tmp_path: Path) -> Path:
         "Package: hello\nVersion: 1:2.0-1\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\n"
         "Description: made for a test\n"
     )
-    (root / "DEBIAN" / "postinst").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (root / "DEBIAN" / "postinst").write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'ran'))}\n")
     (root / "DEBIAN" / "postinst").chmod(0o755)
     (root / "usr" / "bin").mkdir(parents=True)
     program = root / "usr" / "bin" / "hello"
@@ -71,8 +72,9 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     offered.mkdir()
     commands = tmp_path / "bin"
     commands.mkdir()
+    files = f"{shlex.quote(str(offered))}/*"
     (commands / "apt-get").write_text(
-        f'#!/bin/sh\ncp {offered}/* . 2>/dev/null || {{ echo "E: Unable to locate package" >&2; exit 100; }}\n'
+        f'#!/bin/sh\ncp {files} . 2>/dev/null || {{ echo "E: Unable to locate package" >&2; exit 100; }}\n'
     )
     (commands / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
