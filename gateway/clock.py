@@ -82,7 +82,7 @@ class Clock:
         return [f"the clock may be off by more than {TOLERANCE_SECONDS:g} s"]
 
     async def sync(self) -> None:
-        """Query the source once, and adopt its time unless the call took too long to reduce the uncertainty.
+        """Query the source, if any, and adopt its time unless the call took too long to reduce the uncertainty.
 
         The source has a thread of its own: one that hangs blocks nothing else and is not called concurrently. Raises
         NsmError.
@@ -100,9 +100,6 @@ class Clock:
     @asynccontextmanager
     async def synchronized(self) -> AsyncIterator[None]:
         """Synchronize before entering and every few minutes while inside; failures show in ``reasons``."""
-        if self._source is None:
-            yield
-            return
         delay = await self._try_sync()
         task = asyncio.create_task(self._sync_forever(delay))
         try:
