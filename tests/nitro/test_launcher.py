@@ -225,7 +225,7 @@ def test_an_env_file_as_the_injection_reads_it(host: Host, line: str) -> None:
 
 
 # Gives up once the sink runs, as curl's retries do: bash may warn of "No record of process" if it kills a new child.
-SINK_SILENT = "until [[ -s $NOTES/sink.pid ]]; do sleep 0.05; done; exit 7"
+SINK_ENDED = "until [[ -s $NOTES/sink.pid ]]; do sleep 0.05; done; kill -KILL $(<$NOTES/sink.pid); exit 7"
 NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
 
 
@@ -242,7 +242,7 @@ NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
             5,
             ".env is odd; set JOURNAL_FOLDER= to run without a journal",
         ),
-        ("curl", on("*:8010/", SINK_SILENT), 6, "the journal sink for enclave-journal does not respond"),
+        ("curl", on("*:8010/", SINK_ENDED), 6, "the journal sink for enclave-journal does not respond"),
         ("curl", on("*expose*:443*", "exit 7"), 6, "gvproxy does not forward :443 to port 443"),
         ("curl", on("*expose*8000*", "exit 22"), 6, "gvproxy does not forward 127.0.0.1:8000 to port 8000"),
         ("nitro-cli", "exit 1", 6, "nitro-cli could not launch gateway.eif"),
