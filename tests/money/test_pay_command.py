@@ -20,7 +20,7 @@ from tools.chain.wallet import Wallet
 from tools.pay.__main__ import _printer, main
 from tools.pay.chain import ChainReader
 from tools.pay.offers import known_offers
-from tools.pay.receipt import check, summary
+from tools.pay.receipt import check, read_settlement, summary
 from tools.pay.request import Answer, Session
 from tools.simulators.scenario import Scenario
 from tools.verify.claims import Verdict
@@ -258,6 +258,12 @@ async def test_an_endpoint_that_cannot_tell_the_transfer_leaves_the_other_verdic
         assert (transfer.name, transfer.verdict) == ("transfer", Verdict.FAIL)
 
 
+def with_settlement(told: Any) -> Answer:
+    """An answer whose ``PAYMENT-RESPONSE`` is ``told``."""
+    encoded = base64.b64encode(json.dumps(told).encode()).decode()
+    return Answer(200, httpx.Headers({"PAYMENT-RESPONSE": encoded}), b"")
+
+
 LIES: dict[str, Json] = {
     "more than the cost": {"amount": "99"},
     "more than the quote": {"amount": "999999999"},
@@ -288,13 +294,18 @@ async def test_a_charge_that_is_not_due_fails(shop: PaidGateway, lie: str) -> No
         "status": "settled",
         "transaction": "0x" + "00" * 32,
     }
-    settled = base64.b64encode(json.dumps({"success": True, **honest}).encode()).decode()
-    answer = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": settled}), b"")
-    assert [claim.verdict for claim in check(offer, answer, honest, payer, None)] == [Verdict.PASS, Verdict.SKIP]
+    answer = with_settlement({"success": True, **honest})
+    charge, transfer = check(offer, answer, honest, payer, None)
+    assert charge.line().endswith(": the metered cost, rounded up once, and within the quote")
+    assert (charge.verdict, transfer.verdict) == (Verdict.PASS, Verdict.SKIP)
     assert next(check(offer, answer, honest | LIES[lie], payer, None)).verdict is Verdict.FAIL
-    other = base64.b64encode(json.dumps({"success": True, **honest, "transaction": "0x"}).encode()).decode()
-    contradicted = Answer(200, httpx.Headers({"PAYMENT-RESPONSE": other}), b"")
+    contradicted = with_settlement({"success": True, **honest, "transaction": "0x"})
     assert next(check(offer, contradicted, honest, payer, None)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("told", [None, [], {}, {"success": False, "transaction": "0x12"}])
+def test_settlements_that_are_none(told: Any) -> None:
+    assert read_settlement(with_settlement(told)) is None
 
 
 async def test_a_waived_payment_is_not_called_the_metered_cost(shop: PaidGateway) -> None:
