@@ -191,10 +191,13 @@ class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
+def texts_of(content: str | list[Any] | None) -> list[str]:
+    """The texts of a message's content that are not empty: the whole of it, or one per text part."""
+    if isinstance(content, list):
+        return [part.text for part in content if isinstance(part, TextPart) and part.text]
+    return [content] if content else []
+
+
 def text_of(content: str | list[Any] | None) -> str:
-    """The text parts of a message's content, concatenated."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.text for part in content if isinstance(part, TextPart))
+    """The text of an answer's content, whose parts are pieces of it."""
+    return "".join(texts_of(content))

@@ -99,12 +99,12 @@ def test_system_texts_are_joined_in_order_wherever_they_stand() -> None:
             messages=[
                 {"role": "system", "content": "One."},
                 HELLO,
-                {"role": "developer", "content": [{"type": "text", "text": "Two."}]},
+                {"role": "developer", "content": [{"type": "text", "text": text} for text in ("Two.", "", "Three.")]},
                 {"role": "system", "content": ""},
             ]
         )
     )
-    assert body["systemInstruction"] == {"parts": [{"text": "One."}, {"text": "Two."}]}
+    assert body["systemInstruction"] == {"parts": [{"text": "One."}, {"text": "Two."}, {"text": "Three."}]}
     assert body["contents"] == [{"role": "user", "parts": [{"text": "Hello"}]}]
 
 
@@ -205,7 +205,8 @@ def test_the_same_id_may_serve_in_several_turns() -> None:
         ("", {}, {"output": ""}),
         ("[1, 2]", {}, {"output": "[1, 2]"}),
         ('{"a": [{"$ref": "#/$defs/A"}]}', {}, {"output": '{"a": [{"$ref": "#/$defs/A"}]}'}),
-        ([{"type": "text", "text": "4 "}, {"type": "text", "text": "C"}], {}, {"output": "4 C"}),
+        ([{"type": "text", "text": "4"}, {"type": "text", "text": "17"}], {}, {"output": "4\n17"}),
+        ([{"type": "text", "text": '{"celsius":'}, {"type": "text", "text": "4}"}], {}, {"celsius": 4}),
         ("no such city", {"is_error": True}, {"error": "no such city"}),
         ('{"code": 1}', {"is_error": True}, {"error": '{"code": 1}'}),
     ],

@@ -88,13 +88,13 @@ def test_bodies() -> None:
 @BOTH
 def test_the_prompt_is_the_last_user_message_after_the_system_texts(model: str) -> None:
     messages = [
-        {"role": "system", "content": "Oil on canvas."},
+        {"role": "system", "content": [text("Oil"), text("on canvas.")]},
         {"role": "user", "content": "A dog"},
         {"role": "assistant", "content": "Here.", "images": []},
         {"role": "developer", "content": " No people. "},
-        user(text("Now a "), text("cat")),
+        user(text("Now a "), text(" "), text("cat")),
     ]
-    assert sent(model, messages=messages)["prompt"] == "Oil on canvas.\n\nNo people.\n\nNow a cat"
+    assert sent(model, messages=messages)["prompt"] == "Oil\n\non canvas.\n\nNo people.\n\nNow a\n\ncat"
 
 
 @BOTH

@@ -21,7 +21,7 @@ from gateway.openai_api.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    text_of,
+    texts_of,
 )
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.gemini.parts import TEXT_MESSAGE_KEYS, Part, content_parts, picture
@@ -70,8 +70,7 @@ class Contents:
         """Add a message, an answer together with the tools' results after it."""
         match message:
             case SystemMessage() | DeveloperMessage():
-                if text := text_of(message.content):
-                    self.system.append({"text": text})
+                self.system += [{"text": text} for text in texts_of(message.content)]
             case UserMessage():
                 self._turn("user", content_parts(self._chat, message.content, f"messages[{position}].content"))
             case AssistantMessage():
@@ -179,9 +178,10 @@ class Contents:
     def _response(self, message: ToolMessage, where: str) -> tuple[dict[str, Any], list[Part]]:
         """``{"response": …}`` of one result, and its files.
 
-        An object with a ``$ref``, such as a JSON Schema, is sent as text: Gemini looks for the file of that name.
+        Its texts become lines: MCP servers return the items of a list as one text each. An object with a ``$ref``,
+        such as a JSON Schema, is sent as text: Gemini looks for the file of that name.
         """
-        text = text_of(message.content)
+        text = "\n".join(texts_of(message.content))
         files: list[Part] = []
         if not isinstance(message.content, str):
             files = [part for part in content_parts(self._chat, message.content, where) if "text" not in part]

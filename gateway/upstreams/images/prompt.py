@@ -11,20 +11,25 @@ from gateway.openai_api.messages import (
     SystemMessage,
     TextPart,
     UserMessage,
-    text_of,
+    texts_of,
 )
 
 
 def prompt(messages: list[Message]) -> str:
-    """The system texts and the text of the last user message, one paragraph each. Raises 400 without the latter."""
+    """The system texts and the texts of the last user message, one paragraph each. Raises 400 without the latter."""
     position, message = _last_user_message(messages)
-    text = text_of(message.content).strip()
-    if not text:
+    wanted = _paragraphs(message)
+    if not wanted:
         raise invalid_request("Image generation requires a user message with text.", f"messages[{position}].content")
     instructions = [
-        text_of(item.content).strip() for item in messages if isinstance(item, SystemMessage | DeveloperMessage)
+        text for item in messages if isinstance(item, SystemMessage | DeveloperMessage) for text in _paragraphs(item)
     ]
-    return "\n\n".join([*filter(None, instructions), text])
+    return "\n\n".join(instructions + wanted)
+
+
+def _paragraphs(message: SystemMessage | DeveloperMessage | UserMessage) -> list[str]:
+    """The texts of a message that are not blank, without the blanks around them."""
+    return [text for text in map(str.strip, texts_of(message.content)) if text]
 
 
 def references(messages: list[Message], limit: int) -> list[str]:
