@@ -24,7 +24,8 @@ class AnthropicAdapter:
     """The Messages API. ``signatures`` caches the thinking blocks of tool calls for clients that do not return them.
 
     Anthropic fetches https files itself, so ``remote_files`` is always empty. Requests are not switched to streaming
-    however large max_tokens is: the API takes them, and the transport has no total timeout.
+    however large max_tokens is: the API takes them, and the transport keeps an idle connection alive. As with every
+    vendor, an answer that is not streamed has the transport's first-byte timeout to be complete.
     """
 
     def __init__(self, signatures: SignatureCache) -> None:
