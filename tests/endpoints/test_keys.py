@@ -1,5 +1,6 @@
 """``POST /v1/keys``: accepted once, validated completely, and never echoing a key."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -61,6 +62,14 @@ async def test_second_injection_is_409(start_gateway: StartGateway) -> None:
     for second in ({"openai_api_key": "other"}, {}):
         assert (await gateway.post("/v1/keys", second)).status == 409
     assert gateway.services.keyring.configured() == []
+
+
+async def test_of_two_injections_at_once_one_is_applied(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    gateway.services.on_injection.append(lambda _: asyncio.sleep(0.05))
+    answers = await asyncio.gather(*(gateway.post("/v1/keys", {f"{name}_api_key": "key"}) for name in ("xai", "nous")))
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    assert len(gateway.services.keyring.configured()) == 1
 
 
 @pytest.mark.parametrize("body", [{}, {"openai_api_key": None}, {"openai_api_key": "", "facilitator_url": ""}])
