@@ -122,6 +122,43 @@ async def test_a_signal_during_the_start_is_heeded() -> None:
     assert (status, output) == (0, "stopped\n")
 
 
+async def test_the_start_waits_for_the_slowest_worker() -> None:
+    status, output = await run("""
+        reader, writer = os.pipe()
+        os.write(writer, b"03")
+
+        def serve_later(channel, injected):
+            time.sleep(int(os.read(reader, 1)) / 10)
+            serve(channel, injected)
+
+        supervisor = Supervisor([], 2, serve_later)
+        supervisor.start()
+        print([worker.ready for worker in supervisor._workers.values()])
+        supervisor.stop()
+    """)
+    assert (status, output) == (0, "[True, True]\n")
+
+
+async def test_a_worker_that_ends_during_the_start_ends_the_others() -> None:
+    status, output = await run("""
+        from gateway.workers.supervisor import WorkerLostError
+
+        reader, writer = os.pipe()
+        os.write(writer, b"se")
+
+        def serve_or_end(channel, injected):
+            if os.read(reader, 1) == b"s":
+                serve(channel, injected)
+
+        supervisor = Supervisor([], 2, serve_or_end)
+        try:
+            supervisor.start()
+        except WorkerLostError as error:
+            print(error, supervisor._workers)
+    """)
+    assert (status, output.splitlines()[-1]) == (0, "a worker exited before it was ready {}")
+
+
 @pytest.mark.parametrize("call", ["os.fork", "supervisor_module.channel_pair"])
 async def test_a_worker_that_cannot_be_forked_now_is_forked_later(call: str) -> None:
     """A brief shortage of memory or files costs the gateway one worker for that moment, not all of them."""
