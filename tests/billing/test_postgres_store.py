@@ -68,6 +68,29 @@ async def test_a_worker_that_loses_its_database_connection_during_a_long_answer_
         await each.close()
 
 
+async def test_a_lock_that_was_lost_unnoticed_is_taken_again(database: str) -> None:
+    """A network may swallow the end of the connection; others would adopt the payments of every long answer."""
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    await store._lock_connection.execute("SELECT pg_advisory_unlock_all()")
+    await living(database, 0)
+    await store.adopt(time.time())
+    await living(database, 1)
+    await store.close()
+
+
+async def test_postgresql_watches_for_gateways_that_vanish(database: str) -> None:
+    """Else a host that lost its power would keep its locks, and its payments from the others, for two hours."""
+    watched = "SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE source = 'session'"
+    await postgres.empty(database)
+    store = await PostgresStore.open(database)
+    await store.check()
+    for connection in (store._pool, store._lock_connection):
+        names = await connection.fetchval(watched)
+        assert {"tcp_keepalives_idle", "tcp_user_timeout"} <= set(names)
+    await store.close()
+
+
 async def test_restored_payments_are_nobodys_and_need_not_be_missed_first(database: str) -> None:
     """The next sweep may come after their deadlines."""
     await postgres.empty(database)

@@ -30,6 +30,7 @@ from gateway.billing.journal import (
     require_unmatched_transfer,
 )
 from gateway.billing.standing import Standing, remaining_credit, standing_changes
+from gateway.billing.storage import postgres_session
 from gateway.billing.storage.store import NO_OWNER, CommitUnknownError, StoreUnavailableError
 from gateway.keccak import keccak256
 
@@ -104,7 +105,14 @@ class PostgresStore:
         store = cls(url, grace_seconds)
         async with _translated_errors(), AsyncExitStack() as opened:
             store._pool = await opened.enter_async_context(
-                asyncpg.create_pool(url, min_size=1, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS)
+                asyncpg.create_pool(
+                    url,
+                    min_size=1,
+                    max_size=_CONNECTIONS,
+                    command_timeout=_COMMAND_SECONDS,
+                    init=postgres_session.set_up,
+                    reset=postgres_session.keep,
+                )
             )
             async with store._pool.acquire() as db, db.transaction():
                 await db.execute(_SCHEMA, timeout=_UPGRADE_SECONDS)
@@ -165,6 +173,7 @@ class PostgresStore:
 
     async def adopt(self, now: float) -> list[Entry]:
         async with self._transaction(None) as db:
+            await self._check_own_lock(db)
             adopted = await self._adopt_orphans(db)
             rows = await db.fetch(
                 f"SELECT entry FROM gateway_payments WHERE state IN ({_BEFORE_SETTLING})"  # noqa: S608
@@ -267,12 +276,18 @@ class PostgresStore:
         """Take this worker's lock on a dedicated connection."""
         connection = await asyncpg.connect(self._url, command_timeout=_COMMAND_SECONDS)
         try:
+            await postgres_session.set_up(connection)
             await connection.execute("SELECT pg_advisory_lock($1)", _lock_key(self.owner.encode()))
         except BaseException:
             await connection.close(timeout=_COMMAND_SECONDS)
             raise
         self._lock_connection = connection
         connection.add_termination_listener(self._on_connection_lost)
+
+    async def _check_own_lock(self, db: Any) -> None:
+        """Take the lock again if it is free: its connection may have ended without this side being told."""
+        if not self._lock_connection.is_closed() and await _is_lock_free(db, self.owner):
+            self._lock_connection.terminate()
 
     def _on_connection_lost(self, _connection: object) -> None:
         if not self._closed:
