@@ -5,6 +5,7 @@ import base64
 import builtins
 import json
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tools.chain.deployment import OPG, USDC
 from tools.chain.wallet import Wallet
 from tools.pay.__main__ import _printer, main
 from tools.pay.chain import ChainReader
-from tools.pay.offers import known_offers
+from tools.pay.offers import NotPaidError, format_decimal, known_offers, read_required
 from tools.pay.receipt import check, read_settlement, summary
 from tools.pay.request import Answer, Session
 from tools.simulators.scenario import Scenario
@@ -258,10 +259,43 @@ async def test_an_endpoint_that_cannot_tell_the_transfer_leaves_the_other_verdic
         assert (transfer.name, transfer.verdict) == ("transfer", Verdict.FAIL)
 
 
+def encoded(told: Any) -> str:
+    """A header of x402."""
+    return base64.b64encode(json.dumps(told).encode()).decode()
+
+
 def with_settlement(told: Any) -> Answer:
     """An answer whose ``PAYMENT-RESPONSE`` is ``told``."""
-    encoded = base64.b64encode(json.dumps(told).encode()).decode()
-    return Answer(200, httpx.Headers({"PAYMENT-RESPONSE": encoded}), b"")
+    return Answer(200, httpx.Headers({"PAYMENT-RESPONSE": encoded(told)}), b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "has no PAYMENT-REQUIRED header"),
+        ({"PAYMENT-REQUIRED": "%"}, "header cannot be read"),
+        ({"PAYMENT-REQUIRED": encoded({"x402Version": 2})}, "header cannot be read"),
+        ({"PAYMENT-REQUIRED": encoded({"x402Version": 1, "accepts": [], "error": ""})}, "x402 version 1"),
+    ],
+)
+def test_a_402_without_offers_that_can_be_read(headers: dict[str, str], reason: str) -> None:
+    with pytest.raises(NotPaidError, match=reason):
+        read_required(headers)
+
+
+@pytest.mark.parametrize(("number", "text"), [("100", "100"), ("1E+2", "100"), ("2.00", "2"), ("0.50", "0.5")])
+def test_amounts_are_shown_without_exponent_and_trailing_zeros(number: str, text: str) -> None:
+    assert format_decimal(Decimal(number)) == text
+
+
+async def test_a_transfer_of_another_token_does_not_count(shop: PaidGateway, pay: Pay) -> None:
+    wallet, reader = await shop.wallet(), ChainReader(shop.chain.rpc_url)
+    await pay(wallet, chat(), "--yes")
+    [paid] = await shop.paid()
+    opg, usdc, *_ = known_offers(PaymentRequired.model_validate(await shop.required(chat())), bundled())
+    for offer, amount in ((opg, paid.amount), (usdc, 0)):
+        found = asyncio.to_thread(reader.transferred, paid.transaction, offer.token, wallet.address, shop.payee)
+        assert await found == amount
 
 
 LIES: dict[str, Json] = {
