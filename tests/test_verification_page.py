@@ -58,7 +58,7 @@ async def intercepting(node: NitridingDouble, folder: Path) -> AsyncIterator[Nit
 
 
 async def run(folder: Path, *command: str) -> tuple[int, str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_PROXY": "*", "no_proxy": "*"}
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
