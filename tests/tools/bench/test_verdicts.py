@@ -51,9 +51,29 @@ def test_ratios_are_made_round_by_round() -> None:
     assert verdict.status == "MISSED"
 
 
-@pytest.mark.parametrize(("theirs", "word"), [(2.01, "ok"), (1.99, "MISSED")])
-def test_a_floor_is_kept_from_above(theirs: float, word: str) -> None:
-    assert found(small(gateway=[1.0] * 3, portkey=[theirs] * 3), "Portkey").status == word
+@pytest.mark.parametrize(
+    ("words", "workload", "base", "other", "good", "bad"),
+    [
+        ("LiteLLM", "small", "gateway", "litellm", 15.01, 14.99),
+        ("Portkey", "small", "gateway", "portkey", 2.01, 1.99),
+        ("paced events", "paced", "gateway", "bare_proxy", 0.91, 0.89),
+        ("by Anthropic", "anthropic", "gateway, OpenAI", "gateway", 1.09, 1.11),
+        ("with payments", "paid", "gateway", "gateway_paid", 1.59, 1.61),
+    ],
+)
+def test_ratios_of_cost_and_their_bounds(
+    words: str, workload: str, base: str, other: str, good: float, bad: float
+) -> None:
+    for cost, word in ((good, "ok"), (bad, "MISSED")):
+        results = Results(outcomes={workload: {base: [outcome(1.0)], other: [outcome(cost)]}})
+        assert found(results, words).status == word
+
+
+@pytest.mark.parametrize(("slowest", "word"), [(3.9, "ok"), (4.1, "MISSED")])
+def test_the_slowest_of_a_crowd(slowest: float, word: str) -> None:
+    crowd = outcome(1.0)
+    crowd.latencies = [1.0] * 98 + [slowest] * 2
+    assert found(Results(outcomes={"crowd": {"gateway": [crowd]}}), "1,000 connections").status == word
 
 
 @pytest.mark.parametrize(("busier", "word"), [(0.59, "ok"), (0.61, "MISSED")])
