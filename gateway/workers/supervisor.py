@@ -102,8 +102,7 @@ class Supervisor:
         """
         self._stopping = True
         for worker in self._workers.values():
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGTERM)
         kill_at = time.monotonic() + self._longest_drain
         while self._workers:
             if time.monotonic() > kill_at:
