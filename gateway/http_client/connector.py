@@ -7,8 +7,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
 
 _PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 60_000}
 """TCP options, in seconds, in number and in milliseconds; ``TCP_KEEPALIVE`` is the name of the first in macOS.
@@ -40,19 +38,12 @@ class AbortingHandler(ResponseHandler):
         self.abort()
 
 
-class NewConnectionKey(ConnectionKey):
-    """The key of a request that takes no idle connection; equal to that of the others, which reuse its connection."""
-
-
 class Connector(aiohttp.TCPConnector):
     """A pool of connections of the class ``handler``."""
 
     def __init__(self, handler: type[AbortingHandler] = AbortingHandler, **options: Any) -> None:
         super().__init__(socket_factory=_open_socket, **options)
         self._factory = partial(handler, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
-
-    async def _get(self, key: ConnectionKey, traces: Any) -> Connection | None:
-        return None if isinstance(key, NewConnectionKey) else await super()._get(key, traces)
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -11,7 +11,7 @@ from yarl import URL
 
 from gateway.header_lines import header_lines
 from gateway.http_client.connection import ClientConnection
-from gateway.http_client.connector import Connector, NewConnectionKey
+from gateway.http_client.connector import Connector
 from gateway.http_client.response import ConnectError, Response
 
 _CONNECT_STEPS = 3
@@ -79,6 +79,7 @@ class ConnectionPool:
         destination = self._destination if reuse else self._new_connection
         try:
             pooled = await self._connector.connect(destination, [], self._timeout)
+            pooled._key = self._destination.connection_key  # that under which later requests find it
             connection = pooled.protocol
             assert isinstance(connection, ClientConnection)  # noqa: S101 - the connector creates no others
             response = Response(connection, pooled, read_timeout, max_bytes)
@@ -121,4 +122,5 @@ class _Destination(aiohttp.ClientRequest):
 class _NewConnection(_Destination):
     @cached_property
     def connection_key(self) -> ConnectionKey:
-        return NewConnectionKey(*super().connection_key)
+        """One under which no connection is idle."""
+        return super().connection_key._replace(proxy_headers_hash=1)
