@@ -1,17 +1,19 @@
 """Public internet addresses, and an aiohttp resolver that refuses hosts with any other."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from socket import AF_INET, AddressFamily
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-_MAX_CONCURRENT_LOOKUPS = 2
-"""Each occupies a thread of the pool (four in uvloop) that vendors' hosts are resolved in as well."""
+_THREADS = 64
+"""A lookup whose name server is silent holds its thread for ten seconds, and one request has up to 16 of them."""
 
 
 def is_public(address: str) -> bool:
@@ -38,33 +40,37 @@ class ForbiddenAddressError(Exception):
 class CheckedResolver(AbstractResolver):
     """Resolves hosts for a connector, which then connects to exactly these addresses.
 
-    A host with one forbidden address among several is refused. Callers choose the hosts, so their slow name servers
-    must not exhaust the thread pool: a lookup holds its slot until it ends, even after its caller has been cancelled.
+    A host with one forbidden address among several is refused.
     """
 
     def __init__(self, allowed: Callable[[str], bool], inner: AbstractResolver | None = None) -> None:
         self._allowed = allowed
-        self._inner = inner or aiohttp.ThreadedResolver()
-        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_LOOKUPS)
-        self._lookups: set[asyncio.Task[list[ResolveResult]]] = set()
+        self._inner = inner or SeparateResolver()
 
     async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
-        await self._slots.acquire()
-        lookup = asyncio.create_task(self._inner.resolve(host, port, family))
-        self._lookups.add(lookup)
-        lookup.add_done_callback(self._on_done)
-        found = await asyncio.shield(lookup)
+        found = await self._inner.resolve(host, port, family)
         if not all(self._allowed(result["host"]) for result in found):
             raise ForbiddenAddressError(host)
         return found
 
-    def _on_done(self, lookup: "asyncio.Task[list[ResolveResult]]") -> None:
-        self._slots.release()
-        self._lookups.discard(lookup)
-        if not lookup.cancelled():
-            lookup.exception()  # mark as retrieved: the waiter may have been cancelled
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class SeparateResolver(AbstractResolver):
+    """Resolves in threads of its own: callers choose the hosts, and a slow name server must not exhaust the threads in
+    which vendors' hosts are resolved (four in uvloop)."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, "lookup")
+
+    async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        return [
+            ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=0)
+            for kind, _, protocol, _, address in found
+        ]
 
     async def close(self) -> None:
-        for lookup in self._lookups:
-            lookup.cancel()
-        await self._inner.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 from aiohttp import web
-from aiohttp.abc import ResolveResult
 
 from gateway.catalog import bundled
 from gateway.openai_api.errors import GatewayError
@@ -181,29 +182,33 @@ async def test_the_checked_address_is_the_one_connected_to(server: FileServer, f
     assert len(server.seen) == 1
 
 
-async def test_slow_name_servers_keep_few_lookups_busy(server: FileServer, fetcher: MakeFetcher) -> None:
-    """Even once no request waits for them: a lookup in a thread cannot be cancelled."""
+async def test_silent_name_servers_hold_up_nobody_else(
+    server: FileServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as one request can name; a lookup in a thread goes on when nobody waits for it any more."""
+    ended = threading.Event()
+    real = socket.getaddrinfo
 
-    class Slow(ScriptedResolver):
-        busy = most = 0
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == HOST:
+            return real("127.0.0.1", *arguments, **options)
+        ended.wait()
+        raise socket.gaierror
 
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-        ) -> list[ResolveResult]:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-            await asyncio.sleep(0.05)
-            self.busy -= 1
-            return await super().resolve(host, port, family)
-
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     server.serve("/a", PNG)
-    hosts = [f"{number}.example" for number in range(8)]
-    resolver = Slow({host: [["127.0.0.1"]] for host in hosts})
-    source = fetcher(resolver, timeout=0.02)
-    async with asyncio.timeout(10):
-        while len(resolver.asked) < 6:
-            await refusal(source, *(server.url("/a", host) for host in hosts))
-    assert resolver.most == 2
+    source = FileFetcher(True, allowed=bool, tls=ssl.create_default_context(cafile=str(certificate)))
+    slow = asyncio.create_task(refusal(source, *(server.url("/a", f"{number}.example") for number in range(16))))
+    await asyncio.sleep(0.05)
+    chat = chat_with(server.url("/a"))
+    try:
+        async with asyncio.timeout(5):
+            await source.attach(chat, [server.url("/a")])
+    finally:
+        ended.set()
+        await slow
+        await source.close()
+    assert [each.data for each in chat.attachments.values()] == [PNG]
 
 
 async def test_the_certificate_must_be_that_of_the_host(server: FileServer, fetcher: MakeFetcher) -> None:
