@@ -191,8 +191,8 @@ class Exchange:
         served = self._services.catalog.get(name)
         return served if served is not None and served.provider == self._model.provider else None
 
-    async def _sign_and_settle(self, choices: list[dict[str, Any]]) -> AnswerMetadata:
-        """Price, sign and settle the answer. Raises GatewayError if the payment refuses the bill."""
+    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, cut: bool = False) -> AnswerMetadata:
+        """Price, sign and settle the answer, or its part. Raises GatewayError if the payment refuses the bill."""
         self._release_files()
         served = self._served_model()
         now = self._services.clock()
@@ -201,7 +201,7 @@ class Exchange:
         envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
         self._lifecycle.transition(State.SIGNED)
         self._record_usage(usage, price)
-        bill = Bill(model=served, usage=usage, cost_usd=price, envelope=envelope)
+        bill = Bill(model=served, usage=usage, cost_usd=price, envelope=envelope, cut=cut)
         self._lifecycle.transition(State.SETTLING)
         started = time.perf_counter()
         try:
@@ -321,7 +321,7 @@ class Exchange:
         failure = await self._forward_all(reply)
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
-        metadata = await self._sign_and_settle(choices)
+        metadata = await self._sign_and_settle(choices, cut=failure is not None)
         if failure is not None:
             raise failure
         extra = {**self._format.extras(choices), **metadata.fields()}

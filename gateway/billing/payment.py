@@ -41,12 +41,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used and signed. ``model`` is the one that answered."""
+    """What was used and signed. ``model`` is the one that answered; ``cut`` is an answer that broke off."""
 
     model: Model
     usage: Usage
     cost_usd: Decimal
     envelope: Envelope
+    cut: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True):

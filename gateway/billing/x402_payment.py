@@ -43,7 +43,7 @@ class PaymentContext:
 class X402Payment:
     """A payment whose request is being served. ``entry`` is SERVING, or SETTLED when it was paid upfront.
 
-    An entry that is ``by_credit`` is covered by an earlier upfront payment whose answer was not delivered.
+    An entry that is ``by_credit`` is covered by earlier upfront payments whose answers were not delivered or broke off.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class X402Payment:
             self._context.settlements.detach(self._submit_settlement_data(bill.envelope))
         try:
             if self._entry.state is State.SETTLED:
-                await self._end_work(State.SERVED, cost_usd=bill.cost_usd)
+                await self._end_work(State.SERVED, cost_usd=bill.cost_usd, **self._credit(bill))
                 entry = self._entry
             elif self._entry.by_credit or bill.cost_usd == 0:
                 note = "paid by credit" if self._entry.by_credit else "nothing to charge"
-                entry = await self._end_work(State.WAIVED, note=note, cost_usd=bill.cost_usd)
+                entry = await self._end_work(State.WAIVED, note=note, cost_usd=bill.cost_usd, **self._credit(bill))
             else:
                 entry = await self._context.settlements.settle(
                     self._entry,
@@ -131,9 +131,18 @@ class X402Payment:
             self._context.settlements.detach(retried_writes.retry(error, move, self._entry, state, **changes))
             return self._entry.transition(state, **changes)
 
+    def _credit(self, bill: Bill) -> dict[str, int]:
+        """What an answer that broke off did not cost of what was paid for it before the work (4 row 23)."""
+        if not bill.cut or not (self._entry.state is State.SETTLED or self._entry.by_credit):
+            return {}
+        credited = self._terms.amount - self._metered(bill.cost_usd)
+        log.info("credited", extra={"payment": self._entry.id, "reason": "the answer broke off"})
+        return {"credited": credited}
+
     def _amount_due(self, cost_usd: Decimal) -> int:
-        if self._terms.scheme == "exact":
-            return self._terms.amount
+        return self._terms.amount if self._terms.scheme == "exact" else self._metered(cost_usd)
+
+    def _metered(self, cost_usd: Decimal) -> int:
         due = atomic(cost_usd, self._terms.rate, self._terms.token.decimals)
         if due > self._terms.amount:
             log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})

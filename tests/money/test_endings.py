@@ -185,6 +185,29 @@ async def test_upfront_payments_for_broken_answers_are_credited(shop: PaidGatewa
     assert await shop.paid() == [paid]
 
 
+async def test_what_a_broken_stream_did_not_cost_of_an_upfront_payment_is_credited(shop: PaidGateway) -> None:
+    """Row 23. The credit pays for later answers, and what one of these did not cost is credited again."""
+    wallet = await shop.wallet()
+    broken = Scenario(text="one two three four five six", cut_after=4)
+    shop.fleet.openai.enqueue(broken)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await shop.pay(wallet, chat(stream=True, max_tokens=1000), scheme="exact")
+    [entry], [paid] = await shop.ended(), await shop.paid()
+    assert entry.cost_usd is not None
+    assert entry.credited == paid.amount - atomic(entry.cost_usd, Decimal(1), 6) > 0
+
+    shop.fleet.openai.enqueue(broken)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await shop.pay(wallet, chat(stream=True, max_tokens=500), scheme="exact")
+    _, second = sorted(await shop.ended(), key=lambda entry: entry.updated)
+    assert second.cost_usd is not None
+    assert (second.by_credit, second.credited) == (True, second.cap - atomic(second.cost_usd, Decimal(1), 6))
+
+    payment = await payment_of(await shop.pay(wallet, chat(stream=True, max_tokens=900), scheme="exact"))
+    assert (payment["status"], payment["amount"]) == ("waived", "0")
+    assert await shop.paid() == [paid]
+
+
 @pytest.mark.parametrize("model", ["gpt-4.1", "claude-sonnet-4-6", "gemini-2.5-flash"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_refusal_is_an_answer(shop: PaidGateway, model: str, stream: bool) -> None:
