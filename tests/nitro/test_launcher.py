@@ -35,7 +35,8 @@ def test_a_launch_from_start_to_ctrl_c(host: Host, number: signal.Signals) -> No
 def takes_a_second(host: Host, subcommand: str) -> None:
     """Let this subcommand of nitro-cli take a second, in which ``interrupt`` sends its signal."""
     host.behaviour["nitro-cli"] = (
-        f"""[[ $1 != {subcommand} ]] || {{ echo $$ >"$NOTES/nitro-cli.pid"; sleep 1; }}\n""" + BEHAVIOUR["nitro-cli"]
+        f"""[[ $1 != {subcommand} ]] || {{ echo $$ >"$NOTES/nitro-cli.pid"; sleep 1 & wait; }}\n"""
+        + BEHAVIOUR["nitro-cli"]
     )
 
 
@@ -95,7 +96,9 @@ def test_what_is_called_in_which_order(host: Host) -> None:
     for step, call in zip(steps, calls, strict=False):
         assert re.match(step, call), f"{call} came where {step} should"
     assert "python3 -m tools.journal_sink --folder enclave-journal --port 8010" in host.calls
-    assert any(re.fullmatch(r"gvproxy -listen vsock://:1024 -listen unix://.*\.sock", call) for call in host.calls)
+    scratch = re.escape(str(host.folder / "tmp"))
+    flags = rf"-listen vsock://:1024 -listen unix://{scratch}/[^/]+/gvproxy\.sock"
+    assert any(re.fullmatch(f"gvproxy {flags}", call) for call in host.calls)
 
 
 def test_settings_reach_the_commands(host: Host) -> None:
@@ -362,7 +365,7 @@ def test_an_enclave_that_ends_is_noticed(host: Host, gone: str) -> None:
             os.kill(int((host.folder / "notes" / "gvproxy.pid").read_text()), signal.SIGKILL)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 6
-    assert f"enclave {ENCLAVE} or its gvproxy has ended" in errors
+    assert errors == f"run-enclave: enclave {ENCLAVE} or its gvproxy has ended\n"
     assert host.nothing_is_left()
 
 
