@@ -136,7 +136,7 @@ def test_thoughts_of_another_model_stay_away(thoughts: list[Any], gateway: str) 
 @pytest.mark.parametrize(("model", "sent_back"), [("claude-haiku-4-5", [THOUGHT]), ("claude-sonnet-4-6", [])])
 @pytest.mark.parametrize("fragments", [["sig-1"], ["sig", "-1"]])
 def test_a_streams_thoughts_name_their_model_as_well(model: str, sent_back: list[Any], fragments: list[str]) -> None:
-    output = Output([], None, chat("claude-haiku-4-5").model.upstream_id)
+    output = Output([], None, chat("claude-haiku-4-5").model.upstream_id, searches=False)
     block = block_decoder(output, {"type": "thinking"})
     pieces = [{"type": "thinking_delta", "thinking": "H"}, {"type": "thinking_delta", "thinking": "m."}]
     pieces += [{"type": "signature_delta", "signature": fragment} for fragment in fragments]

@@ -56,7 +56,7 @@ class AnthropicAdapter:
         paused = chat.paused
         if paused is None:
             fences = FenceStripper() if request.wants_json_object(chat) else None
-            output = Output(chat.request.tools, fences, chat.model.upstream_id)
+            output = Output(chat.request.tools, fences, chat.model.upstream_id, searches=chat.may_pause)
         else:
             output = paused.state
         recorder = TurnRecorder() if chat.may_pause else None

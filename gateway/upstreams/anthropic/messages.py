@@ -45,6 +45,7 @@ class Conversation:
         self.called: dict[str, None] = {}
         self._model = chat.model
         self._tools = chat.request.tools
+        self._searches = chat.may_pause
         self._add_all(chat, thoughts)
         self._check_last_turn(chat.request.messages)
         self.prefilled: bool = self.turns[-1]["role"] == "assistant"
@@ -68,7 +69,7 @@ class Conversation:
 
     @cached_property
     def _names(self) -> NameMap:
-        return tool_names(self._tools)
+        return tool_names(self._tools, searches=self._searches)
 
     @cached_property
     def _ids(self) -> NameMap:

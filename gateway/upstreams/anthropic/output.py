@@ -17,12 +17,13 @@ Fields = dict[str, Any]
 class Output:
     """State that the blocks of one answer share.
 
-    ``tools`` are the caller's, ``model`` is the upstream id of the model that answers. ``calls`` are the finished tool
-    calls as (id, name, arguments), ``thinking_blocks`` the blocks to send back with them, and ``places`` where those
-    were. ``length`` counts the characters of text. ``hides_blocks``: some blocks were not passed on.
+    ``tools`` are the caller's, ``model`` is the upstream id of the model that answers, and may search the web if it
+    ``searches``. ``calls`` are the finished tool calls as (id, name, arguments), ``thinking_blocks`` the blocks to send
+    back with them, and ``places`` where those were. ``length`` counts the characters of text. ``hides_blocks``: some
+    blocks were not passed on.
     """
 
-    def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None, model: str) -> None:
+    def __init__(self, tools: list[Tool] | None, fences: FenceStripper | None, model: str, *, searches: bool) -> None:
         self.model = model
         self.calls: list[tuple[str, str, str]] = []
         self.thinking_blocks: list[Fields] = []
@@ -30,6 +31,7 @@ class Output:
         self.hides_blocks = False
         self.length = 0
         self._tools = tools
+        self._searches = searches
         self._fences = fences
         self._call_count = 0
         self._thinking_count = 0
@@ -37,7 +39,7 @@ class Output:
     @cached_property
     def names(self) -> NameMap:
         """The map of the caller's tool names, built when a tool is called."""
-        return tool_names(self._tools)
+        return tool_names(self._tools, searches=self._searches)
 
     @property
     def called(self) -> bool:

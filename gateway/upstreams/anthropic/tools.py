@@ -34,9 +34,13 @@ class Toolset(msgspec.Struct):
     dropped: tuple[str, ...] = ()
 
 
-def tool_names(tools: list[Tool] | None) -> NameMap:
-    """The map of a request's tool names; the names of the gateway's own tools are reserved."""
-    names = NameMap(INVALID_CHARACTER, _NAME_LIMIT, reserved=(JSON_TOOL, SEARCH_TOOL))
+def tool_names(tools: list[Tool] | None, *, searches: bool) -> NameMap:
+    """The map of a request's tool names; the names of the gateway's own tools are reserved.
+
+    Web search is one of them only where the request ``searches``: many callers have a function of that name.
+    """
+    own = (JSON_TOOL, SEARCH_TOOL) if searches else (JSON_TOOL,)
+    names = NameMap(INVALID_CHARACTER, _NAME_LIMIT, reserved=own)
     for tool in tools or ():
         if isinstance(tool, FunctionTool):
             names.outbound(tool.function.name)
@@ -47,7 +51,7 @@ def toolset(chat: Chat, called: Collection[str]) -> Toolset:
     """The tools of the request; ``called`` are those of earlier turns. Raises 400 for unsupported ones."""
     request = chat.request
     if request.tools:
-        chosen = _declared(chat, tool_names(request.tools))
+        chosen = _declared(chat, tool_names(request.tools, searches=chat.may_pause))
     else:
         chosen = _from_history(called) if called else Toolset([])
     if chat.may_pause:
