@@ -261,6 +261,33 @@ async def test_a_shortage_of_files_is_waited_out(shortage: str, tries: int) -> N
     assert ("cannot accept connections" in output) is (tries == 1)
 
 
+async def test_connections_of_a_worker_that_has_just_ended_go_to_the_next() -> None:
+    status, output = await run("""
+        import socket
+        from gateway.workers.channel import receive
+
+        def serve_all(channel, injected):
+            send(channel, Packet("ready"))
+            while True:
+                time.sleep(0.01)
+                while (received := receive(channel)) is not None:
+                    if received[1] is not None:
+                        received[1].sendall(b"served")
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        supervisor = Supervisor([listener], 2, serve_all)
+        supervisor.start()
+        ended, other = supervisor._workers
+        kill(ended, signal.SIGKILL)
+        os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(4)]
+        supervisor._accept(0)
+        print([client.recv(6) for client in clients], supervisor._workers.keys() == {ended, other})
+        supervisor.stop()
+    """)
+    assert (status, output) == (0, f"{[b'served'] * 4} True\n")
+
+
 async def test_why_a_worker_cannot_be_replaced_is_logged() -> None:
     status, output = await run("""
         from gateway.billing.storage.store import StoreUnavailableError
