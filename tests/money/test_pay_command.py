@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from x402.mechanisms.evm.types import TypedDataDomain
 from x402.schemas import PaymentRequired
 
 from gateway.billing.definitions import bundled
@@ -23,6 +24,7 @@ from tools.pay.chain import ChainReader
 from tools.pay.offers import NotPaidError, format_decimal, known_offers, read_required
 from tools.pay.receipt import check, read_settlement, summary
 from tools.pay.request import Answer, Session
+from tools.pay.signer import describe
 from tools.simulators.scenario import Scenario
 from tools.verify.claims import Verdict
 from tools.verify.errors import UnreachableError
@@ -43,6 +45,22 @@ def pay(shop: PaidGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("domain", "lines"),
+    [
+        (
+            TypedDataDomain(name="USD Coin", version="2", chain_id=8453, verifying_contract="0x56"),
+            ["    name USD Coin", "    version 2", "    chain_id 8453", "    verifying_contract 0x56"],
+        ),
+        ({"name": "Permit2", "chainId": 8453}, ["    name Permit2", "    chainId 8453"]),
+    ],
+)
+def test_everything_that_is_signed_is_shown(domain: TypedDataDomain | Json, lines: list[str]) -> None:
+    message = {"spender": "0x12", "witness": {"to": "0x34", "data": b"\x00\xff"}, "nonce": 0}
+    said = ["    spender 0x12", "    witness.to 0x34", "    witness.data 0x00ff", "    nonce 0"]
+    assert describe(domain, "Permit", message).splitlines() == ["Permit, for", *lines, "  saying", *said]
 
 
 @pytest.mark.parametrize("stream", [False, True])

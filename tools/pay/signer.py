@@ -48,7 +48,7 @@ def describe(domain: TypedDataDomain | Mapping[str, Any], primary_type: str, mes
     """One line per signed field."""
     of = asdict(domain) if is_dataclass(domain) else dict(domain)
     lines = [f"{primary_type}, for"]
-    lines += [f"    {name} {value}" for name, value in of.items() if value is not None]
+    lines += [f"    {name} {value}" for name, value in of.items()]
     return "\n".join([*lines, "  saying", *(f"    {name} {value}" for name, value in _fields(message))])
 
 
