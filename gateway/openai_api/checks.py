@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.openai_api.errors import GatewayError, invalid_request, unsupported_value
 from gateway.openai_api.messages import AssistantMessage, Message, ToolMessage
-from gateway.openai_api.request import ChatRequest, FunctionTool
+from gateway.openai_api.request import ChatRequest, FunctionTool, JsonObjectFormat
 
 MAX_STOPS = 16
 _CHOICES = ("auto", "none", "required", "validated")
@@ -20,6 +20,12 @@ def check(request: ChatRequest) -> None:
         raise invalid_request("'top_logprobs' is only allowed when 'logprobs' is true.", "top_logprobs")
     if request.stop is not None and len(request.stops) > MAX_STOPS:
         raise invalid_request(f"At most {MAX_STOPS} stop sequences are supported.", "stop", "array_above_max_length")
+    if isinstance(request.response_format, JsonObjectFormat) and request.response_format.schema is not None:
+        raise invalid_request(
+            "Unknown parameter: 'response_format.schema'. A schema needs the type 'json_schema'.",
+            "response_format.schema",
+            "unknown_parameter",
+        )
     if request.tools or request.tool_choice is not None:
         _check_tools(request)
     _check_messages(request.messages)

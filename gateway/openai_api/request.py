@@ -77,7 +77,9 @@ class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
 
 
 class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
-    pass
+    """``schema`` is how Together, Fireworks and llama.cpp ask for a JSON schema; it is refused, not ignored."""
+
+    schema: Json = None
 
 
 class JsonSchema(msgspec.Struct):
