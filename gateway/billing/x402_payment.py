@@ -132,12 +132,12 @@ class X402Payment:
             return self._entry.transition(state, **changes)
 
     def _credit(self, bill: Bill) -> dict[str, int]:
-        """What an answer that broke off did not cost of what was paid for it before the work (4 row 23)."""
-        if not bill.cut or not (self._entry.state is State.SETTLED or self._entry.by_credit):
+        """What an answer that broke off or is free did not cost of what was paid for it before the work (4 row 23)."""
+        prepaid = self._entry.state is State.SETTLED or self._entry.by_credit
+        if not prepaid or (bill.cost_usd and not bill.cut):
             return {}
-        credited = self._terms.amount - self._metered(bill.cost_usd)
-        log.info("credited", extra={"payment": self._entry.id, "reason": "the answer broke off"})
-        return {"credited": credited}
+        log.info("credited", extra={"payment": self._entry.id, "reason": "the answer broke off or is free"})
+        return {"credited": self._terms.amount - self._metered(bill.cost_usd)}
 
     def _amount_due(self, cost_usd: Decimal) -> int:
         return self._terms.amount if self._terms.scheme == "exact" else self._metered(cost_usd)

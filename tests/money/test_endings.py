@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import aiohttp
 import pytest
@@ -109,11 +110,21 @@ async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) ->
     assert await shop.balance() == entry.amount
 
 
-@pytest.mark.parametrize(("effort", "thought"), [("high", True), ("none", False)])
-async def test_leaving_a_stream_pays_for_hidden_reasoning_too(shop: PaidGateway, effort: str, thought: bool) -> None:
+@pytest.mark.parametrize(
+    ("vendor", "body", "thought"),
+    [
+        ("openai", {"model": "gpt-5.2", "reasoning_effort": "high"}, True),
+        ("openai", {"model": "gpt-5.2", "reasoning_effort": "none"}, False),
+        ("xai", {"model": "grok-4"}, True),
+        ("xai", {"model": "grok-4-fast-non-reasoning"}, False),
+    ],
+)
+async def test_leaving_a_stream_pays_for_hidden_reasoning_too(
+    shop: PaidGateway, vendor: str, body: dict[str, Any], thought: bool
+) -> None:
     """Row 5. Else a client that has read what it wanted would leave the most expensive part to the gateway."""
-    shop.fleet.openai.enqueue(Scenario(text="word " * 100, event_delay=0.03, first_byte_delay=3.5))
-    request = chat(model="gpt-5.2", stream=True, reasoning_effort=effort)
+    getattr(shop.fleet, vendor).enqueue(Scenario(text="word " * 100, event_delay=0.03, first_byte_delay=3.5))
+    request = chat(stream=True, **body)
     await leave_after(shop, request, await shop.sign(await shop.wallet(), request), 20, events=40)
     entry = await only_entry(shop)
     assert entry.state is State.SETTLED
@@ -234,6 +245,13 @@ async def test_an_answer_that_costs_nothing_is_waived(shop: PaidGateway, stream:
     again = await shop.post(request, signature)
     assert (again.status, (await again.json())["error"]["code"]) == (402, "payment_already_used")
     assert await shop.paid() == []
+
+
+async def test_an_upfront_payment_for_an_answer_that_costs_nothing_is_credited(shop: PaidGateway) -> None:
+    shop.fleet.openai.enqueue(Scenario(prompt_tokens=0, completion_tokens=0))
+    wallet, request = await shop.wallet(), chat(stream=True)
+    statuses = [(await payment_of(await shop.pay(wallet, request, scheme="exact")))["status"] for _ in range(2)]
+    assert (statuses, len(await shop.paid())) == (["settled", "waived"], 1)
 
 
 @pytest.mark.parametrize(
