@@ -43,7 +43,7 @@ class PaymentContext:
 class X402Payment:
     """A payment whose request is being served. ``entry`` is SERVING, or SETTLED when it was paid upfront.
 
-    An entry that is ``by_credit`` is covered by earlier upfront payments whose answers were not delivered or broke off.
+    An entry that is ``by_credit`` is covered by what the answers to earlier upfront payments did not cost.
     """
 
     def __init__(
