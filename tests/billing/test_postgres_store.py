@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from threading import Thread
 from typing import Any
 
@@ -137,6 +137,19 @@ async def test_a_database_that_is_away_is_told_once_and_when_it_is_back(
 
 
 CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
+
+@pytest.mark.usefixtures("database")  # skips where PostgreSQL is missing
+async def test_a_pool_without_a_database_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncpg logs a traceback each time that it cannot restore the connections that a pool is to have at least."""
+    with ExitStack() as stack:
+        store = await PostgresStore.open(await asyncio.to_thread(stack.enter_context, postgres.server()))
+        await asyncio.to_thread(stack.close)
+        with pytest.raises(StoreUnavailableError):
+            await store.check()
+        await asyncio.sleep(0.1)
+        await store.close()
+    assert {record.name for record in caplog.records} <= {postgres_store.__name__}
 
 
 async def test_a_lock_that_a_lost_connection_still_holds_is_not_waited_for_on_ever_more_connections(

@@ -107,7 +107,7 @@ class PostgresStore:
             store._pool = await opened.enter_async_context(
                 asyncpg.create_pool(
                     url,
-                    min_size=1,
+                    min_size=0,
                     max_size=_CONNECTIONS,
                     command_timeout=_COMMAND_SECONDS,
                     init=postgres_session.set_up,
