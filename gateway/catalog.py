@@ -83,8 +83,9 @@ class Traits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``sampling``: ``free``; ``single`` (temperature or top_p, not both); ``default`` (only temperature 1 and top_p 1);
     ``without_effort`` (free while reasoning is off); ``refused``. ``thinking``: how thinking is controlled:
     ``effort`` (OpenAI's word list), ``switch`` (ModelArk's thinking.type), ``prompt`` (Nous), ``budget`` (tokens),
-    ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. ``efforts`` are the accepted
-    values, ``default_effort`` the one used without a value. ``thinking_budget`` is the smallest and the largest.
+    ``adaptive`` and ``always`` (Anthropic), ``level`` (Gemini 3), or ``none``. Without ``thinking_off`` a model always
+    thinks, also where nothing controls it. ``efforts`` are the accepted values, ``default_effort`` the one used
+    without a value. ``thinking_budget`` is the smallest and the largest.
     ``thinking_hidden``: reasoning is returned empty unless a summary is requested.
     """
 

@@ -258,8 +258,6 @@ def _thinking(model: Model) -> Iterator[str]:
         for field in ("efforts", "default_effort", "signatures", "thinking_hidden"):
             if getattr(traits, field):
                 yield f"{field}: requires thinking"
-    if not traits.thinking_off and traits.thinking == "none":
-        yield "thinking_off: must be true without thinking"
     if traits.thinking_off and traits.thinking in ("always", "level"):
         yield f"thinking_off: thinking {traits.thinking!r} cannot be switched off"
     if traits.thinking == "effort" and traits.thinking_off != ("none" in traits.efforts):

@@ -277,7 +277,7 @@ def _reasons(chat: Chat) -> bool:
     """Whether the model reasons before it answers, by the request or by default."""
     request, traits = chat.request, chat.model.traits
     if traits.thinking == "none":
-        return False
+        return not traits.thinking_off
     if request.thinking is not None:
         return request.thinking.get("type") != "disabled"
     return (request.reasoning_effort or traits.default_effort) != "none"

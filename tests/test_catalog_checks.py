@@ -227,7 +227,6 @@ CASES = [
     ('traits.verbosity', 'traits.default_effort = "none"\ntraits.verbosity', "models.text.traits.default_effort: requires thinking"),
     ('traits.verbosity', 'traits.signatures = true\ntraits.verbosity', "models.text.traits.signatures: requires thinking"),
     ('traits.verbosity', 'traits.thinking_hidden = true\ntraits.verbosity', "models.text.traits.thinking_hidden: requires thinking"),
-    ('traits.verbosity', 'traits.thinking_off = false\ntraits.verbosity', "models.text.traits.thinking_off: must be true without thinking"),
     ('traits.verbosity', 'traits.thinking_budget = [1, 2]\ntraits.verbosity', "models.text.traits.thinking_budget: required if and only if thinking is 'budget'"),
     ("traits.thinking_budget = [10, 99]\n", "", "models.budgeter.traits.thinking_budget: required if and only if thinking is 'budget'"),
     ("[10, 99]", "[10, 100]", "models.budgeter.traits.thinking_budget: 100 must be below max_output_tokens"),

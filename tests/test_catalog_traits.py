@@ -126,6 +126,9 @@ def test_xai_rules(catalog: Catalog) -> None:
     assert having(catalog, "xai", logprobs=True, max_choices=128) == plain | silent
     assert having(catalog, "xai", logprobs=False, max_choices=1) == every - plain - silent
     assert having(catalog, "xai", logit_bias=False) == every
+    hidden = {"grok-4", "grok-4-fast", "grok-4-1-fast"}
+    assert having(catalog, "xai", thinking="none", thinking_off=False) == hidden
+    assert having(catalog, "xai", thinking_off=False) == hidden | {"grok-3-mini"}
     assert {name: words for name, words in efforts(catalog, "xai").items() if words} == {
         "grok-3-mini": "low high",
         "grok-4.3": "none low medium high",

@@ -96,7 +96,7 @@ def _capabilities(model: Model) -> dict[str, Any]:
         "parallel_tool_calls": traits.tools and traits.parallel_tool_calls,
         "json_object": traits.json_object or traits.json_schema,
         "json_schema": traits.json_schema,
-        "reasoning": traits.thinking != "none",
+        "reasoning": traits.thinking != "none" or not traits.thinking_off,
         "reasoning_efforts": _efforts(traits),
         "temperature": model.endpoint == "chat" and traits.sampling in ("free", "single", "without_effort"),
         "stop": traits.stop,

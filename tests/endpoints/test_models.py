@@ -65,6 +65,13 @@ def test_what_is_translated_may_be_asked_for(
     assert (said["json_object"], said["reasoning_efforts"]) == (json_object, efforts)
 
 
+def test_a_model_reasons_also_where_nothing_controls_it(catalog: Catalog) -> None:
+    xai = [model for model in catalog.models.values() if model.provider == "xai"]
+    assert {model.id for model in xai if models._capabilities(model)["reasoning"]} == {
+        *("grok-3-mini", "grok-4", "grok-4-fast", "grok-4-1-fast", "grok-4.3")
+    }
+
+
 def test_an_announced_price_is_the_price_from_its_day_on(catalog: Catalog) -> None:
     flash = catalog.models["gemini-3.8-flash"]
     before, after = (

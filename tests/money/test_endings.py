@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import aiohttp
 import pytest
@@ -120,7 +119,7 @@ async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) ->
     ],
 )
 async def test_leaving_a_stream_pays_for_hidden_reasoning_too(
-    shop: PaidGateway, vendor: str, body: dict[str, Any], thought: bool
+    shop: PaidGateway, vendor: str, body: Json, thought: bool
 ) -> None:
     """Row 5. Else a client that has read what it wanted would leave the most expensive part to the gateway."""
     getattr(shop.fleet, vendor).enqueue(Scenario(text="word " * 100, event_delay=0.03, first_byte_delay=3.5))

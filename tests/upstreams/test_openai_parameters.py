@@ -92,8 +92,7 @@ MATRIX: list[tuple[str, Any, dict[str, Any]]] = [
         "none",
         everyone(SILENT)
         | {"o4": VALUE, "5": VALUE, "5.2": PASS}
-        | {"grok-mini": VALUE}
-        | {"grok-4.3": PASS}
+        | {"grok-mini": VALUE, "grok-4": PARAMETER, "grok-4.3": PASS}
         | {key: {"thinking": {"type": "disabled"}} for key in ARK},
     ),
     (

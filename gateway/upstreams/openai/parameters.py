@@ -147,7 +147,7 @@ def _effort(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value
     traits = chat.model.traits
     word = value if value in traits.efforts else dialect.effort_aliases.get(value, value)
     if traits.thinking == "none":
-        if value == "none":
+        if value == "none" and traits.thinking_off:
             return True
         raise unsupported_parameter(name, chat.request.model)
     if word not in traits.efforts and not (value == "none" and traits.thinking_off):
