@@ -138,7 +138,7 @@ def chain() -> Iterator["LocalChain"]:
 async def facilitator(chain: "LocalChain") -> AsyncIterator["LocalFacilitator"]:
     from tools.chain.facilitator import LocalFacilitator
 
-    async with LocalFacilitator(chain.rpc_url, confirmation_timeout=1.0) as facilitator:
+    async with LocalFacilitator(chain.rpc_url) as facilitator:
         yield facilitator
 
 

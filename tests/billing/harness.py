@@ -33,11 +33,11 @@ DOLLAR = 10**6
 
 
 def quick(**changes: Any) -> Definitions:
-    """The definitions with a settlement that does not keep tests waiting; ``changes`` by section."""
+    """The definitions, but what is done again is so at once; ``changes`` by section."""
     definitions = DEFINITIONS
     sections: dict[str, dict[str, Any]] = {
-        "settlement": {"hold_seconds": 3.0, "retry_seconds": 0.2, "sweep_seconds": 0.3},
-        "facilitator": {"verify_seconds": 2.0, "settle_seconds": 1.0, "job_seconds": 2.0, "poll_seconds": 0.02},
+        "settlement": {"retry_seconds": 0.2, "sweep_seconds": 0.3},
+        "facilitator": {"poll_seconds": 0.02},
     }
     for section, values in changes.items():
         sections.setdefault(section, {}).update(values)

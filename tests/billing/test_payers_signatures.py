@@ -53,7 +53,7 @@ async def being_verified(
 async def test_a_key_s_account_is_not_kept_waiting_where_the_chain_cannot_be_read(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, scheme: str, stream: bool
 ) -> None:
-    definitions = quick(exposure={"newcomer_usd": Decimal("0.001")}, facilitator={"verify_seconds": 5.0})
+    definitions = quick(exposure={"newcomer_usd": Decimal("0.001")})
     async with open_harness(chain, facilitator, journal, definitions=definitions, rpc=False) as billing:
         victim = await chain.wallet(usdc=DOLLAR, approve=True)
         async with being_verified(billing, victim.address, scheme, stream=stream) as refused:
@@ -65,9 +65,7 @@ async def test_a_key_s_account_is_not_kept_waiting_where_the_chain_cannot_be_rea
 async def test_a_contract_account_is_not_told_that_its_funds_do_not_suffice(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path
 ) -> None:
-    async with open_harness(
-        chain, facilitator, journal, definitions=quick(facilitator={"verify_seconds": 5.0})
-    ) as billing:
+    async with open_harness(chain, facilitator, journal) as billing:
         cap = int((await billing.offer(order()))["accepts"][1]["amount"])
         victim = await chain.contract_wallet(usdc=cap, approve=True)
         async with being_verified(billing, victim.address, "upto", stream=False) as refused:

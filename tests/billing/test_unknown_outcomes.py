@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.definitions import Definitions
 from gateway.billing.x402_payment import X402Payment
 from tests.billing.harness import DOLLAR, BillingHarness, bill, open_harness, order, quick, refusal, required, response
 from tests.waiting import until_answer
@@ -37,23 +38,29 @@ async def paid_once(billing: BillingHarness) -> None:
     assert [transfer.amount for transfer in await billing.chain.transfers(USDC, payee=billing.payee)] == [1230]
 
 
+def definitions_for(fault: Fault) -> Definitions:
+    """A slow call is given up soon, any other is waited for."""
+    return quick(facilitator={"verify_seconds": 2.0, "settle_seconds": 1.0}) if isinstance(fault, Slow) else quick()
+
+
 async def admitted(billing: BillingHarness, **how: Any) -> X402Payment:
     return await billing.admit(await billing.chain.wallet(usdc=DOLLAR, approve=True), order(), **how)
 
 
 @pytest.mark.parametrize("fault", [Status(500), Status(429), Drop(), Slow(5), Body("<html>"), Body('{"isValid": 1}')])
 async def test_verification_that_breaks_is_503_without_an_offer_and_the_payment_stays_good(
-    billing: BillingHarness, chain: LocalChain, fault: Fault
+    chain: LocalChain, facilitator: LocalFacilitator, journal: Path, fault: Fault
 ) -> None:
-    paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
-    billing.facilitator.faults.set("verify", fault)
-    error = await refusal(billing.payments, paid)
-    assert error.status == 503
-    assert error.retry_after
-    assert "PAYMENT-REQUIRED" not in error.headers
-    billing.facilitator.faults.clear()
-    await (await billing.payments.admit(paid)).settle(bill())
-    assert await billing.balance() == 1230
+    async with open_harness(chain, facilitator, journal, definitions=definitions_for(fault)) as billing:
+        paid = await billing.pay(await chain.wallet(usdc=DOLLAR, approve=True), order())
+        facilitator.faults.set("verify", fault)
+        error = await refusal(billing.payments, paid)
+        assert error.status == 503
+        assert error.retry_after
+        assert "PAYMENT-REQUIRED" not in error.headers
+        facilitator.faults.clear()
+        await (await billing.payments.admit(paid)).settle(bill())
+        assert await billing.balance() == 1230
 
 
 async def test_one_broken_verification_is_asked_again(billing: BillingHarness) -> None:
@@ -69,7 +76,7 @@ async def test_one_broken_verification_is_asked_again(billing: BillingHarness) -
 async def test_a_settlement_lost_before_it_was_made_is_sent_again(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
 ) -> None:
-    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
+    async with open_harness(chain, facilitator, journal, definitions=definitions_for(fault), rpc=rpc) as billing:
         payment = await admitted(billing)
         facilitator.faults.set("settle", fault, times=2)
         receipt = await payment.settle(bill())
@@ -104,7 +111,7 @@ NOT_CONFIRMED = json.dumps({"success": False, "errorReason": "unexpected_error",
 async def test_a_settlement_whose_answer_was_lost_is_not_made_twice(
     chain: LocalChain, facilitator: LocalFacilitator, journal: Path, rpc: bool, fault: Fault
 ) -> None:
-    async with open_harness(chain, facilitator, journal, rpc=rpc) as billing:
+    async with open_harness(chain, facilitator, journal, definitions=definitions_for(fault), rpc=rpc) as billing:
         payment = await admitted(billing)
         facilitator.faults.set("settle", fault, times=1)
         receipt = await payment.settle(bill())

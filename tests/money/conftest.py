@@ -41,7 +41,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
     """Until told otherwise settlements retry and sweep in parts of seconds."""
 
     def change(**sections: Any) -> None:
-        definitions = quick(**{"facilitator": {"settle_seconds": 3.0}, **sections})
+        definitions = quick(**sections)
         monkeypatch.setattr(gateway.billing.definitions, "bundled", lambda: definitions)
 
     monkeypatch.setattr(gateway.billing.settlement, "_FIRST_BACKOFF", 0.1)
