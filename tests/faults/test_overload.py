@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from tests.running_gateway import RunningGateway, StartGateway
+from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
 
@@ -103,14 +104,13 @@ async def test_a_crowd_makes_room_for_somebody_else(narrow: RunningGateway) -> N
 async def test_a_slow_vendor_leaves_places_to_the_others(fleet: Fleet, start_gateway: StartGateway) -> None:
     gateway = await start_gateway({**fleet.environment(), "GATEWAY_MAX_INFLIGHT": "4", "GATEWAY_QUEUE": "20"})
     assert (await gateway.chat("claude-sonnet-4-5", "Hi")).status == 200
-    fleet.openai.default = Scenario(text="slow", first_byte_delay=1.0)
+    fleet.openai.default = Scenario(text="slow", first_byte_delay=2.0)
     slow = [asyncio.create_task(gateway.chat("gpt-4.1", str(number))) for number in range(6)]
-    await asyncio.sleep(0.1)
+    await until(lambda: gateway.services.admission.waiting == 3)
     assert gateway.services.admission.active == 3
-    started = asyncio.get_running_loop().time()
     for _ in range(5):
         assert (await gateway.chat("claude-sonnet-4-5", "Hi")).status == 200
-    assert asyncio.get_running_loop().time() - started < 0.8
+    assert not any(task.done() for task in slow)
     assert {(await task).status for task in slow} == {200}
     assert gateway.services.admission.active == 0
 
