@@ -142,6 +142,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     prompt_cache_options: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
     # Extras of other vendors and of the OpenGradient SDK.
+    reasoning: dict[str, Any] | None = None
     web_search: bool | None = None
     top_k: Annotated[int, Meta(ge=0)] | None = None
     repetition_penalty: float | None = None

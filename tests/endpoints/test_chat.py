@@ -22,6 +22,17 @@ async def test_answers(gateway: RunningGateway, model: str) -> None:
     assert body["choices"][0]["message"]["content"] == "You said: Hello there"
 
 
+async def test_openrouters_reasoning_is_an_effort(gateway: RunningGateway) -> None:
+    reasoning = {"effort": "high", "enabled": True}
+    assert (await gateway.chat("claude-sonnet-4-6", "Hi", reasoning=reasoning)).status == 200
+    assert gateway.fleet is not None
+    assert gateway.fleet.anthropic.requests[-1].json["output_config"] == {"effort": "high"}
+    error = (await (await gateway.chat("gpt-4.1", "Hi", reasoning=reasoning)).json())["error"]
+    assert error["param"] == "reasoning.effort"
+    refused = await gateway.chat("gpt-5", "Hi", reasoning=reasoning, tool_choice="auto")
+    assert (await refused.json())["error"]["param"] == "tool_choice"
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [

@@ -62,6 +62,7 @@ TYPES = {
     "prompt_cache_retention": (STRING,),
     "prompt_cache_options": (OBJECT,),
     "web_search_options": (OBJECT,),
+    "reasoning": (OBJECT,),
     "web_search": (BOOLEAN,),
     "top_k": (INTEGER,),
     "repetition_penalty": (NUMBER,),
