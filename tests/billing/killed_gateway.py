@@ -26,7 +26,8 @@ async def main() -> None:
         rpc_url=told["rpc_url"],
         price_url=told["price_url"],
     )
-    payments = await X402Payments.open(settings, CATALOG, quick(settlement={"hold_seconds": 0.5}))
+    definitions = quick(settlement={"hold_seconds": 0.5}) if told["until"] == "settling" else quick()
+    payments = await X402Payments.open(settings, CATALOG, definitions)
     payment = await payments.admit(order(headers={"payment-signature": told["header"]}))
     if told["until"] == "settling":
         receipt = await payment.settle(bill())
