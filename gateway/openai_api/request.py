@@ -34,6 +34,8 @@ MAX_COMMAS = 2**20
 _PARTS = frozenset({dict, list})
 _TOO_MANY_PARTS = "The JSON body of your request has too many objects and arrays"
 _TOO_MANY_VALUES = "The JSON body of your request has too many values"
+_ASKING_FOR_NOTHING = (("ignore_eos", False), ("usage", {"include": True}))
+"""What benchmarks of inference servers always send, and litellm's OpenRouter provider: every answer has its usage."""
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenCount = Annotated[int, Meta(ge=1)]
@@ -179,8 +181,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 def decode(body: bytes) -> dict[str, Json]:
     """Decode a JSON object; raises 400 for anything else, and for one that is too large or nested too deeply.
 
-    A false ``ignore_eos``, which benchmarks of inference servers always send, is left out: it asks for nothing. A
-    ``top_k`` of 20.0, as Google's ADK writes it, is 20.
+    What asks for nothing is left out. A ``top_k`` of 20.0, as Google's ADK writes it, is 20.
     """
     brackets = _count_brackets(body)
     if brackets > MAX_BRACKETS:
@@ -199,8 +200,9 @@ def decode(body: bytes) -> dict[str, Json]:
         raise invalid_request("The body of your request must be a JSON object")
     if brackets > MAX_DEPTH or len(body) > MAX_VALUES:
         _check_size(decoded)
-    if decoded.get("ignore_eos") is False:
-        del decoded["ignore_eos"]
+    for name, value in _ASKING_FOR_NOTHING:
+        if decoded.get(name) == value:
+            del decoded[name]
     if isinstance(top_k := decoded.get("top_k"), float) and top_k.is_integer():
         decoded["top_k"] = int(top_k)
     return decoded

@@ -231,6 +231,7 @@ def test_range(name: str, low: float, high: float, below: float, above: float | 
         ({"invented": 1}, "invented", "unknown_parameter"),
         ({"extra_body": None}, "extra_body", "unknown_parameter"),
         ({"ignore_eos": True}, "ignore_eos", "unknown_parameter"),
+        ({"usage": {"include": False}}, "usage", "unknown_parameter"),
     ],
 )
 def test_path_and_code(changes: dict[str, Any], param: str, code: str) -> None:
@@ -280,8 +281,9 @@ def test_a_whole_top_k_is_an_integer(given: float, taken: float) -> None:
     assert (top_k, type(top_k)) == (taken, type(taken))
 
 
-def test_a_false_ignore_eos_is_absence() -> None:
-    assert decode(msgspec.json.encode({**BODY, "ignore_eos": False})) == BODY
+@pytest.mark.parametrize("asking", [{"ignore_eos": False}, {"usage": {"include": True}}])
+def test_what_asks_for_nothing_is_absence(asking: dict[str, Any]) -> None:
+    assert decode(msgspec.json.encode({**BODY, **asking})) == BODY
 
 
 def test_unknown_keys_inside_messages_are_left_alone() -> None:
