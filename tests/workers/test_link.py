@@ -1,4 +1,4 @@
-"""The worker's side of the channel when it is full, and when this process has no descriptor left for a connection."""
+"""The worker's side of the channel: calls, a full channel, and a process without a descriptor for a connection."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from gateway.workers.channel import Packet, channel_pair, receive, send
-from gateway.workers.link import SupervisorLink
-from tests.waiting import until
+from gateway.workers.link import SupervisorGoneError, SupervisorLink
+from tests.waiting import run_ready_tasks, until
 
 
 async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answers_no_call(
@@ -37,9 +37,48 @@ async def test_a_connection_that_finds_no_free_descriptor_is_reported_and_answer
     send(supervisor, Packet("connection", 1), right)
     while not connections:
         await asyncio.sleep(0)
+    assert connections[0].gettimeout() == 0
     link.close()
     for end in (supervisor, worker, left, right, *connections):
         end.close()
+
+
+async def test_a_call_ends_with_its_reply_or_with_the_supervisor() -> None:
+    supervisor, worker = channel_pair()
+    link = SupervisorLink(worker, lambda _, connection: connection.close())
+    left, first, second = [asyncio.create_task(link.call("metrics")) for _ in range(3)]
+    await run_ready_tasks()
+    numbers = [packet.number for packet, _ in iter(lambda: receive(supervisor), None)]
+    assert len(set(numbers)) == 3
+    left.cancel()
+    send(supervisor, Packet("reply", numbers[2], "told"))
+    assert await asyncio.wait_for(second, 5) == "told"
+    supervisor.close()
+    for call in (first, link.call("metrics")):
+        with pytest.raises(SupervisorGoneError):
+            await asyncio.wait_for(call, 5)
+    assert link.gone.is_set()
+    worker.close()
+
+
+async def test_what_it_is_called_for_ends_when_it_is_closed() -> None:
+    supervisor, worker = channel_pair()
+    link, ended = SupervisorLink(worker, lambda _, connection: connection.close()), asyncio.Event()
+
+    async def endless(_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    link.handlers["metrics"] = endless
+    send(supervisor, Packet("metrics", 1))
+    await until(lambda: link._tasks)
+    await run_ready_tasks()
+    link.close()
+    await asyncio.wait_for(ended.wait(), 5)
+    supervisor.close()
+    worker.close()
 
 
 async def test_what_a_full_channel_does_not_take_is_sent_in_order_once_the_supervisor_reads_again(
