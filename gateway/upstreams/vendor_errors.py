@@ -83,12 +83,13 @@ _STATUS_BY_WORDS = (
 )
 
 
-# Vendors repeat what the caller wrote, so this must stay linear in any text, and leave words that are no ids.
 _ACCOUNT = re.compile(
     r"\s?(?:\b(?:in|for|on)\s)?\b(?:organization|project|team)\s{1,8}\S*[\d_-][\w-]*"
     r"|\b(?:org|proj|acct|sk|xai)[-_][\w*-]{12,256}",
     re.IGNORECASE,
 )
+"""Ids of accounts and pieces of keys. Vendors repeat what the caller wrote, so the search must take linear time in any
+text, and must not match plain words."""
 
 
 def public_message(message: str) -> str:

@@ -12,7 +12,6 @@ from gateway.openai_api.request import ChatRequest
 from gateway.upstreams import message_hints
 from gateway.upstreams.adapter import Chat
 
-# Unsupported parameters, and then unsupported hints, with the values that mean the same as leaving them out.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
@@ -21,6 +20,7 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "modalities": (["text"],),
 }
+"""Unsupported parameters, with the values that mean the same as leaving them out."""
 _HINTS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "image_config": (),
@@ -37,6 +37,7 @@ _HINTS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "verbosity": (),
 }
+"""The same for unsupported hints."""
 _MESSAGE_HINTS = frozenset({message_hints.CACHE_CONTROL})
 _SAMPLING = ("temperature", "top_p", "top_k")
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}

@@ -27,15 +27,12 @@ from gateway.upstreams.anthropic.thoughts import Thoughts, is_mark, may_be_betwe
 from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "anthropic-claude-v1"
-
-# Separates this adapter's entries in the shared cache from those of other vendors.
 _CACHE_PREFIX = "anthropic:"
-
-# Models that also think between texts and calls, without the beta of earlier ones, which is not used (3.1).
+"""Separates this adapter's entries in the shared cache from those of other vendors."""
 _INTERLEAVED = ("adaptive", "always")
-
-# Messages that may follow the results of tool calls before the answer to them.
+"""Models that also think between texts and calls, without the beta of earlier ones, which is not used (3.1)."""
 _PROMPTS = (UserMessage, SystemMessage, DeveloperMessage)
+"""Messages that may follow the results of tool calls before the answer to them."""
 
 
 def thoughts(chat: Chat, cache: SignatureCache) -> Mapping[int, Thoughts] | None:

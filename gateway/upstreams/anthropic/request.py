@@ -14,8 +14,8 @@ from gateway.upstreams.anthropic.thinking import Constraints, Thinking, resolve
 from gateway.upstreams.anthropic.tools import JSON_TOOL, Toolset, toolset
 from gateway.upstreams.signature_cache import SignatureCache
 
-# Default for models that refuse a request whose prompt and max_tokens together exceed their context.
 DEFAULT_MAX_TOKENS = 4096
+"""Default for models that refuse a request whose prompt and max_tokens together exceed their context."""
 
 _JSON_ONLY = [
     {"type": "text", "text": "Answer with one valid JSON object and nothing else: no explanation, no Markdown."}

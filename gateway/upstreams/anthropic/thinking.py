@@ -10,7 +10,6 @@ from gateway.upstreams.adapter import Chat
 
 _MIN_BUDGET = 1024
 
-# reasoning_effort as a budget of thinking tokens, for models that take no effort.
 _BUDGETS = {
     "none": _MIN_BUDGET,
     "minimal": _MIN_BUDGET,
@@ -20,8 +19,9 @@ _BUDGETS = {
     "xhigh": 8192,
     "max": 16384,
 }
-# Substitutes for an effort that the model does not have, best first.
+"""reasoning_effort as a budget of thinking tokens, for models that take no effort."""
 _FALLBACKS = {"none": ("low",), "minimal": ("low",), "xhigh": ("max", "high"), "max": ("high",)}
+"""Substitutes for an effort that the model does not have, best first."""
 _MODES = ("enabled", "adaptive", "disabled")
 
 

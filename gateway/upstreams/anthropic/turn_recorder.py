@@ -6,13 +6,13 @@ import msgspec
 
 from gateway.upstreams.anthropic.output import Fields
 
-# By delta type: the key of the delta's fragment, and the key of the block that it extends.
 _FRAGMENTS = {
     "text_delta": ("text", "text"),
     "thinking_delta": ("thinking", "thinking"),
     "signature_delta": ("signature", "signature"),
     "input_json_delta": ("partial_json", "input"),
 }
+"""By delta type: the key of the delta's fragment, and the key of the block that it extends."""
 
 
 class TurnRecorder:

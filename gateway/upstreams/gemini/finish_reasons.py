@@ -19,7 +19,6 @@ _FILTERED = frozenset(
         "NO_IMAGE",
     }
 )
-# The model's output is unusable; a retry often succeeds.
 MALFORMED = frozenset(
     {
         "MALFORMED_FUNCTION_CALL",
@@ -29,6 +28,7 @@ MALFORMED = frozenset(
         "MALFORMED_RESPONSE",
     }
 )
+"""The model's output is unusable; a retry often succeeds."""
 
 
 def finish_reason(reason: str, *, calls: bool, content: bool) -> str:

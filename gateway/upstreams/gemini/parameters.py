@@ -17,7 +17,6 @@ from gateway.upstreams.gemini.tools import forces_call, search_parameter
 _MAX_STOPS = 5
 _MIN_SEED, _MAX_SEED = -(2**31), 2**31 - 1
 _UNSUPPORTED = frozenset({"logprobs", "top_logprobs", "logit_bias", "audio", "thinking"})
-# Unsupported hints, with the values that mean the same as leaving them out.
 _HINTS: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -35,6 +34,7 @@ _HINTS: dict[str, tuple[Any, ...]] = {
     "prompt_cache_options": (),
     "cache_control": (),
 }
+"""Unsupported hints, with the values that mean the same as leaving them out."""
 _SEARCH_HINTS = ("search_context_size", "user_location")
 _TIERS = {
     "auto": None,

@@ -24,8 +24,8 @@ from gateway.upstreams.adapter import Chat
 
 Part = dict[str, Any]
 
-# The keys of a message that is plain text if its content is a string.
 TEXT_MESSAGE_KEYS = frozenset({"role", "content"})
+"""The keys of a message that is plain text if its content is a string."""
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _AUDIO_FORMATS = {

@@ -7,10 +7,10 @@ from gateway.upstreams.signature_cache import SignatureCache
 
 FORMAT = "google-gemini-v1"
 IMAGE = "picture"
-# Google accepts this in place of the signature of a call that it did not make, or whose signature was lost.
 SKIP_VALIDATION = "skip_thought_signature_validator"
-# Appended to a tool-call id by clients that keep nothing else.
+"""Google accepts this in place of the signature of a call that it did not make, or whose signature was lost."""
 _ID_SUFFIX = "__thought__"
+"""Appended to a tool-call id by clients that keep nothing else."""
 
 
 def image_id(number: int) -> str:

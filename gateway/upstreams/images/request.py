@@ -18,7 +18,6 @@ _UNSUPPORTED = (
     "thinking",
     "web_search",
 )
-# Hints that apply to text only.
 _DROPPED = (
     "cache_control",
     "frequency_penalty",
@@ -47,6 +46,7 @@ _DROPPED = (
     "user",
     "verbosity",
 )
+"""Hints that apply to text only."""
 
 
 def build(dialect: ImagesDialect, chat: Chat) -> tuple[dict[str, Any], tuple[str, ...]]:

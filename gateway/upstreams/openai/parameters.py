@@ -58,7 +58,6 @@ def apply(dialect: Dialect, chat: Chat, body: dict[str, Any]) -> tuple[str, ...]
     return tuple(dropped)
 
 
-# Values that mean the same as leaving the parameter out.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -68,6 +67,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "top_k": (0,),
     "web_search": (False,),
 }
+"""Values that mean the same as leaving the parameter out."""
 
 
 def _reasons(chat: Chat) -> bool:
@@ -219,7 +219,6 @@ def _output_modalities(dialect: Dialect, chat: Chat, body: dict[str, Any], name:
     return True
 
 
-# Each rule writes its parameter into the body, or returns False to have it listed as dropped. Raises 400.
 _RULES = {
     "temperature": _sampling,
     "top_p": _sampling,
@@ -242,3 +241,4 @@ _RULES = {
     "modalities": _output_modalities,
     "audio": _output_modalities,
 }
+"""Each rule writes its parameter into the body, or returns False to have it listed as dropped. Raises 400."""
