@@ -1,6 +1,5 @@
 """One worker's implementation of the cluster operations."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,13 +34,7 @@ class ClusterMember:
         services.signatures.share = self._share_signature
 
     async def inject(self, injection: Injection) -> None:
-        """Apply it in this worker first: what it accepts the others accept, since code and settings are the same.
-
-        Shielded, so that a client's disconnect does not interrupt it.
-        """
-        await asyncio.shield(self._inject(injection))
-
-    async def _inject(self, injection: Injection) -> None:
+        """Apply it in this worker first: what it accepts the others accept, since code and settings are the same."""
         if not await self._link.call("may_inject"):
             raise already_injected()
         try:
