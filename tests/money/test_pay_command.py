@@ -100,8 +100,9 @@ async def test_asks_before_it_signs(
         return reply
 
     monkeypatch.setattr(builtins, "input", answer)
-    done, _, err = await pay(await shop.wallet(), chat())
+    done, out, err = await pay(await shop.wallet(), chat())
     assert done == status
+    assert f"witness.to {shop.payee}" in out
     assert ("nothing was sent" in err) is (status == 1)
     assert len(await shop.paid()) == (1 if status == 0 else 0)
     assert bool(shop.facilitator.called("verify")) is (status == 0)
