@@ -2,7 +2,7 @@
 
 nitriding keeps the public port closed (``-wait-for-app``) until the application signals that it is ready, and puts the
 hash registered last into ``user_data`` of every attestation document (facts/enclave.md 1.2, 1.3). The caller keeps
-the order: :meth:`Nitriding.wait`, bind the port, :meth:`Nitriding.register_key`, :meth:`Nitriding.signal_ready`. It
+the order: ``wait``, bind the port, ``register_key``, ``signal_ready``. It
 must not continue after an error, or it would serve a key that cannot be attested.
 """
 
@@ -27,7 +27,7 @@ class _TransientError(Exception):
 class Nitriding:
     """A client of nitriding's internal API, which listens on the enclave's loopback only.
 
-    ``timeout`` is how long in seconds :meth:`wait` and :meth:`register_key` each keep retrying.
+    ``timeout`` is how long in seconds ``wait`` and ``register_key`` each keep retrying.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str = INTERNAL_URL, *, timeout: float = 60.0) -> None:
@@ -38,14 +38,14 @@ class Nitriding:
     async def wait(self) -> None:
         """Wait until the daemon answers at its hash route, where a GET changes nothing.
 
-        Raises :class:`NitridingError`.
+        Raises ``NitridingError``.
         """
         await self._send_with_retry("GET", "/enclave/hash")
 
     async def register_key(self, spki_der: bytes) -> None:
         """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER; before that, documents carry zeros.
 
-        The call is idempotent. Raises :class:`NitridingError`.
+        The call is idempotent. Raises ``NitridingError``.
         """
         digest = hashlib.sha256(spki_der).digest()
         status, text = await self._send_with_retry("POST", "/enclave/hash", base64.b64encode(digest))
@@ -56,7 +56,7 @@ class Nitriding:
         """Open the public port; call it once, after the gateway's own port is bound.
 
         Never retried: the daemon answers 200 once and 410 from then on (404 without ``-wait-for-app``), so after a
-        lost response a 410 would not show who has opened the port. Raises :class:`NitridingError`.
+        lost response a 410 would not show who has opened the port. Raises ``NitridingError``.
         """
         try:
             status, text = await self._send("GET", "/enclave/ready", None)

@@ -1,1 +1,1 @@
-"""Rooms of the upstream vendors: adapters without I/O, and the transport that carries them."""
+"""The upstream vendors: adapters without I/O, and the transport that sends their requests."""
