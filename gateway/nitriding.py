@@ -2,8 +2,8 @@
 
 nitriding keeps the public port closed (``-wait-for-app``) until the application signals that it is ready, and puts the
 hash registered last into ``user_data`` of every attestation document (facts/enclave.md 1.2, 1.3). The caller keeps
-the order: ``wait``, bind the port, ``register_key``, ``signal_ready``. It
-must not continue after an error, or it would serve a key that cannot be attested.
+the order: ``wait``, bind the port, ``register_key``, ``signal_ready``. It must not continue after an error, or it would
+serve a key that cannot be attested.
 """
 
 import base64

@@ -1,5 +1,7 @@
-"""A limit on what payers leave unpaid: a client that leaves before the first byte is not charged for what its vendor
-bills, and is limited for it (facts/x402.md 4 row 5)."""
+"""A limit on the answers that payers leave unpaid (facts/x402.md 4 row 5).
+
+A client that leaves before the first byte is not charged, although the vendor bills the answer.
+"""
 
 import time
 from collections.abc import Callable

@@ -135,8 +135,10 @@ class Facilitator:
         return _verify_response(*await self._request("POST", "/verify", body, seconds, reuse=False))
 
     async def settle(self, payment: ForwardedPayment, amount: int | None, usage: dict[str, Any]) -> Outcome:
-        """Settle ``amount``, without retries. ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that
-        queue jobs."""
+        """Settle ``amount``, without retries.
+
+        ``usage`` (OpenGradient's usageMetadata) is sent to facilitators that queue jobs.
+        """
         requirements = {**payment.requirements, "amount": str(amount)}
         network = requirements["network"]
         body = _body(payment, requirements)
@@ -268,8 +270,10 @@ def _verify_response(status: int, headers: Mapping[str, str], body: bytes) -> Ve
 
 
 def _is_busy(status: int) -> bool:
-    """Whether a refusal is not about the payment: x402-rs gives one with a 5xx when it cannot read the chain, others
-    with a 429 when they are asked too often."""
+    """Whether a refusal with ``status`` is about the facilitator's own state, not about the payment.
+
+    x402-rs refuses with a 5xx when it cannot read the chain, others with a 429 when they are asked too often.
+    """
     return status == 429 or status >= 500
 
 
@@ -289,8 +293,11 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
 
 
 def _is_open(status: int, reason: str, text: str) -> bool:
-    """Whether a refusal leaves the payment to be settled. A call that reverts does not, whatever the reason that it
-    reverts with, which a payer's contract can choose: x402-rs answers 500 where a payer has withdrawn its funds."""
+    """Whether the payment may still be settled in spite of a refusal.
+
+    Not after a call that reverted: x402-rs answers 500 to that too, as when a payer has withdrawn its funds. The reason
+    in its text proves nothing, since a payer's contract can choose it.
+    """
     if reason in _NOT_FINAL:
         return True
     if "revert" in text.lower():

@@ -157,8 +157,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.cap_usd * (self.amount or 0) / self.cap if self.cap else Decimal(0)
 
     def uncharged_end(self, note: str) -> tuple[State, dict[str, Any]]:
-        """The state and changes that end a claimed payment without a charge; the payer gets back what it paid upfront,
-        or the credit that covered it, as credit (facts/x402.md 4 row 23)."""
+        """The state and changes that end a claimed payment without a charge.
+
+        What the payer paid upfront, or the credit that covered it, becomes credit (facts/x402.md 4 row 23).
+        """
         if self.unserved:
             return State.SERVED, {"note": f"credited: {note}", "credited": self.cap}
         return State.WAIVED, {"note": note, "credited": self.cap} if self.by_credit else {"note": note}

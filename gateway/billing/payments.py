@@ -206,8 +206,11 @@ class X402Payments:
         return payment_required(required, "payment_required")
 
     def reasons(self) -> list[str]:
-        """A journal, chain or facilitator that fails is a reason too, but requests are admitted: each finds out if it
-        still does."""
+        """Why paid requests may fail now.
+
+        Not all reasons refuse them at once: after a failure of journal, chain or facilitator each request finds out
+        whether it persists.
+        """
         failing = self._journal_check.reason, self._chain_check.reason, self._capabilities.reason
         return list(dict.fromkeys([reason for reason in failing if reason is not None] + self._refusal_reasons()))
 

@@ -37,8 +37,10 @@ _SHARED = (
 
 
 class CompletionRequest(msgspec.Struct, kw_only=True):
-    """OpenAI's legacy parameters, the OpenGradient SDK's ``web_search``, and ``repetition_penalty``, which vLLM's
-    benchmark always sends."""
+    """OpenAI's legacy parameters, and two extras.
+
+    ``web_search`` is the OpenGradient SDK's; vLLM's benchmark always sends ``repetition_penalty``.
+    """
 
     model: Annotated[str, Meta(min_length=1)]
     prompt: str | list[Any]

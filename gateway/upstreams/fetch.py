@@ -29,8 +29,11 @@ _HEADERS = {"Accept": "image/*, application/pdf, audio/*, video/*", "Accept-Enco
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """``timeout`` in seconds for one file with all its redirects; ``chat_bytes`` and ``files`` for one chat;
-    ``buffered_bytes`` for all chats together. A file that a chat repeats counts its bytes as often."""
+    """Limits on the files of one chat, except ``buffered_bytes``, which all chats share.
+
+    ``timeout`` is in seconds for one file with all its redirects. The bytes of a file count as often as the chat
+    repeats it.
+    """
 
     timeout: float = 20.0
     file_bytes: int = 20 * 1024 * 1024

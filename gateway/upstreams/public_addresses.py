@@ -58,8 +58,11 @@ class CheckedResolver(AbstractResolver):
 
 
 class SeparateResolver(AbstractResolver):
-    """Resolves in threads of its own: callers choose the hosts, and a slow name server must not exhaust the threads in
-    which vendors' hosts are resolved (four in uvloop)."""
+    """Resolves hosts in threads of its own.
+
+    Callers choose the hosts, and a slow name server must not exhaust the threads in which vendors' hosts are resolved
+    (four in uvloop).
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "lookup")

@@ -174,8 +174,11 @@ class UpstreamResponse:
             raise stream.failure
 
     def _is_event_stream(self) -> bool:
-        """False for xAI's occasional JSON error with status 200 to a streaming request (facts/providers.md 6.4), and
-        for the page of a server that is no vendor's API."""
+        """Whether the body can be one.
+
+        Not xAI's occasional JSON error with status 200 (facts/providers.md 6.4), nor the page of a server that is no
+        vendor's API.
+        """
         kind = self._response.header(b"content-type").partition(";")[0].strip().lower()
         return kind not in ("application/json", "text/html")
 

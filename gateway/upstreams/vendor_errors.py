@@ -23,8 +23,11 @@ class VendorError:
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
-    """Parse an error body: OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, Nous's flat
-    ``{status, message, code}``, or anything else."""
+    """Parse an error body.
+
+    That is OpenAI's envelope, xAI's ``{code, error: "text"}``, ModelArk's, Nous's flat ``{status, message, code}``, or
+    anything else.
+    """
     retry_after = read_retry_after(headers)
     try:
         decoded = msgspec.json.decode(body)
