@@ -48,14 +48,13 @@ class HttpSink:
 
     async def append(self, record: bytes) -> None:
         """Retried once if a keep-alive connection was closed: a duplicate record is harmless."""
-        for can_retry in (True, False):
+        try:
             try:
                 await self._post(record)
-            except (TimeoutError, aiohttp.ClientError) as error:
-                if not (can_retry and isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))):
-                    raise _connection_error(error) from None
-            else:
-                return
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                await self._post(record)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _connection_error(error) from None
 
     async def _post(self, record: bytes) -> None:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
