@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 
 from gateway.billing.evm import values as evm
+from gateway.http_client.body_start import read_start
 
 _TIMEOUT = 8.0
 _MAX_RESPONSE_BYTES = 16 << 20
@@ -62,7 +63,10 @@ class JsonRpc:
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
             allow_redirects=False,
         ) as response:
-            return msgspec.json.decode(await _read_body(response))
+            body = await read_start(response, _MAX_RESPONSE_BYTES + 1)
+        if len(body) > _MAX_RESPONSE_BYTES:
+            raise ChainUnavailableError("the response is too large")
+        return msgspec.json.decode(body)
 
 
 def _is_revert(response: Any) -> bool:
@@ -70,15 +74,6 @@ def _is_revert(response: Any) -> bool:
     error = response.get("error") if isinstance(response, dict) else None
     message = str(error.get("message")).lower() if isinstance(error, dict) else ""
     return "revert" in message or "invalid opcode" in message
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(1 << 16):
-        body += chunk
-        if len(body) > _MAX_RESPONSE_BYTES:
-            raise ChainUnavailableError("the response is too large")
-    return bytes(body)
 
 
 def as_integer(value: Any) -> int:
