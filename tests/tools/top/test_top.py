@@ -84,6 +84,19 @@ def test_a_frame_tells_what_is_wrong() -> None:
     assert re.search(r"first output\s+100 ms", text)
 
 
+def test_every_upstream_has_its_own_figures() -> None:
+    page = "gateway_workers 1\n" + "".join(
+        f"""gateway_upstream_connections{{upstream="{name}"}} {number}
+gateway_answer_seconds_count{{upstream="{name}"}} {number + 1}
+gateway_upstream_errors_total{{error="upstream_auth",upstream="{name}"}} {number + 2}
+"""
+        for name, number in (("xai", 3), ("nous", 6))
+    )
+    text = drawn(Window(read(page, 1.0)))
+    assert re.search(r"nous\s+6 +7 +8 .*closed", text)
+    assert re.search(r"xai\s+3 +4 +5 .*closed", text)
+
+
 def test_a_frame_of_nothing() -> None:
     text = drawn(Window(read("gateway_workers 1", 1.0)))
     assert re.search(r"payments\s+off", text)
