@@ -8,9 +8,10 @@ import msgspec
 from aiohttp import web
 
 from gateway.billing.payment import Order
-from gateway.billing.pricing import ANY_TERMS, PriceTerms
+from gateway.billing.pricing import PriceTerms
 from gateway.billing.unpaid import PaymentsDisabled
 from gateway.billing.usage_estimate import prompt_tokens
+from gateway.catalog import Provider
 from gateway.endpoints.request_body import RequestBody
 from gateway.endpoints.resource_url import resource_url
 from gateway.openai_api.request import JsonSchemaFormat
@@ -21,7 +22,7 @@ from gateway.upstreams.anthropic.tools import MAX_SEARCHES
 from gateway.upstreams.gemini import thought_signatures
 
 _CHEAP_TIERS = frozenset({None, "default", "standard", "standard_only", "flex"})
-"""Requested service tiers that are never answered by one dearer than the standard tier."""
+"""Requested service tiers that are never answered by one that costs more than the standard tier."""
 _DEARER_TIERS = ("priority",)
 _ESCAPED_ASCII = b"\\u00"
 """How JSON can write a letter of a name in another way."""
@@ -33,31 +34,41 @@ _REASONING_FORMATS = {"anthropic": replay.FORMAT, "google": thought_signatures.F
 
 
 def payment_order(services: Services, request: web.BaseRequest, body: RequestBody, chats: Sequence[Chat]) -> Order:
-    """What is to be paid for; with payments off, what only a quote needs is left out.
-
-    One prompt token per two bytes of text is an upper bound for all but contrived prompts; the charge never exceeds the
-    quote.
-    """
+    """What is to be paid for; with payments off, what only a quote needs is left out."""
     first, calls = chats[0], len(chats)
     choices = first.request.choices
-    provider = services.catalog.providers[first.model.provider]
-    has_tools = first.request.tools or isinstance(first.request.response_format, JsonSchemaFormat)
-    added_tokens = provider.call_tokens + (provider.tool_tokens if has_tools else 0)
-    unpaid = isinstance(services.payments, PaymentsDisabled)
-    names = frozenset() if unpaid else _names(body)
-    read = _with_own_reasoning(body.json, provider.id) if b"reasoning_details" in names else body.json
-    return Order(
+    order = Order(
         path=request.path,
         model=first.model,
-        prompt_tokens=0 if unpaid else 2 * prompt_tokens(read, first.model.image_tokens) + added_tokens * calls,
+        prompt_tokens=0,
         output_tokens=first.request.output_tokens,
         choices=choices * calls,
         images=choices if "image" in first.model.outputs else 0,
         stream=first.stream,
-        headers={} if unpaid else request.headers,
-        resource_url="" if unpaid else resource_url(request, enclave=services.settings.enclave),
-        price_terms=ANY_TERMS if unpaid else _price_terms(names, first, calls, provider.search_tokens),
+        headers={},
+        resource_url="",
     )
+    if isinstance(services.payments, PaymentsDisabled):
+        return order
+    provider, names = services.catalog.providers[first.model.provider], _names(body)
+    read = _with_own_reasoning(body.json, provider.id) if b"reasoning_details" in names else body.json
+    return msgspec.structs.replace(
+        order,
+        prompt_tokens=_most_prompt_tokens(read, first, provider, calls),
+        headers=request.headers,
+        resource_url=resource_url(request, enclave=services.settings.enclave),
+        price_terms=_price_terms(names, first, calls, provider.search_tokens),
+    )
+
+
+def _most_prompt_tokens(read: dict[str, Any], chat: Chat, provider: Provider, calls: int) -> int:
+    """An upper bound of the prompt tokens of all calls, of which ``read`` is what the model reads.
+
+    One token per two bytes of text is one for all but contrived prompts; the charge never exceeds the quote.
+    """
+    has_tools = chat.request.tools or isinstance(chat.request.response_format, JsonSchemaFormat)
+    added_tokens = provider.call_tokens + (provider.tool_tokens if has_tools else 0)
+    return 2 * prompt_tokens(read, chat.model.image_tokens) + added_tokens * calls
 
 
 def _names(body: RequestBody) -> frozenset[bytes]:
@@ -66,10 +77,10 @@ def _names(body: RequestBody) -> frozenset[bytes]:
 
 
 def _with_own_reasoning(body: dict[str, Any], provider: str) -> dict[str, Any]:
-    """``body`` with the reasoning only that ``provider`` reads as text.
+    """``body`` without the reasoning that ``provider`` does not read as text.
 
-    Not that of another, nor signatures of images, of 1.4 MB each (facts/providers.md 1.5): the images are counted.
-    In other messages than answers the key is unknown, and its value has not been checked.
+    That is other vendors', and the signatures of images, of 1.4 MB each (facts/providers.md 1.5): the images themselves
+    are counted. Only answers are changed: in other messages the key is unknown, and its value unchecked.
     """
     foreign = tuple(format_ for owner, format_ in _REASONING_FORMATS.items() if owner != provider)
     messages = [
