@@ -30,12 +30,9 @@ class AnswerMetadata(msgspec.Struct, frozen=True):
     def fields(self) -> dict[str, Any]:
         """The keys at the top level of a complete answer and in the last event of a stream."""
         fields: dict[str, Any] = {"usage": self.usage.as_openai(), **self.envelope.fields()}
-        if self.upstream.service_tier is not None:
-            fields["service_tier"] = self.upstream.service_tier
-        if self.upstream.system_fingerprint is not None:
-            fields["system_fingerprint"] = self.upstream.system_fingerprint
-        if self.upstream.moderation is not None:
-            fields["moderation"] = self.upstream.moderation
+        for name in ("service_tier", "system_fingerprint", "moderation"):
+            if (value := getattr(self.upstream, name)) is not None:
+                fields[name] = value
         if self.receipt.payment is not None:
             fields["payment"] = self.receipt.payment
         return fields
