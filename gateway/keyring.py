@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.catalog import Provider
+from gateway.openai_api.conversion import convert
 from gateway.openai_api.errors import GatewayError, invalid_request
-from gateway.openai_api.request import convert
 from gateway.settings import (
     Check,
     Settings,

@@ -10,7 +10,7 @@ from gateway.billing.x402 import PAYMENT_SIGNATURE
 from gateway.endpoints.resource_url import resource_url
 from gateway.http_server.body import MAX_BODY_BYTES, Body
 from gateway.openai_api.errors import shutting_down
-from gateway.openai_api.request import decode
+from gateway.openai_api.json_body import decode
 from gateway.services import Services
 
 UNPAID_BODY_BYTES = 1024 * 1024

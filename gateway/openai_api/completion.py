@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from gateway.openai_api.conversion import convert
 from gateway.openai_api.errors import invalid_request, unsupported_parameter
-from gateway.openai_api.request import Penalty, StreamOptions, TokenCount, convert
+from gateway.openai_api.request import Penalty, StreamOptions, TokenCount
 
 DEFAULT_MAX_TOKENS = 16
 MAX_PROMPTS = 32

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.exchange import Exchange
 from gateway.http_server.turns import LARGE_BYTES, TURN_BYTES, Turns
-from gateway.openai_api.request import decode
+from gateway.openai_api.json_body import decode
 from tests.running_gateway import RunningGateway
 
 

@@ -20,7 +20,7 @@ FOREIGN = {
     "gateway/billing/refusals.py": ("payment_required", "why a payment was refused, in x402's words"),
     "gateway/upstreams/openai/errors.py": ("invalid_request_error", "a vendor's own code"),
     "gateway/upstreams/fetch.py": ("invalid_request_error", "one of two"),
-    "gateway/openai_api/request.py": ("invalid_request_error", "from a table"),
+    "gateway/openai_api/conversion.py": ("invalid_request_error", "from a table"),
     "gateway/http_server/connection.py": ("invalid_request_error", "one of two"),
 }
 """Where a code is computed, or somebody else's word: the type of the error tells its class there."""

@@ -13,8 +13,9 @@ from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.checks import check
 from gateway.openai_api.deltas import MessageField, Reasoning
+from gateway.openai_api.json_body import decode
 from gateway.openai_api.messages import ReasoningDetail
-from gateway.openai_api.request import decode, parse_chat
+from gateway.openai_api.request import parse_chat
 from gateway.openai_api.stream import TextChunkEncoder
 from gateway.upstreams.adapter import Chat
 from gateway.upstreams.anthropic import replay

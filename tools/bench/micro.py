@@ -13,7 +13,8 @@ from gateway.envelope import canonical_chat_request
 from gateway.keccak import keccak256
 from gateway.openai_api.assembler import Assembler
 from gateway.openai_api.checks import check
-from gateway.openai_api.request import decode, parse_chat
+from gateway.openai_api.json_body import decode
+from gateway.openai_api.request import parse_chat
 from gateway.openai_api.stream import ChatChunkEncoder
 from gateway.openai_api.usage import Usage
 from gateway.signing import Signer

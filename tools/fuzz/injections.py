@@ -10,7 +10,7 @@ from gateway.catalog import bundled
 from gateway.key_sealing import SealingKey, seal
 from gateway.keyring import Injection, Keyring
 from gateway.openai_api.errors import GatewayError
-from gateway.openai_api.request import decode
+from gateway.openai_api.json_body import decode
 from gateway.settings import Settings
 from gateway.signing import Signer
 from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json

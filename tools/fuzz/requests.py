@@ -10,8 +10,9 @@ from gateway.envelope import canonical_chat_request, canonical_completion_reques
 from gateway.openai_api.checks import check
 from gateway.openai_api.completion import chat_bodies, parse_completion
 from gateway.openai_api.errors import GatewayError
+from gateway.openai_api.json_body import decode
 from gateway.openai_api.legacy_functions import functions_to_tools
-from gateway.openai_api.request import decode, parse_chat
+from gateway.openai_api.request import parse_chat
 from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.registry import adapters
 from tools.fuzz.mutations import json_value, mutate_bytes, mutate_json
