@@ -1,11 +1,14 @@
 """Packets between the supervisor and a worker: small JSON messages, one of which may carry a connection."""
 
+import errno
 import socket
 from typing import Any
 
 import msgspec
 
 MAX_PACKET_BYTES = 512 * 1024
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
+"""Errors of calls that lack descriptors or the kernel's memory for a while."""
 
 
 class Packet(msgspec.Struct, omit_defaults=True):
@@ -38,30 +41,34 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(end: socket.socket, packet: Packet, connection: socket.socket | None = None) -> bool:
-    """Send a packet; False if the socket buffer is full. Raises ChannelClosedError."""
+    """Send a packet; False if the socket buffer is full or memory is short. Raises ChannelClosedError."""
     try:
         if connection is None:
             end.send(_encode(packet))
         else:
             socket.send_fds(end, [_encode(packet)], [connection.fileno()])
-    except BlockingIOError:
+    except OSError as error:
+        _check_passing(error)
         return False
-    except OSError:
-        raise ChannelClosedError from None
     return True
 
 
 def receive(end: socket.socket) -> tuple[Packet, socket.socket | None] | None:
-    """The next packet, and the connection passed with it if any; None if no packet is there.
+    """The next packet, and the connection passed with it if any; None if there is none now, or memory is short.
 
     Raises ChannelClosedError.
     """
     try:
         data, descriptors, _, _ = socket.recv_fds(end, MAX_PACKET_BYTES, 1)
-    except BlockingIOError:
+    except OSError as error:
+        _check_passing(error)
         return None
-    except OSError:
-        raise ChannelClosedError from None
     if not data:
         raise ChannelClosedError
     return _decode(data), socket.socket(fileno=descriptors[0]) if descriptors else None
+
+
+def _check_passing(error: OSError) -> None:
+    """Raises ChannelClosedError unless the call can be repeated."""
+    if not isinstance(error, BlockingIOError) and error.errno not in SHORTAGES:
+        raise ChannelClosedError from None

@@ -4,7 +4,6 @@ A single thread without an event loop, so that forking is safe at any time. It p
 channels is ``gateway.workers.link``.
 """
 
-import errno
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from typing import Any
 
 from gateway.billing.storage.store import StoreUnavailableError
 from gateway.stop_signals import stop_signals
-from gateway.workers.channel import ChannelClosedError, Packet, channel_pair, receive, send
+from gateway.workers.channel import SHORTAGES, ChannelClosedError, Packet, channel_pair, receive, send
 from gateway.workers.injection import InjectionPermission
 from gateway.workers.scatter_gather import ScatterGather
 from gateway.workers.worker import Worker
@@ -28,9 +27,8 @@ _ACCEPT_BATCH = 64
 _RESPAWN_SECONDS = 0.5
 _RESEND_SECONDS = 0.02
 _PING_SECONDS = 5.0
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Why connections cannot be accepted for a while; they stay in the backlog, which remains readable meanwhile."""
 _SHORTAGE_SECONDS = 0.5
+"""Pause of accepting; connections stay in the backlog, which remains readable meanwhile."""
 
 RunWorker = Callable[[socket.socket, Any], None]
 
@@ -157,7 +155,7 @@ class Supervisor:
             try:
                 connection, _ = self._listeners[number].accept()
             except OSError as error:
-                if error.errno in _SHORTAGES:
+                if error.errno in SHORTAGES:
                     log.exception("cannot accept connections")
                     self._accept_after = time.monotonic() + _SHORTAGE_SECONDS
                 return
