@@ -4,6 +4,7 @@ import ast
 import asyncio
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import gateway
 from gateway.telemetry.logs import EXTRA_FIELDS, JsonFormatter
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_log import log_request
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError
@@ -26,6 +28,14 @@ from tools.simulators.scenario import Scenario
 def value(gateway: RunningGateway, name: str, **labels: str) -> float:
     found = gateway.services.metrics.registry.get_sample_value(name, labels)
     return 0.0 if found is None else found
+
+
+def test_cpu_time_is_counted_once() -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.update_process()
+    counted = metrics.registry.get_sample_value("gateway_cpu_seconds_total")
+    assert counted == pytest.approx(time.process_time(), abs=0.05)
 
 
 async def test_gaps_between_the_events_of_a_stream(gateway: RunningGateway, fleet: Fleet) -> None:
