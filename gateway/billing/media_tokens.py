@@ -41,8 +41,8 @@ _MAX_RATIO = 100
 """Decompressed bytes per byte of a document: ten times what is usual, a tenth of what zlib can make of zeros."""
 
 
-class Unpacking:
-    """How many bytes the documents of one request may still be decompressed to: ``left``, for all of them together.
+class DecompressionBudget:
+    """The bytes that the documents of one request may still be decompressed to: ``left``, for all of them together.
 
     A small compressed stream holds a thousand times its size, and a small request has room for many documents.
     """
@@ -53,20 +53,20 @@ class Unpacking:
         self.left = _MAX_DECOMPRESSED_BYTES
 
 
-def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS, unpacking: Unpacking | None = None) -> int:
+def tokens(name: str, medium: Any, image_tokens: int = IMAGE_TOKENS, budget: DecompressionBudget | None = None) -> int:
     """The prompt tokens of ``medium``, the value of a field ``name`` of a request; an image counts ``image_tokens``.
 
     ``name`` is ``image_url``, ``input_audio``, ``video_url`` or ``file``, or ``images`` for an item of that list.
-    ``unpacking`` is shared by the media of a request.
+    ``budget`` is shared by the media of a request.
     """
     key = _content_key(name, medium)
     content, frames = _content(key, medium), _frames(medium)
     if key == "data":
-        return _recording(content)
+        return _recording_tokens(content)
     uri = _DATA_URI.match(content)
     if uri is None:
-        return _unfetched(name, frames, image_tokens)
-    return _file(uri[1].lower(), content[uri.end() :], frames, image_tokens, unpacking or Unpacking())
+        return _unfetched_tokens(name, frames, image_tokens)
+    return _file_tokens(uri[1].lower(), content[uri.end() :], frames, image_tokens, budget or DecompressionBudget())
 
 
 def labels(name: str, medium: Any) -> list[Any]:
@@ -75,21 +75,21 @@ def labels(name: str, medium: Any) -> list[Any]:
     return [value for key, value in medium.items() if key != content] if isinstance(medium, dict) else []
 
 
-def _file(media_type: str, data: str, frames: int, image_tokens: int, unpacking: Unpacking) -> int:
+def _file_tokens(media_type: str, data: str, frames: int, image_tokens: int, budget: DecompressionBudget) -> int:
     match media_type.partition("/")[0]:
         case "text":
             return _size(data) // 4
         case "application":
-            return _document(data, unpacking)
+            return _document_tokens(data, budget)
         case "audio":
-            return _recording(data)
+            return _recording_tokens(data)
         case "video":
             return _seconds(data, _VIDEO_BYTES) * _VIDEO_TOKENS * frames
         case _:
             return image_tokens
 
 
-def _unfetched(name: str, frames: int, image_tokens: int) -> int:
+def _unfetched_tokens(name: str, frames: int, image_tokens: int) -> int:
     """The estimate for a URL that only the vendor fetches."""
     match name:
         case "file":
@@ -128,45 +128,45 @@ def _seconds(data: str, bytes_per_second: int) -> int:
     return 1 + _size(data) // bytes_per_second
 
 
-def _recording(data: str) -> int:
+def _recording_tokens(data: str) -> int:
     """Tokens of a recording; the header of WAV files has the byte rate."""
     head = _base64_decode(data[:64])
     rate = int.from_bytes(head[28:32], "little") if head[:4] == b"RIFF" and head[8:16] == b"WAVEfmt " else 0
     return _seconds(data, rate if rate in _WAV_RATES else _AUDIO_BYTES) * _AUDIO_TOKENS
 
 
-def _document(data: str, unpacking: Unpacking) -> int:
-    pages = _pages(_base64_decode(data), unpacking) or 1 + _size(data) // _PAGE_BYTES
+def _document_tokens(data: str, budget: DecompressionBudget) -> int:
+    pages = _pages(_base64_decode(data), budget) or 1 + _size(data) // _PAGE_BYTES
     return pages * _PAGE_TOKENS
 
 
-def _pages(pdf: bytes, unpacking: Unpacking) -> int:
+def _pages(pdf: bytes, budget: DecompressionBudget) -> int:
     """The number of pages of a PDF; 0 if none are found."""
-    found = (page for objects in (pdf, *_object_streams(pdf, unpacking)) for page in _PAGE.finditer(objects))
+    found = (page for objects in (pdf, *_object_streams(pdf, budget)) for page in _PAGE.finditer(objects))
     return sum(1 for _ in islice(found, _MAX_PAGES))
 
 
-def _object_streams(pdf: bytes, unpacking: Unpacking) -> Iterator[bytes]:
+def _object_streams(pdf: bytes, budget: DecompressionBudget) -> Iterator[bytes]:
     """The decompressed object streams of a PDF, which hold its pages since version 1.5 (ISO 32000-1, 7.5.7).
 
     Bounded in work, not only in output.
     """
     at = 0
-    reserve = max(0, unpacking.left - _MAX_RATIO * len(pdf))
+    reserve = max(0, budget.left - _MAX_RATIO * len(pdf))
     for _ in range(_MAX_STREAMS):
         at = pdf.find(b"/ObjStm", at + 1)
         start = pdf.find(b"stream", at, at + _MAX_DICTIONARY_BYTES) + len(b"stream")
-        if at < 0 or unpacking.left <= reserve:
+        if at < 0 or budget.left <= reserve:
             return
         if start < at:
             continue
         compressed = pdf[start : start + _MAX_COMPRESSED_BYTES].lstrip(b"\r\n")
         try:
-            objects = zlib.decompressobj().decompress(compressed, unpacking.left - reserve)
+            objects = zlib.decompressobj().decompress(compressed, budget.left - reserve)
         except zlib.error:
-            unpacking.left -= len(compressed)
+            budget.left -= len(compressed)
         else:
-            unpacking.left -= len(compressed) // 8 + len(objects)
+            budget.left -= len(compressed) // 8 + len(objects)
             yield objects
 
 

@@ -95,10 +95,10 @@ def prompt_tokens(body: dict[str, Any], image_tokens: int = IMAGE_TOKENS) -> int
     text = "".join(texts)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     read = -(-size // _BYTES_PER_TOKEN)
-    unpacking = media.Unpacking() if found else None
+    budget = media.DecompressionBudget() if found else None
     for name, medium in found:
         items = medium if isinstance(medium, list) else (medium,)
-        read += sum(media.tokens(name, item, image_tokens, unpacking) for item in items)
+        read += sum(media.tokens(name, item, image_tokens, budget) for item in items)
     return read
 
 

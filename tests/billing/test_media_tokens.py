@@ -79,18 +79,18 @@ def test_a_document_s_unpacking_is_bounded() -> None:
     packed = b"/ObjStm stream\n" + zlib.compress(b"\0" * 10_000_000) + b"\n"
     last = b"/ObjStm stream\n" + zlib.compress(b"/Type/Page ")
     text = b"%" * 200_000
-    assert media._pages(text + packed + last, media.Unpacking()) == 1
-    assert media._pages(text + packed * 2 + last, media.Unpacking()) == 0
+    assert media._pages(text + packed + last, media.DecompressionBudget()) == 1
+    assert media._pages(text + packed * 2 + last, media.DecompressionBudget()) == 0
 
 
 def test_a_small_document_is_not_unpacked_to_a_large_one() -> None:
     """Twenty kilobytes took 80 ms, before any payment."""
-    unpacking = media.Unpacking()
+    budget = media.DecompressionBudget()
     bomb = b"%PDF /ObjStm stream\n" + zlib.compress(b"/Type/" * 3_000_000)
-    before = unpacking.left
-    assert media._pages(bomb, unpacking) == 0
-    assert before - unpacking.left < 110 * len(bomb)
-    assert media._pages(packed_pdf(30), unpacking) == 30
+    before = budget.left
+    assert media._pages(bomb, budget) == 0
+    assert before - budget.left < 110 * len(bomb)
+    assert media._pages(packed_pdf(30), budget) == 30
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
@@ -162,7 +162,7 @@ def test_the_streams_of_a_document_share_a_bound_on_what_they_hold(monkeypatch: 
     document = b"%PDF" + b"".join(map(object_stream, packed))
     assert 0 < left < 200
     monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", len(packed[0] + b"\nendstream\n"))
-    assert [len(objects) for objects in media._object_streams(document, media.Unpacking())] == [800, left]
+    assert [len(objects) for objects in media._object_streams(document, media.DecompressionBudget())] == [800, left]
 
 
 def test_what_cannot_be_decompressed_counts_against_the_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,13 +171,13 @@ def test_what_cannot_be_decompressed_counts_against_the_bound_too(monkeypatch: p
     monkeypatch.setattr(media, "_MAX_COMPRESSED_BYTES", 200)
     for bound, found in ((199, []), (202, [b"pag"]), (1000, [b"page"])):
         monkeypatch.setattr(media, "_MAX_DECOMPRESSED_BYTES", bound)
-        assert list(media._object_streams(b"%PDF" + broken + whole, media.Unpacking())) == found
+        assert list(media._object_streams(b"%PDF" + broken + whole, media.DecompressionBudget())) == found
 
 
 def test_only_so_many_streams_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_MAX_STREAMS", 2)
     document = b"%PDF" + object_stream(zlib.compress(b"page")) * 3
-    assert list(media._object_streams(document, media.Unpacking())) == [b"page"] * 2
+    assert list(media._object_streams(document, media.DecompressionBudget())) == [b"page"] * 2
 
 
 def test_the_documents_of_a_request_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
