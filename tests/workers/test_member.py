@@ -1,4 +1,4 @@
-"""What a worker tells the others of the signatures that it caches."""
+"""What a worker tells the others of the signatures that it caches, and its clients of the heartbeat."""
 
 import asyncio
 from types import SimpleNamespace
@@ -50,3 +50,17 @@ async def test_keys_of_one_value_are_sent_in_as_few_packets_as_have_room_for_the
     link.close()
     for end in (supervisor, worker):
         end.close()
+
+
+@pytest.mark.parametrize(("reply", "told"), [({"total_sent": 5}, 5), (None, 0)])
+async def test_the_heartbeats_status_is_the_leaders(reply: dict[str, int] | None, told: int) -> None:
+    """Its own where there is no leader, whose status is None."""
+
+    async def call(op: str) -> dict[str, int] | None:
+        assert op == "leader"
+        return reply
+
+    heartbeat = SimpleNamespace(status=lambda: {"total_sent": 0})
+    services: Any = SimpleNamespace(signatures=SignatureCache(), heartbeat=heartbeat)
+    link: Any = SimpleNamespace(handlers={}, call=call)
+    assert (await ClusterMember(services, link).heartbeat())["total_sent"] == told
