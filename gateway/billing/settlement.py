@@ -48,28 +48,28 @@ _PAYER_FAULT_REASONS = (
 class _Settlement:
     """One settlement in progress. ``waiter`` resolves to its final entry or to PENDING; None if nobody waits.
 
-    ``abandoned`` is True once nobody waits for the final entry. ``started`` is on the monotonic clock, None for a
+    ``unawaited`` is True once nobody waits for the final entry. ``started`` is on the monotonic clock, None for a
     settlement that another worker started.
     """
 
-    __slots__ = ("abandoned", "entry", "started", "waiter")
+    __slots__ = ("entry", "started", "unawaited", "waiter")
 
     def __init__(self, waiter: asyncio.Future[Entry] | None = None, started: float | None = None) -> None:
         self.started = started
         self.waiter = waiter
         self.entry: Entry | None = None
-        self.abandoned = waiter is None
+        self.unawaited = waiter is None
 
     def resolve(self, entry: Entry) -> None:
         waiter = self.waiter
         if waiter is None or (waiter.done() and not waiter.cancelled()):
             return
-        self.abandoned = entry.state is State.PENDING
+        self.unawaited = entry.state is State.PENDING
         if not waiter.done():
             waiter.set_result(entry)
 
     def fail(self, error: Exception) -> None:
-        self.abandoned = True
+        self.unawaited = True
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_exception(error)
 
@@ -158,7 +158,7 @@ class Settlements:
         except Exception as error:
             settlement.fail(error)
             return
-        if settlement.abandoned:
+        if settlement.unawaited:
             await self._finish(settlement, entry, Refused("journal_too_slow", "its answer was withheld meanwhile"))
             return
         try:
@@ -178,7 +178,7 @@ class Settlements:
         self._metrics.ended(before, entry, seconds)
         for callback in self.on_end:
             callback(entry)
-        if settlement.abandoned and entry.unserved:
+        if settlement.unawaited and entry.unserved:
             state, changes = entry.uncharged_end("it was paid too late")
             entry = await retried_writes.write(self._store.move, entry, state, **changes)
         settlement.resolve(entry)
@@ -188,7 +188,7 @@ class Settlements:
 
         The pauses are random, since payments that failed because they were sent at once would fail again in step.
         """
-        backoff = 0.0 if settlement.abandoned else _FIRST_BACKOFF
+        backoff = 0.0 if settlement.unawaited else _FIRST_BACKOFF
         while self._clock() < entry.deadline + _GRACE_SECONDS:
             pause = max(random.uniform(backoff / 2, backoff), self._requested_pause(entry, unknown))  # noqa: S311
             if pause > self._times.hold_seconds:

@@ -21,7 +21,7 @@ FREQUENT: dict[str, Work] = {
     "claim": lambda db: sqlite_ledger.claim(db, entry(), FUNDED),
     "owners": sqlite_ledger.owners,
     "adopt": lambda db: sqlite_ledger.adopt(db, ["lost"], "worker"),
-    "abandoned": lambda db: sqlite_ledger.abandoned(db, "worker", NOW),
+    "overdue": lambda db: sqlite_ledger.overdue(db, "worker", NOW),
     "prune": lambda db: sqlite_ledger.prune(db, NOW - 21_600, NOW, 500),
     "reconcile": lambda db: _reconcile(db, entry(state=State.SETTLING)),
 }

@@ -173,7 +173,7 @@ def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[E
     return adopted
 
 
-def abandoned(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
+def overdue(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
     """Claims of ``owner`` that were neither settled nor released before the payer's deadline.
 
     By the index of deadlines, which SQLite prefers, it would read every payment that has ended.

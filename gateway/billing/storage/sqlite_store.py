@@ -255,8 +255,8 @@ class SqliteStore:
         return _FULL if disk.f_blocks and free < _RESERVED_BYTES else None
 
     def _adopt(self, db: sqlite3.Connection, now: float) -> list[Entry]:
-        abandoned = sqlite_ledger.abandoned(db, self.owner, now)
-        return abandoned + sqlite_ledger.adopt(db, self._locks.gone(sqlite_ledger.owners(db)), self.owner)
+        overdue = sqlite_ledger.overdue(db, self.owner, now)
+        return overdue + sqlite_ledger.adopt(db, self._locks.gone(sqlite_ledger.owners(db)), self.owner)
 
 
 def _create(path: Path) -> None:
