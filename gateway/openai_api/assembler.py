@@ -92,7 +92,7 @@ class Assembler:
             self.add(delta)
         elif isinstance(delta, Text | Refusal | Reasoning):
             self.output_bytes += _size(delta.text)
-        elif isinstance(delta, ToolCallArguments):
+        elif isinstance(delta, ToolCallStart | ToolCallArguments):
             self.output_bytes += _size(delta.arguments)
 
     def extend(self, deltas: Iterable[Delta]) -> None:
@@ -138,9 +138,10 @@ class Assembler:
             case ToolCallArguments(index=index, arguments=arguments):
                 choice.arguments[index].append(arguments)
                 self.output_bytes += _size(arguments)
-            case ToolCallStart(index=index):
+            case ToolCallStart(index=index, arguments=arguments):
                 choice.calls[index] = delta
-                choice.arguments[index] = []
+                choice.arguments[index] = [arguments]
+                self.output_bytes += _size(arguments)
             case Reasoning(text=text):
                 choice.reasoning.append(text)
                 self.output_bytes += _size(text)

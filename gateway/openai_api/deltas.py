@@ -47,8 +47,9 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
 class ToolCallStart(msgspec.Struct, frozen=True, kw_only=True):
     """The start of a tool call. ``index`` numbers the calls of the choice and is unique among them.
 
-    ``type`` is ``function`` or OpenAI's ``custom``. ``extra_content`` is opaque provider data that the client
-    returns with the call (a Gemini signature).
+    ``type`` is ``function`` or OpenAI's ``custom``. ``arguments`` are all of them where the vendor sends the call
+    whole, else their beginning. ``extra_content`` is opaque provider data that the client returns with the call (a
+    Gemini signature).
     """
 
     index: int
@@ -56,6 +57,7 @@ class ToolCallStart(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     choice: int = 0
     type: str = "function"
+    arguments: str = ""
     extra_content: dict[str, Any] | None = None
 
 

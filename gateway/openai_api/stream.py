@@ -197,7 +197,7 @@ def _reasoning(delta: Reasoning) -> dict[str, Any]:
 
 
 def _tool_call_start(delta: ToolCallStart) -> dict[str, Any]:
-    body = {"name": delta.name, "arguments" if delta.type == "function" else "input": ""}
+    body = {"name": delta.name, "arguments" if delta.type == "function" else "input": delta.arguments}
     call: dict[str, Any] = {"index": delta.index, "id": delta.id, "type": delta.type, delta.type: body}
     if delta.extra_content is not None:
         call["extra_content"] = delta.extra_content

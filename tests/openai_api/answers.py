@@ -33,9 +33,17 @@ def tool_calls(draw: st.DrawFn, choice: int) -> list[Delta]:
         extra = draw(st.none() | st.just({"google": {"thought_signature": "c2ln"}}))
         name = draw(st.sampled_from(["weather", "f"]))
         deltas.append(
-            ToolCallStart(index=index, id=f"call_{index}", name=name, choice=choice, type=kind, extra_content=extra)
+            ToolCallStart(
+                index=index,
+                id=f"call_{index}",
+                name=name,
+                choice=choice,
+                type=kind,
+                arguments=draw(words),
+                extra_content=extra,
+            )
         )
-        deltas += [ToolCallArguments(index, part, choice, kind) for part in draw(st.lists(words, max_size=3))]
+        deltas += [ToolCallArguments(index, part, choice, kind) for part in draw(st.lists(words, max_size=2))]
     return deltas
 
 

@@ -260,6 +260,7 @@ def test_what_the_upstream_said_stays_until_it_says_something_new() -> None:
         (Refusal("\u20ac"), 3),
         (Reasoning(text="abcd"), 4),
         (ToolCallArguments(0, "{}"), 2),
+        (ToolCallStart(index=1, id="call_2", name="f", arguments="{}"), 2),
         (Image("data:image/png;base64,AA=="), 0),
         (Finish("stop"), 0),
         (Usage(completion_tokens=9), 0),

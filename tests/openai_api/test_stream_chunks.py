@@ -142,6 +142,10 @@ def test_logprobs_travel_with_their_text() -> None:
             ToolCallStart(index=0, id="call_1", name="sh", type="custom"),
             {"tool_calls": [{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sh", "input": ""}}]},
         ),
+        (
+            ToolCallStart(index=0, id="call_1", name="sh", type="custom", arguments="ls"),
+            {"tool_calls": [{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sh", "input": "ls"}}]},
+        ),
         (ToolCallArguments(1, '{"a":'), {"tool_calls": [{"index": 1, "function": {"arguments": '{"a":'}}]}),
         (ToolCallArguments(0, "ls", 0, "custom"), {"tool_calls": [{"index": 0, "custom": {"input": "ls"}}]}),
         (Image("https://a/b.png"), {"images": ["https://a/b.png"]}),

@@ -53,6 +53,18 @@ def test_calls_in_one_chunk() -> None:
     assert [call["function"]["arguments"] for call in message(stream)["tool_calls"]] == ["[1]", "[2]"]
 
 
+def test_a_whole_call_is_one_delta() -> None:
+    """As xAI sends it (facts/providers.md 6.4), and as Vercel's xAI provider requires every delta of a call."""
+    stream = piece(tool_calls=[start(0, "a", "[1]"), start(1, "b", "[")]) + piece(tool_calls=[more(1, "2]")])
+    found = streamed(chat(), stream + piece(finish="tool_calls") + DONE)
+    deltas = [delta for delta in found if isinstance(delta, ToolCallStart | ToolCallArguments)]
+    assert deltas == [
+        ToolCallStart(index=0, id="call_a", name="a", arguments="[1]"),
+        ToolCallStart(index=1, id="call_b", name="b", arguments="["),
+        ToolCallArguments(1, "2]"),
+    ]
+
+
 def test_a_call_without_an_id_gets_one() -> None:
     [call] = calls({"index": 0, "function": {"name": "f", "arguments": "{}"}})
     assert call["id"].startswith("call_")

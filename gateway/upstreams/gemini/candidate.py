@@ -86,7 +86,7 @@ class CandidateDecoder:
 
     def finish(self) -> Iterable[Delta]:
         """Close a call whose last part is missing."""
-        return () if self._open is None else (self._close(self._open),)
+        return () if self._open is None else (self._rest(self._open),)
 
     def _reasoning(self, part: Part) -> Iterable[Delta]:
         deltas: list[Delta] = []
@@ -116,24 +116,37 @@ class CandidateDecoder:
                 self._invocations.append({name: value} | signature)
 
     def _call(self, call: FunctionCall, signature: str | None, scope: str) -> Iterable[Delta]:
-        deltas = [*self.finish(), *self._start(call, call.name, signature, scope)] if call.name else []
-        if self._open is None:
+        before = self.finish() if call.name else ()
+        if call.name:
+            self._open = self._opened(call, call.name, signature, scope)
+        opened = self._open
+        if opened is None:
             raise ValueError("arguments without a function call")
         for piece in call.partial_args or ():
-            partial_args.extend(self._open.arguments, piece)
-        if not call.will_continue:
-            deltas.append(self._close(self._open))
-        return deltas
+            partial_args.extend(opened.arguments, piece)
+        if call.name:
+            return (*before, *self._start(opened, "" if call.will_continue else self._close(opened)))
+        return () if call.will_continue else (self._rest(opened),)
 
-    def _start(self, call: FunctionCall, vendor_name: str, signature: str | None, scope: str) -> Iterable[Delta]:
+    def _opened(self, call: FunctionCall, vendor_name: str, signature: str | None, scope: str) -> _OpenCall:
         name, call_id = called_name(self._names, vendor_name), self._unique_id(call.id, scope)
-        self._open = _OpenCall(self.calls, call_id, name, signature, self._invocations, call.args or {})
+        opened = _OpenCall(self.calls, call_id, name, signature, self._invocations, call.args or {})
         self._invocations = []
-        extra = {"google": {"thought_signature": signature}} if signature else None
-        start = ToolCallStart(index=self.calls, id=call_id, name=name, choice=self._choice, extra_content=extra)
         self.calls += 1
+        return opened
+
+    def _start(self, call: _OpenCall, arguments: str) -> Iterable[Delta]:
+        extra = {"google": {"thought_signature": call.signature}} if call.signature else None
+        start = ToolCallStart(
+            index=call.index,
+            id=call.id,
+            name=call.name,
+            choice=self._choice,
+            arguments=arguments,
+            extra_content=extra,
+        )
         # The signature comes first: clients such as openai-go take a chunk without the call for the call's end.
-        return (self._signature(signature, call_id), start) if signature else (start,)
+        return (self._signature(call.signature, call.id), start) if call.signature else (start,)
 
     def _unique_id(self, vendor_id: str | None, scope: str) -> str:
         """The vendor's id, or a new one where it gave none or one that an earlier call has.
@@ -145,7 +158,11 @@ class CandidateDecoder:
         self._ids.add(vendor_id)
         return vendor_id
 
-    def _close(self, call: _OpenCall) -> Delta:
+    def _rest(self, call: _OpenCall) -> Delta:
+        return ToolCallArguments(call.index, self._close(call), self._choice)
+
+    def _close(self, call: _OpenCall) -> str:
+        """The arguments of ``call``, which are complete."""
         arguments = msgspec.json.encode(call.arguments).decode()
         if call.signature:
             self._signatures.put(self._caller, cache_id(call.id), call.name, arguments, call.signature)
@@ -153,7 +170,7 @@ class CandidateDecoder:
             key = cache_id(invocations_id(call.id))
             self._signatures.put(self._caller, key, call.name, arguments, call.invocations)
         self._open = None
-        return ToolCallArguments(call.index, arguments, self._choice)
+        return arguments
 
     def _signature(self, signature: str, owner: str | None = None) -> Reasoning:
         """A signature as an entry of its own in ``reasoning_details``."""

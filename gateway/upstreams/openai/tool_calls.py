@@ -44,8 +44,6 @@ class ToolCallDecoder:
         call = None if self._complete else self._find(fragment.index)
         if call is None or (fragment.id and fragment.id != call.vendor_id and function.name):
             call = self._open(fragment)
-        if function.name and call.pending is not None:
-            yield from self._start(call, function.name)
         self._last = call
         if arguments := function.arguments or function.input:
             call.has_arguments = True
@@ -53,12 +51,14 @@ class ToolCallDecoder:
                 yield ToolCallArguments(call.index, arguments, self._choice, call.type)
             else:
                 call.pending.append(arguments)
+        if function.name and call.pending is not None:
+            yield self._start(call, call.pending, function.name)
 
     def finish(self) -> Iterator[Delta]:
         """Start the calls whose name never came, and give ``{}`` to the function calls without arguments."""
         for call in self._calls:
             if call.pending is not None:
-                yield from self._start(call, "")
+                yield self._start(call, call.pending, "")
             if call.type == "function" and not call.has_arguments:
                 yield ToolCallArguments(call.index, "{}", self._choice)
 
@@ -78,13 +78,16 @@ class ToolCallDecoder:
         self._by_vendor_index[call.index if fragment.index is None else fragment.index] = call
         return call
 
-    def _start(self, call: _Call, name: str) -> Iterator[Delta]:
-        if self._names is not None:
-            name = self._names.inbound(name)
-        yield ToolCallStart(index=call.index, id=call.id, name=name, choice=self._choice, type=call.type)
-        for arguments in call.pending or ():
-            yield ToolCallArguments(call.index, arguments, self._choice, call.type)
+    def _start(self, call: _Call, pending: list[str], name: str) -> Delta:
         call.pending = None
+        return ToolCallStart(
+            index=call.index,
+            id=call.id,
+            name=name if self._names is None else self._names.inbound(name),
+            choice=self._choice,
+            type=call.type,
+            arguments="".join(pending),
+        )
 
     def _unique_id(self, vendor_id: str | None) -> str:
         """The vendor's id, or a new one where it gave none or one that an earlier call has."""
