@@ -158,6 +158,7 @@ def test_a_server_span_is_an_error_unless_its_status_is_4xx(status: int, failed:
 async def test_what_is_no_model_request_is_not_traced(traced: RunningGateway, collector: Collector) -> None:
     async with traced.session.get(traced.url + "/health") as response:
         await response.read()
+    await traced.post("/v1/keys", {})
     await traced.chat("gpt-4.1", "Hi")
     assert {span["name"] for span in await arrived(collector, 2)} == {"POST /v1/chat/completions", "chat gpt-4.1"}
 
