@@ -1,7 +1,6 @@
 """Draining: readiness flips, running requests may finish, and those that do not finish get an error."""
 
 import asyncio
-from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from gateway.services import Services
 from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
+from tests.running_gateway import CHAT, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -75,7 +74,7 @@ async def test_what_was_delivered_of_a_stream_past_the_limit_is_charged(
     monkeypatch.setattr("gateway.server.DRAIN_GRACE_SECONDS", 1.0)
     payments = RecordingPayments()
 
-    gateway = await start_gateway(fleet.environment(), payments=payments, limits=replace(FAST, read_timeout=30.0))
+    gateway = await start_gateway(fleet.environment(), payments=payments)
     simulator = fleet.openai if model == "gpt-4.1" else fleet.google
     simulator.enqueue(Scenario(text="one two three four", stall_after=3))
     response = await gateway.session.post(gateway.url + "/v1/chat/completions", json={**STREAM, "model": model})

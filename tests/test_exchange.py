@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from gateway.upstreams.adapter import Attachment, Chat
 from gateway.upstreams.fetch import FileFetcher
 from tests.event_streams import events
 from tests.recording_payments import RecordingPayments
-from tests.running_gateway import CHAT, RunningGateway, StartGateway
+from tests.running_gateway import CHAT, FAST, RunningGateway, StartGateway
 from tests.waiting import until
 from tools.simulators.fleet import Fleet
 from tools.simulators.scenario import Scenario
@@ -244,7 +245,10 @@ async def test_payment_deadline_cuts_a_silent_upstream(
     assert (response.status, payments.released) == (504, ["upstream_failed"])
 
 
-async def test_silence_in_mid_stream_times_out(paid: RunningGateway, payments: RecordingPayments, fleet: Fleet) -> None:
+async def test_silence_in_mid_stream_times_out(
+    fleet: Fleet, start_gateway: StartGateway, payments: RecordingPayments
+) -> None:
+    paid = await start_gateway(fleet.environment(), payments=payments, limits=replace(FAST, read_timeout=0.5))
     fleet.openai.enqueue(Scenario(text="one two three", stall_after=3))
     received = await broken_stream(paid, {**CHAT, "stream": True})
     assert b'"code":"upstream_timeout"' in received
