@@ -269,14 +269,14 @@ class Exchange:
         self._services.fetcher.release(self._fetched_bytes)
         self._fetched_bytes = 0
 
-    async def _release(self, reason: str, error: GatewayError | None = None, left_usd: Decimal | None = None) -> None:
+    async def _release(self, reason: str, error: GatewayError | None = None, unpaid_usd: Decimal | None = None) -> None:
         """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
         self._lifecycle.transition(State.RELEASED)
         self._release_files()
         if error is not None and PAYMENT_RESPONSE in self._payment.headers:
             error.headers |= {**self._payment.headers, **NO_STORE}
             error.should_retry = False
-        await self._payment.release(reason, left_usd)
+        await self._payment.release(reason, unpaid_usd)
 
     async def answer(self, disconnected: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None if the client has ``disconnected`` when it is complete.
@@ -295,7 +295,7 @@ class Exchange:
             self._record.client_left = True
             usage, price = self._usage_and_cost(self._served_model(), self._services.clock())
             self._record_usage(usage, price)
-            await self._release("client_left", left_usd=price)
+            await self._release("client_left", unpaid_usd=price)
             return None
         choices = self._format.choices(self._assembler)
         metadata = await self._sign_and_settle(choices)

@@ -33,7 +33,7 @@ class RecordingPayments:
             raise self.refuse
         return Receipt({"status": "settled", "amount": "7"}, {"PAYMENT-RESPONSE": "receipt"})
 
-    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+    async def release(self, reason: str, unpaid_usd: Decimal | None = None) -> None:
         self.released.append(reason)
         self.ended.set()
 

@@ -84,10 +84,10 @@ class Payment(Protocol):
         """Charge for an answer, even if the caller is cancelled. Raises GatewayError if the answer must be withheld."""
         ...
 
-    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+    async def release(self, reason: str, unpaid_usd: Decimal | None = None) -> None:
         """End the payment without a charge: nothing chargeable was delivered.
 
-        ``left_usd`` is the cost of an answer whose client has left.
+        ``unpaid_usd`` is the cost of an answer that its client has left unpaid.
         """
         ...
 

@@ -21,7 +21,7 @@ class FreePayment:
     async def settle(self, bill: Bill) -> Receipt:
         return _NO_RECEIPT
 
-    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+    async def release(self, reason: str, unpaid_usd: Decimal | None = None) -> None:
         pass
 
 

@@ -105,7 +105,7 @@ class X402Payment:
             self._context.abandoned.charged(entry.payer, bill.cost_usd)
         return receipt(entry, bill.cost_usd)
 
-    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+    async def release(self, reason: str, unpaid_usd: Decimal | None = None) -> None:
         """Waive the payment. The authorization counts as used: work was done for it, and its nonce is still open.
 
         An answer that was cut at a deadline which leaves less than half of the offered time costs up to the cap.
@@ -113,9 +113,9 @@ class X402Payment:
         entry = self._entry
         offered_seconds = self._context.definitions.quotes.max_timeout_seconds
         if self.timeout == 0 and entry.deadline - entry.updated < offered_seconds / 2:
-            left_usd = entry.cap_usd
-        if left_usd is not None:
-            self._context.abandoned.add(entry.payer, left_usd)
+            unpaid_usd = entry.cap_usd
+        if unpaid_usd is not None:
+            self._context.abandoned.add(entry.payer, unpaid_usd)
         state, changes = entry.uncharged_end(reason)
         if "credited" in changes:
             log.info("credited", extra={"payment": entry.id, "reason": reason})

@@ -40,7 +40,7 @@ class Claim:
         self.payments.settled.add(hash(bill.envelope.signature))
         return Receipt({"status": "settled", "amount": str(amount)}, {})
 
-    async def release(self, reason: str, left_usd: Decimal | None = None) -> None:
+    async def release(self, reason: str, unpaid_usd: Decimal | None = None) -> None:
         await self.payments.round_trip()
         self._close("released", 0)
 
