@@ -44,12 +44,6 @@ _MAX_MODEL_NAME = 128
 """Length that a vendor's name for a model unknown to the catalogue is truncated to in logs and traces."""
 
 
-@lru_cache(maxsize=2)
-def _utc_date(days: int) -> date:
-    """The UTC date ``days`` days after the epoch."""
-    return datetime.fromtimestamp(days * _DAY_SECONDS, UTC).date()
-
-
 class Exchange:
     """One request and its answer.
 
@@ -98,12 +92,6 @@ class Exchange:
         """The id of the provider that answers."""
         return self._upstream.provider.id
 
-    async def fail_late(self, failure: Exception) -> GatewayError:
-        """Record a failure after the status was sent; the error to send in place of the rest of the answer."""
-        error = failure if isinstance(failure, GatewayError) else await self.fail(failure)
-        self._services.metrics.count_failure(self._record, error)
-        return error
-
     async def admit(self) -> None:
         """Do everything that can refuse the request before the upstream is called: key, translation, payment, files.
 
@@ -134,28 +122,6 @@ class Exchange:
             await self._fetch_and_translate(adapter)
         self._dispatch = self._create_dispatch()
 
-    def _create_dispatch(self) -> Dispatch:
-        timeout = self._payment.timeout
-        return Dispatch(
-            self._upstream,
-            self._calls,
-            self._assembler,
-            self._record,
-            deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
-            prelude=self._prelude,
-        )
-
-    async def _fetch_and_translate(self, adapter: Adapter) -> None:
-        """Fetch remote files, and translate with them and the payment's output limit. Raises GatewayError."""
-        try:
-            for chat in self._chats:
-                chat.output_limit = self._payment.output_limit
-                self._fetched_bytes += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
-            self._calls = [(chat, adapter.build_request(chat)) for chat in self._chats]
-        except GatewayError as error:
-            await self._release("refused", error)
-            raise
-
     def headers(self) -> dict[str, str]:
         """Headers known before the answer: payment, upstream request id, dropped parameters and output limit."""
         headers = dict(self._payment.headers)
@@ -171,112 +137,6 @@ class Exchange:
         if limit is not None and (requested is None or limit < requested):
             headers["x-output-limit"] = str(limit)
         return headers
-
-    def _served_model(self) -> Model:
-        """The model that answered; one unknown to the catalogue counts as the requested one."""
-        name = self._assembler.metadata.model
-        if name is None or name == self._model.upstream_id:
-            return self._model
-        served = self._find_model(name)
-        if served is None:
-            self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
-            self._record.served_model = name[:_MAX_MODEL_NAME]
-            return self._model
-        if served is not self._model:
-            self._record.served_model = served.id
-        return served
-
-    def _find_model(self, name: str) -> Model | None:
-        """The same vendor's model called ``name``, if the catalogue has it."""
-        served = self._services.catalog.get(name)
-        return served if served is not None and served.provider == self._model.provider else None
-
-    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, cut: bool = False) -> AnswerMetadata:
-        """Price, sign and settle the answer, or its part. Raises GatewayError if the payment refuses the bill."""
-        self._release_files()
-        served = self._served_model()
-        now = self._services.clock()
-        usage, price = self._usage_and_cost(served, now)
-        request_hash = keccak256(self._format.canonical(self._body))
-        envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
-        self._lifecycle.transition(State.SIGNED)
-        self._record_usage(usage, price)
-        bill = Bill(model=served, usage=usage, cost_usd=price, envelope=envelope, cut=cut)
-        self._lifecycle.transition(State.SETTLING)
-        started = time.perf_counter()
-        try:
-            receipt = await self._payment.settle(bill)
-        except GatewayError:
-            self._lifecycle.transition(State.REFUSED)
-            raise
-        finally:
-            self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
-        self._lifecycle.transition(State.SETTLED)
-        if receipt.payment is not None:
-            self._record.payment_status = receipt.payment["status"]
-        return AnswerMetadata(served, usage, envelope, receipt, self._assembler.metadata)
-
-    def _usage_and_cost(self, served: Model, now: int) -> tuple[Usage, Decimal]:
-        """Total usage and USD cost of all calls, each priced separately: long prompts have rates of their own."""
-        today = _utc_date(now // _DAY_SECONDS)
-        first, *others = self._dispatch.usages()
-        price = cost(served, first, today)
-        for usage in others:
-            first += usage
-            price += cost(served, usage, today)
-        return first, price
-
-    def _cost_so_far(self) -> Decimal | None:
-        """The USD cost of the calls made; None if the upstream has answered none."""
-        if not self._dispatch.usages():
-            return None
-        return self._usage_and_cost(self._served_model(), self._services.clock())[1]
-
-    def _record_usage(self, usage: Usage, price: Decimal) -> None:
-        record = self._record
-        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-        record.estimated = usage.estimated or None
-        record.cost_usd = f"{price:f}"
-        record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
-        self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
-
-    def reject(self) -> None:
-        """Mark a request as refused that was never admitted; no effect on any other."""
-        if self._lifecycle.state is State.RECEIVED:
-            self._lifecycle.transition(State.REFUSED)
-
-    async def fail(self, cause: Exception) -> GatewayError:
-        """Release the payment after an internal error; the error to send.
-
-        Once the answer has been priced it may have been paid for: then the payment stays and the error forbids a retry,
-        which would be paid again.
-        """
-        log.error("unhandled error in request %s", self._record.id, exc_info=cause)
-        error = internal_error()
-        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
-            await self._release("gateway_failed", error)
-        elif self._lifecycle.state is not State.RECEIVED:
-            error.should_retry = False
-        return error
-
-    async def abandon(self) -> None:
-        """Release the payment of a request whose client or task is gone."""
-        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
-            await self._release("gateway_failed")
-
-    def _release_files(self) -> None:
-        """Return the memory of fetched files to the fetcher's budget."""
-        self._services.fetcher.release(self._fetched_bytes)
-        self._fetched_bytes = 0
-
-    async def _release(self, reason: str, error: GatewayError | None = None, unpaid_usd: Decimal | None = None) -> None:
-        """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
-        self._lifecycle.transition(State.RELEASED)
-        self._release_files()
-        if error is not None and PAYMENT_RESPONSE in self._payment.headers:
-            error.headers |= {**self._payment.headers, **NO_STORE}
-            error.should_retry = False
-        await self._payment.release(reason, unpaid_usd)
 
     async def answer(self, disconnected: Callable[[], bool]) -> Answer | None:
         """The complete answer, signed and settled; None if the client has ``disconnected`` when it is complete.
@@ -331,6 +191,58 @@ class Exchange:
         if usage_on_request and not include_usage:
             del extra["usage"]
         return self._encoder.last(self._assembler.finish_reasons(), extra, separate_usage=include_usage)
+
+    def reject(self) -> None:
+        """Mark a request as refused that was never admitted; no effect on any other."""
+        if self._lifecycle.state is State.RECEIVED:
+            self._lifecycle.transition(State.REFUSED)
+
+    async def fail(self, cause: Exception) -> GatewayError:
+        """Release the payment after an internal error; the error to send.
+
+        Once the answer has been priced it may have been paid for: then the payment stays and the error forbids a retry,
+        which would be paid again.
+        """
+        log.error("unhandled error in request %s", self._record.id, exc_info=cause)
+        error = internal_error()
+        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
+            await self._release("gateway_failed", error)
+        elif self._lifecycle.state is not State.RECEIVED:
+            error.should_retry = False
+        return error
+
+    async def fail_late(self, failure: Exception) -> GatewayError:
+        """Record a failure after the status was sent; the error to send in place of the rest of the answer."""
+        error = failure if isinstance(failure, GatewayError) else await self.fail(failure)
+        self._services.metrics.count_failure(self._record, error)
+        return error
+
+    async def abandon(self) -> None:
+        """Release the payment of a request whose client or task is gone."""
+        if State.RELEASED in TRANSITIONS[self._lifecycle.state]:
+            await self._release("gateway_failed")
+
+    async def _fetch_and_translate(self, adapter: Adapter) -> None:
+        """Fetch remote files, and translate with them and the payment's output limit. Raises GatewayError."""
+        try:
+            for chat in self._chats:
+                chat.output_limit = self._payment.output_limit
+                self._fetched_bytes += await self._services.fetcher.attach(chat, adapter.remote_files(chat))
+            self._calls = [(chat, adapter.build_request(chat)) for chat in self._chats]
+        except GatewayError as error:
+            await self._release("refused", error)
+            raise
+
+    def _create_dispatch(self) -> Dispatch:
+        timeout = self._payment.timeout
+        return Dispatch(
+            self._upstream,
+            self._calls,
+            self._assembler,
+            self._record,
+            deadline=None if timeout is None else asyncio.get_running_loop().time() + timeout,
+            prelude=self._prelude,
+        )
 
     async def _forward_all(self, reply: StreamReply) -> GatewayError | None:
         """Forward the answer; return the error that cut it. Raises GatewayError, charging nothing, without output."""
@@ -390,3 +302,91 @@ class Exchange:
         else:
             self._inter_event.observe(now - record.last_output)
         record.last_output = now
+
+    async def _sign_and_settle(self, choices: list[dict[str, Any]], *, cut: bool = False) -> AnswerMetadata:
+        """Price, sign and settle the answer, or its part. Raises GatewayError if the payment refuses the bill."""
+        self._release_files()
+        served = self._served_model()
+        now = self._services.clock()
+        usage, price = self._usage_and_cost(served, now)
+        request_hash = keccak256(self._format.canonical(self._body))
+        envelope = self._services.signer.sign(request_hash, signed_output(choices), now)
+        self._lifecycle.transition(State.SIGNED)
+        self._record_usage(usage, price)
+        bill = Bill(model=served, usage=usage, cost_usd=price, envelope=envelope, cut=cut)
+        self._lifecycle.transition(State.SETTLING)
+        started = time.perf_counter()
+        try:
+            receipt = await self._payment.settle(bill)
+        except GatewayError:
+            self._lifecycle.transition(State.REFUSED)
+            raise
+        finally:
+            self._record.payment_seconds = (self._record.payment_seconds or 0.0) + time.perf_counter() - started
+        self._lifecycle.transition(State.SETTLED)
+        if receipt.payment is not None:
+            self._record.payment_status = receipt.payment["status"]
+        return AnswerMetadata(served, usage, envelope, receipt, self._assembler.metadata)
+
+    def _usage_and_cost(self, served: Model, now: int) -> tuple[Usage, Decimal]:
+        """Total usage and USD cost of all calls, each priced separately: long prompts have rates of their own."""
+        today = _utc_date(now // _DAY_SECONDS)
+        first, *others = self._dispatch.usages()
+        price = cost(served, first, today)
+        for usage in others:
+            first += usage
+            price += cost(served, usage, today)
+        return first, price
+
+    def _cost_so_far(self) -> Decimal | None:
+        """The USD cost of the calls made; None if the upstream has answered none."""
+        if not self._dispatch.usages():
+            return None
+        return self._usage_and_cost(self._served_model(), self._services.clock())[1]
+
+    def _served_model(self) -> Model:
+        """The model that answered; one unknown to the catalogue counts as the requested one."""
+        name = self._assembler.metadata.model
+        if name is None or name == self._model.upstream_id:
+            return self._model
+        served = self._find_model(name)
+        if served is None:
+            self._services.metrics.unknown_served.labels(self._upstream.provider.id).inc()
+            self._record.served_model = name[:_MAX_MODEL_NAME]
+            return self._model
+        if served is not self._model:
+            self._record.served_model = served.id
+        return served
+
+    def _find_model(self, name: str) -> Model | None:
+        """The same vendor's model called ``name``, if the catalogue has it."""
+        served = self._services.catalog.get(name)
+        return served if served is not None and served.provider == self._model.provider else None
+
+    def _record_usage(self, usage: Usage, price: Decimal) -> None:
+        record = self._record
+        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        record.estimated = usage.estimated or None
+        record.cost_usd = f"{price:f}"
+        record.finish_reasons = [reason for reason in self._assembler.finish_reasons().values() if reason]
+        self._services.metrics.count_usage(self._model.id, self._upstream.provider.id, usage)
+
+    async def _release(self, reason: str, error: GatewayError | None = None, unpaid_usd: Decimal | None = None) -> None:
+        """Release the payment; if it was settled upfront, ``error`` gets the receipt's headers and forbids a retry."""
+        self._lifecycle.transition(State.RELEASED)
+        self._release_files()
+        if error is not None and PAYMENT_RESPONSE in self._payment.headers:
+            error.headers |= {**self._payment.headers, **NO_STORE}
+            error.should_retry = False
+        await self._payment.release(reason, unpaid_usd)
+
+    def _release_files(self) -> None:
+        """Return the memory of fetched files to the fetcher's budget."""
+        self._services.fetcher.release(self._fetched_bytes)
+        self._fetched_bytes = 0
+
+
+@lru_cache(maxsize=2)
+def _utc_date(days: int) -> date:
+    """The UTC date ``days`` days after the epoch."""
+    return datetime.fromtimestamp(days * _DAY_SECONDS, UTC).date()
