@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.workers.channel import channel_pair
+from gateway.workers.channel import Packet, channel_pair
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 
@@ -25,3 +25,5 @@ def test_who_gets_connections(ready: bool, draining: bool, stopping: bool, gets:
         supervisor._workers[1] = Worker(1, ours, ready, draining)
         supervisor._stopping = stopping
         assert bool(supervisor._accepting_workers()) is gets
+        supervisor._handle(supervisor._workers[1], Packet("drained"))
+        assert not supervisor._accepting_workers()

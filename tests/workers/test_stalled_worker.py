@@ -1,4 +1,4 @@
-"""A worker that takes no more packets."""
+"""A worker that takes no more packets, or has ended."""
 
 import os
 import signal
@@ -31,3 +31,10 @@ def test_it_is_killed_unless_it_has_taken_one_lately(
                 receive(theirs)
             worker.send(Packet("ping"))
     assert (kills, worker.ready) == (killed, reads)
+
+
+def test_what_is_sent_to_one_that_has_ended_is_lost() -> None:
+    ours, theirs = channel_pair()
+    with ours:
+        theirs.close()
+        Worker(7, ours, ready=True).send(Packet("ping"))
