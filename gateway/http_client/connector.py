@@ -1,6 +1,7 @@
 """aiohttp's connection pool, with connections that outlive silence, lose nothing while paused and end when closed."""
 
 import asyncio
+import math
 import socket
 from functools import partial
 from typing import Any
@@ -44,6 +45,14 @@ class Connector(aiohttp.TCPConnector):
     def __init__(self, handler: type[AbortingHandler] = AbortingHandler, **options: Any) -> None:
         super().__init__(socket_factory=_open_socket, **options)
         self._factory = partial(handler, loop=self._loop)  # type: ignore[assignment] # it is a ResponseHandler
+
+    def expire_addresses(self) -> None:
+        """Resolve every host again at its next connection.
+
+        ``clear_dns_cache`` fails those who are about to take the result of another's lookup from the cache (KeyError).
+        """
+        resolved_at = self._cached_hosts._timestamps
+        resolved_at.update(dict.fromkeys(resolved_at, -math.inf))
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -86,10 +86,9 @@ class ConnectionPool:
             connection.send(request, response)
             await response.wait_for_headers()
         except BaseException as error:
+            self._connector.expire_addresses()  # the host may have moved
             if response is not None:
                 response.close()
-            else:
-                self._connector.clear_dns_cache()  # the host may have moved
             if isinstance(error, TimeoutError | aiohttp.ClientConnectionError | OSError):
                 raise ConnectError from None
             raise

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import ANY
 from urllib.parse import urlsplit
@@ -55,17 +57,59 @@ async def test_a_name_is_resolved_again_when_nothing_listens_at_its_address(move
     assert (moved, len(server.requests)) == (["127.0.0.1"], 2)
 
 
-async def test_a_name_is_resolved_again_when_its_address_does_not_answer(moved: list[str]) -> None:
-    """The whole request times out before the connection does."""
+async def test_a_name_is_resolved_again_when_a_connection_is_lost(moved: list[str]) -> None:
+    """Its pool's next connection would go where the lost one went."""
+    moved[:] = ["127.0.0.1"] * 3
+    async with (
+        ScriptedServer([http(200), None, http(200)]) as server,
+        opened(server.url.replace("127.0.0.1", "vendor.test")) as transport,
+    ):
+        for _ in range(2):
+            await read_body(await send(transport))
+    assert (moved, server.connections) == (["127.0.0.1"], 2)
+
+
+@asynccontextmanager
+async def opened_at_silent_address() -> AsyncIterator[ConnectionPool]:
+    """A pool to a server at 127.0.0.1; at 127.0.0.2 nobody accepts its connections."""
     async with ScriptedServer([http(200)]) as server:
         port = urlsplit(server.url).port
         with socket.create_server(("127.0.0.2", port), backlog=0), socket.create_connection(("127.0.0.2", port)):
-            pool = ConnectionPool(f"http://vendor.test:{port}", {}, connections=1, connect=10.0)
-            request = pool.encode("GET", "/", {}, b"")
+            pool = ConnectionPool(f"http://vendor.test:{port}", {}, connections=10, connect=10.0)
             try:
-                with pytest.raises(TimeoutError):
-                    await pool.fetch(request, 0.2, 100)
-                assert await pool.fetch(request, 5.0, 100) == (200, ANY, b"{}")
+                yield pool
             finally:
                 await pool.close()
+
+
+async def test_a_name_is_resolved_again_when_its_address_does_not_answer(moved: list[str]) -> None:
+    """The whole request times out before the connection does."""
+    async with opened_at_silent_address() as pool:
+        request = pool.encode("GET", "/", {}, b"")
+        with pytest.raises(TimeoutError):
+            await pool.fetch(request, 0.2, 100)
+        assert await pool.fetch(request, 5.0, 100) == (200, ANY, b"{}")
     assert moved == ["127.0.0.1"]
+
+
+@pytest.mark.usefixtures("moved")
+async def test_those_who_wait_for_a_lookup_get_its_result_when_a_connect_fails_just_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aiohttp looks a name up once for all, and they take the result from the cache, a moment later."""
+    look_up: Any = aiohttp.ThreadedResolver.resolve
+
+    async def look_up_slowly(*host: Any, **family: Any) -> Any:
+        await asyncio.sleep(0.01)
+        connecting.cancel()
+        return await look_up(*host, **family)
+
+    async with opened_at_silent_address() as pool:
+        request = pool.encode("GET", "/", {}, b"")
+        connecting = asyncio.create_task(pool.fetch(request, 5.0, 100))
+        with pytest.raises(TimeoutError):
+            await pool.fetch(request, 0.2, 100)
+        monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", look_up_slowly)
+        answers = await asyncio.gather(*(pool.fetch(request, 5.0, 100) for _ in range(3)))
+        assert {status for status, _, _ in answers} == {200}
+        assert connecting.cancelled()
