@@ -64,6 +64,7 @@ class Supervisor:
         self._stopping = False
         self._accepting = False
         self._accept_after = 0.0
+        self._unassigned: tuple[Packet, socket.socket] | None = None
         self._leader: int | None = None
         self._spawn_after = 0.0
         self._ping_at = 0.0
@@ -117,14 +118,16 @@ class Supervisor:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        self._close_unassigned()
 
     # The event loop.
 
     def _step(self, seconds: float, *, accepting: bool) -> None:
-        self._set_accepting(
-            accepting=accepting and time.monotonic() >= self._accept_after and bool(self._accepting_workers())
-        )
-        stalled = any(worker.unsent for worker in self._workers.values())
+        self._assign()
+        waiting = self._unassigned is not None
+        may_accept = not waiting and time.monotonic() >= self._accept_after and bool(self._accepting_workers())
+        self._set_accepting(accepting=accepting and may_accept)
+        stalled = waiting or any(worker.unsent for worker in self._workers.values())
         for key, _ in self._selector.select(_RESEND_SECONDS if stalled else seconds):
             if key.data is None:
                 self._read_signals()
@@ -152,6 +155,8 @@ class Supervisor:
 
     def _accept(self, number: int) -> None:
         for _ in range(_ACCEPT_BATCH):
+            if self._unassigned is not None:
+                return
             try:
                 connection, _ = self._listeners[number].accept()
             except OSError as error:
@@ -159,17 +164,28 @@ class Supervisor:
                     log.exception("cannot accept connections")
                     self._accept_after = time.monotonic() + _SHORTAGE_SECONDS
                 return
-            with connection:
-                self._assign(Packet("connection", number), connection)
+            self._unassigned = Packet("connection", number), connection
+            self._assign()
 
-    def _assign(self, packet: Packet, connection: socket.socket) -> None:
-        """Send a connection to the next worker, round-robin; those whose channel is full are skipped."""
+    def _assign(self) -> None:
+        """Send the connection just accepted to the next worker, round-robin; those whose channel is full are skipped.
+
+        While all are, it is kept, and the others stay in the backlog.
+        """
+        if self._unassigned is None:
+            return
         ready = [worker for worker in self._accepting_workers() if not worker.unsent]
         for _ in range(len(ready)):
             self._round_robin += 1
             with suppress(ChannelClosedError):
-                if send(ready[self._round_robin % len(ready)].channel, packet, connection):
+                if send(ready[self._round_robin % len(ready)].channel, *self._unassigned):
+                    self._close_unassigned()
                     return
+
+    def _close_unassigned(self) -> None:
+        if self._unassigned is not None:
+            self._unassigned[1].close()
+            self._unassigned = None
 
     def _accepting_workers(self) -> list[Worker]:
         """The workers that get connections; draining ones only once the whole gateway drains."""
@@ -281,6 +297,7 @@ class Supervisor:
                 sibling.channel.close()
             for listener in self._listeners:
                 listener.close()
+            self._close_unassigned()
             self._run_worker(child_end, self._injected)
             status = 0
         except StoreUnavailableError as error:

@@ -288,6 +288,40 @@ async def test_connections_of_a_worker_that_has_just_ended_go_to_the_next() -> N
     assert (status, output) == (0, f"{[b'served'] * 4} True\n")
 
 
+async def test_a_burst_that_fills_the_channels_loses_no_connection() -> None:
+    """They were reset, silently, once both workers had some hundreds to take."""
+    status, output = await run("""
+        import socket
+        from gateway.workers import channel
+        from gateway.workers.channel import receive
+
+        def serve_late(channel, injected):
+            send(channel, Packet("ready"))
+            time.sleep(0.5)
+            while True:
+                time.sleep(0.01)
+                while (received := receive(channel)) is not None:
+                    if received[1] is not None:
+                        received[1].sendall(b"served")
+                        received[1].close()
+
+        channel.MAX_PACKET_BYTES = 8192
+        listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        supervisor = Supervisor([listener], 2, serve_late)
+        supervisor.start()
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(100)]
+        supervisor._step(0.0, accepting=True)
+        supervisor._step(0.0, accepting=True)
+        assert supervisor._unassigned is not None
+        supervisor._spawn()
+        while supervisor._unassigned is not None or supervisor._selector.select(0.5):
+            supervisor._step(0.1, accepting=True)
+        print(sum(client.recv(7) + client.recv(1) == b"served" for client in clients))
+        supervisor.stop()
+    """)
+    assert (status, output) == (0, "100\n")
+
+
 async def test_why_a_worker_cannot_be_replaced_is_logged() -> None:
     status, output = await run("""
         from gateway.billing.storage.store import StoreUnavailableError
