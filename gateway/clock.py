@@ -29,11 +29,13 @@ log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Calling it gives the time in whole seconds since the epoch. It goes backwards in two cases only.
+    """Calling it gives the time in whole seconds since the epoch.
 
-    ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Until it has returned once, the
-    time is that of ``system``, whatever it is. Without a source the clock is ``system``, and is set back with it by
-    more than ``TOLERANCE_SECONDS``: that clock has been corrected.
+    ``source`` returns the hypervisor's time in seconds; it blocks and raises NsmError. Until it has returned once, and
+    without a source, the time is that of ``system``.
+
+    The time goes backwards in two cases only: until the source has returned once, and, without a source, when
+    ``system`` is set back by more than ``TOLERANCE_SECONDS``, which corrects it.
     """
 
     def __init__(

@@ -240,9 +240,10 @@ class Dispatch:
         self._discard_call()
 
     def _hidden_reasoning(self, chat: Chat) -> int:
-        """The estimated tokens before the first output of the only call, if it was to reason; so far without any.
+        """Estimate the tokens of reasoning before the first output, or so far if there is none yet.
 
-        Not of a turn that was resumed: its first output was that of the paused part, which has been counted.
+        Only for a single call of a model that reasons. Not for the rest of a paused answer: the first output was that
+        of its first part, whose reasoning has been counted.
         """
         record = self._record
         if self._usages or len(self._calls) > 1 or not _reasons(chat):
@@ -295,7 +296,7 @@ def _deadline_exceeded() -> GatewayError:
 def _with_prelude(prelude: list[Delta], consume: Consumer, assembler: Assembler) -> Consumer:
     """``consume`` with ``prelude`` before the first output delta; the prelude itself is not metered as output.
 
-    What the upstream reports of the call beside that delta comes before the prelude, which may be the first chunk.
+    Metadata in the same batch goes before the prelude: the first chunk of a stream names the model.
     """
 
     def prepend(batch: list[Delta]) -> None:

@@ -67,8 +67,8 @@ def bind(listener: Listener) -> list[socket.socket]:
 def check_local(request: web.BaseRequest, audience: Audience) -> None:
     """Allow only this machine, or inside an enclave only the host link. Raises 403.
 
-    Proxied requests are refused, HTTP/1.0 included, since nginx by default sends that and no header of its own, and
-    those of web pages in the operator's browser (an ``Origin``, or a domain name that resolves to this machine).
+    Requests that a proxy passes on are refused too, known by its headers or by HTTP/1.0, which nginx sends by default,
+    and those of web pages in the operator's browser, known by ``Origin`` or by a domain name of this machine.
     """
     peer = request.remote or ""
     allowed = {

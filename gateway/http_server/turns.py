@@ -10,7 +10,7 @@ from collections import deque
 LARGE_BYTES = 64 * 1024
 """Size of a body above which a request takes turns: a step with a smaller one takes a few milliseconds."""
 TURN_BYTES = 1024 * 1024
-"""How much all requests that are given a turn in one iteration of the event loop may have, if they are several."""
+"""Most bytes of all requests that get their turn in one iteration of the event loop; one alone may have more."""
 
 
 class Turns:

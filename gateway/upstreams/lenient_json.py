@@ -1,7 +1,7 @@
-"""Vendors' JSON with a fault that is no reason to lose a response that is paid for.
+"""Decodes vendors' JSON in spite of small faults, because the response has been paid for.
 
-Strings that are not valid Unicode: lone surrogates, or bytes that are not UTF-8. A model that is cut in the middle of a
-character leaves such halves. And token counts that are not integers, of which the readable ones are kept.
+Strings may not be valid Unicode: a model that is cut in the middle of a character leaves lone surrogates, or bytes that
+are not UTF-8. Token counts may not be integers; the readable ones are kept.
 """
 
 import re

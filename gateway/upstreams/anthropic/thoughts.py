@@ -19,7 +19,7 @@ _UNKNOWN = "@"
 
 
 def place_after(characters: int, calls: int | None) -> str:
-    """The place of a block after so much text and so many calls, None if it is after other blocks too."""
+    """The place of a block after so many characters and calls; ``calls`` is None if other blocks precede it too."""
     if calls is None:
         return _UNKNOWN
     return f"@{characters}.{calls}" if characters or calls else ""

@@ -121,9 +121,9 @@ class Contents:
         return parts
 
     def _is_repeated(self, found: list[Part] | str) -> bool:
-        """Whether ``found``, the very object, came with an earlier call: a caller may repeat a call many times.
+        """Whether this very object came with an earlier call: a caller may repeat a call, and so what is cached for it.
 
-        What the caller sends itself is never the same object, except for the shortest texts.
+        What the caller itself sends twice are two objects, except for the shortest texts.
         """
         repeated = id(found) in self._found
         self._found[id(found)] = found

@@ -22,8 +22,8 @@ def translate(schema: Schema, *, titles: bool = True) -> Schema:
 
     A list of ``items`` becomes ``prefixItems``, and ``maxItems`` part of the description where it allows too much.
     Gemini ignores an enum without a type, refuses OpenAPI's ``discriminator``, and may take a ``title`` in the
-    parameters of a tool for a function to call; without ``titles`` they are left out. A reference is apart from what
-    else is said of a value.
+    parameters of a tool for a function to call; without ``titles`` they are left out. A reference beside other keywords
+    gets an ``anyOf`` of its own.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
     return _translated(schema, left_out, cache(lambda: _values(schema, _definitions(schema)) > _MOST_VALUES))
