@@ -11,10 +11,11 @@ from gateway.billing.definitions import Exposure
 
 
 class AbandonedAnswers:
-    """What each payer left unpaid, in USD: less every charge since, and ``abandoned_usd`` per ``abandoned_seconds``.
+    """The cost of the answers that each payer left unpaid, in USD.
 
-    Known to this worker only. ``unpaid`` is empty while nobody has left anything: amounts as of a reading of ``clock``,
-    which is monotonic.
+    Every charge reduces it, and so does time: by ``abandoned_usd`` per ``abandoned_seconds``. Known to this worker
+    only. ``unpaid`` has the amounts, each with the reading of ``clock`` (monotonic) as of which it is, and is empty
+    while nobody has left anything.
     """
 
     def __init__(self, exposure: Exposure, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +44,7 @@ class AbandonedAnswers:
         return max(0.0, float(seconds) - (self._clock() - at))
 
     def _reduce(self, payer: bytes, usd: Decimal) -> Decimal:
-        """Take ``usd`` off, and what the time since has taken off; the rest."""
+        """Reduce a payer's amount by ``usd`` and by the time since its last change; return what is left."""
         if payer not in self.unpaid:
             return Decimal(0)
         amount, at = self.unpaid[payer]

@@ -36,7 +36,7 @@ class CurrentCapabilities:
         self.reason: str | None = "the facilitator has not responded yet"
 
     def get(self) -> Capabilities | None:
-        """Those that the trial does not withhold; None before the first reading, and once the last is stale."""
+        """The capabilities without what the trial withholds; None before the first reading, and once it is stale."""
         if self._last is None or time.monotonic() - self._read_at > self._times.supported_stale_seconds:
             return None
         return self._trial.restrict(self._last)

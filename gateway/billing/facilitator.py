@@ -184,7 +184,7 @@ class Facilitator:
         return self._outcome(job_state.result, 200, network)
 
     def _outcome(self, response: SettleResponse | None, status: int, network: str) -> Outcome:
-        """A success counts for ``network``, and with a transaction; a refusal if it is about the payment."""
+        """Unknown for a success without a transaction or on another network, or for a refusal that may not be final."""
         if response is None or (response.success and status not in _DONE):
             return Unknown(f"settle returned {status}")
         transaction = (response.transaction or "")[:_MAX_TEXT]
@@ -262,7 +262,7 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
 
 
 def _verify_response(status: int, headers: Mapping[str, str], body: bytes) -> VerifyResponse:
-    """A refusal counts if it is about the payment."""
+    """The verdict. Raises FacilitatorUnavailableError if there is none, or a refusal that is not about the payment."""
     verdict = _decode(body, VerifyResponse)
     if verdict is None or _is_busy(status) or (verdict.is_valid and status not in _DONE):
         raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))

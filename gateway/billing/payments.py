@@ -52,7 +52,8 @@ _START_TIMEOUT = 1.0
 """Seconds that a start or an injection waits for the facilitator and the others. One that answers in time makes a new
 worker ready before it takes connections; others are waited for in the background."""
 _REPLAY_SECONDS = 600.0
-"""Longest replay of a sink. What other workers forget meanwhile is not restored: its credit would count twice."""
+"""Longest replay of a sink. Payments that other workers prune meanwhile are left out, or their credit
+would count twice."""
 
 
 class X402Payments:

@@ -76,7 +76,7 @@ class _Settlement:
     def time_out(self) -> None:
         """Resolve the waiter as PENDING, or fail it if the settlement is not in the journal yet."""
         if self.entry is None:
-            self.fail(StoreUnavailableError("the journal does not answer"))
+            self.fail(StoreUnavailableError("the journal does not respond"))
         else:
             self.resolve(msgspec.structs.replace(self.entry, state=State.PENDING))
 

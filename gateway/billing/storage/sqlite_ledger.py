@@ -152,7 +152,7 @@ def _compare_and_move(
 def owners(db: sqlite3.Connection) -> list[str]:
     """Every worker with unfinished or unserved payments.
 
-    The index of paid ones, which SQLite takes for as good, has every payment that has ended.
+    Left alone, SQLite may take the index of paid payments instead, and read every payment that has ended.
     """
     rows = db.execute(
         f"SELECT owner FROM payments WHERE {_IS_UNFINISHED}"  # noqa: S608
@@ -176,7 +176,7 @@ def adopt(db: sqlite3.Connection, orphaned: Iterable[str], owner: str) -> list[E
 def overdue(db: sqlite3.Connection, owner: str, now: float) -> list[Entry]:
     """Claims of ``owner`` that were neither settled nor released before the payer's deadline.
 
-    By the index of deadlines, which SQLite prefers, it would read every payment that has ended.
+    Left alone, SQLite takes the index of deadlines instead, and reads every payment that has ended.
     """
     query = (
         f"SELECT entry FROM payments INDEXED BY payments_unfinished WHERE {_IS_UNFINISHED}"  # noqa: S608
@@ -205,7 +205,7 @@ def take_credit(db: sqlite3.Connection, entry: Entry) -> Entry | None:
 
 
 def prune(db: sqlite3.Connection, before: float, released_before: float, limit: int) -> int:
-    """Delete up to ``limit`` finished payments with a deadline before ``before``, if released ``released_before``."""
+    """Delete up to ``limit`` payments: finished with a deadline before ``before``, or released, ``released_before``."""
     found = (
         f"SELECT key FROM payments WHERE deadline < ? AND NOT {_IS_UNFINISHED}"  # noqa: S608
         f" UNION ALL SELECT key FROM payments WHERE deadline < ? AND state = '{State.RELEASED}' LIMIT ?"
