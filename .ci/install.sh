@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the machine needs beside Python, Go, Rust and Node.js: Debian's packages. Sourced by .ci/run.
-packages="binutils buildah cpio curl faketime libssl-dev mmdebstrap openssl pkg-config postgresql prometheus shellcheck xz-utils"
+packages="binutils buildah cpio curl faketime libssl-dev mmdebstrap nginx openssl pkg-config postgresql prometheus shellcheck xz-utils"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

@@ -37,7 +37,7 @@ async def front(shop: PaidGateway, tmp_path: Path) -> AsyncIterator[str]:
     documented = documented.replace("# listen, server_name, certificate", f"listen {listening};")
     configuration = tmp_path / "nginx.conf"
     configuration.write_text(SURROUNDINGS.format(folder=tmp_path, documented=documented), encoding="utf-8")
-    nginx = await asyncio.create_subprocess_exec("nginx", "-e", "stderr", "-c", configuration)
+    nginx = await asyncio.create_subprocess_exec("nginx", "-c", configuration)
     try:
         await until(lambda: nginx.returncode is not None or (tmp_path / "pid").exists())
         yield f"http://{listening}"
