@@ -42,7 +42,7 @@ class SupervisorLink:
         """Announce that this worker takes connections."""
         self._send(Packet("ready"))
 
-    def drain(self) -> None:
+    def draining(self) -> None:
         """Announce that connections should go to other workers while there are any.
 
         Connections that still arrive are served, and calls are answered.

@@ -62,7 +62,7 @@ async def _serve(
         garbage_collection.freeze()
         link.ready()
         await _wait_for_any(stopped.wait(), link.gone.wait())
-        link.drain()
+        link.draining()
         await services.heartbeat.stop()
         await server.drain(settings.drain_seconds, link.drained)
         link.close()
