@@ -171,7 +171,7 @@ class SqliteStore:
 
     def _defer(self, operation: Operation, seconds: float = _DEFER_SECONDS) -> None:
         if self._closed:
-            log.error("journal note after the journal was closed")
+            log.error("journal write after the journal was closed")
             return
         self._batch.append(operation)
         if self._flush_timer is None:
@@ -213,7 +213,7 @@ class SqliteStore:
             log.warning("journal write delayed", extra={"reason": str(error)})
             self._defer(operation, _RETRY_SECONDS)
         else:
-            log.error("journal note not written", exc_info=error)
+            log.error("deferred journal write failed", exc_info=error)
 
     def _open_database(self) -> sqlite3.Connection:
         try:
