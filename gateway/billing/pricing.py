@@ -50,6 +50,8 @@ def cost(model: Model, usage: Usage, on: date) -> Decimal:
     A tier or region without a price of its own is charged as the standard one. Upstream calls are priced one by one,
     because long context rates depend on the prompt of a call.
     """
+    if usage.unbilled:
+        return Decimal(0)
     prices = model.prices
     with localcontext(_EXACT):
         usd = _flat_cost(prices, usage.images, usage.web_searches)

@@ -16,7 +16,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rest of the prompt unless it was a web search, and do not count for long context rates. ``images`` counts those
     delivered at a flat price.
     ``tier`` is the service tier that the answer reports (``""`` = standard), ``region`` the inference region.
-    ``estimated`` marks counts that the vendor did not give.
+    ``estimated`` marks counts that the vendor did not give, ``unbilled`` those that it reports but does not bill.
     """
 
     prompt_tokens: int = 0
@@ -37,6 +37,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tier: str = ""
     region: str = ""
     estimated: bool = False
+    unbilled: bool = False
 
     @property
     def total_tokens(self) -> int:

@@ -109,6 +109,17 @@ async def test_leaving_a_stream_pays_for_what_was_produced(shop: PaidGateway) ->
     assert await shop.balance() == entry.amount
 
 
+async def test_leaving_a_stream_that_was_paid_upfront_credits_the_rest(shop: PaidGateway) -> None:
+    """Row 5. What was produced is paid for as with ``upto``."""
+    shop.fleet.openai.enqueue(LONG)
+    request = chat(stream=True)
+    await leave_after(shop, request, await shop.sign(await shop.wallet(), request, scheme="exact"), 5, events=4)
+    entry = await only_entry(shop)
+    assert entry.cost_usd is not None
+    assert (entry.state, entry.credited) == (State.SERVED, entry.cap - atomic(entry.cost_usd, Decimal(1), 6))
+    assert 0 < entry.credited < entry.cap == await shop.balance()
+
+
 @pytest.mark.parametrize(
     ("vendor", "body", "thought"),
     [
@@ -222,14 +233,23 @@ async def test_what_a_broken_stream_did_not_cost_of_an_upfront_payment_is_credit
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_refusal_is_an_answer(shop: PaidGateway, model: str, stream: bool) -> None:
     """It costs what the vendor reports for it, which may be the prompt alone."""
+    scenario = Scenario(text="No.", finish="refusal", prompt_tokens=20, completion_tokens=3, reasoning_tokens=0)
     for simulator in shop.fleet.simulators.values():
-        simulator.enqueue(Scenario(finish="refusal", prompt_tokens=20, completion_tokens=3, reasoning_tokens=0))
+        simulator.enqueue(scenario)
     response = await shop.pay(await shop.wallet(), chat(model=model, stream=stream))
     payment = await payment_of(response)
     due = atomic(Decimal(payment["cost_usd"]), Decimal(1), 6)
     assert Decimal(payment["cost_usd"]) >= 20 * Decimal("0.3e-6")
     assert (payment["status"], int(payment["amount"])) == ("settled", due)
     assert await shop.balance() == due
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_refusal_that_anthropic_does_not_bill_is_free(shop: PaidGateway, stream: bool) -> None:
+    shop.fleet.anthropic.enqueue(Scenario(text="", finish="refusal", prompt_tokens=20, completion_tokens=3))
+    payment = await payment_of(await shop.pay(await shop.wallet(), chat(model="claude-sonnet-4-6", stream=stream)))
+    assert (payment["status"], payment["cost_usd"]) == ("waived", "0")
+    assert shop.facilitator.called("settle") == []
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -73,6 +73,35 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
     assert complete([{"type": "text", "text": "Hi"}], usage=merged).usage == expected
 
 
+@pytest.mark.parametrize(
+    ("details", "begun", "unbilled"),
+    [
+        (None, [], True),
+        ({"category": None}, [], True),
+        ({"category": "cyber"}, [], True),
+        ({"category": "general_harms"}, [], True),
+        ({"category": "bio"}, [], False),
+        ({"category": "frontier_llm"}, [], False),
+        ({"category": "reasoning_extraction"}, [], False),
+        ({"category": "cyber"}, text(0, "Hi"), False),
+    ],
+)
+def test_refusals_before_any_output_are_unbilled_except_some(
+    details: dict[str, Any] | None, begun: list[dict[str, Any]], unbilled: bool
+) -> None:
+    expected = Usage(prompt_tokens=10, completion_tokens=5, unbilled=unbilled)
+    assert put_together(streamed(start(), *begun, *end("refusal", stop_details=details))).usage == expected
+    content = [{"type": "text", "text": "Hi"}] if begun else []
+    usage = START_USAGE | {"output_tokens": 5}
+    assert complete(content, stop_reason="refusal", stop_details=details, usage=usage).usage == expected
+
+
+def test_an_answer_after_a_refusal_is_billed() -> None:
+    """Some proxies start a message a second time."""
+    events = (start(), *end("refusal")[:1], start(), *text(0, "Hi"), *end())
+    assert put_together(streamed(*events)).usage == Usage(prompt_tokens=10, completion_tokens=5)
+
+
 LONG, SHORT = {"type": "ephemeral", "ttl": "1h"}, {"type": "ephemeral"}
 
 

@@ -24,6 +24,10 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
 }
 
+_BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+"""The categories of refusals that Anthropic bills even before any output, since September 24, 2026; it bills no others
+(platform.claude.com/docs/en/build-with-claude/refusals-and-fallback#how-refusals-are-billed)."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -53,6 +57,7 @@ class AnthropicDecoder:
         self._blocks: dict[int, BlockDecoder] = {}
         self._message_id: str | None = None
         self._restarted = False
+        self._has_output = False
         self._stopped = False
         self._finish_reason = "stop"
 
@@ -154,6 +159,7 @@ class AnthropicDecoder:
 
     def _begin_block(self, index: int, block: Fields) -> Iterable[Delta]:
         """Record a block. The first of a message that was started again ends those before it: their deltas."""
+        self._has_output = True
         closed: Iterable[Delta] = ()
         if self._restarted and index == 0:
             self._restarted = False
@@ -181,11 +187,17 @@ class AnthropicDecoder:
         if (reason := delta.get("stop_reason")) is not None:
             self._finish_reason = _FINISH_REASONS.get(reason, "stop")
             self._pausing = reason == "pause_turn"
-            if reason == "refusal" and (explanation := string(delta.get("stop_details") or {}, "explanation")):
-                deltas.append(Refusal(explanation))
+            if reason == "refusal":
+                deltas += self._refusal(delta.get("stop_details") or {})
         if usage:
             deltas.append(self._usage.update(usage))
         return deltas
+
+    def _refusal(self, details: Fields) -> Iterable[Delta]:
+        if not self._has_output and details.get("category") not in _BILLED_REFUSALS:
+            self._usage.waive()
+        explanation = string(details, "explanation")
+        return (Refusal(explanation),) if explanation else ()
 
     def _close_blocks(self) -> Iterable[Delta]:
         """Stop the blocks that are still open."""

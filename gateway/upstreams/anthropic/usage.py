@@ -24,11 +24,13 @@ class UsageCounter:
         self._counts: dict[str, Any] = {}
         self._reported = False
         self._final = False
+        self._waived = False
         self._searches = self._found_tokens = 0
 
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
         """Start a message, discarding the counts of one before. Its output count is provisional."""
         self._counts = {}
+        self._waived = False
         self._searches = self._found_tokens = 0
         usage = self.update(counts)
         self._final = False
@@ -56,6 +58,10 @@ class UsageCounter:
         self._found_tokens += min(size * 3 // 16, _MOST_FOUND_TOKENS)
         return self._usage()
 
+    def waive(self) -> None:
+        """Have the counts reported as unbilled."""
+        self._waived = True
+
     def provisional(self) -> Usage | None:
         """The reported counts, marked as estimated, if input or final output tokens are missing; None otherwise."""
         if not self._reported or (self._final and "input_tokens" in self._counts):
@@ -79,6 +85,7 @@ class UsageCounter:
             web_searches=searches,
             tier="fast" if counts.get("speed") == "fast" else _TIERS.get(str(counts.get("service_tier")), ""),
             region="us" if counts.get("inference_geo") == "us" else "",
+            unbilled=self._waived,
         )
 
     def _split_writes(self, written: int, written_5m: int, written_1h: int) -> tuple[int, int]:
