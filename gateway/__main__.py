@@ -19,7 +19,8 @@ from gateway.listeners import Listener, bind, listeners
 from gateway.nitriding import Nitriding, NitridingError
 from gateway.server import GatewayServer
 from gateway.services import Services
-from gateway.settings import Settings, SettingsError
+from gateway.setting_checks import SettingsError
+from gateway.settings import Settings
 from gateway.stop_signals import stop_event
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.standard_error import open_standard_streams

@@ -14,15 +14,15 @@ from msgspec import Meta
 from gateway.catalog import Provider
 from gateway.openai_api.conversion import convert
 from gateway.openai_api.errors import GatewayError, invalid_request
-from gateway.settings import (
+from gateway.setting_checks import (
     Check,
-    Settings,
     SettingsError,
     checked_address,
     checked_key,
     checked_private_key,
     checked_url,
 )
+from gateway.settings import Settings
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 
 from aiohttp import HttpVersion11, web
 
+from gateway.loopback import is_loopback
 from gateway.openai_api.errors import Fault, GatewayError
-from gateway.settings import Settings, is_loopback
+from gateway.settings import Settings
 
 ENCLAVE_ADDRESS = "192.168.127.2"
 HOST_LINK_PEER = "192.168.127.1"

@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from gateway.catalog import Catalog
-from gateway.settings import Settings, SettingsError, is_loopback
+from gateway.loopback import is_loopback
+from gateway.setting_checks import SettingsError
+from gateway.settings import Settings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 PAYEE = "0x9deEBB5D1b22e4a6e027977CeAd13893A7E4cC1a"

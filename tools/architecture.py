@@ -11,11 +11,17 @@ from pathlib import Path
 from tools.command_line import exit_with
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gateway.identifiers", "gateway.keccak", "gateway.header_lines", "gateway.stop_signals"),
+    ("gateway.identifiers", "gateway.keccak", "gateway.header_lines", "gateway.loopback", "gateway.stop_signals"),
     ("gateway.openai_api", "gateway.http_client"),
     ("gateway.catalog", "gateway.catalog_checks", "gateway.envelope", "gateway.telemetry"),
     ("gateway.upstreams", "gateway.billing", "gateway.signing", "gateway.nitriding", "gateway.nsm"),
-    ("gateway.settings", "gateway.lifecycle", "gateway.fair_queue", "gateway.garbage_collection"),
+    (
+        "gateway.setting_checks",
+        "gateway.settings",
+        "gateway.lifecycle",
+        "gateway.fair_queue",
+        "gateway.garbage_collection",
+    ),
     ("gateway.clock", "gateway.key_sealing", "gateway.admission", "gateway.http_server", "gateway.listeners"),
     ("gateway.keyring", "gateway.endpoint_formats", "gateway.deferred_payments"),
     ("gateway.heartbeat", "gateway.clock_guard", "gateway.identity", "gateway.cluster"),

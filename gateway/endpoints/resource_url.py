@@ -6,8 +6,8 @@ from functools import lru_cache
 from aiohttp import web
 from yarl import URL
 
+from gateway.loopback import is_loopback
 from gateway.openai_api.errors import GatewayError
-from gateway.settings import is_loopback
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 

@@ -4,7 +4,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from aiohttp import web
 
-from gateway.settings import is_loopback
+from gateway.loopback import is_loopback
 
 
 def client_address(request: web.BaseRequest) -> str:

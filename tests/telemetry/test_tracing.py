@@ -12,7 +12,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.catalog import Catalog
-from gateway.settings import Settings, SettingsError
+from gateway.setting_checks import SettingsError
+from gateway.settings import Settings
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.tracing import Tracer, payload, spans_of
 from tests.running_gateway import RunningGateway, StartGateway
