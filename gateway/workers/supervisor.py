@@ -74,13 +74,17 @@ class Supervisor:
     def start(self) -> None:
         """Fork the workers and wait until all are ready, or until a stop signal.
 
-        Raises WorkerLostError if one ends before that, OSError if one cannot be forked.
+        Raises WorkerLostError if one ends before that, or cannot be forked.
         """
         self._wake_on_signals()
         for listener in self._listeners:
             listener.setblocking(False)
-        for _ in range(self._count):
-            self._spawn()
+        try:
+            for _ in range(self._count):
+                self._spawn()
+        except OSError as error:
+            self.stop()
+            raise WorkerLostError(f"a worker cannot be forked: {error}") from error
         while not self._stopping and not all(worker.ready for worker in self._workers.values()):
             self._step(1.0, accepting=False)
             if len(self._workers) < self._count and not self._stopping:

@@ -122,6 +122,28 @@ async def test_a_signal_during_the_start_is_heeded() -> None:
     assert (status, output) == (0, "stopped\n")
 
 
+async def test_a_start_without_enough_processes_ends_those_it_has() -> None:
+    """As under a limit of pids. The message was "cannot listen", and the first worker outlived its supervisor."""
+    status, output = await run("""
+        from gateway.workers.supervisor import WorkerLostError
+
+        def fork_once():
+            global forks
+            forks += 1
+            if forks == 2:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return fork()
+
+        os.fork = fork_once
+        supervisor = Supervisor([], 2, serve)
+        try:
+            supervisor.start()
+        except WorkerLostError as error:
+            print(error, supervisor._workers)
+    """)
+    assert (status, output) == (0, "a worker cannot be forked: [Errno 11] Resource temporarily unavailable {}\n")
+
+
 async def test_the_start_waits_for_the_slowest_worker() -> None:
     status, output = await run("""
         reader, writer = os.pipe()
