@@ -85,9 +85,13 @@ class StandardError:
         return lines
 
     def _keep(self, lines: bytes) -> None:
-        if self._kept_bytes + len(lines) > MAX_KEPT_BYTES:
-            self._dropped += lines.count(b"\n")
-        else:
+        """Keep the lines that there is room for, and count the others."""
+        room = MAX_KEPT_BYTES - self._kept_bytes
+        if len(lines) > room:
+            end = lines.rfind(b"\n", 0, room) + 1
+            self._dropped += lines.count(b"\n", end)
+            lines = lines[:end]
+        if lines:
             self._kept.append(lines)
             self._kept_bytes += len(lines)
 

@@ -106,6 +106,15 @@ def test_lines_beyond_the_limit_are_counted(ends: Ends) -> None:
     assert ends.read() == b"", "they are counted once"
 
 
+def test_of_a_burst_beyond_the_limit_what_fits_is_kept(ends: Ends) -> None:
+    written = 2 * MAX_KEPT_BYTES // len(LINE)
+    ends.output.write(LINE * written)
+    *lines, last = ends.read().splitlines(keepends=True)
+    assert set(lines) == {LINE}
+    assert last == dropped_line(written - len(lines))
+    assert len(lines) * len(LINE) > MAX_KEPT_BYTES - len(LINE)
+
+
 def test_a_line_longer_than_a_pipe_is_written_in_the_end(ends: Ends) -> None:
     line = b"y" * 300_000 + b"\n"
     ends.output.write(line)
