@@ -12,7 +12,7 @@ import pytest
 
 from gateway.billing.claims import AlreadyClaimedError, ExposureExceededError
 from gateway.billing.journal import Entry, IllegalTransitionError, State, TransferAlreadyMatchedError
-from gateway.billing.storage import postgres_store, sqlite_ledger, sqlite_store
+from gateway.billing.storage import postgres_ledger, postgres_store, sqlite_ledger, sqlite_store
 from gateway.billing.storage.postgres_store import PostgresStore
 from gateway.billing.storage.sqlite_store import SqliteStore
 from gateway.billing.storage.store import Store, StoreUnavailableError
@@ -175,7 +175,7 @@ async def test_what_a_claim_does_not_ask_of_other_payments_is_not_decoded(
         raise AssertionError
 
     await store.claim(entry(cap=7), FUNDED)
-    for module in (sqlite_ledger, postgres_store):
+    for module in (sqlite_ledger, postgres_ledger):
         monkeypatch.setattr(module, "decode_entry", decode)
     assert (await store.claim(entry(cap=7), FUNDED)).outstanding == 7
 
