@@ -266,10 +266,10 @@ class Settlements:
                 step = self._store.move if entry.upfront else self._store.defer_move
                 return await retried_writes.write(step, entry, State.SETTLED, **changes)
             case Refused(reason, message, transaction):
-                log.error("settlement refused", extra={"payment": entry.id, "reason": reason})
+                told = f"{reason}: {message}" if message else reason
+                log.error("settlement refused", extra={"payment": entry.id, "reason": told})
                 fault = any(word in reason for word in _PAYER_FAULT_REASONS)
-                note = f"{reason}: {message}"[:300] if message else reason
-                changes = {"transaction": transaction, "note": note, "payers_fault": fault, "job": ""}
+                changes = {"transaction": transaction, "note": told[:300], "payers_fault": fault, "job": ""}
                 return await retried_writes.write(self._store.move, entry, State.FAILED, **changes)
             case Unknown(reason):
                 log.error("settlement unresolved at its deadline", extra={"payment": entry.id, "reason": reason})

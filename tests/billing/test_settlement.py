@@ -197,11 +197,12 @@ async def test_a_queued_settlement_is_followed_not_sent_again(sqlite_store: Sqli
     ],
 )
 async def test_only_what_a_payer_can_do_makes_it_owe(
-    sqlite_store: SqliteStore, clock: Clock, reason: str, owes: bool
+    sqlite_store: SqliteStore, clock: Clock, caplog: pytest.LogCaptureFixture, reason: str, owes: bool
 ) -> None:
     payment = await serving(sqlite_store)
     ended = await settlements(sqlite_store, Script(Refused(reason, "why")), clock).settle(payment, amount=7)
     assert (ended.state, ended.payers_fault, ended.note) == (State.FAILED, owes, f"{reason}: why")
+    assert [record.__dict__["reason"] for record in caplog.records] == [ended.note]
 
 
 @pytest.mark.parametrize("failures", [1, 3])
