@@ -12,7 +12,7 @@ One payment, in the order of its files:
       claims          the nonce claimed once, within the payer's exposure (standing)
       verification    the facilitator asked, and the payer's funds on the chain
     x402_payment      settled for the cost of its answer, or released
-    settlement        the facilitator asked to settle, until the outcome is known
+    settlement        the facilitator asked to settle, until the outcome is known (not all refusals are: finality)
     reconciliation    that outcome compared with the chain
     receipt, refusals what the payer is told
 

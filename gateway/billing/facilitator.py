@@ -18,6 +18,7 @@ from gateway.billing import capabilities
 from gateway.billing.capabilities import Capabilities, UnusableFacilitatorError
 from gateway.billing.definitions import Definitions
 from gateway.billing.evm import values as evm
+from gateway.billing.finality import is_busy, may_still_settle
 from gateway.billing.outcome import Outcome, Refused, Settled, Unknown
 from gateway.billing.x402 import VERSION, ForwardedPayment, SettleResponse, Supported, VerifyResponse
 from gateway.http_client.pool import ConnectionPool
@@ -31,28 +32,6 @@ T = TypeVar("T")
 HeaderProvider = Callable[[str, str], Awaitable[Mapping[str, str]]]
 """Headers for a request, by method and path: hosted facilitators require a fresh token for each."""
 
-_NOT_FINAL = frozenset({"settlement_pending", "settle_exact_node_failure", "rate_limited"})
-"""Reasons of refusals after which the payment may still be settled: of x402, of Coinbase, whose transactions were
-confirmed after the node failure, and of those that limit the settlements of one payer."""
-_UNEXPLAINED = frozenset({"unexpected_settle_error", "unexpected_error", "unknown_error"})
-"""Reasons that x402 and x402-rs give for whatever fails on the chain, a receipt that is late included."""
-_UNCONFIRMED = (
-    "settlement_pending",
-    "confirmation_timed_out",
-    "failed_to_get_receipt",
-    "Timed out while waiting for transaction",
-    "is not in the chain after",
-)
-"""Texts of refusals of a transaction that was broadcast but not seen in a block: of x402 when it could not store the
-pending transaction, of Coinbase, of x402 in Go, of viem, and of web3."""
-_UNSENT = (
-    "Nonce provided for the transaction",
-    "eth_sendRawTransaction",
-    "nonce too low",
-    "replacement transaction underpriced",
-)
-"""Texts of refusals of a transaction that no node accepted, because another one of the facilitator's own account took
-its nonce: of viem (x402 in TypeScript settles payments at the same time), and of nodes."""
 _DONE = frozenset({200, 201})
 """Statuses of results. Some frameworks answer each POST with 201."""
 _MAX_RESPONSE_BYTES = 1 << 20
@@ -196,7 +175,7 @@ class Facilitator:
             return Settled(transaction, _amount(response.amount))
         reason = (response.error_reason or "settlement_failed")[:_MAX_TEXT]
         message = (response.error_message or "")[:_MAX_TEXT]
-        if _is_open(status, reason, f"{reason}: {response.error_message}"):
+        if may_still_settle(status, reason, f"{reason}: {response.error_message}"):
             return Unknown(reason, transaction=transaction)
         return Refused(reason, message, transaction)
 
@@ -264,17 +243,9 @@ def _decode(body: bytes, type_: type[T]) -> T | None:
 def _verify_response(status: int, headers: Mapping[str, str], body: bytes) -> VerifyResponse:
     """The verdict. Raises FacilitatorUnavailableError if there is none, or a refusal that is not about the payment."""
     verdict = _decode(body, VerifyResponse)
-    if verdict is None or _is_busy(status) or (verdict.is_valid and status not in _DONE):
+    if verdict is None or is_busy(status) or (verdict.is_valid and status not in _DONE):
         raise FacilitatorUnavailableError(f"/verify returned {status}", read_retry_after(headers))
     return verdict if verdict.is_valid else _truncated(verdict)
-
-
-def _is_busy(status: int) -> bool:
-    """Whether a refusal with ``status`` is about the facilitator's own state, not about the payment.
-
-    x402-rs refuses with a 5xx when it cannot read the chain, others with a 429 when they are asked too often.
-    """
-    return status == 429 or status >= 500
 
 
 def _target(headers: Mapping[str, str]) -> str:
@@ -290,19 +261,6 @@ def _truncated(verdict: VerifyResponse) -> VerifyResponse:
         invalid_reason=reason and reason[:_MAX_TEXT],
         invalid_message=message and message[:_MAX_TEXT],
     )
-
-
-def _is_open(status: int, reason: str, text: str) -> bool:
-    """Whether the payment may still be settled in spite of a refusal.
-
-    Not after a call that reverted: x402-rs answers 500 to that too, as when a payer has withdrawn its funds. The reason
-    in its text proves nothing, since a payer's contract can choose it.
-    """
-    if reason in _NOT_FINAL:
-        return True
-    if "revert" in text.lower():
-        return False
-    return _is_busy(status) or reason in _UNEXPLAINED or any(known in text for known in (*_UNCONFIRMED, *_UNSENT))
 
 
 def _amount(text: str | None) -> int | None:
