@@ -83,9 +83,11 @@ async def test_a_burst_that_fills_the_channels_loses_no_connection() -> None:
         from gateway.workers import channel
         from gateway.workers.channel import receive
 
+        reader, writer = os.pipe()
+
         def serve_late(channel, injected):
             send(channel, Packet("ready"))
-            time.sleep(0.5)
+            os.read(reader, 1)
             while True:
                 time.sleep(0.01)
                 while (received := receive(channel)) is not None:
@@ -100,8 +102,9 @@ async def test_a_burst_that_fills_the_channels_loses_no_connection() -> None:
         clients = [socket.create_connection(listener.getsockname()) for _ in range(100)]
         supervisor._step(0.0, accepting=True)
         supervisor._step(0.0, accepting=True)
-        assert supervisor._unassigned is not None
+        assert supervisor._unassigned is not None and not supervisor._accepting
         supervisor._spawn()
+        os.write(writer, b"123")
         while supervisor._unassigned is not None or supervisor._selector.select(0.5):
             supervisor._step(0.1, accepting=True)
         print(sum(client.recv(7) + client.recv(1) == b"served" for client in clients))
