@@ -121,7 +121,7 @@ async def start(
 
 
 def serve_with_workers(settings: Settings) -> None:
-    """Run several workers until a stop signal. Raises OSError and NitridingError when it cannot start."""
+    """Run several workers until a stop signal. Raises OSError, WorkerLostError and NitridingError at the start."""
     identity = Identity.generate()
     if settings.enclave:
         asyncio.run(_with_daemon(Nitriding.wait))

@@ -172,9 +172,9 @@ class Supervisor:
             self._assign()
 
     def _assign(self) -> None:
-        """Send the connection just accepted to the next worker, round-robin; those whose channel is full are skipped.
+        """Send the accepted connection, if any, to the next worker, round-robin; full channels are skipped.
 
-        While all are, it is kept, and the others stay in the backlog.
+        While all are full it is kept, and others stay in the backlog.
         """
         if self._unassigned is None:
             return

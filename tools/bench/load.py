@@ -261,8 +261,11 @@ def main() -> None:
 
 
 def write_out(data: bytes) -> None:
-    """Write ``data`` whole to standard output. With PYTHONUNBUFFERED ``sys.stdout`` drops what a pipe does not take at
-    once, and after a run of uvloop that is all but the first 64 KB: io_uring interrupts the write."""
+    """Write ``data`` whole to standard output.
+
+    With PYTHONUNBUFFERED ``sys.stdout`` drops what a pipe does not take at once, and after a run of uvloop that is all
+    but the first 64 KB: io_uring interrupts the write.
+    """
     with open(sys.stdout.fileno(), "wb", closefd=False) as output:
         output.write(data)
 
