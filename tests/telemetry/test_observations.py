@@ -31,11 +31,12 @@ def value(gateway: RunningGateway, name: str, **labels: str) -> float:
 
 
 def test_cpu_time_is_counted_once() -> None:
-    metrics = Metrics()
+    metrics, before = Metrics(), time.process_time()
     for _ in range(3):
         metrics.update_process()
     counted = metrics.registry.get_sample_value("gateway_cpu_seconds_total")
-    assert counted == pytest.approx(time.process_time(), abs=0.05)
+    assert counted is not None
+    assert before - 0.01 <= counted <= time.process_time() + 0.01
 
 
 async def test_gaps_between_the_events_of_a_stream(gateway: RunningGateway, fleet: Fleet) -> None:
