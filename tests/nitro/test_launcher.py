@@ -227,8 +227,8 @@ def test_an_env_file_as_the_injection_reads_it(host: Host, line: str) -> None:
     assert host.called("python3 -m tools.inject --")
 
 
-# Gives up once the sink runs, as curl's retries do: bash may warn of "No record of process" if it kills a new child.
-SINK_ENDED = "until [[ -s $NOTES/sink.pid ]]; do sleep 0.05; done; kill -KILL $(<$NOTES/sink.pid); exit 7"
+SINK_ENDED = 'until [[ -s $NOTES/sink.pid ]]; do sleep 0.05; done; kill -KILL "$(<"$NOTES/sink.pid")"; exit 7'
+"""Fails once the sink runs, as curl's retries do: bash may warn of "No record of process" if a new child is killed."""
 NOT_READY = r"printf '{reasons: the facilitator is not usable}\n503'; exit"
 
 
