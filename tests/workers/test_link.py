@@ -63,9 +63,11 @@ async def test_a_call_ends_with_its_reply_or_with_the_supervisor() -> None:
 
 async def test_what_it_is_called_for_ends_when_it_is_closed() -> None:
     supervisor, worker = channel_pair()
-    link, ended = SupervisorLink(worker, lambda _, connection: connection.close()), asyncio.Event()
+    link = SupervisorLink(worker, lambda _, connection: connection.close())
+    started, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(_: object) -> None:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -73,8 +75,7 @@ async def test_what_it_is_called_for_ends_when_it_is_closed() -> None:
 
     link.handlers["metrics"] = endless
     send(supervisor, Packet("metrics", 1))
-    await until(lambda: link._tasks)
-    await run_ready_tasks()
+    await asyncio.wait_for(started.wait(), 5)
     link.close()
     await asyncio.wait_for(ended.wait(), 5)
     supervisor.close()

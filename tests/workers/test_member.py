@@ -54,7 +54,7 @@ async def test_keys_of_one_value_are_sent_in_as_few_packets_as_have_room_for_the
 
 @pytest.mark.parametrize(("reply", "told"), [({"total_sent": 5}, 5), (None, 0)])
 async def test_the_heartbeats_status_is_the_leaders(reply: dict[str, int] | None, told: int) -> None:
-    """Its own where there is no leader, whose status is None."""
+    """Where nobody leads, the reply is None, and the worker's own status is told."""
 
     async def call(op: str) -> dict[str, int] | None:
         assert op == "leader"
