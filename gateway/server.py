@@ -11,7 +11,8 @@ from aiohttp import web
 
 from gateway.endpoints.serving import RESPONSE_HEADERS
 from gateway.http_server import file_descriptors
-from gateway.http_server.connection import HttpServer, ServerConnection
+from gateway.http_server.connection import ServerConnection
+from gateway.http_server.server import HttpServer
 from gateway.identifiers import new_id
 from gateway.listeners import BACKLOG, Audience, Listener, bind, check_local
 from gateway.openai_api.errors import GatewayError, internal_error, shutting_down

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import server
-from gateway.http_server.connection import KEEP_ALIVE_SECONDS
+from gateway.http_server.server import KEEP_ALIVE_SECONDS
 from gateway.listeners import Audience
 from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.standard_error import StandardError

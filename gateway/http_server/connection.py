@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from heapq import nsmallest
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,21 +13,16 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.openai_api.errors import Fault, GatewayError
 
-MAX_HEADER_BYTES = 32 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 """Limit on a request's target and the names and values of its headers, together."""
 MAX_READ_BYTES = 256 * 1024
 """The most that an event loop reads from a socket at once."""
-KEEP_ALIVE_SECONDS = 130.0
-"""Longer than proxies keep an idle connection, 90 s in nitriding (Go) and 120 s in Caddy: one that sends a request
-while the connection is being closed here answers it with 502, since it cannot send a POST again."""
 STALL_SECONDS = 60.0
 STALL_BYTES = 16 * 1024
 _MESSAGES = {
     HTTPStatus.BAD_REQUEST: "The request is not valid HTTP, or its headers are too large",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The request headers exceed the limit of {MAX_HEAD_BYTES} bytes",
 }
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnProtocolError = Callable[[GatewayError], str]
 """Counts and logs a request that reaches no handler; returns the id it is given."""
 log = logging.getLogger(__name__)
@@ -245,41 +239,3 @@ def _discarded_response() -> web.Response:
     response = web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
     response.force_close()
     return response
-
-
-class HttpServer(web.Server):
-    """A low-level aiohttp server of ``ServerConnection``s, at most ``max_connections`` of them.
-
-    To accept one more, the connections that have been idle longest are closed, a few at a time because finding them
-    takes a scan of all; if none is idle, the new one is closed.
-    """
-
-    def __init__(self, handler: Handler, on_protocol_error: OnProtocolError, max_connections: int) -> None:
-        super().__init__(handler)
-        self._on_protocol_error = on_protocol_error
-        self._max_connections = max_connections
-        self._options: dict[str, Any] = {
-            "keepalive_timeout": KEEP_ALIVE_SECONDS,
-            "max_line_size": MAX_HEADER_BYTES,
-            "max_field_size": MAX_HEADER_BYTES,
-            "max_headers": 128,
-            "lingering_time": 5.0,
-            "auto_decompress": False,
-            "access_log": None,
-            "logger": log,
-        }
-
-    def __call__(self) -> ServerConnection:
-        return ServerConnection(self, self._on_protocol_error, loop=asyncio.get_running_loop(), **self._options)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._max_connections:
-            idle = [each for each in self._connections if each._waiter is not None and not each._waiter.done()]
-            longest_idle = nsmallest(
-                1 + self._max_connections // 64, idle, key=lambda each: each._next_keepalive_close_time
-            )
-            for each in longest_idle:
-                each.force_close()
-            if not longest_idle:
-                asyncio.get_running_loop().call_soon(handler.force_close)  # its task has not started yet
