@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.conformance.harness import Harness
-from tests.conformance.recorded import TRANSCRIPTS, load
+from tests.conformance.recorded import load
 from tools.simulators import Scenario
 from tools.simulators.transcripts import replay
 
@@ -90,8 +90,6 @@ FORMS = [(figure, stream) for figure in FIGURES for stream in (False, True) if n
 
 @pytest.mark.parametrize(("figure", "stream"), FORMS, ids=str)
 async def test_cost_to_the_last_digit(harness: Harness, figure: Figure, stream: bool) -> None:
-    if figure.recorded and not TRANSCRIPTS.is_dir():
-        pytest.skip("../shared/transcripts is not here")
     answer = replay(load(figure.answer)) if isinstance(figure.answer, str) else figure.answer
     harness.simulator(figure.model).enqueue(answer)
     request = {"model": figure.model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}

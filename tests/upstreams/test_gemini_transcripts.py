@@ -16,6 +16,7 @@ from gateway.billing.pricing import cost
 from gateway.catalog import bundled
 from gateway.openai_api.assembler import Assembler
 from gateway.upstreams.adapter import Chat
+from tests.conformance.recorded import load
 from tests.upstreams.decoding import put_together
 from tests.upstreams.gemini_chats import adapter, chat, frames, streamed
 
@@ -35,7 +36,7 @@ def names(*, errors: bool) -> list[str]:
 
 
 def recording(name: str) -> dict[str, Any]:
-    return read(FOLDER / f"{name}.json")
+    return load(f"google/{name}.json")
 
 
 def bound(record: dict[str, Any]) -> Chat:

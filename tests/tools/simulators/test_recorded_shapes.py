@@ -2,18 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conformance.recorded import load
 from tests.tools.simulators.clients import HttpClient
 from tools.simulators import directive
 from tools.simulators.transcripts import replay
-
-FOLDER = Path(__file__).parents[4] / "shared" / "transcripts"
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the recorded transcripts are not beside this repository")
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CHAT_TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": CITY}}]
@@ -30,11 +26,6 @@ NOT_SIMULATED = {
     "moderation",
 }
 """Seen on models or requests that are not simulated."""
-
-
-def load(name: str) -> dict[str, Any]:
-    transcript: dict[str, Any] = json.loads((FOLDER / name).read_text())
-    return transcript
 
 
 def keys(value: Any, prefix: str = "") -> Iterator[str]:
