@@ -202,6 +202,6 @@ class Heartbeat:
 def _decoded(body: bytes) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}

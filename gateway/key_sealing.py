@@ -78,7 +78,7 @@ class SealingKey:
             raise _unusable("is not sealed for this gateway's key") from None
         try:
             fields = msgspec.json.decode(keys)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise _unusable("does not contain JSON") from None
         if not isinstance(fields, dict):
             raise _unusable("does not contain a JSON object")

@@ -236,7 +236,7 @@ def _body(payment: ForwardedPayment, requirements: dict[str, Any] | msgspec.Raw)
 def _decode(body: bytes, type_: type[T]) -> T | None:
     try:
         return msgspec.json.decode(body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -183,7 +183,7 @@ def _parse(body: bytes, address: str, now: float) -> PriceReading:
     try:
         quote = msgspec.json.decode(body, type=dict[str, _Quote])[address]
         usd = Decimal(bytes(quote.usd).decode())
-    except (msgspec.DecodeError, KeyError, InvalidOperation, UnicodeDecodeError, RecursionError):
+    except (ValueError, KeyError, InvalidOperation, RecursionError):
         raise PriceUnavailableError("the source has no price for this token") from None
     if not usd.is_finite() or usd <= 0:
         raise PriceUnavailableError(f"{usd} is not a price")

@@ -207,7 +207,7 @@ _decode_json = msgspec.json.Decoder(float_hook=_whole).decode
 def _read_version_2(raw: bytes, max_depth: int) -> dict[str, Any]:
     try:
         value = _decode_json(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise MalformedPaymentError("payment header is not JSON") from None
     if not isinstance(value, dict):
         raise MalformedPaymentError("payment header is not a JSON object")

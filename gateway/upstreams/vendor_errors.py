@@ -31,7 +31,7 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> VendorError:
     retry_after = read_retry_after(headers)
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         text = body[:4096].decode("utf-8", "replace").strip()
         return VendorError(status, "" if text.startswith("<") else text, retry_after=retry_after)
     return parse_decoded(status, decoded, retry_after)

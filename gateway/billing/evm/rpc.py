@@ -12,7 +12,7 @@ from gateway.http_client.body_start import read_start
 _TIMEOUT = 8.0
 _MAX_RESPONSE_BYTES = 16 << 20
 """More than the receipt of a transaction that fills a block."""
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError)
+_MALFORMED = (ValueError, RecursionError, KeyError, TypeError)
 
 Call = tuple[str, list[Any]]
 """Method and parameters."""
