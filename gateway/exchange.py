@@ -181,7 +181,7 @@ class Exchange:
         failure = await self._forward_all(reply)
         choices = self._format.choices(self._assembler)
         self._record.client_left = reply.disconnected or None
-        metadata = await self._sign_and_settle(choices, cut=failure is not None)
+        metadata = await self._sign_and_settle(choices, cut=failure is not None or reply.disconnected)
         if failure is not None:
             raise failure
         extra = {**self._format.extras(choices), **metadata.fields()}

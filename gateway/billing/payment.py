@@ -41,7 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used and signed. ``model`` is the one that answered; ``cut`` is an answer that broke off."""
+    """What was used and signed. ``model`` is the one that answered; ``cut`` if it was not delivered whole."""
 
     model: Model
     usage: Usage

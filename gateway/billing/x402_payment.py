@@ -132,11 +132,11 @@ class X402Payment:
             return self._entry.transition(state, **changes)
 
     def _credit(self, bill: Bill) -> dict[str, int]:
-        """What an answer that broke off or is free did not cost of what was paid for it before the work (4 row 23)."""
+        """What an answer that was cut or is free did not cost of what was paid for it before the work (4 row 23)."""
         prepaid = self._entry.state is State.SETTLED or self._entry.by_credit
         if not prepaid or (bill.cost_usd and not bill.cut):
             return {}
-        log.info("credited", extra={"payment": self._entry.id, "reason": "the answer broke off or is free"})
+        log.info("credited", extra={"payment": self._entry.id, "reason": "the answer was cut or is free"})
         return {"credited": self._terms.amount - self._metered(bill.cost_usd)}
 
     def _amount_due(self, cost_usd: Decimal) -> int:

@@ -90,7 +90,9 @@ class PaidGateway:
 
     async def ended(self) -> list[Entry]:
         """The journal once every payment in it has come to its end."""
-        return await until_answer(self.entries, lambda entries: not any(entry.state in UNFINISHED for entry in entries))
+        return await until_answer(
+            self.entries, lambda entries: not any(entry.state in UNFINISHED or entry.unserved for entry in entries)
+        )
 
     async def states(self) -> list[State]:
         return [entry.state for entry in await self.ended()]
