@@ -149,10 +149,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One vendor: the base URL in its SDK's convention, and the names of the settings for its key and URL.
 
     ``prefixes``, beside ``id``, may precede a model's name: ``x-ai/grok-4``. ``stops_billing_on_close``: closing the
-    connection ends generation and billing (practice.md 2). ``call_tokens`` are the prompt tokens that the vendor adds
-    to the text of a call, ``tool_tokens`` those that it adds besides to one with tools, or with a schema for the
-    answer, which a tool may have to emulate, ``search_tokens`` those that a web search adds, unless its price includes
-    them; quotes cover all three.
+    connection ends generation and billing (practice.md 2). Quotes cover the prompt tokens that the vendor adds:
+    ``call_tokens`` to every call, ``tool_tokens`` besides to one with tools, or with a schema for the answer, which a
+    tool may have to emulate, and ``search_tokens`` for a web search, unless its price includes them.
     """
 
     id: str

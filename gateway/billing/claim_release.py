@@ -7,7 +7,7 @@ from gateway.billing.storage.store import Store
 
 
 class ClaimRelease:
-    """Releases ``claim``, or the entry found first: while that is not released, nobody else can claim the payment.
+    """Releases ``claim``, or else the entry that it finds first, before which nobody else can claim the payment.
 
     Can be called again after a commit with an unknown outcome, which may have released it: an entry of any other
     version is left alone, since it can be a later claim of the same payment.

@@ -12,14 +12,15 @@ from gateway.catalog import IMAGE_TOKENS
 from gateway.openai_api.usage import Usage
 
 _BYTES_PER_TOKEN = 4
-_GENERATED_IMAGE_TOKENS = 1120  # of 1K (10.3)
+_GENERATED_IMAGE_TOKENS = 1120
+"""Of an image at 1K (facts/providers.md 10.3)."""
 _MOST_PROVISIONAL_TOKENS = 100
-"""Anthropic counts 1 or 26, say, before an answer begins (1.4)."""
+"""Lower counts may be provisional: Anthropic reports 1 or 26, say, before an answer begins (1.4)."""
 _PROMPT_SECONDS = 2.0
-"""Before the first output that are never taken for reasoning: the vendor's queue, and reading the prompt."""
+"""Before the first output that do not count as reasoning: for the vendor's queue, and for reading the prompt."""
 _LEAST_MEASURED_SECONDS = 1.0
 _TOKENS_PER_SECOND = (30.0, 150.0)
-"""The speeds of models that are believed."""
+"""The slowest and the fastest speed that a model is believed to have."""
 
 _CONVERSATION = ("messages", "prompt")
 _DEFINITIONS = ("tools", "functions", "response_format")
@@ -55,7 +56,8 @@ def estimate(
 def _as_read(body: dict[str, Any]) -> dict[str, Any]:
     """``body`` without what earlier answers carry for the vendors that gave them: reasoning, signatures and images.
 
-    The vendors that count a prompt only at the end of an answer are not sent it, ModelArk's own reasoning excepted.
+    Vendors that report the prompt's count only at the end of an answer are sent none of it, except ModelArk, which is
+    sent its own reasoning.
     """
     if not isinstance(messages := body.get("messages"), list):
         return body

@@ -18,7 +18,8 @@ MAX_HEAD_BYTES = 64 * 1024
 _WRITE_SIZE = 1024 * 1024
 """Larger requests are written in parts, so that other tasks run in between."""
 _LARGE_READ = 128 * 1024
-"""More bytes than this are read once per iteration of the event loop: libuv would go on for 32 full buffers."""
+"""After a read of more bytes the next one waits for the next iteration of the event loop: libuv would go on for 32 full
+buffers."""
 
 
 class ClientConnection(AbortingHandler):

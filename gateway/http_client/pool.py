@@ -79,7 +79,7 @@ class ConnectionPool:
         destination = self._destination if reuse else self._new_connection
         try:
             pooled = await self._connector.connect(destination, [], self._timeout)
-            pooled._key = self._destination.connection_key  # that under which later requests find it
+            pooled._key = self._destination.connection_key  # it returns to the same pool, new or not
             connection = pooled.protocol
             assert isinstance(connection, ClientConnection)  # noqa: S101 - the connector creates no others
             response = Response(connection, pooled, read_timeout, max_bytes)
@@ -119,7 +119,9 @@ class _Destination(aiohttp.ClientRequest):
 
 
 class _NewConnection(_Destination):
+    """The same destination, but none of the pooled connections to it."""
+
     @cached_property
     def connection_key(self) -> ConnectionKey:
-        """One under which no connection is idle."""
+        """A key under which no connection is ever idle: they are released under that of ``_Destination``."""
         return super().connection_key._replace(proxy_headers_hash=1)

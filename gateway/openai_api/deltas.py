@@ -31,8 +31,8 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
 
     ``text`` goes to ``reasoning_content``. With a ``format`` (``anthropic-claude-v1``, ``google-gemini-v1``) the
     fragment also appears in ``reasoning_details``, with ``signature`` or, if encrypted, ``data``; clients send those
-    back verbatim. Fragments with the same ``index`` belong to one block. ``id`` is the tool call it belongs to, or the
-    model that a signature is of and the place of its block.
+    back verbatim. Fragments with the same ``index`` belong to one block. ``id`` is what a signature belongs to: a tool
+    call, an image, or the model that gave it and the place of its block.
     """
 
     text: str = ""

@@ -158,7 +158,7 @@ class AnthropicDecoder:
         return [UpstreamMetadata(model=string(message, "model") or None, id=answer_id)]
 
     def _begin_block(self, index: int, block: Fields) -> Iterable[Delta]:
-        """Record a block. The first of a message that was started again ends those before it: their deltas."""
+        """Record a block; the first of a message started again closes those before it, and returns their deltas."""
         self._has_output = True
         closed: Iterable[Delta] = ()
         if self._restarted and index == 0:

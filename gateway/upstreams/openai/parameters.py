@@ -70,8 +70,8 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Values that mean the same as leaving the parameter out."""
 
 
-def _reasons(chat: Chat) -> bool:
-    """The model reasons in this answer, and is one that fixes sampling only then, as gpt-5.2 does (2.4)."""
+def _is_restricted(chat: Chat) -> bool:
+    """The model will reason, and takes neither sampling parameters nor logprobs then, as gpt-5.2 (2.4)."""
     traits = chat.model.traits
     return traits.sampling == "without_effort" and (chat.request.reasoning_effort or traits.default_effort) != "none"
 
@@ -81,7 +81,7 @@ def _sampling(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, val
     match chat.model.traits.sampling:
         case "default" | "refused":
             return bool(value == 1)
-        case "without_effort" if _reasons(chat):
+        case "without_effort" if _is_restricted(chat):
             return bool(value == 1)
         case "single" if name == "top_p" and chat.request.temperature is not None:
             return False
@@ -122,7 +122,7 @@ def _stop(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: 
 def _logprobs(dialect: Dialect, chat: Chat, body: dict[str, Any], name: str, value: Any) -> bool:
     if not value:
         return True
-    if not chat.model.traits.logprobs or _reasons(chat):
+    if not chat.model.traits.logprobs or _is_restricted(chat):
         raise unsupported_parameter(name, chat.request.model)
     body[name] = value
     return True
