@@ -68,8 +68,9 @@ def bind(listener: Listener) -> list[socket.socket]:
 def check_local(request: web.BaseRequest, audience: Audience) -> None:
     """Allow only this machine, or inside an enclave only the host link. Raises 403.
 
-    Requests that a proxy passes on are refused too, known by its headers or by HTTP/1.0, which nginx sends by default,
-    and those of web pages in the operator's browser, known by ``Origin`` or by a domain name of this machine.
+    Requests that a proxy passes on are refused too, known by its headers or by HTTP/1.0, which nginx before 1.29.7
+    sends by default, and those of web pages in the operator's browser, known by ``Origin`` or by a domain name of this
+    machine.
     """
     peer = request.remote or ""
     allowed = {

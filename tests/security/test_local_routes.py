@@ -89,7 +89,7 @@ async def test_neither_proxies_nor_web_pages_use_them(
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/keys"), ("GET", "/metrics")])
 async def test_an_nginx_that_is_told_nothing_does_not_use_them(gateway: RunningGateway, method: str, path: str) -> None:
-    """It sends the host of its ``proxy_pass`` in HTTP/1.0, and no header that tells of a proxy."""
+    """Before 1.29.7 it sends the host of its ``proxy_pass`` in HTTP/1.0, and no header that tells of a proxy."""
     assert status(await talk(gateway, method, path, "Host: 127.0.0.1:8000", version="1.0")) == 403
     assert gateway.services.keyring.injected is None
 
