@@ -107,14 +107,17 @@ class PostgresStore:
     async def adopt(self, now: float) -> list[Entry]:
         async with self._transaction(None) as db:
             await self._check_own_lock(db)
-            moved_at = time.time()
-            missing = await postgres_ledger.missing_owners(db, self.owner, moved_at - self._grace)
-            gone = self._expired(missing)
-            adopted = await postgres_ledger.adopt(db, gone, self.owner, self._adopting, moved_at)
+            adopted = await self._adopt_orphans(db)
             overdue = await postgres_ledger.overdue(db, self.owner, now)
             self._adopting = [entry.key for entry in adopted]
         keys, self._adopting = set(self._adopting), []
         return adopted + [entry for entry in overdue if entry.key not in keys]
+
+    async def _adopt_orphans(self, db: Any) -> list[Entry]:
+        """Reassign the unfinished and unserved payments of workers whose lock has been free for the grace period."""
+        now = time.time()
+        missing = await postgres_ledger.missing_owners(db, self.owner, now - self._grace)
+        return await postgres_ledger.adopt(db, self._expired(missing), self.owner, self._adopting, now)
 
     def _expired(self, missing: list[str]) -> list[str]:
         """Those of ``missing`` whose lock this worker has seen free for longer than the grace period."""
