@@ -49,6 +49,17 @@ def with_subschemas(schema: Schema, change: Callable[[Schema], Schema]) -> Schem
     return result
 
 
+def definitions(schema: Schema) -> dict[str, Schema]:
+    """The definitions in ``schema`` by the references to them, except those that are ``true`` or ``false``."""
+    return {
+        f"#/{table}/{name}": inner
+        for table in ("$defs", "definitions")
+        if isinstance(schema.get(table), dict)
+        for name, inner in schema[table].items()
+        if isinstance(inner, dict)
+    }
+
+
 def in_draft_2020(schema: Schema) -> Schema:
     """A copy of ``schema``, which may be written as in the older drafts, as draft 2020-12 writes it."""
     return with_subschemas(restated(schema), in_draft_2020)

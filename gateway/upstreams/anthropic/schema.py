@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from gateway.openai_api.errors import GatewayError, unsupported_value
-from gateway.upstreams.json_schema import IRREGULAR, Schema, describe
+from gateway.upstreams.json_schema import IRREGULAR, Schema, definitions, describe
 
 _CONSTRAINTS = frozenset(
     {
@@ -286,13 +286,7 @@ def _is_open(schema: Schema) -> bool:
 
 def _is_recursive(schema: Schema) -> bool:
     """A local ``$ref`` leads back to itself."""
-    definitions = {
-        f"#/{table}/{name}": inner
-        for table in ("$defs", "definitions")
-        if isinstance(schema.get(table), dict)
-        for name, inner in schema[table].items()
-    }
-    links = {pointer: set(_references(inner)) for pointer, inner in definitions.items()}
+    links = {reference: set(_references(inner)) for reference, inner in definitions(schema).items()}
     try:
         TopologicalSorter(links).prepare()
     except CycleError:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from gateway.upstreams.json_schema import Schema, describe, restated, subschemas, with_subschemas
+from gateway.upstreams.json_schema import Schema, definitions, describe, restated, subschemas, with_subschemas
 
 _MOST_VALUES = 500
 """Gemini repeats the grammar of an array's item as often as ``maxItems`` says, and refuses a schema for more than about
@@ -26,7 +26,7 @@ def translate(schema: Schema, *, titles: bool = True) -> Schema:
     gets an ``anyOf`` of its own.
     """
     left_out = ("discriminator",) if titles else ("discriminator", "title")
-    return _translated(schema, left_out, cache(lambda: _values(schema, _definitions(schema)) > _MOST_VALUES))
+    return _translated(schema, left_out, cache(lambda: _values(schema, _defined_values(schema)) > _MOST_VALUES))
 
 
 def _translated(schema: Schema, left_out: tuple[str, ...], has_too_many: Callable[[], bool]) -> Schema:
@@ -56,26 +56,20 @@ def _with_reference_apart(schema: Schema) -> Schema:
     return schema
 
 
-def _definitions(schema: Schema) -> dict[str, int]:
-    """How many values each definition has, by the reference to it."""
-    definitions = {
-        f"#/{table}/{name}": inner
-        for table in ("$defs", "definitions")
-        if isinstance(schema.get(table), dict)
-        for name, inner in schema[table].items()
-        if isinstance(inner, dict)
-    }
+def _defined_values(schema: Schema) -> dict[str, int]:
+    """How many values each definition describes, by the reference to it."""
+    defined = definitions(schema)
     counts: dict[str, int] = {}
     for _ in range(_MOST_LEVELS):
-        counts = {reference: _values(inner, counts) for reference, inner in definitions.items()}
+        counts = {reference: _values(inner, counts) for reference, inner in defined.items()}
     return counts
 
 
-def _values(schema: Schema, definitions: Mapping[str, int]) -> int:
+def _values(schema: Schema, defined: Mapping[str, int]) -> int:
     """How many values ``schema`` describes, those in an array as often as ``maxItems`` allows."""
-    inner = sum(_values(subschema, definitions) for subschema in subschemas(schema))
+    inner = sum(_values(subschema, defined) for subschema in subschemas(schema))
     if isinstance(reference := schema.get("$ref"), str):
-        inner += definitions.get(reference, 0)
+        inner += defined.get(reference, 0)
     most = schema.get("maxItems")
     return 1 + inner * (most if isinstance(most, int) else 1)
 
