@@ -145,7 +145,7 @@ class X402Payment:
     def _metered(self, cost_usd: Decimal) -> int:
         due = atomic(cost_usd, self._terms.rate, self._terms.token.decimals)
         if due > self._terms.amount:
-            log.error("answer dearer than its cap", extra={"payment": self._entry.id, "due": due})
+            log.error("answer costs more than its cap", extra={"payment": self._entry.id, "due": due})
         return min(due, self._terms.amount)
 
     async def _submit_settlement_data(self, envelope: Envelope) -> None:
