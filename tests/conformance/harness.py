@@ -171,9 +171,8 @@ def check_proof(exchange: Exchange) -> None:
 
 
 def price(harness: Harness, model: str, answer: dict[str, Any]) -> Decimal:
-    """The catalogue's price of the reported usage; Anthropic bills no refusal for cyber harm before any output."""
-    known, usage = harness.services.catalog.find(model), answer["usage"]
-    refused = all(choice["message"]["refusal"] and not choice["message"]["content"] for choice in answer["choices"])
+    """The catalogue's price of the reported usage."""
+    usage = answer["usage"]
     prompt, completion = usage["prompt_tokens_details"], usage["completion_tokens_details"]
     counted = Usage(
         prompt_tokens=usage["prompt_tokens"],
@@ -184,6 +183,5 @@ def price(harness: Harness, model: str, answer: dict[str, Any]) -> Decimal:
         reasoning_tokens=completion["reasoning_tokens"],
         image_tokens=completion.get("image_tokens", 0),
         images=sum(len(choice["message"].get("images", ())) for choice in answer["choices"]),
-        unbilled=refused and known.provider == "anthropic",
     )
-    return cost(known, counted, datetime.now(UTC).date())
+    return cost(harness.services.catalog.find(model), counted, datetime.now(UTC).date())

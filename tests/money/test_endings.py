@@ -246,7 +246,7 @@ async def test_a_refusal_is_an_answer(shop: PaidGateway, model: str, stream: boo
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_refusal_that_anthropic_does_not_bill_is_free(shop: PaidGateway, stream: bool) -> None:
-    shop.fleet.anthropic.enqueue(Scenario(text="", finish="refusal", prompt_tokens=20, completion_tokens=3))
+    shop.fleet.anthropic.enqueue(Scenario(text="", finish="refusal", prompt_tokens=20, completion_tokens=0))
     payment = await payment_of(await shop.pay(await shop.wallet(), chat(model="claude-sonnet-4-6", stream=stream)))
     assert (payment["status"], payment["cost_usd"]) == ("waived", "0")
     assert shop.facilitator.called("settle") == []

@@ -74,26 +74,26 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], expected: Usage) -> 
 
 
 @pytest.mark.parametrize(
-    ("details", "begun", "unbilled"),
+    ("details", "output", "unbilled"),
     [
-        (None, [], True),
-        ({"category": None}, [], True),
-        ({"category": "cyber"}, [], True),
-        ({"category": "general_harms"}, [], True),
-        ({"category": "bio"}, [], False),
-        ({"category": "frontier_llm"}, [], False),
-        ({"category": "reasoning_extraction"}, [], False),
-        ({"category": "cyber"}, text(0, "Hi"), False),
+        (None, 0, True),
+        ({"category": None}, 0, True),
+        ({"category": "cyber"}, 0, True),
+        ({"category": "general_harms"}, 0, True),
+        ({"category": "bio"}, 0, False),
+        ({"category": "frontier_llm"}, 0, False),
+        ({"category": "reasoning_extraction"}, 0, False),
+        ({"category": "cyber"}, 5, False),
     ],
 )
 def test_refusals_before_any_output_are_unbilled_except_some(
-    details: dict[str, Any] | None, begun: list[dict[str, Any]], unbilled: bool
+    details: dict[str, Any] | None, output: int, unbilled: bool
 ) -> None:
-    expected = Usage(prompt_tokens=10, completion_tokens=5, unbilled=unbilled)
-    assert put_together(streamed(start(), *begun, *end("refusal", stop_details=details))).usage == expected
-    content = [{"type": "text", "text": "Hi"}] if begun else []
-    usage = START_USAGE | {"output_tokens": 5}
-    assert complete(content, stop_reason="refusal", stop_details=details, usage=usage).usage == expected
+    expected = Usage(prompt_tokens=10, completion_tokens=output, unbilled=unbilled)
+    ending = end("refusal", {"output_tokens": output}, stop_details=details)
+    assert put_together(streamed(start(), *ending)).usage == expected
+    usage = START_USAGE | {"output_tokens": output}
+    assert complete([], stop_reason="refusal", stop_details=details, usage=usage).usage == expected
 
 
 def test_an_answer_after_a_refusal_is_billed() -> None:

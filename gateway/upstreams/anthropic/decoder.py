@@ -57,7 +57,6 @@ class AnthropicDecoder:
         self._blocks: dict[int, BlockDecoder] = {}
         self._message_id: str | None = None
         self._restarted = False
-        self._has_output = False
         self._stopped = False
         self._finish_reason = "stop"
 
@@ -159,7 +158,6 @@ class AnthropicDecoder:
 
     def _begin_block(self, index: int, block: Fields) -> Iterable[Delta]:
         """Record a block; the first of a message started again closes those before it, and returns their deltas."""
-        self._has_output = True
         closed: Iterable[Delta] = ()
         if self._restarted and index == 0:
             self._restarted = False
@@ -194,7 +192,7 @@ class AnthropicDecoder:
         return deltas
 
     def _refusal(self, details: Fields) -> Iterable[Delta]:
-        if not self._has_output and details.get("category") not in _BILLED_REFUSALS:
+        if details.get("category") not in _BILLED_REFUSALS:
             self._usage.waive()
         explanation = string(details, "explanation")
         return (Refusal(explanation),) if explanation else ()

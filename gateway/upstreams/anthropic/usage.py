@@ -59,7 +59,7 @@ class UsageCounter:
         return self._usage()
 
     def waive(self) -> None:
-        """Have the counts reported as unbilled."""
+        """Have the counts reported as unbilled if they hold no output tokens."""
         self._waived = True
 
     def provisional(self) -> Usage | None:
@@ -85,7 +85,7 @@ class UsageCounter:
             web_searches=searches,
             tier="fast" if counts.get("speed") == "fast" else _TIERS.get(str(counts.get("service_tier")), ""),
             region="us" if counts.get("inference_geo") == "us" else "",
-            unbilled=self._waived,
+            unbilled=self._waived and not output,
         )
 
     def _split_writes(self, written: int, written_5m: int, written_1h: int) -> tuple[int, int]:
