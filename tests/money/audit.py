@@ -96,10 +96,11 @@ def explained(outcome: Outcome, entry: Entry) -> None:
             unknown = step.upfront and "settlement_pending" in outcome.refusals
             assert outcome.payment is not None or interrupted or broken or unknown, (outcome, entry)
         case State.WAIVED:
+            refused_by_claude = step.upstream == "refuses" and step.model.startswith("claude")  # before any output
             reasons = {
                 "client_left": step.client == "leaves" or outcome.killed,
                 "upstream_failed": step.upstream in ("breaks", "is cut off"),
-                "nothing to charge": step.upstream == "costs nothing",
+                "nothing to charge": step.upstream == "costs nothing" or refused_by_claude,
                 "paid by credit": step.upfront,
                 "its worker was lost before the answer was complete": outcome.killed,
             }
