@@ -110,9 +110,9 @@ class PaymentPayload(_Object, frozen=True):
 
 
 class ForwardedPayment(_Object, frozen=True):
-    """A payment as the facilitator gets it, twice, and the journal keeps it: the long parts are encoded only once.
+    """A payment as the journal keeps it and the facilitator gets it, to verify and to settle.
 
-    ``payload`` is the scheme's, ``accepted`` the ``Requirements``, both as JSON.
+    ``payload`` is the scheme's, ``accepted`` the ``Requirements``: JSON, which is encoded once for all three.
     """
 
     x402_version: int = msgspec.field(name="x402Version")
