@@ -148,12 +148,12 @@ async def test_the_request_log_names_the_payment_and_its_status(
     stream: bool,
 ) -> None:
     """By the id that later lines about the same payment have; an unpaid request has neither."""
-    define(settlement={"hold_seconds": 0.5})
+    define(settlement={"hold_seconds": 2.0})
     caplog.set_level(logging.INFO, "gateway.requests")
     logged: list[bytes] = []
     monkeypatch.setattr(StandardError, "write", lambda _, lines: logged.append(lines))
     shop, request = await open_shop(), chat(stream=stream)
-    shop.facilitator.faults.set("settle", Slow(1.0, "after"), times=1)
+    shop.facilitator.faults.set("settle", Slow(4.0, "after"), times=1)
     await shop.pay(await shop.wallet(), request)
     [pending] = await shop.ended()
     await shop.pay(await shop.wallet(), request)
