@@ -22,7 +22,7 @@ def test_a_uv_that_is_installed_is_taken_if_it_runs(tmp_path: Path, status: int,
     done = subprocess.run(
         ["make", "--dry-run", "--what-if=uv.lock", ".venv/synced"],
         cwd=ROOT,
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=True,
