@@ -32,11 +32,13 @@ def resident() -> int:
 
 
 async def test_a_reader_that_stops_stops_the_upstream(fleet: Fleet, gateway: RunningGateway) -> None:
-    """Backpressure: no more is read from the vendor than the buffers on the way hold."""
+    """Backpressure: no more is read from the vendor than the buffers on the way hold. nginx is asked to have none."""
     fleet.openai.enqueue(ENDLESS)
     async with RawClient(gateway.url, receive_buffer=4096) as client:
         await client.send(chat_request(STREAM))
-        assert (await client.read(1000)).startswith(b"HTTP/1.1 200 OK")
+        head = await client.read(1000)
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert b"\r\nX-Accel-Buffering: no\r\n" in head
         await asyncio.sleep(1.0)
         [received] = fleet.openai.requests
         assert received.finished_at is None
