@@ -134,7 +134,9 @@ async def test_a_note_that_the_store_refuses_is_loud(store: SqliteStore, caplog:
     await store.defer_move(payment, State.VERIFIED)
     await claimed(store)
     await asyncio.sleep(0)
-    assert [record.levelno for record in caplog.records if "note" in record.message] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if "deferred journal write" in record.message] == [
+        logging.ERROR
+    ]
     await store.close()
     await store.defer_move(payment, State.VERIFIED)
     assert "after the journal was closed" in caplog.text
