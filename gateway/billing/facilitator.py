@@ -47,11 +47,15 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class FacilitatorUnavailableError(Exception):
-    """No usable response. ``retry_after`` is the facilitator's Retry-After in seconds, if it sent one."""
+    """No usable response; none at all if ``lost``.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    ``retry_after`` is the facilitator's Retry-After in seconds, if it sent one.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, *, lost: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.lost = lost
 
 
 def connection_pool(url: str) -> ConnectionPool:
@@ -100,7 +104,7 @@ class Facilitator:
     async def verify(self, payment: ForwardedPayment) -> VerifyResponse:
         """Verify a payment; retried once when the facilitator fails, after its ``Retry-After`` if that is short.
 
-        The second request opens a new connection: the idle ones may be dead like the first. Raises
+        After no response at all a new connection is opened: the idle ones may be dead like the first. Raises
         FacilitatorUnavailableError.
         """
         body, seconds = _body(payment, payment.accepted), self._timeouts.verify_seconds
@@ -110,8 +114,9 @@ class Facilitator:
             pause = self._timeouts.poll_seconds if error.retry_after is None else error.retry_after
             if pause > _MAX_RETRY_AFTER:
                 raise
+            reuse = not error.lost
             await asyncio.sleep(pause)
-        return _verify_response(*await self._request("POST", "/verify", body, seconds, reuse=False))
+        return _verify_response(*await self._request("POST", "/verify", body, seconds, reuse=reuse))
 
     async def settle(self, payment: ForwardedPayment, amount: int | None, usage: dict[str, Any]) -> Outcome:
         """Settle ``amount``, without retries.
@@ -222,11 +227,11 @@ class Facilitator:
             request = self._pool.encode(method, path, headers, b"" if body is None else msgspec.json.encode(body))
             return await self._pool.fetch(request, seconds, _MAX_RESPONSE_BYTES, reuse=reuse)
         except (TimeoutError, ReadTimeoutError):
-            raise FacilitatorUnavailableError(f"{name}: no response within {seconds:g} s") from None
+            raise FacilitatorUnavailableError(f"{name}: no response within {seconds:g} s", lost=True) from None
         except ResponseTooLargeError:
             raise FacilitatorUnavailableError(f"a response larger than {_MAX_RESPONSE_BYTES} bytes") from None
         except TransportError as error:
-            raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}") from None
+            raise FacilitatorUnavailableError(f"{name}: {type(error).__name__}", lost=True) from None
 
 
 def _body(payment: ForwardedPayment, requirements: dict[str, Any] | msgspec.Raw) -> dict[str, Any]:
