@@ -149,21 +149,22 @@ def test_how_much_of_the_web_to_read_is_not_for_claude_to_know() -> None:
     assert dropped(bound) == ("web_search_options.search_context_size",)
 
 
+@pytest.mark.parametrize("name", ["web_search", "web.search"])
 @pytest.mark.parametrize(
     ("body", "names"), [({}, ["web_search"]), ({"web_search": True}, ["web_search_2", "web_search"])]
 )
 def test_a_tool_of_the_callers_named_web_search_gets_out_of_the_way_of_a_search(
-    body: dict[str, Any], names: list[str]
+    body: dict[str, Any], names: list[str], name: str
 ) -> None:
-    own = {"type": "function", "function": {"name": "web_search"}}
-    called = [{"id": "a", "type": "function", "function": {"name": "web_search", "arguments": "{}"}}]
+    own = {"type": "function", "function": {"name": name}}
+    called = [{"id": "a", "type": "function", "function": {"name": name, "arguments": "{}"}}]
     history = [CALLED[0], {"role": "assistant", "tool_calls": called}, CALLED[2]]
     bound = chat(tools=[own], messages=history, **body)
     result = sent(bound)
     assert [tool["name"] for tool in result["tools"]] == names
     assert result["messages"][1]["content"][0]["name"] == names[0]
     answered = events.answer(events.start(), *events.tool(0, "", name=names[0]), *events.end("tool_use"), bound=bound)
-    assert answered["message"]["tool_calls"][0]["function"]["name"] == "web_search"
+    assert answered["message"]["tool_calls"][0]["function"]["name"] == name
 
 
 def test_a_cache_breakpoint_may_be_on_a_tool_or_in_its_function() -> None:
