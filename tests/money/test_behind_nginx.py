@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,10 +27,9 @@ pytestmark = pytest.mark.needs("nginx")
 
 
 @pytest.fixture
-async def front(shop: PaidGateway, tmp_path: Path) -> AsyncIterator[str]:
+async def front(shop: PaidGateway, tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
     """The URL of the nginx before ``shop``."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        listening = f"127.0.0.1:{unused.getsockname()[1]}"
+    listening = f"127.0.0.1:{unused_tcp_port}"
     [documented] = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     documented = documented.replace("127.0.0.1:8000", shop.url.removeprefix("http://"))
     documented = documented.replace("# listen, server_name, certificate", f"listen {listening};")
