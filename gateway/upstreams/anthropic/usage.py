@@ -30,7 +30,6 @@ class UsageCounter:
     def start(self, counts: Mapping[str, Any] | None) -> Usage:
         """Start a message, discarding the counts of one before. Its output count is provisional."""
         self._counts = {}
-        self._waived = False
         self._searches = self._found_tokens = 0
         usage = self.update(counts)
         self._final = False
