@@ -38,14 +38,14 @@ class Nitriding:
     async def wait(self) -> None:
         """Wait until the daemon answers at its hash route, where a GET changes nothing.
 
-        Raises ``NitridingError``.
+        Raises NitridingError.
         """
         await self._send_with_retry("GET", "/enclave/hash")
 
     async def register_key(self, spki_der: bytes) -> None:
         """Register the SHA-256 of the signing key's SubjectPublicKeyInfo DER; before that, documents carry zeros.
 
-        The call is idempotent. Raises ``NitridingError``.
+        The call is idempotent. Raises NitridingError.
         """
         digest = hashlib.sha256(spki_der).digest()
         status, text = await self._send_with_retry("POST", "/enclave/hash", base64.b64encode(digest))
@@ -56,7 +56,7 @@ class Nitriding:
         """Open the public port; call it once, after the gateway's own port is bound.
 
         Never retried: the daemon answers 200 once and 410 from then on (404 without ``-wait-for-app``), so after a
-        lost response a 410 would not show who has opened the port. Raises ``NitridingError``.
+        lost response a 410 would not show who has opened the port. Raises NitridingError.
         """
         try:
             status, text = await self._send("GET", "/enclave/ready", None)

@@ -36,7 +36,7 @@ class Measurement:
         self._ramdisks = 0
 
     def begin_section(self, kind: SectionType) -> None:
-        """Start a section. Its data follows in calls of :meth:`update`."""
+        """Start a section. Its data follows in calls of ``update``."""
         if kind is SectionType.RAMDISK:
             self._ramdisks += 1
 

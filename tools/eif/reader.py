@@ -48,7 +48,7 @@ def read_eif(path: Path) -> EifImage:
 
 
 def read_image(file: BinaryIO) -> EifImage:
-    """Like :func:`read_eif`, for an open file, which is read from its start."""
+    """Like ``read_eif``, for an open file, which is read from its start."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return _Reader(file, size).read()

@@ -1,5 +1,5 @@
 """Verification of signed answers and attestation documents.
 
-A library with a thin command line (``python -m tools.verify``). Every check yields a
-:class:`~tools.verify.claims.Claim`. Neither the network nor the gateway nor its host is trusted.
+A library with a thin command line (``python -m tools.verify``). Every check yields a ``Claim``. Neither the network nor
+the gateway nor its host is trusted.
 """
