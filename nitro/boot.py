@@ -46,7 +46,7 @@ def own(inputs: Inputs) -> Boot:
 
 
 def own_kernel() -> Path:
-    """The compiled kernel. Raises :class:`BuildError` if it has not been compiled."""
+    """The compiled kernel. Raises BuildError if it has not been compiled."""
     kernel = image_file(Lock.load())
     if not kernel.exists():
         raise BuildError("the kernel of this lock and configuration is not compiled yet: make kernel")

@@ -34,7 +34,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> bytes:
-    """Run a command and return its standard output. Raises :class:`BuildError` with the essence of its errors."""
+    """Run a command and return its standard output. Raises BuildError with the essence of its errors."""
     inherited = {
         name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }

@@ -33,7 +33,7 @@ class Committed:
 
 
 def load(file: Path) -> Committed:
-    """Raises :class:`BuildError` for a file of another format."""
+    """Raises BuildError for a file of another format."""
     try:
         content = json.loads(file.read_text())
         pcrs = {name: value for name, value in content["Measurements"].items() if name != "HashAlgorithm"}

@@ -39,7 +39,7 @@ class Tree:
         self._entries: dict[str, Entry] = {}
 
     def add(self, path: str, entry: Entry) -> None:
-        """Add ``entry`` at ``path``. Raises :class:`BuildError` if it conflicts with an entry there or above it."""
+        """Add ``entry`` at ``path``. Raises BuildError if it conflicts with an entry there or above it."""
         name = PurePosixPath(path)
         if name.is_absolute() or ".." in name.parts or name == PurePosixPath("."):
             raise BuildError(f"{path!r} is not a valid path in an image")
@@ -76,7 +76,7 @@ class Tree:
         return "".join(f"{_mode(entry):04o} {path} {_content(entry)}\n" for path, entry in self.entries())
 
     def digest(self) -> str:
-        """SHA-256 of :meth:`listing`, in hex."""
+        """SHA-256 of ``listing``, in hex."""
         return hashlib.sha256(self.listing().encode()).hexdigest()
 
     def write_to(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ Source = Callable[[Deb, Path], Path]
 
 
 def fetch(lock: Lock, name: str, inputs: Inputs) -> list[Path]:
-    """The verified files of one set, in the lock's order. Raises :class:`BuildError`, which names the package."""
+    """The verified files of one set, in the lock's order. Raises BuildError, which names the package."""
     return [_fetch_deb(deb, lock.archive, inputs) for deb in lock.sets[name]]
 
 

@@ -42,7 +42,7 @@ class Lock:
 
     @classmethod
     def load(cls, file: Path = LOCK_FILE) -> "Lock":
-        """Raises :class:`BuildError` if the file is not a lock."""
+        """Raises BuildError if the file is not a lock."""
         try:
             content = json.loads(file.read_text())
             sets = {name: tuple(Deb(**deb) for deb in debs) for name, debs in content["sets"].items()}

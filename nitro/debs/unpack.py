@@ -13,7 +13,7 @@ from nitro.tree import Directory, Entry, File, Symlink
 def contents(deb: Path) -> Iterator[tuple[str, Entry]]:
     """Paths and entries of the data member, in its order, without owners and times. Hard links become copies.
 
-    Set-uid and set-gid bits are dropped, since nothing in the image needs them. Raises :class:`BuildError` for devices.
+    Set-uid and set-gid bits are dropped, since nothing in the image needs them. Raises BuildError for devices.
     """
     with tarfile.open(fileobj=io.BytesIO(run(["dpkg-deb", "--fsys-tarfile", deb]))) as tar:
         for member in tar:

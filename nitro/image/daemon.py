@@ -12,7 +12,7 @@ COMMIT = "2b7dfefaee56819681b7f5a4ee8d66a417ad457d"
 
 
 def build(inputs: Inputs) -> bytes:
-    """The static program (about 14 MB). Raises :class:`BuildError` if the module proxy does not have the commit."""
+    """The static program (about 14 MB). Raises BuildError if the module proxy does not have the commit."""
     with tempfile.TemporaryDirectory() as scratch:
         program = golang.install(MODULE, COMMIT, Path(scratch), inputs)
         info = golang.build_info(program, inputs)

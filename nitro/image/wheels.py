@@ -22,7 +22,7 @@ def requirements(inputs: Inputs) -> str:
 
 
 def tree(inputs: Inputs) -> Tree:
-    """The contents of a ``dist-packages`` folder. Raises :class:`BuildError` if a hash does not match."""
+    """The contents of a ``dist-packages`` folder. Raises BuildError if a hash does not match."""
     with tempfile.TemporaryDirectory() as scratch:
         locked, target = Path(scratch) / "requirements.txt", Path(scratch) / "packages"
         locked.write_text(requirements(inputs))

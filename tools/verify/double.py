@@ -2,7 +2,7 @@
 
 The documents are laid out like nitriding's (facts/enclave.md 1.3, 2.1): indefinite-length map, null for absent fields,
 16 PCRs, four CA certificates root first, a leaf valid for three hours. Every part can be made invalid. Nothing here is
-trusted unless a test passes :attr:`AttestationDouble.root` as the trust anchor.
+trusted unless a test passes ``AttestationDouble.root`` as the trust anchor.
 """
 
 import secrets
@@ -139,7 +139,7 @@ class AttestationDouble:
         return cbor2.dumps(array)
 
     def document(self, **fields: Any) -> bytes:
-        """A correctly signed document; the keywords are those of :meth:`fields`."""
+        """A correctly signed document; the keywords are those of ``fields``."""
         return self.sign(self.fields(**fields))
 
 
@@ -155,7 +155,7 @@ def encode_pairs(pairs: Sequence[tuple[Any, Any]]) -> bytes:
 
 
 def with_profile(name: str, **changes: Any) -> dict[str, CertificateProfile]:
-    """PROFILES[name] with ``changes``, as an argument for :class:`AttestationDouble`."""
+    """PROFILES[name] with ``changes``, as an argument for ``AttestationDouble``."""
     return {name: replace(PROFILES[name], **changes)}
 
 

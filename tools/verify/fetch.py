@@ -1,7 +1,7 @@
 """One GET over HTTP or TLS that returns the server's certificate instead of verifying it.
 
 An enclave's certificate is self-signed. It is authenticated by its hash in the attestation document, which the caller
-compares with :attr:`Fetched.certificate`.
+compares with ``Fetched.certificate``.
 """
 
 import functools

@@ -44,7 +44,7 @@ _TIMESTAMP_LIMIT = 1 << 256
 def read_answer(data: bytes) -> dict[str, Json]:
     """Parse a JSON body or an SSE stream into an answer object.
 
-    Raises ``MalformedError`` with a one-line message if there is no complete answer in it.
+    Raises MalformedError with a one-line message if there is no complete answer in it.
     """
     answer = strict_json.loads_object(data) if data.lstrip()[:1] in (b"{", b"[") else stream.reassemble(data)
     if "error" in answer and "choices" not in answer:

@@ -47,7 +47,7 @@ class SigningKey:
 def load_signing_key(data: bytes) -> SigningKey:
     """Read a PEM public key, or a JSON object ``{public_key, tee_id, …}`` with one.
 
-    Raises ``MalformedError`` with a one-line message if there is no usable RSA key in it.
+    Raises MalformedError with a one-line message if there is no usable RSA key in it.
     """
     if not data.lstrip().startswith(b"{"):
         return SigningKey(_rsa_from_pem(data))

@@ -18,7 +18,7 @@ _STREAMED_KEYS = {"function": "arguments", "custom": "input"}
 def reassemble(data: bytes) -> dict[str, Json]:
     """Merge the events into the equivalent non-streamed answer.
 
-    Raises ``MalformedError`` with a one-line message for a stream that failed, was cut off or is inconsistent.
+    Raises MalformedError with a one-line message for a stream that failed, was cut off or is inconsistent.
     """
     last: dict[str, Json] = {}
     choices: dict[int, _Choice] = {}

@@ -16,7 +16,7 @@ _BRACKET_OR_STRING = re.compile(rb'[\[{]|[\]}]|"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 def loads(data: bytes) -> Json:
     """Decode UTF-8 JSON.
 
-    Raises ``MalformedError`` with a one-line message for malformed JSON, a duplicate key, NaN, Infinity, or more than
+    Raises MalformedError with a one-line message for malformed JSON, a duplicate key, NaN, Infinity, or more than
     MAX_DEPTH levels (counted here, because a raised recursion limit could exceed the stack).
     """
     if _depth(data) > MAX_DEPTH:
@@ -32,7 +32,7 @@ def loads(data: bytes) -> Json:
 
 
 def loads_object(data: bytes) -> dict[str, Json]:
-    """Like :func:`loads`, for a document that must be an object."""
+    """Like ``loads``, for a document that must be an object."""
     value = loads(data)
     if not isinstance(value, dict):
         raise MalformedError("not a JSON object")
