@@ -78,9 +78,11 @@ class _StubPool(_StubPeer):
     def encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         return body
 
-    async def fetch(self, request: bytes, seconds: float, limit: int) -> tuple[int, dict[bytes, bytes], bytes]:
+    async def fetch(
+        self, request: bytes, seconds: float, limit: int, **options: Any
+    ) -> tuple[int, dict[str, str], bytes]:
         reply = self._next()
-        headers = {name.lower().encode(): value.encode() for name, value in reply.headers.items()}
+        headers = {name.lower(): value for name, value in reply.headers.items()}
         return reply.status, headers, b"".join(reply.pieces)
 
 
