@@ -7,7 +7,6 @@ import asyncio
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,9 +14,6 @@ from typing import Any
 from gateway.billing.storage.store import StoreUnavailableError
 
 _BATCH = 256
-_INTERVAL_SECONDS = 0.004
-"""Least time from one commit to the next, so that under load more operations share one: a wake-up of the thread and a
-sync of the disk cost more than most operations."""
 
 
 class Operation:
@@ -66,11 +62,8 @@ class GroupCommit:
         self._thread.join()
 
     def _run(self) -> None:
-        closing, next_at = False, 0.0
+        closing = False
         while not closing and (operations := self.batches.get()) is not None:
-            if (pause := next_at - time.monotonic()) > 0:
-                time.sleep(pause)
-            next_at = time.monotonic() + _INTERVAL_SECONDS
             closing = self._fill_batch(operations)
             self._commit(operations)
             with suppress(RuntimeError):  # the event loop is closed: nobody waits
